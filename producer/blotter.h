@@ -1,0 +1,169 @@
+/* blotter.h: record every order and trade without ever waiting.
+ *
+ * A strategy submits a record; a journal in shared memory keeps it; a sender (a thread of the library, the caller's own event
+ * loop, or the program `blotter ship`) sends it to a Redis stream; `blotter drain` loads it into PostgreSQL and says so.
+ *
+ * What a record goes through:
+ *   accepted   submit returned its sequence number: it is in the journal and survives the death of this process, of Redis, of
+ *              the drainers and of PostgreSQL (not the loss of the machine, unless the journal is on a disk path).
+ *   sent       Redis has answered for it.
+ *   committed  a drainer has said that PostgreSQL has it: stored, already there, or rejected with its reason.
+ *              Only then is its place in the journal free again.
+ *
+ * Pointers   Strings are borrowed for the call only and copied. NULL, 0 and BLOTTER_ABSENT mean absent. Text is UTF-8.
+ *            Decimals are text as the exchange sent them ("10.100", "1E-8"): nothing is rounded. `extra` is JSON text of an
+ * object. Threads    Every function may be called by any thread at any time, but blotter_open and blotter_close, which one thread
+ * calls. A handle belongs to its process: in a forked child every call answers BLOTTER_FORKED. Errors     Functions return 0 or
+ * more, or a negative enum blotter_status. On failure nothing has changed. Nothing is printed. Units      times in nanoseconds
+ * since 1970 (_ns) or milliseconds (_ms), sizes in bytes (_bytes).
+ */
+#ifndef BLOTTER_H
+#define BLOTTER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "schema/record_structs.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define BLOTTER_VERSION "0.1.0"
+
+/* X(name, value, text): every status, what it means, and what to do. */
+#define BLOTTER_STATUSES(X)                                                                                            \
+    X(OK, 0, "done")                                                                                                   \
+    X(FULL, -1, "the journal is full: nothing was recorded; it is counted; sending or loading has been down too long") \
+    X(INVALID, -2, "the record is not valid: blotter_problem says which field and why")                                \
+    X(TOO_LONG, -3, "the record does not fit a journal slot: open with a larger slot_bytes")                           \
+    X(CLOSED, -4, "the producer is closed")                                                                            \
+    X(FORKED, -5, "the handle belongs to the parent process: open another one here")                                   \
+    X(TIMEOUT, -6, "it has not happened within the time given; the record stays in the journal")                       \
+    X(BUSY, -7, "another process has this journal open")                                                               \
+    X(CORRUPT, -8, "the journal is damaged: it was left as it is; `blotter journal` shows what it holds")              \
+    X(FORMAT, -9, "the journal has a format that this version does not know: it was left as it is")                    \
+    X(SYSTEM, -10, "a system call failed: blotter_open_error says which")                                              \
+    X(OPTION, -11, "an option is not valid: blotter_open_error says which and what is allowed")                        \
+    X(NO_SENDER, -12, "the producer was opened without a sender: `blotter ship` sends, and this process cannot wait for it")
+
+enum blotter_status {
+#define X(name, value, text) BLOTTER_##name = (value),
+    BLOTTER_STATUSES(X)
+#undef X
+};
+
+/* The text of a status; never NULL. */
+const char *blotter_status_text(int status);
+
+typedef struct blotter_producer blotter_producer;
+
+enum blotter_sender {
+    BLOTTER_SENDER_THREAD = 0, /* a thread of the library */
+    BLOTTER_SENDER_LOOP = 1,   /* the caller's struct event_base, which the thread that opens also runs */
+    BLOTTER_SENDER_NONE = 2,   /* `blotter ship` sends: no thread and no socket here */
+};
+
+enum blotter_sync {
+    BLOTTER_SYNC_NONE = 0,     /* the kernel writes the journal when it likes (in shared memory: never) */
+    BLOTTER_SYNC_INTERVAL = 1, /* the sender calls msync every sync_interval_ms: for journals on disk */
+};
+
+/* What has changed, told once per change. */
+enum blotter_event {
+    BLOTTER_EVENT_REDIS_UP,      /* text: where */
+    BLOTTER_EVENT_REDIS_DOWN,    /* text: why */
+    BLOTTER_EVENT_REDIS_REFUSES, /* Redis answers with an error, records are kept and sent again; text: the error */
+    BLOTTER_EVENT_FULL,          /* the journal became full */
+    BLOTTER_EVENT_ROOM,          /* it has room again */
+    BLOTTER_EVENT_LET_GO,        /* sent records without the drainer's word had to make room; text: how many */
+    BLOTTER_EVENT_RESEND,        /* records without the drainer's word are sent again; text: how many and why */
+};
+
+/* Zero is the default of every member, so `struct blotter_options options = {.exchange = "binance"}` will do. */
+struct blotter_options {
+    const char *exchange;       /* required, [a-z0-9._-]{1,32} */
+    const char *lane;           /* NULL: none; else as exchange: a stream of its own, blotter:<exchange>:<lane> */
+    const char *redis;          /* URL; NULL: $BLOTTER_REDIS, else redis://127.0.0.1:6379 */
+    const char *redis_password; /* overrides the URL's; NULL: $BLOTTER_REDIS_PASSWORD, if set */
+    const char *journal; /* a folder, or a file's path; NULL: /dev/shm/blotter-<uid>/<exchange>[:<lane>].<n>, the first that is
+                            not locked */
+    uint32_t slots;      /* records that the journal holds, a power of two in 64 .. 16777216; 0 = 32768 */
+    uint32_t slot_bytes; /* multiple of 64 in 256 .. 65536, 64 of them for the slot's head; 0 = 1024 */
+    enum blotter_sender sender;
+    void *event_base;          /* struct event_base * for BLOTTER_SENDER_LOOP */
+    uint32_t poll_interval_us; /* how often the sender looks for new records; 0 = 1000 */
+    int wake;                  /* 1: submit wakes the sender through an eventfd (one system call), no polling */
+    enum blotter_sync sync;
+    uint32_t sync_interval_ms; /* 0 = 100 */
+    /* Called by the sender's thread (or in the caller's loop). text is valid during the call. Must not block. */
+    void (*on_event)(void *arg, enum blotter_event event, const char *text);
+    void *on_event_arg;
+};
+
+/* Opens a journal (adopting what a dead process left in it) and starts the sender. Does not wait for Redis.
+ * Threads:  one at a time      Blocks: for disk and memory (tens of ms), never for the network
+ * Memory:   copies the options
+ * Returns:  0 and *producer; or a status with *producer NULL: BUSY, CORRUPT, FORMAT (only where `journal` names a file: in a
+ *           folder the next free name is taken), SYSTEM, OPTION. blotter_open_error() says more. */
+int blotter_open(blotter_producer **producer, const struct blotter_options *options);
+
+/* What was wrong at this thread's last failed blotter_open; "" if nothing. Valid until the next open. Never holds a secret. */
+const char *blotter_open_error(void);
+
+/* Records one state change of an order, or one trade.
+ * Threads:  any     Blocks: never: no system call, no lock, no allocation
+ * Returns:  the record's seq, 1 or more: accepted; FULL (counted in stats.full), INVALID, TOO_LONG, CLOSED, FORKED */
+int64_t blotter_order(blotter_producer *producer, const struct blotter_order *order);
+int64_t blotter_trade(blotter_producer *producer, const struct blotter_trade *trade);
+
+/* What was wrong with this thread's last record that was INVALID: "price: not a finite decimal number ...". Valid until the next.
+ */
+const char *blotter_problem(void);
+
+enum blotter_stage { BLOTTER_SENT = 1, BLOTTER_COMMITTED = 2 };
+
+/* Waits until the record `seq` of this producer, and all before it, have reached the stage.
+ * Threads:  any but the sender's loop     Blocks: up to timeout_ms (-1: for ever, 0: just looks)
+ * Returns:  OK, TIMEOUT, CLOSED, FORKED, NO_SENDER */
+int blotter_wait(blotter_producer *producer, int64_t seq, enum blotter_stage stage, int timeout_ms);
+
+/* blotter_wait for everything accepted so far, and everything that this journal held before. */
+int blotter_flush(blotter_producer *producer, enum blotter_stage stage, int timeout_ms);
+
+/* Counters and states, X(type, name, meaning). A consistent enough picture, cheap to take. */
+#define BLOTTER_STATS(X)                                                      \
+    X(int64_t, producer_id, "this open's producer_id")                        \
+    X(int64_t, accepted, "records accepted: the last seq")                    \
+    X(int64_t, sent, "every seq up to this one is sent")                      \
+    X(int64_t, committed, "every seq up to this one is committed")            \
+    X(int64_t, held, "places taken in the journal, also by what others left") \
+    X(int64_t, slots, "places in the journal")                                \
+    X(int64_t, full, "submits answered FULL")                                 \
+    X(int64_t, invalid, "submits answered INVALID or TOO_LONG")               \
+    X(int64_t, resent, "records sent again")                                  \
+    X(int64_t, let_go, "sent records let go without the drainer's word")      \
+    X(int64_t, connects, "connections to Redis that came up")                 \
+    X(int64_t, errors, "error answers from Redis")                            \
+    X(int64_t, redis_up, "1 while connected")                                 \
+    X(int64_t, last_error_at_ns, "when last_error began; 0 if there is none now")
+struct blotter_stats {
+#define X(type, name, meaning) type name;
+    BLOTTER_STATS(X)
+#undef X
+    char last_error[160]; /* what Redis or the connection says while records are not accepted; "" when all is well */
+    char journal[256];    /* the journal's path */
+};
+int blotter_stats(blotter_producer *producer, struct blotter_stats *stats);
+
+/* Sends what it can within timeout_ms, writes `closed`, stops the sender, frees the handle. A journal in which everything is
+ * committed is removed; any other stays and is adopted by the next open, or by `blotter ship`.
+ * Threads:  one; submits that are under way in others finish, or get CLOSED
+ * Returns:  how many records stay in the journal not yet sent, 0 or more; FORKED (the child's handle is freed) */
+int64_t blotter_close(blotter_producer *producer, int timeout_ms);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,28 @@
+/* record_structs.h: the records as C structs, made of the lists in fields.h. Public: blotter.h includes it. */
+#ifndef BLOTTER_SCHEMA_RECORD_STRUCTS_H
+#define BLOTTER_SCHEMA_RECORD_STRUCTS_H
+
+#include <stdint.h>
+
+#include "schema/fields.h"
+
+#define BLOTTER_C_TYPE_TEXT const char *
+#define BLOTTER_C_TYPE_DECIMAL const char *
+#define BLOTTER_C_TYPE_JSON const char *
+#define BLOTTER_C_TYPE_TIME int64_t
+#define BLOTTER_C_TYPE_INT int64_t
+#define BLOTTER_C_TYPE_BOOL enum blotter_bool
+#define BLOTTER_MEMBER(name, kind, meaning) BLOTTER_C_TYPE_##kind name;
+
+/* NULL, 0 and BLOTTER_ABSENT mean absent. */
+struct blotter_order {
+    BLOTTER_ORDER_FIELDS(BLOTTER_MEMBER)
+};
+struct blotter_trade {
+    BLOTTER_TRADE_FIELDS(BLOTTER_MEMBER)
+};
+struct blotter_session { /* the library's own */
+    BLOTTER_SESSION_FIELDS(BLOTTER_MEMBER)
+};
+
+#endif
