@@ -1,7 +1,6 @@
 /* redis_link.h: one reconnecting async connection to Redis on an event base; the producer's sender and the drainer both use it.
  *
- * Parses the URL (redis://[user:pass@]host:port/db, rediss:// where hiredis has TLS, unix:///path[?db=N]), resolves names
- * without blocking the loop, connects, authenticates, selects the database and names the connection; watches that answers come
+ * Parses the URL (redis_url.h; rediss:// where hiredis has TLS), resolves names without blocking the loop (resolve.h), connects, authenticates, selects the database and names the connection; watches that answers come
  * (oldest unanswered command, PING when idle); reconnects with jittered back-off. Never frees a hiredis context inside one of
  * its callbacks. Every command's callback is called exactly once.
  *
@@ -56,7 +55,8 @@ typedef void redis_link_reply(void *owner, uintptr_t tag, struct redisReply *rep
 
 /* NULL with a message in error, when the URL is wrong. Does not connect. */
 struct redis_link *redis_link_create(const struct redis_link_options *, char *error, size_t error_size);
-void redis_link_destroy(struct redis_link *); /* takes NULL; pending callbacks are called with NULL first; not from a callback */
+/* Takes NULL. Pending callbacks are called with NULL first, on_change is not called. Not from a callback. */
+void redis_link_destroy(struct redis_link *);
 
 void redis_link_start(struct redis_link *);
 
@@ -81,7 +81,7 @@ size_t redis_link_unsent_bytes(const struct redis_link *); /* in hiredis' output
 unsigned redis_link_unanswered(const struct redis_link *); /* commands without their callback yet */
 
 /* Is it an error that leaves the connection usable and passes by itself or by an operator's hand (LOADING, OOM, READONLY,
- * MISCONF, NOAUTH, NOPERM, MASTERDOWN, BUSY, CLUSTERDOWN, NOREPLICAS, TRYAGAIN)? */
+ * MISCONF, NOAUTH, NOPERM, WRONGPASS, MASTERDOWN, BUSY, CLUSTERDOWN, NOREPLICAS, TRYAGAIN)? */
 bool redis_error_passes(const char *error_text);
 
 #endif

@@ -1,0 +1,634 @@
+/* redis_link.c: one reconnecting Redis connection on an event loop.
+ *
+ *            start              literal or socket
+ *     IDLE ────────► WAITING ─────────────────────► CONNECTING ──► GREETING ──► UP
+ *                     ▲   │ a name                     ▲   │           │         │
+ *                     │   └───────────► RESOLVING ─────┘   │           │         │
+ *                     │                     │              │           │         │
+ *                     └────── CLOSING ◄─────┴──────────────┴───────────┴─────────┘
+ *                                           any failure, or redis_link_reset
+ *
+ * set_state() is the only place that changes the state, and it arms the state's timer: the back-off in WAITING, the limit of
+ * an attempt in RESOLVING, CONNECTING and GREETING, a look at the oldest answer owed in UP.
+ *
+ * hiredis allows little inside its callbacks: no free or disconnect in onConnect (use after free before 1.1), a free in a
+ * reply callback is put off, and after onDisconnect it frees the context itself. So callbacks only note what happened
+ * (lose(), or the last greeting's answer) and activate `settle`, an event of its own, which runs outside of them: there the
+ * context is freed, which gives every command still owed an answer its NULL, and the owner is told.
+ *
+ * Answers come in the order of the commands, so what belongs to each is kept in a queue of our own, not in an allocation per
+ * command. The owner's reply functions are put into the reader only once the greeting is over, as its answers are ours.
+ *
+ * hiredis writes with write(2): a thread that runs this must block or ignore SIGPIPE. */
+#include "producer/redis_link.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <hiredis/adapters/libevent.h>
+#include <hiredis/async.h>
+#include <hiredis/hiredis.h>
+#include <hiredis/sds.h>
+#ifdef HAVE_HIREDIS_SSL
+#include <hiredis/hiredis_ssl.h>
+#endif
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "producer/redis_url.h"
+#include "producer/resolve.h"
+
+#if HIREDIS_MAJOR >= 1
+#define obuf_length(context) hi_sdslen((context)->c.obuf)
+#else
+#define obuf_length(context) sdslen((context)->c.obuf)
+#endif
+
+enum {
+    CONNECT_TIMEOUT_MS = 5000,
+    ANSWER_TIMEOUT_MS = 10000,
+    BACKOFF_MIN_MS = 50,
+    BACKOFF_MAX_MS = 2000,
+    WATCH_MAX_MS = 1000, /* how often UP looks at what it is owed */
+    KEEPALIVE_IDLE_S = 10,
+    KEEPALIVE_INTERVAL_S = 3,
+    KEEPALIVE_COUNT = 3,
+    OWED_FIRST_SIZE = 64,
+};
+
+/* A command without its answer. */
+struct owed {
+    redis_link_reply *callback;
+    uintptr_t tag;
+    int64_t sent_ms;
+};
+
+struct redis_link {
+    struct redis_link_options options;
+    struct redis_url url;
+    char *name;
+    enum redis_link_state state;
+    struct event *timer;  /* of the current state */
+    struct event *settle; /* what callbacks of hiredis have noted is done here */
+    struct resolve *lookup;
+    redisAsyncContext *context;
+    uint64_t epoch;
+    unsigned attempts;  /* in a row that did not lead to a lasting connection; also picks the address */
+    unsigned greetings; /* answers to the greeting that are still to come */
+    bool told_up;       /* the owner's last on_change said up */
+    int64_t since_ms;   /* when this state began */
+    int64_t heard_ms;   /* when the last answer came */
+    struct owed *owed;  /* a ring of owed_size, a power of two */
+    unsigned owed_size, owed_first, owed_count;
+    unsigned seed;
+    char last_error[256];
+#ifdef HAVE_HIREDIS_SSL
+    redisSSLContext *tls;
+#endif
+};
+
+static void on_timer(evutil_socket_t fd, short what, void *arg);
+static void on_settle(evutil_socket_t fd, short what, void *arg);
+static void lose(struct redis_link *link, const char *why);
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* called per command: a few ns, and 4 ms exact is enough */
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* --- states --------------------------------------------------------------------------------------------------------------- */
+
+#define BIT(state) (1u << REDIS_LINK_##state)
+static const unsigned next_states[] = {
+    [REDIS_LINK_IDLE] = BIT(WAITING),
+    [REDIS_LINK_WAITING] = BIT(RESOLVING) | BIT(CONNECTING),
+    [REDIS_LINK_RESOLVING] = BIT(CONNECTING) | BIT(CLOSING),
+    [REDIS_LINK_CONNECTING] = BIT(GREETING) | BIT(CLOSING),
+    [REDIS_LINK_GREETING] = BIT(UP) | BIT(CLOSING),
+    [REDIS_LINK_UP] = BIT(CLOSING),
+    [REDIS_LINK_CLOSING] = BIT(WAITING),
+};
+
+const char *redis_link_state_text(enum redis_link_state state)
+{
+    static const char *const texts[] = {
+#define X(name, text) text,
+        REDIS_LINK_STATES(X)
+#undef X
+    };
+    return (unsigned)state < sizeof texts / sizeof *texts ? texts[state] : "unknown";
+}
+
+/* Half of each delay is random, so that the clients of a restarted server do not all come at once. */
+static unsigned backoff_ms(struct redis_link *link)
+{
+    if (link->attempts == 0)
+        return 0;
+    unsigned shift = link->attempts - 1 < 16 ? link->attempts - 1 : 16;
+    uint64_t delay = (uint64_t)link->options.backoff_min_ms << shift;
+    if (delay > link->options.backoff_max_ms)
+        delay = link->options.backoff_max_ms;
+    return (unsigned)(delay / 2 + (unsigned)rand_r(&link->seed) % (delay / 2 + 1));
+}
+
+static unsigned watch_ms(const struct redis_link *link)
+{
+    unsigned interval = link->options.answer_timeout_ms / 8;
+    return interval > WATCH_MAX_MS ? WATCH_MAX_MS : interval ? interval : 1;
+}
+
+static unsigned timer_ms(struct redis_link *link, enum redis_link_state state)
+{
+    switch (state) {
+    case REDIS_LINK_WAITING:
+        return backoff_ms(link);
+    case REDIS_LINK_UP:
+        return watch_ms(link);
+    default:
+        return link->options.connect_timeout_ms;
+    }
+}
+
+static void arm_timer(struct redis_link *link, unsigned delay_ms)
+{
+    struct timeval delay = {.tv_sec = delay_ms / 1000, .tv_usec = (suseconds_t)(delay_ms % 1000) * 1000};
+    event_add(link->timer, &delay);
+}
+
+static void set_state(struct redis_link *link, enum redis_link_state state)
+{
+    assert(next_states[link->state] & 1u << state);
+    link->state = state;
+    link->since_ms = now_ms();
+    event_del(link->timer);
+    if (state != REDIS_LINK_CLOSING)
+        arm_timer(link, timer_ms(link, state));
+}
+
+/* --- commands and answers ------------------------------------------------------------------------------------------------- */
+
+static bool owed_reserve(struct redis_link *link)
+{
+    if (link->owed_count < link->owed_size)
+        return true;
+    unsigned size = link->owed_size ? link->owed_size * 2 : OWED_FIRST_SIZE;
+    struct owed *grown = malloc(size * sizeof *grown);
+    if (grown == NULL)
+        return false;
+    for (unsigned i = 0; i < link->owed_count; i++)
+        grown[i] = link->owed[(link->owed_first + i) & (link->owed_size - 1)];
+    free(link->owed);
+    link->owed = grown;
+    link->owed_size = size;
+    link->owed_first = 0;
+    return true;
+}
+
+static void owed_push(struct redis_link *link, redis_link_reply *callback, uintptr_t tag)
+{
+    unsigned at = (link->owed_first + link->owed_count++) & (link->owed_size - 1);
+    link->owed[at] = (struct owed){callback, tag, now_ms()};
+}
+
+static struct owed owed_pop(struct redis_link *link)
+{
+    assert(link->owed_count > 0);
+    struct owed first = link->owed[link->owed_first];
+    link->owed_first = (link->owed_first + 1) & (link->owed_size - 1);
+    link->owed_count--;
+    return first;
+}
+
+static void on_reply(redisAsyncContext *context, void *reply, void *privdata)
+{
+    (void)privdata;
+    struct redis_link *link = context->data;
+    if (reply == NULL)
+        lose(link, context->errstr);
+    struct owed owed = owed_pop(link);
+    link->heard_ms = now_ms();
+    if (owed.callback)
+        owed.callback(link->options.owner, owed.tag, reply);
+}
+
+int redis_link_send(struct redis_link *link, redis_link_reply *callback, uintptr_t tag, const char *resp, size_t length)
+{
+    if (link->state != REDIS_LINK_UP || !owed_reserve(link) ||
+        redisAsyncFormattedCommand(link->context, on_reply, NULL, resp, length) != REDIS_OK)
+        return -1;
+    owed_push(link, callback, tag);
+    return 0;
+}
+
+int redis_link_sendv(struct redis_link *link, redis_link_reply *callback, uintptr_t tag, int argc, const char **argv,
+                     const size_t *lengths)
+{
+    if (link->state != REDIS_LINK_UP || !owed_reserve(link) ||
+        redisAsyncCommandArgv(link->context, on_reply, NULL, argc, argv, lengths) != REDIS_OK)
+        return -1;
+    owed_push(link, callback, tag);
+    return 0;
+}
+
+/* --- greeting ------------------------------------------------------------------------------------------------------------- */
+
+static bool starts_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* AUTH and SELECT must succeed. The last command only shows that the server talks to us: an ACL may forbid CLIENT, and PING
+ * is refused while the disk is full, but without a password or a free connection there is nothing to do here. */
+static bool greeting_accepted(const redisReply *reply, bool must_succeed)
+{
+    if (reply->type != REDIS_REPLY_ERROR)
+        return true;
+    return !must_succeed && !starts_with(reply->str, "NOAUTH") && !starts_with(reply->str, "ERR max number of clients");
+}
+
+static void on_greeting(redisAsyncContext *context, void *reply, void *must_succeed)
+{
+    struct redis_link *link = context->data;
+    if (reply == NULL)
+        lose(link, context->errstr);
+    else if (!greeting_accepted(reply, must_succeed != NULL))
+        lose(link, ((redisReply *)reply)->str);
+    else if (--link->greetings == 0 && link->state == REDIS_LINK_GREETING)
+        event_active(link->settle, 0, 0);
+}
+
+static void greet_with(struct redis_link *link, bool must_succeed, int argc, const char **argv)
+{
+    link->greetings++;
+    if (redisAsyncCommandArgv(link->context, on_greeting, must_succeed ? link : NULL, argc, argv, NULL) != REDIS_OK)
+        lose(link, "out of memory");
+}
+
+static void greet(struct redis_link *link)
+{
+    const struct redis_url *url = &link->url;
+    char db[16];
+    snprintf(db, sizeof db, "%d", url->db);
+    link->greetings = 0;
+    if (*url->password && *url->user)
+        greet_with(link, true, 3, (const char *[]){"AUTH", url->user, url->password});
+    else if (*url->password)
+        greet_with(link, true, 2, (const char *[]){"AUTH", url->password});
+    if (url->db != 0)
+        greet_with(link, true, 2, (const char *[]){"SELECT", db});
+    if (link->name)
+        greet_with(link, false, 3, (const char *[]){"CLIENT", "SETNAME", link->name});
+    else
+        greet_with(link, false, 1, (const char *[]){"PING"});
+}
+
+/* --- connecting ----------------------------------------------------------------------------------------------------------- */
+
+static void on_connect(const redisAsyncContext *context, int status)
+{
+    struct redis_link *link = context->data;
+    if (status != REDIS_OK)
+        link->context = NULL; /* hiredis frees it when we return */
+    if (link->state != REDIS_LINK_CONNECTING)
+        return; /* given up meanwhile */
+    if (status != REDIS_OK) {
+        lose(link, context->c.errstr); /* the context's own errstr is not set yet */
+        return;
+    }
+    set_state(link, REDIS_LINK_GREETING);
+    greet(link);
+}
+
+static void on_disconnect(const redisAsyncContext *context, int status)
+{
+    (void)status;
+    struct redis_link *link = context->data;
+    link->context = NULL; /* hiredis frees it when we return */
+    lose(link, context->err ? context->errstr : "closed by the server");
+}
+
+/* Options of the socket may fail on exotic systems; the watch over answers is what finds a dead peer, these only help. */
+static void set_socket_options(const struct redis_link *link, int fd)
+{
+    int on = 1, idle = KEEPALIVE_IDLE_S, interval = KEEPALIVE_INTERVAL_S, count = KEEPALIVE_COUNT;
+    unsigned user_timeout_ms = link->options.answer_timeout_ms;
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
+}
+
+static bool start_tls(struct redis_link *link)
+{
+#ifdef HAVE_HIREDIS_SSL
+    return !link->url.tls || redisInitiateSSLWithContext(&link->context->c, link->tls) == REDIS_OK;
+#else
+    return !link->url.tls;
+#endif
+}
+
+/* address: of the host, as text; NULL for a Unix socket */
+static void connect_to(struct redis_link *link, const char *address)
+{
+    set_state(link, REDIS_LINK_CONNECTING);
+    redisAsyncContext *context = address ? redisAsyncConnect(address, link->url.port) : redisAsyncConnectUnix(link->url.host);
+    link->context = context;
+    if (context == NULL || context->err) {
+        lose(link, context ? context->errstr : "out of memory");
+        return;
+    }
+    context->data = link;
+    if (address)
+        set_socket_options(link, context->c.fd);
+    if (!start_tls(link)) {
+        lose(link, context->c.err ? context->c.errstr : "TLS cannot be started");
+        return;
+    }
+    if (redisLibeventAttach(context, link->options.base) != REDIS_OK) {
+        lose(link, "cannot be attached to the event loop");
+        return;
+    }
+    redisAsyncSetConnectCallback(context, on_connect); /* waits for the first write event: attached before */
+    redisAsyncSetDisconnectCallback(context, on_disconnect);
+}
+
+static void on_resolved(void *owner, const char *address, const char *why)
+{
+    struct redis_link *link = owner;
+    link->lookup = NULL;
+    if (address)
+        connect_to(link, address);
+    else
+        lose(link, why);
+}
+
+static void attempt(struct redis_link *link)
+{
+    if (link->url.unix_socket) {
+        connect_to(link, NULL);
+    } else if (resolve_is_literal(link->url.host)) {
+        connect_to(link, link->url.host);
+    } else {
+        set_state(link, REDIS_LINK_RESOLVING);
+        link->lookup = resolve_start(link->options.base, link->url.host, link->attempts, on_resolved, link);
+        if (link->lookup == NULL)
+            lose(link, strerror(errno));
+    }
+}
+
+/* --- going up and down ---------------------------------------------------------------------------------------------------- */
+
+/* Notes the end of an attempt or a connection; the rest is done by on_settle. Callable anywhere, any number of times. */
+static void lose(struct redis_link *link, const char *why)
+{
+    if (!(next_states[link->state] & BIT(CLOSING)))
+        return;
+    bool lasted = link->state == REDIS_LINK_UP && now_ms() - link->since_ms >= (int64_t)link->options.backoff_max_ms;
+    link->attempts = lasted ? 1 : link->attempts + 1;
+    snprintf(link->last_error, sizeof link->last_error, "%s", why && *why ? why : "the connection was lost");
+    resolve_cancel(link->lookup);
+    link->lookup = NULL;
+    set_state(link, REDIS_LINK_CLOSING);
+    event_active(link->settle, 0, 0);
+}
+
+static void free_context(struct redis_link *link)
+{
+    redisAsyncContext *context = link->context;
+    link->context = NULL;
+    if (context)
+        redisAsyncFree(context); /* every command owed an answer gets its NULL in here */
+    assert(link->owed_count == 0);
+}
+
+static void go_down(struct redis_link *link)
+{
+    free_context(link);
+    set_state(link, REDIS_LINK_WAITING);
+    if (link->told_up) {
+        link->told_up = false;
+        link->options.on_change(link->options.owner, false, link->last_error);
+    }
+}
+
+static void go_up(struct redis_link *link)
+{
+    if (link->options.reply_functions) {
+        link->context->c.reader->fn = (redisReplyObjectFunctions *)link->options.reply_functions;
+        link->context->c.reader->privdata = link->options.reply_privdata;
+    }
+    link->epoch++;
+    link->heard_ms = now_ms();
+    link->told_up = true;
+    set_state(link, REDIS_LINK_UP);
+    link->options.on_change(link->options.owner, true, link->url.place);
+}
+
+static void on_settle(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    struct redis_link *link = arg;
+    if (link->state == REDIS_LINK_CLOSING)
+        go_down(link);
+    else if (link->state == REDIS_LINK_GREETING)
+        go_up(link);
+}
+
+/* A server that does not answer is as good as none: the kernel still acknowledges for a stopped process, and says nothing
+ * about a peer that vanished while the line was idle. */
+static void watch(struct redis_link *link)
+{
+    int64_t now = now_ms(), limit = (int64_t)link->options.answer_timeout_ms;
+    static const char ping[] = "*1\r\n$4\r\nPING\r\n";
+    if (link->owed_count > 0 && now - link->owed[link->owed_first].sent_ms >= limit) {
+        char why[64];
+        snprintf(why, sizeof why, "no answer for %u ms", link->options.answer_timeout_ms);
+        lose(link, why);
+        return;
+    }
+    if (link->owed_count == 0 && now - link->heard_ms >= limit / 2)
+        redis_link_send(link, NULL, 0, ping, sizeof ping - 1);
+    arm_timer(link, watch_ms(link));
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    struct redis_link *link = arg;
+    char why[128];
+    switch (link->state) {
+    case REDIS_LINK_WAITING:
+        attempt(link);
+        break;
+    case REDIS_LINK_UP:
+        watch(link);
+        break;
+    default:
+        snprintf(why, sizeof why, "timed out while %s", redis_link_state_text(link->state));
+        lose(link, why);
+    }
+}
+
+/* --- life ----------------------------------------------------------------------------------------------------------------- */
+
+static void apply_defaults(struct redis_link_options *options)
+{
+    if (options->connect_timeout_ms == 0)
+        options->connect_timeout_ms = CONNECT_TIMEOUT_MS;
+    if (options->answer_timeout_ms == 0)
+        options->answer_timeout_ms = ANSWER_TIMEOUT_MS;
+    if (options->backoff_min_ms == 0)
+        options->backoff_min_ms = BACKOFF_MIN_MS;
+    if (options->backoff_max_ms == 0)
+        options->backoff_max_ms = BACKOFF_MAX_MS;
+}
+
+/* Certificates are checked against the system's authorities. */
+static int prepare_tls(struct redis_link *link, char *error, size_t error_size)
+{
+    if (!link->url.tls)
+        return 0;
+#ifdef HAVE_HIREDIS_SSL
+    redisSSLContextError problem = REDIS_SSL_CTX_NONE;
+    redisInitOpenSSL();
+    link->tls = redisCreateSSLContext(NULL, "/etc/ssl/certs", NULL, NULL, link->url.host, &problem);
+    if (link->tls)
+        return 0;
+    snprintf(error, error_size, "Redis URL: TLS: %s", redisSSLContextGetError(problem));
+#else
+    snprintf(error, error_size, "Redis URL: rediss:// needs a hiredis with TLS (1.0 or newer), which this was built without");
+#endif
+    return -1;
+}
+
+static int prepare(struct redis_link *link, char *error, size_t error_size)
+{
+    const struct redis_link_options *options = &link->options;
+    if (redis_url_parse(&link->url, options->url, error, error_size) != 0)
+        return -1;
+    if (options->password && strlen(options->password) >= sizeof link->url.password) {
+        snprintf(error, error_size, "Redis password: longer than %zu bytes", sizeof link->url.password - 1);
+        return -1;
+    }
+    if (options->password)
+        snprintf(link->url.password, sizeof link->url.password, "%s", options->password);
+    if (prepare_tls(link, error, error_size) != 0)
+        return -1;
+    link->timer = evtimer_new(options->base, on_timer, link);
+    link->settle = event_new(options->base, -1, 0, on_settle, link);
+    link->name = options->name ? strdup(options->name) : NULL;
+    if (link->timer && link->settle && (link->name || !options->name))
+        return 0;
+    snprintf(error, error_size, "out of memory");
+    return -1;
+}
+
+struct redis_link *redis_link_create(const struct redis_link_options *options, char *error, size_t error_size)
+{
+    struct redis_link *link = calloc(1, sizeof *link);
+    if (link == NULL) {
+        snprintf(error, error_size, "out of memory");
+        return NULL;
+    }
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    link->seed = (unsigned)now.tv_nsec ^ (unsigned)(uintptr_t)link;
+    link->options = *options;
+    apply_defaults(&link->options);
+    if (prepare(link, error, error_size) != 0) {
+        redis_link_destroy(link);
+        return NULL;
+    }
+    link->options.url = link->options.password = link->options.name = NULL; /* borrowed for the call only */
+    return link;
+}
+
+void redis_link_destroy(struct redis_link *link)
+{
+    if (link == NULL)
+        return;
+    if (next_states[link->state] & BIT(CLOSING))
+        set_state(link, REDIS_LINK_CLOSING); /* refuses commands from the last callbacks */
+    free_context(link);
+    resolve_cancel(link->lookup);
+    if (link->timer)
+        event_free(link->timer);
+    if (link->settle)
+        event_free(link->settle);
+#ifdef HAVE_HIREDIS_SSL
+    if (link->tls)
+        redisFreeSSLContext(link->tls);
+#endif
+    free(link->owed);
+    free(link->name);
+    explicit_bzero(&link->url, sizeof link->url);
+    free(link);
+}
+
+void redis_link_start(struct redis_link *link)
+{
+    if (link->state == REDIS_LINK_IDLE)
+        set_state(link, REDIS_LINK_WAITING);
+}
+
+void redis_link_reset(struct redis_link *link, const char *why)
+{
+    lose(link, why);
+}
+
+/* --- looking at it -------------------------------------------------------------------------------------------------------- */
+
+enum redis_link_state redis_link_state(const struct redis_link *link)
+{
+    return link->state;
+}
+
+bool redis_link_up(const struct redis_link *link)
+{
+    return link->state == REDIS_LINK_UP;
+}
+
+uint64_t redis_link_epoch(const struct redis_link *link)
+{
+    return link->epoch;
+}
+
+const char *redis_link_last_error(const struct redis_link *link)
+{
+    return link->last_error;
+}
+
+const char *redis_link_place(const struct redis_link *link)
+{
+    return link->url.place;
+}
+
+size_t redis_link_unsent_bytes(const struct redis_link *link)
+{
+    return link->context ? obuf_length(link->context) : 0;
+}
+
+unsigned redis_link_unanswered(const struct redis_link *link)
+{
+    return link->owed_count;
+}
+
+bool redis_error_passes(const char *error_text)
+{
+    static const char *const passing[] = {"LOADING",    "OOM",  "READONLY",    "MISCONF",    "NOAUTH",   "NOPERM",
+                                          "MASTERDOWN", "BUSY", "CLUSTERDOWN", "NOREPLICAS", "TRYAGAIN", "WRONGPASS"};
+    for (size_t i = 0; i < sizeof passing / sizeof *passing; i++) {
+        size_t length = strlen(passing[i]);
+        if (strncmp(error_text, passing[i], length) == 0 && (error_text[length] == ' ' || error_text[length] == 0))
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,25 @@
+/* redis_url.h: a Redis URL taken apart: redis://[user[:password]@]host[:port][/db], rediss:// the same with TLS,
+ * unix://[user[:password]@]/path[?db=N]. User, password and path may be percent-encoded. */
+#ifndef BLOTTER_PRODUCER_REDIS_URL_H
+#define BLOTTER_PRODUCER_REDIS_URL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define REDIS_URL_PART_BYTES 512
+
+struct redis_url {
+    bool tls;
+    bool unix_socket;
+    char host[REDIS_URL_PART_BYTES]; /* or the socket's path */
+    int port;
+    int db;
+    char user[REDIS_URL_PART_BYTES];       /* "": none */
+    char password[REDIS_URL_PART_BYTES];   /* "": none */
+    char place[REDIS_URL_PART_BYTES + 32]; /* the URL again without user and password, for messages */
+};
+
+/* 0; or -1 with a message that repeats nothing of the URL but its scheme, as the rest may hold a secret. */
+int redis_url_parse(struct redis_url *, const char *text, char *error, size_t error_size);
+
+#endif
