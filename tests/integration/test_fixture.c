@@ -1,0 +1,217 @@
+/* test_fixture.c: the servers that every other test relies on start, stop, survive what they should, and leave nothing behind. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/fixture/servers.h"
+
+static void redis_keeps_its_data_over_a_kill_when_it_has_an_aof(void **state)
+{
+    (void)state;
+    struct fixture_redis *redis =
+        fixture_redis_start(&(struct fixture_redis_options){.aof = true, .appendfsync = "always", .tcp = true});
+    assert_string_equal(fixture_redis_run(redis, "SET key %s", "value"), "OK");
+    fixture_redis_kill9(redis);
+    fixture_redis_start_again(redis);
+    assert_string_equal(fixture_redis_run(redis, "GET key"), "value");
+    assert_string_equal(fixture_redis_run(redis, "GET nothing"), "(nil)");
+    fixture_redis_restart(redis);
+    assert_int_equal(fixture_redis_int(redis, "EXISTS key"), 1);
+    assert_true(strncmp(fixture_redis_url(redis), "redis://127.0.0.1:", 18) == 0);
+    fixture_redis_stop(redis, SIGTERM);
+}
+
+static void redis_loses_everything_over_a_kill_when_it_has_none(void **state)
+{
+    (void)state;
+    struct fixture_redis *redis = fixture_redis_start(NULL);
+    assert_string_equal(fixture_redis_run(redis, "SET key value"), "OK");
+    fixture_redis_kill9(redis);
+    fixture_redis_start_again(redis);
+    assert_int_equal(fixture_redis_int(redis, "DBSIZE"), 0);
+    assert_int_equal(fixture_redis_port(redis), 0);
+}
+
+static void redis_asks_for_its_password(void **state)
+{
+    (void)state;
+    struct fixture_redis *redis = fixture_redis_start(&(struct fixture_redis_options){.password = "secret", .maxmemory = "50mb"});
+    assert_string_equal(fixture_redis_run(redis, "CONFIG GET maxmemory"), "maxmemory 52428800");
+    redisContext *stranger = redisConnectUnix(fixture_redis_socket(redis));
+    redisReply *reply = redisCommand(stranger, "GET key");
+    assert_int_equal(reply->type, REDIS_REPLY_ERROR);
+    freeReplyObject(reply);
+    redisFree(stranger);
+}
+
+static bool replica_has_key(void *replica)
+{
+    return fixture_redis_int(replica, "EXISTS key") == 1;
+}
+
+static void redis_replica_follows_its_primary(void **state)
+{
+    (void)state;
+    struct fixture_redis *primary = fixture_redis_start(&(struct fixture_redis_options){.tcp = true, .password = "secret"});
+    struct fixture_redis *replica = fixture_redis_start(&(struct fixture_redis_options){.replica_of = primary});
+    fixture_redis_run(primary, "SET key value");
+    assert_true(fixture_wait_until(replica_has_key, replica, 10000));
+}
+
+static void redis_does_not_answer_while_paused(void **state)
+{
+    (void)state;
+    struct fixture_redis *redis = fixture_redis_start(NULL);
+    redisContext *context = fixture_redis_connect(redis);
+    redisSetTimeout(context, (struct timeval){.tv_usec = 200000});
+    fixture_redis_pause(redis);
+    assert_null(redisCommand(context, "PING"));
+    fixture_redis_resume(redis);
+    redisFree(context);
+    assert_string_equal(fixture_redis_run(redis, "PING"), "PONG");
+}
+
+static void postgres_keeps_what_is_committed_over_a_kill(void **state)
+{
+    (void)state;
+    struct fixture_postgres *postgres = fixture_postgres_start(NULL);
+    fixture_postgres_run(postgres, "CREATE TABLE kept (n bigint); INSERT INTO kept SELECT generate_series(1, %d)", 100);
+    fixture_postgres_kill9(postgres);
+    fixture_postgres_start_again(postgres);
+    assert_int_equal(fixture_postgres_int(postgres, "SELECT count(*) FROM kept"), 100);
+    fixture_postgres_stop(postgres, FIXTURE_IMMEDIATE);
+    fixture_postgres_start_again(postgres);
+    fixture_postgres_restart(postgres);
+    assert_int_equal(fixture_postgres_int(postgres, "SELECT count(*) FROM kept"), 100);
+    assert_string_equal(fixture_postgres_run(postgres, "SHOW fsync"), "on");
+    assert_string_equal(fixture_postgres_run(postgres, "SHOW server_encoding"), "UTF8");
+}
+
+static void postgres_does_not_answer_while_paused(void **state)
+{
+    (void)state;
+    struct fixture_postgres *postgres = fixture_postgres_start(&(struct fixture_postgres_options){.tcp = true, .no_fsync = true});
+    PGconn *connection = fixture_postgres_connect(postgres);
+    fixture_postgres_pause(postgres);
+    assert_int_equal(PQsendQuery(connection, "SELECT 1"), 1);
+    fixture_sleep_ms(200);
+    PQconsumeInput(connection);
+    assert_true(PQisBusy(connection));
+    fixture_postgres_resume(postgres);
+    PGresult *result = PQgetResult(connection);
+    assert_int_equal(PQresultStatus(result), PGRES_TUPLES_OK);
+    PQclear(result);
+    PQfinish(connection);
+    PGconn *over_tcp = PQconnectdb(fixture_postgres_conninfo(postgres));
+    assert_int_equal(PQstatus(over_tcp), CONNECTION_OK);
+    PQfinish(over_tcp);
+}
+
+static void a_program_is_fed_and_captured_and_its_end_is_told(void **state)
+{
+    (void)state;
+    struct fixture_program *program;
+    const char *const shell[] = {"sh", "-c", "cat; echo \"$COLOUR$HOME\" >&2; exit 7", NULL};
+    static const char *const environment[] = {"COLOUR=green", "HOME", NULL};
+    assert_int_equal(
+        fixture_run(shell, &(struct fixture_program_options){.input = "hello", .environment = environment}, 5000, &program), 7);
+    assert_string_equal(fixture_program_stdout(program), "hello");
+    assert_string_equal(fixture_program_stderr(program), "green\n");
+}
+
+static void a_program_is_stopped_by_a_signal_and_watched(void **state)
+{
+    (void)state;
+    struct fixture_program *program =
+        fixture_program_start((const char *const[]){"sh", "-c", "echo ready; exec sleep 60", NULL}, NULL);
+    assert_true(fixture_program_says(program, "ready", 5000));
+    assert_false(fixture_program_says(program, "something else", 50));
+    assert_true(fixture_program_running(program));
+    fixture_program_signal(program, SIGSTOP);
+    assert_int_equal(fixture_program_stop(program, SIGTERM, 5000), 128 + SIGTERM);
+    assert_false(fixture_program_running(program));
+}
+
+/* Gone, or dead and only waiting for its new parent to notice. */
+static bool process_is_gone(void *pid)
+{
+    const char *stat = fixture_read_file(fixture_format("/proc/%d/stat", (int)*(pid_t *)pid));
+    const char *state = strrchr(stat, ')');
+    return !state || state[2] == 'Z';
+}
+
+static bool folder_is_gone(void *folder)
+{
+    return access(folder, F_OK) != 0;
+}
+
+/* The child is the test that dies; its servers and its folder have to be gone, whatever killed it. */
+static void nothing_is_left_of_a_test_that_is_killed(void **state)
+{
+    (void)state;
+    int words[2];
+    struct {
+        char folder[256];
+        pid_t redis, postgres, program;
+    } told;
+    assert_int_equal(pipe(words), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        memset(&told, 0, sizeof told);
+        strncpy(told.folder, fixture_folder(), sizeof told.folder - 1);
+        struct fixture_redis *redis = fixture_redis_start(NULL);
+        struct fixture_postgres *postgres = fixture_postgres_start(NULL);
+        told.program = fixture_program_pid(fixture_program_start((const char *const[]){"sleep", "60", NULL}, NULL));
+        fixture_redis_pause(redis);
+        fixture_postgres_pause(postgres);
+        told.redis = fixture_redis_pid(redis);
+        told.postgres = fixture_postgres_pid(postgres);
+        if (write(words[1], &told, sizeof told) != sizeof told)
+            _exit(1);
+        raise(SIGKILL);
+    }
+    close(words[1]);
+    assert_int_equal(read(words[0], &told, sizeof told), sizeof told);
+    close(words[0]);
+    waitpid(child, NULL, 0);
+    assert_true(fixture_wait_until(folder_is_gone, told.folder, 15000));
+    assert_true(process_is_gone(&told.redis));
+    assert_true(process_is_gone(&told.postgres));
+    assert_true(process_is_gone(&told.program));
+}
+
+static void nothing_is_left_after_cleanup(void **state)
+{
+    (void)state;
+    char *folder = strdup(fixture_folder());
+    pid_t redis = fixture_redis_pid(fixture_redis_start(NULL));
+    fixture_cleanup();
+    assert_true(process_is_gone(&redis));
+    assert_true(folder_is_gone(folder));
+    free(folder);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(redis_keeps_its_data_over_a_kill_when_it_has_an_aof),
+        cmocka_unit_test(redis_loses_everything_over_a_kill_when_it_has_none),
+        cmocka_unit_test(redis_asks_for_its_password),
+        cmocka_unit_test(redis_replica_follows_its_primary),
+        cmocka_unit_test(redis_does_not_answer_while_paused),
+        cmocka_unit_test(postgres_keeps_what_is_committed_over_a_kill),
+        cmocka_unit_test(postgres_does_not_answer_while_paused),
+        cmocka_unit_test(a_program_is_fed_and_captured_and_its_end_is_told),
+        cmocka_unit_test(a_program_is_stopped_by_a_signal_and_watched),
+        cmocka_unit_test(nothing_is_left_of_a_test_that_is_killed),
+        cmocka_unit_test(nothing_is_left_after_cleanup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
