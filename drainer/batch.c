@@ -1,0 +1,286 @@
+/* batch.c: see batch.h.
+ *
+ * The identity of an entry that carries none: producer_id is negative and made of a hash over the stream's name, the entry's id
+ * and its bytes, seq of the id's second half, recorded_at of its first. So the same bytes under the same id are the same record,
+ * however often they are read; other bytes, or the same under another id, are another. */
+#include "drainer/batch.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "schema/stream.h"
+
+#define NS_PER_US 1000
+#define NS_PER_MS 1000000
+
+void batch_release(struct batch *batch)
+{
+    free(batch->entries);
+    for (int kind = 0; kind < RECORD_KINDS; kind++) {
+        copy_buffer_release(&batch->rows[kind]);
+    }
+    copy_buffer_release(&batch->raw);
+    *batch = (struct batch){0};
+}
+
+void batch_clear(struct batch *batch)
+{
+    batch->count = batch->rejected = batch->expired = 0;
+    batch->careful = false;
+    for (int kind = 0; kind < RECORD_KINDS; kind++) {
+        batch->rows[kind].length = 0;
+    }
+    batch->raw.length = 0;
+}
+
+size_t batch_bytes(const struct batch *batch)
+{
+    size_t bytes = batch->raw.length;
+
+    for (int kind = 0; kind < RECORD_KINDS; kind++) {
+        bytes += batch->rows[kind].length;
+    }
+    return bytes;
+}
+
+static void raw_append(struct batch *batch, const void *bytes, size_t length)
+{
+    struct copy_buffer *raw = &batch->raw;
+
+    if (raw->capacity - raw->length < length) {
+        size_t capacity = raw->capacity == 0 ? 65536 : raw->capacity;
+
+        while (capacity - raw->length < length) {
+            capacity *= 2;
+        }
+        raw->bytes = realloc(raw->bytes, capacity);
+        if (raw->bytes == NULL) {
+            abort();
+        }
+        raw->capacity = capacity;
+    }
+    memcpy(raw->bytes + raw->length, bytes, length);
+    raw->length += length;
+}
+
+static struct entry *new_entry(struct batch *batch)
+{
+    if (batch->count == batch->capacity) {
+        batch->capacity = batch->capacity == 0 ? 1024 : batch->capacity * 2;
+        batch->entries = realloc(batch->entries, batch->capacity * sizeof *batch->entries);
+        if (batch->entries == NULL) {
+            abort();
+        }
+    }
+    if (batch->count == 0) {
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        batch->gathered_at_us = now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
+    }
+    return memset(&batch->entries[batch->count++], 0, sizeof(struct entry));
+}
+
+static void set_reason(struct batch *batch, struct entry *entry, const char *reason)
+{
+    entry->fate = ENTRY_REJECTED;
+    entry->reason_offset = (uint32_t)batch->raw.length;
+    raw_append(batch, reason, strlen(reason) + 1);
+    batch->rejected++;
+}
+
+void batch_reject(struct batch *batch, struct entry *entry, const char *sqlstate, const char *reason)
+{
+    snprintf(entry->sqlstate, sizeof entry->sqlstate, "%s", sqlstate);
+    set_reason(batch, entry, reason);
+}
+
+const char *batch_reason(const struct batch *batch, const struct entry *entry)
+{
+    return (const char *)batch->raw.bytes + entry->reason_offset;
+}
+
+/* FNV-1a, 64 bits (the constants are those of its authors' page). */
+static uint64_t hash(uint64_t h, const void *bytes, size_t length)
+{
+    const unsigned char *p = bytes;
+
+    for (size_t i = 0; i < length; i++) {
+        h = (h ^ p[i]) * UINT64_C(0x100000001b3);
+    }
+    return h;
+}
+
+static void put_integer(struct record_value *value, int64_t integer)
+{
+    *value = (struct record_value){.present = true, .integer = integer};
+}
+
+static void identify_foreign(struct record *record, const char *stream_name, struct stream_entry_id id, const char *raw,
+                             size_t length)
+{
+    uint64_t h = hash(UINT64_C(0xcbf29ce484222325), stream_name, strlen(stream_name));
+
+    h = hash(h, &id, sizeof id);
+    h = hash(h, raw, length);
+    put_integer(&record->values[IDENTITY_producer_id], -(int64_t)(h >> 2) - 1);
+    put_integer(&record->values[IDENTITY_seq], (int64_t)(id.seq & INT64_MAX));
+    put_integer(&record->values[IDENTITY_recorded_at], id.ms > INT64_MAX / NS_PER_MS ? INT64_MAX : (int64_t)id.ms * NS_PER_MS);
+}
+
+/* The checks that need to know the stream and the time. NULL: all is well. */
+static const char *check_identity(struct record *record, const char *exchange, int64_t now_ns, char *text, size_t size)
+{
+    struct record_value *value = &record->values[IDENTITY_exchange];
+    int64_t recorded_at = record->values[IDENTITY_recorded_at].integer;
+
+    if (!value->present) {
+        *value = (struct record_value){.bytes = exchange, .length = (uint32_t)strlen(exchange), .present = true};
+    } else if (value->length != strlen(exchange) || memcmp(value->bytes, exchange, value->length) != 0) {
+        return "exchange: is not that of the stream";
+    }
+    if (recorded_at < LIMIT_RECORDED_AT_MIN_NS || recorded_at > now_ns + LIMIT_FUTURE_NS) {
+        snprintf(text, size,
+                 "recorded_at: %" PRId64 " ns is out of range (from 2015-01-01 to a day ahead of the drainer's clock)",
+                 recorded_at);
+        return text;
+    }
+    return NULL;
+}
+
+static const char *decode(struct record *record, const struct raw_field *fields, size_t field_count, char *text, size_t size)
+{
+    static char scratch_bytes[RECORD_SCRATCH_BYTES]; /* the drainer has one thread */
+    struct record_scratch scratch = {.bytes = scratch_bytes, .capacity = sizeof scratch_bytes};
+    struct record_problem problem;
+    int kind;
+
+    record->kind = RECORD_KINDS;
+    if (field_count != 2) {
+        snprintf(text, size, "the entry has %zu fields, not one", field_count / 2);
+        return text;
+    }
+    kind = record_kind_of(fields[0].bytes, fields[0].length);
+    if (kind < 0) {
+        return "the entry's field is not the name of a kind: order, trade, session";
+    }
+    record->kind = (enum record_kind)kind;
+    if (record_decode(record->kind, fields[1].bytes, fields[1].length, &scratch, record, &problem) != 0) {
+        snprintf(text, size, "%s%s%s", problem.field == NULL ? "" : problem.field, problem.field == NULL ? "" : ": ",
+                 record_fault_text(problem.fault));
+        return text;
+    }
+    return NULL;
+}
+
+/* What a reject keeps of an entry with no field, or several: all of it, each part behind its length, as Redis' protocol writes
+ * it. */
+static void append_raw(struct batch *batch, const struct raw_field *fields, size_t field_count)
+{
+    char head[32];
+
+    if (field_count == 2) {
+        raw_append(batch, fields[1].bytes, fields[1].length);
+        return;
+    }
+    for (size_t i = 0; i < field_count; i++) {
+        raw_append(batch, head, (size_t)snprintf(head, sizeof head, "$%zu\r\n", fields[i].length));
+        raw_append(batch, fields[i].bytes, fields[i].length);
+        raw_append(batch, "\r\n", 2);
+    }
+}
+
+/* A record that could not be decoded to its end may still say who wrote it: then its producer is told, and audit counts it. */
+static void note_identity(struct entry *entry, const struct record *record)
+{
+    for (int i = IDENTITY_producer_id; i <= IDENTITY_recorded_at; i++) {
+        if (!record->values[i].present) {
+            return;
+        }
+    }
+    entry->producer_id = record->values[IDENTITY_producer_id].integer;
+    entry->seq = record->values[IDENTITY_seq].integer;
+    entry->recorded_at_us = record->values[IDENTITY_recorded_at].integer / NS_PER_US;
+}
+
+void batch_add(struct batch *batch, struct stream *stream, const char *exchange, const char *stream_name,
+               struct stream_entry_id id, const struct raw_field *fields, size_t field_count, uint16_t deliveries, int64_t now_ns)
+{
+    struct entry *entry = new_entry(batch);
+    struct record record = {0};
+    char text[256];
+    const char *reason;
+
+    *entry = (struct entry){.stream = stream, .id = id, .deliveries = deliveries};
+    entry->raw_offset = (uint32_t)batch->raw.length;
+    append_raw(batch, fields, field_count);
+    entry->raw_length = (uint32_t)batch->raw.length - entry->raw_offset;
+
+    reason = decode(&record, fields, field_count, text, sizeof text);
+    entry->kind = record.kind;
+    if (reason == NULL) {
+        if (!record.values[IDENTITY_producer_id].present) {
+            identify_foreign(&record, stream_name, id, fields[1].bytes, fields[1].length);
+        }
+        reason = check_identity(&record, exchange, now_ns, text, sizeof text);
+    }
+    note_identity(entry, &record);
+    if (reason != NULL) {
+        set_reason(batch, entry, reason);
+        return;
+    }
+    entry->row_offset = (uint32_t)batch->rows[record.kind].length;
+    copy_put_record(&batch->rows[record.kind], &record);
+    entry->row_length = (uint32_t)batch->rows[record.kind].length - entry->row_offset;
+}
+
+/* One bad record is one reject, however often it is sent: by its identity where it has one, else by stream, id and bytes. */
+static void format_identity(const struct batch *batch, const struct entry *entry, const char *stream_name, char *out, size_t size)
+{
+    if (entry->producer_id > 0 && entry->seq > 0) {
+        snprintf(out, size, "p:%" PRId64 ":%" PRId64, entry->producer_id, entry->seq);
+    } else {
+        uint64_t h = hash(UINT64_C(0xcbf29ce484222325), batch->raw.bytes + entry->raw_offset, entry->raw_length);
+
+        snprintf(out, size, "s:%s:%" PRIu64 "-%" PRIu64 ":%016" PRIx64, stream_name, entry->id.ms, entry->id.seq, h);
+    }
+}
+
+static void put_int64_or_null(struct copy_buffer *out, int64_t value)
+{
+    if (value == 0) {
+        copy_put_null(out);
+    } else {
+        copy_put_int64(out, value);
+    }
+}
+
+void batch_put_reject(const struct batch *batch, const struct entry *entry, const char *stream_name, const char *exchange,
+                      const char *drainer, struct copy_buffer *out)
+{
+    char identity[STREAM_NAME_BYTES + 96], id[48];
+
+    format_identity(batch, entry, stream_name, identity, sizeof identity);
+    snprintf(id, sizeof id, "%" PRIu64 "-%" PRIu64, entry->id.ms, entry->id.seq);
+    copy_put_row_head(out, 13);
+    copy_put_text(out, identity);
+    copy_put_text(out, stream_name);
+    copy_put_text(out, id);
+    copy_put_text(out, exchange);
+    copy_put_text(out, entry->kind < RECORD_KINDS ? record_schemas[entry->kind].name : NULL);
+    put_int64_or_null(out, entry->producer_id);
+    put_int64_or_null(out, entry->seq);
+    if (entry->recorded_at_us == 0) {
+        copy_put_null(out);
+    } else {
+        copy_put_int64(out, copy_timestamp(entry->recorded_at_us * NS_PER_US));
+    }
+    copy_put_int32(out, entry->deliveries);
+    copy_put_text(out, batch_reason(batch, entry));
+    copy_put_text(out, entry->sqlstate[0] == '\0' ? NULL : entry->sqlstate);
+    copy_put_bytes(out, batch->raw.bytes + entry->raw_offset, entry->raw_length);
+    copy_put_text(out, drainer);
+}

@@ -1,0 +1,77 @@
+/* batch.h: entries of streams, gathered to be loaded in one transaction: decoded, checked and encoded as COPY rows.
+ *
+ * An entry becomes a row of its table, or a reject with the reason; its raw bytes are kept for the case that only PostgreSQL
+ * finds the fault. Memory is bounded by the limits given; nothing points into Redis' replies afterwards. One thread. */
+#ifndef BLOTTER_DRAINER_BATCH_H
+#define BLOTTER_DRAINER_BATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "drainer/copy.h"
+#include "schema/record.h"
+
+struct stream;
+
+struct stream_entry_id {
+    uint64_t ms, seq;
+};
+
+enum entry_fate {
+    ENTRY_ROW,      /* goes into its table */
+    ENTRY_REJECTED, /* goes into blotter.rejects */
+    ENTRY_EXPIRED,  /* recorded on a day before the first one kept: settled, not stored */
+};
+
+struct entry {
+    struct stream *stream;
+    struct stream_entry_id id;
+    int64_t producer_id, seq; /* 0 where the entry has no readable identity */
+    int64_t recorded_at_us;   /* since 1970 */
+    enum record_kind kind;    /* RECORD_KINDS: unknown */
+    enum entry_fate fate;
+    uint32_t row_offset, row_length; /* in rows[kind] */
+    uint32_t raw_offset, raw_length; /* in raw */
+    uint32_t reason_offset;          /* in raw, NUL-terminated; of a reject */
+    uint16_t deliveries;             /* 0: unknown, at least one */
+    char sqlstate[6];                /* of a reject that PostgreSQL found, else "" */
+};
+
+struct batch {
+    struct entry *entries;
+    size_t count, capacity;
+    struct copy_buffer rows[RECORD_KINDS];
+    struct copy_buffer raw;
+    bool careful;           /* may hold what is stored already: through staging */
+    uint64_t epoch;         /* of the Redis connection that its entries were read on */
+    int64_t gathered_at_us; /* CLOCK_MONOTONIC of its first entry */
+    size_t rejected, expired;
+};
+
+void batch_release(struct batch *);
+void batch_clear(struct batch *); /* keeps the memory */
+size_t batch_bytes(const struct batch *);
+
+/* An entry as Redis has it: field names and values in turn; a good one has one field, whose name is the record's kind. */
+struct raw_field {
+    const char *bytes;
+    size_t length;
+};
+
+/* Adds an entry; never fails on its content. now_ns: the wall clock, to tell a time in the future. */
+void batch_add(struct batch *, struct stream *, const char *exchange, const char *stream_name, struct stream_entry_id id,
+               const struct raw_field *fields, size_t field_count, uint16_t deliveries, int64_t now_ns);
+
+/* Turns a row into a reject: PostgreSQL refused it. */
+void batch_reject(struct batch *, struct entry *, const char *sqlstate, const char *reason);
+
+const char *batch_reason(const struct batch *, const struct entry *);
+
+/* Writes the row of blotter.rejects (columns BATCH_REJECT_COLUMNS) of a rejected entry. */
+#define BATCH_REJECT_COLUMNS \
+    "identity, stream, entry_id, exchange, kind, producer_id, seq, recorded_at, delivery_count, reason, sqlstate, raw, drainer"
+void batch_put_reject(const struct batch *, const struct entry *, const char *stream_name, const char *exchange,
+                      const char *drainer, struct copy_buffer *);
+
+#endif

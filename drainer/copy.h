@@ -1,0 +1,50 @@
+/* copy.h: records as rows of PostgreSQL's COPY BINARY, in a growing buffer. */
+#ifndef BLOTTER_DRAINER_COPY_H
+#define BLOTTER_DRAINER_COPY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "schema/record.h"
+
+/* Microseconds since 2000-01-01, PostgreSQL's timestamptz, of nanoseconds since 1970 (rounded towards the past). */
+int64_t copy_timestamp(int64_t ns);
+
+struct copy_buffer {
+    unsigned char *bytes;
+    size_t length, capacity;
+};
+
+void copy_buffer_release(struct copy_buffer *);
+void copy_put_row_head(struct copy_buffer *, int columns);
+void copy_put_null(struct copy_buffer *);
+void copy_put_bytes(struct copy_buffer *, const void *bytes, size_t length); /* text, bytea, or a field that is binary already */
+void copy_put_text(struct copy_buffer *, const char *text);                  /* NULL: null */
+void copy_put_int32(struct copy_buffer *, int32_t value);
+void copy_put_int64(struct copy_buffer *, int64_t value);
+void copy_put_bool(struct copy_buffer *, int value);
+
+/* One row: every field of the record's kind, in the order of fields.h. */
+void copy_put_record(struct copy_buffer *, const struct record *);
+
+/* What stands before the first row of a COPY BINARY, and behind the last. */
+#define COPY_HEAD_BYTES 19
+#define COPY_TAIL_BYTES 2
+extern const unsigned char copy_head[COPY_HEAD_BYTES];
+extern const unsigned char copy_tail[COPY_TAIL_BYTES];
+
+/* A column of a row that lies in a buffer: where its bytes begin, and how long they are; -1: null. */
+struct copy_field {
+    const unsigned char *bytes;
+    int32_t length;
+};
+
+/* Splits a row that copy_put_record() wrote. */
+void copy_split_row(const unsigned char *row, struct copy_field *fields, unsigned count);
+
+int64_t copy_field_int64(const struct copy_field *);
+
+/* Compares two binary numerics by value: <0, 0, >0. */
+int copy_numeric_compare(const struct copy_field *a, const struct copy_field *b);
+
+#endif

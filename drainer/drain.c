@@ -1,0 +1,468 @@
+/* drain.c: `blotter drain`: loads streams into PostgreSQL until it is told to stop.
+ *
+ * Two batches: while one is loaded, the other gathers; they change places when the loader is free. So at low load a lone record
+ * waits for nothing, and at high load batches grow to what one commit takes. All work is decided in one place, turn(), which runs
+ * after anything has changed:
+ *
+ *     loader free ── lease due ──► lease_run()                      (same connection: the locks belong to the session that loads)
+ *          │
+ *          └─ gathered something ► swap, loader_load() ──► intake_settle(): XACK, words
+ *     gathering has room ────────► intake_read()
+ *
+ * When a batch cannot be loaded everything in hand is forgotten and, after a while, what is pending is claimed again: Redis is
+ * the drainer's only memory. */
+#include <assert.h>
+#include <event2/event.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "drainer/commands.h"
+#include "drainer/intake.h"
+#include "drainer/lease.h"
+#include "drainer/loader.h"
+#include "drainer/log.h"
+#include "drainer/pg.h"
+#include "drainer/pg_link.h"
+#include "drainer/settings.h"
+
+#define SUMMARY_INTERVAL_S 60
+#define STOP_TIMEOUT_S 5
+#define RETRY_MIN_MS 100
+#define RETRY_MAX_MS 5000
+#define RETRY_PERSON_MS 15000
+#define CONNECT_TIMEOUT_MS 10000
+
+enum drain_phase {
+    DRAIN_RUNNING,
+    DRAIN_STOPPING,   /* reads no more; loads what is gathered */
+    DRAIN_SIGNING_OFF /* all is loaded: the last acknowledgements and the consumer's removal are on their way */
+};
+
+struct drain {
+    const struct settings *settings;
+    char drainer[128];
+    struct event_base *base;
+    struct event *turn_event, *retry_timer, *summary_timer, *stop_timer, *sigterm, *sigint;
+    struct streams streams;
+    struct intake *intake;
+    struct pg_link *link;
+    struct lease *lease;
+    struct loader *loader;
+    struct text_set venues_by_symbol, terminal_statuses;
+    struct batch batches[2], *gathering;
+    bool loading, leasing, session_ready, leased_since_look;
+    bool waiting; /* the retry timer runs: nothing is read or loaded */
+    unsigned retry_ms;
+    enum drain_phase phase;
+    int exit_code;
+    struct loader_counters summary_loader;
+};
+
+static void turn_soon(struct drain *drain)
+{
+    event_active(drain->turn_event, EV_TIMEOUT, 0);
+}
+
+/* --- giving up what is in hand ------------------------------------------------------------------------------------------- */
+
+static void forget_all(struct drain *drain)
+{
+    batch_clear(&drain->batches[0]);
+    batch_clear(&drain->batches[1]);
+    intake_forget(drain->intake);
+}
+
+static void wait_before_retry(struct drain *drain, enum pg_action action)
+{
+    unsigned ms = drain->retry_ms == 0 ? RETRY_MIN_MS : drain->retry_ms;
+    struct timeval tv;
+
+    drain->retry_ms = ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : ms * 2;
+    if (action == PG_ACTION_PERSON) {
+        ms = RETRY_PERSON_MS;
+    }
+    ms = ms / 2 + (unsigned)random() % (ms / 2 + 1);
+    tv = (struct timeval){ms / 1000, (ms % 1000) * 1000};
+    drain->waiting = true;
+    evtimer_add(drain->retry_timer, &tv);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+    struct drain *drain = arg;
+
+    (void)fd, (void)what;
+    drain->waiting = false;
+    turn_soon(drain);
+}
+
+/* --- loading ------------------------------------------------------------------------------------------------------------- */
+
+static void on_loaded(void *owner, struct batch *batch, const struct pg_failure *failure)
+{
+    struct drain *drain = owner;
+
+    drain->loading = false;
+    if (failure == NULL) {
+        drain->retry_ms = 0;
+        intake_settle(drain->intake, batch);
+        batch_clear(batch);
+    } else {
+        log_warn("batch", "%s, SQLSTATE %s: nothing is acknowledged, it will be read again%s", failure->message,
+                 failure->sqlstate[0] == '\0' ? "none" : failure->sqlstate,
+                 failure->action == PG_ACTION_PERSON ? "; this needs a person" : "");
+        forget_all(drain);
+        wait_before_retry(drain, failure->action);
+    }
+    turn_soon(drain);
+}
+
+static void load_gathered(struct drain *drain)
+{
+    struct batch *batch = drain->gathering;
+
+    drain->gathering = batch == &drain->batches[0] ? &drain->batches[1] : &drain->batches[0];
+    assert(drain->gathering->count == 0);
+    batch->careful = batch->careful || loader_is_careful(drain->loader);
+    drain->loading = true;
+    loader_load(drain->loader, batch, on_loaded, drain);
+}
+
+/* --- leases -------------------------------------------------------------------------------------------------------------- */
+
+static void on_taken(void *owner, struct stream *stream)
+{
+    struct drain *drain = owner;
+
+    intake_take(drain->intake, stream);
+}
+
+static void on_leased(void *owner, const struct pg_failure *failure)
+{
+    struct drain *drain = owner;
+
+    drain->leasing = false;
+    drain->leased_since_look = failure == NULL;
+    if (failure != NULL && !failure->connection_lost) {
+        log_warn("lease", "%s, SQLSTATE %s", failure->message, failure->sqlstate);
+        wait_before_retry(drain, failure->action);
+    }
+    turn_soon(drain);
+}
+
+static void on_stuck(void *owner, struct stream *stream)
+{
+    struct drain *drain = owner;
+
+    log_warn(stream->name, "its drainer has made no progress for %u s: its session is terminated",
+             (unsigned)(drain->settings->claim_idle / 1000));
+    lease_fence(drain->lease, stream);
+    turn_soon(drain);
+}
+
+/* --- stopping ------------------------------------------------------------------------------------------------------------ */
+
+static void stop(struct drain *drain, const char *why)
+{
+    struct timeval tv = {STOP_TIMEOUT_S, 0};
+
+    if (drain->phase == DRAIN_RUNNING) {
+        log_info("drain", "stopping: %s", why);
+        drain->phase = DRAIN_STOPPING;
+        intake_set_reading(drain->intake, false);
+        evtimer_add(drain->stop_timer, &tv);
+        turn_soon(drain);
+    }
+}
+
+static void on_signal(evutil_socket_t fd, short what, void *arg)
+{
+    (void)what;
+    stop(arg, fd == SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
+/* What could not be loaded in time stays pending, and the next holder claims it. */
+static void on_stop_timeout(evutil_socket_t fd, short what, void *arg)
+{
+    struct drain *drain = arg;
+
+    (void)fd, (void)what;
+    log_warn("drain", "stopped with entries in hand: they stay pending and are claimed by the next drainer");
+    drain->exit_code = EXIT_CODE_NO;
+    event_base_loopbreak(drain->base);
+}
+
+static void go_on_stopping(struct drain *drain)
+{
+    bool busy = drain->loading || drain->leasing || drain->gathering->count > 0;
+
+    if (drain->phase == DRAIN_STOPPING && !busy && intake_quiet(drain->intake)) {
+        drain->phase = DRAIN_SIGNING_OFF;
+        intake_sign_off(drain->intake);
+    }
+    if (drain->phase == DRAIN_SIGNING_OFF && intake_quiet(drain->intake)) {
+        event_base_loopbreak(drain->base);
+    }
+}
+
+static bool all_is_loaded(const struct drain *drain)
+{
+    return drain->session_ready && drain->leased_since_look && !drain->loading && drain->gathering->count == 0 &&
+           intake_drained(drain->intake);
+}
+
+/* --- the turn ------------------------------------------------------------------------------------------------------------ */
+
+static void use_link(struct drain *drain)
+{
+    if (drain->loading || drain->leasing || drain->waiting || !drain->session_ready || !pg_link_ready(drain->link)) {
+        return;
+    }
+    if (drain->phase == DRAIN_RUNNING && intake_up(drain->intake) && lease_due(drain->lease)) {
+        drain->leasing = true;
+        lease_run(drain->lease);
+    } else if (drain->gathering->count > 0) {
+        load_gathered(drain);
+    }
+}
+
+static void turn(evutil_socket_t fd, short what, void *arg)
+{
+    struct drain *drain = arg;
+
+    (void)fd, (void)what;
+    use_link(drain);
+    if (drain->session_ready && !drain->waiting) {
+        intake_read(drain->intake);
+    }
+    if (drain->phase != DRAIN_RUNNING) {
+        go_on_stopping(drain);
+    } else if (drain->settings->once && all_is_loaded(drain)) {
+        stop(drain, "everything is loaded");
+    }
+}
+
+static void on_turn(void *owner)
+{
+    turn_soon(owner);
+}
+
+/* --- the session --------------------------------------------------------------------------------------------------------- */
+
+/* Rows of the statements in session_sql(), which name themselves. */
+static void on_prepared_rows(void *owner, int statement, const PGresult *result)
+{
+    struct drain *drain = owner;
+
+    (void)statement;
+    for (int i = 0; i < PQntuples(result) && PQnfields(result) == 2; i++) {
+        struct text_set *set =
+            strcmp(PQgetvalue(result, i, 0), "venue") == 0 ? &drain->venues_by_symbol : &drain->terminal_statuses;
+
+        text_set_add(set, PQgetvalue(result, i, 1), (size_t)PQgetlength(result, i, 1));
+    }
+}
+
+static void on_session(void *owner, bool ready, const struct pg_failure *why)
+{
+    struct drain *drain = owner;
+
+    (void)why;
+    drain->session_ready = ready;
+    if (ready) {
+        log_info("postgres", "connected");
+        loader_forget_session(drain->loader);
+    } else {
+        drain->loading = drain->leasing = false;
+        forget_all(drain);
+        lease_forget(drain->lease);
+        text_set_release(&drain->venues_by_symbol);
+        text_set_release(&drain->terminal_statuses);
+    }
+    turn_soon(drain);
+}
+
+static char *session_sql(const struct settings *settings)
+{
+    char *sql = NULL;
+
+    if (asprintf(&sql,
+                 "SET synchronous_commit = on; SET lock_timeout = '%ums'; SET TimeZone = 'UTC'; "
+                 "SET client_min_messages = warning; SET idle_in_transaction_session_timeout = '%ums'; "
+                 "SELECT blotter.begin_session(); "
+                 "SELECT 'venue', exchange FROM blotter.venues WHERE order_id_scope = 'symbol'; "
+                 "SELECT 'status', status FROM blotter.terminal_statuses; " LEASE_JOIN_SQL,
+                 (unsigned)settings->lock_timeout, (unsigned)settings->postgres_timeout) < 0) {
+        abort();
+    }
+    return sql;
+}
+
+/* --- telling ------------------------------------------------------------------------------------------------------------- */
+
+static void on_summary(evutil_socket_t fd, short what, void *arg)
+{
+    struct drain *drain = arg;
+    const struct loader_counters *now = loader_counters(drain->loader), *before = &drain->summary_loader;
+
+    (void)fd, (void)what;
+    log_info("drain",
+             "streams=%zu of %zu drainers=%u rows=%" PRIu64 " transactions=%" PRIu64 " rejected=%" PRIu64 " retries=%" PRIu64,
+             streams_held(&drain->streams), drain->streams.count, lease_members(drain->lease), now->rows - before->rows,
+             now->transactions - before->transactions, now->rejected - before->rejected, now->retries - before->retries);
+    drain->summary_loader = *now;
+}
+
+static void say_end(const struct drain *drain)
+{
+    const struct loader_counters *loader = loader_counters(drain->loader);
+
+    log_info("drain",
+             "stopped: rows=%" PRIu64 " transactions=%" PRIu64 " rejected=%" PRIu64 " expired=%" PRIu64 " acked=%" PRIu64,
+             loader->rows, loader->transactions, loader->rejected, loader->expired, intake_counters(drain->intake)->acked);
+}
+
+/* --- start and end ------------------------------------------------------------------------------------------------------- */
+
+static void name_drainer(struct drain *drain)
+{
+    char host[64] = "";
+
+    if (drain->settings->consumer != NULL && drain->settings->consumer[0] != '\0') {
+        snprintf(drain->drainer, sizeof drain->drainer, "%s", drain->settings->consumer);
+        return;
+    }
+    gethostname(host, sizeof host - 1);
+    snprintf(drain->drainer, sizeof drain->drainer, "%s-%ld", host, (long)getpid());
+}
+
+/* The name goes into SQL text. */
+static bool name_is_plain(const char *name)
+{
+    return name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")] == '\0';
+}
+
+static bool create_intake(struct drain *drain)
+{
+    const struct settings *settings = drain->settings;
+    char error[256];
+
+    drain->intake = intake_create(&(struct intake_options){.base = drain->base,
+                                                           .redis = settings->redis,
+                                                           .redis_password = settings->redis_password,
+                                                           .consumer = drain->drainer,
+                                                           .pattern = settings->streams,
+                                                           .batch_rows = (unsigned)settings->batch_rows,
+                                                           .batch_bytes = (unsigned)settings->batch_bytes,
+                                                           .keep_entries = (unsigned)settings->keep_entries,
+                                                           .trim_interval_ms = (unsigned)settings->trim_interval,
+                                                           .claim_idle_ms = (unsigned)settings->claim_idle,
+                                                           .streams = &drain->streams,
+                                                           .gathering = &drain->gathering,
+                                                           .on_turn = on_turn,
+                                                           .on_stuck = on_stuck,
+                                                           .owner = drain},
+                                  error, sizeof error);
+    if (drain->intake == NULL) {
+        log_error("redis", "setting redis: %s", error);
+    }
+    return drain->intake != NULL;
+}
+
+static void create_postgres_side(struct drain *drain)
+{
+    const struct settings *settings = drain->settings;
+    char *sql = session_sql(settings), application_name[64];
+
+    snprintf(application_name, sizeof application_name, "blotter drain %.40s", drain->drainer);
+    drain->link = pg_link_create(&(struct pg_link_options){.base = drain->base,
+                                                           .conninfo = settings->postgres,
+                                                           .application_name = application_name,
+                                                           .prepare_sql = sql,
+                                                           .on_prepared_rows = on_prepared_rows,
+                                                           .on_change = on_session,
+                                                           .owner = drain,
+                                                           .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+                                                           .command_timeout_ms = (unsigned)settings->postgres_timeout});
+    free(sql);
+    drain->lease = lease_create(drain->link, &(struct lease_options){.streams = &drain->streams,
+                                                                     .take_all = settings->once,
+                                                                     .interval_ms = (unsigned)settings->rebalance_interval,
+                                                                     .on_taken = on_taken,
+                                                                     .on_done = on_leased,
+                                                                     .owner = drain});
+    drain->loader = loader_create(drain->link, &(struct loader_options){.drainer = drain->drainer,
+                                                                        .keep_orders = settings->orders,
+                                                                        .venues_by_symbol = &drain->venues_by_symbol,
+                                                                        .terminal_statuses = &drain->terminal_statuses});
+}
+
+static void create_events(struct drain *drain)
+{
+    struct timeval minute = {SUMMARY_INTERVAL_S, 0};
+
+    drain->turn_event = evtimer_new(drain->base, turn, drain);
+    drain->retry_timer = evtimer_new(drain->base, on_retry, drain);
+    drain->stop_timer = evtimer_new(drain->base, on_stop_timeout, drain);
+    drain->summary_timer = event_new(drain->base, -1, EV_PERSIST, on_summary, drain);
+    drain->sigterm = evsignal_new(drain->base, SIGTERM, on_signal, drain);
+    drain->sigint = evsignal_new(drain->base, SIGINT, on_signal, drain);
+    evtimer_add(drain->summary_timer, &minute);
+    evsignal_add(drain->sigterm, NULL);
+    evsignal_add(drain->sigint, NULL);
+}
+
+static void release(struct drain *drain)
+{
+    struct event *events[] = {drain->turn_event,    drain->retry_timer, drain->stop_timer,
+                              drain->summary_timer, drain->sigterm,     drain->sigint};
+
+    intake_destroy(drain->intake);
+    loader_destroy(drain->loader);
+    lease_destroy(drain->lease);
+    pg_link_destroy(drain->link);
+    for (size_t i = 0; i < sizeof events / sizeof events[0]; i++) {
+        if (events[i] != NULL) {
+            event_free(events[i]);
+        }
+    }
+    batch_release(&drain->batches[0]);
+    batch_release(&drain->batches[1]);
+    streams_release(&drain->streams);
+    text_set_release(&drain->venues_by_symbol);
+    text_set_release(&drain->terminal_statuses);
+    event_base_free(drain->base);
+}
+
+int command_drain(const struct settings *settings)
+{
+    struct drain drain = {.settings = settings};
+
+    signal(SIGPIPE, SIG_IGN);
+    srandom((unsigned)time(NULL) ^ (unsigned)getpid());
+    name_drainer(&drain);
+    if (!name_is_plain(drain.drainer)) {
+        log_error("drain", "setting consumer: \"%s\" is not a name: letters, digits, '.', '_' and '-' are", drain.drainer);
+        return EXIT_CODE_USAGE;
+    }
+    drain.gathering = &drain.batches[0];
+    drain.base = event_base_new();
+    if (!create_intake(&drain)) {
+        event_base_free(drain.base);
+        return EXIT_CODE_USAGE;
+    }
+    create_events(&drain);
+    create_postgres_side(&drain);
+    log_info("drain", "drainer %s: up to %u rows a batch", drain.drainer, (unsigned)settings->batch_rows);
+    pg_link_start(drain.link);
+    intake_start(drain.intake);
+    event_base_dispatch(drain.base);
+    say_end(&drain);
+    release(&drain);
+    return drain.exit_code;
+}

@@ -1,0 +1,920 @@
+/* intake.c: see intake.h.
+ *
+ * What it sends on the reading connection: SCAN for streams every second; XGROUP CREATE at 0 for a new lease; XAUTOCLAIM with no
+ * idle time until nothing is pending (the lease says that nobody else works on it); then XREADGROUP of everything held in one
+ * command, without BLOCK; XACK and the words; XTRIM by a script. Only when a read has found nothing does the doorbell wait,
+ * behind the ids read last, so nothing can slip between; besides, everything is read again every POLL_MS.
+ *
+ * COUNT is per stream: the room left in the batch is divided by the number of streams. */
+#include "drainer/intake.h"
+
+#include <event2/event.h>
+#include <hiredis/hiredis.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "drainer/intake_scripts.h"
+#include "drainer/log.h"
+#include "drainer/settle.h"
+#include "producer/redis_link.h"
+
+#define TICK_MS 50
+#define POLL_MS 200
+#define SCAN_INTERVAL_MS 1000
+#define PENDING_INTERVAL_MS 2000
+#define DOORBELL_BLOCK_MS "500"
+#define CLAIM_COUNT 500
+#define ENTRIES_PER_READ_MAX 2000
+#define ERROR_PAUSE_MIN_MS 50
+#define ERROR_PAUSE_MAX_MS 2000
+#define CONSUMER_FORGOTTEN_MS "3600000" /* another's name with nothing pending and unused for an hour is removed */
+
+struct delivery {
+    struct stream_entry_id id;
+    uint16_t count;
+};
+
+struct intake {
+    struct intake_options options;
+    struct redis_link *link, *doorbell;
+    struct event *tick;
+    uint64_t generation; /* of what is in hand: answers to commands of an older one are dropped */
+    bool reading_allowed, reading, at_end, looked, scanning;
+    bool doorbell_armed;
+    struct stream *claiming; /* the stream of the claim under way */
+    struct delivery deliveries[CLAIM_COUNT];
+    size_t delivery_count;
+    size_t entry_bytes; /* running mean, to bound the size of an answer */
+    unsigned error_pause_ms;
+    int64_t paused_until_ms, polled_at_ms, scanned_at_ms, pending_at_ms, trimmed_at_ms, stuck_at_ms;
+    struct intake_counters counters;
+};
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+static int64_t wall_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+static void turn(struct intake *intake)
+{
+    intake->options.on_turn(intake->options.owner);
+}
+
+/* --- answers ------------------------------------------------------------------------------------------------------------- */
+
+static bool is_array(const redisReply *reply, size_t elements)
+{
+    return reply->type == REDIS_REPLY_ARRAY && reply->elements >= elements;
+}
+
+static bool is_string(const redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS;
+}
+
+static bool parse_id(const redisReply *reply, struct stream_entry_id *id)
+{
+    char *end;
+
+    if (!is_string(reply)) {
+        return false;
+    }
+    id->ms = strtoull(reply->str, &end, 10);
+    if (*end != '-') {
+        return false;
+    }
+    id->seq = strtoull(end + 1, &end, 10);
+    return *end == '\0';
+}
+
+static void format_id(char out[48], struct stream_entry_id id)
+{
+    snprintf(out, 48, "%" PRIu64 "-%" PRIu64, id.ms, id.seq);
+}
+
+/* An error answer: said (repeats are folded by the log), and no new read for a while, longer each time. */
+static void on_error_reply(struct intake *intake, const char *what, const redisReply *reply)
+{
+    intake->counters.errors++;
+    intake->error_pause_ms = intake->error_pause_ms == 0 ? ERROR_PAUSE_MIN_MS : intake->error_pause_ms * 2;
+    if (intake->error_pause_ms > ERROR_PAUSE_MAX_MS) {
+        intake->error_pause_ms = ERROR_PAUSE_MAX_MS;
+    }
+    intake->paused_until_ms = now_ms() + intake->error_pause_ms / 2 + random() % (intake->error_pause_ms / 2 + 1);
+    log_warn("redis", "%s: %s", what, reply->type == REDIS_REPLY_ERROR ? reply->str : "unexpected kind of answer");
+}
+
+static struct batch *target(struct intake *intake)
+{
+    struct batch *batch = *intake->options.gathering;
+
+    if (batch->count == 0) {
+        batch->epoch = redis_link_epoch(intake->link);
+    }
+    return batch;
+}
+
+/* One [id, [field, value, …]] of a read or a claim. Entries deleted since they were delivered have nil instead of fields. */
+static void add_entry(struct intake *intake, struct stream *stream, const redisReply *reply, uint16_t deliveries, int64_t wall)
+{
+    struct raw_field fields[16];
+    struct stream_entry_id id;
+    const redisReply *values;
+    size_t count, bytes = 0;
+
+    if (!is_array(reply, 2) || !parse_id(reply->element[0], &id) || reply->element[1]->type != REDIS_REPLY_ARRAY) {
+        return;
+    }
+    values = reply->element[1];
+    count = values->elements < 16 ? values->elements : 16;
+    for (size_t i = 0; i < count; i++) {
+        fields[i] = (struct raw_field){values->element[i]->str, values->element[i]->len};
+        bytes += values->element[i]->len;
+    }
+    intake->entry_bytes = (intake->entry_bytes * 63 + bytes) / 64 + 1;
+    batch_add(target(intake), stream, stream->exchange, stream->name, id, fields, count, deliveries, wall);
+    stream->in_hand++;
+    if (id.ms > stream->last_read.ms || (id.ms == stream->last_read.ms && id.seq > stream->last_read.seq)) {
+        stream->last_read = id;
+    }
+}
+
+/* --- the group ----------------------------------------------------------------------------------------------------------- */
+
+static void on_group(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct intake *intake = owner;
+    struct stream *stream = (struct stream *)tag;
+
+    if (reply == NULL || stream->state != STREAM_GROUPING) {
+        return;
+    }
+    if (reply->type != REDIS_REPLY_ERROR || strncmp(reply->str, "BUSYGROUP", 9) == 0) {
+        if (reply->type != REDIS_REPLY_ERROR) {
+            log_info(stream->name, "consumer group made, from the stream's first entry on");
+        }
+        intake->error_pause_ms = 0;
+        stream_enter(stream, STREAM_CLAIMING);
+    } else if (strstr(reply->str, "requires the key to exist") != NULL) {
+        stream_enter(stream, STREAM_ABSENT);
+    } else {
+        on_error_reply(intake, "XGROUP CREATE", reply);
+    }
+    turn(intake);
+}
+
+static void make_group(struct intake *intake, struct stream *stream)
+{
+    const char *argv[] = {"XGROUP", "CREATE", stream->name, STREAM_GROUP, "0"};
+
+    redis_link_sendv(intake->link, on_group, (uintptr_t)stream, 5, argv, NULL);
+}
+
+void intake_take(struct intake *intake, struct stream *stream)
+{
+    stream_enter(stream, STREAM_GROUPING);
+    make_group(intake, stream);
+}
+
+/* The group of some stream is gone, and with it what was pending: all are made sure of, and read from their beginning. */
+static void on_no_group(struct intake *intake, const char *text)
+{
+    struct streams *streams = intake->options.streams;
+
+    log_warn("redis", "%s: the consumer groups are made again where they are missing", text);
+    intake->generation++;
+    for (size_t i = 0; i < streams->count; i++) {
+        struct stream *stream = streams->all[i];
+
+        if (stream->state == STREAM_READING || stream->state == STREAM_CLAIMING) {
+            stream->last_read = (struct stream_entry_id){0, 0};
+            stream_enter(stream, STREAM_GROUPING);
+            make_group(intake, stream);
+        }
+    }
+}
+
+/* --- claiming ------------------------------------------------------------------------------------------------------------ */
+
+static void on_deliveries(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct intake *intake = owner;
+
+    (void)tag;
+    intake->delivery_count = 0;
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY) {
+        return;
+    }
+    for (size_t i = 0; i < reply->elements && i < CLAIM_COUNT; i++) {
+        const redisReply *row = reply->element[i];
+        struct delivery *delivery = &intake->deliveries[intake->delivery_count];
+
+        if (is_array(row, 4) && parse_id(row->element[0], &delivery->id)) {
+            long long count = row->element[3]->integer + 1;
+
+            delivery->count = count > UINT16_MAX ? UINT16_MAX : (uint16_t)count;
+            intake->delivery_count++;
+        }
+    }
+}
+
+static uint16_t deliveries_of(const struct intake *intake, const redisReply *entry)
+{
+    struct stream_entry_id id;
+
+    if (is_array(entry, 2) && parse_id(entry->element[0], &id)) {
+        for (size_t i = 0; i < intake->delivery_count; i++) {
+            if (intake->deliveries[i].id.ms == id.ms && intake->deliveries[i].id.seq == id.seq) {
+                return intake->deliveries[i].count;
+            }
+        }
+    }
+    return 0;
+}
+
+static void take_claimed(struct intake *intake, struct stream *stream, const redisReply *entries)
+{
+    int64_t wall = wall_ns();
+
+    for (size_t i = 0; i < entries->elements; i++) {
+        add_entry(intake, stream, entries->element[i], deliveries_of(intake, entries->element[i]), wall);
+    }
+    if (entries->elements > 0) {
+        target(intake)->careful = true;
+        intake->counters.claimed += entries->elements;
+    }
+}
+
+static void on_claimed(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct intake *intake = owner;
+    struct stream *stream = intake->claiming;
+
+    intake->claiming = NULL;
+    if (reply == NULL || tag != (uintptr_t)intake->generation || stream->state != STREAM_CLAIMING) {
+        return;
+    }
+    if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOGROUP", 7) == 0) {
+        on_no_group(intake, reply->str);
+    } else if (!is_array(reply, 2) || reply->element[1]->type != REDIS_REPLY_ARRAY ||
+               !parse_id(reply->element[0], &stream->claim_cursor)) {
+        on_error_reply(intake, "XAUTOCLAIM", reply);
+    } else {
+        take_claimed(intake, stream, reply->element[1]);
+        if (reply->elements > 2 && reply->element[2]->type == REDIS_REPLY_ARRAY && reply->element[2]->elements > 0) {
+            intake->counters.trimmed_pending += reply->element[2]->elements;
+            log_warn(stream->name, "%zu entries were trimmed by someone else while pending; their producer sends them again",
+                     reply->element[2]->elements);
+        }
+        if (stream->claim_cursor.ms == 0 && stream->claim_cursor.seq == 0) {
+            stream_enter(stream, STREAM_READING);
+        }
+    }
+    turn(intake);
+}
+
+static void claim(struct intake *intake, struct stream *stream)
+{
+    char cursor[48], count[16];
+
+    format_id(cursor, stream->claim_cursor);
+    snprintf(count, sizeof count, "%d", CLAIM_COUNT);
+    const char *pending[] = {"XPENDING", stream->name, STREAM_GROUP, cursor, "+", count};
+    const char *autoclaim[] = {"XAUTOCLAIM", stream->name, STREAM_GROUP, intake->options.consumer, "0", cursor, "COUNT", count};
+
+    if (redis_link_sendv(intake->link, on_deliveries, 0, 6, pending, NULL) == 0 &&
+        redis_link_sendv(intake->link, on_claimed, (uintptr_t)intake->generation, 8, autoclaim, NULL) == 0) {
+        intake->claiming = stream;
+    }
+}
+
+/* --- reading ------------------------------------------------------------------------------------------------------------- */
+
+static void on_read(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct intake *intake = owner;
+    int64_t wall = wall_ns();
+
+    intake->reading = false;
+    if (reply == NULL || tag != (uintptr_t)intake->generation) {
+        return;
+    }
+    if (reply->type == REDIS_REPLY_NIL) {
+        intake->at_end = true;
+        intake->error_pause_ms = 0;
+    } else if (reply->type == REDIS_REPLY_ARRAY) {
+        intake->error_pause_ms = 0;
+        for (size_t i = 0; i < reply->elements; i++) {
+            const redisReply *pair = reply->element[i];
+            struct stream *stream = is_array(pair, 2) && is_string(pair->element[0])
+                                        ? streams_add(intake->options.streams, pair->element[0]->str, pair->element[0]->len)
+                                        : NULL;
+
+            for (size_t n = 0; stream != NULL && n < pair->element[1]->elements; n++) {
+                add_entry(intake, stream, pair->element[1]->element[n], 1, wall);
+                intake->counters.entries++;
+            }
+        }
+    } else if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOGROUP", 7) == 0) {
+        on_no_group(intake, reply->str);
+    } else {
+        on_error_reply(intake, "XREADGROUP", reply);
+    }
+    turn(intake);
+}
+
+static size_t collect_reading(const struct streams *streams, struct stream **out)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < streams->count; i++) {
+        if (streams->all[i]->state == STREAM_READING && !streams->all[i]->claim_wanted) {
+            out[count++] = streams->all[i];
+        }
+    }
+    return count;
+}
+
+/* How many entries of each of `streams` may come, so that neither the batch's rows nor its bytes run far over. */
+static size_t entries_per_stream(const struct intake *intake, size_t streams)
+{
+    const struct batch *batch = *intake->options.gathering;
+    size_t rows = intake->options.batch_rows - batch->count;
+    size_t bytes = intake->options.batch_bytes - batch_bytes(batch);
+    size_t by_bytes = bytes / (2 * (intake->entry_bytes + 1)) + 1;
+
+    rows = rows < by_bytes ? rows : by_bytes;
+    rows = rows < ENTRIES_PER_READ_MAX ? rows : ENTRIES_PER_READ_MAX;
+    return rows / streams + 1;
+}
+
+static void read_streams(struct intake *intake)
+{
+    struct streams *streams = intake->options.streams;
+    struct stream **reading = calloc(streams->count + 1, sizeof(struct stream *));
+    const char **argv = calloc(7 + 2 * streams->count, sizeof(char *));
+    char count[24];
+    size_t n;
+
+    if (reading == NULL || argv == NULL) {
+        abort();
+    }
+    n = collect_reading(streams, reading);
+    if (n > 0) {
+        snprintf(count, sizeof count, "%zu", entries_per_stream(intake, n));
+        argv[0] = "XREADGROUP";
+        argv[1] = "GROUP";
+        argv[2] = STREAM_GROUP;
+        argv[3] = intake->options.consumer;
+        argv[4] = "COUNT";
+        argv[5] = count;
+        argv[6] = "STREAMS";
+        for (size_t i = 0; i < n; i++) {
+            argv[7 + i] = reading[i]->name;
+            argv[7 + n + i] = ">";
+        }
+        intake->at_end = false;
+        intake->reading =
+            redis_link_sendv(intake->link, on_read, (uintptr_t)intake->generation, (int)(7 + 2 * n), argv, NULL) == 0;
+    } else {
+        intake->at_end = true;
+    }
+    free(reading);
+    free(argv);
+}
+
+static bool has_room(const struct intake *intake)
+{
+    const struct batch *batch = *intake->options.gathering;
+
+    return batch->count < intake->options.batch_rows && batch_bytes(batch) < intake->options.batch_bytes;
+}
+
+static struct stream *next_to_claim(struct intake *intake)
+{
+    struct streams *streams = intake->options.streams;
+
+    for (size_t i = 0; i < streams->count; i++) {
+        struct stream *stream = streams->all[i];
+
+        if (stream->state == STREAM_READING && stream->claim_wanted && stream->in_hand == 0) {
+            stream_enter(stream, STREAM_CLAIMING);
+        }
+        if (stream->state == STREAM_CLAIMING) {
+            return stream;
+        }
+    }
+    return NULL;
+}
+
+/* --- the doorbell -------------------------------------------------------------------------------------------------------- */
+
+static void on_doorbell(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct intake *intake = owner;
+
+    (void)tag;
+    intake->doorbell_armed = false;
+    if (reply != NULL) {
+        intake->at_end = false;
+        turn(intake);
+    }
+}
+
+static void arm_doorbell(struct intake *intake)
+{
+    struct streams *streams = intake->options.streams;
+    struct stream **reading;
+    const char **argv;
+    char(*ids)[48];
+    size_t n;
+
+    if (intake->doorbell_armed || !redis_link_up(intake->doorbell)) {
+        return;
+    }
+    reading = calloc(streams->count + 1, sizeof(struct stream *));
+    argv = calloc(6 + 2 * streams->count, sizeof(char *));
+    ids = calloc(streams->count + 1, sizeof *ids);
+    if (reading == NULL || argv == NULL || ids == NULL) {
+        abort();
+    }
+    n = collect_reading(streams, reading);
+    if (n > 0) {
+        argv[0] = "XREAD";
+        argv[1] = "COUNT";
+        argv[2] = "1";
+        argv[3] = "BLOCK";
+        argv[4] = DOORBELL_BLOCK_MS;
+        argv[5] = "STREAMS";
+        for (size_t i = 0; i < n; i++) {
+            bool nothing_read = reading[i]->last_read.ms == 0 && reading[i]->last_read.seq == 0;
+
+            format_id(ids[i], reading[i]->last_read);
+            argv[6 + i] = reading[i]->name;
+            argv[6 + n + i] = nothing_read ? "$" : ids[i];
+        }
+        intake->doorbell_armed = redis_link_sendv(intake->doorbell, on_doorbell, 0, (int)(6 + 2 * n), argv, NULL) == 0;
+    }
+    free(reading);
+    free(argv);
+    free(ids);
+}
+
+void intake_read(struct intake *intake)
+{
+    struct stream *stream;
+
+    if (!intake->reading_allowed || intake->reading || intake->claiming != NULL || !redis_link_up(intake->link) ||
+        now_ms() < intake->paused_until_ms || !has_room(intake)) {
+        return;
+    }
+    stream = next_to_claim(intake);
+    if (stream != NULL) {
+        claim(intake, stream);
+    } else if (!intake->at_end) {
+        read_streams(intake);
+    } else {
+        arm_doorbell(intake);
+    }
+}
+
+/* --- looking for streams ------------------------------------------------------------------------------------------------- */
+
+static void scan(struct intake *intake, const char *cursor);
+
+static void finish_scan(struct intake *intake)
+{
+    struct streams *streams = intake->options.streams;
+
+    intake->scanning = false;
+    intake->looked = true;
+    for (size_t i = 0; i < streams->count; i++) {
+        struct stream *stream = streams->all[i];
+
+        stream->present = stream->seen;
+        stream->seen = false;
+        if (stream->state == STREAM_ABSENT && stream->present) {
+            intake_take(intake, stream);
+        } else if (stream->state == STREAM_ABSENT) {
+            stream_enter(stream, STREAM_LEAVING);
+        }
+    }
+    turn(intake);
+}
+
+static void on_scanned(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct intake *intake = owner;
+
+    (void)tag;
+    if (reply == NULL) {
+        intake->scanning = false;
+        return;
+    }
+    if (!is_array(reply, 2) || !is_string(reply->element[0]) || reply->element[1]->type != REDIS_REPLY_ARRAY) {
+        on_error_reply(intake, "SCAN", reply);
+        intake->scanning = false;
+        return;
+    }
+    for (size_t i = 0; i < reply->element[1]->elements; i++) {
+        const redisReply *name = reply->element[1]->element[i];
+        struct stream *stream = is_string(name) ? streams_add(intake->options.streams, name->str, name->len) : NULL;
+
+        if (stream != NULL) {
+            stream->seen = true;
+        }
+    }
+    if (strcmp(reply->element[0]->str, "0") == 0) {
+        finish_scan(intake);
+    } else {
+        scan(intake, reply->element[0]->str);
+    }
+}
+
+static void scan(struct intake *intake, const char *cursor)
+{
+    const char *argv[] = {"SCAN", cursor, "MATCH", intake->options.pattern, "COUNT", "1000", "TYPE", "stream"};
+
+    intake->scanning = redis_link_sendv(intake->link, on_scanned, 0, 8, argv, NULL) == 0;
+}
+
+/* --- looking after the streams ------------------------------------------------------------------------------------------- */
+
+/* Entries may turn up pending under another name: the last read of a holder that was thought to be gone. Or under ours, where
+ * Redis refused to acknowledge. */
+static void on_pending(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct intake *intake = owner;
+    struct stream *stream = (struct stream *)tag;
+
+    if (reply == NULL || !is_array(reply, 4) || reply->element[3]->type != REDIS_REPLY_ARRAY || stream->state != STREAM_READING) {
+        return;
+    }
+    for (size_t i = 0; i < reply->element[3]->elements; i++) {
+        const redisReply *consumer = reply->element[3]->element[i];
+
+        if (!is_array(consumer, 2) || !is_string(consumer->element[0])) {
+            continue;
+        }
+        if (strcmp(consumer->element[0]->str, intake->options.consumer) != 0) {
+            log_info(stream->name, "entries are pending under another name, %s: claimed", consumer->element[0]->str);
+            stream->claim_wanted = true;
+        } else if (stream->in_hand == 0) {
+            stream->claim_wanted = true; /* ours, but not in hand: an acknowledgement was refused */
+        }
+    }
+}
+
+static void on_trimmed(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct intake *intake = owner;
+
+    (void)tag;
+    if (reply != NULL && reply->type == REDIS_REPLY_INTEGER && reply->integer > 0) {
+        intake->counters.trimmed += (uint64_t)reply->integer;
+    } else if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
+        log_warn("redis", "trimming: %s", reply->str);
+    }
+}
+
+static void trim(struct intake *intake, const struct stream *stream)
+{
+    char keep[16];
+
+    snprintf(keep, sizeof keep, "%u", intake->options.keep_entries);
+    const char *argv[] = {"EVAL", intake_script_trim, "1", stream->name, STREAM_GROUP, keep};
+
+    redis_link_sendv(intake->link, on_trimmed, 0, 6, argv, NULL);
+}
+
+static const redisReply *map_get(const redisReply *map, const char *key)
+{
+    for (size_t i = 0; i + 1 < map->elements; i += 2) {
+        if (is_string(map->element[i]) && strcmp(map->element[i]->str, key) == 0) {
+            return map->element[i + 1];
+        }
+    }
+    return NULL;
+}
+
+/* Of another's stream: does anything wait, and how far is its holder? Both in one number; 0: nothing waits. */
+static uint64_t progress_of(const redisReply *groups)
+{
+    for (size_t i = 0; i < groups->elements; i++) {
+        const redisReply *group = groups->element[i];
+        const redisReply *name = map_get(group, "name"), *pending = map_get(group, "pending");
+        const redisReply *delivered = map_get(group, "last-delivered-id"), *lag = map_get(group, "lag");
+        struct stream_entry_id id;
+
+        if (name == NULL || strcmp(name->str, STREAM_GROUP) != 0 || pending == NULL || delivered == NULL ||
+            !parse_id(delivered, &id)) {
+            continue;
+        }
+        if (pending->integer == 0 && (lag == NULL || lag->type != REDIS_REPLY_INTEGER || lag->integer == 0)) {
+            return 0;
+        }
+        return (id.ms * 31 + id.seq) * 31 + (uint64_t)pending->integer + 1;
+    }
+    return 0;
+}
+
+static void on_progress(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct intake *intake = owner;
+    struct stream *stream = (struct stream *)tag;
+    uint64_t progress;
+
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || stream->state != STREAM_FREE) {
+        return;
+    }
+    progress = progress_of(reply);
+    if (progress == 0 || progress != stream->progress || stream->progress_at_ms == 0) {
+        stream->progress = progress;
+        stream->progress_at_ms = progress == 0 ? 0 : now_ms();
+    } else if (now_ms() - stream->progress_at_ms >= intake->options.claim_idle_ms) {
+        stream->progress_at_ms = 0;
+        intake->options.on_stuck(intake->options.owner, stream);
+    }
+}
+
+static void look_at_progress(struct intake *intake, struct stream *stream)
+{
+    const char *argv[] = {"XINFO", "GROUPS", stream->name};
+
+    redis_link_sendv(intake->link, on_progress, (uintptr_t)stream, 3, argv, NULL);
+}
+
+static void look_at_pending(struct intake *intake, struct stream *stream)
+{
+    const char *argv[] = {"XPENDING", stream->name, STREAM_GROUP};
+
+    redis_link_sendv(intake->link, on_pending, (uintptr_t)stream, 3, argv, NULL);
+}
+
+static bool due(int64_t *at_ms, unsigned interval_ms)
+{
+    int64_t now = now_ms();
+
+    if (now - *at_ms < (int64_t)interval_ms) {
+        return false;
+    }
+    *at_ms = now;
+    return true;
+}
+
+static void look_after_streams(struct intake *intake)
+{
+    struct streams *streams = intake->options.streams;
+    bool pending = due(&intake->pending_at_ms, PENDING_INTERVAL_MS);
+    bool trimming = due(&intake->trimmed_at_ms, intake->options.trim_interval_ms);
+    bool stuck = due(&intake->stuck_at_ms, intake->options.claim_idle_ms / 4);
+
+    for (size_t i = 0; i < streams->count; i++) {
+        struct stream *stream = streams->all[i];
+
+        if (stream->state == STREAM_READING && pending) {
+            look_at_pending(intake, stream);
+        }
+        if (stream->state == STREAM_READING && trimming) {
+            trim(intake, stream);
+        }
+        if (stream->state == STREAM_FREE && stream->present && stuck) {
+            look_at_progress(intake, stream);
+        }
+        if (stream->state == STREAM_GROUPING && pending) {
+            make_group(intake, stream);
+        }
+    }
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    struct intake *intake = arg;
+
+    (void)fd, (void)what;
+    if (redis_link_up(intake->link)) {
+        if (!intake->scanning && due(&intake->scanned_at_ms, SCAN_INTERVAL_MS)) {
+            scan(intake, "0");
+        }
+        look_after_streams(intake);
+        if (due(&intake->polled_at_ms, POLL_MS)) {
+            intake->at_end = false;
+        }
+    }
+    turn(intake);
+}
+
+/* --- settling and forgetting --------------------------------------------------------------------------------------------- */
+
+static void on_acked(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct intake *intake = owner;
+
+    if (reply == NULL || reply->type != REDIS_REPLY_INTEGER) {
+        return;
+    }
+    intake->counters.acked += (uint64_t)reply->integer;
+    if ((uintptr_t)reply->integer < tag) {
+        intake->counters.ack_shortfall += tag - (uintptr_t)reply->integer;
+        log_warn("redis", "%zu committed entries were not pending any more", (size_t)tag - (size_t)reply->integer);
+    }
+}
+
+static void leave_hand(const struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        if (batch->entries[i].stream->in_hand > 0) {
+            batch->entries[i].stream->in_hand--;
+        }
+    }
+}
+
+void intake_settle(struct intake *intake, const struct batch *batch)
+{
+    bool acknowledge = batch->epoch == redis_link_epoch(intake->link);
+
+    if (redis_link_up(intake->link)) {
+        intake->counters.words += settle_batch(intake->link, batch, intake->options.streams, acknowledge, on_acked);
+    }
+    leave_hand(batch);
+}
+
+void intake_forget(struct intake *intake)
+{
+    struct streams *streams = intake->options.streams;
+
+    intake->generation++;
+    for (size_t i = 0; i < streams->count; i++) {
+        struct stream *stream = streams->all[i];
+
+        stream->in_hand = 0;
+        stream->claim_cursor = (struct stream_entry_id){0, 0};
+        if (stream->state == STREAM_READING) {
+            stream_enter(stream, STREAM_CLAIMING);
+        }
+    }
+}
+
+void intake_sign_off(struct intake *intake)
+{
+    struct streams *streams = intake->options.streams;
+
+    for (size_t i = 0; i < streams->count; i++) {
+        const char *argv[] = {"EVAL",
+                              intake_script_remove_consumers,
+                              "1",
+                              streams->all[i]->name,
+                              STREAM_GROUP,
+                              intake->options.consumer,
+                              CONSUMER_FORGOTTEN_MS};
+
+        if (stream_is_held(streams->all[i])) {
+            redis_link_sendv(intake->link, NULL, 0, 7, argv, NULL);
+        }
+    }
+}
+
+/* --- the links ----------------------------------------------------------------------------------------------------------- */
+
+/* What was gathered on a connection that is gone could not be acknowledged on the next: it is read again there instead. */
+static void drop_gathering(struct intake *intake)
+{
+    struct batch *batch = *intake->options.gathering;
+
+    leave_hand(batch);
+    batch_clear(batch);
+}
+
+static void on_link_change(void *owner, bool up, const char *why)
+{
+    struct intake *intake = owner;
+    struct streams *streams = intake->options.streams;
+
+    if (!up) {
+        log_warn("redis", "connection lost: %s", why);
+        intake->reading = intake->scanning = false;
+        intake->claiming = NULL;
+        intake->generation++;
+        drop_gathering(intake);
+        turn(intake);
+        return;
+    }
+    log_info("redis", "connected to %s", redis_link_place(intake->link));
+    for (size_t i = 0; i < streams->count; i++) {
+        /* What was read before stays loadable, but it is not acknowledged; here it may be pending still: claimed again. */
+        if (stream_is_held(streams->all[i]) && streams->all[i]->state != STREAM_LEAVING) {
+            streams->all[i]->last_read = (struct stream_entry_id){0, 0};
+            stream_enter(streams->all[i], STREAM_GROUPING);
+            make_group(intake, streams->all[i]);
+        }
+    }
+    intake->at_end = false;
+    intake->scanned_at_ms = 0;
+    turn(intake);
+}
+
+static void on_doorbell_change(void *owner, bool up, const char *why)
+{
+    struct intake *intake = owner;
+
+    (void)up, (void)why;
+    intake->doorbell_armed = false;
+}
+
+struct intake *intake_create(const struct intake_options *options, char *error, size_t error_size)
+{
+    struct intake *intake = calloc(1, sizeof *intake);
+    struct redis_link_options link = {.base = options->base,
+                                      .url = options->redis,
+                                      .password = options->redis_password,
+                                      .name = options->consumer,
+                                      .on_change = on_link_change,
+                                      .owner = intake};
+
+    if (intake == NULL) {
+        abort();
+    }
+    intake->options = *options;
+    intake->entry_bytes = 512;
+    intake->reading_allowed = true;
+    intake->link = redis_link_create(&link, error, error_size);
+    link.on_change = on_doorbell_change;
+    intake->doorbell = intake->link == NULL ? NULL : redis_link_create(&link, error, error_size);
+    intake->tick = event_new(options->base, -1, EV_PERSIST, on_tick, intake);
+    if (intake->doorbell == NULL || intake->tick == NULL) {
+        intake_destroy(intake);
+        return NULL;
+    }
+    return intake;
+}
+
+void intake_destroy(struct intake *intake)
+{
+    if (intake == NULL) {
+        return;
+    }
+    redis_link_destroy(intake->doorbell);
+    redis_link_destroy(intake->link);
+    if (intake->tick != NULL) {
+        event_free(intake->tick);
+    }
+    free(intake);
+}
+
+void intake_start(struct intake *intake)
+{
+    struct timeval tick = {0, TICK_MS * 1000};
+
+    redis_link_start(intake->link);
+    redis_link_start(intake->doorbell);
+    event_add(intake->tick, &tick);
+}
+
+bool intake_up(const struct intake *intake)
+{
+    return redis_link_up(intake->link);
+}
+
+bool intake_quiet(const struct intake *intake)
+{
+    return redis_link_unanswered(intake->link) == 0;
+}
+
+bool intake_drained(const struct intake *intake)
+{
+    const struct streams *streams = intake->options.streams;
+
+    for (size_t i = 0; i < streams->count; i++) {
+        enum stream_state state = streams->all[i]->state;
+
+        if (state == STREAM_GROUPING || state == STREAM_CLAIMING || streams->all[i]->claim_wanted ||
+            streams->all[i]->in_hand > 0) {
+            return false;
+        }
+    }
+    return intake->looked && intake->at_end && !intake->reading && intake->claiming == NULL;
+}
+
+void intake_set_reading(struct intake *intake, bool allowed)
+{
+    intake->reading_allowed = allowed;
+}
+
+const struct intake_counters *intake_counters(const struct intake *intake)
+{
+    return &intake->counters;
+}

@@ -1,0 +1,14 @@
+/* intake_scripts.h: what has to be decided by Redis itself, in one step: scripts for EVAL. */
+#ifndef BLOTTER_DRAINER_INTAKE_SCRIPTS_H
+#define BLOTTER_DRAINER_INTAKE_SCRIPTS_H
+
+/* KEYS[1] stream; ARGV: our group, how many entries to keep. Removes entries that every group has acknowledged, the oldest first.
+ * Returns how many. Looks only at the server's own state: an id computed outside would delete unread entries of a promoted
+ * replica. */
+extern const char intake_script_trim[];
+
+/* KEYS[1] stream; ARGV: group, a consumer's name, milliseconds. Removes that consumer, and those unused for so long, where they
+ * have nothing pending: removing one that has would lose its entries. Returns how many. */
+extern const char intake_script_remove_consumers[];
+
+#endif

@@ -1,0 +1,594 @@
+/* loader.c: see loader.h.
+ *
+ * A batch is loaded as a stack of ranges of its entries, at first one range: all of it. For each range one simple query holds
+ * the whole transaction, BEGIN to COMMIT with its COPYs, so a lone record costs one round trip and one commit.
+ *
+ *     pop range ──► COPY … COMMIT ──► done: next range, or the batch is loaded
+ *                        │
+ *                        ├─ duplicate key  ► the batch becomes careful, the range again
+ *                        ├─ data error     ► split the range in two; a single entry becomes a reject
+ *                        ├─ no partition   ► forget the days that were thought to exist, the range again
+ *                        └─ else           ► the batch is given up; three times the same state: taken apart
+ *
+ * An entry that fails with an error that is not about data is rejected only if a neighbour could be loaded meanwhile: a full
+ * disk is nobody's fault. */
+#include "drainer/loader.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "drainer/log.h"
+#include "drainer/sql_text.h"
+#include "drainer/streams.h"
+
+#define CAREFUL_SECONDS 30
+#define SAME_STATE_LIMIT 3
+#define RANGES_MAX 64 /* splitting in two of at most 2^31 entries never needs more */
+#define DAYS_MAX 512
+#define US_PER_DAY INT64_C(86400000000)
+
+#define COLUMN(name, kind, meaning) ", " #name
+static const char identity_columns[] = "producer_id, seq, recorded_at, exchange";
+static const char *const record_columns[RECORD_KINDS] = {
+#define X(kind, name, table, fields) [RECORD_##kind] = fields(COLUMN),
+    BLOTTER_RECORD_KINDS(X)
+#undef X
+};
+
+struct range {
+    size_t from, to;
+};
+
+struct day {
+    int64_t number; /* days since 1970 */
+    bool expired;
+};
+
+/* What one transaction sends: its SQL and the data of its COPYs. */
+struct transaction {
+    struct sql_text sql;
+    struct pg_chunk *chunks;
+    size_t chunk_count, chunk_capacity;
+    size_t copy_first[RECORD_KINDS + 2]; /* index of each COPY's first chunk */
+    struct pg_copy copies[RECORD_KINDS + 2];
+    size_t copy_count;
+    struct copy_buffer rejects, orders;
+};
+
+/* What the transaction adds to blotter.progress. */
+struct producer_progress {
+    int64_t producer_id, stored, expired, last_seq;
+};
+
+struct loader {
+    struct pg_link *link;
+    struct loader_options options;
+    struct order_fold *fold;
+    struct batch *batch;
+    loader_done *on_done;
+    void *owner;
+    struct range ranges[RANGES_MAX];
+    size_t range_count;
+    struct range current;
+    struct transaction transaction;
+    struct producer_progress *progress;
+    size_t progress_count, progress_capacity;
+    struct day days[DAYS_MAX];
+    size_t day_count;
+    time_t careful_until; /* CLOCK_MONOTONIC */
+    char last_state[6];
+    unsigned same_state;
+    bool apart, neighbour_loaded;
+    struct loader_counters counters;
+};
+
+static time_t monotonic_seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
+/* --- the transaction's text and data ------------------------------------------------------------------------------------- */
+
+static void chunk_add(struct transaction *t, const void *bytes, size_t length)
+{
+    if (t->chunk_count == t->chunk_capacity) {
+        t->chunk_capacity = t->chunk_capacity == 0 ? 64 : t->chunk_capacity * 2;
+        t->chunks = realloc(t->chunks, t->chunk_capacity * sizeof *t->chunks);
+        if (t->chunks == NULL) {
+            abort();
+        }
+    }
+    t->chunks[t->chunk_count++] = (struct pg_chunk){bytes, length};
+}
+
+static void copy_begin(struct transaction *t)
+{
+    t->copy_first[t->copy_count] = t->chunk_count;
+    chunk_add(t, copy_head, sizeof copy_head);
+}
+
+static void copy_end(struct transaction *t)
+{
+    chunk_add(t, copy_tail, sizeof copy_tail);
+    t->copies[t->copy_count].count = t->chunk_count - t->copy_first[t->copy_count];
+    t->copy_count++;
+}
+
+static bool is_row(const struct entry *entry, enum record_kind kind)
+{
+    return entry->fate == ENTRY_ROW && entry->kind == kind;
+}
+
+/* The rows of one kind as few chunks: entries that lie side by side are one. Returns how many rows. */
+static size_t add_rows(struct loader *loader, enum record_kind kind)
+{
+    const struct batch *batch = loader->batch;
+    size_t rows = 0, start = 0, end = 0;
+
+    for (size_t i = loader->current.from; i < loader->current.to; i++) {
+        const struct entry *entry = &batch->entries[i];
+
+        if (!is_row(entry, kind)) {
+            continue;
+        }
+        if (rows == 0 || entry->row_offset != end) {
+            if (rows > 0) {
+                chunk_add(&loader->transaction, batch->rows[kind].bytes + start, end - start);
+            }
+            start = entry->row_offset;
+        }
+        end = entry->row_offset + entry->row_length;
+        rows++;
+    }
+    if (rows > 0) {
+        chunk_add(&loader->transaction, batch->rows[kind].bytes + start, end - start);
+    }
+    return rows;
+}
+
+static void add_copies_of_rows(struct loader *loader)
+{
+    struct transaction *t = &loader->transaction;
+
+    for (int kind = 0; kind < RECORD_KINDS; kind++) {
+        size_t chunks = t->chunk_count;
+
+        copy_begin(t);
+        if (add_rows(loader, (enum record_kind)kind) == 0) {
+            t->chunk_count = chunks;
+            continue;
+        }
+        copy_end(t);
+        sql_text_add(&t->sql, "COPY %s%s (%s%s) FROM STDIN BINARY; ", loader->batch->careful ? "pg_temp.staged_" : "blotter.",
+                     record_schemas[kind].table, identity_columns, record_columns[kind]);
+    }
+}
+
+static bool add_copy_of_rejects(struct loader *loader)
+{
+    struct transaction *t = &loader->transaction;
+    bool any = false;
+
+    t->rejects.length = 0;
+    for (size_t i = loader->current.from; i < loader->current.to; i++) {
+        const struct entry *entry = &loader->batch->entries[i];
+
+        if (entry->fate == ENTRY_REJECTED) {
+            batch_put_reject(loader->batch, entry, entry->stream->name, entry->stream->exchange, loader->options.drainer,
+                             &t->rejects);
+            any = true;
+        }
+    }
+    if (any) {
+        copy_begin(t);
+        chunk_add(t, t->rejects.bytes, t->rejects.length);
+        copy_end(t);
+        sql_text_add(&t->sql, "COPY pg_temp.staged_rejects (%s) FROM STDIN BINARY; ", BATCH_REJECT_COLUMNS);
+    }
+    return any;
+}
+
+static void add_merge_of_orders(struct loader *loader)
+{
+    struct transaction *t = &loader->transaction;
+    const struct batch *batch = loader->batch;
+
+    order_fold_clear(loader->fold, batch->careful);
+    for (size_t i = loader->current.from; i < loader->current.to; i++) {
+        if (is_row(&batch->entries[i], RECORD_ORDER)) {
+            order_fold_add(loader->fold, batch->rows[RECORD_ORDER].bytes + batch->entries[i].row_offset);
+        }
+    }
+    if (order_fold_count(loader->fold) == 0) {
+        return;
+    }
+    t->orders.length = 0;
+    order_fold_put(loader->fold, &t->orders);
+    copy_begin(t);
+    chunk_add(t, t->orders.bytes, t->orders.length);
+    copy_end(t);
+    sql_text_add(&t->sql, "COPY pg_temp.staged_orders (%s) FROM STDIN BINARY; SELECT blotter.merge_orders(); ",
+                 order_fold_columns());
+}
+
+/* --- progress ------------------------------------------------------------------------------------------------------------ */
+
+static struct producer_progress *progress_of(struct loader *loader, int64_t producer_id)
+{
+    for (size_t i = loader->progress_count; i-- > 0;) {
+        if (loader->progress[i].producer_id == producer_id) {
+            return &loader->progress[i];
+        }
+    }
+    if (loader->progress_count == loader->progress_capacity) {
+        loader->progress_capacity = loader->progress_capacity == 0 ? 16 : loader->progress_capacity * 2;
+        loader->progress = realloc(loader->progress, loader->progress_capacity * sizeof *loader->progress);
+        if (loader->progress == NULL) {
+            abort();
+        }
+    }
+    loader->progress[loader->progress_count] = (struct producer_progress){.producer_id = producer_id};
+    return &loader->progress[loader->progress_count++];
+}
+
+/* Rows that go through staging are counted there, where it is known which are new. */
+static void count_progress(struct loader *loader)
+{
+    loader->progress_count = 0;
+    for (size_t i = loader->current.from; i < loader->current.to; i++) {
+        const struct entry *entry = &loader->batch->entries[i];
+        struct producer_progress *progress;
+
+        if (entry->producer_id <= 0 || entry->fate == ENTRY_REJECTED || (entry->fate == ENTRY_ROW && loader->batch->careful)) {
+            continue;
+        }
+        progress = progress_of(loader, entry->producer_id);
+        progress->stored += entry->fate == ENTRY_ROW;
+        progress->expired += entry->fate == ENTRY_EXPIRED;
+        progress->last_seq = entry->seq > progress->last_seq ? entry->seq : progress->last_seq;
+    }
+}
+
+static void sql_add_array(struct loader *loader, size_t member_offset)
+{
+    sql_text_add(&loader->transaction.sql, ", '{");
+    for (size_t i = 0; i < loader->progress_count; i++) {
+        int64_t value;
+
+        memcpy(&value, (const char *)&loader->progress[i] + member_offset, sizeof value);
+        sql_text_add(&loader->transaction.sql, "%s%" PRId64, i == 0 ? "" : ",", value);
+    }
+    sql_text_add(&loader->transaction.sql, "}'::bigint[]");
+}
+
+static void add_progress(struct loader *loader)
+{
+    count_progress(loader);
+    if (loader->progress_count == 0) {
+        return;
+    }
+    sql_text_add(&loader->transaction.sql, "SELECT blotter.add_progress('%s'", loader->options.drainer);
+    sql_add_array(loader, offsetof(struct producer_progress, producer_id));
+    sql_add_array(loader, offsetof(struct producer_progress, stored));
+    sql_add_array(loader, offsetof(struct producer_progress, expired));
+    sql_add_array(loader, offsetof(struct producer_progress, last_seq));
+    sql_text_add(&loader->transaction.sql, "); ");
+}
+
+/* Records that are not stored because their day is gone are named, so that audit does not miss them. */
+static void add_expired(struct loader *loader)
+{
+    struct transaction *t = &loader->transaction;
+    bool any = false;
+
+    for (size_t i = loader->current.from; i < loader->current.to; i++) {
+        const struct entry *entry = &loader->batch->entries[i];
+
+        if (entry->fate == ENTRY_EXPIRED && entry->producer_id > 0) {
+            sql_text_add(&t->sql, "%s(%" PRId64 ",%" PRId64 ",%" PRId64 ")",
+                         any ? "," : "INSERT INTO blotter.settled_seqs VALUES ", entry->producer_id, entry->seq, entry->seq);
+            any = true;
+        }
+    }
+    if (any) {
+        sql_text_add(&t->sql, " ON CONFLICT DO NOTHING; ");
+    }
+}
+
+/* --- running ------------------------------------------------------------------------------------------------------------- */
+
+static void next_range(struct loader *loader);
+static void run_range(struct loader *loader);
+
+static void finish(struct loader *loader, const struct pg_failure *failure)
+{
+    struct batch *batch = loader->batch;
+
+    loader->batch = NULL;
+    loader->range_count = 0;
+    if (failure != NULL) {
+        loader->counters.retries++;
+    }
+    loader->on_done(loader->owner, batch, failure);
+}
+
+static void push_range(struct loader *loader, size_t from, size_t to)
+{
+    assert(loader->range_count < RANGES_MAX);
+    loader->ranges[loader->range_count++] = (struct range){from, to};
+}
+
+static void count_loaded(struct loader *loader)
+{
+    loader->counters.transactions++;
+    for (size_t i = loader->current.from; i < loader->current.to; i++) {
+        enum entry_fate fate = loader->batch->entries[i].fate;
+
+        loader->counters.rows += fate == ENTRY_ROW;
+        loader->counters.rejected += fate == ENTRY_REJECTED;
+        loader->counters.expired += fate == ENTRY_EXPIRED;
+    }
+}
+
+/* Finds the record at fault by halving; a single entry that fails is rejected with PostgreSQL's own words. */
+static void take_apart(struct loader *loader, const struct pg_failure *failure)
+{
+    size_t from = loader->current.from, to = loader->current.to;
+
+    loader->apart = true;
+    loader->counters.taken_apart++;
+    if (to - from > 1) {
+        push_range(loader, from + (to - from) / 2, to);
+        push_range(loader, from, from + (to - from) / 2);
+        next_range(loader);
+    } else if (loader->batch->entries[from].fate == ENTRY_ROW &&
+               (failure->action == PG_ACTION_DATA || loader->neighbour_loaded)) {
+        log_warn(loader->batch->entries[from].stream->name, "record rejected: %s, SQLSTATE %s", failure->message,
+                 failure->sqlstate);
+        batch_reject(loader->batch, &loader->batch->entries[from], failure->sqlstate, failure->message);
+        run_range(loader);
+    } else {
+        finish(loader, failure);
+    }
+}
+
+static bool is_missing_partition(const struct pg_failure *failure)
+{
+    return strcmp(failure->sqlstate, "23514") == 0 && failure->constraint[0] == '\0';
+}
+
+static void on_failure(struct loader *loader, const struct pg_failure *failure)
+{
+    bool same = strcmp(failure->sqlstate, loader->last_state) == 0;
+
+    memcpy(loader->last_state, failure->sqlstate, sizeof loader->last_state);
+    loader->same_state = same ? loader->same_state + 1 : 1;
+    if (failure->connection_lost || failure->action == PG_ACTION_PERSON) {
+        finish(loader, failure);
+    } else if (failure->action == PG_ACTION_DUPLICATE && !loader->batch->careful) {
+        loader->counters.duplicates++;
+        loader->careful_until = monotonic_seconds() + CAREFUL_SECONDS;
+        loader->batch->careful = true;
+        run_range(loader);
+    } else if (is_missing_partition(failure) && loader->same_state < SAME_STATE_LIMIT) {
+        loader->day_count = 0;
+        run_range(loader);
+    } else if (failure->action != PG_ACTION_RETRY || loader->apart || loader->same_state >= SAME_STATE_LIMIT) {
+        log_warn("batch", "%s, SQLSTATE %s: taken apart, %zu entries", failure->message, failure->sqlstate,
+                 loader->current.to - loader->current.from);
+        take_apart(loader, failure);
+    } else {
+        finish(loader, failure);
+    }
+}
+
+static void on_loaded(void *owner, const struct pg_failure *failure)
+{
+    struct loader *loader = owner;
+
+    if (failure != NULL) {
+        on_failure(loader, failure);
+        return;
+    }
+    loader->neighbour_loaded = true;
+    if (!loader->apart) {
+        loader->same_state = 0;
+        loader->last_state[0] = '\0';
+    }
+    count_loaded(loader);
+    next_range(loader);
+}
+
+static void load_range(struct loader *loader)
+{
+    struct transaction *t = &loader->transaction;
+    bool rejects;
+
+    sql_text_clear(&t->sql);
+    t->chunk_count = t->copy_count = 0;
+    sql_text_add(&t->sql, "BEGIN; ");
+    add_copies_of_rows(loader);
+    rejects = add_copy_of_rejects(loader);
+    if (rejects || loader->batch->careful) {
+        sql_text_add(&t->sql, "SELECT blotter.load_staged('%s'); ", loader->options.drainer);
+    }
+    add_expired(loader);
+    add_progress(loader);
+    if (loader->options.keep_orders) {
+        add_merge_of_orders(loader);
+    }
+    sql_text_add(&t->sql, "COMMIT");
+    for (size_t i = 0; i < t->copy_count; i++) {
+        t->copies[i].chunks = t->chunks + t->copy_first[i];
+    }
+    pg_link_run(loader->link,
+                &(struct pg_command){
+                    .sql = t->sql.text, .copies = t->copies, .copy_count = t->copy_count, .on_done = on_loaded, .owner = loader});
+}
+
+/* --- days ---------------------------------------------------------------------------------------------------------------- */
+
+static const struct day *find_day(const struct loader *loader, int64_t number)
+{
+    for (size_t i = 0; i < loader->day_count; i++) {
+        if (loader->days[i].number == number) {
+            return &loader->days[i];
+        }
+    }
+    return NULL;
+}
+
+static bool is_partitioned(const struct entry *entry)
+{
+    return entry->fate == ENTRY_ROW && entry->kind != RECORD_SESSION;
+}
+
+/* The rows of the blotter.make_day() call: day number, "ready" or "expired". */
+static void on_days(void *owner, const PGresult *result)
+{
+    struct loader *loader = owner;
+
+    for (int i = 0; i < PQntuples(result); i++) {
+        if (loader->day_count == DAYS_MAX) {
+            loader->day_count = 0; /* only a cache */
+        }
+        loader->days[loader->day_count++] =
+            (struct day){strtoll(PQgetvalue(result, i, 0), NULL, 10), strcmp(PQgetvalue(result, i, 1), "expired") == 0};
+    }
+}
+
+static void on_days_made(void *owner, const struct pg_failure *failure)
+{
+    struct loader *loader = owner;
+
+    if (failure != NULL) {
+        finish(loader, failure);
+    } else {
+        run_range(loader);
+    }
+}
+
+/* Asks for the days of the range that are not known. False: all are. */
+static bool make_days(struct loader *loader)
+{
+    struct transaction *t = &loader->transaction;
+    int64_t last = INT64_MIN;
+    size_t asked = 0;
+
+    sql_text_clear(&t->sql);
+    sql_text_add(&t->sql, "SELECT n, blotter.make_day(date '1970-01-01' + n) FROM (VALUES ");
+    for (size_t i = loader->current.from; i < loader->current.to && asked < DAYS_MAX / 2; i++) {
+        const struct entry *entry = &loader->batch->entries[i];
+        int64_t day = entry->recorded_at_us / US_PER_DAY;
+
+        if (is_partitioned(entry) && day != last && find_day(loader, day) == NULL) {
+            sql_text_add(&t->sql, "%s(%" PRId64 "::int)", asked == 0 ? "" : ", ", day);
+            asked++;
+        }
+        last = is_partitioned(entry) ? day : last;
+    }
+    if (asked == 0) {
+        return false;
+    }
+    sql_text_add(&t->sql, ") AS days(n) GROUP BY n ORDER BY n");
+    pg_link_run(loader->link,
+                &(struct pg_command){.sql = t->sql.text, .on_rows = on_days, .on_done = on_days_made, .owner = loader});
+    return true;
+}
+
+static void expire_entries(struct loader *loader)
+{
+    for (size_t i = loader->current.from; i < loader->current.to; i++) {
+        struct entry *entry = &loader->batch->entries[i];
+        const struct day *day;
+
+        if (is_partitioned(entry)) {
+            day = find_day(loader, entry->recorded_at_us / US_PER_DAY);
+            if (day != NULL && day->expired) {
+                entry->fate = ENTRY_EXPIRED;
+                loader->batch->expired++;
+            }
+        }
+    }
+}
+
+static void run_range(struct loader *loader)
+{
+    if (!make_days(loader)) {
+        expire_entries(loader);
+        load_range(loader);
+    }
+}
+
+static void next_range(struct loader *loader)
+{
+    if (loader->range_count == 0) {
+        finish(loader, NULL);
+        return;
+    }
+    loader->current = loader->ranges[--loader->range_count];
+    run_range(loader);
+}
+
+/* --- the interface ------------------------------------------------------------------------------------------------------- */
+
+struct loader *loader_create(struct pg_link *link, const struct loader_options *options)
+{
+    struct loader *loader = calloc(1, sizeof *loader);
+
+    if (loader == NULL) {
+        abort();
+    }
+    loader->link = link;
+    loader->options = *options;
+    loader->fold = order_fold_create(options->venues_by_symbol, options->terminal_statuses);
+    return loader;
+}
+
+void loader_destroy(struct loader *loader)
+{
+    if (loader == NULL) {
+        return;
+    }
+    order_fold_destroy(loader->fold);
+    sql_text_release(&loader->transaction.sql);
+    free(loader->transaction.chunks);
+    copy_buffer_release(&loader->transaction.rejects);
+    copy_buffer_release(&loader->transaction.orders);
+    free(loader->progress);
+    free(loader);
+}
+
+void loader_load(struct loader *loader, struct batch *batch, loader_done *on_done, void *owner)
+{
+    assert(loader->batch == NULL && batch->count > 0);
+    loader->batch = batch;
+    loader->on_done = on_done;
+    loader->owner = owner;
+    loader->apart = loader->neighbour_loaded = false;
+    push_range(loader, 0, batch->count);
+    next_range(loader);
+}
+
+void loader_forget_session(struct loader *loader)
+{
+    loader->day_count = 0;
+    loader->careful_until = monotonic_seconds() + CAREFUL_SECONDS;
+}
+
+bool loader_is_careful(const struct loader *loader)
+{
+    return monotonic_seconds() < loader->careful_until;
+}
+
+const struct loader_counters *loader_counters(const struct loader *loader)
+{
+    return &loader->counters;
+}

@@ -1,0 +1,42 @@
+/* order_fold.h: what a batch says of each order, as one row per order for blotter.merge_orders().
+ *
+ * The fold of an order's events, in the order of (recorded_at, seq, producer_id): each field is the last value given; the first
+ * terminal status stays; filled_quantity is the largest. SQL does the same fold over what is stored; the two must agree.
+ *
+ * Works on encoded COPY rows, so it copies no values. One thread. */
+#ifndef BLOTTER_DRAINER_ORDER_FOLD_H
+#define BLOTTER_DRAINER_ORDER_FOLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "drainer/copy.h"
+
+/* A set of short texts: what blotter.venues and blotter.terminal_statuses hold. */
+struct text_set {
+    char **texts;
+    size_t count;
+};
+void text_set_add(struct text_set *, const char *text, size_t length);
+bool text_set_has(const struct text_set *, const unsigned char *text, size_t length); /* ASCII case ignored */
+void text_set_release(struct text_set *);
+
+struct order_fold;
+
+/* The sets are borrowed: venues that number orders per symbol; statuses that end an order, in lower case. */
+struct order_fold *order_fold_create(const struct text_set *venues_by_symbol, const struct text_set *terminal_statuses);
+void order_fold_destroy(struct order_fold *);
+
+/* Forgets all orders, keeps the memory. late: the events may be stored already, or older than what is. */
+void order_fold_clear(struct order_fold *, bool late);
+
+/* Takes one encoded row of order_events, which must stay where it is until order_fold_put(). */
+void order_fold_add(struct order_fold *, const unsigned char *row);
+
+size_t order_fold_count(const struct order_fold *);
+
+/* Writes a row per order, with the columns of order_fold_columns(). */
+void order_fold_put(const struct order_fold *, struct copy_buffer *);
+const char *order_fold_columns(void);
+
+#endif

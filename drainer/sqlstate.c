@@ -1,0 +1,65 @@
+/* sqlstate.c: see sqlstate.h. The longest match wins; the classes are those of PostgreSQL's appendix A. */
+#include "drainer/sqlstate.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+static const struct {
+    const char *prefix;
+    enum pg_action action;
+} actions[] = {
+    {"08P01", PG_ACTION_DATA},  /* protocol violation: how COPY BINARY reports a malformed field, not a lost connection */
+    {"08", PG_ACTION_RETRY},    /* connection exception */
+    {"25006", PG_ACTION_RETRY}, /* read-only: a standby, until it is promoted or another host is found */
+    {"25P03", PG_ACTION_RETRY}, /* idle-in-transaction timeout */
+    {"28", PG_ACTION_PERSON},   /* password or pg_hba.conf */
+    {"3D", PG_ACTION_PERSON},   /* no such database */
+    {"3F", PG_ACTION_PERSON},   /* no such schema */
+    {"40", PG_ACTION_RETRY},    /* deadlock, serialization */
+    {"42", PG_ACTION_PERSON},   /* no such table or column, no rights */
+    {"42P10", PG_ACTION_DATA},  /* a trigger's or rule's own mistake about the row */
+    {"53", PG_ACTION_RETRY},    /* out of disk, memory, connections */
+    {"55", PG_ACTION_RETRY},    /* lock timeout, object in use */
+    {"57", PG_ACTION_RETRY},    /* shutdown, cancelled, crash */
+    {"58", PG_ACTION_RETRY},    /* the system under the server: I/O error */
+};
+
+/* The partitions' keys are named after them: order_events_20260101_pkey. */
+static bool is_event_key(const char *table, const char *constraint)
+{
+    static const char *const tables[] = {"order_events", "trades", "sessions"};
+    size_t length = strlen(constraint);
+
+    if (length < 5 || strcmp(constraint + length - 5, "_pkey") != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+        if (strncmp(table, tables[i], strlen(tables[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum pg_action sqlstate_action(const char *sqlstate, const char *table, const char *constraint)
+{
+    enum pg_action action = PG_ACTION_DATA;
+    size_t longest = 0;
+
+    if (sqlstate == NULL || sqlstate[0] == '\0') {
+        return PG_ACTION_RETRY;
+    }
+    if (strcmp(sqlstate, "23505") == 0) {
+        return is_event_key(table, constraint) ? PG_ACTION_DUPLICATE : PG_ACTION_DATA;
+    }
+    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
+        size_t length = strlen(actions[i].prefix);
+
+        if (length > longest && strncmp(sqlstate, actions[i].prefix, length) == 0) {
+            longest = length;
+            action = actions[i].action;
+        }
+    }
+    return action;
+}

@@ -1,0 +1,18 @@
+/* sqlstate.h: what the drainer does about an error of PostgreSQL: one table from SQLSTATE to action. */
+#ifndef BLOTTER_DRAINER_SQLSTATE_H
+#define BLOTTER_DRAINER_SQLSTATE_H
+
+#define PG_ACTIONS(X)                                                         \
+    X(RETRY, "passes by itself: forget what is in hand, wait, read it again") \
+    X(DUPLICATE, "a row is there already: load through staging")              \
+    X(DATA, "one record is at fault: take the batch apart and reject it")     \
+    X(PERSON, "needs a person: stop loading, say so, try again slowly; nothing is acknowledged")
+#define X(name, text) PG_ACTION_##name,
+enum pg_action { PG_ACTIONS(X) };
+#undef X
+
+/* sqlstate: five characters, or "" or NULL where there is none (the connection was lost). A state that is not listed is DATA.
+ * constraint: the violated constraint's name or ""; 23505 is DUPLICATE only on a primary key of the event tables. */
+enum pg_action sqlstate_action(const char *sqlstate, const char *table, const char *constraint);
+
+#endif

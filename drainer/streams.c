@@ -1,0 +1,100 @@
+/* streams.c: see streams.h. */
+#include "drainer/streams.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "drainer/log.h"
+
+static const char *const state_texts[] = {
+#define X(name, text) text,
+    STREAM_STATES(X)
+#undef X
+};
+
+/* Every drainer of every version must come to the same key: FNV-1a, 64 bits, of the stream's name. */
+static int64_t lock_key_of(const char *name)
+{
+    uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+    for (; *name != '\0'; name++) {
+        h = (h ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
+    }
+    return (int64_t)h;
+}
+
+struct stream *streams_add(struct streams *streams, const char *name, size_t length)
+{
+    char exchange[LIMIT_EXCHANGE_BYTES + 1], lane[LIMIT_EXCHANGE_BYTES + 1], full[STREAM_NAME_BYTES];
+    struct stream *stream;
+    size_t at = 0;
+
+    if (!stream_parse(name, length, exchange, lane)) {
+        return NULL;
+    }
+    stream_name(full, exchange, lane);
+    while (at < streams->count && strcmp(streams->all[at]->name, full) < 0) {
+        at++;
+    }
+    if (at < streams->count && strcmp(streams->all[at]->name, full) == 0) {
+        return streams->all[at];
+    }
+    stream = calloc(1, sizeof *stream);
+    streams->all = realloc(streams->all, (streams->count + 1) * sizeof(struct stream *));
+    if (stream == NULL || streams->all == NULL) {
+        abort();
+    }
+    memmove(streams->all + at + 1, streams->all + at, (streams->count - at) * sizeof(struct stream *));
+    streams->all[at] = stream;
+    streams->count++;
+    memcpy(stream->name, full, sizeof full);
+    memcpy(stream->exchange, exchange, sizeof exchange);
+    memcpy(stream->lane, lane, sizeof lane);
+    stream->lock_key = lock_key_of(full);
+    log_info(stream->name, "found");
+    return stream;
+}
+
+void streams_release(struct streams *streams)
+{
+    for (size_t i = 0; i < streams->count; i++) {
+        free(streams->all[i]);
+    }
+    free(streams->all);
+    *streams = (struct streams){0};
+}
+
+void stream_enter(struct stream *stream, enum stream_state state)
+{
+    if (stream->state == state) {
+        return;
+    }
+    assert(stream->state != STREAM_FREE || state == STREAM_GROUPING);
+    assert(state != STREAM_READING || stream->state == STREAM_CLAIMING);
+    log_debug(stream->name, "%s -> %s", state_texts[stream->state], state_texts[state]);
+    if (state == STREAM_GROUPING && stream->state == STREAM_FREE) {
+        log_info(stream->name, "taken");
+    } else if (state == STREAM_FREE) {
+        log_info(stream->name, "given up");
+    }
+    stream->state = state;
+    stream->claim_wanted = false;
+    stream->claim_cursor = (struct stream_entry_id){0, 0};
+    stream->progress_at_ms = 0;
+}
+
+bool stream_is_held(const struct stream *stream)
+{
+    return stream->state != STREAM_FREE;
+}
+
+size_t streams_held(const struct streams *streams)
+{
+    size_t held = 0;
+
+    for (size_t i = 0; i < streams->count; i++) {
+        held += stream_is_held(streams->all[i]);
+    }
+    return held;
+}

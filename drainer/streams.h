@@ -1,0 +1,59 @@
+/* streams.h: the streams this drainer knows of, and how far it is with each.
+ *
+ *    FREE ──lease──► GROUPING ──group is there──► CLAIMING ──nothing pending──► READING
+ *     ▲                │  ▲                           ▲                            │
+ *     │                │  └── seen again ── ABSENT    └── forget; entries pending ─┤
+ *     │                └──── no such key ────►        │      under another name    │
+ *     └──── unlocked, nothing in hand ── LEAVING ◄────┴────────────────────────────┘
+ */
+#ifndef BLOTTER_DRAINER_STREAMS_H
+#define BLOTTER_DRAINER_STREAMS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "drainer/batch.h"
+#include "schema/stream.h"
+
+#define STREAM_STATES(X)                             \
+    X(FREE, "not ours")                              \
+    X(GROUPING, "making sure of the consumer group") \
+    X(ABSENT, "ours, but there is no such key now")  \
+    X(CLAIMING, "claiming what is pending")          \
+    X(READING, "reading")                            \
+    X(LEAVING, "loading what is in hand, then giving the lease up")
+#define X(name, text) STREAM_##name,
+enum stream_state { STREAM_STATES(X) };
+#undef X
+
+struct stream {
+    char name[STREAM_NAME_BYTES];
+    char exchange[LIMIT_EXCHANGE_BYTES + 1];
+    char lane[LIMIT_EXCHANGE_BYTES + 1];
+    int64_t lock_key; /* of the advisory lock that is its lease */
+    enum stream_state state;
+    struct stream_entry_id last_read;    /* what the doorbell waits behind */
+    struct stream_entry_id claim_cursor; /* CLAIMING: where the next claim begins */
+    size_t in_hand;                      /* entries in batches */
+    bool seen, present;                  /* found in this look for streams; in the last complete one */
+    bool claim_wanted;                   /* READING: claim again once nothing is in hand */
+    uint64_t progress;                   /* FREE: a fingerprint of how far its holder is ... */
+    int64_t progress_at_ms;              /* ... and since when it has been so with entries waiting; 0: nothing waits */
+};
+
+struct streams {
+    struct stream **all; /* sorted by name; an element never moves or goes away */
+    size_t count;
+};
+
+/* Finds or adds. NULL: not a name of ours. */
+struct stream *streams_add(struct streams *, const char *name, size_t length);
+void streams_release(struct streams *);
+
+/* The one place where a stream's state changes. */
+void stream_enter(struct stream *, enum stream_state);
+bool stream_is_held(const struct stream *);
+size_t streams_held(const struct streams *);
+
+#endif
