@@ -5,7 +5,9 @@
 #ifndef BLOTTER_SCHEMA_DECIMAL_H
 #define BLOTTER_SCHEMA_DECIMAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "schema/limits.h"
 
@@ -16,9 +18,25 @@
  * `out` may not overlap `text`. */
 int decimal_canonical(const char *text, size_t length, char *out);
 
+/* Is it canonical already, and within the limits? */
+bool decimal_is_canonical(const char *text, size_t length);
+
 /* Writes the shortest canonical text that reads back as the same double to `out` [LIMIT_DECIMAL_BYTES].
  * Returns its length, or -1: NaN, infinite, or too many digits. */
 int decimal_from_double(double value, char *out);
+
+/* The same for a float: 0.1f is 0.1. */
+int decimal_from_float(float value, char *out);
+
+#define DECIMAL_FLOAT_BYTES 32
+/* Writes the shortest digits of a finite value that is not negative zero, as in 15e-1, to `out` [DECIMAL_FLOAT_BYTES], for
+ * numbers too large or too small to be written without exponent. Returns its length. */
+int decimal_float_digits(double value, bool is_float, char *out);
+
+#define DECIMAL_INTEGER_BYTES 20
+/* Writes an integer's digits to `out` [DECIMAL_INTEGER_BYTES], without a NUL. Returns their number. */
+int decimal_from_uint64(uint64_t value, char *out);
+int decimal_from_int64(int64_t value, char *out);
 
 /* Writes PostgreSQL's binary numeric (as in COPY BINARY, scale kept: 10.100 stays 10.100) of canonical text to `out`
  * [DECIMAL_NUMERIC_BYTES_MAX] and returns its length in bytes. Never fails on canonical text. */

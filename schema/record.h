@@ -62,6 +62,9 @@ extern const struct record_schema record_schemas[RECORD_KINDS];
 /* The kind of that wire name, or -1. */
 int record_kind_of(const char *name, size_t length);
 
+/* The name of a required field that is missing, or NULL. Bit i of `present`: the field of index i is given. */
+const char *record_missing(enum record_kind, uint64_t present);
+
 /* --- encoding ------------------------------------------------------------------------------------------------------------ */
 
 enum record_fault { /* X-list with texts: RECORD_FAULTS */
@@ -132,7 +135,8 @@ struct record {
     struct record_value values[RECORD_FIELDS_MAX]; /* by the kind's field index; the identity first */
 };
 
-/* Where decimals made from numbers and JSON made from maps go; reset at every record. */
+/* Where decimals made from numbers and JSON made from maps go; record_decode begins anew in it, so the values of the record
+ * before are then lost. */
 struct record_scratch {
     char *bytes;
     size_t capacity; /* RECORD_SCRATCH_BYTES is enough for any record */
@@ -142,8 +146,10 @@ struct record_scratch {
 
 /* Decodes one record: any key order, nil is absent, unknown keys are added to `extra`. Checks everything that does not need a
  * server: limits, UTF-8, NUL, decimals, times, JSON, required fields (an order's id; a trade's symbol, price, quantity).
- * Does not require the identity fields (foreign clients have none); where given, their types are checked, and that
- * producer_id, seq and recorded_at are given together, are positive. Returns 0, or -1 with *problem set. */
+ * Does not require the identity fields (foreign clients have none); where given, their types are checked, that producer_id,
+ * seq and recorded_at are given together, are positive, recorded_at not before LIMIT_RECORDED_AT_MIN_NS, and that exchange is
+ * a valid name. A problem within an unknown key is one of `extra`. What JSON msgpack values become: json.h.
+ * Returns 0, or -1 with *problem set. */
 int record_decode(enum record_kind, const void *bytes, size_t length, struct record_scratch *, struct record *,
                   struct record_problem *);
 
