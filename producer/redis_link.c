@@ -64,6 +64,7 @@ enum {
 /* A command without its answer. */
 struct owed {
     redis_link_reply *callback;
+    void *owner;
     uintptr_t tag;
     int64_t sent_ms;
 };
@@ -191,10 +192,10 @@ static bool owed_reserve(struct redis_link *link)
     return true;
 }
 
-static void owed_push(struct redis_link *link, redis_link_reply *callback, uintptr_t tag)
+static void owed_push(struct redis_link *link, redis_link_reply *callback, void *owner, uintptr_t tag)
 {
     unsigned at = (link->owed_first + link->owed_count++) & (link->owed_size - 1);
-    link->owed[at] = (struct owed){callback, tag, now_ms()};
+    link->owed[at] = (struct owed){callback, owner, tag, now_ms()};
 }
 
 static struct owed owed_pop(struct redis_link *link)
@@ -215,7 +216,7 @@ static void on_reply(redisAsyncContext *context, void *reply, void *privdata)
     struct owed owed = owed_pop(link);
     link->heard_ms = now_ms();
     if (owed.callback)
-        owed.callback(link->options.owner, owed.tag, reply);
+        owed.callback(owed.owner, owed.tag, reply);
 }
 
 int redis_link_send(struct redis_link *link, redis_link_reply *callback, uintptr_t tag, const char *resp, size_t length)
@@ -223,18 +224,24 @@ int redis_link_send(struct redis_link *link, redis_link_reply *callback, uintptr
     if (link->state != REDIS_LINK_UP || !owed_reserve(link) ||
         redisAsyncFormattedCommand(link->context, on_reply, NULL, resp, length) != REDIS_OK)
         return -1;
-    owed_push(link, callback, tag);
+    owed_push(link, callback, link->options.owner, tag);
+    return 0;
+}
+
+int redis_link_sendv_as(struct redis_link *link, void *owner, redis_link_reply *callback, uintptr_t tag, int argc,
+                        const char **argv, const size_t *lengths)
+{
+    if (link->state != REDIS_LINK_UP || !owed_reserve(link) ||
+        redisAsyncCommandArgv(link->context, on_reply, NULL, argc, argv, lengths) != REDIS_OK)
+        return -1;
+    owed_push(link, callback, owner, tag);
     return 0;
 }
 
 int redis_link_sendv(struct redis_link *link, redis_link_reply *callback, uintptr_t tag, int argc, const char **argv,
                      const size_t *lengths)
 {
-    if (link->state != REDIS_LINK_UP || !owed_reserve(link) ||
-        redisAsyncCommandArgv(link->context, on_reply, NULL, argc, argv, lengths) != REDIS_OK)
-        return -1;
-    owed_push(link, callback, tag);
-    return 0;
+    return redis_link_sendv_as(link, link->options.owner, callback, tag, argc, argv, lengths);
 }
 
 /* --- greeting ------------------------------------------------------------------------------------------------------------- */

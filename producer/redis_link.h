@@ -1,8 +1,9 @@
 /* redis_link.h: one reconnecting async connection to Redis on an event base; the producer's sender and the drainer both use it.
  *
- * Parses the URL (redis_url.h; rediss:// where hiredis has TLS), resolves names without blocking the loop (resolve.h), connects, authenticates, selects the database and names the connection; watches that answers come
- * (oldest unanswered command, PING when idle); reconnects with jittered back-off. Never frees a hiredis context inside one of
- * its callbacks. Every command's callback is called exactly once.
+ * Parses the URL (redis_url.h; rediss:// where hiredis has TLS), resolves names without blocking the loop (resolve.h), connects,
+ * authenticates, selects the database and names the connection; watches that answers come (oldest unanswered command, PING when
+ * idle); reconnects with jittered back-off. Never frees a hiredis context inside one of its callbacks. Every command's callback
+ * is called exactly once.
  *
  * An entry id, or any state read from the server, belongs to one epoch: after a reconnect it may be another server.
  *
@@ -76,6 +77,9 @@ int redis_link_send(struct redis_link *, redis_link_reply *callback, uintptr_t t
 /* The same from arguments; lengths may be NULL for C strings. */
 int redis_link_sendv(struct redis_link *, redis_link_reply *callback, uintptr_t tag, int argc, const char **argv,
                      const size_t *lengths);
+/* The same for a module that uses somebody else's link: its callback gets that owner instead of the link's. */
+int redis_link_sendv_as(struct redis_link *, void *owner, redis_link_reply *callback, uintptr_t tag, int argc, const char **argv,
+                        const size_t *lengths);
 
 size_t redis_link_unsent_bytes(const struct redis_link *); /* in hiredis' output buffer */
 unsigned redis_link_unanswered(const struct redis_link *); /* commands without their callback yet */
