@@ -13,6 +13,7 @@
 
 #include "schema/stream.h"
 
+#define KIND_BYTES_KEPT 256 /* of a field name that is no kind, in a reject */
 #define NS_PER_US 1000
 #define NS_PER_MS 1000000
 
@@ -218,6 +219,10 @@ void batch_add(struct batch *batch, struct stream *stream, const char *exchange,
     entry->raw_offset = (uint32_t)batch->raw.length;
     append_raw(batch, fields, field_count);
     entry->raw_length = (uint32_t)batch->raw.length - entry->raw_offset;
+    entry->kind_offset = (uint32_t)batch->raw.length;
+    entry->kind_length =
+        field_count == 0 ? 0 : (uint32_t)(fields[0].length < KIND_BYTES_KEPT ? fields[0].length : KIND_BYTES_KEPT);
+    raw_append(batch, field_count == 0 ? "" : fields[0].bytes, entry->kind_length);
 
     reason = decode(&record, fields, field_count, text, sizeof text);
     entry->kind = record.kind;
@@ -232,6 +237,8 @@ void batch_add(struct batch *batch, struct stream *stream, const char *exchange,
         set_reason(batch, entry, reason);
         return;
     }
+    entry->is_void = record.kind == RECORD_SESSION && record.values[SESSION_event].length == 4 &&
+                     memcmp(record.values[SESSION_event].bytes, "void", 4) == 0;
     entry->row_offset = (uint32_t)batch->rows[record.kind].length;
     copy_put_record(&batch->rows[record.kind], &record);
     entry->row_length = (uint32_t)batch->rows[record.kind].length - entry->row_offset;
@@ -270,7 +277,7 @@ void batch_put_reject(const struct batch *batch, const struct entry *entry, cons
     copy_put_text(out, stream_name);
     copy_put_text(out, id);
     copy_put_text(out, exchange);
-    copy_put_text(out, entry->kind < RECORD_KINDS ? record_schemas[entry->kind].name : NULL);
+    copy_put_bytes(out, batch->raw.bytes + entry->kind_offset, entry->kind_length);
     put_int64_or_null(out, entry->producer_id);
     put_int64_or_null(out, entry->seq);
     if (entry->recorded_at_us == 0) {

@@ -31,11 +31,13 @@ struct entry {
     int64_t recorded_at_us;   /* since 1970 */
     enum record_kind kind;    /* RECORD_KINDS: unknown */
     enum entry_fate fate;
-    uint32_t row_offset, row_length; /* in rows[kind] */
-    uint32_t raw_offset, raw_length; /* in raw */
-    uint32_t reason_offset;          /* in raw, NUL-terminated; of a reject */
-    uint16_t deliveries;             /* 0: unknown, at least one */
-    char sqlstate[6];                /* of a reject that PostgreSQL found, else "" */
+    uint32_t row_offset, row_length;   /* in rows[kind] */
+    uint32_t raw_offset, raw_length;   /* in raw */
+    uint32_t reason_offset;            /* in raw, NUL-terminated; of a reject */
+    uint16_t deliveries;               /* 0: unknown, at least one */
+    bool is_void;                      /* a session record that says: this seq was claimed, but never a record */
+    uint32_t kind_offset, kind_length; /* in raw: the entry's field name */
+    char sqlstate[6];                  /* of a reject that PostgreSQL found, else "" */
 };
 
 struct batch {

@@ -9,7 +9,6 @@
 #include "drainer/intake.h"
 
 #include <event2/event.h>
-#include <hiredis/hiredis.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,13 +17,13 @@
 
 #include "drainer/intake_scripts.h"
 #include "drainer/log.h"
+#include "drainer/redis_reply.h"
 #include "drainer/settle.h"
+#include "drainer/watch.h"
 #include "producer/redis_link.h"
 
 #define TICK_MS 50
 #define POLL_MS 200
-#define SCAN_INTERVAL_MS 1000
-#define PENDING_INTERVAL_MS 2000
 #define DOORBELL_BLOCK_MS "500"
 #define CLAIM_COUNT 500
 #define ENTRIES_PER_READ_MAX 2000
@@ -41,15 +40,16 @@ struct intake {
     struct intake_options options;
     struct redis_link *link, *doorbell;
     struct event *tick;
+    struct watch *watch;
     uint64_t generation; /* of what is in hand: answers to commands of an older one are dropped */
-    bool reading_allowed, reading, at_end, looked, scanning;
+    bool reading_allowed, reading, at_end;
     bool doorbell_armed;
     struct stream *claiming; /* the stream of the claim under way */
     struct delivery deliveries[CLAIM_COUNT];
     size_t delivery_count;
     size_t entry_bytes; /* running mean, to bound the size of an answer */
     unsigned error_pause_ms;
-    int64_t paused_until_ms, polled_at_ms, scanned_at_ms, pending_at_ms, trimmed_at_ms, stuck_at_ms;
+    int64_t paused_until_ms, polled_at_ms;
     struct intake_counters counters;
 };
 
@@ -75,36 +75,6 @@ static void turn(struct intake *intake)
 }
 
 /* --- answers ------------------------------------------------------------------------------------------------------------- */
-
-static bool is_array(const redisReply *reply, size_t elements)
-{
-    return reply->type == REDIS_REPLY_ARRAY && reply->elements >= elements;
-}
-
-static bool is_string(const redisReply *reply)
-{
-    return reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS;
-}
-
-static bool parse_id(const redisReply *reply, struct stream_entry_id *id)
-{
-    char *end;
-
-    if (!is_string(reply)) {
-        return false;
-    }
-    id->ms = strtoull(reply->str, &end, 10);
-    if (*end != '-') {
-        return false;
-    }
-    id->seq = strtoull(end + 1, &end, 10);
-    return *end == '\0';
-}
-
-static void format_id(char out[48], struct stream_entry_id id)
-{
-    snprintf(out, 48, "%" PRIu64 "-%" PRIu64, id.ms, id.seq);
-}
 
 /* An error answer: said (repeats are folded by the log), and no new read for a while, longer each time. */
 static void on_error_reply(struct intake *intake, const char *what, const redisReply *reply)
@@ -136,7 +106,7 @@ static void add_entry(struct intake *intake, struct stream *stream, const redisR
     const redisReply *values;
     size_t count, bytes = 0;
 
-    if (!is_array(reply, 2) || !parse_id(reply->element[0], &id) || reply->element[1]->type != REDIS_REPLY_ARRAY) {
+    if (!reply_is_array(reply, 2) || !reply_parse_id(reply->element[0], &id) || reply->element[1]->type != REDIS_REPLY_ARRAY) {
         return;
     }
     values = reply->element[1];
@@ -223,7 +193,7 @@ static void on_deliveries(void *owner, uintptr_t tag, struct redisReply *reply)
         const redisReply *row = reply->element[i];
         struct delivery *delivery = &intake->deliveries[intake->delivery_count];
 
-        if (is_array(row, 4) && parse_id(row->element[0], &delivery->id)) {
+        if (reply_is_array(row, 4) && reply_parse_id(row->element[0], &delivery->id)) {
             long long count = row->element[3]->integer + 1;
 
             delivery->count = count > UINT16_MAX ? UINT16_MAX : (uint16_t)count;
@@ -236,7 +206,7 @@ static uint16_t deliveries_of(const struct intake *intake, const redisReply *ent
 {
     struct stream_entry_id id;
 
-    if (is_array(entry, 2) && parse_id(entry->element[0], &id)) {
+    if (reply_is_array(entry, 2) && reply_parse_id(entry->element[0], &id)) {
         for (size_t i = 0; i < intake->delivery_count; i++) {
             if (intake->deliveries[i].id.ms == id.ms && intake->deliveries[i].id.seq == id.seq) {
                 return intake->deliveries[i].count;
@@ -268,10 +238,10 @@ static void on_claimed(void *owner, uintptr_t tag, struct redisReply *reply)
     if (reply == NULL || tag != (uintptr_t)intake->generation || stream->state != STREAM_CLAIMING) {
         return;
     }
-    if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOGROUP", 7) == 0) {
+    if (reply_is_error(reply, "NOGROUP")) {
         on_no_group(intake, reply->str);
-    } else if (!is_array(reply, 2) || reply->element[1]->type != REDIS_REPLY_ARRAY ||
-               !parse_id(reply->element[0], &stream->claim_cursor)) {
+    } else if (!reply_is_array(reply, 2) || reply->element[1]->type != REDIS_REPLY_ARRAY ||
+               !reply_parse_id(reply->element[0], &stream->claim_cursor)) {
         on_error_reply(intake, "XAUTOCLAIM", reply);
     } else {
         take_claimed(intake, stream, reply->element[1]);
@@ -289,9 +259,9 @@ static void on_claimed(void *owner, uintptr_t tag, struct redisReply *reply)
 
 static void claim(struct intake *intake, struct stream *stream)
 {
-    char cursor[48], count[16];
+    char cursor[ENTRY_ID_BYTES], count[16];
 
-    format_id(cursor, stream->claim_cursor);
+    format_entry_id(cursor, stream->claim_cursor);
     snprintf(count, sizeof count, "%d", CLAIM_COUNT);
     const char *pending[] = {"XPENDING", stream->name, STREAM_GROUP, cursor, "+", count};
     const char *autoclaim[] = {"XAUTOCLAIM", stream->name, STREAM_GROUP, intake->options.consumer, "0", cursor, "COUNT", count};
@@ -320,7 +290,7 @@ static void on_read(void *owner, uintptr_t tag, struct redisReply *reply)
         intake->error_pause_ms = 0;
         for (size_t i = 0; i < reply->elements; i++) {
             const redisReply *pair = reply->element[i];
-            struct stream *stream = is_array(pair, 2) && is_string(pair->element[0])
+            struct stream *stream = reply_is_array(pair, 2) && reply_is_string(pair->element[0])
                                         ? streams_add(intake->options.streams, pair->element[0]->str, pair->element[0]->len)
                                         : NULL;
 
@@ -329,7 +299,7 @@ static void on_read(void *owner, uintptr_t tag, struct redisReply *reply)
                 intake->counters.entries++;
             }
         }
-    } else if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOGROUP", 7) == 0) {
+    } else if (reply_is_error(reply, "NOGROUP")) {
         on_no_group(intake, reply->str);
     } else {
         on_error_reply(intake, "XREADGROUP", reply);
@@ -440,7 +410,7 @@ static void arm_doorbell(struct intake *intake)
     struct streams *streams = intake->options.streams;
     struct stream **reading;
     const char **argv;
-    char(*ids)[48];
+    char(*ids)[ENTRY_ID_BYTES];
     size_t n;
 
     if (intake->doorbell_armed || !redis_link_up(intake->doorbell)) {
@@ -463,7 +433,7 @@ static void arm_doorbell(struct intake *intake)
         for (size_t i = 0; i < n; i++) {
             bool nothing_read = reading[i]->last_read.ms == 0 && reading[i]->last_read.seq == 0;
 
-            format_id(ids[i], reading[i]->last_read);
+            format_entry_id(ids[i], reading[i]->last_read);
             argv[6 + i] = reading[i]->name;
             argv[6 + n + i] = nothing_read ? "$" : ids[i];
         }
@@ -492,226 +462,15 @@ void intake_read(struct intake *intake)
     }
 }
 
-/* --- looking for streams ------------------------------------------------------------------------------------------------- */
-
-static void scan(struct intake *intake, const char *cursor);
-
-static void finish_scan(struct intake *intake)
-{
-    struct streams *streams = intake->options.streams;
-
-    intake->scanning = false;
-    intake->looked = true;
-    for (size_t i = 0; i < streams->count; i++) {
-        struct stream *stream = streams->all[i];
-
-        stream->present = stream->seen;
-        stream->seen = false;
-        if (stream->state == STREAM_ABSENT && stream->present) {
-            intake_take(intake, stream);
-        } else if (stream->state == STREAM_ABSENT) {
-            stream_enter(stream, STREAM_LEAVING);
-        }
-    }
-    turn(intake);
-}
-
-static void on_scanned(void *owner, uintptr_t tag, struct redisReply *reply)
-{
-    struct intake *intake = owner;
-
-    (void)tag;
-    if (reply == NULL) {
-        intake->scanning = false;
-        return;
-    }
-    if (!is_array(reply, 2) || !is_string(reply->element[0]) || reply->element[1]->type != REDIS_REPLY_ARRAY) {
-        on_error_reply(intake, "SCAN", reply);
-        intake->scanning = false;
-        return;
-    }
-    for (size_t i = 0; i < reply->element[1]->elements; i++) {
-        const redisReply *name = reply->element[1]->element[i];
-        struct stream *stream = is_string(name) ? streams_add(intake->options.streams, name->str, name->len) : NULL;
-
-        if (stream != NULL) {
-            stream->seen = true;
-        }
-    }
-    if (strcmp(reply->element[0]->str, "0") == 0) {
-        finish_scan(intake);
-    } else {
-        scan(intake, reply->element[0]->str);
-    }
-}
-
-static void scan(struct intake *intake, const char *cursor)
-{
-    const char *argv[] = {"SCAN", cursor, "MATCH", intake->options.pattern, "COUNT", "1000", "TYPE", "stream"};
-
-    intake->scanning = redis_link_sendv(intake->link, on_scanned, 0, 8, argv, NULL) == 0;
-}
-
-/* --- looking after the streams ------------------------------------------------------------------------------------------- */
-
-/* Entries may turn up pending under another name: the last read of a holder that was thought to be gone. Or under ours, where
- * Redis refused to acknowledge. */
-static void on_pending(void *owner, uintptr_t tag, struct redisReply *reply)
-{
-    struct intake *intake = owner;
-    struct stream *stream = (struct stream *)tag;
-
-    if (reply == NULL || !is_array(reply, 4) || reply->element[3]->type != REDIS_REPLY_ARRAY || stream->state != STREAM_READING) {
-        return;
-    }
-    for (size_t i = 0; i < reply->element[3]->elements; i++) {
-        const redisReply *consumer = reply->element[3]->element[i];
-
-        if (!is_array(consumer, 2) || !is_string(consumer->element[0])) {
-            continue;
-        }
-        if (strcmp(consumer->element[0]->str, intake->options.consumer) != 0) {
-            log_info(stream->name, "entries are pending under another name, %s: claimed", consumer->element[0]->str);
-            stream->claim_wanted = true;
-        } else if (stream->in_hand == 0) {
-            stream->claim_wanted = true; /* ours, but not in hand: an acknowledgement was refused */
-        }
-    }
-}
-
-static void on_trimmed(void *owner, uintptr_t tag, struct redisReply *reply)
-{
-    struct intake *intake = owner;
-
-    (void)tag;
-    if (reply != NULL && reply->type == REDIS_REPLY_INTEGER && reply->integer > 0) {
-        intake->counters.trimmed += (uint64_t)reply->integer;
-    } else if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
-        log_warn("redis", "trimming: %s", reply->str);
-    }
-}
-
-static void trim(struct intake *intake, const struct stream *stream)
-{
-    char keep[16];
-
-    snprintf(keep, sizeof keep, "%u", intake->options.keep_entries);
-    const char *argv[] = {"EVAL", intake_script_trim, "1", stream->name, STREAM_GROUP, keep};
-
-    redis_link_sendv(intake->link, on_trimmed, 0, 6, argv, NULL);
-}
-
-static const redisReply *map_get(const redisReply *map, const char *key)
-{
-    for (size_t i = 0; i + 1 < map->elements; i += 2) {
-        if (is_string(map->element[i]) && strcmp(map->element[i]->str, key) == 0) {
-            return map->element[i + 1];
-        }
-    }
-    return NULL;
-}
-
-/* Of another's stream: does anything wait, and how far is its holder? Both in one number; 0: nothing waits. */
-static uint64_t progress_of(const redisReply *groups)
-{
-    for (size_t i = 0; i < groups->elements; i++) {
-        const redisReply *group = groups->element[i];
-        const redisReply *name = map_get(group, "name"), *pending = map_get(group, "pending");
-        const redisReply *delivered = map_get(group, "last-delivered-id"), *lag = map_get(group, "lag");
-        struct stream_entry_id id;
-
-        if (name == NULL || strcmp(name->str, STREAM_GROUP) != 0 || pending == NULL || delivered == NULL ||
-            !parse_id(delivered, &id)) {
-            continue;
-        }
-        if (pending->integer == 0 && (lag == NULL || lag->type != REDIS_REPLY_INTEGER || lag->integer == 0)) {
-            return 0;
-        }
-        return (id.ms * 31 + id.seq) * 31 + (uint64_t)pending->integer + 1;
-    }
-    return 0;
-}
-
-static void on_progress(void *owner, uintptr_t tag, struct redisReply *reply)
-{
-    struct intake *intake = owner;
-    struct stream *stream = (struct stream *)tag;
-    uint64_t progress;
-
-    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || stream->state != STREAM_FREE) {
-        return;
-    }
-    progress = progress_of(reply);
-    if (progress == 0 || progress != stream->progress || stream->progress_at_ms == 0) {
-        stream->progress = progress;
-        stream->progress_at_ms = progress == 0 ? 0 : now_ms();
-    } else if (now_ms() - stream->progress_at_ms >= intake->options.claim_idle_ms) {
-        stream->progress_at_ms = 0;
-        intake->options.on_stuck(intake->options.owner, stream);
-    }
-}
-
-static void look_at_progress(struct intake *intake, struct stream *stream)
-{
-    const char *argv[] = {"XINFO", "GROUPS", stream->name};
-
-    redis_link_sendv(intake->link, on_progress, (uintptr_t)stream, 3, argv, NULL);
-}
-
-static void look_at_pending(struct intake *intake, struct stream *stream)
-{
-    const char *argv[] = {"XPENDING", stream->name, STREAM_GROUP};
-
-    redis_link_sendv(intake->link, on_pending, (uintptr_t)stream, 3, argv, NULL);
-}
-
-static bool due(int64_t *at_ms, unsigned interval_ms)
-{
-    int64_t now = now_ms();
-
-    if (now - *at_ms < (int64_t)interval_ms) {
-        return false;
-    }
-    *at_ms = now;
-    return true;
-}
-
-static void look_after_streams(struct intake *intake)
-{
-    struct streams *streams = intake->options.streams;
-    bool pending = due(&intake->pending_at_ms, PENDING_INTERVAL_MS);
-    bool trimming = due(&intake->trimmed_at_ms, intake->options.trim_interval_ms);
-    bool stuck = due(&intake->stuck_at_ms, intake->options.claim_idle_ms / 4);
-
-    for (size_t i = 0; i < streams->count; i++) {
-        struct stream *stream = streams->all[i];
-
-        if (stream->state == STREAM_READING && pending) {
-            look_at_pending(intake, stream);
-        }
-        if (stream->state == STREAM_READING && trimming) {
-            trim(intake, stream);
-        }
-        if (stream->state == STREAM_FREE && stream->present && stuck) {
-            look_at_progress(intake, stream);
-        }
-        if (stream->state == STREAM_GROUPING && pending) {
-            make_group(intake, stream);
-        }
-    }
-}
-
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct intake *intake = arg;
 
     (void)fd, (void)what;
     if (redis_link_up(intake->link)) {
-        if (!intake->scanning && due(&intake->scanned_at_ms, SCAN_INTERVAL_MS)) {
-            scan(intake, "0");
-        }
-        look_after_streams(intake);
-        if (due(&intake->polled_at_ms, POLL_MS)) {
+        watch_tick(intake->watch);
+        if (now_ms() - intake->polled_at_ms >= POLL_MS) {
+            intake->polled_at_ms = now_ms();
             intake->at_end = false;
         }
     }
@@ -806,7 +565,7 @@ static void on_link_change(void *owner, bool up, const char *why)
 
     if (!up) {
         log_warn("redis", "connection lost: %s", why);
-        intake->reading = intake->scanning = false;
+        intake->reading = false;
         intake->claiming = NULL;
         intake->generation++;
         drop_gathering(intake);
@@ -823,7 +582,7 @@ static void on_link_change(void *owner, bool up, const char *why)
         }
     }
     intake->at_end = false;
-    intake->scanned_at_ms = 0;
+    watch_look_now(intake->watch);
     turn(intake);
 }
 
@@ -833,6 +592,23 @@ static void on_doorbell_change(void *owner, bool up, const char *why)
 
     (void)up, (void)why;
     intake->doorbell_armed = false;
+}
+
+static void on_looked(void *owner)
+{
+    turn(owner);
+}
+
+static void on_group_wanted(void *owner, struct stream *stream)
+{
+    intake_take(owner, stream);
+}
+
+static void on_stuck(void *owner, struct stream *stream)
+{
+    struct intake *intake = owner;
+
+    intake->options.on_stuck(intake->options.owner, stream);
 }
 
 struct intake *intake_create(const struct intake_options *options, char *error, size_t error_size)
@@ -854,6 +630,17 @@ struct intake *intake_create(const struct intake_options *options, char *error, 
     intake->link = redis_link_create(&link, error, error_size);
     link.on_change = on_doorbell_change;
     intake->doorbell = intake->link == NULL ? NULL : redis_link_create(&link, error, error_size);
+    intake->watch = watch_create(&(struct watch_options){.link = intake->link,
+                                                         .streams = options->streams,
+                                                         .consumer = options->consumer,
+                                                         .pattern = options->pattern,
+                                                         .keep_entries = options->keep_entries,
+                                                         .trim_interval_ms = options->trim_interval_ms,
+                                                         .claim_idle_ms = options->claim_idle_ms,
+                                                         .on_looked = on_looked,
+                                                         .on_group_wanted = on_group_wanted,
+                                                         .on_stuck = on_stuck,
+                                                         .owner = intake});
     intake->tick = event_new(options->base, -1, EV_PERSIST, on_tick, intake);
     if (intake->doorbell == NULL || intake->tick == NULL) {
         intake_destroy(intake);
@@ -869,6 +656,7 @@ void intake_destroy(struct intake *intake)
     }
     redis_link_destroy(intake->doorbell);
     redis_link_destroy(intake->link);
+    watch_destroy(intake->watch);
     if (intake->tick != NULL) {
         event_free(intake->tick);
     }
@@ -906,7 +694,7 @@ bool intake_drained(const struct intake *intake)
             return false;
         }
     }
-    return intake->looked && intake->at_end && !intake->reading && intake->claiming == NULL;
+    return watch_looked(intake->watch) && intake->at_end && !intake->reading && intake->claiming == NULL;
 }
 
 void intake_set_reading(struct intake *intake, bool allowed)

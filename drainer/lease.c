@@ -182,7 +182,8 @@ void lease_run(struct lease *lease)
     ask_to_unlock(lease);
     ask_to_lock(lease);
     sql_text_add(&lease->sql,
-                 "SELECT 'members', count(*), true FROM pg_locks WHERE locktype = 'advisory' AND classid = 1651273588 AND "
+                 "SELECT 'members', count(*), true FROM pg_locks WHERE locktype = 'advisory' AND classid = " LEASE_MEMBERS_CLASS
+                 " AND "
                  "objid = 1 AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())");
     pg_link_run(lease->link,
                 &(struct pg_command){.sql = lease->sql.text, .on_rows = on_rows, .on_done = on_done, .owner = lease});

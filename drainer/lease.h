@@ -23,7 +23,8 @@ struct lease_options {
 };
 
 /* To be run on every new session: joins the drainers. */
-#define LEASE_JOIN_SQL "SELECT pg_try_advisory_lock_shared(1651273588, 1)" /* 'blot': the drainers' common lock */
+#define LEASE_MEMBERS_CLASS "1651273589" /* blotter.lock_class() + 1: the drainers' common lock, in the two-number form */
+#define LEASE_JOIN_SQL "SELECT pg_try_advisory_lock_shared(" LEASE_MEMBERS_CLASS ", 1)"
 
 struct lease *lease_create(struct pg_link *, const struct lease_options *);
 void lease_destroy(struct lease *);

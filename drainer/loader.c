@@ -16,6 +16,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,7 +62,7 @@ struct transaction {
 
 /* What the transaction adds to blotter.progress. */
 struct producer_progress {
-    int64_t producer_id, stored, expired, last_seq;
+    int64_t producer_id, stored, last_seq, voided;
 };
 
 struct loader {
@@ -238,34 +239,39 @@ static struct producer_progress *progress_of(struct loader *loader, int64_t prod
     return &loader->progress[loader->progress_count++];
 }
 
-/* Rows that go through staging are counted there, where it is known which are new. */
+/* Rows that go through staging, rejects and expired records are counted where it is known which are new: in SQL. */
 static void count_progress(struct loader *loader)
 {
     loader->progress_count = 0;
-    for (size_t i = loader->current.from; i < loader->current.to; i++) {
+    for (size_t i = loader->current.from; i < loader->current.to && !loader->batch->careful; i++) {
         const struct entry *entry = &loader->batch->entries[i];
         struct producer_progress *progress;
 
-        if (entry->producer_id <= 0 || entry->fate == ENTRY_REJECTED || (entry->fate == ENTRY_ROW && loader->batch->careful)) {
+        if (entry->producer_id <= 0 || entry->fate != ENTRY_ROW) {
             continue;
         }
         progress = progress_of(loader, entry->producer_id);
-        progress->stored += entry->fate == ENTRY_ROW;
-        progress->expired += entry->fate == ENTRY_EXPIRED;
+        progress->stored++;
+        progress->voided += entry->is_void;
         progress->last_seq = entry->seq > progress->last_seq ? entry->seq : progress->last_seq;
     }
 }
 
-static void sql_add_array(struct loader *loader, size_t member_offset)
+/* A member of every element as an array; -1: zeros. */
+static void sql_add_array(struct loader *loader, long member_offset)
 {
-    sql_text_add(&loader->transaction.sql, ", '{");
-    for (size_t i = 0; i < loader->progress_count; i++) {
-        int64_t value;
+    struct sql_text *sql = &loader->transaction.sql;
 
-        memcpy(&value, (const char *)&loader->progress[i] + member_offset, sizeof value);
-        sql_text_add(&loader->transaction.sql, "%s%" PRId64, i == 0 ? "" : ",", value);
+    sql_text_add(sql, ", '{");
+    for (size_t i = 0; i < loader->progress_count; i++) {
+        int64_t value = 0;
+
+        if (member_offset >= 0) {
+            memcpy(&value, (const char *)&loader->progress[i] + member_offset, sizeof value);
+        }
+        sql_text_add(sql, "%s%" PRId64, i == 0 ? "" : ",", value);
     }
-    sql_text_add(&loader->transaction.sql, "}'::bigint[]");
+    sql_text_add(sql, "}'");
 }
 
 static void add_progress(struct loader *loader)
@@ -277,28 +283,38 @@ static void add_progress(struct loader *loader)
     sql_text_add(&loader->transaction.sql, "SELECT blotter.add_progress('%s'", loader->options.drainer);
     sql_add_array(loader, offsetof(struct producer_progress, producer_id));
     sql_add_array(loader, offsetof(struct producer_progress, stored));
-    sql_add_array(loader, offsetof(struct producer_progress, expired));
+    sql_add_array(loader, -1); /* rejected */
+    sql_add_array(loader, -1); /* expired */
     sql_add_array(loader, offsetof(struct producer_progress, last_seq));
+    sql_add_array(loader, offsetof(struct producer_progress, voided));
     sql_text_add(&loader->transaction.sql, "); ");
 }
 
-/* Records that are not stored because their day is gone are named, so that audit does not miss them. */
-static void add_expired(struct loader *loader)
+static void sql_add_expired(struct loader *loader, bool seqs)
 {
-    struct transaction *t = &loader->transaction;
+    struct sql_text *sql = &loader->transaction.sql;
     bool any = false;
 
+    sql_text_add(sql, ", '{");
     for (size_t i = loader->current.from; i < loader->current.to; i++) {
         const struct entry *entry = &loader->batch->entries[i];
 
         if (entry->fate == ENTRY_EXPIRED && entry->producer_id > 0) {
-            sql_text_add(&t->sql, "%s(%" PRId64 ",%" PRId64 ",%" PRId64 ")",
-                         any ? "," : "INSERT INTO blotter.settled_seqs VALUES ", entry->producer_id, entry->seq, entry->seq);
+            sql_text_add(sql, "%s%" PRId64, any ? "," : "", seqs ? entry->seq : entry->producer_id);
             any = true;
         }
     }
-    if (any) {
-        sql_text_add(&t->sql, " ON CONFLICT DO NOTHING; ");
+    sql_text_add(sql, "}'");
+}
+
+/* Records that are not stored because their day is gone are named, so that the audit does not miss them. */
+static void add_expired(struct loader *loader)
+{
+    if (loader->batch->expired > 0) {
+        sql_text_add(&loader->transaction.sql, "SELECT blotter.add_expired('%s'", loader->options.drainer);
+        sql_add_expired(loader, false);
+        sql_add_expired(loader, true);
+        sql_text_add(&loader->transaction.sql, "); ");
     }
 }
 

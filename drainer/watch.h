@@ -1,0 +1,33 @@
+/* watch.h: looks for streams, and after them: trims what is acknowledged, notices entries pending under another name, and holders
+ * that make no progress. Sends its commands on the intake's reading connection. One thread; never blocks. */
+#ifndef BLOTTER_DRAINER_WATCH_H
+#define BLOTTER_DRAINER_WATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "drainer/streams.h"
+
+struct redis_link;
+struct watch;
+
+struct watch_options {
+    struct redis_link *link;
+    struct streams *streams;
+    const char *consumer, *pattern;
+    unsigned keep_entries, trim_interval_ms, claim_idle_ms;
+    void (*on_looked)(void *owner);                        /* a look for streams is complete */
+    void (*on_group_wanted)(void *owner, struct stream *); /* a stream of ours is there again, or still without its group */
+    void (*on_stuck)(void *owner, struct stream *);        /* another's stream has entries waiting and makes no progress */
+    void *owner;
+};
+
+struct watch *watch_create(const struct watch_options *);
+void watch_destroy(struct watch *);
+
+void watch_tick(struct watch *);              /* every now and then, while the link is up */
+void watch_look_now(struct watch *);          /* the link is new: look for streams at the next tick */
+bool watch_looked(const struct watch *);      /* has it completed a look since it was created? */
+uint64_t watch_trimmed(const struct watch *); /* entries removed from streams */
+
+#endif
