@@ -1,27 +1,146 @@
 # Blotter. `make help` lists the targets. Everything made goes under $(BUILD).
+#
+# Yours to set: CC, CFLAGS, LDFLAGS, prefix, DESTDIR, BUILD, SANITIZE (-fsanitize=... for a build of its own).
 
 BUILD ?= build
 CFLAGS ?= -O2 -g
-WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2
 SANITIZE ?=
 PKG_CONFIG ?= pkg-config
 prefix ?= /usr/local
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2
 
-# msgpack-c has two names: msgpack (Debian 12), msgpack-c (Debian 13).
+VERSION := $(shell sed -n 's/^.define BLOTTER_VERSION "\(.*\)"/\1/p' producer/blotter.h)
+SOVERSION := 0
+
+# --- what it is made of ---------------------------------------------------------------------------------------------------------
+
+SCHEMA := fields decimal text json encode decode stream
+PRODUCER := producer journal journal_open journal_recover sender redis_link redis_url resolve status
+DRAINER := drain intake intake_scripts watch streams redis_reply settle batch copy order_fold loader lease pg_link sql_text sqlstate \
+	log
+
+LIB_SOURCES := $(SCHEMA:%=schema/%.c) $(PRODUCER:%=producer/%.c)
+PROGRAM_SOURCES := $(DRAINER:%=drainer/%.c)
+EXAMPLES := desk minimal
+UNIT_TESTS := $(patsubst %.c,%,$(wildcard tests/unit/test_*.c))
+INTEGRATION_TESTS := $(patsubst %.c,%,$(wildcard tests/integration/test_*.c))
+FUZZERS := $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+BENCHES := $(patsubst %.c,%,$(wildcard tests/bench/bench_*.c))
+MIGRATIONS := $(sort $(wildcard schema/sql/*.sql))
+
+# --- libraries ------------------------------------------------------------------------------------------------------------------
+
+# msgpack-c, which only the tests use, has two names: msgpack (Debian 12), msgpack-c (Debian 13). TLS to Redis needs hiredis 1.x.
 MSGPACK := $(shell $(PKG_CONFIG) --exists msgpack-c && echo msgpack-c || echo msgpack)
 HIREDIS_SSL := $(shell $(PKG_CONFIG) --exists hiredis_ssl && echo hiredis_ssl)
-LIB_PACKAGES := hiredis libevent_core libevent_extra libevent_pthreads $(MSGPACK) $(HIREDIS_SSL)
-PROGRAM_PACKAGES := $(LIB_PACKAGES) libpq jansson
-PACKAGE_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PROGRAM_PACKAGES)) $(if $(HIREDIS_SSL),-DHAVE_HIREDIS_SSL)
-LIB_LIBS := $(shell $(PKG_CONFIG) --libs $(LIB_PACKAGES)) -lpthread
-PROGRAM_LIBS := $(shell $(PKG_CONFIG) --libs $(PROGRAM_PACKAGES)) -lpthread
+LIB_PACKAGES := hiredis libevent_core libevent_pthreads $(HIREDIS_SSL)
+PROGRAM_PACKAGES := $(LIB_PACKAGES) libpq json-c
+TEST_PACKAGES := $(PROGRAM_PACKAGES) cmocka $(MSGPACK)
+LIB_LIBS = $(shell $(PKG_CONFIG) --libs $(LIB_PACKAGES)) -lpthread
+PROGRAM_LIBS = $(shell $(PKG_CONFIG) --libs $(PROGRAM_PACKAGES)) -lpthread -lm
+TEST_LIBS = $(shell $(PKG_CONFIG) --libs $(TEST_PACKAGES)) -lpthread -lm -ldl
+PACKAGE_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(TEST_PACKAGES)) $(if $(HIREDIS_SSL),-DHAVE_HIREDIS_SSL)
 
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(PACKAGE_CFLAGS) $(WARNINGS) -fPIC -fvisibility=hidden -MMD -MP $(SANITIZE) $(CFLAGS)
-ALL_LDFLAGS = $(SANITIZE) $(LDFLAGS)
+BLOTTER_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(PACKAGE_CFLAGS) $(WARNINGS) -fPIC -fvisibility=hidden -MMD -MP $(SANITIZE) $(CFLAGS)
+LINK = $(CC) $(SANITIZE) $(CFLAGS) $(LDFLAGS)
 
-SCHEMA_SOURCES := schema/fields.c schema/decimal.c schema/text.c schema/json.c schema/encode.c schema/decode.c schema/stream.c
-PRODUCER_SOURCES := producer/producer.c producer/journal.c producer/sender.c producer/redis_link.c producer/status.c
-DRAINER_SOURCES :=
+LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/%.o)
+PROGRAM_OBJECTS := $(PROGRAM_SOURCES:%.c=$(BUILD)/%.o)
+FIXTURE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fixture/*.c))
 
-SOVERSION := 0
-VERSION := $(shell sed -n 's/^.define BLOTTER_VERSION "\(.*\)"/\1/p' producer/blotter.h)
+# --- targets --------------------------------------------------------------------------------------------------------------------
+
+.PHONY: all help lib program examples tests test test-all test-unit test-integration lint run bench install clean
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: lib program examples
+
+help:
+	@echo 'make            the library, the program and the examples, under $(BUILD)/'
+	@echo 'make test       everything that tests/run.sh runs: tests, sanitizers, static checks (10 minutes)'
+	@echo 'make test-all   the same, and what takes longer'
+	@echo 'make test-unit, test-integration, lint   parts of it'
+	@echo 'make run        the quickstart: Redis, PostgreSQL, drainers and a simulated desk'
+	@echo 'make bench      speeds beside their limits; BENCH=name for one of them'
+	@echo 'make install    to prefix=$(prefix) below DESTDIR'
+	@echo 'make clean      removes $(BUILD)/'
+
+lib: $(BUILD)/libblotter.a $(BUILD)/libblotter.so $(BUILD)/blotter.pc
+program: $(BUILD)/blotter
+examples: $(EXAMPLES:%=$(BUILD)/example/%)
+tests: $(UNIT_TESTS:%=$(BUILD)/%) $(INTEGRATION_TESTS:%=$(BUILD)/%)
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(BLOTTER_CFLAGS) -c $< -o $@
+
+$(BUILD)/libblotter.a: $(LIB_OBJECTS)
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/libblotter.so.$(SOVERSION): $(LIB_OBJECTS) producer/libblotter.map
+	$(LINK) -shared -Wl,-soname,libblotter.so.$(SOVERSION) -Wl,--version-script=producer/libblotter.map -o $@ $(LIB_OBJECTS) $(LIB_LIBS)
+
+$(BUILD)/libblotter.so: $(BUILD)/libblotter.so.$(SOVERSION)
+	ln -sf $(<F) $@
+
+$(BUILD)/blotter.pc: producer/blotter.pc.in producer/blotter.h
+	sed -e 's|@prefix@|$(prefix)|' -e 's|@version@|$(VERSION)|' -e 's|@requires@|$(LIB_PACKAGES)|' $< > $@
+
+# The migrations travel in the program: one C string each.
+$(BUILD)/drainer/migrations.c: drainer/embed.sh $(MIGRATIONS)
+	@mkdir -p $(@D)
+	sh drainer/embed.sh $(MIGRATIONS) > $@
+
+$(BUILD)/drainer/migrations.o: $(BUILD)/drainer/migrations.c
+	$(CC) $(BLOTTER_CFLAGS) -c $< -o $@
+
+$(BUILD)/blotter: $(BUILD)/drainer/main.o $(PROGRAM_OBJECTS) $(BUILD)/drainer/migrations.o $(BUILD)/libblotter.a
+	$(LINK) -o $@ $^ $(PROGRAM_LIBS)
+
+$(BUILD)/example/%: $(BUILD)/producer/example/%.o $(BUILD)/libblotter.a
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $^ $(LIB_LIBS)
+
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(FIXTURE_OBJECTS) $(PROGRAM_OBJECTS) $(BUILD)/drainer/migrations.o $(BUILD)/libblotter.a
+	$(LINK) -o $@ $^ $(TEST_LIBS)
+
+# --- tests ----------------------------------------------------------------------------------------------------------------------
+
+test:
+	tests/run.sh
+
+test-all:
+	tests/run.sh --all
+
+test-unit: tests
+	@tests/run_programs.sh $(UNIT_TESTS:%=$(BUILD)/%)
+
+test-integration: tests program
+	@BLOTTER_PROGRAM=$(BUILD)/blotter tests/run_programs.sh $(INTEGRATION_TESTS:%=$(BUILD)/%) $(sort $(wildcard tests/integration/test_*.sh))
+
+lint: all
+	tests/lint.sh
+
+run: all
+	deploy/quickstart.sh
+
+bench: program $(BENCHES:%=$(BUILD)/%)
+	tests/bench/run.sh $(BENCH)
+
+# --- installing -----------------------------------------------------------------------------------------------------------------
+
+install: lib program
+	install -D -m 755 $(BUILD)/blotter $(DESTDIR)$(prefix)/bin/blotter
+	install -D -m 644 $(BUILD)/libblotter.a $(DESTDIR)$(prefix)/lib/libblotter.a
+	install -D -m 755 $(BUILD)/libblotter.so.$(SOVERSION) $(DESTDIR)$(prefix)/lib/libblotter.so.$(SOVERSION)
+	ln -sf libblotter.so.$(SOVERSION) $(DESTDIR)$(prefix)/lib/libblotter.so
+	install -D -m 644 -t $(DESTDIR)$(prefix)/include/blotter producer/blotter.h
+	install -D -m 644 -t $(DESTDIR)$(prefix)/include/blotter/schema schema/fields.h schema/record_structs.h
+	install -D -m 644 $(BUILD)/blotter.pc $(DESTDIR)$(prefix)/lib/pkgconfig/blotter.pc
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
