@@ -55,7 +55,7 @@ struct drain {
     struct loader *loader;
     struct text_set venues_by_symbol, terminal_statuses;
     struct batch batches[2], *gathering;
-    bool loading, leasing, session_ready, leased_since_look;
+    bool loading, leasing, session_ready, looked_before_lease, leased_since_look;
     bool waiting; /* the retry timer runs: nothing is read or loaded */
     unsigned retry_ms;
     enum drain_phase phase;
@@ -147,7 +147,7 @@ static void on_leased(void *owner, const struct pg_failure *failure)
     struct drain *drain = owner;
 
     drain->leasing = false;
-    drain->leased_since_look = failure == NULL;
+    drain->leased_since_look = failure == NULL && drain->looked_before_lease;
     if (failure != NULL && !failure->connection_lost) {
         log_warn("lease", "%s, SQLSTATE %s", failure->message, failure->sqlstate);
         wait_before_retry(drain, failure->action);
@@ -225,6 +225,7 @@ static void use_link(struct drain *drain)
     }
     if (drain->phase == DRAIN_RUNNING && intake_up(drain->intake) && lease_due(drain->lease)) {
         drain->leasing = true;
+        drain->looked_before_lease = intake_looked(drain->intake);
         lease_run(drain->lease);
     } else if (drain->gathering->count > 0) {
         load_gathered(drain);

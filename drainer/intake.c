@@ -252,6 +252,7 @@ static void on_claimed(void *owner, uintptr_t tag, struct redisReply *reply)
         }
         if (stream->claim_cursor.ms == 0 && stream->claim_cursor.seq == 0) {
             stream_enter(stream, STREAM_READING);
+            intake->at_end = false;
         }
     }
     turn(intake);
@@ -677,6 +678,11 @@ bool intake_up(const struct intake *intake)
     return redis_link_up(intake->link);
 }
 
+bool intake_looked(const struct intake *intake)
+{
+    return watch_looked(intake->watch);
+}
+
 bool intake_quiet(const struct intake *intake)
 {
     return redis_link_unanswered(intake->link) == 0;
@@ -694,7 +700,7 @@ bool intake_drained(const struct intake *intake)
             return false;
         }
     }
-    return watch_looked(intake->watch) && intake->at_end && !intake->reading && intake->claiming == NULL;
+    return intake->at_end && !intake->reading && intake->claiming == NULL;
 }
 
 void intake_set_reading(struct intake *intake, bool allowed)

@@ -67,8 +67,9 @@ void intake_take(struct intake *, struct stream *);
 void intake_sign_off(struct intake *);
 
 bool intake_up(const struct intake *);
+bool intake_looked(const struct intake *);  /* were streams looked for, since it started? */
 bool intake_quiet(const struct intake *);               /* every command has been answered */
-bool intake_drained(const struct intake *);             /* streams were looked for, and every held one was read to its end */
+bool intake_drained(const struct intake *);             /* every stream held was read to its end */
 void intake_set_reading(struct intake *, bool allowed); /* false: only what is under way */
 
 const struct intake_counters *intake_counters(const struct intake *);

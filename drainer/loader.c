@@ -596,7 +596,6 @@ void loader_load(struct loader *loader, struct batch *batch, loader_done *on_don
 void loader_forget_session(struct loader *loader)
 {
     loader->day_count = 0;
-    loader->careful_until = monotonic_seconds() + CAREFUL_SECONDS;
 }
 
 bool loader_is_careful(const struct loader *loader)
