@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/fixture/servers.h"
+#include "tests/fixture/proxy.h"
 
 static void redis_keeps_its_data_over_a_kill_when_it_has_an_aof(void **state)
 {
@@ -187,6 +187,120 @@ static void nothing_is_left_of_a_test_that_is_killed(void **state)
     assert_true(process_is_gone(&told.program));
 }
 
+static redisContext *redis_through(const struct fixture_proxy *proxy)
+{
+    redisContext *context = redisConnectUnix(fixture_proxy_address(proxy) + strlen("unix://"));
+    assert_non_null(context);
+    assert_int_equal(context->err, 0);
+    redisSetTimeout(context, (struct timeval){.tv_usec = 300000});
+    return context;
+}
+
+/* The answer is a status or an integer; false: there is none in time. */
+static bool answers(redisContext *context, const char *command)
+{
+    redisReply *reply = redisCommand(context, command);
+    bool good = reply && reply->type != REDIS_REPLY_ERROR;
+    freeReplyObject(reply);
+    return good;
+}
+
+static void a_proxy_passes_on_what_is_written(void **state)
+{
+    (void)state;
+    struct fixture_redis *redis = fixture_redis_start(NULL);
+    struct fixture_proxy *proxy = fixture_proxy_redis(redis, false);
+    redisContext *context = redis_through(proxy);
+    char *large = malloc(3000001);
+    memset(large, 'x', 3000000);
+    large[3000000] = 0;
+    redisSetTimeout(context, (struct timeval){.tv_sec = 10});
+    redisReply *reply = redisCommand(context, "SET large %s", large);
+    freeReplyObject(reply);
+    reply = redisCommand(context, "GET large");
+    assert_non_null(reply);
+    assert_string_equal(reply->str, large);
+    freeReplyObject(reply);
+    redisFree(context);
+    free(large);
+    assert_true(fixture_proxy_counts(proxy).to_server_bytes > 3000000);
+    assert_true(fixture_proxy_counts(proxy).to_client_bytes > 3000000);
+}
+
+static void a_proxy_cuts_and_closes_and_opens(void **state)
+{
+    (void)state;
+    struct fixture_proxy *proxy = fixture_proxy_redis(fixture_redis_start(NULL), false);
+    redisContext *context = redis_through(proxy);
+    assert_true(answers(context, "PING"));
+    assert_int_equal(fixture_proxy_cut(proxy), 1);
+    assert_false(answers(context, "PING"));
+    redisFree(context);
+    fixture_proxy_close(proxy);
+    context = redisConnectUnix(fixture_proxy_address(proxy) + strlen("unix://"));
+    assert_int_not_equal(context->err, 0);
+    redisFree(context);
+    fixture_proxy_open(proxy);
+    context = redis_through(proxy);
+    assert_true(answers(context, "PING"));
+    redisFree(context);
+}
+
+static void a_proxy_that_stalls_loses_nothing_and_one_that_swallows_does(void **state)
+{
+    (void)state;
+    struct fixture_redis *redis = fixture_redis_start(NULL);
+    struct fixture_proxy *proxy = fixture_proxy_redis(redis, false);
+    redisContext *context = redis_through(proxy);
+    fixture_proxy_stall(proxy, FIXTURE_BOTH);
+    assert_false(answers(context, "INCR stalled"));
+    fixture_proxy_stall(proxy, 0);
+    redisFree(context);
+    fixture_sleep_ms(100);
+    assert_int_equal(fixture_redis_int(redis, "GET stalled"), 1);
+    context = redis_through(proxy);
+    fixture_proxy_swallow(proxy, FIXTURE_BOTH);
+    assert_false(answers(context, "INCR swallowed"));
+    fixture_proxy_swallow(proxy, 0);
+    redisFree(context);
+    fixture_sleep_ms(100);
+    assert_int_equal(fixture_redis_int(redis, "EXISTS swallowed"), 0);
+}
+
+static void a_proxy_delays(void **state)
+{
+    (void)state;
+    struct fixture_proxy *proxy = fixture_proxy_redis(fixture_redis_start(NULL), false);
+    redisContext *context = redis_through(proxy);
+    redisSetTimeout(context, (struct timeval){.tv_sec = 10});
+    fixture_proxy_delay(proxy, FIXTURE_BOTH, 100);
+    int64_t began = fixture_now_ms();
+    assert_true(answers(context, "PING"));
+    assert_true(fixture_now_ms() - began >= 200);
+    redisFree(context);
+}
+
+static void a_proxy_loses_the_answer_to_commit_or_commit_itself(void **state)
+{
+    (void)state;
+    struct fixture_postgres *postgres = fixture_postgres_start(&(struct fixture_postgres_options){.no_fsync = true});
+    struct fixture_proxy *proxy = fixture_proxy_postgres(postgres, true);
+    fixture_postgres_run(postgres, "CREATE TABLE t (n int)");
+    for (int after = 0; after <= 1; after++) {
+        PGconn *connection = PQconnectdb(fixture_proxy_address(proxy));
+        assert_int_equal(PQstatus(connection), CONNECTION_OK);
+        PQclear(PQexec(connection, "BEGIN; INSERT INTO t VALUES (1)"));
+        fixture_proxy_cut_at(proxy, FIXTURE_TO_SERVER, "COMMIT", after ? FIXTURE_CUT_AFTER : FIXTURE_CUT_BEFORE);
+        PGresult *result = PQexec(connection, "COMMIT");
+        assert_int_not_equal(PQresultStatus(result), PGRES_COMMAND_OK);
+        PQclear(result);
+        PQfinish(connection);
+        fixture_sleep_ms(200);
+        assert_int_equal(fixture_postgres_int(postgres, "SELECT count(*) FROM t"), after);
+    }
+    assert_int_equal(fixture_proxy_counts(proxy).cuts_at, 2);
+}
+
 static void nothing_is_left_after_cleanup(void **state)
 {
     (void)state;
@@ -210,8 +324,14 @@ int main(void)
         cmocka_unit_test(postgres_does_not_answer_while_paused),
         cmocka_unit_test(a_program_is_fed_and_captured_and_its_end_is_told),
         cmocka_unit_test(a_program_is_stopped_by_a_signal_and_watched),
+        cmocka_unit_test(a_proxy_passes_on_what_is_written),
+        cmocka_unit_test(a_proxy_cuts_and_closes_and_opens),
+        cmocka_unit_test(a_proxy_that_stalls_loses_nothing_and_one_that_swallows_does),
+        cmocka_unit_test(a_proxy_delays),
+        cmocka_unit_test(a_proxy_loses_the_answer_to_commit_or_commit_itself),
         cmocka_unit_test(nothing_is_left_of_a_test_that_is_killed),
         cmocka_unit_test(nothing_is_left_after_cleanup),
     };
+    signal(SIGPIPE, SIG_IGN); /* hiredis 0.14 writes to closed connections */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
