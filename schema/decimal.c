@@ -174,11 +174,12 @@ static int few_digits(double value, char *out)
     double power = 1;
 
     for (int scale = 0; scale <= 15; scale++, power *= 10) {
-        double whole = nearbyint(value * power);
-        if (!(fabs(whole) < 1e15))
+        double shifted = value * power;
+        if (!(fabs(shifted) < 1e15))
             return 0;
-        if (whole / power == value)
-            return append_exponent(out, out + decimal_from_int64((int64_t)whole, out), -scale);
+        int64_t whole = (int64_t)(shifted < 0 ? shifted - 0.5 : shifted + 0.5);
+        if ((double)whole / power == value)
+            return append_exponent(out, out + decimal_from_int64(whole, out), -scale);
     }
     return 0;
 }

@@ -2,7 +2,7 @@
  *
  * The lists of fields.h become one table per kind: where the member lies, what it is, and its key as it goes on the wire,
  * length byte included, so that a key is one copy of constant size. One loop walks the table. Validating costs no pass of its
- * own: decimals are checked digit by digit while they are copied, text eight bytes at a time. What is out of the ordinary, an
+ * own: text and decimals are checked eight bytes at a time while they are copied. What is out of the ordinary, a sign, an
  * exponent or a letter beyond ASCII, is handed to the slow and thorough functions of decimal.c and text.c.
  *
  * Nothing is allocated, nothing is written behind the capacity given, and no call is made that could wait. */
@@ -31,7 +31,7 @@ struct packed_field {
     uint8_t key_bytes;
     unsigned char key_head; /* key_head and key_name are one run of bytes on the wire */
     char key_name[KEY_NAME_BYTES];
-};
+} __attribute__((aligned(32)));
 _Static_assert(offsetof(struct packed_field, key_name) == offsetof(struct packed_field, key_head) + 1, "a key must be one run");
 
 #define PACKED(type, name, kind) {offsetof(struct type, name), FIELD_##kind, sizeof #name, FIXSTR + sizeof #name - 1, #name},
@@ -47,40 +47,42 @@ BLOTTER_ORDER_FIELDS(KEY_FITS)
 BLOTTER_TRADE_FIELDS(KEY_FITS)
 BLOTTER_SESSION_FIELDS(KEY_FITS)
 
-/* The body so far. Whoever writes makes sure of the room first. */
+/* Where a body ends at the latest, and why it could not be written. What writes takes the place to write at and returns the
+ * place behind what it wrote, or NULL with the fault set: kept out of the struct, the place stays in a register. */
 struct body {
-    unsigned char *at;
     unsigned char *end;
-    bool full;
+    enum record_fault fault;
+    bool full; /* the fault is not one of the field */
 };
 
-/* Is there room for so many bytes? If not, that is why encoding fails, and not the field at hand. */
-static inline bool has_room(struct body *body, size_t bytes)
+static inline unsigned char *refuse(struct body *body, enum record_fault fault)
 {
-    if ((size_t)(body->end - body->at) >= bytes)
-        return true;
-    body->full = true;
-    return false;
+    body->fault = fault;
+    return NULL;
 }
 
-static inline void put_bytes(struct body *body, const void *bytes, size_t length)
+static inline unsigned char *refuse_full(struct body *body)
 {
-    memcpy(body->at, bytes, length);
-    body->at += length;
+    body->full = true;
+    return refuse(body, RECORD_FAULT_TOO_LONG);
+}
+
+static inline size_t room(const struct body *body, const unsigned char *at)
+{
+    return (size_t)(body->end - at);
 }
 
 /* Copies a key. Where there is room all of KEY_BYTES_MAX are copied, which takes no call, and what is too much of it is
  * written over. */
-static inline bool put_key(struct body *body, const struct packed_field *field)
+static inline unsigned char *put_key(struct body *body, unsigned char *at, const struct packed_field *field)
 {
-    if (body->end - body->at >= KEY_BYTES_MAX)
-        memcpy(body->at, &field->key_head, KEY_BYTES_MAX);
-    else if (has_room(body, field->key_bytes))
-        memcpy(body->at, &field->key_head, field->key_bytes);
+    if (room(body, at) >= KEY_BYTES_MAX)
+        memcpy(at, &field->key_head, KEY_BYTES_MAX);
+    else if (room(body, at) >= field->key_bytes)
+        memcpy(at, &field->key_head, field->key_bytes);
     else
-        return false;
-    body->at += field->key_bytes;
-    return true;
+        return refuse_full(body);
+    return at + field->key_bytes;
 }
 
 /* --- text ---------------------------------------------------------------------------------------------------------------- */
@@ -116,194 +118,205 @@ static inline uint64_t copy_ored(unsigned char *out, const char *text, size_t le
     return ored;
 }
 
-/* Writes a str's head for a length that the limits allow. */
-static inline void put_str_head(struct body *body, size_t length)
+static inline size_t str_head_bytes(size_t length)
 {
-    unsigned char *at = body->at;
-
-    if (length <= FIXSTR_MAX) {
-        at[0] = (unsigned char)(FIXSTR + length);
-        body->at += 1;
-    } else if (length <= UINT8_MAX) {
-        at[0] = STR8;
-        at[1] = (unsigned char)length;
-        body->at += 2;
-    } else {
-        at[0] = STR16;
-        at[1] = (unsigned char)(length >> 8);
-        at[2] = (unsigned char)length;
-        body->at += 3;
-    }
+    return length <= FIXSTR_MAX ? 1 : length <= UINT8_MAX ? 2 : 3;
 }
 _Static_assert(LIMIT_TEXT_BYTES <= UINT16_MAX && LIMIT_EXTRA_BYTES <= UINT16_MAX, "str32 is not written");
 
-static inline bool has_room_for_str(struct body *body, size_t length)
+static inline unsigned char *put_str_head(unsigned char *at, size_t length)
 {
-    return has_room(body, length + (length <= FIXSTR_MAX ? 1 : length <= UINT8_MAX ? 2 : 3));
+    if (length <= FIXSTR_MAX) {
+        at[0] = (unsigned char)(FIXSTR + length);
+        return at + 1;
+    }
+    if (length <= UINT8_MAX) {
+        at[0] = STR8;
+        at[1] = (unsigned char)length;
+        return at + 2;
+    }
+    at[0] = STR16;
+    at[1] = (unsigned char)(length >> 8);
+    at[2] = (unsigned char)length;
+    return at + 3;
 }
 
-static inline enum record_fault put_text(struct body *body, const char *text)
+/* Writes a str of bytes that have been checked. */
+static unsigned char *put_str(struct body *body, unsigned char *at, const char *bytes, size_t length)
+{
+    if (room(body, at) < str_head_bytes(length) + length)
+        return refuse_full(body);
+    at = put_str_head(at, length);
+    memcpy(at, bytes, length);
+    return at + length;
+}
+
+static inline unsigned char *put_text(struct body *body, unsigned char *at, const char *text)
 {
     size_t length = strlen(text);
 
     if (length > LIMIT_TEXT_BYTES)
-        return RECORD_FAULT_TOO_LONG;
-    if (!has_room_for_str(body, length))
-        return RECORD_FAULT_TOO_LONG;
-    put_str_head(body, length);
-    uint64_t ored = copy_ored(body->at, text, length);
-    body->at += length;
-    return ored & TEXT_HIGH_BITS ? text_check(text, length) : RECORD_FAULT_NONE;
+        return refuse(body, RECORD_FAULT_TOO_LONG);
+    if (room(body, at) < str_head_bytes(length) + length)
+        return refuse_full(body);
+    at = put_str_head(at, length);
+    if ((copy_ored(at, text, length) & TEXT_HIGH_BITS) && text_check(text, length))
+        return refuse(body, RECORD_FAULT_NOT_UTF8);
+    return at + length;
 }
 
-static enum record_fault put_json(struct body *body, const char *text)
+static unsigned char *put_json(struct body *body, unsigned char *at, const char *text)
 {
     size_t length = strlen(text);
     enum record_fault fault = json_object_check(text, length);
 
-    if (fault)
-        return fault;
-    if (!has_room_for_str(body, length))
-        return RECORD_FAULT_TOO_LONG;
-    put_str_head(body, length);
-    put_bytes(body, text, length);
-    return RECORD_FAULT_NONE;
+    return fault ? refuse(body, fault) : put_str(body, at, text, length);
 }
 
 /* --- decimals ------------------------------------------------------------------------------------------------------------ */
 
-static inline bool is_digit(char c)
+/* The bytes of a text of 1 to 8 in the low bytes of a word, zeros above them. Reads nothing behind the text. */
+static inline uint64_t load_short(const char *text, size_t length)
 {
-    return (unsigned char)(c - '0') < 10;
+    if (length == 8)
+        return text_load8(text);
+    if (length >= 4)
+        return load4(text) | load4(text + length - 4) << (8 * (length - 4));
+    return (uint64_t)(unsigned char)text[0] | (uint64_t)(unsigned char)text[length / 2] << (8 * (length / 2)) |
+           (uint64_t)(unsigned char)text[length - 1] << (8 * (length - 1));
+}
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "load_short is for little-endian machines");
+
+/* The high bit of every byte that is no digit. Where a byte is above 0x7f the one behind it may be wrong as well. */
+static inline uint64_t not_digits(uint64_t word)
+{
+    uint64_t value = word ^ (TEXT_ONES * '0');
+    return ((value + TEXT_ONES * (0x80 - 10)) | value) & TEXT_HIGH_BITS;
 }
 
-/* Copies a decimal that is canonical as it is and at most FIXSTR_MAX long. Returns its length, or 0 if it is not that; up to
- * FIXSTR_MAX + 1 bytes of `out` are then spoilt. */
-static inline unsigned copy_canonical(unsigned char *out, const char *text)
-{
-    bool negative = text[0] == '-';
-    unsigned n = negative, not_zero = 0;
+#define SHORT_DECIMAL_BYTES 16
 
-    out[0] = '-';
-    for (; n < FIXSTR_MAX && is_digit(text[n]); n++) {
-        out[n] = (unsigned char)text[n];
-        not_zero |= out[n] ^ '0';
+/* Copies a decimal of 1 to SHORT_DECIMAL_BYTES bytes to `out`, spoiling all SHORT_DECIMAL_BYTES of it, and returns where bytes
+ * are that are no digits: bit 8 i for byte i, bit 8 i + 1 for byte 8 + i. */
+static inline uint64_t copy_digits(unsigned char *out, const char *text, size_t length)
+{
+    uint64_t low, high;
+
+    if (length <= 8) {
+        low = load_short(text, length);
+        memcpy(out, &low, 8);
+        return (not_digits(low) & (~UINT64_C(0) >> (64 - 8 * length))) >> 7;
     }
-    unsigned digits = n - negative;
-    if (digits == 0 || (digits > 1 && text[negative] == '0'))
-        return 0;
-    if (text[n] == '.') {
-        unsigned point = n;
-        out[n++] = '.';
-        for (; n < FIXSTR_MAX && is_digit(text[n]); n++) {
-            out[n] = (unsigned char)text[n];
-            not_zero |= out[n] ^ '0';
-        }
-        if (n == point + 1)
-            return 0;
-    }
-    if (n > FIXSTR_MAX || text[n] != '\0' || (negative && !not_zero))
-        return 0;
-    return n;
+    low = text_load8(text);
+    high = text_load8(text + length - 8);
+    memcpy(out, &low, 8);
+    memcpy(out + length - 8, &high, 8);
+    return not_digits(low) >> 7 | not_digits(high) >> (8 * (SHORT_DECIMAL_BYTES - length)) >> 6;
 }
 
-static enum record_fault put_odd_decimal(struct body *body, const char *text)
+/* Copies a decimal if it is short, canonical as it is and not negative, as nearly all are, without a branch that depends on
+ * its digits. False if it is not that. */
+static inline bool copy_short_decimal(unsigned char *out, const char *text, size_t length)
+{
+    if (length - 1 >= SHORT_DECIMAL_BYTES) /* or empty */
+        return false;
+    uint64_t others = copy_digits(out, text, length);
+    if (others == 0)
+        return text[0] != '0' || length == 1;
+    if (others & (others - 1))
+        return false;
+    unsigned bit = (unsigned)__builtin_ctzll(others);
+    size_t point = bit / 8 + 8 * (bit % 8);
+    return text[point] == '.' && point > 0 && point + 1 < length && (text[0] != '0' || point == 1);
+}
+
+/* Apart, as it is rare and needs much stack. */
+static __attribute__((noinline)) unsigned char *put_odd_decimal(struct body *body, unsigned char *at, const char *text,
+                                                                size_t length)
 {
     char canonical[LIMIT_DECIMAL_BYTES];
-    size_t given = strnlen(text, LIMIT_DECIMAL_BYTES + 1);
 
-    if (given > LIMIT_DECIMAL_BYTES)
-        return RECORD_FAULT_TOO_LONG;
-    int length = decimal_canonical(text, given, canonical);
-    if (length < 0)
-        return RECORD_FAULT_NOT_DECIMAL;
-    if (!has_room_for_str(body, (size_t)length))
-        return RECORD_FAULT_TOO_LONG;
-    put_str_head(body, (size_t)length);
-    put_bytes(body, canonical, (size_t)length);
-    return RECORD_FAULT_NONE;
+    if (length > LIMIT_DECIMAL_BYTES)
+        return refuse(body, RECORD_FAULT_TOO_LONG);
+    if (decimal_is_canonical(text, length))
+        return put_str(body, at, text, length);
+    int written = decimal_canonical(text, length, canonical);
+    return written < 0 ? refuse(body, RECORD_FAULT_NOT_DECIMAL) : put_str(body, at, canonical, (size_t)written);
 }
 
-static inline enum record_fault put_decimal(struct body *body, const char *text)
+static inline unsigned char *put_decimal(struct body *body, unsigned char *at, const char *text)
 {
-    if (body->end - body->at >= 1 + FIXSTR_MAX + 1) {
-        unsigned length = copy_canonical(body->at + 1, text);
-        if (length > 0) {
-            body->at[0] = (unsigned char)(FIXSTR + length);
-            body->at += 1 + length;
-            return RECORD_FAULT_NONE;
-        }
+    size_t length = strlen(text);
+
+    if (room(body, at) >= 1 + SHORT_DECIMAL_BYTES && copy_short_decimal(at + 1, text, length)) {
+        at[0] = (unsigned char)(FIXSTR + length);
+        return at + 1 + length;
     }
-    return put_odd_decimal(body, text);
+    return put_odd_decimal(body, at, text, length);
 }
 
 /* --- integers and flags -------------------------------------------------------------------------------------------------- */
 
-static inline void store_int64(unsigned char *out, int64_t value)
+static inline unsigned char *store_int64(unsigned char *at, int64_t value)
 {
     uint64_t bits = (uint64_t)value;
 
-    out[0] = INT64;
+    at[0] = INT64;
     for (int i = 0; i < 8; i++)
-        out[1 + i] = (unsigned char)(bits >> (56 - 8 * i)); /* compilers make one swap and store of it */
+        at[1 + i] = (unsigned char)(bits >> (56 - 8 * i)); /* compilers make one swap and store of it */
+    return at + 9;
 }
 
-static inline enum record_fault put_int64(struct body *body, int64_t value)
+static inline unsigned char *put_int64(struct body *body, unsigned char *at, int64_t value)
 {
-    if (!has_room(body, 9))
-        return RECORD_FAULT_TOO_LONG;
-    store_int64(body->at, value);
-    body->at += 9;
-    return RECORD_FAULT_NONE;
+    return room(body, at) >= 9 ? store_int64(at, value) : refuse_full(body);
 }
 
-static inline enum record_fault put_bool(struct body *body, enum blotter_bool value)
+static inline unsigned char *put_bool(struct body *body, unsigned char *at, enum blotter_bool value)
 {
     if (value != BLOTTER_TRUE && value != BLOTTER_FALSE)
-        return RECORD_FAULT_OUT_OF_RANGE;
-    if (!has_room(body, 1))
-        return RECORD_FAULT_TOO_LONG;
-    *body->at++ = value == BLOTTER_TRUE ? TRUE_BYTE : FALSE_BYTE;
-    return RECORD_FAULT_NONE;
+        return refuse(body, RECORD_FAULT_OUT_OF_RANGE);
+    if (room(body, at) < 1)
+        return refuse_full(body);
+    *at = value == BLOTTER_TRUE ? TRUE_BYTE : FALSE_BYTE;
+    return at + 1;
 }
 
 /* --- records ------------------------------------------------------------------------------------------------------------- */
 
-/* Writes the field if the member says that it is present, and then sets its bit. */
-static inline enum record_fault put_field(struct body *body, const struct packed_field *field, const void *record, bool *present)
+/* Every member is NULL or zero where it is absent; bools are as wide as an int. */
+static inline bool is_present(enum field_kind kind, const void *member)
 {
-    const void *member = (const char *)record + field->offset;
-
-    *present = true;
-    switch ((enum field_kind)field->kind) {
+    switch (kind) {
     case FIELD_TEXT:
     case FIELD_DECIMAL:
-    case FIELD_JSON: {
-        const char *text = *(const char *const *)member;
-        if (!text)
-            break;
-        if (!put_key(body, field))
-            return RECORD_FAULT_TOO_LONG;
-        return field->kind == FIELD_TEXT      ? put_text(body, text)
-               : field->kind == FIELD_DECIMAL ? put_decimal(body, text)
-                                              : put_json(body, text);
-    }
+    case FIELD_JSON:
+        return *(const char *const *)member != NULL;
     case FIELD_TIME:
-    case FIELD_INT: {
-        int64_t value = *(const int64_t *)member;
-        if (value == 0)
-            break;
-        return put_key(body, field) ? put_int64(body, value) : RECORD_FAULT_TOO_LONG;
+    case FIELD_INT:
+        return *(const int64_t *)member != 0;
+    case FIELD_BOOL:
+        return *(const enum blotter_bool *)member != BLOTTER_ABSENT;
     }
-    case FIELD_BOOL: {
-        enum blotter_bool value = *(const enum blotter_bool *)member;
-        if (value == BLOTTER_ABSENT)
-            break;
-        return put_key(body, field) ? put_bool(body, value) : RECORD_FAULT_TOO_LONG;
+    return false;
+}
+
+static inline unsigned char *put_value(struct body *body, unsigned char *at, enum field_kind kind, const void *member)
+{
+    switch (kind) {
+    case FIELD_TEXT:
+        return put_text(body, at, *(const char *const *)member);
+    case FIELD_DECIMAL:
+        return put_decimal(body, at, *(const char *const *)member);
+    case FIELD_JSON:
+        return put_json(body, at, *(const char *const *)member);
+    case FIELD_TIME:
+    case FIELD_INT:
+        return put_int64(body, at, *(const int64_t *)member);
+    case FIELD_BOOL:
+        return put_bool(body, at, *(const enum blotter_bool *)member);
     }
-    }
-    *present = false;
-    return RECORD_FAULT_NONE;
+    return refuse(body, RECORD_FAULT_WRONG_TYPE);
 }
 
 struct layout {
@@ -319,25 +332,36 @@ static int fail(struct record_problem *problem, enum record_fault fault, const c
     return -1;
 }
 
+/* A loop over a table, although the same loop unrolled is faster while it is hot: it is five times the code, and slower when it
+ * is cold, which is how a strategy that trades now and then finds it. */
 static inline int encode(const struct layout *layout, const void *record, unsigned char *out, size_t capacity, unsigned *fields,
                          struct record_problem *problem)
 {
     const size_t most = LIMIT_RECORD_BYTES - RECORD_HEAD_BYTES_MAX;
-    struct body body = {out, out + (capacity < most ? capacity : most), false};
+    struct body body = {out + (capacity < most ? capacity : most), RECORD_FAULT_NONE, false};
+    unsigned char *at = out;
     uint64_t given = 0;
-    bool present;
+    unsigned count = 0;
 
     for (unsigned i = 0; i < layout->count; i++) {
-        enum record_fault fault = put_field(&body, &layout->fields[i], record, &present);
-        if (fault)
-            return fail(problem, fault, body.full ? NULL : record_schemas[layout->kind].fields[RECORD_IDENTITY_FIELDS + i].name);
-        given |= (uint64_t)present << (RECORD_IDENTITY_FIELDS + i);
+        const struct packed_field *field = &layout->fields[i];
+        const void *member = (const char *)record + field->offset;
+        if (!is_present((enum field_kind)field->kind, member))
+            continue;
+        at = put_key(&body, at, field);
+        if (at)
+            at = put_value(&body, at, (enum field_kind)field->kind, member);
+        if (!at)
+            return fail(problem, body.fault,
+                        body.full ? NULL : record_schemas[layout->kind].fields[RECORD_IDENTITY_FIELDS + i].name);
+        given |= UINT64_C(1) << (RECORD_IDENTITY_FIELDS + i);
+        count++;
     }
     const char *missing = record_missing(layout->kind, given);
     if (missing)
         return fail(problem, RECORD_FAULT_MISSING, missing);
-    *fields = (unsigned)__builtin_popcountll(given);
-    return (int)(body.at - out);
+    *fields = count;
+    return (int)(at - out);
 }
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -377,28 +401,24 @@ static unsigned char *put_map_head(unsigned char *at, unsigned pairs)
     return at;
 }
 
-static void put_named_int64(struct body *body, const char *name, int64_t value)
+static unsigned char *put_checked(unsigned char *at, const char *text, size_t length)
 {
-    size_t length = strlen(name);
-
-    put_str_head(body, length);
-    put_bytes(body, name, length);
-    store_int64(body->at, value);
-    body->at += 9;
+    at = put_str_head(at, length);
+    memcpy(at, text, length);
+    return at + length;
 }
+
+#define PUT_NAME(at, name) put_checked(at, name, sizeof name - 1)
 
 size_t record_encode_head(const struct record_identity *identity, unsigned fields, unsigned char out[RECORD_HEAD_BYTES_MAX])
 {
-    struct body body = {put_map_head(out, RECORD_IDENTITY_FIELDS + fields), out + RECORD_HEAD_BYTES_MAX, false};
     size_t length = strlen(identity->exchange);
+    unsigned char *at = put_map_head(out, RECORD_IDENTITY_FIELDS + fields);
 
     assert(length <= LIMIT_EXCHANGE_BYTES);
-    put_named_int64(&body, "producer_id", identity->producer_id);
-    put_named_int64(&body, "seq", identity->seq);
-    put_named_int64(&body, "recorded_at", identity->recorded_at_ns);
-    put_str_head(&body, sizeof "exchange" - 1);
-    put_bytes(&body, "exchange", sizeof "exchange" - 1);
-    put_str_head(&body, length);
-    put_bytes(&body, identity->exchange, length);
-    return (size_t)(body.at - out);
+    at = store_int64(PUT_NAME(at, "producer_id"), identity->producer_id);
+    at = store_int64(PUT_NAME(at, "seq"), identity->seq);
+    at = store_int64(PUT_NAME(at, "recorded_at"), identity->recorded_at_ns);
+    at = put_checked(PUT_NAME(at, "exchange"), identity->exchange, length);
+    return (size_t)(at - out);
 }
