@@ -16,7 +16,7 @@ SOVERSION := 0
 
 SCHEMA := fields decimal text json encode decode stream
 PRODUCER := producer journal journal_open journal_recover sender redis_link redis_url resolve status
-DRAINER := drain intake intake_scripts watch streams redis_reply settle batch copy order_fold loader lease pg_link sql_text sqlstate \
+DRAINER := drain intake doorbell intake_scripts watch streams redis_reply settle batch copy order_fold loader lease pg_link sql_text sqlstate \
 	log
 
 LIB_SOURCES := $(SCHEMA:%=schema/%.c) $(PRODUCER:%=producer/%.c)

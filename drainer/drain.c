@@ -49,6 +49,8 @@ struct drain {
     struct event_base *base;
     struct event *turn_event, *retry_timer, *summary_timer, *stop_timer, *sigterm, *sigint;
     struct streams streams;
+    bool has_from;
+    struct stream_entry_id from;
     struct intake *intake;
     struct pg_link *link;
     struct lease *lease;
@@ -348,6 +350,33 @@ static bool name_is_plain(const char *name)
     return name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")] == '\0';
 }
 
+/* --from: an entry id, "ms" or "ms-seq", or a time in UTC, 2026-05-01T12:00:00Z (the seconds may be left out). */
+static bool parse_from(const char *text, struct stream_entry_id *id)
+{
+    struct tm tm = {0};
+    const char *end;
+    char *rest;
+
+    if ((end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm)) != NULL || (end = strptime(text, "%Y-%m-%dT%H:%MZ", &tm)) != NULL) {
+        *id = (struct stream_entry_id){(uint64_t)timegm(&tm) * 1000, 0};
+        return *end == '\0';
+    }
+    id->ms = strtoull(text, &rest, 10);
+    id->seq = *rest == '-' ? strtoull(rest + 1, &rest, 10) : 0;
+    return rest != text && *rest == '\0' && text[0] != '-';
+}
+
+static bool read_from(struct drain *drain)
+{
+    drain->has_from = drain->settings->from != NULL;
+    if (drain->has_from && !parse_from(drain->settings->from, &drain->from)) {
+        log_error("drain", "setting from: \"%s\" is neither an entry id (1767225600000-0) nor a time (2026-05-01T12:00:00Z)",
+                  drain->settings->from);
+        return false;
+    }
+    return true;
+}
+
 static bool create_intake(struct drain *drain)
 {
     const struct settings *settings = drain->settings;
@@ -361,6 +390,8 @@ static bool create_intake(struct drain *drain)
                                                            .batch_rows = (unsigned)settings->batch_rows,
                                                            .batch_bytes = (unsigned)settings->batch_bytes,
                                                            .keep_entries = (unsigned)settings->keep_entries,
+                                                           .group_limit = (unsigned)settings->group_limit,
+                                                           .from = drain->has_from ? &drain->from : NULL,
                                                            .trim_interval_ms = (unsigned)settings->trim_interval,
                                                            .claim_idle_ms = (unsigned)settings->claim_idle,
                                                            .streams = &drain->streams,
@@ -449,6 +480,9 @@ int command_drain(const struct settings *settings)
     name_drainer(&drain);
     if (!name_is_plain(drain.drainer)) {
         log_error("drain", "setting consumer: \"%s\" is not a name: letters, digits, '.', '_' and '-' are", drain.drainer);
+        return EXIT_CODE_USAGE;
+    }
+    if (!read_from(&drain)) {
         return EXIT_CODE_USAGE;
     }
     drain.gathering = &drain.batches[0];

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "drainer/doorbell.h"
 #include "drainer/intake_scripts.h"
 #include "drainer/log.h"
 #include "drainer/redis_reply.h"
@@ -24,7 +25,6 @@
 
 #define TICK_MS 50
 #define POLL_MS 200
-#define DOORBELL_BLOCK_MS "500"
 #define CLAIM_COUNT 500
 #define ENTRIES_PER_READ_MAX 2000
 #define ERROR_PAUSE_MIN_MS 50
@@ -38,12 +38,12 @@ struct delivery {
 
 struct intake {
     struct intake_options options;
-    struct redis_link *link, *doorbell;
+    struct redis_link *link;
+    struct doorbell *doorbell;
     struct event *tick;
     struct watch *watch;
     uint64_t generation; /* of what is in hand: answers to commands of an older one are dropped */
     bool reading_allowed, reading, at_end;
-    bool doorbell_armed;
     struct stream *claiming; /* the stream of the claim under way */
     struct delivery deliveries[CLAIM_COUNT];
     size_t delivery_count;
@@ -170,7 +170,7 @@ static void on_no_group(struct intake *intake, const char *text)
     for (size_t i = 0; i < streams->count; i++) {
         struct stream *stream = streams->all[i];
 
-        if (stream->state == STREAM_READING || stream->state == STREAM_CLAIMING) {
+        if (stream->state == STREAM_READING || stream->state == STREAM_CLAIMING || stream->state == STREAM_REPLAYING) {
             stream->last_read = (struct stream_entry_id){0, 0};
             stream_enter(stream, STREAM_GROUPING);
             make_group(intake, stream);
@@ -229,6 +229,17 @@ static void take_claimed(struct intake *intake, struct stream *stream, const red
     }
 }
 
+static void end_claiming(struct intake *intake, struct stream *stream)
+{
+    if (intake->options.from != NULL && !stream->replayed) {
+        stream_enter(stream, STREAM_REPLAYING);
+        stream->claim_cursor = *intake->options.from;
+    } else {
+        stream_enter(stream, STREAM_READING);
+        intake->at_end = false;
+    }
+}
+
 static void on_claimed(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct intake *intake = owner;
@@ -251,8 +262,7 @@ static void on_claimed(void *owner, uintptr_t tag, struct redisReply *reply)
                      reply->element[2]->elements);
         }
         if (stream->claim_cursor.ms == 0 && stream->claim_cursor.seq == 0) {
-            stream_enter(stream, STREAM_READING);
-            intake->at_end = false;
+            end_claiming(intake, stream);
         }
     }
     turn(intake);
@@ -269,6 +279,55 @@ static void claim(struct intake *intake, struct stream *stream)
 
     if (redis_link_sendv(intake->link, on_deliveries, 0, 6, pending, NULL) == 0 &&
         redis_link_sendv(intake->link, on_claimed, (uintptr_t)intake->generation, 8, autoclaim, NULL) == 0) {
+        intake->claiming = stream;
+    }
+}
+
+/* --- replaying ----------------------------------------------------------------------------------------------------------- */
+
+/* A page of the stream, read beside the group: what is stored already is found out in staging. */
+static void on_replayed(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct intake *intake = owner;
+    struct stream *stream = intake->claiming;
+    int64_t wall = wall_ns();
+
+    intake->claiming = NULL;
+    if (reply == NULL || tag != (uintptr_t)intake->generation || stream->state != STREAM_REPLAYING) {
+        return;
+    }
+    if (reply->type != REDIS_REPLY_ARRAY) {
+        on_error_reply(intake, "XRANGE", reply);
+    } else if (reply->elements == 0) {
+        stream->replayed = true;
+        stream_enter(stream, STREAM_READING);
+        intake->at_end = false;
+    } else {
+        for (size_t i = 0; i < reply->elements; i++) {
+            size_t before = target(intake)->count;
+
+            add_entry(intake, stream, reply->element[i], 0, wall);
+            if (target(intake)->count > before) {
+                target(intake)->entries[before].replayed = true;
+                stream->claim_cursor = target(intake)->entries[before].id;
+            }
+        }
+        stream->claim_cursor.seq++; /* the next page begins behind this one */
+        target(intake)->careful = true;
+        intake->counters.replayed += reply->elements;
+    }
+    turn(intake);
+}
+
+static void replay(struct intake *intake, struct stream *stream)
+{
+    char cursor[ENTRY_ID_BYTES], count[16];
+
+    format_entry_id(cursor, stream->claim_cursor);
+    snprintf(count, sizeof count, "%d", CLAIM_COUNT);
+    const char *argv[] = {"XRANGE", stream->name, cursor, "+", "COUNT", count};
+
+    if (redis_link_sendv(intake->link, on_replayed, (uintptr_t)intake->generation, 6, argv, NULL) == 0) {
         intake->claiming = stream;
     }
 }
@@ -308,18 +367,6 @@ static void on_read(void *owner, uintptr_t tag, struct redisReply *reply)
     turn(intake);
 }
 
-static size_t collect_reading(const struct streams *streams, struct stream **out)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < streams->count; i++) {
-        if (streams->all[i]->state == STREAM_READING && !streams->all[i]->claim_wanted) {
-            out[count++] = streams->all[i];
-        }
-    }
-    return count;
-}
-
 /* How many entries of each of `streams` may come, so that neither the batch's rows nor its bytes run far over. */
 static size_t entries_per_stream(const struct intake *intake, size_t streams)
 {
@@ -344,7 +391,7 @@ static void read_streams(struct intake *intake)
     if (reading == NULL || argv == NULL) {
         abort();
     }
-    n = collect_reading(streams, reading);
+    n = streams_to_read(streams, reading);
     if (n > 0) {
         snprintf(count, sizeof count, "%zu", entries_per_stream(intake, n));
         argv[0] = "XREADGROUP";
@@ -385,64 +432,11 @@ static struct stream *next_to_claim(struct intake *intake)
         if (stream->state == STREAM_READING && stream->claim_wanted && stream->in_hand == 0) {
             stream_enter(stream, STREAM_CLAIMING);
         }
-        if (stream->state == STREAM_CLAIMING) {
+        if (stream->state == STREAM_CLAIMING || stream->state == STREAM_REPLAYING) {
             return stream;
         }
     }
     return NULL;
-}
-
-/* --- the doorbell -------------------------------------------------------------------------------------------------------- */
-
-static void on_doorbell(void *owner, uintptr_t tag, struct redisReply *reply)
-{
-    struct intake *intake = owner;
-
-    (void)tag;
-    intake->doorbell_armed = false;
-    if (reply != NULL) {
-        intake->at_end = false;
-        turn(intake);
-    }
-}
-
-static void arm_doorbell(struct intake *intake)
-{
-    struct streams *streams = intake->options.streams;
-    struct stream **reading;
-    const char **argv;
-    char(*ids)[ENTRY_ID_BYTES];
-    size_t n;
-
-    if (intake->doorbell_armed || !redis_link_up(intake->doorbell)) {
-        return;
-    }
-    reading = calloc(streams->count + 1, sizeof(struct stream *));
-    argv = calloc(6 + 2 * streams->count, sizeof(char *));
-    ids = calloc(streams->count + 1, sizeof *ids);
-    if (reading == NULL || argv == NULL || ids == NULL) {
-        abort();
-    }
-    n = collect_reading(streams, reading);
-    if (n > 0) {
-        argv[0] = "XREAD";
-        argv[1] = "COUNT";
-        argv[2] = "1";
-        argv[3] = "BLOCK";
-        argv[4] = DOORBELL_BLOCK_MS;
-        argv[5] = "STREAMS";
-        for (size_t i = 0; i < n; i++) {
-            bool nothing_read = reading[i]->last_read.ms == 0 && reading[i]->last_read.seq == 0;
-
-            format_entry_id(ids[i], reading[i]->last_read);
-            argv[6 + i] = reading[i]->name;
-            argv[6 + n + i] = nothing_read ? "$" : ids[i];
-        }
-        intake->doorbell_armed = redis_link_sendv(intake->doorbell, on_doorbell, 0, (int)(6 + 2 * n), argv, NULL) == 0;
-    }
-    free(reading);
-    free(argv);
-    free(ids);
 }
 
 void intake_read(struct intake *intake)
@@ -454,12 +448,14 @@ void intake_read(struct intake *intake)
         return;
     }
     stream = next_to_claim(intake);
-    if (stream != NULL) {
+    if (stream != NULL && stream->state == STREAM_REPLAYING) {
+        replay(intake, stream);
+    } else if (stream != NULL) {
         claim(intake, stream);
     } else if (!intake->at_end) {
         read_streams(intake);
     } else {
-        arm_doorbell(intake);
+        doorbell_arm(intake->doorbell);
     }
 }
 
@@ -523,7 +519,7 @@ void intake_forget(struct intake *intake)
 
         stream->in_hand = 0;
         stream->claim_cursor = (struct stream_entry_id){0, 0};
-        if (stream->state == STREAM_READING) {
+        if (stream->state == STREAM_READING || stream->state == STREAM_REPLAYING) {
             stream_enter(stream, STREAM_CLAIMING);
         }
     }
@@ -587,12 +583,12 @@ static void on_link_change(void *owner, bool up, const char *why)
     turn(intake);
 }
 
-static void on_doorbell_change(void *owner, bool up, const char *why)
+static void on_ring(void *owner)
 {
     struct intake *intake = owner;
 
-    (void)up, (void)why;
-    intake->doorbell_armed = false;
+    intake->at_end = false;
+    turn(intake);
 }
 
 static void on_looked(void *owner)
@@ -629,13 +625,13 @@ struct intake *intake_create(const struct intake_options *options, char *error, 
     intake->entry_bytes = 512;
     intake->reading_allowed = true;
     intake->link = redis_link_create(&link, error, error_size);
-    link.on_change = on_doorbell_change;
-    intake->doorbell = intake->link == NULL ? NULL : redis_link_create(&link, error, error_size);
+    intake->doorbell = intake->link == NULL ? NULL : doorbell_create(&link, options->streams, on_ring, intake, error, error_size);
     intake->watch = watch_create(&(struct watch_options){.link = intake->link,
                                                          .streams = options->streams,
                                                          .consumer = options->consumer,
                                                          .pattern = options->pattern,
                                                          .keep_entries = options->keep_entries,
+                                                         .group_limit = options->group_limit,
                                                          .trim_interval_ms = options->trim_interval_ms,
                                                          .claim_idle_ms = options->claim_idle_ms,
                                                          .on_looked = on_looked,
@@ -655,7 +651,7 @@ void intake_destroy(struct intake *intake)
     if (intake == NULL) {
         return;
     }
-    redis_link_destroy(intake->doorbell);
+    doorbell_destroy(intake->doorbell);
     redis_link_destroy(intake->link);
     watch_destroy(intake->watch);
     if (intake->tick != NULL) {
@@ -669,7 +665,7 @@ void intake_start(struct intake *intake)
     struct timeval tick = {0, TICK_MS * 1000};
 
     redis_link_start(intake->link);
-    redis_link_start(intake->doorbell);
+    doorbell_start(intake->doorbell);
     event_add(intake->tick, &tick);
 }
 
@@ -695,7 +691,7 @@ bool intake_drained(const struct intake *intake)
     for (size_t i = 0; i < streams->count; i++) {
         enum stream_state state = streams->all[i]->state;
 
-        if (state == STREAM_GROUPING || state == STREAM_CLAIMING || streams->all[i]->claim_wanted ||
+        if (state == STREAM_GROUPING || state == STREAM_CLAIMING || state == STREAM_REPLAYING || streams->all[i]->claim_wanted ||
             streams->all[i]->in_hand > 0) {
             return false;
         }

@@ -24,7 +24,9 @@ struct intake_options {
     unsigned batch_bytes;  /* most bytes in a batch, about */
     unsigned keep_entries; /* acknowledged entries left in a stream */
     unsigned trim_interval_ms;
-    unsigned claim_idle_ms;                         /* a holder without progress for so long is stuck */
+    unsigned claim_idle_ms; /* a holder without progress for so long is stuck */
+    unsigned group_limit;   /* entries that may wait for a foreign group before trimming does not respect it any more */
+    const struct stream_entry_id *from;             /* load what the streams hold from this id on once more; NULL: do not */
     struct streams *streams;                        /* borrowed: this module adds to it */
     struct batch **gathering;                       /* where entries go at the time they come */
     void (*on_turn)(void *owner);                   /* something has changed: entries came, the link is up, ... */
@@ -34,6 +36,7 @@ struct intake_options {
 
 #define INTAKE_COUNTERS(X)                                                       \
     X(entries, "entries read for the first time")                                \
+    X(replayed, "entries read again from the streams' kept tails")               \
     X(claimed, "entries claimed that were delivered before")                     \
     X(trimmed_pending, "entries that were pending and are gone from the stream") \
     X(acked, "entries acknowledged")                                             \
@@ -67,7 +70,7 @@ void intake_take(struct intake *, struct stream *);
 void intake_sign_off(struct intake *);
 
 bool intake_up(const struct intake *);
-bool intake_looked(const struct intake *);  /* were streams looked for, since it started? */
+bool intake_looked(const struct intake *);              /* were streams looked for, since it started? */
 bool intake_quiet(const struct intake *);               /* every command has been answered */
 bool intake_drained(const struct intake *);             /* every stream held was read to its end */
 void intake_set_reading(struct intake *, bool allowed); /* false: only what is under way */

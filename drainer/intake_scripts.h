@@ -2,9 +2,10 @@
 #ifndef BLOTTER_DRAINER_INTAKE_SCRIPTS_H
 #define BLOTTER_DRAINER_INTAKE_SCRIPTS_H
 
-/* KEYS[1] stream; ARGV: our group, how many entries to keep. Removes entries that every group has acknowledged, the oldest first.
- * Returns how many. Looks only at the server's own state: an id computed outside would delete unread entries of a promoted
- * replica. */
+/* KEYS[1] stream; ARGV: our group, how many entries to keep, how many may wait for a foreign group. Removes entries that every
+ * group has acknowledged, the oldest first; a foreign group that holds back more than its limit is not respected.
+ * Returns how many, and that group's name if it was overruled. Looks only at the server's own state: an id computed outside would
+ * delete unread entries of a promoted replica. */
 extern const char intake_script_trim[];
 
 /* KEYS[1] stream; ARGV: group, a consumer's name, milliseconds. Removes that consumer, and those unused for so long, where they

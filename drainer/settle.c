@@ -116,6 +116,9 @@ static size_t settle_stream(struct redis_link *link, const struct batch *batch, 
         if (entry->producer_id > 0) {
             runs_add(&runs, entry->producer_id, entry->seq);
         }
+        if (entry->replayed) {
+            continue;
+        }
         snprintf(ids[count++], ID_BYTES, "%" PRIu64 "-%" PRIu64, entry->id.ms, entry->id.seq);
         if (count == IDS_PER_ACK) {
             if (acknowledge) {

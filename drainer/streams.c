@@ -71,7 +71,7 @@ void stream_enter(struct stream *stream, enum stream_state state)
         return;
     }
     assert(stream->state != STREAM_FREE || state == STREAM_GROUPING);
-    assert(state != STREAM_READING || stream->state == STREAM_CLAIMING);
+    assert(state != STREAM_READING || stream->state == STREAM_CLAIMING || stream->state == STREAM_REPLAYING);
     log_debug(stream->name, "%s -> %s", state_texts[stream->state], state_texts[state]);
     if (state == STREAM_GROUPING && stream->state == STREAM_FREE) {
         log_info(stream->name, "taken");
@@ -97,4 +97,16 @@ size_t streams_held(const struct streams *streams)
         held += stream_is_held(streams->all[i]);
     }
     return held;
+}
+
+size_t streams_to_read(const struct streams *streams, struct stream **out)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < streams->count; i++) {
+        if (streams->all[i]->state == STREAM_READING && !streams->all[i]->claim_wanted) {
+            out[count++] = streams->all[i];
+        }
+    }
+    return count;
 }

@@ -1,6 +1,6 @@
 /* streams.h: the streams this drainer knows of, and how far it is with each.
  *
- *    FREE ──lease──► GROUPING ──group is there──► CLAIMING ──nothing pending──► READING
+ *    FREE ──lease──► GROUPING ──group is there──► CLAIMING ──nothing pending──► (REPLAYING, with --from) ──► READING
  *     ▲                │  ▲                           ▲                            │
  *     │                │  └── seen again ── ABSENT    └── forget; entries pending ─┤
  *     │                └──── no such key ────►        │      under another name    │
@@ -16,12 +16,13 @@
 #include "drainer/batch.h"
 #include "schema/stream.h"
 
-#define STREAM_STATES(X)                             \
-    X(FREE, "not ours")                              \
-    X(GROUPING, "making sure of the consumer group") \
-    X(ABSENT, "ours, but there is no such key now")  \
-    X(CLAIMING, "claiming what is pending")          \
-    X(READING, "reading")                            \
+#define STREAM_STATES(X)                                      \
+    X(FREE, "not ours")                                       \
+    X(GROUPING, "making sure of the consumer group")          \
+    X(ABSENT, "ours, but there is no such key now")           \
+    X(CLAIMING, "claiming what is pending")                   \
+    X(REPLAYING, "loading what the stream still holds again") \
+    X(READING, "reading")                                     \
     X(LEAVING, "loading what is in hand, then giving the lease up")
 #define X(name, text) STREAM_##name,
 enum stream_state { STREAM_STATES(X) };
@@ -34,7 +35,8 @@ struct stream {
     int64_t lock_key; /* of the advisory lock that is its lease */
     enum stream_state state;
     struct stream_entry_id last_read;    /* what the doorbell waits behind */
-    struct stream_entry_id claim_cursor; /* CLAIMING: where the next claim begins */
+    struct stream_entry_id claim_cursor; /* CLAIMING, REPLAYING: where the next step begins */
+    bool replayed;                       /* what --from asks for is done */
     size_t in_hand;                      /* entries in batches */
     bool seen, present;                  /* found in this look for streams; in the last complete one */
     bool claim_wanted;                   /* READING: claim again once nothing is in hand */
@@ -54,6 +56,9 @@ void streams_release(struct streams *);
 /* The one place where a stream's state changes. */
 void stream_enter(struct stream *, enum stream_state);
 bool stream_is_held(const struct stream *);
+
+/* Collects those to be read into out, which has room for all. Returns how many. */
+size_t streams_to_read(const struct streams *, struct stream **out);
 size_t streams_held(const struct streams *);
 
 #endif

@@ -118,26 +118,32 @@ static void on_pending(void *owner, uintptr_t tag, struct redisReply *reply)
     }
 }
 
+/* The script's answer: how many entries, and the foreign group that was overruled, if any. */
 static void on_trimmed(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct watch *watch = owner;
+    const struct stream *stream = (const struct stream *)tag;
 
-    (void)tag;
-    if (reply != NULL && reply->type == REDIS_REPLY_INTEGER && reply->integer > 0) {
-        watch->trimmed += (uint64_t)reply->integer;
-    } else if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
-        log_warn("redis", "trimming: %s", reply->str);
+    if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
+        log_warn(stream->name, "trimming: %s", reply->str);
+    } else if (reply != NULL && reply_is_array(reply, 1) && reply->element[0]->type == REDIS_REPLY_INTEGER) {
+        watch->trimmed += (uint64_t)reply->element[0]->integer;
+        if (reply->elements > 1 && reply_is_string(reply->element[1])) {
+            log_warn(stream->name, "group %s does not keep up: its entries are trimmed (setting group_limit)",
+                     reply->element[1]->str);
+        }
     }
 }
 
 static void trim(struct watch *watch, const struct stream *stream)
 {
-    char keep[16];
+    char keep[16], limit[16];
 
     snprintf(keep, sizeof keep, "%u", watch->options.keep_entries);
-    const char *argv[] = {"EVAL", intake_script_trim, "1", stream->name, STREAM_GROUP, keep};
+    snprintf(limit, sizeof limit, "%u", watch->options.group_limit);
+    const char *argv[] = {"EVAL", intake_script_trim, "1", stream->name, STREAM_GROUP, keep, limit};
 
-    redis_link_sendv_as(watch->options.link, watch, on_trimmed, 0, 6, argv, NULL);
+    redis_link_sendv_as(watch->options.link, watch, on_trimmed, (uintptr_t)stream, 7, argv, NULL);
 }
 
 /* Of another's stream: does anything wait, and how far is its holder? Both in one number; 0: nothing waits. */
