@@ -77,6 +77,7 @@ enum blotter_event {
     BLOTTER_EVENT_FULL,          /* the journal became full */
     BLOTTER_EVENT_ROOM,          /* it has room again */
     BLOTTER_EVENT_LET_GO,        /* sent records without the drainer's word had to make room; text: how many */
+    BLOTTER_EVENT_DAMAGED,       /* records were found damaged in the journal and are lost; text: how many, where */
     BLOTTER_EVENT_RESEND,        /* records without the drainer's word are sent again; text: how many and why */
 };
 

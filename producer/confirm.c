@@ -1,0 +1,402 @@
+/* confirm.c: the drainer's word, and what silence means.
+ *
+ * Words are entries of one stream per producer_id, each a list of ranges of seq. A journal may hold records of several
+ * producers, one after the other: each is a segment, known from the records themselves.
+ *
+ * Silence. While the oldest open record waits in the stream (not delivered, or delivered and pending, or there is no group
+ * yet), PostgreSQL or the drainer is away, and sending again would only multiply the stream. When its entry is gone, or was
+ * delivered and is no longer pending, and for a while still no word comes, then something has happened that nobody here can
+ * tell (FLUSHALL, a stale replica, DELCONSUMER, SETID, a foreign XACK or XTRIM, a lost word), and everything open is sent
+ * again. A wrong guess costs duplicates, which PostgreSQL drops. */
+#include "producer/confirm.h"
+
+#include <hiredis/hiredis.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "producer/ranges.h"
+#include "producer/redis_link.h"
+#include "schema/stream.h"
+
+enum { WORDS_PER_READ = 128, SILENCE_MIN_MS = 5000, SILENCE_MAX_MS = 60000, ID_BYTES = 48 };
+
+struct segment {
+    int64_t producer_id;
+    uint64_t base; /* seq = position - base */
+    uint64_t first, end;
+    char key[STREAM_ACK_NAME_BYTES];
+    char last_word[ID_BYTES]; /* "": none read on this connection */
+};
+
+struct entry_id {
+    uint64_t ms, seq; /* 0-0: not known */
+};
+
+/* What Redis says of the oldest open record: three answers make one look. */
+struct look {
+    unsigned awaited;
+    uint64_t position;
+    struct entry_id id;
+    int64_t at_ms;
+    bool answered_by_error, gone, pending, group, delivered;
+};
+
+struct confirm {
+    struct confirm_options options;
+    struct segment *segments;
+    size_t segment_count, segment_room;
+    uint64_t noted; /* positions below belong to a known segment */
+    uint64_t sent;  /* words count for positions below: those beyond may be another journal's, a copy of this one */
+    uint64_t committed;
+    unsigned asked; /* answers of confirm_ask still to come */
+    struct look look;
+    uint64_t silent_position; /* the oldest open record when the silence began */
+    int64_t silent_since_ms;  /* 0: nothing strange */
+    unsigned silence_ms;      /* how long it has to last */
+    struct entry_id *ids;     /* by slot */
+    struct ranges settled;    /* from `committed` on */
+};
+
+struct confirm *confirm_create(const struct confirm_options *options)
+{
+    struct confirm *confirm = calloc(1, sizeof *confirm);
+    if (confirm == NULL)
+        return NULL;
+    confirm->options = *options;
+    confirm->silence_ms = SILENCE_MIN_MS;
+    confirm->committed = confirm->noted = journal_cursor(&options->journal->header->floor);
+    confirm->sent = journal_cursor(&options->journal->header->sent);
+    confirm->ids = calloc(options->journal->slots, sizeof *confirm->ids);
+    if (confirm->ids)
+        return confirm;
+    free(confirm);
+    return NULL;
+}
+
+void confirm_destroy(struct confirm *confirm)
+{
+    if (confirm == NULL)
+        return;
+    free(confirm->ids);
+    free(confirm->segments);
+    free(confirm);
+}
+
+/* --- what is known -------------------------------------------------------------------------------------------------------- */
+
+static struct segment *add_segment(struct confirm *confirm)
+{
+    if (confirm->segment_count == confirm->segment_room) {
+        size_t room = confirm->segment_room ? confirm->segment_room * 2 : 4;
+        struct segment *grown = realloc(confirm->segments, room * sizeof *grown);
+        if (grown == NULL)
+            return NULL;
+        confirm->segments = grown;
+        confirm->segment_room = room;
+    }
+    struct segment *segment = &confirm->segments[confirm->segment_count++];
+    memset(segment, 0, sizeof *segment);
+    return segment;
+}
+
+void confirm_note_record(struct confirm *confirm, uint64_t position, const struct journal_slot *slot)
+{
+    if (position < confirm->noted)
+        return;
+    confirm->noted = position + 1;
+    uint64_t base = position - (uint64_t)slot->seq;
+    struct segment *last = confirm->segment_count ? &confirm->segments[confirm->segment_count - 1] : NULL;
+    if (last == NULL || last->producer_id != slot->producer_id || last->base != base) {
+        last = add_segment(confirm);
+        if (last == NULL) {
+            confirm->noted = position; /* out of memory: tried again at the next look */
+            return;
+        }
+        last->producer_id = slot->producer_id;
+        last->base = base;
+        last->first = position;
+        stream_ack_name(last->key, confirm->options.stream, slot->producer_id);
+    }
+    last->end = position + 1;
+}
+
+void confirm_note_entry(struct confirm *confirm, uint64_t position, uint64_t ms, uint64_t seq)
+{
+    confirm->ids[position & (confirm->options.journal->slots - 1)] = (struct entry_id){ms, seq};
+    if (position >= confirm->sent)
+        confirm->sent = position + 1;
+}
+
+static void advance(struct confirm *confirm)
+{
+    confirm->committed = ranges_end(&confirm->settled, confirm->committed);
+    ranges_drop_below(&confirm->settled, confirm->committed);
+}
+
+void confirm_skip(struct confirm *confirm, uint64_t position)
+{
+    if (position < confirm->committed)
+        return;
+    ranges_add(&confirm->settled, position, position + 1);
+    advance(confirm);
+}
+
+bool confirm_is_settled(const struct confirm *confirm, uint64_t position)
+{
+    return position < confirm->committed || ranges_end(&confirm->settled, position) > position;
+}
+
+uint64_t confirm_committed(const struct confirm *confirm)
+{
+    return confirm->committed;
+}
+
+uint64_t confirm_first_open(const struct confirm *confirm, uint64_t floor)
+{
+    uint64_t from = floor > confirm->committed ? floor : confirm->committed;
+    return ranges_end(&confirm->settled, from);
+}
+
+uint64_t confirm_open_within(const struct confirm *confirm, uint64_t from, uint64_t to)
+{
+    from = from > confirm->committed ? from : confirm->committed;
+    return from >= to ? 0 : to - from - ranges_within(&confirm->settled, from, to);
+}
+
+static void forget_settled_segments(struct confirm *confirm)
+{
+    size_t gone = 0; /* the last one may still grow */
+    while (gone + 1 < confirm->segment_count && confirm->segments[gone].end <= confirm->committed)
+        gone++;
+    if (gone == 0)
+        return;
+    confirm->segment_count -= gone;
+    memmove(confirm->segments, confirm->segments + gone, confirm->segment_count * sizeof *confirm->segments);
+}
+
+/* --- the drainer's word --------------------------------------------------------------------------------------------------- */
+
+/* A seq in decimal at *at, before `end`. 0: none. */
+static uint64_t take_number(const char **at, const char *end)
+{
+    uint64_t value = 0;
+    for (; *at < end && **at >= '0' && **at <= '9'; ++*at) {
+        if (value > UINT64_MAX / 16)
+            return 0;
+        value = value * 10 + (uint64_t)(**at - '0');
+    }
+    return value;
+}
+
+static void settle_seqs(struct confirm *confirm, const struct segment *segment, uint64_t from, uint64_t to)
+{
+    uint64_t low = segment->base + from, high = segment->base + to + 1;
+    low = low > segment->first ? low : segment->first;
+    low = low > confirm->committed ? low : confirm->committed;
+    high = high < segment->end ? high : segment->end;
+    high = high < confirm->sent ? high : confirm->sent;
+    ranges_add(&confirm->settled, low, high);
+}
+
+/* "1-50,53,60-70". What is malformed ends it: a word less costs at most a duplicate. */
+static void take_word(struct confirm *confirm, const struct segment *segment, const char *text, size_t length)
+{
+    const char *end = text + length;
+    while (text < end) {
+        uint64_t from = take_number(&text, end), to = from;
+        if (text < end && *text == '-') {
+            text++;
+            to = take_number(&text, end);
+        }
+        if (from == 0 || to < from || to > NEXT_POSITION || (text < end && *text != ','))
+            return;
+        settle_seqs(confirm, segment, from, to);
+        text++;
+    }
+}
+
+/* One entry: [id, [field, value, ...]] */
+static void take_entry(struct confirm *confirm, struct segment *segment, const redisReply *entry)
+{
+    if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 || entry->element[0]->type != REDIS_REPLY_STRING)
+        return;
+    snprintf(segment->last_word, sizeof segment->last_word, "%s", entry->element[0]->str);
+    const redisReply *pairs = entry->element[1];
+    for (size_t i = 0; pairs->type == REDIS_REPLY_ARRAY && i + 1 < pairs->elements; i += 2) {
+        const redisReply *field = pairs->element[i], *value = pairs->element[i + 1];
+        if (field->type == REDIS_REPLY_STRING && value->type == REDIS_REPLY_STRING && strcmp(field->str, STREAM_ACK_FIELD) == 0)
+            take_word(confirm, segment, value->str, value->len);
+    }
+}
+
+static bool ask_segment(struct confirm *, const struct segment *);
+
+/* tag: the low bits of the producer_id, as segments move in their list. */
+static struct segment *segment_of(struct confirm *confirm, uintptr_t tag)
+{
+    for (size_t i = 0; i < confirm->segment_count; i++) {
+        if ((uintptr_t)confirm->segments[i].producer_id == tag)
+            return &confirm->segments[i];
+    }
+    return NULL;
+}
+
+static void on_words(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct confirm *confirm = ((struct confirm_owner *)owner)->confirm;
+    struct segment *segment = segment_of(confirm, tag);
+    confirm->asked--;
+    if (reply == NULL)
+        return; /* asked again on the next connection */
+    if (segment && reply->type == REDIS_REPLY_ARRAY && reply->elements > 0) {
+        for (size_t i = 0; i < reply->elements; i++)
+            take_entry(confirm, segment, reply->element[i]);
+        if (reply->elements == WORDS_PER_READ)
+            ask_segment(confirm, segment);
+        advance(confirm);
+        forget_settled_segments(confirm);
+        confirm->options.on_settled(confirm->options.owner);
+    }
+    if (confirm->asked == 0)
+        confirm->options.on_answered(confirm->options.owner);
+}
+
+static bool ask_segment(struct confirm *confirm, const struct segment *segment)
+{
+    char from[ID_BYTES + 1], count[16];
+    snprintf(from, sizeof from, "%s%s", *segment->last_word ? "(" : "-", segment->last_word);
+    snprintf(count, sizeof count, "%d", WORDS_PER_READ);
+    const char *argv[] = {"XRANGE", segment->key, from, "+", "COUNT", count};
+    if (redis_link_sendv(confirm->options.link, on_words, (uintptr_t)segment->producer_id, 6, argv, NULL) != 0)
+        return false;
+    confirm->asked++;
+    return true;
+}
+
+bool confirm_ask(struct confirm *confirm, uint64_t sent)
+{
+    if (confirm->asked > 0 || confirm->committed >= sent)
+        return false;
+    for (size_t i = 0; i < confirm->segment_count; i++) {
+        const struct segment *segment = &confirm->segments[i];
+        if (segment->end > confirm->committed && segment->first < sent)
+            ask_segment(confirm, segment);
+    }
+    return confirm->asked > 0;
+}
+
+void confirm_on_up(struct confirm *confirm)
+{
+    confirm->asked = 0;
+    confirm->look.awaited = 0;
+    for (size_t i = 0; i < confirm->segment_count; i++)
+        confirm->segments[i].last_word[0] = 0;
+}
+
+/* --- silence -------------------------------------------------------------------------------------------------------------- */
+
+static bool parse_id(const redisReply *reply, struct entry_id *id)
+{
+    unsigned long long ms, seq;
+    if (reply->type != REDIS_REPLY_STRING || sscanf(reply->str, "%llu-%llu", &ms, &seq) != 2)
+        return false;
+    *id = (struct entry_id){ms, seq};
+    return true;
+}
+
+static void judge(struct confirm *confirm)
+{
+    const struct look *look = &confirm->look;
+    bool strange = !look->answered_by_error && (look->gone || (look->group && look->delivered && !look->pending));
+    if (!strange || confirm_is_settled(confirm, look->position)) {
+        confirm->silent_since_ms = 0;
+    } else if (confirm->silent_since_ms == 0) {
+        confirm->silent_since_ms = look->at_ms;
+    } else if (look->at_ms - confirm->silent_since_ms >= confirm->silence_ms) {
+        confirm->silent_since_ms = 0;
+        confirm->silence_ms = confirm->silence_ms < SILENCE_MAX_MS / 2 ? confirm->silence_ms * 2 : SILENCE_MAX_MS;
+        confirm->options.on_lost(confirm->options.owner, look->gone
+                                                             ? "the oldest is gone from the stream"
+                                                             : "the oldest was delivered, is not pending, and has no word");
+    }
+}
+
+static void on_entry(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    (void)tag;
+    struct confirm *confirm = ((struct confirm_owner *)owner)->confirm;
+    struct look *look = &confirm->look;
+    if (reply == NULL)
+        return;
+    look->answered_by_error |= reply->type == REDIS_REPLY_ERROR;
+    look->gone = reply->type == REDIS_REPLY_ARRAY && reply->elements == 0;
+    look->awaited--;
+}
+
+/* XPENDING with a range. An error (NOGROUP) is found out by the next answer too. */
+static void on_pending(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    (void)tag;
+    struct confirm *confirm = ((struct confirm_owner *)owner)->confirm;
+    if (reply == NULL)
+        return;
+    confirm->look.pending = reply->type == REDIS_REPLY_ARRAY && reply->elements > 0;
+    confirm->look.awaited--;
+}
+
+/* One group: [name, drainers, ..., last-delivered-id, 1-1, ...] */
+static void take_group(struct look *look, const redisReply *group)
+{
+    struct entry_id last = {0, 0};
+    bool ours = false;
+    for (size_t i = 0; group->type == REDIS_REPLY_ARRAY && i + 1 < group->elements; i += 2) {
+        const redisReply *name = group->element[i], *value = group->element[i + 1];
+        if (name->type != REDIS_REPLY_STRING || value->type != REDIS_REPLY_STRING)
+            continue;
+        if (strcmp(name->str, "name") == 0)
+            ours = strcmp(value->str, STREAM_GROUP) == 0;
+        else if (strcmp(name->str, "last-delivered-id") == 0)
+            parse_id(value, &last);
+    }
+    if (!ours)
+        return;
+    look->group = true;
+    look->delivered = look->id.ms < last.ms || (look->id.ms == last.ms && look->id.seq <= last.seq);
+}
+
+static void on_groups(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    (void)tag;
+    struct confirm *confirm = ((struct confirm_owner *)owner)->confirm;
+    if (reply == NULL)
+        return;
+    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++)
+        take_group(&confirm->look, reply->element[i]);
+    if (--confirm->look.awaited == 0)
+        judge(confirm);
+}
+
+void confirm_look(struct confirm *confirm, uint64_t first, uint64_t sent, int64_t now_ms)
+{
+    if (first != confirm->silent_position) { /* words have come, so a later silence is a new one */
+        confirm->silent_position = first;
+        confirm->silent_since_ms = 0;
+        confirm->silence_ms = SILENCE_MIN_MS;
+    }
+    struct entry_id entry = confirm->ids[first & (confirm->options.journal->slots - 1)];
+    if (first >= sent || confirm->look.awaited > 0 || (entry.ms == 0 && entry.seq == 0))
+        return;
+    char id[ID_BYTES];
+    snprintf(id, sizeof id, "%llu-%llu", (unsigned long long)entry.ms, (unsigned long long)entry.seq);
+    const char *stream = confirm->options.stream;
+    const char *range[] = {"XRANGE", stream, id, id};
+    const char *pending[] = {"XPENDING", stream, STREAM_GROUP, id, id, "1"};
+    const char *groups[] = {"XINFO", "GROUPS", stream};
+    struct redis_link *link = confirm->options.link;
+    confirm->look = (struct look){.position = first, .id = entry, .at_ms = now_ms, .awaited = 3};
+    if (redis_link_sendv(link, on_entry, 0, 4, range, NULL) != 0 ||
+        redis_link_sendv(link, on_pending, 0, 6, pending, NULL) != 0 ||
+        redis_link_sendv(link, on_groups, 0, 3, groups, NULL) != 0)
+        redis_link_reset(link, "out of memory"); /* whose answers are still to come cannot be told apart any more */
+}

@@ -1,0 +1,55 @@
+/* confirm.h: which records the drainer says are committed, and whether silence means that Redis has lost some.
+ *
+ * The drainer's word (blotter-ack:...) is the only thing that settles a record. Redis' own state is looked at only to decide
+ * whether to send again: see confirm_look. One thread, that of the sender. */
+#ifndef BLOTTER_PRODUCER_CONFIRM_H
+#define BLOTTER_PRODUCER_CONFIRM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "producer/journal.h"
+
+struct redis_link;
+struct confirm;
+
+/* Answers come with the link's owner, so whoever owns the link begins with this. */
+struct confirm_owner {
+    struct confirm *confirm;
+};
+
+struct confirm_options {
+    struct journal *journal;
+    struct redis_link *link;
+    const char *stream;
+    struct confirm_owner *owner;
+    void (*on_answered)(struct confirm_owner *);              /* everything asked by confirm_ask is answered */
+    void (*on_settled)(struct confirm_owner *);               /* perhaps more is settled */
+    void (*on_lost)(struct confirm_owner *, const char *why); /* what is open and sent should be sent again */
+};
+
+struct confirm *confirm_create(const struct confirm_options *); /* NULL: out of memory */
+void confirm_destroy(struct confirm *);                         /* takes NULL */
+
+/* The sender has read the record at `position`: whose it is. In order, each as often as it likes. */
+void confirm_note_record(struct confirm *, uint64_t position, const struct journal_slot *);
+/* Redis has answered for it with this entry id. */
+void confirm_note_entry(struct confirm *, uint64_t position, uint64_t ms, uint64_t seq);
+/* There is nothing to confirm at `position`. */
+void confirm_skip(struct confirm *, uint64_t position);
+
+bool confirm_is_settled(const struct confirm *, uint64_t position);
+/* Everything below is settled. */
+uint64_t confirm_committed(const struct confirm *);
+/* The first position from `floor` on that is not settled. */
+uint64_t confirm_first_open(const struct confirm *, uint64_t floor);
+uint64_t confirm_open_within(const struct confirm *, uint64_t from, uint64_t to);
+
+/* A new connection: perhaps another server, so words are read from their beginning again. */
+void confirm_on_up(struct confirm *);
+/* Reads new words for records below `sent`. False: there is nothing to ask, or an answer is still to come. */
+bool confirm_ask(struct confirm *, uint64_t sent);
+/* Looks for signs that the oldest open record (first < sent) is lost. Call once a second. */
+void confirm_look(struct confirm *, uint64_t first, uint64_t sent, int64_t now_ms);
+
+#endif

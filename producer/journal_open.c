@@ -1,0 +1,532 @@
+/* journal_open.c: finding, making, locking and mapping a journal's file. Its format and the rules are in journal.c. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "producer/blotter.h"
+#include "producer/journal_file.h"
+#include "schema/stream.h"
+
+enum { NAMES_MAX = 100000, LOCK_TRIES = 16 };
+
+static const char magic[8] = "blotter\n";
+
+static int fail(char *error, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static int fail(char *error, int status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(error, JOURNAL_ERROR_BYTES, format, args);
+    va_end(args);
+    return status;
+}
+
+/* --- geometry and owner --------------------------------------------------------------------------------------------------- */
+
+static uint64_t geometry_sum(const struct journal_geometry *geometry)
+{
+    return journal_body_checksum((const unsigned char *)geometry, offsetof(struct journal_geometry, checksum));
+}
+
+void journal_geometry_seal(struct journal_geometry *geometry)
+{
+    memcpy(geometry->magic, magic, sizeof magic);
+    geometry->version = JOURNAL_VERSION;
+    geometry->checksum = geometry_sum(geometry);
+}
+
+static bool size_valid(uint32_t slots, uint32_t slot_bytes)
+{
+    return slots >= JOURNAL_SLOTS_MIN && slots <= JOURNAL_SLOTS_MAX && (slots & (slots - 1)) == 0 &&
+           slot_bytes >= JOURNAL_SLOT_BYTES_MIN && slot_bytes <= JOURNAL_SLOT_BYTES_MAX && slot_bytes % 64 == 0;
+}
+
+bool journal_geometry_valid(const struct journal_geometry *geometry)
+{
+    return memcmp(geometry->magic, magic, sizeof magic) == 0 && geometry->version == JOURNAL_VERSION &&
+           geometry->checksum == geometry_sum(geometry) && size_valid(geometry->slots, geometry->slot_bytes) &&
+           memchr(geometry->exchange, 0, sizeof geometry->exchange) && memchr(geometry->lane, 0, sizeof geometry->lane);
+}
+
+static uint64_t owner_sum(const struct journal_owner *owner)
+{
+    return journal_body_checksum((const unsigned char *)owner, offsetof(struct journal_owner, checksum));
+}
+
+void journal_owner_seal(struct journal_owner *owner)
+{
+    owner->checksum = owner_sum(owner);
+}
+
+bool journal_owner_valid(const struct journal_owner *owner)
+{
+    return owner->checksum == owner_sum(owner) && owner->producer_id > 0 && memchr(owner->host, 0, sizeof owner->host) &&
+           memchr(owner->boot, 0, sizeof owner->boot);
+}
+
+int journal_read_geometry(int fd, uint64_t size, struct journal_geometry *out, char *error)
+{
+    struct journal_geometry second;
+    if (pread(fd, out, sizeof *out, 0) == (ssize_t)sizeof *out && journal_geometry_valid(out))
+        return 0;
+    if (size >= 2 * JOURNAL_PAGE_BYTES &&
+        pread(fd, &second, sizeof second, (off_t)(size - JOURNAL_PAGE_BYTES)) == (ssize_t)sizeof second &&
+        journal_geometry_valid(&second) && journal_bytes(second.slots, second.slot_bytes) == size) {
+        *out = second;
+        return 0;
+    }
+    if (memcmp(out->magic, magic, sizeof magic) == 0 && size >= sizeof *out && out->version != JOURNAL_VERSION)
+        return fail(error, BLOTTER_FORMAT, "format version %u, this version knows %u", out->version, JOURNAL_VERSION);
+    return fail(error, BLOTTER_CORRUPT, "the geometry is damaged in both places, or this is no journal");
+}
+
+/* --- locks, and what a fork must not keep --------------------------------------------------------------------------------- */
+
+static pthread_mutex_t open_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct journal *open_journals; /* under open_mutex */
+static volatile uint32_t *alive_page; /* under open_mutex; 1, and 0 in a child */
+
+static int lock_call(int fd, enum journal_lock which, short type)
+{
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = INT64_C(1) << 60 | which, .l_len = 1};
+    return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+int journal_lock(int fd, enum journal_lock which)
+{
+    int result = lock_call(fd, which, F_WRLCK);
+    if (result != 0 && errno == EACCES)
+        errno = EAGAIN;
+    return result;
+}
+
+void journal_unlock(int fd, enum journal_lock which)
+{
+    lock_call(fd, which, F_UNLCK);
+}
+
+bool journal_is_at(int fd, const char *path)
+{
+    struct stat opened, named;
+    return fstat(fd, &opened) == 0 && stat(path, &named) == 0 && opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
+}
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&open_mutex);
+}
+
+static void after_fork_in_parent(void)
+{
+    pthread_mutex_unlock(&open_mutex);
+}
+
+static void after_fork_in_child(void)
+{
+    for (struct journal *each = open_journals; each; each = each->next_open)
+        close(each->lock_fd);
+    open_journals = NULL;
+    pthread_mutex_unlock(&open_mutex);
+}
+
+static void install_fork_handlers(void)
+{
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+/* One page for all journals that this process opens; a child that opens its own makes another. Never unmapped. */
+static const volatile uint32_t *alive_word(void)
+{
+    if (alive_page && *alive_page)
+        return alive_page;
+    void *page = mmap(NULL, JOURNAL_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
+        return NULL;
+    if (madvise(page, JOURNAL_PAGE_BYTES, MADV_WIPEONFORK) != 0) {
+        munmap(page, JOURNAL_PAGE_BYTES);
+        return NULL;
+    }
+    alive_page = page;
+    *alive_page = 1;
+    return alive_page;
+}
+
+static bool remember(struct journal *journal)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, install_fork_handlers);
+    pthread_mutex_lock(&open_mutex);
+    journal->alive = alive_word();
+    if (journal->alive) {
+        journal->next_open = open_journals;
+        open_journals = journal;
+    }
+    pthread_mutex_unlock(&open_mutex);
+    return journal->alive != NULL;
+}
+
+void journal_forget(struct journal *journal)
+{
+    pthread_mutex_lock(&open_mutex);
+    for (struct journal **each = &open_journals; *each; each = &(*each)->next_open) {
+        if (*each == journal) {
+            *each = journal->next_open;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&open_mutex);
+}
+
+void journal_retain(struct journal *journal, struct journal **list)
+{
+    pthread_mutex_lock(&open_mutex);
+    journal->next_open = *list;
+    *list = journal;
+    pthread_mutex_unlock(&open_mutex);
+}
+
+/* --- the file ------------------------------------------------------------------------------------------------------------- */
+
+static int take_roles(int fd, const struct journal_options *options)
+{
+    if (options->write && journal_lock(fd, JOURNAL_LOCK_WRITER) != 0)
+        return -1;
+    if (options->send && journal_lock(fd, JOURNAL_LOCK_SENDER) != 0)
+        return -1;
+    return 0;
+}
+
+/* Opens and locks; the file that path names at the end is the one that is locked: a closer may have removed another. */
+static int open_locked(const char *path, const struct journal_options *options, int *out, char *error)
+{
+    for (int tries = 0; tries < LOCK_TRIES; tries++) {
+        int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0 && errno == ENOENT && options->create)
+            fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_CREAT | O_EXCL, 0600);
+        if (fd < 0 && errno == EEXIST)
+            continue; /* made by another meanwhile */
+        if (fd < 0)
+            return fail(error, BLOTTER_SYSTEM, "%s: %s", path, strerror(errno));
+        if (take_roles(fd, options) != 0) {
+            int problem = errno;
+            close(fd);
+            if (problem == EAGAIN)
+                return fail(error, BLOTTER_BUSY, "%s: in use by another process", path);
+            return fail(error, BLOTTER_SYSTEM, "%s: lock: %s", path, strerror(problem));
+        }
+        if (journal_is_at(fd, path)) {
+            *out = fd;
+            return 0;
+        }
+        close(fd);
+    }
+    return fail(error, BLOTTER_BUSY, "%s: changes hands all the time", path);
+}
+
+/* Reserves the blocks, so that no later store meets a full disk (SIGBUS). The limit is looked at before, as exceeding it
+ * raises SIGXFSZ. */
+static int reserve(int fd, const char *path, size_t bytes, char *error)
+{
+    struct rlimit limit;
+    int problem = 0;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && bytes > limit.rlim_cur)
+        problem = EFBIG;
+    if (problem == 0)
+        problem = posix_fallocate(fd, 0, (off_t)bytes);
+    if (problem == 0)
+        return 0;
+    return fail(error, BLOTTER_SYSTEM, "%s: cannot reserve %zu bytes: %s", path, bytes, strerror(problem));
+}
+
+static bool all_zero(int fd, uint64_t size)
+{
+    unsigned char page[JOURNAL_PAGE_BYTES];
+    for (uint64_t at = 0; at < size;) {
+        ssize_t got = pread(fd, page, sizeof page, (off_t)at);
+        if (got <= 0)
+            return false;
+        for (ssize_t i = 0; i < got; i++) {
+            if (page[i])
+                return false;
+        }
+        at += (uint64_t)got;
+    }
+    return true;
+}
+
+static int make_geometry(struct journal_geometry *geometry, const struct journal_options *options)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    memset(geometry, 0, sizeof *geometry);
+    geometry->slots = options->slots ? options->slots : JOURNAL_SLOTS_DEFAULT;
+    geometry->slot_bytes = options->slot_bytes ? options->slot_bytes : JOURNAL_SLOT_BYTES_DEFAULT;
+    geometry->created_ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+    snprintf(geometry->exchange, sizeof geometry->exchange, "%s", options->exchange);
+    snprintf(geometry->lane, sizeof geometry->lane, "%s", options->lane ? options->lane : "");
+    journal_geometry_seal(geometry);
+    return 0;
+}
+
+static int check_name(const struct journal_geometry *geometry, const struct journal_options *options, const char *path,
+                      char *error)
+{
+    const char *lane = options->lane ? options->lane : "";
+    if (options->exchange == NULL || (strcmp(options->exchange, geometry->exchange) == 0 && strcmp(lane, geometry->lane) == 0))
+        return 0;
+    return fail(error, BLOTTER_OPTION, "journal: %s holds records of %s%s%s, not of %s%s%s", path, geometry->exchange,
+                *geometry->lane ? ":" : "", geometry->lane, options->exchange, *lane ? ":" : "", lane);
+}
+
+/* A second description of the same file, so that the mapping does not keep the lock's alive. */
+static int map_file(struct journal *journal, const char *path, size_t bytes, char *error)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    struct stat locked, mapped;
+    if (fd < 0 || fstat(fd, &mapped) != 0 || fstat(journal->lock_fd, &locked) != 0 || mapped.st_ino != locked.st_ino ||
+        mapped.st_dev != locked.st_dev) {
+        if (fd >= 0)
+            close(fd);
+        return fail(error, BLOTTER_SYSTEM, "%s: was removed while it was opened", path);
+    }
+    void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+    int problem = errno;
+    close(fd);
+    if (map == MAP_FAILED)
+        return fail(error, BLOTTER_SYSTEM, "%s: mmap: %s", path, strerror(problem));
+    if (madvise(map, bytes, MADV_DONTFORK) != 0) {
+        munmap(map, bytes);
+        return fail(error, BLOTTER_SYSTEM, "%s: madvise: %s", path, strerror(errno));
+    }
+    (void)mlock(map, bytes); /* RLIMIT_MEMLOCK is often 8 MiB: best effort */
+    journal->header = map;
+    journal->slot_area = (unsigned char *)map + JOURNAL_PAGE_BYTES;
+    journal->map_bytes = bytes;
+    return 0;
+}
+
+/* Makes every page writable now, so that no submit has to wait for a fault. Adding nothing atomically keeps what a process
+ * on the other side may be storing. */
+static void touch_pages(struct journal *journal)
+{
+    for (size_t at = 0; at < journal->map_bytes; at += JOURNAL_PAGE_BYTES)
+        atomic_fetch_or_explicit((_Atomic uint64_t *)((char *)journal->header + at), 0, memory_order_relaxed);
+}
+
+static void adopt_geometry(struct journal *journal, const struct journal_geometry *geometry)
+{
+    size_t wire_limit = LIMIT_RECORD_BYTES - RECORD_HEAD_BYTES_MAX, capacity = geometry->slot_bytes - JOURNAL_SLOT_HEAD_BYTES;
+    journal->slots = geometry->slots;
+    journal->slot_bytes = geometry->slot_bytes;
+    journal->body_capacity = (uint32_t)(capacity < wire_limit ? capacity : wire_limit);
+    snprintf(journal->exchange, sizeof journal->exchange, "%.32s", geometry->exchange);
+    snprintf(journal->lane, sizeof journal->lane, "%.32s", geometry->lane);
+}
+
+static void write_geometry(struct journal *journal, const struct journal_geometry *geometry)
+{
+    memcpy(&journal->header->geometry, geometry, sizeof *geometry);
+    memcpy(journal->slot_area + (size_t)geometry->slots * geometry->slot_bytes, geometry, sizeof *geometry);
+}
+
+/* --- becoming the writer -------------------------------------------------------------------------------------------------- */
+
+static int new_producer_id(int64_t *out)
+{
+    uint64_t drawn = 0;
+    do {
+        if (getrandom(&drawn, sizeof drawn, 0) != sizeof drawn)
+            return -1;
+        drawn >>= 2;
+    } while (drawn == 0);
+    *out = (int64_t)drawn;
+    return 0;
+}
+
+void journal_boot_id(char out[40])
+{
+    memset(out, 0, 40);
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    ssize_t got = read(fd, out, 36);
+    if (got != 36)
+        memset(out, 0, 40);
+    close(fd);
+}
+
+static int become_owner(struct journal *journal, char *error)
+{
+    struct journal_owner owner = {.pid = getpid(), .opened_ns = journal_now_ns(journal)};
+    uint64_t next = journal_next(journal);
+    if (new_producer_id(&owner.producer_id) != 0)
+        return fail(error, BLOTTER_SYSTEM, "getrandom: %s", strerror(errno));
+    owner.base = next - 1;
+    snprintf(owner.host, sizeof owner.host, "%s", journal->host);
+    journal_boot_id(owner.boot);
+    journal_owner_seal(&owner);
+    journal->producer_id = owner.producer_id;
+    journal->base = owner.base;
+    memcpy(&journal->header->owner, &owner, sizeof owner);
+    /* release: the owner's part is there before anything is claimed */
+    atomic_store_explicit(&journal->header->next.value, next | NEXT_OPENING, memory_order_release);
+    journal_try_opened(journal);
+    return 0;
+}
+
+/* The writer's lock is held. The cursors belong to the sender: they are decided here only if there is none now. */
+static void recover(struct journal *journal, uint64_t intact_bytes)
+{
+    bool no_sender = journal->sender || journal_lock(journal->lock_fd, JOURNAL_LOCK_SENDER) == 0;
+    journal_recover(journal, intact_bytes, no_sender);
+    if (no_sender && !journal->sender)
+        journal_unlock(journal->lock_fd, JOURNAL_LOCK_SENDER);
+}
+
+bool journal_adopt(struct journal *journal)
+{
+    assert(journal->sender && !journal->writer);
+    if (journal_lock(journal->lock_fd, JOURNAL_LOCK_WRITER) != 0)
+        return false;
+    journal_recover(journal, journal->map_bytes, true);
+    journal_unlock(journal->lock_fd, JOURNAL_LOCK_WRITER);
+    return true;
+}
+
+/* --- opening -------------------------------------------------------------------------------------------------------------- */
+
+static int lay_out(struct journal *journal, const char *path, const struct journal_options *options, char *error)
+{
+    struct journal_geometry geometry;
+    struct stat st;
+    if (fstat(journal->lock_fd, &st) != 0)
+        return fail(error, BLOTTER_SYSTEM, "%s: %s", path, strerror(errno));
+    uint64_t size = (uint64_t)st.st_size;
+    bool fresh = options->create && all_zero(journal->lock_fd, size); /* also one whose maker died in the middle */
+    int status = fresh ? make_geometry(&geometry, options) : journal_read_geometry(journal->lock_fd, size, &geometry, error);
+    if (status == 0 && !fresh && size < JOURNAL_PAGE_BYTES)
+        status = fail(error, BLOTTER_CORRUPT, "it ends before the first record");
+    if (status != 0) {
+        char what[JOURNAL_ERROR_BYTES];
+        memcpy(what, error, sizeof what);
+        return fail(error, status, "%.255s: %.200s", path, what);
+    }
+    size_t bytes = journal_bytes(geometry.slots, geometry.slot_bytes);
+    if ((status = check_name(&geometry, options, path, error)) != 0)
+        return status;
+    if (size < bytes && (status = reserve(journal->lock_fd, path, bytes, error)) != 0) {
+        if (fresh && size == 0)
+            unlink(path);
+        else if (ftruncate(journal->lock_fd, (off_t)size) != 0)
+            return status; /* as it was, but for its length */
+        return status;
+    }
+    if ((status = map_file(journal, path, bytes, error)) != 0)
+        return status;
+    adopt_geometry(journal, &geometry);
+    write_geometry(journal, &geometry);
+    touch_pages(journal);
+    if (options->write)
+        recover(journal, fresh ? bytes : size);
+    return 0;
+}
+
+static int open_parts(struct journal *journal, const char *path, const struct journal_options *options, char *error)
+{
+    int status = open_locked(path, options, &journal->lock_fd, error);
+    if (status != 0)
+        return status;
+    if (!remember(journal))
+        return fail(error, BLOTTER_SYSTEM, "a page that a forked child finds empty: %s", strerror(errno));
+    if ((status = lay_out(journal, path, options, error)) != 0)
+        return status;
+    return options->write ? become_owner(journal, error) : 0;
+}
+
+static void undo(struct journal *journal)
+{
+    journal_forget(journal);
+    if (journal->header)
+        munmap(journal->header, journal->map_bytes);
+    if (journal->lock_fd >= 0)
+        close(journal->lock_fd);
+    free(journal);
+}
+
+int journal_open(struct journal **out, const char *path, const struct journal_options *options, char error[JOURNAL_ERROR_BYTES])
+{
+    *out = NULL;
+    *error = 0;
+    if (strlen(path) >= JOURNAL_PATH_BYTES)
+        return fail(error, BLOTTER_OPTION, "journal: the path is longer than %d bytes", JOURNAL_PATH_BYTES - 1);
+    if ((options->slots || options->slot_bytes) &&
+        !size_valid(options->slots ? options->slots : JOURNAL_SLOTS_DEFAULT,
+                    options->slot_bytes ? options->slot_bytes : JOURNAL_SLOT_BYTES_DEFAULT))
+        return fail(error, BLOTTER_OPTION,
+                    "slots %u, slot_bytes %u: slots is a power of two in %d .. %d, slot_bytes a multiple of 64 in %d .. %d",
+                    options->slots, options->slot_bytes, JOURNAL_SLOTS_MIN, JOURNAL_SLOTS_MAX, JOURNAL_SLOT_BYTES_MIN,
+                    JOURNAL_SLOT_BYTES_MAX);
+    struct journal *journal = aligned_alloc(_Alignof(struct journal), sizeof *journal);
+    if (journal == NULL)
+        return fail(error, BLOTTER_SYSTEM, "out of memory");
+    memset(journal, 0, sizeof *journal);
+    journal->lock_fd = -1;
+    journal->writer = options->write;
+    journal->sender = options->send;
+    atomic_init(&journal->clock_offset_ns, INT64_MIN / 2);
+    atomic_init(&journal->clock_checked_ns, INT64_MIN / 2);
+    (void)journal_now_ns(journal); /* measures the offset */
+    if (gethostname(journal->host, sizeof journal->host - 1) != 0)
+        journal->host[0] = 0;
+    snprintf(journal->path, sizeof journal->path, "%s", path);
+    int status = open_parts(journal, path, options, error);
+    if (status != 0)
+        undo(journal);
+    else
+        *out = journal;
+    return status;
+}
+
+int journal_open_in_folder(struct journal **out, const char *folder, const struct journal_options *options,
+                           char error[JOURNAL_ERROR_BYTES])
+{
+    char path[JOURNAL_PATH_BYTES];
+    const char *lane = options->lane ? options->lane : "";
+    size_t length = strlen(folder);
+    const char *slash = length && folder[length - 1] == '/' ? "" : "/";
+    for (unsigned n = 0; n < NAMES_MAX; n++) {
+        int wanted = snprintf(path, sizeof path, "%s%s%s%s%s.%u", folder, slash, options->exchange, *lane ? ":" : "", lane, n);
+        if (wanted < 0 || (size_t)wanted >= sizeof path)
+            return fail(error, BLOTTER_OPTION, "journal: the folder's path is too long");
+        int status = journal_open(out, path, options, error);
+        if (status != BLOTTER_BUSY && status != BLOTTER_CORRUPT && status != BLOTTER_FORMAT)
+            return status;
+    }
+    return fail(error, BLOTTER_BUSY, "%s: no free name", folder);
+}
+
+int journal_default_folder(char out[JOURNAL_PATH_BYTES], char error[JOURNAL_ERROR_BYTES])
+{
+    struct stat st;
+    snprintf(out, JOURNAL_PATH_BYTES, "/dev/shm/blotter-%u", (unsigned)geteuid());
+    if (mkdir(out, 0700) != 0 && errno != EEXIST)
+        return fail(error, BLOTTER_SYSTEM, "%s: %s", out, strerror(errno));
+    if (lstat(out, &st) != 0)
+        return fail(error, BLOTTER_SYSTEM, "%s: %s", out, strerror(errno));
+    if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid())
+        return fail(error, BLOTTER_SYSTEM, "%s: is not a folder of this user", out);
+    if ((st.st_mode & 077) != 0 && chmod(out, 0700) != 0)
+        return fail(error, BLOTTER_SYSTEM, "%s: is open to other users: %s", out, strerror(errno));
+    return 0;
+}

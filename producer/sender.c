@@ -1,0 +1,711 @@
+/* sender.c: from the journal to Redis.
+ *
+ *     OFFLINE ──► ASKING ──► SENDING ◄──► REFUSED         any ──► OFFLINE when the link is lost
+ *
+ *     ASKING    the drainer's word is read before anything is sent: what is committed already need not go again
+ *     SENDING   published records go out in order, up to a window of records and of bytes
+ *     REFUSED   Redis has answered with an error: back-off, then again from that record on
+ *
+ * Positions:  floor <= sent <= next_send <= next. `sent` is the first position that Redis has not answered for, `next_send` the
+ * next one to hand to the link. Going back means next_send = sent; answers to what went out before are counted in `stale` and
+ * not believed. Nothing is handed out while there are any: order is kept.
+ *
+ * When the ring is nearly full `floor` is raised over the oldest sent records, word or no word, never over unsent ones. */
+#include "producer/sender.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <hiredis/hiredis.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "producer/confirm.h"
+#include "producer/redis_link.h"
+#include "schema/stream.h"
+
+enum {
+    WINDOW_RECORDS = 4096,
+    WINDOW_BYTES = 1 << 20,
+    TICK_MS = 50,
+    HURRY_MS = 5, /* how often words are read while somebody waits, or the ring fills */
+    ASK_MS = 1000,
+    LOOK_MS = 1000,
+    HEARTBEAT_MS = 10000,
+    REFUSED_MIN_MS = 50,
+    REFUSED_MAX_MS = 2000,
+    CONNECT_BACKOFF_MAX_MS = 500, /* so that records flow within a second of Redis' return */
+    READONLY_RESET_MS = 5000,     /* the master's name may lead elsewhere by now */
+    PREFIX_BYTES = 160,
+};
+
+#define SENDER_STATES(X)                    \
+    X(OFFLINE, "no connection")             \
+    X(ASKING, "reading the drainer's word") \
+    X(SENDING, "sending")                   \
+    X(REFUSED, "refused by Redis, waiting")
+#define X(name, text) name,
+enum sender_state { SENDER_STATES(X) };
+#undef X
+
+struct sender {
+    struct confirm_owner confirm_owner; /* first: see there */
+    struct sender_options options;
+    struct journal *journal;
+    struct redis_link *link;
+    struct event *poll, *tick, *woken;
+    int wake_fd;
+    enum sender_state state;
+    uint64_t next_send;
+    unsigned in_flight, stale;
+    int64_t resume_at_ms; /* REFUSED */
+    unsigned refused_ms;  /* the next back-off; 0: not refused lately */
+    int64_t refused_since_ms;
+    int64_t asked_ms, looked_ms, heartbeat_ms, synced_ms;
+    uint64_t full_seen;
+    bool told_down, told_full, told_let_go; /* what on_event was told last */
+    unsigned seed;
+    size_t prefix_length[RECORD_KINDS];
+    char prefix[RECORD_KINDS][PREFIX_BYTES]; /* *5 XADD stream * kind */
+    char stream[STREAM_NAME_BYTES];
+    char *command; /* one record as RESP */
+    /* shared with other threads */
+    _Atomic bool asleep;
+    _Atomic unsigned waiting, waiting_committed;
+    _Atomic int64_t resent, let_go, connects, errors, redis_up;
+    pthread_mutex_t mutex; /* of what follows, and the condition of waiters */
+    pthread_cond_t advanced;
+    bool closing;
+    int64_t error_at_ns;
+    char last_error[160];
+};
+
+static void pump(struct sender *sender);
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static struct confirm *confirm_of(const struct sender *sender)
+{
+    return sender->confirm_owner.confirm;
+}
+
+/* relaxed: counters that only people look at */
+static void count(_Atomic int64_t *counter, int64_t more)
+{
+    atomic_fetch_add_explicit(counter, more, memory_order_relaxed);
+}
+
+static void tell(struct sender *sender, enum blotter_event event, const char *text)
+{
+    if (sender->options.on_event)
+        sender->options.on_event(sender->options.on_event_arg, event, text);
+}
+
+static void set_error(struct sender *sender, const char *text)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    pthread_mutex_lock(&sender->mutex);
+    if (*text == 0)
+        sender->error_at_ns = 0;
+    else if (sender->error_at_ns == 0)
+        sender->error_at_ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+    snprintf(sender->last_error, sizeof sender->last_error, "%s", text);
+    pthread_mutex_unlock(&sender->mutex);
+}
+
+static void set_state(struct sender *sender, enum sender_state state)
+{
+    static const unsigned allowed[] = {
+        [OFFLINE] = 1u << ASKING,
+        [ASKING] = 1u << SENDING | 1u << OFFLINE,
+        [SENDING] = 1u << REFUSED | 1u << OFFLINE,
+        [REFUSED] = 1u << SENDING | 1u << OFFLINE,
+    };
+    assert(allowed[sender->state] & 1u << state);
+    (void)allowed;
+    sender->state = state;
+}
+
+/* --- cursors -------------------------------------------------------------------------------------------------------------- */
+
+static uint64_t sent_of(const struct sender *sender)
+{
+    return journal_cursor(&sender->journal->header->sent);
+}
+
+static uint64_t floor_of(const struct sender *sender)
+{
+    return journal_cursor(&sender->journal->header->floor);
+}
+
+static void wake_waiters(struct sender *sender)
+{
+    /* seq_cst with sender_wait's increment: either we see the waiter, or it sees the cursor that we moved */
+    if (atomic_load(&sender->waiting) == 0)
+        return;
+    pthread_mutex_lock(&sender->mutex);
+    pthread_cond_broadcast(&sender->advanced);
+    pthread_mutex_unlock(&sender->mutex);
+}
+
+static void set_sent(struct sender *sender, uint64_t position)
+{
+    journal_cursor_set(&sender->journal->header->sent, position);
+    if (sender->next_send < position)
+        sender->next_send = position;
+}
+
+static void go_back(struct sender *sender)
+{
+    sender->next_send = sent_of(sender);
+    sender->stale = sender->in_flight;
+}
+
+/* Order of stores: floor never is beyond sent, whoever looks. */
+static void raise_floor(struct sender *sender, uint64_t position)
+{
+    if (position <= floor_of(sender))
+        return;
+    if (sent_of(sender) < position)
+        set_sent(sender, position);
+    journal_cursor_set(&sender->journal->header->floor, position);
+}
+
+static void on_settled(struct confirm_owner *owner)
+{
+    struct sender *sender = (struct sender *)owner;
+    uint64_t committed = confirm_committed(owner->confirm);
+    raise_floor(sender, confirm_first_open(owner->confirm, floor_of(sender)));
+    journal_cursor_set(&sender->journal->header->committed, committed);
+    wake_waiters(sender);
+}
+
+static void tell_let_go(struct sender *sender, uint64_t open)
+{
+    char text[96];
+    count(&sender->let_go, (int64_t)open);
+    if (sender->told_let_go || open == 0)
+        return;
+    sender->told_let_go = true;
+    snprintf(text, sizeof text, "%llu sent records and more to come: PostgreSQL is behind by a journal",
+             (unsigned long long)open);
+    tell(sender, BLOTTER_EVENT_LET_GO, text);
+}
+
+/* At 7/8 full the oldest sent records make room; the episode is over at 3/4. */
+static void make_room(struct sender *sender)
+{
+    uint64_t slots = sender->journal->slots, held = journal_next(sender->journal) - floor_of(sender);
+    if (held < slots / 4 * 3)
+        sender->told_let_go = false;
+    if (held <= slots / 8 * 7)
+        return;
+    uint64_t floor = floor_of(sender), target = floor + held - slots / 8 * 7, sent = sent_of(sender);
+    target = target < sent ? target : sent;
+    if (target <= floor)
+        return;
+    tell_let_go(sender, confirm_open_within(confirm_of(sender), floor, target));
+    raise_floor(sender, target);
+}
+
+/* --- sending -------------------------------------------------------------------------------------------------------------- */
+
+static void refuse(struct sender *sender, const char *error)
+{
+    count(&sender->errors, 1);
+    int64_t now = now_ms();
+    if (sender->refused_ms == 0) {
+        sender->refused_ms = REFUSED_MIN_MS;
+        sender->refused_since_ms = now;
+        tell(sender, BLOTTER_EVENT_REDIS_REFUSES, error);
+    }
+    set_error(sender, error);
+    sender->resume_at_ms = now + sender->refused_ms / 2 + (unsigned)rand_r(&sender->seed) % (sender->refused_ms / 2 + 1);
+    sender->refused_ms = sender->refused_ms * 2 < REFUSED_MAX_MS ? sender->refused_ms * 2 : REFUSED_MAX_MS;
+    go_back(sender);
+    set_state(sender, REFUSED);
+    if (strncmp(error, "READONLY", 8) == 0 && now - sender->refused_since_ms > READONLY_RESET_MS)
+        redis_link_reset(sender->link, error);
+}
+
+static void take_answer(struct sender *sender, uint64_t position, const char *id)
+{
+    char *end;
+    uint64_t ms = strtoull(id, &end, 10), seq = *end == '-' ? strtoull(end + 1, NULL, 10) : 0;
+    confirm_note_entry(confirm_of(sender), position, ms, seq);
+    /* with nothing more under way, what was skipped behind this record is done as well */
+    set_sent(sender, sender->in_flight == 0 ? sender->next_send : position + 1);
+    if (sender->refused_ms) {
+        sender->refused_ms = 0;
+        set_error(sender, "");
+    }
+    wake_waiters(sender);
+}
+
+static void on_added(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct sender *sender = owner;
+    sender->in_flight--;
+    if (reply == NULL)
+        return; /* unknown; on_change goes back to it */
+    if (sender->stale > 0)
+        sender->stale--;
+    else if (reply->type == REDIS_REPLY_STRING)
+        take_answer(sender, tag, reply->str);
+    else
+        refuse(sender, reply->type == REDIS_REPLY_ERROR ? reply->str : "an answer to XADD that is no entry id");
+    if (sender->in_flight < WINDOW_RECORDS / 2)
+        pump(sender);
+}
+
+static char *append(char *at, const void *bytes, size_t length)
+{
+    memcpy(at, bytes, length);
+    return at + length;
+}
+
+static int send_record(struct sender *sender, uint64_t position, const struct journal_slot *slot)
+{
+    struct record_identity identity = {slot->producer_id, slot->seq, slot->recorded_at_ns, sender->journal->exchange};
+    unsigned char head[RECORD_HEAD_BYTES_MAX];
+    size_t head_length = record_encode_head(&identity, slot->fields, head);
+    char length[24];
+    int length_length = snprintf(length, sizeof length, "$%zu\r\n", head_length + slot->length);
+    char *at = append(sender->command, sender->prefix[slot->kind], sender->prefix_length[slot->kind]);
+    at = append(at, length, (size_t)length_length);
+    at = append(at, head, head_length);
+    at = append(at, slot->body, slot->length);
+    at = append(at, "\r\n", 2);
+    return redis_link_send(sender->link, on_added, (uintptr_t)position, sender->command, (size_t)(at - sender->command));
+}
+
+/* Takes the record at next_send. False: there is none yet, or it cannot be sent now. */
+static bool send_next(struct sender *sender)
+{
+    const struct journal_slot *slot;
+    struct confirm *confirm = confirm_of(sender);
+    uint64_t position = sender->next_send;
+    switch (journal_read(sender->journal, position, &slot)) {
+    case JOURNAL_NOTHING_YET:
+        return false;
+    case JOURNAL_DAMAGED:
+        tell(sender, BLOTTER_EVENT_DAMAGED, "a record was damaged in the journal's memory and is left out");
+        /* fall through */
+    case JOURNAL_LEFT_OUT:
+        confirm_skip(confirm, position);
+        break;
+    case JOURNAL_RECORD:
+        confirm_note_record(confirm, position, slot);
+        if (!confirm_is_settled(confirm, position)) {
+            if (slot->kind >= RECORD_KINDS || send_record(sender, position, slot) != 0)
+                return false;
+            sender->in_flight++;
+        }
+    }
+    sender->next_send = position + 1;
+    return true;
+}
+
+static void send_all(struct sender *sender)
+{
+    while (sender->in_flight < WINDOW_RECORDS && redis_link_unsent_bytes(sender->link) < WINDOW_BYTES && send_next(sender))
+        ;
+    if (sender->in_flight == 0 && sent_of(sender) < sender->next_send) { /* nothing but skipped ones */
+        set_sent(sender, sender->next_send);
+        on_settled(&sender->confirm_owner);
+    }
+}
+
+static void pump(struct sender *sender)
+{
+    if (sender->state == SENDING && sender->stale == 0)
+        send_all(sender);
+    make_room(sender);
+}
+
+/* --- what others tell us -------------------------------------------------------------------------------------------------- */
+
+static void on_answered(struct confirm_owner *owner)
+{
+    struct sender *sender = (struct sender *)owner;
+    if (sender->state != ASKING)
+        return;
+    set_state(sender, SENDING);
+    pump(sender);
+}
+
+/* Everything open and sent goes again; `why` from confirm.c */
+static void on_lost(struct confirm_owner *owner, const char *why)
+{
+    struct sender *sender = (struct sender *)owner;
+    uint64_t first = confirm_first_open(owner->confirm, floor_of(sender)), sent = sent_of(sender);
+    if (sender->state != SENDING || first >= sent)
+        return;
+    char text[160];
+    uint64_t open = confirm_open_within(owner->confirm, first, sent);
+    snprintf(text, sizeof text, "%llu records without the drainer's word: %s", (unsigned long long)open, why);
+    count(&sender->resent, (int64_t)open);
+    tell(sender, BLOTTER_EVENT_RESEND, text);
+    journal_cursor_set(&sender->journal->header->sent, first);
+    go_back(sender);
+}
+
+static void go_up(struct sender *sender, const char *place)
+{
+    count(&sender->connects, 1);
+    atomic_store_explicit(&sender->redis_up, 1, memory_order_relaxed); /* for people */
+    sender->told_down = false;
+    set_error(sender, "");
+    tell(sender, BLOTTER_EVENT_REDIS_UP, place);
+    set_state(sender, ASKING);
+    confirm_on_up(confirm_of(sender));
+    if (!confirm_ask(confirm_of(sender), journal_next(sender->journal)))
+        on_answered(&sender->confirm_owner);
+}
+
+static void tell_down(struct sender *sender, const char *why)
+{
+    set_error(sender, why);
+    if (!sender->told_down)
+        tell(sender, BLOTTER_EVENT_REDIS_DOWN, why);
+    sender->told_down = true;
+}
+
+static void on_change(void *owner, bool up, const char *why)
+{
+    struct sender *sender = owner;
+    if (up) {
+        go_up(sender, why);
+        return;
+    }
+    assert(sender->in_flight == 0);                                    /* the link has called back for all */
+    atomic_store_explicit(&sender->redis_up, 0, memory_order_relaxed); /* for people */
+    sender->refused_ms = 0;
+    go_back(sender);
+    set_state(sender, OFFLINE);
+    tell_down(sender, why);
+}
+
+/* --- the clock ------------------------------------------------------------------------------------------------------------ */
+
+static bool due(int64_t *last_ms, int64_t now, int64_t interval_ms)
+{
+    if (now - *last_ms < interval_ms)
+        return false;
+    *last_ms = now;
+    return true;
+}
+
+static bool in_a_hurry(const struct sender *sender)
+{
+    return atomic_load_explicit(&sender->waiting_committed, memory_order_relaxed) > 0 ||
+           journal_next(sender->journal) - floor_of(sender) > sender->journal->slots / 8;
+}
+
+static void confirm_when_due(struct sender *sender, int64_t now)
+{
+    struct confirm *confirm = confirm_of(sender);
+    uint64_t sent = sent_of(sender);
+    if (sender->state != SENDING)
+        return;
+    if (due(&sender->asked_ms, now, in_a_hurry(sender) ? HURRY_MS : ASK_MS))
+        confirm_ask(confirm, sent);
+    if (due(&sender->looked_ms, now, LOOK_MS))
+        confirm_look(confirm, confirm_first_open(confirm, floor_of(sender)), sent, now);
+}
+
+static void tell_full(struct sender *sender)
+{
+    uint64_t full = atomic_load_explicit(&sender->journal->full, memory_order_relaxed); /* a counter */
+    uint64_t held = journal_next(sender->journal) - floor_of(sender);
+    if (full != sender->full_seen && !sender->told_full) {
+        sender->told_full = true;
+        tell(sender, BLOTTER_EVENT_FULL, "");
+    } else if (sender->told_full && full == sender->full_seen && held < sender->journal->slots) {
+        sender->told_full = false;
+        tell(sender, BLOTTER_EVENT_ROOM, "");
+    }
+    sender->full_seen = full;
+}
+
+static void tell_damaged(struct sender *sender)
+{
+    struct journal_found *found = &sender->journal->found;
+    char text[JOURNAL_PATH_BYTES + 64];
+    if (found->damaged == 0)
+        return;
+    snprintf(text, sizeof text, "%llu records in %s", (unsigned long long)found->damaged, sender->journal->path);
+    found->damaged = 0; /* told */
+    tell(sender, BLOTTER_EVENT_DAMAGED, text);
+}
+
+static void do_what_is_due(struct sender *sender)
+{
+    int64_t now = now_ms();
+    tell_damaged(sender);
+    if (sender->state == REFUSED && now >= sender->resume_at_ms)
+        set_state(sender, SENDING);
+    if (sender->state == OFFLINE && *redis_link_last_error(sender->link))
+        tell_down(sender, redis_link_last_error(sender->link));
+    pump(sender);
+    confirm_when_due(sender, now);
+    tell_full(sender);
+    if (sender->journal->writer && due(&sender->heartbeat_ms, now, HEARTBEAT_MS))
+        journal_append_session(sender->journal, "heartbeat");
+    if (sender->options.sync_interval_ms && due(&sender->synced_ms, now, sender->options.sync_interval_ms))
+        journal_sync(sender->journal);
+}
+
+static void add_timer(struct event *event, int64_t us)
+{
+    struct timeval delay = {.tv_sec = us / 1000000, .tv_usec = (suseconds_t)(us % 1000000)};
+    event_add(event, &delay);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    struct sender *sender = arg;
+    do_what_is_due(sender);
+    add_timer(sender->tick, (in_a_hurry(sender) ? HURRY_MS : TICK_MS) * 1000);
+}
+
+static void on_poll(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    pump(arg);
+}
+
+static void on_woken(evutil_socket_t fd, short what, void *arg)
+{
+    (void)what;
+    struct sender *sender = arg;
+    uint64_t times;
+    if (read(fd, &times, sizeof times) < 0 && errno != EAGAIN)
+        return;
+    /* seq_cst: from here on a submitter wakes us; what it published before, the pump below sees */
+    atomic_store(&sender->asleep, true);
+    on_tick(-1, 0, sender);
+}
+
+void sender_wake(struct sender *sender)
+{
+    uint64_t one = 1;
+    /* seq_cst, after `published`: either the sender's pump sees the record, or we see that it sleeps */
+    if (atomic_exchange(&sender->asleep, false) && write(sender->wake_fd, &one, sizeof one) < 0)
+        return; /* the counter is full: it is awake */
+}
+
+/* --- waiting -------------------------------------------------------------------------------------------------------------- */
+
+static bool reached(const struct sender *sender, uint64_t position, enum blotter_stage stage)
+{
+    const struct journal_header *header = sender->journal->header;
+    return journal_cursor(stage == BLOTTER_SENT ? &header->sent : &header->committed) > position;
+}
+
+static struct timespec deadline_after(int timeout_ms)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += timeout_ms / 1000;
+    at.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_sec++;
+        at.tv_nsec -= 1000000000;
+    }
+    return at;
+}
+
+static int wait_for(struct sender *sender, uint64_t position, enum blotter_stage stage, int timeout_ms)
+{
+    struct timespec deadline = deadline_after(timeout_ms < 0 ? 0 : timeout_ms);
+    int status = BLOTTER_OK;
+    pthread_mutex_lock(&sender->mutex);
+    while (status == BLOTTER_OK && !reached(sender, position, stage)) {
+        if (sender->closing)
+            status = BLOTTER_CLOSED;
+        else if (timeout_ms < 0)
+            pthread_cond_wait(&sender->advanced, &sender->mutex);
+        else if (pthread_cond_timedwait(&sender->advanced, &sender->mutex, &deadline) == ETIMEDOUT)
+            status = reached(sender, position, stage) ? BLOTTER_OK : BLOTTER_TIMEOUT;
+    }
+    pthread_mutex_unlock(&sender->mutex);
+    return status;
+}
+
+int sender_wait(struct sender *sender, uint64_t position, enum blotter_stage stage, int timeout_ms)
+{
+    if (reached(sender, position, stage))
+        return BLOTTER_OK;
+    if (timeout_ms == 0)
+        return BLOTTER_TIMEOUT;
+    bool committed = stage == BLOTTER_COMMITTED;
+    atomic_fetch_add(&sender->waiting, 1);                                                  /* seq_cst: see wake_waiters */
+    atomic_fetch_add_explicit(&sender->waiting_committed, committed, memory_order_relaxed); /* only makes words be read sooner */
+    sender_wake(sender);
+    int status = wait_for(sender, position, stage, timeout_ms);
+    atomic_fetch_sub_explicit(&sender->waiting_committed, committed, memory_order_relaxed);
+    atomic_fetch_sub(&sender->waiting, 1);
+    return status;
+}
+
+void sender_stats(struct sender *sender, struct blotter_stats *stats)
+{
+    stats->resent = atomic_load_explicit(&sender->resent, memory_order_relaxed); /* counters */
+    stats->let_go = atomic_load_explicit(&sender->let_go, memory_order_relaxed);
+    stats->connects = atomic_load_explicit(&sender->connects, memory_order_relaxed);
+    stats->errors = atomic_load_explicit(&sender->errors, memory_order_relaxed);
+    stats->redis_up = atomic_load_explicit(&sender->redis_up, memory_order_relaxed);
+    pthread_mutex_lock(&sender->mutex);
+    stats->last_error_at_ns = sender->error_at_ns;
+    memcpy(stats->last_error, sender->last_error, sizeof stats->last_error);
+    pthread_mutex_unlock(&sender->mutex);
+}
+
+/* --- life ----------------------------------------------------------------------------------------------------------------- */
+
+static void make_prefixes(struct sender *sender)
+{
+    stream_name(sender->stream, sender->journal->exchange, sender->journal->lane);
+    for (int kind = 0; kind < RECORD_KINDS; kind++) {
+        const char *name = record_schemas[kind].name;
+        int length = snprintf(sender->prefix[kind], PREFIX_BYTES, "*5\r\n$4\r\nXADD\r\n$%zu\r\n%s\r\n$1\r\n*\r\n$%zu\r\n%s\r\n",
+                              strlen(sender->stream), sender->stream, strlen(name), name);
+        assert(length > 0 && length < PREFIX_BYTES);
+        sender->prefix_length[kind] = (size_t)length;
+    }
+}
+
+/* What a former owner left is read once, so that the words for it can be asked for before any of it is sent again. */
+static void note_leftovers(struct sender *sender)
+{
+    uint64_t next = journal_next(sender->journal);
+    for (uint64_t position = floor_of(sender); position < next; position++) {
+        const struct journal_slot *slot;
+        if (journal_read(sender->journal, position, &slot) == JOURNAL_RECORD)
+            confirm_note_record(confirm_of(sender), position, slot);
+    }
+    journal_cursor_set(&sender->journal->header->sent, floor_of(sender));
+    sender->next_send = floor_of(sender);
+}
+
+static bool make_parts(struct sender *sender, char *error, size_t error_size)
+{
+    struct event_base *base = sender->options.base;
+    char name[96];
+    snprintf(name, sizeof name, "blotter-%s%s%s-%d", sender->journal->exchange, *sender->journal->lane ? "-" : "",
+             sender->journal->lane, (int)getpid());
+    struct redis_link_options link = {.base = base,
+                                      .url = sender->options.redis,
+                                      .password = sender->options.password,
+                                      .name = name,
+                                      .backoff_max_ms = CONNECT_BACKOFF_MAX_MS,
+                                      .on_change = on_change,
+                                      .owner = sender};
+    sender->link = redis_link_create(&link, error, error_size);
+    if (sender->link == NULL)
+        return false;
+    struct confirm_options confirm = {.journal = sender->journal,
+                                      .link = sender->link,
+                                      .stream = sender->stream,
+                                      .owner = &sender->confirm_owner,
+                                      .on_answered = on_answered,
+                                      .on_settled = on_settled,
+                                      .on_lost = on_lost};
+    snprintf(error, error_size, "the sender: out of memory or descriptors");
+    sender->confirm_owner.confirm = confirm_create(&confirm);
+    sender->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (sender->wake_fd < 0)
+        return false;
+    sender->command = malloc(PREFIX_BYTES + 32 + RECORD_HEAD_BYTES_MAX + sender->journal->slot_bytes);
+    sender->poll = event_new(base, -1, EV_PERSIST, on_poll, sender);
+    sender->tick = event_new(base, -1, 0, on_tick, sender);
+    sender->woken = event_new(base, sender->wake_fd, EV_READ | EV_PERSIST, on_woken, sender);
+    return sender->confirm_owner.confirm && sender->command && sender->poll && sender->tick && sender->woken;
+}
+
+static void init_shared(struct sender *sender)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_mutex_init(&sender->mutex, NULL);
+    pthread_cond_init(&sender->advanced, &attributes);
+    pthread_condattr_destroy(&attributes);
+    atomic_init(&sender->asleep, true);
+}
+
+struct sender *sender_create(const struct sender_options *options, char *error, size_t error_size)
+{
+    assert(options->journal->sender);
+    struct sender *sender = calloc(1, sizeof *sender);
+    if (sender == NULL) {
+        snprintf(error, error_size, "out of memory");
+        return NULL;
+    }
+    sender->options = *options;
+    sender->journal = options->journal;
+    sender->wake_fd = -1;
+    init_shared(sender);
+    make_prefixes(sender);
+    if (!make_parts(sender, error, error_size)) {
+        sender_destroy(sender);
+        return NULL;
+    }
+    *error = 0;
+    sender->options.redis = sender->options.password = NULL; /* borrowed for the call only */
+    sender->seed = (unsigned)now_ms() ^ (unsigned)getpid();
+    sender->heartbeat_ms = sender->synced_ms = now_ms();
+    note_leftovers(sender);
+    event_add(sender->woken, NULL);
+    add_timer(sender->tick, 0);
+    if (options->poll_interval_us)
+        add_timer(sender->poll, options->poll_interval_us);
+    redis_link_start(sender->link);
+    return sender;
+}
+
+static void free_event(struct event *event)
+{
+    if (event)
+        event_free(event);
+}
+
+void sender_release_waiters(struct sender *sender)
+{
+    pthread_mutex_lock(&sender->mutex);
+    sender->closing = true;
+    pthread_cond_broadcast(&sender->advanced);
+    pthread_mutex_unlock(&sender->mutex);
+}
+
+void sender_destroy(struct sender *sender)
+{
+    if (sender == NULL)
+        return;
+    assert(atomic_load(&sender->waiting) == 0);
+    redis_link_destroy(sender->link);
+    free_event(sender->poll);
+    free_event(sender->tick);
+    free_event(sender->woken);
+    confirm_destroy(sender->confirm_owner.confirm);
+    if (sender->wake_fd >= 0)
+        close(sender->wake_fd);
+    pthread_cond_destroy(&sender->advanced);
+    pthread_mutex_destroy(&sender->mutex);
+    free(sender->command);
+    free(sender);
+}

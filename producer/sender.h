@@ -1,0 +1,46 @@
+/* sender.h: sends what a journal holds to a Redis stream, in order, and gives its places free on the drainer's word.
+ *
+ * Works on any journal opened with the sender's role, so also on one that another process writes. Everything runs on the
+ * given event base and the one thread that runs it, but what says "any thread". */
+#ifndef BLOTTER_PRODUCER_SENDER_H
+#define BLOTTER_PRODUCER_SENDER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "producer/blotter.h"
+#include "producer/journal.h"
+
+struct event_base;
+struct sender;
+
+struct sender_options {
+    struct event_base *base;
+    struct journal *journal;
+    const char *redis;                                                 /* URL; borrowed for the call */
+    const char *password;                                              /* may be NULL; borrowed for the call */
+    uint32_t poll_interval_us;                                         /* 0: only when woken */
+    uint32_t sync_interval_ms;                                         /* 0: no msync */
+    void (*on_event)(void *arg, enum blotter_event, const char *text); /* may be NULL */
+    void *on_event_arg;
+};
+
+/* NULL with a text in error: the URL is wrong, or out of memory. Starts at once; does not wait for Redis. */
+struct sender *sender_create(const struct sender_options *, char *error, size_t error_size);
+/* Takes NULL. Nobody may wait any more. Not from a callback of the base. */
+void sender_destroy(struct sender *);
+
+/* There is something new to send. Any thread; one system call, and only if the sender sleeps. */
+void sender_wake(struct sender *);
+
+/* Waits until everything up to `position` has reached the stage. Any thread but the base's. OK, TIMEOUT, CLOSED. */
+int sender_wait(struct sender *, uint64_t position, enum blotter_stage, int timeout_ms);
+
+/* Whoever waits, or begins to, gets CLOSED. Any thread. */
+void sender_release_waiters(struct sender *);
+
+/* Fills in what the sender knows: resent, let_go, connects, errors, redis_up, last_error. Any thread. */
+void sender_stats(struct sender *, struct blotter_stats *);
+
+#endif
