@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# packages.sh run|test|all: installs the Debian packages that the quickstart (run), the tests (test), and the long tests (all)
+# need, where they are missing; does nothing else, and nothing at all if none is. Debian 12 and 13; root, or sudo.
+#
+# Servers that it installs are not started and not enabled: the quickstart and the tests run private ones of their own.
+set -euo pipefail
+
+build=(gcc libc6-dev make pkg-config libhiredis-dev libevent-dev libpq-dev libjson-c-dev libcmocka-dev)
+servers=(redis-server postgresql)
+checks=(g++ clang-format cppcheck shellcheck)
+long=(clang)
+
+policy=/usr/sbin/policy-rc.d
+no_cluster=/etc/postgresql-common/createcluster.d/blotter-no-cluster.conf
+made=() # what is to be removed at the end
+apt=    # the process group of the apt-get that runs
+
+say() {
+    printf '%s\n' "$*" >&2
+}
+
+installed() {
+    [[ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" == installed ]]
+}
+
+as_root() {
+    if ((EUID == 0)); then "$@"; else sudo -n "$@" 2>/dev/null || sudo "$@"; fi
+}
+
+clean_up() {
+    local status=$?
+    trap '' INT TERM HUP
+    if [[ -n $apt ]]; then
+        as_root kill -TERM -- "-$apt" 2>/dev/null || true
+        while as_root kill -0 -- "-$apt" 2>/dev/null; do sleep 0.1; done
+    fi
+    ((${#made[@]} == 0)) || as_root rm -f "${made[@]}"
+    exit "$status"
+}
+
+# A process group of its own, so that Ctrl-C ends it in one known way: clean_up stops the whole group and waits for it.
+apt_get() {
+    local status=0
+    set -m
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" \
+        </dev/null >>"$log" 2>&1 &
+    apt=$!
+    set +m
+    wait "$apt" || status=$?
+    apt=
+    return "$status"
+}
+
+put_file() { # path mode line...
+    local path=$1 mode=$2
+    shift 2
+    [[ ! -e $path ]] || return 0
+    made+=("$path")
+    as_root mkdir -p "$(dirname "$path")"
+    printf '%s\n' "$@" | as_root tee "$path" >/dev/null
+    as_root chmod "$mode" "$path"
+}
+
+case "${1-}" in
+run) wanted=("${build[@]}" "${servers[@]}") ;;
+test) wanted=("${build[@]}" "${servers[@]}" "${checks[@]}") ;;
+all) wanted=("${build[@]}" "${servers[@]}" "${checks[@]}" "${long[@]}") ;;
+*)
+    say "usage: packages.sh run|test|all"
+    exit 2
+    ;;
+esac
+
+# pkg-config's package has two names, and msgpack-c's too: libmsgpack-dev (Debian 12), libmsgpack-c-dev (Debian 13).
+missing=()
+for package in "${wanted[@]}"; do
+    if [[ $package == pkg-config ]] && installed pkgconf; then continue; fi
+    installed "$package" || missing+=("$package")
+done
+msgpack=
+if ! installed libmsgpack-c-dev && ! installed libmsgpack-dev; then msgpack=wanted; fi
+((${#missing[@]} > 0)) || [[ -n $msgpack ]] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+    say "packages.sh: this is not Debian; install the equivalents of: ${missing[*]} ${msgpack:+libmsgpack-c-dev}"
+    exit 2
+fi
+sudo=()
+if ((EUID != 0)); then
+    if ! command -v sudo >/dev/null; then
+        say "packages.sh: needs root or sudo to install: ${missing[*]} ${msgpack:+libmsgpack-c-dev}"
+        exit 2
+    fi
+    sudo true
+    sudo=(sudo)
+fi
+
+log=$(mktemp "${TMPDIR:-/tmp}/blotter-packages-XXXXXX.log")
+made+=("$log")
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+say "installing: ${missing[*]}${msgpack:+ msgpack-c}"
+if [[ -n "$(dpkg --audit 2>/dev/null)" ]]; then # an earlier run was interrupted
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive dpkg --configure -a </dev/null >>"$log" 2>&1 || true
+    apt_get -y --fix-broken install || true
+fi
+apt_get update || apt_get update || {
+    tail -n 20 "$log" >&2
+    say "packages.sh: apt-get update failed; going on with the lists there are"
+}
+if [[ -n $msgpack ]]; then
+    if [[ -n "$(apt-cache policy libmsgpack-c-dev 2>/dev/null)" ]]; then
+        missing+=(libmsgpack-c-dev)
+    else
+        missing+=(libmsgpack-dev)
+    fi
+fi
+
+put_file "$policy" 755 '#!/bin/sh' 'exit 101'
+installed postgresql-common || put_file "$no_cluster" 644 'create_main_cluster = false'
+if ! apt_get -y --no-install-recommends install "${missing[@]}"; then
+    tail -n 40 "$log" >&2
+    say "packages.sh: apt-get install failed"
+    exit 1
+fi
+for package in "${missing[@]}"; do
+    case $package in
+    redis-server | postgresql)
+        as_root update-rc.d "$package" disable >/dev/null 2>&1 || true
+        say "installed $package; its system service is left off (systemctl enable --now $package turns it on)"
+        ;;
+    esac
+done

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# lint.sh: the checks that run nothing: format, static analysis, shell scripts, headers, layers, exported symbols.
+#
+# Needs a build (BUILD, default build) for the symbols. All checks run, whatever the earlier ones say; exit status 1 if one fails.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+build=${BUILD:-build}
+pkg_config=${PKG_CONFIG:-pkg-config}
+failures=0
+
+mapfile -t headers < <(find schema producer drainer tests -name '*.h' | sort)
+mapfile -t sources < <(find schema producer drainer tests -name '*.c' | sort)
+mapfile -t scripts < <(
+    find . \( -path ./.git -o -path './build*' -o -path ./.run \) -prune -o -type f \( -name '*.sh' -o -path './.ci/*' \) -print | sort
+)
+msgpack="msgpack-c"
+"$pkg_config" --exists "$msgpack" || msgpack=msgpack
+read -ra package_flags < <("$pkg_config" --cflags hiredis libevent_core libpq json-c cmocka "$msgpack")
+
+check() { # check NAME FUNCTION
+    local output status=0 word=ok
+    output=$("$2" 2>&1) || status=$?
+    if ((status != 0)); then word=FAILED failures=$((failures + 1)); fi
+    printf '%-6s %s\n' "$word" "$1"
+    if [[ -n $output ]]; then printf '    | %s\n' "${output//$'\n'/$'\n    | '}"; fi
+    if [[ -n ${BLOTTER_TEST_RESULTS-} ]]; then
+        printf '%d %d %s\n' $((status == 0)) $((status != 0)) "lint: $1" >>"$BLOTTER_TEST_RESULTS"
+    fi
+}
+
+tool() {
+    command -v "$1" >/dev/null || {
+        echo "$1 is not installed (deploy/packages.sh test installs it)"
+        return 1
+    }
+}
+
+format() {
+    local program=clang-format
+    if command -v clang-format-14 >/dev/null; then program=clang-format-14; fi
+    tool "$program" || return 1
+    "$program" --dry-run --Werror "${headers[@]}" "${sources[@]}" 2>&1 | grep -E 'error:|^[^ ]*: ' | head -n 50
+    return "${PIPESTATUS[0]}"
+}
+
+static_analysis() {
+    tool cppcheck || return 1
+    cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 -j 2 -I. -D_GNU_SOURCE \
+        --suppress=normalCheckLevelMaxBranches --suppress=unknownMacro "${sources[@]}"
+}
+
+shell_scripts() {
+    tool shellcheck || return 1
+    shellcheck "${scripts[@]}"
+}
+
+headers_alone() {
+    local header failed=0
+    for header in "${headers[@]}"; do
+        ${CC:-cc} -std=c11 -D_GNU_SOURCE -I. "${package_flags[@]}" -Wall -Wextra -Werror -fsyntax-only -x c "$header" || {
+            echo "$header does not compile alone"
+            failed=1
+        }
+    done
+    return "$failed"
+}
+
+public_header() {
+    ${CC:-cc} -std=c99 -pedantic -Wall -Wextra -Werror -I. -fsyntax-only -x c producer/blotter.h || return 1
+    tool "${CXX:-c++}" || return 1
+    ${CXX:-c++} -std=c++11 -pedantic -Wall -Wextra -Werror -I. -fsyntax-only -x c++ producer/blotter.h || return 1
+    if ${CC:-cc} -I. -M -x c producer/blotter.h | grep -oE '[^ ]*(event2?/|hiredis|libpq|postgresql|msgpack)[^ ]*'; then
+        echo "producer/blotter.h includes what its users do not need"
+        return 1
+    fi
+}
+
+# schema <- producer <- drainer: nothing includes what stands to its right.
+layers() {
+    local found=0
+    if grep -nE '#include "(producer|drainer|tests)/' schema/*.[ch]; then found=1; fi
+    if grep -nE '#include "(drainer|tests)/' producer/*.[ch]; then found=1; fi
+    if grep -nE '#include "tests/' drainer/*.[ch]; then found=1; fi
+    if grep -nE '#include "(schema/(record|decimal|stream)\.h|producer/[^b]|drainer|tests)' producer/example/*.c; then
+        echo "the examples use the public API only"
+        found=1
+    fi
+    return "$found"
+}
+
+# libblotter.so exports what blotter.h declares, and nothing else.
+exported_symbols() {
+    local library=$build/libblotter.so
+    [[ -e $library ]] || {
+        echo "$library is not built"
+        return 1
+    }
+    diff --label blotter.h --label libblotter.so -u \
+        <(${CC:-cc} -I. -E -P -x c producer/blotter.h | grep -oE '\bblotter_[a-z0-9_]+ *\(' | tr -d ' (' | sort -u) \
+        <(nm -D --defined-only "$library" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort -u)
+}
+
+check "clang-format" format
+check "cppcheck" static_analysis
+check "shellcheck" shell_scripts
+check "every header compiles alone" headers_alone
+check "the public header compiles as C99 and C++11" public_header
+check "layers: schema, producer, drainer" layers
+check "exported symbols are those of blotter.h" exported_symbols
+((failures == 0))

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# run.sh [--all]: builds and tests everything, on a bare Debian 12 or 13: root, or sudo. What is missing is installed first.
+#
+# Ends with a table of what ran, and the line "N passed, N failed"; exit status 0 only if none failed.
+#   --all   also what takes longer: fault tests, integration under the sanitizers too, long fuzzing
+# BLOTTER_KEEP=1 keeps the folders of failed tests (servers' data and logs).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+all=
+case "${1-}" in
+'') ;;
+--all) all=yes ;;
+*)
+    sed -n '2,6s/^# \{0,1\}//p' "$0"
+    exit 2
+    ;;
+esac
+
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/blotter-run-XXXXXX")
+chmod 711 "$scratch" # the servers' user copies the template from there
+export BLOTTER_TEST_RESULTS=$scratch/results BLOTTER_TEST_TEMPLATE=$scratch/template
+mkdir -m 711 "$BLOTTER_TEST_TEMPLATE"
+: >"$BLOTTER_TEST_RESULTS"
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+table=()
+began=$SECONDS
+
+counted() { # passed or failed so far
+    awk -v column="$1" '{ n += $column } END { print n + 0 }' "$BLOTTER_TEST_RESULTS"
+}
+
+# stage NAME COMMAND...: runs it; a stage that fails without having counted a failed test counts as one.
+stage() {
+    local name=$1 start=$SECONDS passed failed status=0
+    shift
+    passed=$(counted 1) failed=$(counted 2)
+    printf '\n=== %s\n' "$name"
+    "$@" || status=$?
+    if ((status != 0 && $(counted 2) == failed)); then
+        printf '0 1 %s (status %d)\n' "$name" "$status" >>"$BLOTTER_TEST_RESULTS"
+    fi
+    table+=("$(printf '%-44s %4d passed %4d failed %5d s' "$name" \
+        $(($(counted 1) - passed)) $(($(counted 2) - failed)) $((SECONDS - start)))")
+    return "$status"
+}
+
+# shellcheck disable=SC2317 # called by stage
+quiet() { # shows the output only if the command fails
+    "$@" >"$scratch/output" 2>&1 || {
+        local status=$?
+        tail -n 200 "$scratch/output"
+        return "$status"
+    }
+}
+
+finish() {
+    local passed failed
+    passed=$(counted 1) failed=$(counted 2)
+    printf '\n=== summary\n'
+    printf '%s\n' "${table[@]}"
+    printf '%-44s %25d s\n' total $((SECONDS - began))
+    if ((failed > 0)); then
+        printf 'failed:\n'
+        awk '$2 > 0 { $1 = ""; $2 = ""; sub(/^ +/, "  "); print }' "$BLOTTER_TEST_RESULTS"
+    fi
+    printf '%d passed, %d failed\n' "$passed" "$failed"
+    ((failed == 0 && passed > 0)) || exit 1
+    exit 0
+}
+
+jobs=$(nproc 2>/dev/null || echo 2)
+asan=(BUILD=build-asan "SANITIZE=-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer")
+tsan=(BUILD=build-tsan "SANITIZE=-fsanitize=thread -fno-omit-frame-pointer")
+export UBSAN_OPTIONS=print_stacktrace=1
+
+stage "packages" deploy/packages.sh "$([[ -n $all ]] && echo all || echo test)" || finish
+stage "build" quiet make -k -j"$jobs" all tests || finish
+stage "unit tests" make -s test-unit || true
+stage "integration tests" make -s test-integration || true
+stage "lint" make -s lint || true
+if stage "build, ASan + UBSan" quiet make -k -j"$jobs" "${asan[@]}" program tests; then
+    stage "unit tests, ASan + UBSan" make -s "${asan[@]}" test-unit || true
+    stage "integration tests, ASan + UBSan" make -s "${asan[@]}" test-integration || true
+fi
+# Where addresses are randomised over more bits than TSan can place its shadow in, it needs them fixed.
+fixed="setarch $(uname -m) -R"
+if $fixed true 2>/dev/null; then export BLOTTER_TEST_PREFIX=$fixed; fi
+if stage "build, TSan" quiet make -k -j"$jobs" "${tsan[@]}" tests; then
+    stage "unit tests, TSan" make -s "${tsan[@]}" test-unit || true
+fi
+unset BLOTTER_TEST_PREFIX
+if [[ -n $all ]]; then
+    stage "fault tests" make -s test-fault || true
+    stage "fuzzing" make -s fuzz || true
+fi
+finish
