@@ -1,0 +1,50 @@
+/* commands.h: the program's commands. Each takes the settings, says on stderr what is wrong, and returns an exit code. */
+#ifndef BLOTTER_DRAINER_COMMANDS_H
+#define BLOTTER_DRAINER_COMMANDS_H
+
+struct settings;
+
+enum exit_code {
+    EXIT_CODE_DONE = 0,
+    EXIT_CODE_NO = 1,          /* done, and the answer is no: something is missing, was refused, could not be finished */
+    EXIT_CODE_USAGE = 2,       /* the command line, a setting or the database's state does not allow it */
+    EXIT_CODE_UNREACHABLE = 3, /* a server could not be reached, or did not let us in */
+};
+
+/* X(ID, name, its arguments, fewest, most, what it does) */
+#define COMMANDS(X)                                                                                                      \
+    X(MIGRATE, migrate, "", 0, 0, "bring the database's schema `blotter` up to this program's version")                  \
+    X(DRAIN, drain, "", 0, 0, "load the streams into PostgreSQL until told to stop")                                     \
+    X(PUBLISH, publish, "", 0, 0, "record the orders and trades that come as JSON lines on stdin")                       \
+    X(STATUS, status, "", 0, 0, "show how far the streams are read and the tables filled")                               \
+    X(AUDIT, audit, "", 0, 0, "show whether any accepted record is missing from PostgreSQL")                             \
+    X(REJECTS, rejects, "list|show [ID]", 1, 2, "list the records that could not be stored, or show one with its bytes") \
+    X(JOURNAL, journal, "PATH", 1, 1, "show what a journal holds, without changing it")                                  \
+    X(CHECK, check, "", 0, 0, "look for versions, rights and server settings that would lose records")                   \
+    X(HELP, help, "[COMMAND]", 0, 1, "explain a command and its settings")                                               \
+    X(VERSION, version, "", 0, 0, "print the version")
+
+enum command_id {
+#define X(id, name, arguments, fewest, most, text) COMMAND_##id,
+    COMMANDS(X)
+#undef X
+        COMMAND_COUNT
+};
+
+struct command {
+    const char *name;
+    const char *arguments;
+    int fewest_arguments, most_arguments;
+    const char *text;
+    int (*run)(const struct settings *);
+};
+extern const struct command commands[COMMAND_COUNT];
+
+/* The command of that name, or -1. */
+int command_of(const char *name);
+
+#define X(id, name, arguments, fewest, most, text) int command_##name(const struct settings *);
+COMMANDS(X)
+#undef X
+
+#endif

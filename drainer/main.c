@@ -1,0 +1,121 @@
+/* main.c: the program `blotter`: finds the command, reads its settings, runs it. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "drainer/commands.h"
+#include "drainer/log.h"
+#include "drainer/settings.h"
+#include "producer/blotter.h"
+
+const struct command commands[COMMAND_COUNT] = {
+#define X(id, name_, arguments_, fewest, most, text_) \
+    {.name = #name_,                                  \
+     .arguments = arguments_,                         \
+     .fewest_arguments = fewest,                      \
+     .most_arguments = most,                          \
+     .text = text_,                                   \
+     .run = command_##name_},
+    COMMANDS(X)
+#undef X
+};
+
+int command_of(const char *name)
+{
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static int unknown_command(const char *name)
+{
+    fprintf(stderr, "blotter: there is no command \"%.64s\"; `blotter help` lists them\n", name);
+    return EXIT_CODE_USAGE;
+}
+
+int command_help(const struct settings *settings)
+{
+    if (settings->sample_config) {
+        settings_print_sample(stdout);
+    } else if (settings->argument_count == 0) {
+        settings_print_commands(stdout);
+    } else {
+        int about = command_of(settings->arguments[0]);
+
+        if (about < 0) {
+            return unknown_command(settings->arguments[0]);
+        }
+        settings_print_help(stdout, (enum command_id)about);
+    }
+    return EXIT_CODE_DONE;
+}
+
+int command_version(const struct settings *settings)
+{
+    (void)settings;
+    printf("blotter %s\n", BLOTTER_VERSION);
+    return EXIT_CODE_DONE;
+}
+
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int run(enum command_id command, int argc, char **argv)
+{
+    struct settings settings;
+    char error[SETTINGS_ERROR_BYTES];
+    int code = EXIT_CODE_USAGE;
+
+    if (settings_load(&settings, command, argc, argv, error) != 0) {
+        fprintf(stderr, "blotter %s: %s\n", commands[command].name, error);
+    } else {
+        log_open((enum log_level)log_level_of(settings.log_level));
+        code = commands[command].run(&settings);
+        log_flush();
+    }
+    settings_release(&settings);
+    return code;
+}
+
+/* An answer that could not be written is no answer. */
+static int finish(int code)
+{
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        perror("blotter: cannot write to stdout");
+        return code == EXIT_CODE_DONE ? EXIT_CODE_NO : code;
+    }
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);
+    if (argc < 2) {
+        settings_print_commands(stderr);
+        return EXIT_CODE_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        settings_print_commands(stdout);
+        return finish(EXIT_CODE_DONE);
+    }
+    int command = command_of(strcmp(argv[1], "--version") == 0 ? "version" : argv[1]);
+    if (command < 0) {
+        return unknown_command(argv[1]);
+    }
+    if (asks_for_help(argc - 2, argv + 2)) {
+        settings_print_help(stdout, (enum command_id)command);
+        return finish(EXIT_CODE_DONE);
+    }
+    return finish(run((enum command_id)command, argc - 2, argv + 2));
+}

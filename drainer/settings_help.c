@@ -1,0 +1,210 @@
+/* settings_help.c: what the table of settings says to people: --help, and the sample file. */
+#include <ctype.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "drainer/settings.h"
+
+#define FLAG_COLUMN 30
+#define TEXT_WIDTH 118
+
+static bool is_secret(const struct setting *setting)
+{
+    return setting->type == SETTING_SECRET;
+}
+
+/* The largest unit that says it in a whole number. */
+static void print_amount(char *out, size_t size, enum setting_type type, int64_t amount)
+{
+    static const struct {
+        enum setting_type type;
+        int64_t factor;
+        const char *suffix;
+    } units[] = {{SETTING_DURATION, 86400000, "d"},
+                 {SETTING_DURATION, 3600000, "h"},
+                 {SETTING_DURATION, 60000, "m"},
+                 {SETTING_DURATION, 1000, "s"},
+                 {SETTING_DURATION, 1, "ms"},
+                 {SETTING_SIZE, 1 << 30, "GiB"},
+                 {SETTING_SIZE, 1 << 20, "MiB"},
+                 {SETTING_SIZE, 1 << 10, "KiB"},
+                 {SETTING_SIZE, 1, ""},
+                 {SETTING_COUNT, 1, ""}};
+
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (units[i].type == type && amount % units[i].factor == 0 && (amount != 0 || units[i].factor == 1)) {
+            snprintf(out, size, "%" PRId64 "%s", amount / units[i].factor, units[i].suffix);
+            return;
+        }
+    }
+}
+
+void setting_allowed(const struct setting *setting, char *out, size_t size)
+{
+    char least[32], most[32];
+
+    print_amount(least, sizeof least, setting->type, setting->min);
+    print_amount(most, sizeof most, setting->type, setting->max);
+    switch (setting->type) {
+    case SETTING_STRING:
+    case SETTING_PLACE:
+    case SETTING_SECRET:
+        snprintf(out, size, "%s", setting->value);
+        return;
+    case SETTING_CHOICE:
+        snprintf(out, size, "one of %s", setting->choices);
+        return;
+    case SETTING_BOOL:
+        snprintf(out, size, "yes or no");
+        return;
+    case SETTING_DURATION:
+        snprintf(out, size, "a duration from %s to %s, as in 500ms, 5s, 2m, 1h, 1d", least, most);
+        return;
+    case SETTING_SIZE:
+        snprintf(out, size, "a size from %s to %s, as in 4096, 64KiB, 4MiB", least, most);
+        return;
+    case SETTING_COUNT:
+        snprintf(out, size, "a number from %s to %s", least, most);
+        return;
+    }
+}
+
+/* --- --help -------------------------------------------------------------------------------------------------------------- */
+
+static const char *value_of(const struct setting *setting)
+{
+    switch (setting->type) {
+    case SETTING_CHOICE:
+        return setting->choices;
+    case SETTING_BOOL:
+        return NULL;
+    case SETTING_DURATION:
+        return "TIME";
+    case SETTING_SIZE:
+        return "SIZE";
+    case SETTING_COUNT:
+        return "N";
+    default:
+        return setting->value;
+    }
+}
+
+/* Words, wrapped, in the column behind the flags. */
+static void print_wrapped(FILE *out, const char *text)
+{
+    size_t column = FLAG_COLUMN;
+
+    while (*text != '\0') {
+        size_t length = strcspn(text, " ");
+
+        if (column > FLAG_COLUMN && column + 1 + length > TEXT_WIDTH) {
+            fprintf(out, "\n%*s", FLAG_COLUMN, "");
+            column = FLAG_COLUMN;
+        }
+        fprintf(out, "%s%.*s", column > FLAG_COLUMN ? " " : "", (int)length, text);
+        column += length + (column > FLAG_COLUMN);
+        text += length + (text[length] == ' ');
+    }
+    fputc('\n', out);
+}
+
+static void print_setting(FILE *out, const struct setting *setting)
+{
+    bool off = setting->type == SETTING_BOOL && strcmp(setting->default_text, "no") == 0;
+    const char *value = value_of(setting);
+    char flag[128], text[512];
+    int width;
+
+    snprintf(flag, sizeof flag, "%s", setting->name);
+    for (char *at = flag; *at != '\0'; at++) {
+        *at = is_secret(setting) ? (char)toupper((unsigned char)*at) : *at == '_' ? '-' : *at;
+    }
+    width = fprintf(out, "  %s%s%s%s%s",
+                    is_secret(setting)                      ? "BLOTTER_"
+                    : setting->type == SETTING_BOOL && !off ? "--[no-]"
+                                                            : "--",
+                    flag,
+                    value == NULL        ? ""
+                    : is_secret(setting) ? "="
+                                         : " ",
+                    value == NULL ? "" : value, "");
+    if (width + 1 > FLAG_COLUMN) {
+        fprintf(out, "\n");
+        width = 0;
+    }
+    fprintf(out, "%*s", FLAG_COLUMN - width, "");
+    if (setting->default_text == NULL || setting->default_text[0] == '\0' || off || is_secret(setting)) {
+        snprintf(text, sizeof text, "%s", setting->meaning);
+    } else {
+        snprintf(text, sizeof text, "%s [%s]", setting->meaning, setting->default_text);
+    }
+    print_wrapped(out, text);
+}
+
+void settings_print_help(FILE *out, enum command_id command)
+{
+    const struct command *about = &commands[command];
+
+    fprintf(out, "Usage: blotter %s%s%s [--flag ...]\n\n%c%s.\n\n", about->name, about->arguments[0] == '\0' ? "" : " ",
+            about->arguments, toupper((unsigned char)about->text[0]), about->text + 1);
+    for (size_t i = 0; i < setting_count; i++) {
+        if ((setting_table[i].commands & (1u << command)) != 0) {
+            print_setting(out, &setting_table[i]);
+        }
+    }
+    fprintf(out,
+            "\nDefaults are in brackets. Every flag may also be given by the environment, as BLOTTER_ and its name, or in the\n"
+            "file of --config; flags go first, then the environment, then the file.\n");
+}
+
+void settings_print_commands(FILE *out)
+{
+    fprintf(
+        out,
+        "Blotter records every order and trade of a trading system in PostgreSQL.\n\nUsage: blotter COMMAND [--flag ...]\n\n");
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        fprintf(out, "  %-12s%s\n", commands[i].name, commands[i].text);
+    }
+    fprintf(out, "\n`blotter COMMAND --help` explains a command.\n"
+                 "Exit status: 0 done; 1 the answer is no; 2 usage or configuration; 3 a server could not be reached.\n");
+}
+
+/* --- the sample file ----------------------------------------------------------------------------------------------------- */
+
+static void print_users(FILE *out, unsigned users)
+{
+    const char *before = "";
+
+    if (users == (1u << COMMAND_COUNT) - 1) {
+        fprintf(out, "every command");
+        return;
+    }
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        if ((users & (1u << i)) != 0) {
+            fprintf(out, "%s%s", before, commands[i].name);
+            before = ", ";
+        }
+    }
+}
+
+void settings_print_sample(FILE *out)
+{
+    fprintf(out,
+            "# Settings of `blotter`, each with its default. Made by `blotter help --sample-config`.\n"
+            "#\n"
+            "# A flag (--batch-rows 500) goes before the environment (BLOTTER_BATCH_ROWS=500), which goes before this file.\n"
+            "# A line is `name = value`, or a comment that begins with #. Values take no quotes.\n");
+    for (size_t i = 0; i < setting_count; i++) {
+        const struct setting *setting = &setting_table[i];
+        char allowed[256];
+
+        if (strcmp(setting->name, "config") == 0 || setting->commands == 1u << COMMAND_HELP) {
+            continue;
+        }
+        setting_allowed(setting, allowed, sizeof allowed);
+        fprintf(out, "\n# %s\n# %s; for ", setting->meaning, allowed);
+        print_users(out, setting->commands);
+        fprintf(out, "\n#%s =%s%s\n", setting->name, setting->default_text == NULL || setting->default_text[0] == '\0' ? "" : " ",
+                setting->default_text == NULL ? "" : setting->default_text);
+    }
+}
