@@ -15,7 +15,7 @@ SOVERSION := 0
 # --- what it is made of ---------------------------------------------------------------------------------------------------------
 
 SCHEMA := fields decimal text json encode decode stream
-PRODUCER := producer journal journal_open journal_recover sender redis_link redis_url resolve status
+PRODUCER := producer journal journal_open journal_recover sender confirm ranges redis_link redis_url resolve status
 DRAINER := drain intake doorbell intake_scripts watch streams redis_reply settle batch copy order_fold loader lease pg_link sql_text sqlstate \
 	log
 
@@ -80,7 +80,7 @@ $(BUILD)/libblotter.a: $(LIB_OBJECTS)
 	$(AR) rcs $@ $^
 
 $(BUILD)/libblotter.so.$(SOVERSION): $(LIB_OBJECTS) producer/libblotter.map
-	$(LINK) -shared -Wl,-soname,libblotter.so.$(SOVERSION) -Wl,--version-script=producer/libblotter.map -o $@ $(LIB_OBJECTS) $(LIB_LIBS)
+	$(LINK) -shared -Wl,--no-undefined -Wl,-soname,libblotter.so.$(SOVERSION) -Wl,--version-script=producer/libblotter.map -o $@ $(LIB_OBJECTS) $(LIB_LIBS)
 
 $(BUILD)/libblotter.so: $(BUILD)/libblotter.so.$(SOVERSION)
 	ln -sf $(<F) $@
