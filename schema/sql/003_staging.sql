@@ -37,6 +37,7 @@ BEGIN
                    || ', recorded_at AS first_recorded_at, seq AS first_seq, producer_id AS first_producer_id'
                    || ', recorded_at, seq, producer_id, true AS late',
                    'order_events');
+    PERFORM blotter.begin_merge();
 END
 $$;
 COMMENT ON FUNCTION blotter.begin_session() IS
