@@ -40,6 +40,9 @@ struct command {
 };
 extern const struct command commands[COMMAND_COUNT];
 
+/* Says on stderr why a command ends, in one line that begins with its name, and returns the code. */
+int command_fail(const struct settings *, enum exit_code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
 /* The command of that name, or -1. */
 int command_of(const char *name);
 

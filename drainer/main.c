@@ -1,5 +1,6 @@
 /* main.c: the program `blotter`: finds the command, reads its settings, runs it. */
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,58 +8,11 @@
 #include "drainer/commands.h"
 #include "drainer/log.h"
 #include "drainer/settings.h"
-#include "producer/blotter.h"
-
-const struct command commands[COMMAND_COUNT] = {
-#define X(id, name_, arguments_, fewest, most, text_) \
-    {.name = #name_,                                  \
-     .arguments = arguments_,                         \
-     .fewest_arguments = fewest,                      \
-     .most_arguments = most,                          \
-     .text = text_,                                   \
-     .run = command_##name_},
-    COMMANDS(X)
-#undef X
-};
-
-int command_of(const char *name)
-{
-    for (int i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(commands[i].name, name) == 0) {
-            return i;
-        }
-    }
-    return -1;
-}
 
 static int unknown_command(const char *name)
 {
     fprintf(stderr, "blotter: there is no command \"%.64s\"; `blotter help` lists them\n", name);
     return EXIT_CODE_USAGE;
-}
-
-int command_help(const struct settings *settings)
-{
-    if (settings->sample_config) {
-        settings_print_sample(stdout);
-    } else if (settings->argument_count == 0) {
-        settings_print_commands(stdout);
-    } else {
-        int about = command_of(settings->arguments[0]);
-
-        if (about < 0) {
-            return unknown_command(settings->arguments[0]);
-        }
-        settings_print_help(stdout, (enum command_id)about);
-    }
-    return EXIT_CODE_DONE;
-}
-
-int command_version(const struct settings *settings)
-{
-    (void)settings;
-    printf("blotter %s\n", BLOTTER_VERSION);
-    return EXIT_CODE_DONE;
 }
 
 static bool asks_for_help(int argc, char **argv)

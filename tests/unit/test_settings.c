@@ -12,21 +12,6 @@
 
 #include "drainer/settings.h"
 
-/* The table of commands is main.c's; here they do nothing. */
-#define X(id, name, arguments, fewest, most, text)      \
-    int command_##name(const struct settings *settings) \
-    {                                                   \
-        (void)settings;                                 \
-        return 0;                                       \
-    }
-COMMANDS(X)
-#undef X
-const struct command commands[COMMAND_COUNT] = {
-#define X(id, name, arguments, fewest, most, text) {#name, arguments, fewest, most, text, command_##name},
-    COMMANDS(X)
-#undef X
-};
-
 static struct settings settings;
 static char error[SETTINGS_ERROR_BYTES];
 static char path[64];
