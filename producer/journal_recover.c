@@ -108,7 +108,8 @@ static struct identity identity_of_lost(const struct span *span, uint64_t positi
 static void leave_out(struct journal *journal, uint64_t position)
 {
     struct journal_slot head = {.kind = SLOT_LEFT_OUT}; /* the damaged body stays, for who wants to look at it */
-    journal_publish(journal, position, &head, NULL, journal_body_checksum(NULL, 0));
+    static const unsigned char nothing[1];
+    journal_publish(journal, position, &head, nothing, journal_body_checksum(nothing, 0));
 }
 
 static void make_void(struct journal *journal, uint64_t position, struct identity who, int64_t recorded_at_ns)
