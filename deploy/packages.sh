@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# packages.sh run|test|all: installs the Debian packages that the quickstart (run), the tests (test), and the long tests (all)
+# packages.sh [--missing] run|test|all: installs the Debian packages that the quickstart (run), the tests (test), and the long tests (all)
 # need, where they are missing; does nothing else, and nothing at all if none is. Debian 12 and 13; root, or sudo.
+# With --missing it only prints what it would install.
 #
 # Servers that it installs are not started and not enabled: the quickstart and the tests run private ones of their own.
 set -euo pipefail
@@ -61,12 +62,17 @@ put_file() { # path mode line...
     as_root chmod "$mode" "$path"
 }
 
+only_print=
+if [[ ${1-} == --missing ]]; then
+    only_print=yes
+    shift
+fi
 case "${1-}" in
 run) wanted=("${build[@]}" "${servers[@]}") ;;
 test) wanted=("${build[@]}" "${servers[@]}" "${checks[@]}") ;;
 all) wanted=("${build[@]}" "${servers[@]}" "${checks[@]}" "${long[@]}") ;;
 *)
-    say "usage: packages.sh run|test|all"
+    say "usage: packages.sh [--missing] run|test|all"
     exit 2
     ;;
 esac
@@ -80,6 +86,10 @@ done
 msgpack=
 if ! installed libmsgpack-c-dev && ! installed libmsgpack-dev; then msgpack=wanted; fi
 ((${#missing[@]} > 0)) || [[ -n $msgpack ]] || exit 0
+if [[ -n $only_print ]]; then
+    echo "${missing[*]} ${msgpack:+libmsgpack-c-dev}"
+    exit 0
+fi
 
 if ! command -v apt-get >/dev/null; then
     say "packages.sh: this is not Debian; install the equivalents of: ${missing[*]} ${msgpack:+libmsgpack-c-dev}"

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "producer/blotter.h"
+#include "producer/blotter.h" /* <blotter.h>, once installed */
 
 #define SECOND_NS INT64_C(1000000000)
 #define EXCHANGES 5
@@ -46,7 +46,7 @@ struct order {
 };
 
 struct strategy {
-    char name[16];
+    char name[32];
     const struct symbol *symbol;
     int64_t *price; /* of its symbol on its exchange */
     struct order order;
@@ -83,14 +83,18 @@ static int64_t now_ns(clockid_t clock)
     return now.tv_sec * SECOND_NS + now.tv_nsec;
 }
 
-/* 6425010 with 2 digits is "64250.10". */
+/* 6425010 with 2 digits is "64250.10". Not below zero. */
 static const char *decimal(char text[32], int64_t units, int digits)
 {
-    int64_t one = 1;
-    for (int i = 0; i < digits; i++)
-        one *= 10;
-    snprintf(text, 32, "%" PRId64 ".%0*" PRId64, units / one, digits, units % one);
-    return text;
+    char *at = text + 31;
+    *at = 0;
+    for (int written = 0; units > 0 || written <= digits; written++) {
+        if (written == digits)
+            *--at = '.';
+        *--at = (char)('0' + units % 10);
+        units /= 10;
+    }
+    return at;
 }
 
 /* seq is what submit returned. A strategy goes on whatever it says: FULL means that PostgreSQL has been away for longer than the
@@ -144,7 +148,7 @@ static void record_order(struct exchange *exchange, const struct strategy *strat
     if (last_quantity > 0) {
         snprintf(trade_id, sizeof trade_id, "%" PRId64, ++exchange->last_number);
         record.trade_id = trade_id;
-        record.last_price = price;
+        record.last_price = record.price;
         record.last_quantity = decimal(last, last_quantity, QUANTITY_DIGITS);
         record.fee = decimal(fee, order->price * last_quantity * 2, cost_digits + FEE_DIGITS); /* 0.02 % */
         record.fee_currency = "USDT";
@@ -432,9 +436,9 @@ int main(int argc, char **argv)
         pthread_join(exchanges[i].thread, NULL);
 
     /* Everything is in the journals and safe; to be sure that it is in PostgreSQL, ask. */
-    int all_committed = 1;
+    int all_committed = 1, patience_ms = stopping ? 1000 : FLUSH_MS;
     for (int i = 0; i < EXCHANGES; i++) {
-        int status = blotter_flush(exchanges[i].producer, BLOTTER_COMMITTED, FLUSH_MS);
+        int status = blotter_flush(exchanges[i].producer, BLOTTER_COMMITTED, patience_ms);
         if (status != BLOTTER_OK) {
             fprintf(stderr, "desk: %s: %s\n", exchanges[i].name, blotter_status_text(status));
             all_committed = 0;
@@ -442,7 +446,7 @@ int main(int argc, char **argv)
     }
     print_summary(exchanges, began, all_committed);
     for (int i = 0; i < EXCHANGES; i++) {
-        int64_t unsent = blotter_close(exchanges[i].producer, FLUSH_MS);
+        int64_t unsent = blotter_close(exchanges[i].producer, patience_ms);
         if (unsent != 0)
             fprintf(stderr, "desk: %s: %" PRId64 " records stay in the journal and will be sent by the next open\n",
                     exchanges[i].name, unsent);

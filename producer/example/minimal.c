@@ -1,7 +1,7 @@
 /* minimal.c: record one order, and see it arrive in PostgreSQL. Build: cc minimal.c $(pkg-config --cflags --libs blotter) */
 #include <stdio.h>
 
-#include "producer/blotter.h"
+#include "producer/blotter.h" /* <blotter.h>, once installed */
 
 int main(void)
 {
