@@ -96,9 +96,9 @@ static void canonical_text_is_what_postgresql_prints(void **state)
 static void what_is_no_finite_decimal_is_refused(void **state)
 {
     static const char *const texts[] = {
-        "",     "-",    "+",   ".",    "-.",     "NaN",  "nan",   "inf",  "Infinity", "-inf", "0x10", "1e",
-        "1e+",  "1E-",  "e5",  ".e5",  "1_000",  "1,5",  " 1",    "1 ",   "1\n",      "--1",  "+-1",  "1.2.3",
-        "1..2", "1e5.", "1-",  "1e5e", "1e 5",   "1e+-5", "\xd9\xa1", "1a", "1/",     "1:",   "/",    ":",
+        "",     "-",    "+",  ".",    "-.",    "NaN",   "nan",      "inf", "Infinity", "-inf", "0x10", "1e",
+        "1e+",  "1E-",  "e5", ".e5",  "1_000", "1,5",   " 1",       "1 ",  "1\n",      "--1",  "+-1",  "1.2.3",
+        "1..2", "1e5.", "1-", "1e5e", "1e 5",  "1e+-5", "\xd9\xa1", "1a",  "1/",       "1:",   "/",    ":",
     };
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
@@ -109,8 +109,9 @@ static void what_is_no_finite_decimal_is_refused(void **state)
 
 static void exponents_beyond_all_bounds_are_refused_without_overflow(void **state)
 {
-    static const char *const texts[] = {"1E999999999999", "1E-999999999999", "1E2147483647", "1E-2147483648", "1E4294967296",
-                                        "1E18446744073709551616", "0E-999999999999", "1E128", "1E-128"};
+    static const char *const texts[] = {"1E999999999999",  "1E-999999999999", "1E2147483647",
+                                        "1E-2147483648",   "1E4294967296",    "1E18446744073709551616",
+                                        "0E-999999999999", "1E128",           "1E-128"};
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         assert_refused(texts[i], strlen(texts[i]));

@@ -44,8 +44,8 @@ static void a_nul_anywhere_is_a_fault(void **state)
 
 static void sequences_at_the_edges_of_their_ranges_are_text(void **state)
 {
-    static const char *const texts[] = {"\xc2\x80",         "\xdf\xbf",         "\xe0\xa0\x80",     "\xec\xbf\xbf",
-                                        "\xed\x9f\xbf",     "\xee\x80\x80",     "\xef\xbf\xbf",     "\xf0\x90\x80\x80",
+    static const char *const texts[] = {"\xc2\x80",         "\xdf\xbf",         "\xe0\xa0\x80",        "\xec\xbf\xbf",
+                                        "\xed\x9f\xbf",     "\xee\x80\x80",     "\xef\xbf\xbf",        "\xf0\x90\x80\x80",
                                         "\xf3\xbf\xbf\xbf", "\xf4\x8f\xbf\xbf", "\xe2\x82\xac\xc3\xa4"};
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
@@ -54,12 +54,31 @@ static void sequences_at_the_edges_of_their_ranges_are_text(void **state)
 
 static void overlong_forms_surrogates_and_fragments_are_not_utf8(void **state)
 {
-    static const char *const texts[] = {
-        "\x80",         "\xbf",         "\xc0\x80",         "\xc1\xbf",         "\xe0\x9f\xbf",     "\xe0\x80\x80",
-        "\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff",
-        "\xfe",         "\xc3",         "\xe2\x82",         "\xf0\x9f\x98",     "\xc3\xc3\xa4",     "\xe2\x28\xa1",
-        "\xe2\x82\x28", "\xf0\x28\x8c\xbc", "\xf0\x90\x28\xbc", "\xf0\x90\x8c\x28", "\xf8\x88\x80\x80\x80",
-        "\xe2\x82\xc0", "\xf0\x9f\x98\xc0"};
+    static const char *const texts[] = {"\x80",
+                                        "\xbf",
+                                        "\xc0\x80",
+                                        "\xc1\xbf",
+                                        "\xe0\x9f\xbf",
+                                        "\xe0\x80\x80",
+                                        "\xed\xa0\x80",
+                                        "\xed\xbf\xbf",
+                                        "\xf0\x8f\xbf\xbf",
+                                        "\xf4\x90\x80\x80",
+                                        "\xf5\x80\x80\x80",
+                                        "\xff",
+                                        "\xfe",
+                                        "\xc3",
+                                        "\xe2\x82",
+                                        "\xf0\x9f\x98",
+                                        "\xc3\xc3\xa4",
+                                        "\xe2\x28\xa1",
+                                        "\xe2\x82\x28",
+                                        "\xf0\x28\x8c\xbc",
+                                        "\xf0\x90\x28\xbc",
+                                        "\xf0\x90\x8c\x28",
+                                        "\xf8\x88\x80\x80\x80",
+                                        "\xe2\x82\xc0",
+                                        "\xf0\x9f\x98\xc0"};
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         assert_check(texts[i], strlen(texts[i]), RECORD_FAULT_NOT_UTF8);
