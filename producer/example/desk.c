@@ -320,6 +320,12 @@ static void print_progress(struct exchange *exchanges, int seconds)
             100.0 * (double)stats.held / (double)stats.slots);
 }
 
+static int left_ms(int64_t deadline)
+{
+    int64_t left = deadline - now_ns(CLOCK_MONOTONIC) / 1000000;
+    return left > 0 ? (int)left : 0;
+}
+
 static int compare_ns(const void *a, const void *b)
 {
     uint32_t first = *(const uint32_t *)a, second = *(const uint32_t *)b;
@@ -436,9 +442,10 @@ int main(int argc, char **argv)
         pthread_join(exchanges[i].thread, NULL);
 
     /* Everything is in the journals and safe; to be sure that it is in PostgreSQL, ask. */
-    int all_committed = 1, patience_ms = stopping ? 1000 : FLUSH_MS;
+    int all_committed = 1;
+    int64_t deadline = now_ns(CLOCK_MONOTONIC) / 1000000 + (stopping ? 1000 : FLUSH_MS);
     for (int i = 0; i < EXCHANGES; i++) {
-        int status = blotter_flush(exchanges[i].producer, BLOTTER_COMMITTED, patience_ms);
+        int status = blotter_flush(exchanges[i].producer, BLOTTER_COMMITTED, left_ms(deadline));
         if (status != BLOTTER_OK) {
             fprintf(stderr, "desk: %s: %s\n", exchanges[i].name, blotter_status_text(status));
             all_committed = 0;
@@ -446,7 +453,7 @@ int main(int argc, char **argv)
     }
     print_summary(exchanges, began, all_committed);
     for (int i = 0; i < EXCHANGES; i++) {
-        int64_t unsent = blotter_close(exchanges[i].producer, patience_ms);
+        int64_t unsent = blotter_close(exchanges[i].producer, left_ms(deadline) + 1000);
         if (unsent != 0)
             fprintf(stderr, "desk: %s: %" PRId64 " records stay in the journal and will be sent by the next open\n",
                     exchanges[i].name, unsent);
