@@ -16,8 +16,8 @@ SOVERSION := 0
 
 SCHEMA := fields decimal text json encode decode stream
 PRODUCER := producer journal journal_open journal_recover sender confirm ranges redis_link redis_url resolve status
-DRAINER := drain intake doorbell intake_scripts watch streams redis_reply settle batch copy order_fold loader lease pg_link sql_text sqlstate \
-	log
+DRAINER := commands settings settings_help log pg migrate drain intake intake_scripts doorbell watch streams redis_reply settle \
+	batch copy order_fold loader lease pg_link sql_text sqlstate
 
 LIB_SOURCES := $(SCHEMA:%=schema/%.c) $(PRODUCER:%=producer/%.c)
 PROGRAM_SOURCES := $(DRAINER:%=drainer/%.c)

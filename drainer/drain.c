@@ -32,6 +32,7 @@
 
 #define SUMMARY_INTERVAL_S 60
 #define STOP_TIMEOUT_S 5
+#define START_TIMEOUT_S 5 /* for the first connection to Redis; later ones are tried for ever */
 #define RETRY_MIN_MS 100
 #define RETRY_MAX_MS 5000
 #define RETRY_PERSON_MS 15000
@@ -58,6 +59,8 @@ struct drain {
     struct text_set venues_by_symbol, terminal_statuses;
     struct batch batches[2], *gathering;
     bool loading, leasing, session_ready, looked_before_lease, leased_since_look;
+    bool redis_was_up;
+    time_t started_at;
     bool waiting; /* the retry timer runs: nothing is read or loaded */
     unsigned retry_ms;
     enum drain_phase phase;
@@ -218,6 +221,23 @@ static bool all_is_loaded(const struct drain *drain)
            intake_drained(drain->intake);
 }
 
+/* A server that cannot be reached from the start is more likely a wrong setting than an outage. */
+static void check_first_connection(struct drain *drain)
+{
+    const char *error = intake_last_error(drain->intake);
+    bool refused =
+        strstr(error, "WRONGPASS") != NULL || strstr(error, "NOAUTH") != NULL || strstr(error, "invalid password") != NULL;
+
+    drain->redis_was_up = drain->redis_was_up || intake_up(drain->intake);
+    if (drain->redis_was_up || (!refused && time(NULL) < drain->started_at + START_TIMEOUT_S)) {
+        return;
+    }
+    command_fail(drain->settings, EXIT_CODE_UNREACHABLE, "setting redis: cannot connect: %s",
+                 error[0] == '\0' ? "no answer" : error);
+    drain->exit_code = EXIT_CODE_UNREACHABLE;
+    event_base_loopbreak(drain->base);
+}
+
 /* --- the turn ------------------------------------------------------------------------------------------------------------ */
 
 static void use_link(struct drain *drain)
@@ -239,6 +259,9 @@ static void turn(evutil_socket_t fd, short what, void *arg)
     struct drain *drain = arg;
 
     (void)fd, (void)what;
+    if (!drain->redis_was_up) {
+        check_first_connection(drain);
+    }
     use_link(drain);
     if (drain->session_ready && !drain->waiting) {
         intake_read(drain->intake);
@@ -471,9 +494,20 @@ static void release(struct drain *drain)
     event_base_free(drain->base);
 }
 
+/* With the settings as they are, could it work? Says why not. */
+static int check_postgres(const struct settings *settings)
+{
+    struct pg pg;
+    int code = pg_open(&pg, settings) && pg_check_schema(&pg) ? EXIT_CODE_DONE : pg.exit_code;
+
+    pg_close(&pg);
+    return code;
+}
+
 int command_drain(const struct settings *settings)
 {
-    struct drain drain = {.settings = settings};
+    struct drain drain = {.settings = settings, .started_at = time(NULL)};
+    int code;
 
     signal(SIGPIPE, SIG_IGN);
     srandom((unsigned)time(NULL) ^ (unsigned)getpid());
@@ -484,6 +518,10 @@ int command_drain(const struct settings *settings)
     }
     if (!read_from(&drain)) {
         return EXIT_CODE_USAGE;
+    }
+    code = check_postgres(settings);
+    if (code != EXIT_CODE_DONE) {
+        return code;
     }
     drain.gathering = &drain.batches[0];
     drain.base = event_base_new();

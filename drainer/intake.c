@@ -674,6 +674,11 @@ bool intake_up(const struct intake *intake)
     return redis_link_up(intake->link);
 }
 
+const char *intake_last_error(const struct intake *intake)
+{
+    return redis_link_last_error(intake->link);
+}
+
 bool intake_looked(const struct intake *intake)
 {
     return watch_looked(intake->watch);
