@@ -35,7 +35,7 @@
       "file whose first line is the password for Redis")                                                                        \
     X(postgres, PLACE, "", MIGRATE | DRAIN | STATUS | AUDIT | REJECTS | CHECK, VALUE("CONNINFO"),                               \
       "where PostgreSQL is: a libpq connection string or URL; what it leaves out comes from PGHOST, PGPASSWORD, ~/.pgpass ...") \
-    X(connect_timeout, DURATION, "5s", MIGRATE | STATUS | AUDIT | REJECTS | CHECK, RANGE(1000, 600000),                         \
+    X(connect_timeout, DURATION, "5s", MIGRATE | PUBLISH | STATUS | AUDIT | REJECTS | CHECK, RANGE(1000, 600000),               \
       "how long to wait for a server")                                                                                          \
     X(streams, STRING, "blotter:*", DRAIN | STATUS | CHECK, VALUE("PATTERN"), "which streams: a Redis glob pattern")            \
     X(once, BOOL, "no", DRAIN, ANY, "load what is there, then exit with 0")                                                     \
