@@ -47,6 +47,8 @@ struct intake {
     struct stream *claiming; /* the stream of the claim under way */
     struct delivery deliveries[CLAIM_COUNT];
     size_t delivery_count;
+    struct raw_field *fields; /* of the entry that is being added */
+    size_t field_capacity;
     size_t entry_bytes; /* running mean, to bound the size of an answer */
     unsigned error_pause_ms;
     int64_t paused_until_ms, polled_at_ms;
@@ -98,25 +100,38 @@ static struct batch *target(struct intake *intake)
     return batch;
 }
 
+/* An entry of many fields is no record, but all of it is kept with the reject. */
+static void reserve_fields(struct intake *intake, size_t count)
+{
+    if (count > intake->field_capacity) {
+        intake->field_capacity = count;
+        intake->fields = realloc(intake->fields, count * sizeof *intake->fields);
+        if (intake->fields == NULL) {
+            abort();
+        }
+    }
+}
+
 /* One [id, [field, value, …]] of a read or a claim. Entries deleted since they were delivered have nil instead of fields. */
 static void add_entry(struct intake *intake, struct stream *stream, const redisReply *reply, uint16_t deliveries, int64_t wall)
 {
-    struct raw_field fields[16];
     struct stream_entry_id id;
     const redisReply *values;
-    size_t count, bytes = 0;
+    size_t bytes = 0;
 
     if (!reply_is_array(reply, 2) || !reply_parse_id(reply->element[0], &id) || reply->element[1]->type != REDIS_REPLY_ARRAY) {
         return;
     }
     values = reply->element[1];
-    count = values->elements < 16 ? values->elements : 16;
-    for (size_t i = 0; i < count; i++) {
-        fields[i] = (struct raw_field){values->element[i]->str, values->element[i]->len};
-        bytes += values->element[i]->len;
+    reserve_fields(intake, values->elements);
+    for (size_t i = 0; i < values->elements; i++) {
+        bool text = reply_is_string(values->element[i]);
+
+        intake->fields[i] = (struct raw_field){text ? values->element[i]->str : "", text ? values->element[i]->len : 0};
+        bytes += intake->fields[i].length;
     }
     intake->entry_bytes = (intake->entry_bytes * 63 + bytes) / 64 + 1;
-    batch_add(target(intake), stream, stream->exchange, stream->name, id, fields, count, deliveries, wall);
+    batch_add(target(intake), stream, stream->exchange, stream->name, id, intake->fields, values->elements, deliveries, wall);
     stream->in_hand++;
     if (id.ms > stream->last_read.ms || (id.ms == stream->last_read.ms && id.seq > stream->last_read.seq)) {
         stream->last_read = id;
@@ -143,6 +158,11 @@ static void on_group(void *owner, uintptr_t tag, struct redisReply *reply)
         stream_enter(stream, STREAM_ABSENT);
     } else {
         on_error_reply(intake, "XGROUP CREATE", reply);
+        if (reply_is_error(reply, "OOM")) {
+            /* A full Redis refuses to make a group before it looks whether there is one, but lets it be read; and only what is
+             * read can be trimmed, so that there is room again. */
+            stream_enter(stream, STREAM_CLAIMING);
+        }
     }
     turn(intake);
 }
@@ -176,6 +196,27 @@ static void on_no_group(struct intake *intake, const char *text)
             make_group(intake, stream);
         }
     }
+}
+
+/* How many entries of each of `streams` may come, so that neither the batch's rows nor its bytes run far over. */
+static size_t entries_per_stream(const struct intake *intake, size_t streams)
+{
+    const struct batch *batch = *intake->options.gathering;
+    size_t rows = intake->options.batch_rows - batch->count;
+    size_t bytes = intake->options.batch_bytes - batch_bytes(batch);
+    size_t by_bytes = bytes / (2 * (intake->entry_bytes + 1)) + 1;
+
+    rows = rows < by_bytes ? rows : by_bytes;
+    rows = rows < ENTRIES_PER_READ_MAX ? rows : ENTRIES_PER_READ_MAX;
+    return rows / streams + 1;
+}
+
+/* The same of one stream, for what comes page by page. */
+static size_t page_entries(const struct intake *intake)
+{
+    size_t entries = entries_per_stream(intake, 1);
+
+    return entries < CLAIM_COUNT ? entries : CLAIM_COUNT;
 }
 
 /* --- claiming ------------------------------------------------------------------------------------------------------------ */
@@ -273,7 +314,7 @@ static void claim(struct intake *intake, struct stream *stream)
     char cursor[ENTRY_ID_BYTES], count[16];
 
     format_entry_id(cursor, stream->claim_cursor);
-    snprintf(count, sizeof count, "%d", CLAIM_COUNT);
+    snprintf(count, sizeof count, "%zu", page_entries(intake));
     const char *pending[] = {"XPENDING", stream->name, STREAM_GROUP, cursor, "+", count};
     const char *autoclaim[] = {"XAUTOCLAIM", stream->name, STREAM_GROUP, intake->options.consumer, "0", cursor, "COUNT", count};
 
@@ -324,7 +365,7 @@ static void replay(struct intake *intake, struct stream *stream)
     char cursor[ENTRY_ID_BYTES], count[16];
 
     format_entry_id(cursor, stream->claim_cursor);
-    snprintf(count, sizeof count, "%d", CLAIM_COUNT);
+    snprintf(count, sizeof count, "%zu", page_entries(intake));
     const char *argv[] = {"XRANGE", stream->name, cursor, "+", "COUNT", count};
 
     if (redis_link_sendv(intake->link, on_replayed, (uintptr_t)intake->generation, 6, argv, NULL) == 0) {
@@ -340,6 +381,9 @@ static void on_read(void *owner, uintptr_t tag, struct redisReply *reply)
     int64_t wall = wall_ns();
 
     intake->reading = false;
+    for (size_t i = 0; i < intake->options.streams->count; i++) {
+        intake->options.streams->all[i]->asked = false;
+    }
     if (reply == NULL || tag != (uintptr_t)intake->generation) {
         return;
     }
@@ -365,19 +409,6 @@ static void on_read(void *owner, uintptr_t tag, struct redisReply *reply)
         on_error_reply(intake, "XREADGROUP", reply);
     }
     turn(intake);
-}
-
-/* How many entries of each of `streams` may come, so that neither the batch's rows nor its bytes run far over. */
-static size_t entries_per_stream(const struct intake *intake, size_t streams)
-{
-    const struct batch *batch = *intake->options.gathering;
-    size_t rows = intake->options.batch_rows - batch->count;
-    size_t bytes = intake->options.batch_bytes - batch_bytes(batch);
-    size_t by_bytes = bytes / (2 * (intake->entry_bytes + 1)) + 1;
-
-    rows = rows < by_bytes ? rows : by_bytes;
-    rows = rows < ENTRIES_PER_READ_MAX ? rows : ENTRIES_PER_READ_MAX;
-    return rows / streams + 1;
 }
 
 static void read_streams(struct intake *intake)
@@ -408,6 +439,9 @@ static void read_streams(struct intake *intake)
         intake->at_end = false;
         intake->reading =
             redis_link_sendv(intake->link, on_read, (uintptr_t)intake->generation, (int)(7 + 2 * n), argv, NULL) == 0;
+        for (size_t i = 0; i < n; i++) {
+            reading[i]->asked = intake->reading;
+        }
     } else {
         intake->at_end = true;
     }
@@ -476,11 +510,26 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 /* --- settling and forgetting --------------------------------------------------------------------------------------------- */
 
+/* Of a stream that is never without entries in hand, watch.c could not tell what of ours is pending for no reason. */
+static void claim_all_again(struct intake *intake)
+{
+    struct streams *streams = intake->options.streams;
+
+    for (size_t i = 0; i < streams->count; i++) {
+        streams->all[i]->claim_wanted = streams->all[i]->claim_wanted || streams->all[i]->state == STREAM_READING;
+    }
+}
+
 static void on_acked(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct intake *intake = owner;
 
-    if (reply == NULL || reply->type != REDIS_REPLY_INTEGER) {
+    if (reply == NULL) {
+        return; /* the connection is gone: everything is claimed on the next */
+    }
+    if (reply->type != REDIS_REPLY_INTEGER) {
+        on_error_reply(intake, "XACK", reply);
+        claim_all_again(intake);
         return;
     }
     intake->counters.acked += (uint64_t)reply->integer;
@@ -562,7 +611,7 @@ static void on_link_change(void *owner, bool up, const char *why)
 
     if (!up) {
         log_warn("redis", "connection lost: %s", why);
-        intake->reading = false;
+        intake->reading = intake->at_end = false; /* not drained before it is read again: an acknowledgement may be lost */
         intake->claiming = NULL;
         intake->generation++;
         drop_gathering(intake);
@@ -657,6 +706,7 @@ void intake_destroy(struct intake *intake)
     if (intake->tick != NULL) {
         event_free(intake->tick);
     }
+    free(intake->fields);
     free(intake);
 }
 

@@ -52,7 +52,7 @@ void lease_destroy(struct lease *lease)
 
 static bool is_left(const struct stream *stream)
 {
-    return stream->state == STREAM_LEAVING && stream->in_hand == 0;
+    return stream->state == STREAM_LEAVING && stream->in_hand == 0 && !stream->asked;
 }
 
 bool lease_due(const struct lease *lease)
@@ -91,7 +91,8 @@ static void ask_to_unlock(struct lease *lease)
         struct stream *stream = lease->options.streams->all[i];
 
         if (is_left(stream)) {
-            sql_text_add(&lease->sql, "SELECT 'left', %zu, pg_advisory_unlock(%" PRId64 "); ", i, stream->lock_key);
+            sql_text_add(&lease->sql, "SELECT 'left', %" PRId64 ", pg_advisory_unlock(%" PRId64 "); ", stream->lock_key,
+                         stream->lock_key);
         }
     }
 }
@@ -103,10 +104,11 @@ static void ask_to_lock(struct lease *lease)
     size_t held = streams_held(streams), wanted = share(lease);
 
     for (size_t n = 0; n < streams->count && held < wanted; n++) {
-        size_t i = (lease->tried_next + n) % streams->count;
+        const struct stream *stream = streams->all[(lease->tried_next + n) % streams->count];
 
-        if (streams->all[i]->state == STREAM_FREE && streams->all[i]->present) {
-            sql_text_add(&lease->sql, "SELECT 'taken', %zu, pg_try_advisory_lock(%" PRId64 "); ", i, streams->all[i]->lock_key);
+        if (stream->state == STREAM_FREE && stream->present) {
+            sql_text_add(&lease->sql, "SELECT 'taken', %" PRId64 ", pg_try_advisory_lock(%" PRId64 "); ", stream->lock_key,
+                         stream->lock_key);
         }
     }
     if (streams->count > 0) {
@@ -127,24 +129,37 @@ static void on_locked(struct lease *lease, struct stream *stream, bool locked)
     }
 }
 
+/* The answer names streams by their keys: places in the list change when a new one is found meanwhile. */
+static struct stream *stream_of(const struct lease *lease, long long lock_key)
+{
+    const struct streams *streams = lease->options.streams;
+
+    for (size_t i = 0; i < streams->count; i++) {
+        if (streams->all[i]->lock_key == lock_key) {
+            return streams->all[i];
+        }
+    }
+    abort(); /* streams never go away */
+}
+
 static void on_rows(void *owner, const PGresult *result)
 {
     struct lease *lease = owner;
     const char *what = PQgetvalue(result, 0, 0);
-    unsigned long long number = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
+    long long number = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
     bool yes = PQgetvalue(result, 0, 2)[0] == 't';
 
     if (strcmp(what, "members") == 0) {
-        if (number != lease->members) {
-            log_info("lease", "%llu drainers share the streams", number);
+        if (number != (long long)lease->members) {
+            log_info("lease", "%lld drainers share the streams", number);
         }
         lease->members = number == 0 ? 1 : (unsigned)number;
     } else if (strcmp(what, "left") == 0) {
-        stream_enter(lease->options.streams->all[number], STREAM_FREE);
+        stream_enter(stream_of(lease, number), STREAM_FREE);
     } else if (strcmp(what, "taken") == 0) {
-        on_locked(lease, lease->options.streams->all[number], yes);
+        on_locked(lease, stream_of(lease, number), yes);
     } else if (strcmp(what, "fenced") == 0) {
-        log_warn("lease", "the session of a stuck drainer was terminated, pid %llu", number);
+        log_warn("lease", "the session of a stuck drainer was terminated, pid %lld", number);
     }
 }
 

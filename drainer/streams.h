@@ -39,6 +39,7 @@ struct stream {
     bool replayed;                       /* what --from asks for is done */
     size_t in_hand;                      /* entries in batches */
     bool seen, present;                  /* found in this look for streams; in the last complete one */
+    bool asked;                          /* a read of it is under way: it may still bring entries in hand */
     bool claim_wanted;                   /* READING: claim again once nothing is in hand */
     uint64_t progress;                   /* FREE: a fingerprint of how far its holder is ... */
     int64_t progress_at_ms;              /* ... and since when it has been so with entries waiting; 0: nothing waits */

@@ -155,8 +155,8 @@ static uint64_t progress_of(const redisReply *groups)
         const redisReply *delivered = reply_map_get(group, "last-delivered-id"), *lag = reply_map_get(group, "lag");
         struct stream_entry_id id;
 
-        if (name == NULL || strcmp(name->str, STREAM_GROUP) != 0 || pending == NULL || delivered == NULL ||
-            !reply_parse_id(delivered, &id)) {
+        if (name == NULL || !reply_is_string(name) || strcmp(name->str, STREAM_GROUP) != 0 || pending == NULL ||
+            delivered == NULL || !reply_parse_id(delivered, &id)) {
             continue;
         }
         if (pending->integer == 0 && (lag == NULL || lag->type != REDIS_REPLY_INTEGER || lag->integer == 0)) {
