@@ -82,7 +82,9 @@ static void watch(struct pg_link *link, short what)
     if (fd < 0) {
         return;
     }
-    if (link->io != NULL && event_get_fd(link->io) == fd && event_pending(link->io, EV_READ | EV_WRITE, NULL) == what) {
+    /* While connecting, libpq closes one socket and opens the next, which may get the same number: never trust what is there. */
+    if (link->state != PG_LINK_CONNECTING && link->io != NULL && event_get_fd(link->io) == fd &&
+        event_pending(link->io, EV_READ | EV_WRITE, NULL) == what) {
         return;
     }
     if (link->io != NULL) {
@@ -105,12 +107,16 @@ static void drop_connection(struct pg_link *link)
     link->copying = false;
 }
 
+/* The first line, cut between characters: it may be stored as the reason of a reject, and half a character is not valid UTF-8. */
 static void copy_text(char *out, size_t size, const char *text)
 {
     size_t length = text == NULL ? 0 : strcspn(text, "\n");
 
     if (length >= size) {
         length = size - 1;
+        while (length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80) {
+            length--;
+        }
     }
     memcpy(out, text == NULL ? "" : text, length);
     out[length] = '\0';
@@ -183,10 +189,11 @@ static void on_notice(void *arg, const PGresult *result)
 {
     struct pg_link *link = arg;
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *function = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION); /* unlike the message, never translated */
     char text[256];
 
     copy_text(text, sizeof text, PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
-    if (state != NULL && strcmp(state, "01000") == 0 && link->state == PG_LINK_RUNNING && strstr(text, "replicat") != NULL) {
+    if (state != NULL && strcmp(state, "01000") == 0 && function != NULL && strcmp(function, "SyncRepWaitForLSN") == 0) {
         link->sync_wait_cancelled = true;
     }
     log_info("postgres", "notice: %s", text);
@@ -197,11 +204,11 @@ static void on_notice(void *arg, const PGresult *result)
 static void connect_now(struct pg_link *link)
 {
     /* The keepalives and the user time-out together notice a peer that is gone, whether data is in flight or not. What the
-     * conninfo says comes later and wins, except for the time-outs' absence. */
+     * conninfo says comes later and wins; but not over the encoding, which is that of the rows. */
     const char *const keywords[] = {"keepalives",       "keepalives_idle",  "keepalives_interval",
                                     "keepalives_count", "tcp_user_timeout", "fallback_application_name",
-                                    "client_encoding",  "dbname",           NULL};
-    const char *const values[] = {"1", "5", "2", "3", "15000", link->application_name, "UTF8", link->conninfo, NULL};
+                                    "dbname",           "client_encoding",  NULL};
+    const char *const values[] = {"1", "5", "2", "3", "15000", link->application_name, link->conninfo, "UTF8", NULL};
 
     link->connection = PQconnectStartParams(keywords, values, 1);
     if (link->connection == NULL) {
@@ -212,6 +219,7 @@ static void connect_now(struct pg_link *link)
         lose(link, NULL);
         return;
     }
+    PQsetErrorVerbosity(link->connection, PQERRORS_VERBOSE); /* on_refused() looks for the SQLSTATE in the text */
     watch(link, EV_WRITE);
 }
 
@@ -234,19 +242,33 @@ static void on_connected(struct pg_link *link)
         lose(link, NULL);
         return;
     }
+    PQsetErrorVerbosity(link->connection, PQERRORS_DEFAULT);
     PQsetNoticeReceiver(link->connection, on_notice, link);
     enter(link, PG_LINK_PREPARING, link->options.command_timeout_ms);
     send_command(link, link->prepare_sql);
 }
 
-/* A refused connection has no SQLSTATE in libpq's interface, only text: passwords and pg_hba.conf need a person. */
+/* The SQLSTATE in a server's message as libpq writes it when told to be verbose: "FATAL:  28P01: password ...". */
+static void find_sqlstate(const char *message, char sqlstate[6])
+{
+    static const char characters[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    const char *at = strstr(message, ":  ");
+
+    if (at != NULL && strspn(at + 3, characters) == 5 && at[8] == ':') {
+        memcpy(sqlstate, at + 3, 5);
+        sqlstate[5] = '\0';
+    }
+}
+
+/* A refused connection has no SQLSTATE in libpq's interface, only text; and where the password is missing, libpq did not even ask
+ * the server. */
 static void on_refused(struct pg_link *link)
 {
     struct pg_failure failure;
 
     failure_of_connection(link, &failure, NULL);
-    if (strstr(failure.message, "password") != NULL || strstr(failure.message, "authentication") != NULL ||
-        strstr(failure.message, "pg_hba.conf") != NULL || strstr(failure.message, "does not exist") != NULL) {
+    find_sqlstate(failure.message, failure.sqlstate);
+    if (sqlstate_action(failure.sqlstate, "", "") == PG_ACTION_PERSON || strstr(failure.message, "password") != NULL) {
         failure.action = PG_ACTION_PERSON;
     }
     pg_fail(link, &failure);
@@ -398,7 +420,7 @@ static void go_on_running(struct pg_link *link, short what)
         lose(link, NULL);
         return;
     }
-    if ((what & EV_WRITE) != 0) {
+    if ((what & EV_WRITE) != 0 || link->copying) {
         int flushed = PQflush(link->connection);
 
         if (flushed < 0) {
@@ -407,6 +429,8 @@ static void go_on_running(struct pg_link *link, short what)
         }
         if (flushed == 0) {
             watch(link, EV_READ);
+        } else if (link->copying) {
+            return; /* the piece before is not gone yet: another would only grow libpq's buffer */
         }
     }
     if (link->copying && !go_on_copying(link)) {
