@@ -10,8 +10,8 @@
  *                        ├─ no partition   ► forget the days that were thought to exist, the range again
  *                        └─ else           ► the batch is given up; three times the same state: taken apart
  *
- * An entry that fails with an error that is not about data is rejected only if a neighbour could be loaded meanwhile: a full
- * disk is nobody's fault. */
+ * A batch that is taken apart for an error that passes gets its chance in smaller transactions, but no entry of it is rejected:
+ * a lock that somebody holds, or a full disk, is no record's fault, even where its neighbours could be loaded. */
 #include "drainer/loader.h"
 
 #include <assert.h>
@@ -28,9 +28,11 @@
 
 #define CAREFUL_SECONDS 30
 #define SAME_STATE_LIMIT 3
-#define RANGES_MAX 64 /* splitting in two of at most 2^31 entries never needs more */
-#define DAYS_MAX 512
+#define RANGES_MAX 64   /* splitting in two of at most 2^31 entries never needs more */
+#define DAYS_AT_ONCE 32 /* to be made by one command: each takes locks on new tables to the command's end */
 #define US_PER_DAY INT64_C(86400000000)
+#define DAY_FIRST (LIMIT_RECORDED_AT_MIN_NS / 1000 / US_PER_DAY) /* days since 1970; batch.c lets no earlier one through */
+#define DAYS_MAX (INT64_MAX / 1000 / US_PER_DAY - DAY_FIRST + 1) /* to the end of 64 bits of nanoseconds, in 2262 */
 
 #define COLUMN(name, kind, meaning) ", " #name
 static const char identity_columns[] = "producer_id, seq, recorded_at, exchange";
@@ -44,10 +46,7 @@ struct range {
     size_t from, to;
 };
 
-struct day {
-    int64_t number; /* days since 1970 */
-    bool expired;
-};
+enum day { DAY_UNKNOWN, DAY_READY, DAY_EXPIRED };
 
 /* What one transaction sends: its SQL and the data of its COPYs. */
 struct transaction {
@@ -78,12 +77,11 @@ struct loader {
     struct transaction transaction;
     struct producer_progress *progress;
     size_t progress_count, progress_capacity;
-    struct day days[DAYS_MAX];
-    size_t day_count;
-    time_t careful_until; /* CLOCK_MONOTONIC */
+    uint8_t days[DAYS_MAX]; /* enum day, by days since DAY_FIRST */
+    time_t careful_until;   /* CLOCK_MONOTONIC */
     char last_state[6];
     unsigned same_state;
-    bool apart, neighbour_loaded;
+    unsigned days_forgotten; /* how often a range met a day without partition */
     struct loader_counters counters;
 };
 
@@ -331,6 +329,9 @@ static void finish(struct loader *loader, const struct pg_failure *failure)
     loader->range_count = 0;
     if (failure != NULL) {
         loader->counters.retries++;
+    } else {
+        loader->same_state = 0;
+        loader->last_state[0] = '\0';
     }
     loader->on_done(loader->owner, batch, failure);
 }
@@ -358,14 +359,12 @@ static void take_apart(struct loader *loader, const struct pg_failure *failure)
 {
     size_t from = loader->current.from, to = loader->current.to;
 
-    loader->apart = true;
     loader->counters.taken_apart++;
     if (to - from > 1) {
         push_range(loader, from + (to - from) / 2, to);
         push_range(loader, from, from + (to - from) / 2);
         next_range(loader);
-    } else if (loader->batch->entries[from].fate == ENTRY_ROW &&
-               (failure->action == PG_ACTION_DATA || loader->neighbour_loaded)) {
+    } else if (loader->batch->entries[from].fate == ENTRY_ROW && failure->action != PG_ACTION_RETRY) {
         log_warn(loader->batch->entries[from].stream->name, "record rejected: %s, SQLSTATE %s", failure->message,
                  failure->sqlstate);
         batch_reject(loader->batch, &loader->batch->entries[from], failure->sqlstate, failure->message);
@@ -393,10 +392,10 @@ static void on_failure(struct loader *loader, const struct pg_failure *failure)
         loader->careful_until = monotonic_seconds() + CAREFUL_SECONDS;
         loader->batch->careful = true;
         run_range(loader);
-    } else if (is_missing_partition(failure) && loader->same_state < SAME_STATE_LIMIT) {
-        loader->day_count = 0;
+    } else if (is_missing_partition(failure) && ++loader->days_forgotten < SAME_STATE_LIMIT) {
+        loader_forget_session(loader);
         run_range(loader);
-    } else if (failure->action != PG_ACTION_RETRY || loader->apart || loader->same_state >= SAME_STATE_LIMIT) {
+    } else if (failure->action != PG_ACTION_RETRY || loader->same_state >= SAME_STATE_LIMIT) {
         log_warn("batch", "%s, SQLSTATE %s: taken apart, %zu entries", failure->message, failure->sqlstate,
                  loader->current.to - loader->current.from);
         take_apart(loader, failure);
@@ -412,11 +411,6 @@ static void on_loaded(void *owner, const struct pg_failure *failure)
     if (failure != NULL) {
         on_failure(loader, failure);
         return;
-    }
-    loader->neighbour_loaded = true;
-    if (!loader->apart) {
-        loader->same_state = 0;
-        loader->last_state[0] = '\0';
     }
     count_loaded(loader);
     next_range(loader);
@@ -451,14 +445,15 @@ static void load_range(struct loader *loader)
 
 /* --- days ---------------------------------------------------------------------------------------------------------------- */
 
-static const struct day *find_day(const struct loader *loader, int64_t number)
+static uint8_t *day_of(struct loader *loader, int64_t since_1970)
 {
-    for (size_t i = 0; i < loader->day_count; i++) {
-        if (loader->days[i].number == number) {
-            return &loader->days[i];
-        }
-    }
-    return NULL;
+    assert(since_1970 >= DAY_FIRST && since_1970 < DAY_FIRST + DAYS_MAX);
+    return &loader->days[since_1970 - DAY_FIRST];
+}
+
+static uint8_t *day_of_entry(struct loader *loader, const struct entry *entry)
+{
+    return day_of(loader, entry->recorded_at_us / US_PER_DAY);
 }
 
 static bool is_partitioned(const struct entry *entry)
@@ -472,11 +467,8 @@ static void on_days(void *owner, const PGresult *result)
     struct loader *loader = owner;
 
     for (int i = 0; i < PQntuples(result); i++) {
-        if (loader->day_count == DAYS_MAX) {
-            loader->day_count = 0; /* only a cache */
-        }
-        loader->days[loader->day_count++] =
-            (struct day){strtoll(PQgetvalue(result, i, 0), NULL, 10), strcmp(PQgetvalue(result, i, 1), "expired") == 0};
+        *day_of(loader, strtoll(PQgetvalue(result, i, 0), NULL, 10)) =
+            strcmp(PQgetvalue(result, i, 1), "expired") == 0 ? DAY_EXPIRED : DAY_READY;
     }
 }
 
@@ -491,24 +483,24 @@ static void on_days_made(void *owner, const struct pg_failure *failure)
     }
 }
 
-/* Asks for the days of the range that are not known. False: all are. */
+/* Asks for days of the range that are not known, some at once. False: all are known. */
 static bool make_days(struct loader *loader)
 {
     struct transaction *t = &loader->transaction;
-    int64_t last = INT64_MIN;
+    int64_t last = -1;
     size_t asked = 0;
 
     sql_text_clear(&t->sql);
     sql_text_add(&t->sql, "SELECT n, blotter.make_day(date '1970-01-01' + n) FROM (VALUES ");
-    for (size_t i = loader->current.from; i < loader->current.to && asked < DAYS_MAX / 2; i++) {
+    for (size_t i = loader->current.from; i < loader->current.to && asked < DAYS_AT_ONCE; i++) {
         const struct entry *entry = &loader->batch->entries[i];
         int64_t day = entry->recorded_at_us / US_PER_DAY;
 
-        if (is_partitioned(entry) && day != last && find_day(loader, day) == NULL) {
+        if (is_partitioned(entry) && day != last && *day_of_entry(loader, entry) == DAY_UNKNOWN) {
             sql_text_add(&t->sql, "%s(%" PRId64 "::int)", asked == 0 ? "" : ", ", day);
             asked++;
+            last = day;
         }
-        last = is_partitioned(entry) ? day : last;
     }
     if (asked == 0) {
         return false;
@@ -523,14 +515,10 @@ static void expire_entries(struct loader *loader)
 {
     for (size_t i = loader->current.from; i < loader->current.to; i++) {
         struct entry *entry = &loader->batch->entries[i];
-        const struct day *day;
 
-        if (is_partitioned(entry)) {
-            day = find_day(loader, entry->recorded_at_us / US_PER_DAY);
-            if (day != NULL && day->expired) {
-                entry->fate = ENTRY_EXPIRED;
-                loader->batch->expired++;
-            }
+        if (is_partitioned(entry) && *day_of_entry(loader, entry) == DAY_EXPIRED) {
+            entry->fate = ENTRY_EXPIRED;
+            loader->batch->expired++;
         }
     }
 }
@@ -550,6 +538,7 @@ static void next_range(struct loader *loader)
         return;
     }
     loader->current = loader->ranges[--loader->range_count];
+    loader->days_forgotten = 0;
     run_range(loader);
 }
 
@@ -588,14 +577,13 @@ void loader_load(struct loader *loader, struct batch *batch, loader_done *on_don
     loader->batch = batch;
     loader->on_done = on_done;
     loader->owner = owner;
-    loader->apart = loader->neighbour_loaded = false;
     push_range(loader, 0, batch->count);
     next_range(loader);
 }
 
 void loader_forget_session(struct loader *loader)
 {
-    loader->day_count = 0;
+    memset(loader->days, DAY_UNKNOWN, sizeof loader->days);
 }
 
 bool loader_is_careful(const struct loader *loader)

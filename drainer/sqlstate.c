@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#define DAY_BYTES 8 /* 20260101 */
+
 static const struct {
     const char *prefix;
     enum pg_action action;
@@ -25,7 +27,20 @@ static const struct {
     {"58", PG_ACTION_RETRY},    /* the system under the server: I/O error */
 };
 
-/* The partitions' keys are named after them: order_events_20260101_pkey. */
+/* Is it that table, or one of its days: order_events_20260101? */
+static bool is_table_or_day(const char *name, const char *table)
+{
+    size_t length = strlen(table);
+
+    if (strncmp(name, table, length) != 0) {
+        return false;
+    }
+    name += length;
+    return *name == '\0' || (name[0] == '_' && strspn(name + 1, "0123456789") == DAY_BYTES && name[1 + DAY_BYTES] == '\0');
+}
+
+/* The partitions' keys are named after them: order_events_20260101_pkey. A user's own table, which a trigger of theirs writes to,
+ * may have a name that begins like ours. */
 static bool is_event_key(const char *table, const char *constraint)
 {
     static const char *const tables[] = {"order_events", "trades", "sessions"};
@@ -35,7 +50,7 @@ static bool is_event_key(const char *table, const char *constraint)
         return false;
     }
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
-        if (strncmp(table, tables[i], strlen(tables[i])) == 0) {
+        if (is_table_or_day(table, tables[i])) {
             return true;
         }
     }
