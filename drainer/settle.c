@@ -10,46 +10,83 @@
 
 #define IDS_PER_ACK 500
 #define ID_BYTES 48
-#define WORD_BYTES 8192
+#define RANGE_BYTES 48 /* more than ",", two numbers of 64 bits and "-" take */
 #define WORDS_KEPT "1000"
 #define WORDS_EXPIRE_S "86400"
 
-struct run {
-    int64_t producer_id, from, to;
-};
+/* --- runs of seq --------------------------------------------------------------------------------------------------------- */
 
-struct runs {
-    struct run *all;
-    size_t count, capacity;
-};
-
-static void runs_add(struct runs *runs, int64_t producer_id, int64_t seq)
+void settled_add(struct settled *settled, int64_t producer_id, int64_t seq)
 {
-    struct run *last = runs->count > 0 ? &runs->all[runs->count - 1] : NULL;
+    struct settled_run *last = settled->count > 0 ? &settled->runs[settled->count - 1] : NULL;
 
-    if (last != NULL && last->producer_id == producer_id && last->to + 1 == seq) {
+    if (last != NULL && last->producer_id == producer_id && last->to == seq - 1) {
         last->to = seq;
         return;
     }
-    if (runs->count == runs->capacity) {
-        runs->capacity = runs->capacity == 0 ? 64 : runs->capacity * 2;
-        runs->all = realloc(runs->all, runs->capacity * sizeof *runs->all);
-        if (runs->all == NULL) {
+    if (settled->count == settled->capacity) {
+        settled->capacity = settled->capacity == 0 ? 64 : settled->capacity * 2;
+        settled->runs = realloc(settled->runs, settled->capacity * sizeof *settled->runs);
+        if (settled->runs == NULL) {
             abort();
         }
     }
-    runs->all[runs->count++] = (struct run){producer_id, seq, seq};
+    settled->runs[settled->count++] = (struct settled_run){producer_id, seq, seq};
+}
+
+void settled_release(struct settled *settled)
+{
+    free(settled->runs);
+    *settled = (struct settled){0};
 }
 
 static int compare_runs(const void *a, const void *b)
 {
-    const struct run *x = a, *y = b;
+    const struct settled_run *x = a, *y = b;
 
     if (x->producer_id != y->producer_id) {
         return x->producer_id < y->producer_id ? -1 : 1;
     }
     return x->from < y->from ? -1 : x->from > y->from;
 }
+
+/* What came in pieces (entries are sent again, out of order) becomes as few runs as there are. */
+void settled_sort(struct settled *settled)
+{
+    size_t kept = 0;
+
+    if (settled->count > 0) {
+        qsort(settled->runs, settled->count, sizeof *settled->runs, compare_runs);
+    }
+    for (size_t i = 1; i < settled->count; i++) {
+        struct settled_run *last = &settled->runs[kept], *next = &settled->runs[i];
+
+        if (next->producer_id == last->producer_id && next->from - 1 <= last->to) {
+            last->to = next->to > last->to ? next->to : last->to;
+        } else {
+            settled->runs[++kept] = *next;
+        }
+    }
+    settled->count = settled->count > 0 ? kept + 1 : 0;
+}
+
+int64_t settled_word(const struct settled *settled, size_t *at, char ranges[SETTLED_WORD_BYTES])
+{
+    int64_t producer_id = settled->runs[*at].producer_id;
+    size_t length = 0;
+
+    while (*at < settled->count && settled->runs[*at].producer_id == producer_id && length < SETTLED_WORD_BYTES - RANGE_BYTES) {
+        const struct settled_run *run = &settled->runs[(*at)++];
+
+        length += (size_t)snprintf(ranges + length, RANGE_BYTES, "%s%" PRId64, length == 0 ? "" : ",", run->from);
+        if (run->to != run->from) {
+            length += (size_t)snprintf(ranges + length, RANGE_BYTES, "-%" PRId64, run->to);
+        }
+    }
+    return producer_id;
+}
+
+/* --- commands ------------------------------------------------------------------------------------------------------------ */
 
 static void acknowledge_ids(struct redis_link *link, const char *stream, char ids[][ID_BYTES], size_t count,
                             redis_link_reply *on_acked)
@@ -77,25 +114,16 @@ static void give_word(struct redis_link *link, const char *stream, int64_t produ
 }
 
 /* One word per producer, or more where the ranges do not fit into one. */
-static size_t give_words(struct redis_link *link, const char *stream, struct runs *runs)
+static size_t give_words(struct redis_link *link, const char *stream, struct settled *settled)
 {
-    char ranges[WORD_BYTES];
-    size_t length = 0, words = 0;
+    char ranges[SETTLED_WORD_BYTES];
+    size_t words = 0;
 
-    qsort(runs->all, runs->count, sizeof *runs->all, compare_runs);
-    for (size_t i = 0; i < runs->count; i++) {
-        const struct run *run = &runs->all[i];
-        bool last = i + 1 == runs->count || runs->all[i + 1].producer_id != run->producer_id;
+    settled_sort(settled);
+    for (size_t at = 0; at < settled->count; words++) {
+        int64_t producer_id = settled_word(settled, &at, ranges);
 
-        length += (size_t)snprintf(ranges + length, sizeof ranges - length, "%s%" PRId64, length == 0 ? "" : ",", run->from);
-        if (run->to != run->from) {
-            length += (size_t)snprintf(ranges + length, sizeof ranges - length, "-%" PRId64, run->to);
-        }
-        if (last || length > sizeof ranges - 64) {
-            give_word(link, stream, run->producer_id, ranges);
-            length = 0;
-            words++;
-        }
+        give_word(link, stream, producer_id, ranges);
     }
     return words;
 }
@@ -104,7 +132,7 @@ static size_t settle_stream(struct redis_link *link, const struct batch *batch, 
                             redis_link_reply *on_acked)
 {
     static char ids[IDS_PER_ACK][ID_BYTES]; /* the drainer has one thread */
-    struct runs runs = {0};
+    struct settled settled = {0};
     size_t count = 0, words;
 
     for (size_t i = 0; i < batch->count; i++) {
@@ -113,8 +141,8 @@ static size_t settle_stream(struct redis_link *link, const struct batch *batch, 
         if (entry->stream != stream) {
             continue;
         }
-        if (entry->producer_id > 0) {
-            runs_add(&runs, entry->producer_id, entry->seq);
+        if (entry->producer_id > 0 && entry->seq > 0) {
+            settled_add(&settled, entry->producer_id, entry->seq);
         }
         if (entry->replayed) {
             continue;
@@ -130,8 +158,8 @@ static size_t settle_stream(struct redis_link *link, const struct batch *batch, 
     if (acknowledge) {
         acknowledge_ids(link, stream->name, ids, count, on_acked);
     }
-    words = give_words(link, stream->name, &runs);
-    free(runs.all);
+    words = give_words(link, stream->name, &settled);
+    settled_release(&settled);
     return words;
 }
 
