@@ -308,7 +308,7 @@ size_t decimal_to_numeric(const char *canonical, size_t length, unsigned char *o
         groups.count--;
     put_uint16(out, groups.count);
     put_uint16(out + 2, groups.count > 0 ? (whole + 3) / 4 - 1 - groups.skipped : 0);
-    put_uint16(out + 4, groups.count > 0 && negative ? NUMERIC_NEGATIVE : 0);
+    put_uint16(out + 4, negative ? NUMERIC_NEGATIVE : 0); /* no canonical zero is negative */
     put_uint16(out + 6, scale);
     return NUMERIC_HEAD_BYTES + 2 * groups.count;
 }

@@ -316,7 +316,10 @@ static void decimals_of_fifteen_digits_survive_a_double(void **state)
         unsigned scale = 1 + random_below(14);
         uint64_t whole = random_next() % UINT64_C(1000000000000000);
         whole += whole % 10 == 0; /* no zero at the end */
-        double value = (double)whole / pow(10, scale);
+        double power = 1;
+        for (unsigned j = 0; j < scale; j++)
+            power *= 10;
+        double value = (double)whole / power;
         char digits[32];
         int count = snprintf(digits, sizeof digits, "%0*llu", (int)scale + 1, (unsigned long long)whole);
         snprintf(text, sizeof text, "%.*s.%s", count - (int)scale, digits, digits + count - scale);

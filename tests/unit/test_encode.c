@@ -459,6 +459,7 @@ static void capacity_is_used_to_the_last_byte_and_never_exceeded(void **state)
     assert_exact(&(struct blotter_order){.order_id = "1", .price = "-1E-8", .reason = long_text});
     assert_exact(&(struct blotter_order){.order_id = long_text, .cost = "123456789012345678901234567890123.5"});
     assert_exact(&(struct blotter_order){.order_id = "1", .cost = "1"});
+    assert_exact(&(struct blotter_order){.order_id = "1", .cost = "12345678.1234567"});
     assert_exact(&(struct blotter_order){.order_id = "1", .reduce_only = BLOTTER_TRUE});
     assert_exact(&(struct blotter_order){.exchange_time = 1, .order_id = "abcdefgh"});
 }

@@ -78,6 +78,7 @@ static void nul_is_refused_escaped_or_not(void **state)
     (void)state;
     ASSERT_FAULTS(HAS_NUL, "{\"a\":\"\\u0000\"}", "{\"\\u0000\":1}");
     assert_int_equal(check("{\"a\":\"\0\"}", 9), RECORD_FAULT_HAS_NUL);
+    assert_int_equal(check("{\"a\":\"\\\0\"}", 9), RECORD_FAULT_NOT_JSON);
     assert_int_equal(check("{\"a\":1}\0", 8), RECORD_FAULT_NOT_JSON);
 }
 
@@ -257,6 +258,14 @@ static void bytes_are_written_as_hex(void **state)
     (void)state;
     msgpack_pack_bin_with_body(&packer, "\x00\xff\x1a", 3), assert_written("\"\\\\x00ff1a\"");
     msgpack_pack_bin_with_body(&packer, "", 0), assert_written("\"\\\\x\"");
+    for (unsigned length = 1; length <= 16; length++) { /* some have forms of their own */
+        char expected[64] = "\"ext:5:\\\\x";
+        for (unsigned j = 0; j < length; j++)
+            strcat(expected, "ff");
+        strcat(expected, "\"");
+        msgpack_pack_ext_with_body(&packer, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", length, 5);
+        assert_written(expected);
+    }
     msgpack_pack_ext_with_body(&packer, "\x01\x02", 2, 5), assert_written("\"ext:5:\\\\x0102\"");
     msgpack_pack_ext_with_body(&packer, "\x01\x02\x03", 3, -128), assert_written("\"ext:-128:\\\\x010203\"");
 }
