@@ -78,7 +78,7 @@ static void nul_is_refused_escaped_or_not(void **state)
     (void)state;
     ASSERT_FAULTS(HAS_NUL, "{\"a\":\"\\u0000\"}", "{\"\\u0000\":1}");
     assert_int_equal(check("{\"a\":\"\0\"}", 9), RECORD_FAULT_HAS_NUL);
-    assert_int_equal(check("{\"a\":\"\\\0\"}", 9), RECORD_FAULT_NOT_JSON);
+    assert_int_equal(check("{\"a\":\"\\\0\"}", 10), RECORD_FAULT_NOT_JSON);
     assert_int_equal(check("{\"a\":1}\0", 8), RECORD_FAULT_NOT_JSON);
 }
 
