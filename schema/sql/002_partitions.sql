@@ -98,18 +98,20 @@ $$;
 COMMENT ON FUNCTION blotter.refuse_row() IS 'Trigger on the partitions of folded days: no more rows.';
 
 CREATE VIEW blotter.partitions AS
-SELECT parent.name AS "table",
-       to_date(right(c.relname, 8), 'YYYYMMDD') AS day,
-       c.relname::text AS partition,
-       CASE WHEN to_date(right(c.relname, 8), 'YYYYMMDD') >= r.first_day THEN CASE WHEN i.inhrelid IS NULL THEN 'detached' ELSE 'kept' END
+SELECT d."table", d.day, d.partition,
+       CASE WHEN d.day >= r.first_day THEN CASE WHEN i.inhrelid IS NULL THEN 'detached' ELSE 'kept' END
             WHEN i.inhrelid IS NULL THEN 'drop'
             WHEN i.inhdetachpending THEN 'finalize'
             ELSE 'detach' END AS state,
-       CASE WHEN c.reltuples >= 0 THEN c.reltuples::bigint END AS row_estimate,
-       pg_total_relation_size(c.oid) AS bytes
-FROM (VALUES ('order_events'), ('trades')) AS parent (name)
-JOIN pg_class c ON c.relnamespace = 'blotter'::regnamespace AND c.relkind = 'r' AND c.relname ~ ('^' || parent.name || '_[0-9]{8}$')
-LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
+       d.row_estimate, d.bytes
+FROM (SELECT regexp_replace(c.relname, '_[0-9]{8}$', '') AS "table",
+             to_date(substring(c.relname FROM '_([0-9]{8})$'), 'YYYYMMDD') AS day,
+             c.oid, c.relname::text AS partition,
+             CASE WHEN c.reltuples >= 0 THEN c.reltuples::bigint END AS row_estimate,
+             pg_total_relation_size(c.oid) AS bytes
+      FROM pg_class c
+      WHERE c.relnamespace = 'blotter'::regnamespace AND c.relkind = 'r' AND c.relname ~ '^(order_events|trades)_[0-9]{8}$') AS d
+LEFT JOIN pg_inherits i ON i.inhrelid = d.oid
 CROSS JOIN blotter.retention r;
 COMMENT ON VIEW blotter.partitions IS 'The days there are, and what is still to be done to drop those that have been folded.';
 COMMENT ON COLUMN blotter.partitions."table" IS 'order_events or trades';

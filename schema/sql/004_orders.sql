@@ -389,13 +389,17 @@ BEGIN
                 status = CASE WHEN o.terminal THEN o.status ELSE coalesce(s.status, o.status) END,
                 terminal = o.terminal OR s.terminal,
                 filled_quantity = greatest(s.filled_quantity, o.filled_quantity),
-                recorded_at = s.recorded_at, seq = s.seq, producer_id = s.producer_id
+                recorded_at = greatest(s.recorded_at, o.recorded_at),
+                seq = CASE WHEN s.recorded_at < o.recorded_at THEN o.seq ELSE s.seq END,
+                producer_id = CASE WHEN s.recorded_at < o.recorded_at THEN o.producer_id ELSE s.producer_id END
             FROM pg_temp.merge_rest r JOIN pg_temp.staged_keys s ON s.tid = r.tid
-            WHERE NOT r.rebuild
-              AND (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (r.order_key, r.exchange, r.account, r.scope, false)
-              AND (s.first_recorded_at, s.first_seq, s.first_producer_id) > (o.recorded_at, o.seq, o.producer_id)
-              AND (s.client_order_id = o.client_order_id) IS NOT FALSE
-              AND NOT %2$s
+            WHERE (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (r.order_key, r.exchange, r.account, r.scope, false)
+              -- of an order whose events are gone the row is all there is: it goes forward with whatever comes
+              AND ((s.first_recorded_at, s.first_seq, s.first_producer_id) > (o.recorded_at, o.seq, o.producer_id)
+                   AND (s.client_order_id = o.client_order_id) IS NOT FALSE
+                   AND NOT %2$s
+                   AND NOT r.rebuild
+                   OR blotter.is_final(o))
             RETURNING r.tid
         )
         INSERT INTO pg_temp.rebuild_orders (exchange, account, scope, order_key, from_at, to_at)
@@ -489,7 +493,7 @@ BEGIN
             SELECT i.client_order_id, i.exchange, i.account, i.scope, o.order_key
             FROM pg_temp.rebuild_ids i, LATERAL (
                 SELECT o.order_key FROM blotter.orders o
-                WHERE (o.client_order_id, o.exchange, o.account, o.scope) = (i.client_order_id, i.exchange, i.account, i.scope) AND NOT o.provisional
+                WHERE (o.client_order_id, o.exchange, o.account, o.scope) = (i.client_order_id, i.exchange, i.account, i.scope) AND NOT o.provisional AND NOT blotter.is_final(o)
                 UNION
                 SELECT p.order_key FROM blotter.order_client_ids p
                 WHERE (p.client_order_id, p.exchange, p.account, p.scope) = (i.client_order_id, i.exchange, i.account, i.scope)
@@ -628,11 +632,12 @@ BEGIN
     SELECT DISTINCT r.client_order_id, r.exchange, r.key_account, r.scope, r.order_key
     FROM (SELECT r.*, min(r.client_order_id) OVER one_order <> max(r.client_order_id) OVER one_order AS several
           FROM pg_temp.rebuild_events r
-          WHERE NOT r.client_only AND r.client_order_id NOT IN ('', '0')
+          WHERE NOT r.client_only
           WINDOW one_order AS (PARTITION BY r.order_key, r.exchange, r.key_account, r.scope)) AS r
     LEFT JOIN blotter.client_only_ids c
         ON (c.client_order_id, c.exchange, c.account, c.scope) = (r.client_order_id, r.exchange, r.key_account, r.scope)
-    WHERE r.several OR (c.client_order_id IS NOT NULL AND c.settled_order IS NULL AND NOT c.common)
+    WHERE r.client_order_id NOT IN ('', '0')
+      AND (r.several OR (c.client_order_id IS NOT NULL AND c.settled_order IS NULL AND NOT c.common))
     ORDER BY 1, 2, 3, 4, 5
     ON CONFLICT DO NOTHING;
 END

@@ -1,0 +1,125 @@
+-- What the checks share: a list of results, and a drainer made of SQL.
+CREATE SCHEMA test;
+CREATE TABLE test.results (n int GENERATED ALWAYS AS IDENTITY, name text, ok boolean, detail text);
+
+CREATE FUNCTION test.ok(name text, ok boolean, detail text DEFAULT NULL) RETURNS void
+    LANGUAGE sql
+    AS 'INSERT INTO test.results (name, ok, detail) VALUES (name, coalesce(ok, false), detail)';
+
+CREATE FUNCTION test.same(name text, is_it text, should_be text) RETURNS void
+    LANGUAGE sql
+    AS $$SELECT test.ok(name, is_it IS NOT DISTINCT FROM should_be, format('is %s, should be %s', is_it, should_be))$$;
+
+-- Events to choose from; `at` is the second of 2026-07-31 they were recorded in.
+CREATE TABLE test.events (at int, seq bigint, producer_id bigint DEFAULT 7, exchange text DEFAULT 'okx', account text, symbol text, order_id text,
+                          client_order_id text, status text, price numeric, quantity numeric, filled_quantity numeric, side text,
+                          recorded_at timestamptz GENERATED ALWAYS AS (to_timestamp(1785456000 + at)) STORED);
+
+-- What a drainer does with a batch: store the events, fold them per order in the order they came, merge.
+CREATE FUNCTION test.drain(batch test.events[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, account, symbol, order_id, client_order_id, status, price, quantity,
+                                      filled_quantity, side)
+    SELECT producer_id, seq, recorded_at, exchange, account, symbol, order_id, client_order_id, status, price, quantity, filled_quantity, side
+    FROM unnest(batch) ON CONFLICT DO NOTHING;
+    DELETE FROM pg_temp.staged_orders;
+    INSERT INTO pg_temp.staged_orders (exchange, account, symbol, order_id, client_order_id, status, price, quantity, filled_quantity, side,
+                                       first_recorded_at, first_seq, first_producer_id, recorded_at, seq, producer_id, late)
+    SELECT exchange, account, blotter.last_value_of(symbol), order_id, blotter.last_value_of(client_order_id),
+           coalesce(blotter.first_value_of(status) FILTER (WHERE blotter.is_terminal(status)), blotter.last_value_of(status)),
+           blotter.last_value_of(price), blotter.last_value_of(quantity), max(filled_quantity), blotter.last_value_of(side),
+           min(recorded_at), blotter.first_value_of(seq), blotter.first_value_of(producer_id),
+           max(recorded_at), blotter.last_value_of(seq), blotter.last_value_of(producer_id),
+           bool_or(late) OR count(DISTINCT client_order_id) > 1
+    FROM (SELECT b.*, row(recorded_at, seq, producer_id) <= lag(row(recorded_at, seq, producer_id)) OVER (PARTITION BY exchange, account, order_id ORDER BY n) AS late
+          FROM unnest(batch) WITH ORDINALITY AS b (at, seq, producer_id, exchange, account, symbol, order_id, client_order_id, status, price, quantity,
+                                                   filled_quantity, side, recorded_at, n)
+          ORDER BY recorded_at, seq, producer_id) AS b
+    GROUP BY exchange, account, order_id, CASE WHEN coalesce(order_id, '') = '' THEN client_order_id END,
+             CASE WHEN exchange = 'binance' THEN symbol END;
+    PERFORM blotter.merge_orders();
+END
+$$;
+
+CREATE FUNCTION test.clear() RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    DELETE FROM blotter.order_events;
+    DELETE FROM blotter.trades;
+    DELETE FROM blotter.sessions;
+    DELETE FROM blotter.orders;
+    DELETE FROM blotter.client_only_ids;
+    DELETE FROM blotter.order_client_ids;
+    DELETE FROM blotter.order_errors;
+    DELETE FROM test.events;
+END
+$$;
+
+-- All of orders, or those with a newest event of that producer, as text to compare.
+CREATE FUNCTION test.state(producer bigint DEFAULT NULL) RETURNS text
+    LANGUAGE sql
+    AS $$
+    SELECT string_agg(format('%s%s[%s]: %s %s c=%s p=%s q=%s f=%s %s', CASE WHEN provisional THEN '?' END, order_key, concat_ws('/', nullif(account, ''), nullif(scope, '')),
+                             coalesce(status, '-'), CASE WHEN terminal THEN 'over' ELSE 'alive' END, client_order_id, price, quantity, filled_quantity,
+                             concat_ws('.', extract(epoch FROM first_recorded_at)::bigint % 86400, extract(epoch FROM recorded_at)::bigint % 86400, seq, producer_id)),
+                      E'\n' ORDER BY order_key COLLATE "C", exchange, account, scope, provisional DESC)
+    FROM blotter.orders
+    WHERE producer IS NULL OR producer_id = producer
+$$;
+
+-- The orders in which n things can come.
+CREATE FUNCTION test.permutations(n int) RETURNS SETOF int[]
+    LANGUAGE sql
+    AS $$
+    WITH RECURSIVE p (taken) AS (
+        SELECT ARRAY[]::int[]
+        UNION ALL SELECT taken || i FROM p, generate_series(1, n) AS i WHERE i <> ALL (taken)
+    )
+    SELECT taken FROM p WHERE cardinality(taken) = n
+$$;
+
+-- Brings the events of test.events in every order, one by one and in two batches; all must end in the same state, which is also what
+-- rebuild_orders makes. Returns it.
+CREATE FUNCTION test.any_order() RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    everything test.events[] := (SELECT array_agg(e ORDER BY at, seq, producer_id) FROM test.events e);
+    n int := cardinality(everything);
+    way int[];
+    first text;
+    state text;
+    cut int;
+BEGIN
+    FOR way IN SELECT * FROM test.permutations(n) LOOP
+        cut := 1 + (way[1] * 7 + way[2]) % n;
+        FOREACH cut IN ARRAY ARRAY[0, cut] LOOP
+            PERFORM test.clear();
+            IF cut = 0 THEN
+                FOR i IN 1..n LOOP
+                    PERFORM test.drain(everything[way[i]:way[i]]);
+                END LOOP;
+            ELSE
+                PERFORM test.drain((SELECT array_agg(everything[way[i]] ORDER BY i) FROM generate_series(1, cut) AS i));
+                PERFORM test.drain((SELECT array_agg(everything[way[i]] ORDER BY i) FROM generate_series(cut + 1, n) AS i));
+            END IF;
+            state := test.state();
+            first := coalesce(first, state);
+            IF state IS DISTINCT FROM first THEN
+                RETURN format(E'arriving as %s, first batch %s:\n%s\nbut in order:\n%s', way, cut, state, first);
+            END IF;
+            IF EXISTS (SELECT FROM blotter.order_errors) THEN
+                RETURN 'order_errors: ' || (SELECT error FROM blotter.order_errors LIMIT 1);
+            END IF;
+        END LOOP;
+    END LOOP;
+    PERFORM blotter.rebuild_orders();
+    IF test.state() IS DISTINCT FROM first THEN
+        RETURN format(E'rebuilt:\n%s\nbut merged:\n%s', test.state(), first);
+    END IF;
+    RETURN first;
+END
+$$;

@@ -1,0 +1,101 @@
+-- orders: the state of an order does not depend on the order of arrival.
+SELECT blotter.make_day('2026-07-31'), blotter.begin_session();
+
+INSERT INTO test.events (at, seq, order_id, status, price, quantity, filled_quantity) VALUES
+    (1, 1, 'X', 'open', 10, 5, 0), (2, 2, 'X', 'partially_filled', 11, NULL, 2), (3, 3, 'X', 'Filled', NULL, NULL, 5), (4, 4, 'X', 'open', NULL, NULL, 1);
+SELECT test.same('a_late_open_does_not_undo_filled_null_erases_nothing_and_filled_quantity_does_not_fall', test.any_order(),
+                 'X[]: Filled over c= p=11 q=5 f=5 1.4.4.7');
+
+SELECT test.clear();
+INSERT INTO test.events (at, seq, order_id, client_order_id, status, price) VALUES
+    (1, 1, NULL, 'c', 'pending_new', 10), (2, 2, 'X', 'c', 'open', NULL), (3, 3, 'X', NULL, NULL, 11), (4, 4, NULL, 'c', 'canceled', NULL);
+SELECT test.same('an_order_seen_first_by_client_id_and_later_by_venue_id_is_one_row', test.any_order(), 'X[]: canceled over c=c p=11 q= f= 1.4.4.7');
+
+SELECT test.clear();
+INSERT INTO test.events (at, seq, order_id, client_order_id, status, price) VALUES
+    (1, 1, NULL, 'c', 'pending_new', 10), (2, 2, 'X', 'c', 'filled', 1), (3, 3, NULL, 'c', 'pending_new', 20), (4, 4, 'Y', 'c', 'open', NULL), (5, 5, NULL, 'c', 'canceled', NULL);
+SELECT test.same('a_client_id_that_is_used_again_after_its_order_is_over_names_the_next_order', test.any_order(),
+                 E'X[]: filled over c=c p=1 q= f= 1.2.2.7\nY[]: canceled over c=c p=20 q= f= 3.5.5.7');
+
+SELECT test.clear();
+INSERT INTO test.events (at, seq, order_id, client_order_id, status, price) VALUES
+    (1, 1, 'X', 'c', 'open', 1), (2, 2, 'Y', 'c', 'open', 2), (3, 3, NULL, 'c', 'canceled', NULL), (4, 4, 'X', NULL, 'filled', NULL), (5, 5, NULL, 'c', 'rejected', 9);
+SELECT test.same('a_client_id_that_two_living_orders_carry_is_ambiguous', test.any_order(),
+                 E'X[]: filled over c=c p=1 q= f= 1.4.4.7\nY[]: rejected over c=c p=9 q= f= 2.5.5.7\n?c[]: canceled over c=c p= q= f= 3.3.3.7');
+
+SELECT test.clear();
+INSERT INTO test.events (at, seq, order_id, client_order_id, status) VALUES
+    (1, 1, 'X', 'c1', 'open'), (2, 2, NULL, 'c1', 'pending_replace'), (3, 3, 'X', 'c2', 'open'), (4, 4, NULL, 'c2', 'pending_cancel'), (5, 5, NULL, 'c1', NULL);
+SELECT test.same('an_order_is_known_by_each_of_its_client_ids', test.any_order(), 'X[]: pending_cancel alive c=c1 p= q= f= 1.5.5.7');
+
+SELECT test.clear();
+INSERT INTO test.events (at, seq, order_id, client_order_id, status) VALUES
+    (1, 1, 'X', '', 'open'), (2, 2, 'Y', '', 'open'), (3, 3, 'Z', '0', 'open'), (4, 4, NULL, '0', 'canceled'), (5, 5, '', '', 'canceled');
+SELECT test.same('empty_client_ids_merge_nothing', test.any_order(),
+                 E'X[]: open alive c= p= q= f= 1.1.1.7\nY[]: open alive c= p= q= f= 2.2.2.7\nZ[]: open alive c=0 p= q= f= 3.3.3.7');
+
+SELECT test.clear();
+INSERT INTO test.events (at, seq, exchange, symbol, order_id, status, price) VALUES
+    (1, 1, 'binance', 'BTC', '28', 'NEW', 1), (2, 2, 'binance', 'ETH', '28', 'NEW', 2), (3, 3, 'binance', 'SOL', '28', 'NEW', 3), (4, 4, 'binance', 'ETH', '28', 'FILLED', NULL);
+SELECT test.same('binance_order_28_under_three_symbols_is_three_orders', test.any_order(),
+                 E'28[BTC]: NEW alive c= p=1 q= f= 1.1.1.7\n28[ETH]: FILLED over c= p=2 q= f= 2.4.4.7\n28[SOL]: NEW alive c= p=3 q= f= 3.3.3.7');
+
+SELECT test.clear();
+INSERT INTO test.events (at, seq, exchange, symbol, order_id, status, account) VALUES
+    (1, 1, 'bitget', 'BTC', '5', 'open', NULL), (2, 2, 'bitget', 'BTCUSDT', '5', 'open', ''), (3, 3, 'bitget', 'BTC', '5', 'filled', 'sub');
+SELECT test.same('elsewhere_a_symbol_spelt_in_two_ways_is_one_order_and_another_account_another', test.any_order(),
+                 E'5[]: open alive c= p= q= f= 1.2.2.7\n5[sub]: filled over c= p= q= f= 3.3.3.7');
+
+SELECT test.clear();
+INSERT INTO test.events (at, seq, producer_id, order_id, status, price) VALUES
+    (1, 9, 1, 'X', 'open', 1), (1, 9, 2, 'X', 'new', 2), (1, 3, 5, 'X', 'pending', 3);
+SELECT test.same('events_of_one_moment_are_ordered_by_seq_then_producer', test.any_order(), 'X[]: new alive c= p=2 q= f= 1.1.9.2');
+
+-- Chance finds what nobody thought of: few ids, so that they meet.
+CREATE FUNCTION test.by_chance(histories int) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    everything test.events[];
+    at int;
+    size int;
+    first text;
+    history int;
+BEGIN
+    PERFORM setseed(0.20260731);
+    FOR history IN 1..histories LOOP
+        PERFORM test.clear();
+        INSERT INTO test.events (at, seq, order_id, client_order_id, status, price, filled_quantity)
+        SELECT n, n, o, CASE WHEN o IS NULL THEN coalesce(c, 'c') ELSE c END, s, CASE WHEN random() < 0.5 THEN n END, CASE WHEN random() < 0.3 THEN n END
+        FROM (SELECT n, (ARRAY['X', 'X', 'Y', NULL, NULL, NULL])[1 + floor(random() * 6)] AS o,
+                     (ARRAY['c', 'c', 'c', 'd', NULL, '0'])[1 + floor(random() * 6)] AS c,
+                     (ARRAY['open', 'new', 'open', NULL, 'filled', 'canceled'])[1 + floor(random() * 6)] AS s
+              FROM generate_series(1, 8) AS n) AS e;
+        SELECT array_agg(e ORDER BY e.at) INTO everything FROM test.events e;
+        first := NULL;
+        FOR attempt IN 1..4 LOOP
+            PERFORM test.clear();
+            IF attempt > 1 THEN
+                SELECT array_agg(e ORDER BY random()) INTO everything FROM unnest(everything) AS e;
+            END IF;
+            at := 1;
+            WHILE at <= 8 LOOP
+                size := 1 + floor(random() * 3);
+                PERFORM test.drain(everything[at:at + size - 1]);
+                at := at + size;
+            END LOOP;
+            first := coalesce(first, test.state());
+            IF test.state() IS DISTINCT FROM first THEN
+                RETURN format(E'history %s arriving as %s:\n%s\nbut in order:\n%s', history, (SELECT string_agg(e.at::text, ' ') FROM unnest(everything) e), test.state(), first)
+                    || E'\n' || (SELECT string_agg(concat_ws(' ', e.at, coalesce(e.order_id, '-'), coalesce(e.client_order_id, '-'), coalesce(e.status, '-')), E'\n' ORDER BY e.at) FROM unnest(everything) e);
+            END IF;
+        END LOOP;
+        PERFORM blotter.rebuild_orders();
+        IF test.state() IS DISTINCT FROM first THEN
+            RETURN format(E'history %s rebuilt:\n%s\nbut merged:\n%s', history, test.state(), first);
+        END IF;
+    END LOOP;
+    RETURN 'the same';
+END
+$$;
+SELECT test.same('histories_by_chance_end_in_the_same_state_however_they_arrive', test.by_chance(100), 'the same');

@@ -1,0 +1,107 @@
+-- Days, staging, rejects, progress, roles; and that everything is explained.
+SET client_min_messages = warning;
+SET timezone = 'Pacific/Kiritimati';
+SELECT blotter.make_day('2026-07-31'), blotter.make_day('2026-08-01');
+SET timezone = 'America/New_York';
+SET datestyle = 'German';
+SELECT blotter.make_day('2026-08-02'), blotter.make_day('2026-07-30'), blotter.make_day('2026-07-31');
+RESET datestyle;
+SET timezone = 'UTC';
+SELECT test.same('days_are_utc_days_whatever_the_time_zone',
+                 (SELECT string_agg(concat(c.relname, ' ', pg_get_expr(c.relpartbound, c.oid)), E'\n' ORDER BY c.relname)
+                  FROM pg_class c WHERE c.relname IN ('trades_20260730', 'trades_20260731', 'trades_20260801', 'trades_20260802')),
+                 $$trades_20260730 FOR VALUES FROM ('2026-07-30 00:00:00+00') TO ('2026-07-31 00:00:00+00')
+trades_20260731 FOR VALUES FROM ('2026-07-31 00:00:00+00') TO ('2026-08-01 00:00:00+00')
+trades_20260801 FOR VALUES FROM ('2026-08-01 00:00:00+00') TO ('2026-08-02 00:00:00+00')
+trades_20260802 FOR VALUES FROM ('2026-08-02 00:00:00+00') TO ('2026-08-03 00:00:00+00')$$);
+RESET timezone;
+SELECT test.same('a_day_before_the_first_is_expired', blotter.make_day('2014-12-31'), 'expired');
+SELECT test.same('days_are_made_ahead', blotter.make_days(2)::text, '3');
+CREATE TABLE blotter.trades_20260810 ();
+CREATE FUNCTION test.day_in_the_way() RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN blotter.make_day('2026-08-10');
+EXCEPTION WHEN duplicate_table THEN
+    RETURN SQLERRM;
+END $$;
+SELECT test.same('a_table_in_the_way_is_named', test.day_in_the_way(), 'table blotter.trades_20260810 exists but is not a partition of blotter.trades');
+SELECT test.same('and_seen', (SELECT state FROM blotter.partitions WHERE partition = 'trades_20260810'), 'detached');
+DROP TABLE blotter.trades_20260810;
+
+SELECT blotter.begin_session(), blotter.begin_session();
+BEGIN;
+INSERT INTO staged_order_events (producer_id, seq, recorded_at, exchange, order_id)
+SELECT 1, n, '2026-07-31 12:00Z', 'okx', 'X' FROM unnest(ARRAY[1, 2, 3, 3, 2]) AS n;
+INSERT INTO staged_trades (producer_id, seq, recorded_at, exchange, symbol, price, quantity)
+VALUES (1, 4, '2026-07-31 12:00Z', 'okx', 'BTC', 1, 1), (-9, 4, '2026-07-31 12:00Z', 'okx', 'BTC', 1, 1);
+INSERT INTO staged_sessions (producer_id, seq, recorded_at, exchange, event) VALUES (1, 5, '2026-07-31 12:00Z', 'okx', 'void');
+INSERT INTO staged_rejects (identity, stream, entry_id, producer_id, seq, reason, raw, drainer)
+VALUES ('p:1:6', 'blotter:okx', '1-1', 1, 6, 'bad', '\xff00', 'd'), ('p:1:6', 'blotter:okx', '2-1', 1, 6, 'bad', '\xff00', 'd'), ('s:x', 'blotter:okx', '3-1', NULL, NULL, 'bad', '', 'd');
+SELECT test.same('staged_records_are_stored_once', (SELECT l::text FROM blotter.load_staged('d') AS l), '(3,2,1,2)');
+SELECT test.same('and_again_not_at_all', (SELECT l::text FROM blotter.load_staged('e') AS l), '(0,0,0,0)');
+COMMIT;
+SELECT test.same('staging_is_empty_after_commit', (SELECT count(*)::text FROM staged_order_events), '0');
+SELECT test.same('progress_counts_what_was_new', (SELECT string_agg(concat_ws(' ', producer_id, drainer, stored, rejected, voided, expired, last_seq), ', ') FROM blotter.progress), '1 d 5 1 1 0 6');
+SELECT test.same('expired_records_are_counted_once', concat(blotter.add_expired('d', '{2,2,2,-3}', '{1,2,2,5}'), blotter.add_expired('d', '{2,2}', '{2,3}')), '21');
+SELECT test.same('in_progress_too', (SELECT concat_ws(' ', expired, last_seq) FROM blotter.progress WHERE producer_id = 2), '3 3');
+
+SELECT test.same('stored_at_is_set', (SELECT count(*)::text FROM blotter.order_events WHERE stored_at > now() - interval '1 hour'), '3');
+
+-- What merging cannot do harms nobody: this key is too long for an index.
+SELECT test.clear();
+BEGIN;
+INSERT INTO staged_orders (exchange, account, symbol, order_id, status, first_recorded_at, first_seq, first_producer_id, recorded_at, seq, producer_id, late)
+SELECT 'binance', a, a, o, 'open', '2026-07-31 12:00Z', n, 1, '2026-07-31 12:00Z', n, 1, false
+FROM (SELECT 1 AS n, string_agg(md5(i::text), '') AS a, string_agg(md5('x' || i), '') AS o FROM generate_series(1, 60) AS i UNION ALL SELECT 2, 'a', 'fine') AS s;
+SELECT test.same('an_order_that_does_not_go_does_not_stop_the_others', blotter.merge_orders()::text, '1');
+COMMIT;
+SELECT test.same('it_is_in_order_errors', (SELECT concat_ws(' ', count(*), min(sqlstate)) FROM blotter.order_errors), '1 54000');
+SELECT test.same('the_others_are_kept', (SELECT string_agg(order_key, ',') FROM blotter.orders), 'fine');
+
+SELECT test.same('every_' || k.kind || '_has_a_comment', string_agg(n.name, ', '), NULL)
+FROM (VALUES ('table'), ('column'), ('function'), ('index')) AS k (kind)
+LEFT JOIN (
+    SELECT 'table' AS kind, c.relname::text AS name FROM pg_class c
+    WHERE c.relnamespace = 'blotter'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND obj_description(c.oid, 'pg_class') IS NULL
+    UNION ALL
+    SELECT 'column', c.relname || '.' || a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+    WHERE c.relnamespace = 'blotter'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND a.attnum > 0 AND NOT a.attisdropped AND col_description(c.oid, a.attnum) IS NULL
+    UNION ALL
+    SELECT 'function', p.proname FROM pg_proc p WHERE p.pronamespace = 'blotter'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL
+    UNION ALL
+    SELECT 'index', c.relname FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid
+    WHERE c.relnamespace = 'blotter'::regnamespace AND NOT i.indisunique AND NOT c.relispartition AND obj_description(c.oid, 'pg_class') IS NULL
+) AS n USING (kind)
+GROUP BY k.kind;
+
+-- The roles suffice for their work, and for no more.
+SET ROLE blotter_drainer;
+SELECT blotter.begin_session();
+BEGIN;
+INSERT INTO staged_order_events (producer_id, seq, recorded_at, exchange, order_id, client_order_id) VALUES (1, 9, '2026-07-31 12:00Z', 'okx', 'R', 'r'), (1, 10, '2026-07-31 12:00Z', 'okx', NULL, 'r');
+INSERT INTO staged_orders (exchange, order_id, client_order_id, first_recorded_at, first_seq, first_producer_id, recorded_at, seq, producer_id, late)
+VALUES ('okx', 'R', 'r', '2026-07-31 12:00Z', 9, 1, '2026-07-31 12:00Z', 9, 1, true), ('okx', NULL, 'r', '2026-07-31 12:00Z', 10, 1, '2026-07-31 12:00Z', 10, 1, false);
+CREATE TEMPORARY TABLE did AS SELECT blotter.make_day('2026-08-04') || blotter.load_staged('d')::text || blotter.merge_orders() || blotter.rebuild_orders() AS did;
+COMMIT;
+CREATE FUNCTION pg_temp.may(statement text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE statement;
+    RETURN 'yes';
+EXCEPTION WHEN insufficient_privilege THEN
+    RETURN 'no';
+END $$;
+CREATE TEMPORARY TABLE may AS SELECT pg_temp.may('DELETE FROM blotter.order_events') || pg_temp.may('UPDATE blotter.trades SET price = 1')
+    || pg_temp.may('SELECT blotter.fold_days(''2026-07-31'')') || pg_temp.may('SELECT FROM blotter.audit') AS may;
+RESET ROLE;
+SELECT test.same('a_drainer_can_do_its_work', (SELECT did FROM did), 'ready(2,0,0,0)22');
+SELECT test.same('a_drainer_cannot_change_the_record', (SELECT may FROM may), 'nononoyes');
+SET ROLE blotter_reader;
+CREATE TEMPORARY TABLE reads AS SELECT pg_temp.may('SELECT FROM blotter.positions, blotter.audit, blotter.open_orders, blotter.candles(''B'', ''1 hour'', now(), now())')
+    || pg_temp.may('INSERT INTO blotter.venues VALUES (''x'', ''symbol'')') || pg_temp.may('SELECT blotter.make_day(''2026-08-05'')') || pg_temp.may('SELECT blotter.fence(1)') AS may;
+RESET ROLE;
+SELECT test.same('a_reader_reads', (SELECT may FROM reads), 'yesnonono');
+
+SELECT test.clear();
+DELETE FROM blotter.rejects;
+DELETE FROM blotter.progress;
+DELETE FROM blotter.gone_seqs;

@@ -1,0 +1,134 @@
+-- fills, positions, candles, audit, and all of them after a day was dropped.
+SELECT test.clear();
+SELECT blotter.make_day('2026-07-31'), blotter.make_day('2026-08-01'), blotter.make_day('2026-08-02');
+
+CREATE FUNCTION test.seqs(producer bigint) RETURNS text
+    LANGUAGE sql
+    AS $$SELECT concat_ws(' ', state, up_to_seq, last_seq, missing_seqs, nullif(in_flight, 0)) FROM blotter.audit WHERE producer_id = producer$$;
+CREATE FUNCTION test.positions() RETURNS text
+    LANGUAGE sql
+    AS $$SELECT string_agg(concat_ws(' ', exchange, account, symbol, position_side, trim_scale(quantity), trim_scale(bought_cost), trim_scale(sold_cost), fees, fills), E'\n'
+                           ORDER BY exchange, account, symbol, position_side) FROM blotter.positions$$;
+
+-- One fill as order event (its day goes first), as own trade, twice; and others.
+INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, account, symbol, order_id, trade_id, side, last_price, last_quantity, fee, fee_currency) VALUES
+    (1, 1, '2026-07-31 23:59:59Z', 'okx', 'a', 'BTC', 'X', 't1', 'BUY', 100, 2, 0.1, 'BTC'),
+    (1, 2, '2026-07-31 23:59:59Z', 'okx', 'a', 'BTC', 'X', 't2', 'b', 110, 1, 0.1, 'BTC'),
+    (2, 2, '2026-08-01 00:00:02Z', 'okx', 'a', 'BTC', 'X', 't2', 'b', 110, 1, 0.1, 'BTC'),
+    (1, 3, '2026-07-31 10:00:00Z', 'okx', 'a', 'BTC', 'Y', '-1', 'sell', 120, 1, NULL, NULL),
+    (1, 4, '2026-07-31 10:00:00Z', 'okx', 'a', 'BTC', 'Y', NULL, 'SELL', 120, 1, -0.5, 'USDT'),
+    (1, 5, '2026-08-01 10:00:00Z', 'okx', 'a', 'BTC', 'Z', NULL, NULL, NULL, 0, NULL, NULL),
+    (1, 6, '2026-08-01 10:00:00Z', 'okx', 'b', 'BTC', 'Z', 't1', 'ask', 100, 7, NULL, NULL);
+INSERT INTO blotter.trades (producer_id, seq, recorded_at, exchange_time, exchange, account, symbol, order_id, trade_id, side, price, quantity, fee, fee_currency) VALUES
+    (1, 7, '2026-08-01 00:00:01Z', '2026-07-31 23:59:58Z', 'okx', 'a', 'BTC', 'X', 't1', 'buy', 100, 2, 0.2, 'BTC'),
+    (1, 8, '2026-08-01 00:00:03Z', '2026-07-31 23:59:58Z', 'okx', 'a', 'BTC', 'X', 't1', 'buy', 100, 2, 0.2, 'BTC'),
+    (1, 9, '2026-08-01 00:00:01Z', '2026-07-31 23:59:59Z', 'okx', NULL, 'BTC', NULL, 't3', 'buy', 99, 50, NULL, NULL),
+    (1, 10, '2026-08-01 00:00:01Z', '2026-08-01 00:00:00Z', 'okx', 'a', 'BTC', 'X', '', 'buy', 98, 50, NULL, NULL),
+    (1, 11, '2026-08-01 00:00:01Z', NULL, 'okx', NULL, 'BTC', NULL, NULL, 'buy', 97, 3, NULL, NULL),
+    (1, 12, '2026-08-01 00:00:01Z', NULL, 'okx', NULL, 'BTC', NULL, NULL, 'buy', 97, 3, NULL, NULL);
+SELECT test.same('a_fill_counts_once_and_the_trade_is_preferred',
+                 (SELECT string_agg(concat_ws(' ', source, account, trade_id, order_id, side, quantity, fee), E'\n' ORDER BY account, recorded_at, seq) FROM blotter.fills),
+                 E'order a -1 Y sell 1\norder a Y sell 1 -0.5\norder a t2 X buy 1 0.1\ntrade a t1 X buy 2 0.2\norder b t1 Z sell 7');
+SELECT test.same('positions_are_fills_summed', test.positions(), E'okx a BTC  1 310 240 {"BTC": 0.3, "USDT": -0.5} 4\nokx b BTC  -7 0 700 {} 1');
+
+SELECT test.same('candles_count_a_trade_id_once_and_others_each',
+                 (SELECT string_agg(concat_ws(' ', to_char(start AT TIME ZONE 'UTC', 'DD HH24:MI:SS'), open, high, low, close, volume, count), E'\n' ORDER BY start)
+                  FROM blotter.candles('BTC', '1 minute', '2026-07-31 00:00Z', '2026-08-02 00:00Z')),
+                 E'31 23:59:00 100 100 99 99 52 2\n01 00:00:00 98 98 97 97 56 3');
+SELECT test.same('candles_of_an_exchange_end_before_to',
+                 (SELECT string_agg(concat_ws(' ', open, count), ',') FROM blotter.candles('BTC', '1 day', '2026-07-31 00:00Z', '2026-08-01 00:00Z', 'okx')), '100 2');
+SELECT test.same('candles_of_another_exchange_are_none',
+                 (SELECT count(*)::text FROM blotter.candles('BTC', '1 day', '2026-07-31 00:00Z', '2026-08-02 00:00Z', 'kraken')), '0');
+SELECT test.same('latency_is_by_exchange_and_hour',
+                 (SELECT string_agg(concat_ws(' ', kind, exchange, to_char(hour AT TIME ZONE 'UTC', 'DD HH24'), records), ', ' ORDER BY kind, hour) FROM blotter.latency),
+                 'order okx 31 10 2, order okx 31 23 2, order okx 01 00 1, order okx 01 10 2, trade okx 01 00 6');
+
+-- Audit. Producer 1 has 1 to 12 and says nothing.
+SELECT test.same('without_a_word_from_the_producer_it_is_open', test.seqs(1), 'open 12 12');
+INSERT INTO blotter.sessions (producer_id, seq, recorded_at, exchange, event, last_seq) VALUES (1, 13, '2026-08-01 11:00Z', 'okx', 'closed', 13);
+SELECT test.same('closed_and_all_there_is_complete', test.seqs(1), 'complete 13 13');
+DELETE FROM blotter.order_events WHERE (producer_id, seq) = (1, 1);
+SELECT test.same('the_first_row_deleted_is_missed', test.seqs(1), 'missing 0 13 1');
+DELETE FROM blotter.trades WHERE (producer_id, seq) = (1, 9);
+SELECT test.same('a_row_in_the_middle_deleted_is_missed', test.seqs(1), 'missing 0 13 1,9');
+DELETE FROM blotter.trades WHERE (producer_id, seq) = (1, 12);
+SELECT test.same('the_last_row_deleted_is_missed', test.seqs(1), 'missing 0 13 1,9,12');
+SELECT test.same('gaps_names_them', (SELECT string_agg(concat_ws(' ', from_seq, to_seq, state), ', ' ORDER BY from_seq) FROM blotter.gaps WHERE producer_id = 1),
+                 '1 1 missing, 9 9 missing, 12 12 missing');
+INSERT INTO blotter.rejects (identity, stream, entry_id, producer_id, seq, reason, raw) VALUES ('p:1:9', 'blotter:okx', '1-1', 1, 9, 'bad', '\x00');
+SELECT blotter.add_expired('d', '{1}', '{1}');
+SELECT test.same('a_rejected_and_an_expired_record_are_not_missing', test.seqs(1), 'missing 11 13 12');
+INSERT INTO blotter.sessions (producer_id, seq, recorded_at, exchange, event) VALUES (1, 12, '2026-08-01 11:00Z', 'okx', 'void');
+SELECT test.same('a_void_covers_its_seq', test.seqs(1), 'complete 13 13');
+
+INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, order_id)
+SELECT 3, n, '2026-08-01 12:00Z', 'okx', 'P' FROM generate_series(1, 10000) AS n WHERE n NOT IN (4000, 4097, 9000);
+SELECT test.same('a_gap_of_an_open_producer_may_be_on_its_way', test.seqs(3), 'open 3999 10000 3');
+INSERT INTO blotter.sessions (producer_id, seq, recorded_at, exchange, event, confirmed_seq, last_seq) VALUES (3, 10001, '2026-08-01 12:01Z', 'okx', 'heartbeat', 4096, 10005);
+SELECT test.same('below_what_was_confirmed_it_is_missing', test.seqs(3), 'missing 3999 10001 4000 2');
+SELECT test.same('gaps_tells_missing_from_in_flight', (SELECT string_agg(concat_ws(' ', from_seq, to_seq, state), ', ' ORDER BY from_seq) FROM blotter.gaps WHERE producer_id = 3),
+                 '4000 4000 missing, 4097 4097 in flight, 9000 9000 in flight');
+INSERT INTO blotter.sessions (producer_id, seq, recorded_at, exchange, event, follows, confirmed_seq, last_seq) VALUES (4, 1, '2026-08-01 12:02Z', 'okx', 'opened', 3, 9000, 10003);
+SELECT test.same('a_successor_speaks_of_the_one_before', test.seqs(3) || '; ' || test.seqs(4), 'missing 3999 10003 4000,4097,9000 2; open 1 1');
+INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, order_id)
+SELECT 3, n, '2026-08-01 12:00Z', 'okx', 'P' FROM unnest(ARRAY[4000, 4097, 9000, 10002, 10003]) AS n;
+SELECT test.same('killed_and_all_there_is_complete_once_its_successor_said_how_far_it_got', test.seqs(3), 'complete 10003 10003');
+INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, order_id) VALUES (-5, 1, '2026-08-01 12:00Z', 'okx', 'F');
+SELECT test.same('foreign_clients_are_not_audited', (SELECT count(*)::text FROM blotter.audit WHERE producer_id < 0), '0');
+INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, order_id) VALUES (6, 1, '2026-08-01 12:00Z', 'okx', 'F'), (6, 1, '2026-08-01 12:01Z', 'okx', 'F'), (6, 3, '2026-08-01 12:01Z', 'okx', 'F');
+SELECT test.same('a_seq_that_is_there_twice_hides_no_gap', test.seqs(6), 'open 1 3 1');
+
+SELECT blotter.add_progress('d1', '{1,3,-5}', '{10,1,1}', '{1,0,0}', '{0,0,0}', '{13,1,1}');
+SELECT blotter.add_progress('d1', '{1}', '{1}', '{0}', '{0}', '{13}');
+SELECT test.same('the_quick_audit_counts', (SELECT string_agg(concat_ws(' ', producer_id, state, settled, last_seq), ', ' ORDER BY producer_id) FROM blotter.audit_quick),
+                 '1 complete 13 13, 3 missing 1 10003, 4 open 0');
+
+-- A day goes.
+CREATE TEMPORARY TABLE before AS SELECT test.positions() AS positions, (SELECT jsonb_agg(to_jsonb(a) - 'stored' - 'gone' - 'first_at' ORDER BY producer_id) FROM blotter.audit a) AS audit;
+INSERT INTO blotter.sessions (producer_id, seq, recorded_at, exchange, event) VALUES (9, 1, '2026-07-31 10:00Z', 'okx', 'opened'), (9, 2, '2026-07-31 11:00Z', 'okx', 'heartbeat'), (9, 3, '2026-08-01 11:00Z', 'okx', 'heartbeat');
+SELECT blotter.begin_session();
+-- an order that lives on, one that was over, and one by client id alone
+INSERT INTO test.events (at, seq, producer_id, order_id, client_order_id, status, price) VALUES
+    (1, 1, 7, 'LIVES', 'l', 'open', 1), (2, 2, 7, 'OVER', 'o', 'filled', 2), (3, 3, 7, NULL, 'alone', 'pending_new', 3), (86402, 4, 7, 'LIVES', NULL, NULL, 5);
+SELECT test.drain((SELECT array_agg(e ORDER BY at) FROM test.events e));
+INSERT INTO before (positions) SELECT test.state(7);
+
+SELECT test.same('fold_days_says_what_is_to_detach', (SELECT string_agg(concat_ws(' ', "table", day, state), ', ') FROM blotter.fold_days('2026-08-01')),
+                 'order_events 2026-07-31 detach, trades 2026-07-31 detach');
+SELECT test.same('a_day_that_is_folded_is_expired', blotter.make_day('2026-07-31'), 'expired');
+CREATE FUNCTION test.late() RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, order_id) VALUES (1, 100, '2026-07-31 12:00Z', 'okx', 'late');
+    RETURN 'stored';
+EXCEPTION WHEN check_violation THEN
+    RETURN 'refused';
+END
+$$;
+SELECT test.same('and_takes_no_more_rows', test.late(), 'refused');
+ALTER TABLE blotter.order_events DETACH PARTITION blotter.order_events_20260731 CONCURRENTLY;
+SELECT test.same('the_next_step_is_told', (SELECT string_agg(concat_ws(' ', "table", state), ', ') FROM blotter.fold_days('2026-08-01')), 'order_events drop, trades detach');
+ALTER TABLE blotter.trades DETACH PARTITION blotter.trades_20260731 CONCURRENTLY;
+DROP TABLE blotter.order_events_20260731, blotter.trades_20260731;
+SELECT test.same('and_then_it_is_gone', (SELECT count(*)::text FROM blotter.fold_days('2026-08-01')), '0');
+SELECT test.same('a_late_row_of_it_finds_no_partition', test.late(), 'refused');
+
+SELECT test.same('positions_are_the_same_after_a_day_was_dropped', test.positions(), (SELECT positions FROM before WHERE audit IS NOT NULL));
+INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, account, symbol, order_id, trade_id, side, last_price, last_quantity)
+VALUES (9, 4, '2026-08-01 13:00Z', 'okx', 'a', 'BTC', 'X', 't2', 'b', 110, 1);
+SELECT test.same('a_copy_of_a_dropped_fill_does_not_count_again', test.positions(), (SELECT positions FROM before WHERE audit IS NOT NULL));
+SELECT test.same('the_audit_is_the_same_after_a_day_was_dropped',
+                 (SELECT jsonb_agg(to_jsonb(a) - 'stored' - 'gone' - 'first_at' ORDER BY producer_id) FROM blotter.audit a WHERE producer_id < 7)::text, (SELECT audit::text FROM before WHERE audit IS NOT NULL));
+SELECT test.same('a_dropped_heartbeat_is_not_missing', test.seqs(9) || ' ' || (SELECT count(*) FROM blotter.sessions WHERE producer_id = 9), 'open 4 4 2');
+SELECT blotter.rebuild_orders();
+SELECT test.same('orders_are_the_same_after_a_day_was_dropped_and_all_was_rebuilt', test.state(7), (SELECT positions FROM before WHERE audit IS NULL));
+DELETE FROM test.events;
+INSERT INTO test.events (at, seq, producer_id, order_id, client_order_id, status, price) VALUES
+    (86401, 5, 7, 'LIVES', NULL, 'open', 4), (86410, 6, 7, 'OVER', NULL, 'open', 9), (86409, 7, 7, 'OVER', 'o', 'open', NULL), (86411, 8, 7, 'A', 'alone', 'open', NULL);
+SELECT test.drain(ARRAY[e]) FROM test.events e ORDER BY seq;
+SELECT test.same('events_that_come_later_find_the_dropped_ones_of_their_order', test.state(7),
+                 E'A[]: open alive c=alone p=3 q= f= 3.11.8.7\nLIVES[]: open alive c=l p=5 q= f= 1.2.4.7\nOVER[]: filled over c=o p=9 q= f= 2.10.6.7');
+
+SELECT test.clear();
+SELECT blotter.make_day('2026-08-03');
