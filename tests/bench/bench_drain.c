@@ -307,14 +307,7 @@ int main(void)
         fixture_fail("BENCH_RUNS: 1 to %d; BENCH_STREAMS: at least 1; BENCH_ROWS: at least a row a stream", RUNS_MAX);
     }
     backlog.redis = fixture_redis_start(NULL);
-    /* Memory and WAL enough that neither side waits for a checkpoint; no vacuum that starts in one run and not in the other. */
-    backlog.postgres = fixture_postgres_start(&(struct fixture_postgres_options){
-        .settings = "shared_buffers = 512MB\nmax_wal_size = 16GB\ncheckpoint_timeout = 1h\nautovacuum = off\n"});
-    if (fixture_run(
-            (const char *const[]){fixture_blotter(), "migrate", "--postgres", fixture_postgres_conninfo(backlog.postgres), NULL},
-            NULL, 60000, NULL) != 0) {
-        fixture_fail("blotter migrate failed");
-    }
+    backlog.postgres = backlog_postgres();
     bytes = backlog_fill(&backlog);
     figure_heading("drain: %" PRIu64
                    " orders of %.0f bytes, 4 events an order, from %u streams by one drainer; medians of %zu runs",

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Runs the benchmarks named, or all: `make bench`, `make bench BENCH=drain`. Each prints its table; build/bench.json is an array of all
+# figures, those of the benchmarks that did not run now as they were measured last. Settings come from the environment, and so from
+# make's command line, as in `make bench BENCH=drain BENCH_ROWS=1000000`; what there is is named at each benchmark's beginning.
+set -eu
+
+build=${BUILD:-build}
+export BLOTTER_PROGRAM=${BLOTTER_PROGRAM:-$build/blotter}
+all=(submit send drain latency memory)
+figures=$build/bench
+
+if [ $# -eq 0 ]; then
+    set -- "${all[@]}"
+fi
+for name in "$@"; do
+    if [ ! -x "$build/tests/bench/bench_$name" ]; then
+        echo "there is no benchmark $name; there are: ${all[*]}" >&2
+        exit 2
+    fi
+done
+
+mkdir -p "$figures"
+failed=()
+for name in "$@"; do
+    rm -f "$figures/$name.new"
+    if BLOTTER_BENCH_JSON=$figures/$name.new "$build/tests/bench/bench_$name" </dev/null; then
+        mv "$figures/$name.new" "$figures/$name.json"
+    else
+        failed+=("$name")
+    fi
+done
+
+lines=()
+for name in "${all[@]}"; do
+    if [ -f "$figures/$name.json" ]; then
+        mapfile -t -O ${#lines[@]} lines <"$figures/$name.json"
+    fi
+done
+{
+    echo '['
+    for ((i = 0; i < ${#lines[@]}; i++)); do
+        if ((i + 1 < ${#lines[@]})); then
+            echo "${lines[i]},"
+        else
+            echo "${lines[i]}"
+        fi
+    done
+    echo ']'
+} >"$build/bench.json"
+echo
+echo "figures: $build/bench.json"
+if [ ${#failed[@]} -gt 0 ]; then
+    echo "FAILED: ${failed[*]}" >&2
+    exit 1
+fi
