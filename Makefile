@@ -15,9 +15,9 @@ SOVERSION := 0
 # --- what it is made of ---------------------------------------------------------------------------------------------------------
 
 SCHEMA := fields decimal text json encode decode stream
-PRODUCER := producer journal journal_open journal_recover sender confirm ranges redis_link redis_url resolve status
-DRAINER := commands settings settings_help log pg migrate drain intake intake_scripts doorbell watch streams redis_reply settle \
-	batch copy order_fold loader lease pg_link sql_text sqlstate
+PRODUCER := producer waiters journal journal_open journal_recover sender confirm ranges redis_link redis_url resolve status
+DRAINER := commands settings settings_help log pg migrate json_line line_input publish drain intake intake_scripts doorbell watch \
+	streams redis_reply settle batch copy order_fold loader lease pg_link sql_text sqlstate
 
 LIB_SOURCES := $(SCHEMA:%=schema/%.c) $(PRODUCER:%=producer/%.c)
 PROGRAM_SOURCES := $(DRAINER:%=drainer/%.c)
