@@ -6,7 +6,7 @@
 # Servers that it installs are not started and not enabled: the quickstart and the tests run private ones of their own.
 set -euo pipefail
 
-build=(gcc libc6-dev make pkg-config libhiredis-dev libevent-dev libpq-dev libjson-c-dev libcmocka-dev)
+build=(gcc libc6-dev make pkg-config libhiredis-dev libevent-dev libpq-dev libjansson-dev libcmocka-dev)
 servers=(redis-server postgresql)
 checks=(g++ clang-format cppcheck shellcheck)
 long=(clang)

@@ -16,7 +16,7 @@ mapfile -t scripts < <(
 )
 msgpack="msgpack-c"
 "$pkg_config" --exists "$msgpack" || msgpack=msgpack
-read -ra package_flags < <("$pkg_config" --cflags hiredis libevent_core libpq json-c cmocka "$msgpack")
+read -ra package_flags < <("$pkg_config" --cflags hiredis libevent_core libpq jansson cmocka "$msgpack")
 
 check() { # check NAME FUNCTION
     local output status=0 word=ok
