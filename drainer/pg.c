@@ -163,21 +163,34 @@ int pg_schema_needed(void)
     return migrations[migration_count - 1].version;
 }
 
+/* The version of the schema; 0: there is none; -1: said. */
+static int schema_version(struct pg *pg)
+{
+    PGresult *result = PQexec(pg->connection, "SELECT coalesce(max(version), 0) FROM blotter.migrations");
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    int version = -1;
+
+    if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+        version = atoi(PQgetvalue(result, 0, 0));
+    } else if (sqlstate != NULL && (strcmp(sqlstate, "42P01") == 0 || strcmp(sqlstate, "3F000") == 0)) {
+        version = 0;
+    } else {
+        pg_fail(pg, result, "the version of the schema cannot be read");
+    }
+    PQclear(result);
+    return version;
+}
+
 bool pg_check_schema(struct pg *pg)
 {
-    PGresult *result = pg_query(pg, "SELECT coalesce(max(version), 0) FROM blotter.migrations", 0, NULL);
-    int version = result == NULL ? 0 : atoi(PQgetvalue(result, 0, 0));
+    int version = schema_version(pg);
 
-    PQclear(result);
-    if (result == NULL) {
-        return false;
+    if (version >= 0 && version < pg_schema_needed()) {
+        pg->exit_code =
+            command_fail(pg->settings, EXIT_CODE_USAGE,
+                         "setting postgres: the schema in the database \"%s\" has version %d%s, this program needs %d: "
+                         "run `blotter migrate`",
+                         PQdb(pg->connection), version, version == 0 ? " (there is none yet)" : "", pg_schema_needed());
     }
-    if (version < pg_schema_needed()) {
-        pg->exit_code = command_fail(pg->settings, EXIT_CODE_USAGE,
-                                     "setting postgres: the database's schema has version %d, this program needs %d: "
-                                     "run `blotter migrate`",
-                                     version, pg_schema_needed());
-        return false;
-    }
-    return true;
+    return version >= pg_schema_needed();
 }
