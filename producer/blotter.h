@@ -12,10 +12,15 @@
  *
  * Pointers   Strings are borrowed for the call only and copied. NULL, 0 and BLOTTER_ABSENT mean absent. Text is UTF-8.
  *            Decimals are text as the exchange sent them ("10.100", "1E-8"): nothing is rounded. `extra` is JSON text of an
- * object. Threads    Every function may be called by any thread at any time, but blotter_open and blotter_close, which one thread
- * calls. A handle belongs to its process: in a forked child every call answers BLOTTER_FORKED. Errors     Functions return 0 or
- * more, or a negative enum blotter_status. On failure nothing has changed. Nothing is printed. Units      times in nanoseconds
- * since 1970 (_ns) or milliseconds (_ms), sizes in bytes (_bytes).
+ *            object.
+ *
+ * Threads    Every function may be called by any thread at any time, but blotter_open and blotter_close, which one thread
+ *            calls. Calls that are under way in others when blotter_close is called finish, or answer BLOTTER_CLOSED. A handle
+ *            belongs to its process: in a forked child every call answers BLOTTER_FORKED.
+ *
+ * Errors     Functions return 0 or more, or a negative enum blotter_status. On failure nothing has changed. Nothing is printed.
+ *
+ * Units      Times in nanoseconds since 1970 (_ns) or milliseconds (_ms), sizes in bytes (_bytes).
  */
 #ifndef BLOTTER_H
 #define BLOTTER_H
@@ -60,7 +65,7 @@ typedef struct blotter_producer blotter_producer;
 
 enum blotter_sender {
     BLOTTER_SENDER_THREAD = 0, /* a thread of the library */
-    BLOTTER_SENDER_LOOP = 1,   /* the caller's struct event_base, which the thread that opens also runs */
+    BLOTTER_SENDER_LOOP = 1,   /* the caller's struct event_base, run by the thread that opens, which must ignore SIGPIPE */
     BLOTTER_SENDER_NONE = 2,   /* `blotter ship` sends: no thread and no socket here */
 };
 
@@ -89,6 +94,7 @@ struct blotter_options {
     const char *redis_password; /* overrides the URL's; NULL: $BLOTTER_REDIS_PASSWORD, if set */
     const char *journal; /* a folder, or a file's path; NULL: /dev/shm/blotter-<uid>/<exchange>[:<lane>].<n>, the first that is
                             not locked */
+    /* The size of a new journal. One that is adopted keeps its own. */
     uint32_t slots;      /* records that the journal holds, a power of two in 64 .. 16777216; 0 = 32768 */
     uint32_t slot_bytes; /* multiple of 64 in 256 .. 65536, 64 of them for the slot's head; 0 = 1024 */
     enum blotter_sender sender;
@@ -109,7 +115,8 @@ struct blotter_options {
  *           folder the next free name is taken), SYSTEM, OPTION. blotter_open_error() says more. */
 int blotter_open(blotter_producer **producer, const struct blotter_options *options);
 
-/* What was wrong at this thread's last failed blotter_open; "" if nothing. Valid until the next open. Never holds a secret. */
+/* What was wrong at this thread's last blotter_open; "" if nothing. After one that succeeded: how many records the adopted
+ * journal had lost by damage. Valid until the next open. Never holds a secret. */
 const char *blotter_open_error(void);
 
 /* Records one state change of an order, or one trade.
@@ -157,8 +164,9 @@ struct blotter_stats {
 };
 int blotter_stats(blotter_producer *producer, struct blotter_stats *stats);
 
-/* Sends what it can within timeout_ms, writes `closed`, stops the sender, frees the handle. A journal in which everything is
- * committed is removed; any other stays and is adopted by the next open, or by `blotter ship`.
+/* Writes `closed`, sends what it can within timeout_ms (-1: all of it), stops the sender, frees all but a page. A journal in
+ * which everything is committed is removed (for that it waits a fifth of a second longer than for sending, within timeout_ms);
+ * any other stays and is adopted by the next open, or by `blotter ship`.
  * Threads:  one; submits that are under way in others finish, or get CLOSED
  * Returns:  how many records stay in the journal not yet sent, 0 or more; FORKED (the child's handle is freed) */
 int64_t blotter_close(blotter_producer *producer, int timeout_ms);

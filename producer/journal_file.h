@@ -21,6 +21,9 @@ void journal_boot_id(char out[40]); /* "" if the kernel does not say */
  * no_sender also the sender's cursors. intact_bytes: the file's size as it was found. Leaves the journal CLOSED. */
 void journal_recover(struct journal *, uint64_t intact_bytes, bool no_sender);
 
+/* Has its last writer written `closed`? */
+bool journal_is_closed(const struct journal *);
+
 void journal_try_opened(struct journal *); /* writes `opened` if there is room; else the first append with room does */
 
 /* Fills a claimed slot and publishes it. */

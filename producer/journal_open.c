@@ -399,7 +399,8 @@ bool journal_adopt(struct journal *journal)
     assert(journal->sender && !journal->writer);
     if (journal_lock(journal->lock_fd, JOURNAL_LOCK_WRITER) != 0)
         return false;
-    journal_recover(journal, journal->map_bytes, true);
+    if (!journal_is_closed(journal))
+        journal_recover(journal, journal->map_bytes, true);
     journal_unlock(journal->lock_fd, JOURNAL_LOCK_WRITER);
     return true;
 }

@@ -170,6 +170,14 @@ static struct identity last_identity(const struct journal *journal, uint64_t nex
     return last;
 }
 
+bool journal_is_closed(const struct journal *journal)
+{
+    bool closed;
+    uint64_t next = atomic_load_explicit(&journal->header->next.value, memory_order_acquire);
+    last_identity(journal, next & NEXT_POSITION, &closed);
+    return closed && (next & NEXT_CLOSED);
+}
+
 /* In one go with the decision about `next`: `closed` of the dead owner, if it has left none and there is room. */
 static uint64_t close_for_the_dead(struct journal *journal, uint64_t next, uint64_t floor)
 {

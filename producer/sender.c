@@ -28,6 +28,7 @@
 
 #include "producer/confirm.h"
 #include "producer/redis_link.h"
+#include "producer/waiters.h"
 #include "schema/stream.h"
 
 enum {
@@ -77,11 +78,10 @@ struct sender {
     char *command; /* one record as RESP */
     /* shared with other threads */
     _Atomic bool asleep;
-    _Atomic unsigned waiting, waiting_committed;
+    struct waiters waiters;
+    _Atomic unsigned waiting_committed;
     _Atomic int64_t resent, let_go, connects, errors, redis_up;
-    pthread_mutex_t mutex; /* of what follows, and the condition of waiters */
-    pthread_cond_t advanced;
-    bool closing;
+    pthread_mutex_t mutex; /* of what follows */
     int64_t error_at_ns;
     char last_error[160];
 };
@@ -150,16 +150,6 @@ static uint64_t floor_of(const struct sender *sender)
     return journal_cursor(&sender->journal->header->floor);
 }
 
-static void wake_waiters(struct sender *sender)
-{
-    /* seq_cst with sender_wait's increment: either we see the waiter, or it sees the cursor that we moved */
-    if (atomic_load(&sender->waiting) == 0)
-        return;
-    pthread_mutex_lock(&sender->mutex);
-    pthread_cond_broadcast(&sender->advanced);
-    pthread_mutex_unlock(&sender->mutex);
-}
-
 static void set_sent(struct sender *sender, uint64_t position)
 {
     journal_cursor_set(&sender->journal->header->sent, position);
@@ -189,7 +179,7 @@ static void on_settled(struct confirm_owner *owner)
     uint64_t committed = confirm_committed(owner->confirm);
     raise_floor(sender, confirm_first_open(owner->confirm, floor_of(sender)));
     journal_cursor_set(&sender->journal->header->committed, committed);
-    wake_waiters(sender);
+    waiters_wake(&sender->waiters);
 }
 
 static void tell_let_go(struct sender *sender, uint64_t open)
@@ -251,7 +241,7 @@ static void take_answer(struct sender *sender, uint64_t position, const char *id
         sender->refused_ms = 0;
         set_error(sender, "");
     }
-    wake_waiters(sender);
+    waiters_wake(&sender->waiters);
 }
 
 static void on_added(void *owner, uintptr_t tag, struct redisReply *reply)
@@ -510,56 +500,27 @@ void sender_wake(struct sender *sender)
 
 /* --- waiting -------------------------------------------------------------------------------------------------------------- */
 
-static bool reached(const struct sender *sender, uint64_t position, enum blotter_stage stage)
-{
-    const struct journal_header *header = sender->journal->header;
-    return journal_cursor(stage == BLOTTER_SENT ? &header->sent : &header->committed) > position;
-}
-
-static struct timespec deadline_after(int timeout_ms)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += timeout_ms / 1000;
-    at.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000;
-    }
-    return at;
-}
-
-static int wait_for(struct sender *sender, uint64_t position, enum blotter_stage stage, int timeout_ms)
-{
-    struct timespec deadline = deadline_after(timeout_ms < 0 ? 0 : timeout_ms);
-    int status = BLOTTER_OK;
-    pthread_mutex_lock(&sender->mutex);
-    while (status == BLOTTER_OK && !reached(sender, position, stage)) {
-        if (sender->closing)
-            status = BLOTTER_CLOSED;
-        else if (timeout_ms < 0)
-            pthread_cond_wait(&sender->advanced, &sender->mutex);
-        else if (pthread_cond_timedwait(&sender->advanced, &sender->mutex, &deadline) == ETIMEDOUT)
-            status = reached(sender, position, stage) ? BLOTTER_OK : BLOTTER_TIMEOUT;
-    }
-    pthread_mutex_unlock(&sender->mutex);
-    return status;
-}
-
 int sender_wait(struct sender *sender, uint64_t position, enum blotter_stage stage, int timeout_ms)
 {
-    if (reached(sender, position, stage))
+    const struct journal_header *header = sender->journal->header;
+    const struct journal_cursor *cursor = stage == BLOTTER_SENT ? &header->sent : &header->committed;
+    if (journal_cursor(cursor) > position)
         return BLOTTER_OK;
     if (timeout_ms == 0)
         return BLOTTER_TIMEOUT;
     bool committed = stage == BLOTTER_COMMITTED;
-    atomic_fetch_add(&sender->waiting, 1);                                                  /* seq_cst: see wake_waiters */
+    waiters_enter(&sender->waiters);
     atomic_fetch_add_explicit(&sender->waiting_committed, committed, memory_order_relaxed); /* only makes words be read sooner */
     sender_wake(sender);
-    int status = wait_for(sender, position, stage, timeout_ms);
+    int status = waiters_wait(&sender->waiters, cursor, position, timeout_ms);
     atomic_fetch_sub_explicit(&sender->waiting_committed, committed, memory_order_relaxed);
-    atomic_fetch_sub(&sender->waiting, 1);
+    waiters_leave(&sender->waiters);
     return status;
+}
+
+void sender_release_waiters(struct sender *sender)
+{
+    waiters_close(&sender->waiters);
 }
 
 void sender_stats(struct sender *sender, struct blotter_stats *stats)
@@ -637,17 +598,6 @@ static bool make_parts(struct sender *sender, char *error, size_t error_size)
     return sender->confirm_owner.confirm && sender->command && sender->poll && sender->tick && sender->woken;
 }
 
-static void init_shared(struct sender *sender)
-{
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_mutex_init(&sender->mutex, NULL);
-    pthread_cond_init(&sender->advanced, &attributes);
-    pthread_condattr_destroy(&attributes);
-    atomic_init(&sender->asleep, true);
-}
-
 struct sender *sender_create(const struct sender_options *options, char *error, size_t error_size)
 {
     assert(options->journal->sender);
@@ -659,7 +609,9 @@ struct sender *sender_create(const struct sender_options *options, char *error, 
     sender->options = *options;
     sender->journal = options->journal;
     sender->wake_fd = -1;
-    init_shared(sender);
+    waiters_init(&sender->waiters);
+    pthread_mutex_init(&sender->mutex, NULL);
+    atomic_init(&sender->asleep, true);
     make_prefixes(sender);
     if (!make_parts(sender, error, error_size)) {
         sender_destroy(sender);
@@ -684,19 +636,10 @@ static void free_event(struct event *event)
         event_free(event);
 }
 
-void sender_release_waiters(struct sender *sender)
-{
-    pthread_mutex_lock(&sender->mutex);
-    sender->closing = true;
-    pthread_cond_broadcast(&sender->advanced);
-    pthread_mutex_unlock(&sender->mutex);
-}
-
 void sender_destroy(struct sender *sender)
 {
     if (sender == NULL)
         return;
-    assert(atomic_load(&sender->waiting) == 0);
     redis_link_destroy(sender->link);
     free_event(sender->poll);
     free_event(sender->tick);
@@ -704,7 +647,7 @@ void sender_destroy(struct sender *sender)
     confirm_destroy(sender->confirm_owner.confirm);
     if (sender->wake_fd >= 0)
         close(sender->wake_fd);
-    pthread_cond_destroy(&sender->advanced);
+    waiters_release(&sender->waiters);
     pthread_mutex_destroy(&sender->mutex);
     free(sender->command);
     free(sender);
