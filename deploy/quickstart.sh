@@ -67,7 +67,7 @@ done
 #
 # Every child gets a process group of its own: Ctrl-C then reaches this script alone, which stops the others in order. What runs
 # to its end (apt, make, initdb, the desk) is `step`; what stays (servers, drainers) is `start`, is listed in $run/processes, and
-# is killed by the kernel if this script dies without having said goodbye. Lock (descriptor 9) stays with the script.
+# is stopped by the kernel if this script dies without having said goodbye. The lock (descriptor 9) stays with the script.
 
 run=$root/.run
 data=             # where servers keep their files: $run/data, or what that links to
@@ -125,7 +125,7 @@ stop_step() {
 
 remove_data() {
     if [[ -L $run/data ]]; then rm -rf -- "$(readlink "$run/data")"; fi
-    rm -rf -- "$run/data" "$run/processes"
+    rm -rf -- "$run/data" "$run/processes" "$run/build.log"
     if [[ -L $run/journals ]]; then rm -rf -- "$(readlink "$run/journals")" "$run/journals"; fi
     if [[ -n $data ]]; then rm -rf -- "$data"; fi # made, but not linked yet
     if [[ -n $journals ]]; then rm -rf -- "$journals"; fi
@@ -138,7 +138,7 @@ on_exit() {
     stop_step
     if [[ -n $finished && -n $keep ]]; then exit "$status"; fi
     if [[ -n $data && -z $finished ]] && ((status != 130 && status != 143)); then
-        tail -n 15 "$data"/*.log 2>/dev/null >&2
+        tail -n 15 "$data"/*.log >&2 2>/dev/null
     fi
     stop_processes
     remove_data
@@ -161,7 +161,7 @@ step() { # name command...
 }
 
 start() { # name signal-to-stop-it command...
-    local name=$1 signal=$2 death=(--pdeathsig KILL) pid
+    local name=$1 signal=$2 death=(--pdeathsig "$2") pid
     shift 2
     if [[ -n $keep ]]; then death=(); fi
     set -m
@@ -230,7 +230,6 @@ build_everything() {
     }
 }
 step "build" build_everything
-rm -f "$run/build.log"
 blotter=$root/$build/blotter desk=$root/$build/example/desk
 
 # --- servers -----------------------------------------------------------------------------------------------------------------
