@@ -43,12 +43,6 @@
 #include "producer/redis_url.h"
 #include "producer/resolve.h"
 
-#if HIREDIS_MAJOR >= 1
-#define obuf_length(context) hi_sdslen((context)->c.obuf)
-#else
-#define obuf_length(context) sdslen((context)->c.obuf)
-#endif
-
 enum {
     CONNECT_TIMEOUT_MS = 5000,
     ANSWER_TIMEOUT_MS = 10000,
@@ -620,7 +614,7 @@ const char *redis_link_place(const struct redis_link *link)
 
 size_t redis_link_unsent_bytes(const struct redis_link *link)
 {
-    return link->context ? obuf_length(link->context) : 0;
+    return link->context ? sdslen(link->context->c.obuf) : 0;
 }
 
 unsigned redis_link_unanswered(const struct redis_link *link)
