@@ -1,0 +1,259 @@
+/* bench_latency.c: from submit to a row that others can see, by the whole path: producer, Redis, `blotter drain`, PostgreSQL.
+ *
+ * A reader with a connection of its own asks again and again for the rows behind the last one it has seen; a record's latency
+ * goes from just before its submit to when the reader holds the answer, on one clock. So it holds the reader's own query and, on
+ * average, half its pause of 0.5 ms between two questions: more than what the path takes, never less. stored_at would flatter, as
+ * it is when the transaction began.
+ *
+ * Paced by the clock: 200/s is a record every 5 ms; 20,000/s is 20 records every millisecond, a burst as markets make them.
+ * Servers as they are installed, durable. Beside it: one synchronous INSERT by the strategy itself, on the same server, while
+ * nothing else runs. BENCH_SECONDS, BENCH_RUNS. */
+#include <endian.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "producer/blotter.h"
+#include "tests/fixture/backlog.h"
+#include "tests/fixture/figure.h"
+#include "tests/fixture/rivals.h"
+
+#define RUNS_MAX 20
+#define SAMPLES 1024
+#define READER_PAUSE_NS 500000
+#define NS_PER_S INT64_C(1000000000)
+#define LATE_S 30 /* how long after the last submit a row may come */
+#define INSERTS 2000
+
+struct pace {
+    const char *name;
+    int64_t tick_ns;
+    int records; /* at each tick */
+    double target_ms;
+};
+static const struct pace paces[] = {{"200_s", 5000000, 1, 5}, {"20000_s", 1000000, 20, 25}};
+#define PACES (sizeof paces / sizeof *paces)
+
+/* One run: when each record was submitted, with what seq; and how long until it was seen. */
+struct course {
+    blotter_producer *producer;
+    const struct pace *pace;
+    int64_t count, capacity;
+    int64_t *submitted_ns, *submitted_seq, *seen_ns, *seen_seq;
+    int64_t last_at, last_seq; /* of the last row seen, as PostgreSQL sends them */
+};
+
+static struct sample_order samples[SAMPLES];
+
+/* --- the strategy --------------------------------------------------------------------------------------------------------- */
+
+static void *submit_all(void *arg)
+{
+    struct course *course = arg;
+    int64_t due_ns = figure_now_ns();
+
+    for (int64_t done = 0; done < course->count;) {
+        struct timespec due = {.tv_sec = due_ns / NS_PER_S, .tv_nsec = due_ns % NS_PER_S};
+
+        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) == EINTR) {
+        }
+        for (int i = 0; i < course->pace->records && done < course->count; i++, done++) {
+            course->submitted_ns[done] = figure_now_ns();
+            course->submitted_seq[done] = blotter_order(course->producer, &samples[done % SAMPLES].order);
+        }
+        due_ns += course->pace->tick_ns;
+    }
+    return NULL;
+}
+
+/* --- the reader ----------------------------------------------------------------------------------------------------------- */
+
+static int64_t binary_int64(const PGresult *result, int row, int column)
+{
+    uint64_t big;
+
+    memcpy(&big, PQgetvalue(result, row, column), sizeof big);
+    return (int64_t)be64toh(big);
+}
+
+/* Rows of one producer are stored in its order, so what is new lies behind the last one seen. */
+static void read_all(struct course *course, PGconn *conn, int64_t producer_id)
+{
+    static const char sql[] =
+        "SELECT recorded_at, seq FROM blotter.order_events "
+        "WHERE (recorded_at, seq) > ($1, $2) AND recorded_at >= $1 AND producer_id = $3 ORDER BY recorded_at, seq";
+    int64_t producer = (int64_t)htobe64((uint64_t)producer_id), seen = 0;
+    int64_t deadline_ns = figure_now_ns() + course->count / course->pace->records * course->pace->tick_ns + LATE_S * NS_PER_S;
+    const char *values[] = {(char *)&course->last_at, (char *)&course->last_seq, (char *)&producer};
+    const int lengths[] = {8, 8, 8}, formats[] = {1, 1, 1};
+    struct timespec pause = {.tv_nsec = READER_PAUSE_NS};
+    PGresult *result = PQprepare(conn, "new_rows", sql, 3, (const Oid[]){1184 /* timestamptz */, 20 /* int8 */, 20});
+
+    if (PQresultStatus(result) != PGRES_COMMAND_OK) {
+        fixture_fail("the reader: %s", PQresultErrorMessage(result));
+    }
+    PQclear(result);
+    while (seen < course->count && figure_now_ns() < deadline_ns) {
+        int64_t now_ns;
+        int rows;
+
+        result = PQexecPrepared(conn, "new_rows", 3, values, lengths, formats, 1);
+        now_ns = figure_now_ns();
+        if (PQresultStatus(result) != PGRES_TUPLES_OK) {
+            fixture_fail("the reader: %s", PQresultErrorMessage(result));
+        }
+        rows = PQntuples(result);
+        for (int i = 0; i < rows && seen < course->count; i++, seen++) {
+            course->seen_seq[seen] = binary_int64(result, i, 1);
+            course->seen_ns[seen] = now_ns;
+        }
+        if (rows > 0) {
+            memcpy(&course->last_at, PQgetvalue(result, rows - 1, 0), 8);
+            memcpy(&course->last_seq, PQgetvalue(result, rows - 1, 1), 8);
+        }
+        PQclear(result);
+        nanosleep(&pause, NULL);
+    }
+    if (seen != course->count) {
+        fixture_fail("%" PRId64 " rows of %" PRId64 " seen", seen, course->count);
+    }
+}
+
+/* --- a run ---------------------------------------------------------------------------------------------------------------- */
+
+struct percentiles {
+    double p50[RUNS_MAX], p99[RUNS_MAX], p999[RUNS_MAX];
+};
+
+static void percentiles_set(struct percentiles *percentiles, size_t run, int64_t *times_ns, size_t count)
+{
+    figure_sort(times_ns, count);
+    percentiles->p50[run] = figure_percentile(times_ns, count, 50) / 1e6;
+    percentiles->p99[run] = figure_percentile(times_ns, count, 99) / 1e6;
+    percentiles->p999[run] = figure_percentile(times_ns, count, 99.9) / 1e6;
+}
+
+/* A second of records that are not counted: connections, group, lease and the day's tables are made by them. */
+static void run_course(struct course *course, PGconn *conn, int64_t producer_id, bool counted)
+{
+    pthread_t thread;
+
+    course->count = counted ? course->capacity : NS_PER_S / course->pace->tick_ns * course->pace->records;
+    course->count = course->count < course->capacity ? course->count : course->capacity;
+    if (pthread_create(&thread, NULL, submit_all, course) != 0) {
+        fixture_fail("pthread_create");
+    }
+    read_all(course, conn, producer_id);
+    pthread_join(thread, NULL);
+    PQclear(PQexec(conn, "DEALLOCATE ALL"));
+    for (int64_t i = 0; i < course->count; i++) {
+        if (course->seen_seq[i] != course->submitted_seq[i]) {
+            fixture_fail("row %" PRId64 " is seq %" PRId64 ", submitted was %" PRId64, i, course->seen_seq[i],
+                         course->submitted_seq[i]);
+        }
+        course->seen_ns[i] -= course->submitted_ns[i];
+    }
+}
+
+static void measure_pace(const struct pace *pace, size_t run, int64_t seconds, const struct fixture_redis *redis, PGconn *conn,
+                         struct percentiles *percentiles)
+{
+    struct course course = {.pace = pace, .capacity = seconds * NS_PER_S / pace->tick_ns * pace->records};
+    struct blotter_options options = {.exchange = "bench", .redis = fixture_redis_url(redis), .journal = rivals_journal_folder()};
+    struct blotter_stats stats;
+
+    course.submitted_ns = calloc((size_t)course.capacity * 4, sizeof *course.submitted_ns);
+    course.submitted_seq = course.submitted_ns + course.capacity;
+    course.seen_ns = course.submitted_seq + course.capacity;
+    course.seen_seq = course.seen_ns + course.capacity;
+    if (blotter_open(&course.producer, &options) != 0) {
+        fixture_fail("blotter_open: %s", blotter_open_error());
+    }
+    blotter_stats(course.producer, &stats);
+    run_course(&course, conn, stats.producer_id, false);
+    run_course(&course, conn, stats.producer_id, true);
+    percentiles_set(percentiles, run, course.seen_ns, (size_t)course.count);
+    blotter_stats(course.producer, &stats);
+    blotter_close(course.producer, 5000);
+    unlink(stats.journal);
+    free(course.submitted_ns);
+}
+
+static void measure_insert(size_t run, struct percentiles *percentiles)
+{
+    static int64_t times_ns[INSERTS];
+
+    rivals_insert_open();
+    for (size_t i = 0; i < INSERTS; i++) {
+        int64_t begin_ns = figure_now_ns();
+
+        rivals_insert_call(&samples[i % SAMPLES].order);
+        times_ns[i] = figure_now_ns() - begin_ns;
+    }
+    rivals_insert_close();
+    percentiles_set(percentiles, run, times_ns, INSERTS);
+}
+
+static void tell(const char *name, double *values, double *insert, size_t runs, double target_ms)
+{
+    figure_add(&(struct figure){.name = name,
+                                .value = figure_median(values, runs),
+                                .unit = "ms",
+                                .beside = {{"insert", figure_median(insert, runs)}},
+                                .target_is = target_ms > 0 ? FIGURE_AT_MOST : FIGURE_NO_TARGET,
+                                .target = target_ms});
+}
+
+int main(void)
+{
+    static struct percentiles insert, all[PACES];
+    size_t runs = (size_t)figure_setting("BENCH_RUNS", 3);
+    int64_t seconds = figure_setting("BENCH_SECONDS", 5);
+    struct fixture_redis *redis = fixture_redis_start(NULL);
+    struct fixture_postgres *postgres = fixture_postgres_start(NULL);
+    const char *conninfo = fixture_postgres_conninfo(postgres);
+    struct fixture_program *drainer;
+    PGconn *conn;
+
+    if (runs < 1 || runs > RUNS_MAX || seconds < 1) {
+        fixture_fail("BENCH_RUNS: 1 to %d; BENCH_SECONDS: at least 1", RUNS_MAX);
+    }
+    for (size_t i = 0; i < SAMPLES; i++) {
+        sample_order_make(&samples[i], 0, i, SAMPLES / SAMPLE_EVENTS, INT64_C(1763900000000000000) + (int64_t)i * 1000003);
+    }
+    if (fixture_run((const char *const[]){fixture_blotter(), "migrate", "--postgres", conninfo, NULL}, NULL, 60000, NULL) != 0) {
+        fixture_fail("blotter migrate failed");
+    }
+    rivals_begin(redis, postgres, (const unsigned char *)"", 0);
+    drainer = fixture_program_start(
+        (const char *const[]){fixture_blotter(), "drain", "--redis", fixture_redis_url(redis), "--postgres", conninfo, NULL},
+        NULL);
+    conn = fixture_postgres_connect(postgres);
+    figure_heading("latency: submit to visible row, through Redis and one drainer, orders kept; %" PRId64
+                   " s a run, medians of %zu runs",
+                   seconds, runs);
+    figure_note(
+        "seen by a reader that polls, its query and half its pause of 0.5 ms included; insert: one synchronous INSERT, idle");
+    for (size_t run = 0; run < runs; run++) {
+        measure_insert(run, &insert);
+        for (size_t i = 0; i < PACES; i++) {
+            measure_pace(&paces[i], run, seconds, redis, conn, &all[i]);
+        }
+    }
+    for (size_t i = 0; i < PACES; i++) {
+        tell(fixture_format("latency.%s.p50", paces[i].name), all[i].p50, insert.p50, runs, 0);
+        tell(fixture_format("latency.%s.p99", paces[i].name), all[i].p99, insert.p99, runs, paces[i].target_ms);
+        tell(fixture_format("latency.%s.p999", paces[i].name), all[i].p999, insert.p999, runs, 0);
+    }
+    PQfinish(conn);
+    if (fixture_program_stop(drainer, SIGTERM, 20000) != 0) {
+        fixture_fail("blotter drain did not stop in order:\n%s", fixture_program_stderr(drainer));
+    }
+    return 0;
+}
