@@ -152,6 +152,28 @@ static const char *check_identity(struct record *record, const char *exchange, i
     return NULL;
 }
 
+/* A record that could not be decoded to its end may still say who wrote it: then its producer is told, and audit counts it. But
+ * it must be sure: a wrong word would let go of a record that is nowhere yet. */
+static void note_identity(struct entry *entry, const struct record *record)
+{
+    if (!record->values[IDENTITY_producer_id].present || !record->values[IDENTITY_seq].present) {
+        return;
+    }
+    entry->producer_id = record->values[IDENTITY_producer_id].integer;
+    entry->seq = record->values[IDENTITY_seq].integer;
+    entry->recorded_at_us = record->values[IDENTITY_recorded_at].integer / NS_PER_US;
+}
+
+/* The field that is at fault has no value, whatever the decoder left there. */
+static void forget_field_at_fault(struct record *record, const struct record_problem *problem)
+{
+    for (int i = IDENTITY_producer_id; i <= IDENTITY_recorded_at; i++) {
+        if (problem->field != NULL && strcmp(problem->field, record_schemas[record->kind].fields[i].name) == 0) {
+            record->values[i] = (struct record_value){0};
+        }
+    }
+}
+
 static const char *decode(struct record *record, const struct raw_field *fields, size_t field_count, char *text, size_t size)
 {
     static char scratch_bytes[RECORD_SCRATCH_BYTES]; /* the drainer has one thread */
@@ -172,6 +194,7 @@ static const char *decode(struct record *record, const struct raw_field *fields,
     if (record_decode(record->kind, fields[1].bytes, fields[1].length, &scratch, record, &problem) != 0) {
         snprintf(text, size, "%s%s%s", problem.field == NULL ? "" : problem.field, problem.field == NULL ? "" : ": ",
                  record_fault_text(problem.fault));
+        forget_field_at_fault(record, &problem);
         return text;
     }
     return NULL;
@@ -192,19 +215,6 @@ static void append_raw(struct batch *batch, const struct raw_field *fields, size
         raw_append(batch, fields[i].bytes, fields[i].length);
         raw_append(batch, "\r\n", 2);
     }
-}
-
-/* A record that could not be decoded to its end may still say who wrote it: then its producer is told, and audit counts it. */
-static void note_identity(struct entry *entry, const struct record *record)
-{
-    for (int i = IDENTITY_producer_id; i <= IDENTITY_recorded_at; i++) {
-        if (!record->values[i].present) {
-            return;
-        }
-    }
-    entry->producer_id = record->values[IDENTITY_producer_id].integer;
-    entry->seq = record->values[IDENTITY_seq].integer;
-    entry->recorded_at_us = record->values[IDENTITY_recorded_at].integer / NS_PER_US;
 }
 
 void batch_add(struct batch *batch, struct stream *stream, const char *exchange, const char *stream_name,
