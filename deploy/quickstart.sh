@@ -263,7 +263,14 @@ make_data
 mkdir -m 700 "$data/redis" "$data/postgres"
 mkdir -m 750 "$data/sockets"
 if ((EUID == 0)); then chown postgres:postgres "$data/redis" "$data/postgres" "$data/sockets"; fi
-journals=$(mktemp -d /dev/shm/blotter-quickstart-XXXXXX 2>/dev/null || mktemp -d "$data/journals-XXXXXX")
+# Five journals of 32 MiB. In a container /dev/shm may be smaller.
+shm_free=$(df --output=avail --block-size=1M /dev/shm 2>/dev/null | tail -n 1 || true)
+if ((${shm_free:-0} >= 256)); then
+    journals=$(mktemp -d /dev/shm/blotter-quickstart-XXXXXX)
+else
+    complain "less than 256 MiB free in /dev/shm: the journals are on disk, where submitting may wait for it"
+    journals=$(mktemp -d "$data/journals-XXXXXX")
+fi
 ln -s "$journals" "$run/journals"
 
 {
