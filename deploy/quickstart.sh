@@ -336,13 +336,15 @@ show() {
     psql -c "SELECT exchange, strategy, symbol, side, price, quantity, filled_quantity AS filled, status
              FROM blotter.open_orders ORDER BY exchange, strategy, symbol LIMIT 8" || status=1
     title "positions: some of $(psql -At -c 'SELECT count(*) FROM blotter.positions')"
-    psql -c "SELECT * FROM blotter.positions ORDER BY 1, 2, 3 LIMIT 8" || status=1
-    title "candles of BTC/USDT, 5 seconds each"
-    psql -c "SELECT * FROM blotter.candles('BTC/USDT', interval '5 seconds', now() - interval '1 hour', now())
-             ORDER BY 1 LIMIT 8" || status=1
+    psql -c "SELECT exchange, symbol, quantity, bought_quantity AS bought, round(bought_average_price, 4) AS at,
+                    sold_quantity AS sold, round(sold_average_price, 4) AS at, fees, fills
+             FROM blotter.positions ORDER BY exchange, symbol LIMIT 8" || status=1
+    title "candles of BTC/USDT on binance, 5 seconds each"
+    psql -c "SELECT * FROM blotter.candles('BTC/USDT', '5 seconds', now() - interval '1 day', now() + interval '1 day', 'binance')
+             LIMIT 8" || status=1
     title "how long it took"
     sed -E 's/.*"submit_ns": \{([^}]*)\}.*/submit, ns:        \1/; s/"//g' "$data/desk.json"
-    psql -At -c "SELECT format('submit to row, ms: p50: %s, p99: %s, max: %s (of %s records)',
+    psql -At -c "SELECT format('submit to row, ms:  p50: %s, p99: %s, max: %s  (%s records; to the transaction that stored it)',
                         round((1000 * percentile_cont(0.5) WITHIN GROUP (ORDER BY took))::numeric, 2),
                         round((1000 * percentile_cont(0.99) WITHIN GROUP (ORDER BY took))::numeric, 2),
                         round((1000 * max(took))::numeric, 2), count(*))
