@@ -1,7 +1,6 @@
 /* journal_command.c: `blotter journal PATH`: what a journal holds. It locks nothing and changes nothing, so of a journal in use
  * it is a picture of moments that never were at once. */
 #include <inttypes.h>
-#include <jansson.h>
 #include <time.h>
 
 #include "drainer/report.h"
@@ -14,20 +13,31 @@ static const char *owner_of(const struct journal_picture *picture)
     return !picture->owner_valid ? "damaged" : picture->closed ? "closed" : "open, or died";
 }
 
+#define NUMBERS(X)                                                                                                    \
+    X(version)                                                                                                        \
+    X(slots) X(slot_bytes) X(file_bytes) X(expected_bytes) X(producer_id) X(pid) X(opened_ns) X(base) X(next) X(sent) \
+        X(committed) X(floor) X(valid) X(unsent) X(unconfirmed) X(unpublished) X(damaged)
+
 static void print_json(const char *path, const struct journal_picture *picture)
 {
-    report_print_json(
-        json_pack("{s:s, s:i, s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-                  "s:I}", /* */
-                  "path", path, "version", (int)picture->version, "exchange", picture->exchange, "lane", picture->lane, "host",
-                  picture->host, "pid", (json_int_t)picture->pid, "producer_id", (json_int_t)picture->producer_id, "owner",
-                  owner_of(picture), "opened_ns", (json_int_t)picture->opened_ns, "slots", (int)picture->slots, "slot_bytes",
-                  (int)picture->slot_bytes, "next", (json_int_t)picture->next, "sent", (json_int_t)picture->sent, "committed",
-                  (json_int_t)picture->committed, "floor", (json_int_t)picture->floor, "valid", (json_int_t)picture->valid,
-                  "unpublished", (json_int_t)picture->unpublished, "damaged", (json_int_t)picture->damaged, "unsent",
-                  (json_int_t)picture->unsent, "unconfirmed", (json_int_t)picture->unconfirmed, "file_bytes",
-                  (json_int_t)picture->file_bytes, "expected_bytes", (json_int_t)picture->expected_bytes),
-        stdout);
+    const char *const texts[] = {path, picture->exchange, picture->lane, picture->host, owner_of(picture)};
+    static const char *const names[] = {"path", "exchange", "lane", "host", "owner"};
+    struct report *report = report_create();
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        report_column(report, names[i], REPORT_TEXT);
+    }
+#define X(name) report_column(report, #name, REPORT_NUMBER);
+    NUMBERS(X)
+#undef X
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        report_cell(report, texts[i]);
+    }
+#define X(name) report_number(report, (int64_t)picture->name);
+    NUMBERS(X)
+#undef X
+    report_print_json(report_json_row(report, 0), stdout);
+    report_destroy(report);
 }
 
 static void print_time(const char *name, int64_t ns)
@@ -71,7 +81,7 @@ int command_journal(const struct settings *settings)
     int status = journal_inspect(path, &picture, error);
 
     if (status != BLOTTER_OK) {
-        return command_fail(settings, status == BLOTTER_SYSTEM ? EXIT_CODE_USAGE : EXIT_CODE_NO, "%s: %s", path,
+        return command_fail(settings, status == BLOTTER_SYSTEM ? EXIT_CODE_USAGE : EXIT_CODE_NO, "%s",
                             error[0] == '\0' ? blotter_status_text(status) : error);
     }
     if (settings->json) {

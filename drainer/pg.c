@@ -163,8 +163,7 @@ int pg_schema_needed(void)
     return migrations[migration_count - 1].version;
 }
 
-/* The version of the schema; 0: there is none; -1: said. */
-static int schema_version(struct pg *pg)
+int pg_schema_version(struct pg *pg)
 {
     PGresult *result = PQexec(pg->connection, "SELECT coalesce(max(version), 0) FROM blotter.migrations");
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -183,7 +182,7 @@ static int schema_version(struct pg *pg)
 
 bool pg_check_schema(struct pg *pg)
 {
-    int version = schema_version(pg);
+    int version = pg_schema_version(pg);
 
     if (version >= 0 && version < pg_schema_needed()) {
         pg->exit_code =

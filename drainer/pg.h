@@ -23,6 +23,9 @@ void pg_close(struct pg *);
 /* Is the schema there, and not older than this program? */
 bool pg_check_schema(struct pg *);
 
+/* The newest migration applied; 0: there is no schema; -1: said. */
+int pg_schema_version(struct pg *);
+
 /* Newest migration that this program has; it runs on this version and newer. */
 int pg_schema_needed(void);
 

@@ -1,6 +1,5 @@
 /* rejects.c: `blotter rejects list|show`: the records that could not be stored, and why. */
 #include <ctype.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,24 +46,34 @@ static int list(struct pg *pg)
     return EXIT_CODE_DONE;
 }
 
+static int byte_at(const char *hex, size_t at)
+{
+    char digits[3] = {hex[2 * at], hex[2 * at + 1], '\0'};
+
+    return (int)strtol(digits, NULL, 16);
+}
+
 /* As hexdump -C does. hex: two digits a byte. */
 static void print_bytes(const char *hex)
 {
-    for (size_t offset = 0; hex[2 * offset] != '\0'; offset += 16) {
-        char text[17] = "";
+    size_t length = strlen(hex) / 2;
 
+    for (size_t offset = 0; offset < length; offset += 16) {
         printf("%08zx ", offset);
-        for (size_t i = 0; i < 16 && hex[2 * (offset + i)] != '\0'; i++) {
-            char digits[3] = {hex[2 * (offset + i)], hex[2 * (offset + i) + 1], '\0'};
-            int byte = (int)strtol(digits, NULL, 16);
-
-            printf(" %s", digits);
-            text[i] = byte < 0x80 && isprint(byte) ? (char)byte : '.';
-            if (hex[2 * (offset + i) + 2] == '\0') {
-                printf("%*s", (int)(3 * (15 - i)), "");
+        for (size_t at = offset; at < offset + 16; at++) {
+            if (at < length) {
+                printf(" %02x", (unsigned)byte_at(hex, at));
+            } else {
+                printf("   ");
             }
         }
-        printf("  |%s|\n", text);
+        printf("  |");
+        for (size_t at = offset; at < offset + 16 && at < length; at++) {
+            int byte = byte_at(hex, at);
+
+            putchar(byte < 0x80 && isprint(byte) ? byte : '.');
+        }
+        printf("|\n");
     }
 }
 
@@ -97,10 +106,8 @@ static int show(struct pg *pg, const char *id)
         code = command_fail(pg->settings, EXIT_CODE_NO, "there is no reject %s", id);
     } else if (pg->settings->json) {
         struct report *report = report_of_result(result);
-        json_t *all = report_json(report);
 
-        report_print_json(json_incref(json_array_get(all, 0)), stdout);
-        json_decref(all);
+        report_print_json(report_json_row(report, 0), stdout);
         report_destroy(report);
     } else {
         print_fields(result);

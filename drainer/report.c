@@ -72,7 +72,7 @@ void report_seconds(struct report *report, int64_t ms)
 {
     char text[32];
 
-    snprintf(text, sizeof text, "%" PRId64 ".%" PRId64, ms / 1000, ms % 1000 / 100);
+    snprintf(text, sizeof text, "%" PRId64 ".%03" PRId64, ms / 1000, ms % 1000);
     report_cell(report, ms < 0 ? NULL : text);
 }
 
@@ -188,18 +188,22 @@ static json_t *json_of_cell(const char *text, enum report_type type)
     return strpbrk(text, ".eEn") == NULL ? json_integer(strtoll(text, NULL, 10)) : json_real(strtod(text, NULL));
 }
 
+json_t *report_json_row(const struct report *report, size_t row)
+{
+    json_t *object = json_object();
+
+    for (size_t column = 0; column < report->columns; column++) {
+        json_object_set_new(object, report->names[column], json_of_cell(report_text(report, row, column), report->types[column]));
+    }
+    return object;
+}
+
 json_t *report_json(const struct report *report)
 {
     json_t *array = json_array();
 
     for (size_t row = 0; row < report_rows(report); row++) {
-        json_t *object = json_object();
-
-        for (size_t column = 0; column < report->columns; column++) {
-            json_object_set_new(object, report->names[column],
-                                json_of_cell(report_text(report, row, column), report->types[column]));
-        }
-        json_array_append_new(array, object);
+        json_array_append_new(array, report_json_row(report, row));
     }
     return array;
 }

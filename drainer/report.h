@@ -24,7 +24,7 @@ void report_column(struct report *, const char *name, enum report_type);
 /* Adds the next cell, from left to right; NULL: unknown. The text is copied. */
 void report_cell(struct report *, const char *text);
 void report_number(struct report *, int64_t);
-void report_seconds(struct report *, int64_t ms); /* with one decimal; negative: unknown */
+void report_seconds(struct report *, int64_t ms); /* to the millisecond; negative: unknown */
 
 size_t report_rows(const struct report *);
 const char *report_text(const struct report *, size_t row, size_t column); /* NULL: unknown */
@@ -34,6 +34,7 @@ struct report *report_of_result(const PGresult *);
 
 void report_print(const struct report *, FILE *);
 struct json_t *report_json(const struct report *); /* an array of objects; the caller's */
+struct json_t *report_json_row(const struct report *, size_t row);
 
 /* Prints and releases it, with a newline. */
 void report_print_json(struct json_t *, FILE *);
