@@ -70,7 +70,7 @@ void intake_take(struct intake *, struct stream *);
 void intake_sign_off(struct intake *);
 
 bool intake_up(const struct intake *);
-const char *intake_last_error(const struct intake *); /* of the connection; "": none; holds no secret */
+const char *intake_last_error(const struct intake *);   /* of the connection; "": none; holds no secret */
 bool intake_looked(const struct intake *);              /* were streams looked for, since it started? */
 bool intake_quiet(const struct intake *);               /* every command has been answered */
 bool intake_drained(const struct intake *);             /* every stream held was read to its end */
