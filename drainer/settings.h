@@ -41,13 +41,11 @@
     X(once, BOOL, "no", DRAIN, ANY, "load what is there, then exit with 0")                                                     \
     X(from, STRING, NONE, DRAIN, VALUE("ID|TIME"),                                                                              \
       "load once more what the streams still hold from this entry id or time (2026-05-01T12:00:00Z) on")                        \
-    X(metrics, STRING, NONE, DRAIN, VALUE("HOST:PORT"), "serve Prometheus metrics there")                                       \
     X(consumer, STRING, NONE, DRAIN, VALUE("NAME"), "this drainer's name in the consumer group; HOST-PID if not given")         \
     X(claim_idle, DURATION, "60s", DRAIN, RANGE(1000, 86400000),                                                                \
       "a drainer that holds a stream and has not moved for so long is cut off, and its stream taken over")                      \
     X(batch_rows, COUNT, "10000", DRAIN, RANGE(1, 100000), "most records in a transaction")                                     \
     X(batch_bytes, SIZE, "4MiB", DRAIN, RANGE(65536, 268435456), "most bytes in a transaction")                                 \
-    X(batch_age, DURATION, "200ms", DRAIN, RANGE(1, 60000), "under load, longest time that a batch gathers")                    \
     X(orders, BOOL, "yes", DRAIN, ANY, "keep the table blotter.orders: the latest state of every order")                        \
     X(keep_entries, COUNT, "10000", DRAIN, RANGE(0, 1000000000), "entries kept in each stream behind what is committed")        \
     X(trim_interval, DURATION, "5s", DRAIN, RANGE(100, 3600000), "how often streams are trimmed")                               \
