@@ -344,13 +344,21 @@ show() {
              LIMIT 8" || status=1
     title "how long it took"
     sed -E 's/.*"submit_ns": \{([^}]*)\}.*/submit, ns:        \1/; s/"//g' "$data/desk.json"
-    psql -At -c "SELECT format('submit to row, ms:  p50: %s, p99: %s, max: %s  (%s records; to the transaction that stored it)',
-                        round((1000 * percentile_cont(0.5) WITHIN GROUP (ORDER BY took))::numeric, 2),
-                        round((1000 * percentile_cont(0.99) WITHIN GROUP (ORDER BY took))::numeric, 2),
-                        round((1000 * max(took))::numeric, 2), count(*))
-                 FROM (SELECT extract(epoch FROM stored_at - recorded_at)::float8 AS took FROM blotter.order_events
-                       UNION ALL SELECT extract(epoch FROM stored_at - recorded_at)::float8 FROM blotter.trades) AS records" ||
-        status=1
+    psql -At -c "
+        WITH records AS (
+            SELECT recorded_at, 1000 * extract(epoch FROM stored_at - recorded_at)::float8 AS ms,
+                   recorded_at < min(recorded_at) OVER () + interval '2 seconds' AS early
+            FROM (SELECT recorded_at, stored_at FROM blotter.order_events UNION ALL
+                  SELECT recorded_at, stored_at FROM blotter.trades) AS all_records)
+        SELECT format('submit to row, ms:  p50: %s, p99: %s, max: %s (to the transaction that stored it; %s records)',
+                      round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms)::numeric, 2),
+                      round(percentile_cont(0.99) WITHIN GROUP (ORDER BY ms)::numeric, 2),
+                      round(max(ms)::numeric, 2), count(*))
+        FROM records WHERE NOT early
+        UNION ALL
+        SELECT format('                    max: %s in the first 2 s, while the drainers find the new streams (%s records)',
+                      round(max(ms)::numeric, 2), count(*))
+        FROM records WHERE early" || status=1
     return "$status"
 }
 failed=${desk_failed-}
