@@ -329,20 +329,25 @@ DECLARE
                       AND NOT c.common AND c.settled_order IS NULL))
     $q$;
     fields text[] := blotter.order_fields();
-    merged int;
+    merged int := 0;
 BEGIN
     DELETE FROM pg_temp.merge_rest;
+    DELETE FROM pg_temp.rebuild_orders;
     FOR exchanges IN
-        SELECT s.exchange, bool_or(s.provisional) AS client_only
+        SELECT s.exchange, bool_or(s.provisional) AS client_only, count(*) AS n
         FROM pg_temp.staged_keys s WHERE one IS NULL OR s.tid = one
         GROUP BY s.exchange ORDER BY s.exchange
     LOOP
+        merged := merged + exchanges.n;
         IF exchanges.client_only THEN
             PERFORM pg_advisory_xact_lock(blotter.lock_class(), hashtext(exchanges.exchange || ' merge'));
         ELSE
             PERFORM pg_advisory_xact_lock_shared(blotter.lock_class(), hashtext(exchanges.exchange || ' merge'));
         END IF;
     END LOOP;
+    IF NOT EXISTS (SELECT FROM blotter.client_only_ids) THEN
+        unsettled := 'false';
+    END IF;
 
     -- Orders never seen: their row is what was staged. What remains is for the statements after the locks.
     EXECUTE format($q$
@@ -366,7 +371,6 @@ BEGIN
         LEFT JOIN made ON (made.order_key, made.exchange, made.account, made.scope) = (r.order_key, r.exchange, r.key_account, r.scope)
         WHERE r.rebuild OR made.order_key IS NULL
     $q$, blotter.column_list(fields), unsettled) USING one;
-    merged := (SELECT count(*) FROM pg_temp.staged_keys s WHERE one IS NULL OR s.tid = one);
     IF NOT EXISTS (SELECT FROM pg_temp.merge_rest) THEN
         RETURN merged;
     END IF;
@@ -374,14 +378,16 @@ BEGIN
     FOR exchanges IN SELECT DISTINCT r.exchange FROM pg_temp.merge_rest r WHERE r.rebuild ORDER BY r.exchange LOOP
         PERFORM pg_advisory_xact_lock(blotter.lock_class(), hashtext(exchanges.exchange || ' rebuild'));
     END LOOP;
-    PERFORM FROM (SELECT * FROM pg_temp.merge_rest ORDER BY order_key, exchange, account, scope, provisional) AS r,
-                 -- LATERAL and FOR UPDATE within: one look into the index a row, never a scan of all orders
-                 LATERAL (SELECT FROM blotter.orders o
-                          WHERE (o.order_key, o.exchange, o.account, o.scope, o.provisional)
-                              = (r.order_key, r.exchange, r.account, r.scope, r.provisional)
-                          FOR UPDATE) AS locked;
+    EXECUTE $q$
+        SELECT count(*)
+        FROM (SELECT * FROM pg_temp.merge_rest ORDER BY order_key, exchange, account, scope, provisional) AS r,
+             -- LATERAL and FOR UPDATE within: one look into the index a row
+             LATERAL (SELECT FROM blotter.orders o
+                      WHERE (o.order_key, o.exchange, o.account, o.scope, o.provisional)
+                          = (r.order_key, r.exchange, r.account, r.scope, r.provisional)
+                      FOR UPDATE) AS locked
+    $q$;
 
-    DELETE FROM pg_temp.rebuild_orders;
     EXECUTE format($q$
         WITH done AS (
             UPDATE blotter.orders o
@@ -426,90 +432,98 @@ $$;
 COMMENT ON FUNCTION blotter.merge_staged(tid) IS 'merge_orders at once, or of one staged row; fails if anything does.';
 
 -- Reads the events of the orders in rebuild_orders and of the client ids in merge_rest, and of whatever hangs together with
--- them through client ids, and folds them. The time bounds let the planner's Append skip the other days.
+-- them through client ids, and folds them. The time bounds are constants of the statement: other days are not even planned for.
 CREATE FUNCTION blotter.rebuild_touched() RETURNS void
     LANGUAGE plpgsql
     AS $$
 DECLARE
     source text;
+    low timestamptz;
+    high timestamptz;
     names text[] := blotter.columns_of('blotter.order_events', ARRAY['stored_at']);
-    event_scope text := 'CASE WHEN v.order_id_scope = ''symbol'' THEN coalesce(e.symbol, '''') ELSE '''' END';
+    read_events text := format($q$
+        INSERT INTO pg_temp.rebuild_events (%1$s, key_account, scope, order_key, client_only, terminal)
+        SELECT %2$s, k.account, k.scope, %%1$s, t.status IS NOT NULL
+        FROM pg_temp.%%2$I k
+        JOIN blotter.%%3$I e ON %%4$s AND e.exchange = k.exchange AND coalesce(e.account, '') = k.account
+                            AND e.recorded_at BETWEEN k.from_at AND k.to_at AND e.recorded_at BETWEEN %%5$L AND %%6$L
+        LEFT JOIN blotter.venues v ON v.exchange = e.exchange
+        LEFT JOIN blotter.terminal_statuses t ON t.status = lower(e.status)
+        WHERE NOT k.read AND CASE WHEN v.order_id_scope = 'symbol' THEN coalesce(e.symbol, '') ELSE '' END = k.scope
+    $q$, blotter.column_list(names), blotter.column_list(names, 'e.%I'));
 BEGIN
     DELETE FROM pg_temp.rebuild_ids;
     DELETE FROM pg_temp.rebuild_events;
-    INSERT INTO pg_temp.rebuild_ids (client_order_id, exchange, account, scope, from_at, to_at, common)
-    SELECT c.client_order_id, c.exchange, c.account, c.scope, c.first_at, c.last_at, c.common
-    FROM blotter.client_only_ids c
-    WHERE (c.client_order_id, c.exchange, c.account, c.scope) IN
-          (SELECT r.order_key, r.exchange, r.account, r.scope FROM pg_temp.merge_rest r WHERE r.provisional);
-    LOOP
-        -- Orders: lock, see how far their events reach, read them.
-        PERFORM FROM (SELECT * FROM pg_temp.rebuild_orders WHERE NOT read ORDER BY order_key, exchange, account, scope) AS k,
-                     LATERAL (SELECT FROM blotter.orders o
-                              WHERE (o.order_key, o.exchange, o.account, o.scope, o.provisional)
-                                  = (k.order_key, k.exchange, k.account, k.scope, false)
-                              FOR UPDATE) AS locked;
-        UPDATE pg_temp.rebuild_orders k SET from_at = least(k.from_at, o.first_recorded_at), to_at = greatest(k.to_at, o.recorded_at)
-        FROM blotter.orders o
-        WHERE NOT k.read AND (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (k.order_key, k.exchange, k.account, k.scope, false);
-        FOREACH source IN ARRAY ARRAY['order_events', 'kept_order_events'] LOOP
-            EXECUTE format($q$
-                INSERT INTO pg_temp.rebuild_events (%1$s, key_account, scope, order_key, client_only, terminal)
-                SELECT %2$s, k.account, k.scope, k.order_key, false, blotter.is_terminal(e.status)
-                FROM pg_temp.rebuild_orders k
-                JOIN blotter.%3$I e ON e.order_id = k.order_key AND e.exchange = k.exchange AND coalesce(e.account, '') = k.account
-                                   AND e.recorded_at BETWEEN k.from_at AND k.to_at
-                LEFT JOIN blotter.venues v ON v.exchange = e.exchange
-                WHERE NOT k.read AND %4$s = k.scope
-            $q$, blotter.column_list(names), blotter.column_list(names, 'e.%I'), source, event_scope);
-        END LOOP;
-        UPDATE pg_temp.rebuild_orders k SET read = true WHERE NOT k.read;
-
-        -- The client ids among them that came alone at some time.
+    EXECUTE $q$
         INSERT INTO pg_temp.rebuild_ids (client_order_id, exchange, account, scope, from_at, to_at, common)
         SELECT c.client_order_id, c.exchange, c.account, c.scope, c.first_at, c.last_at, c.common
-        FROM blotter.client_only_ids c
-        JOIN (SELECT DISTINCT e.client_order_id, e.exchange, e.key_account AS account, e.scope FROM pg_temp.rebuild_events e) AS e
-            USING (client_order_id, exchange, account, scope)
-        WHERE NOT c.common
-          AND NOT EXISTS (SELECT FROM pg_temp.rebuild_ids i WHERE (i.client_order_id, i.exchange, i.account, i.scope)
-                                                                = (c.client_order_id, c.exchange, c.account, c.scope));
+        FROM (SELECT DISTINCT r.order_key, r.exchange, r.account, r.scope FROM pg_temp.merge_rest r WHERE r.provisional) AS r
+        JOIN blotter.client_only_ids c ON (c.client_order_id, c.exchange, c.account, c.scope) = (r.order_key, r.exchange, r.account, r.scope)
+    $q$;
+    LOOP
+        -- Orders: lock, see how far their events reach, read them.
+        IF EXISTS (SELECT FROM pg_temp.rebuild_orders k WHERE NOT k.read) THEN
+            EXECUTE $q$
+                WITH reach AS (
+                    SELECT k.order_key, k.exchange, k.account, k.scope, locked.*
+                    FROM (SELECT * FROM pg_temp.rebuild_orders WHERE NOT read ORDER BY order_key, exchange, account, scope) AS k,
+                         LATERAL (SELECT o.first_recorded_at, o.recorded_at FROM blotter.orders o
+                                  WHERE (o.order_key, o.exchange, o.account, o.scope, o.provisional)
+                                      = (k.order_key, k.exchange, k.account, k.scope, false)
+                                  FOR UPDATE) AS locked
+                )
+                UPDATE pg_temp.rebuild_orders k
+                SET from_at = least(k.from_at, r.first_recorded_at), to_at = greatest(k.to_at, r.recorded_at)
+                FROM reach r
+                WHERE (r.order_key, r.exchange, r.account, r.scope) = (k.order_key, k.exchange, k.account, k.scope)
+            $q$;
+            SELECT min(k.from_at), max(k.to_at) INTO low, high FROM pg_temp.rebuild_orders k WHERE NOT k.read;
+            FOREACH source IN ARRAY ARRAY['order_events', 'kept_order_events'] LOOP
+                EXECUTE format(read_events, 'k.order_key, false', 'rebuild_orders', source, 'e.order_id = k.order_key', low, high);
+            END LOOP;
+            UPDATE pg_temp.rebuild_orders k SET read = true WHERE NOT k.read;
+
+            -- The client ids among them that came alone at some time.
+            EXECUTE $q$
+                INSERT INTO pg_temp.rebuild_ids (client_order_id, exchange, account, scope, from_at, to_at, common)
+                SELECT c.client_order_id, c.exchange, c.account, c.scope, c.first_at, c.last_at, c.common
+                FROM (SELECT e.client_order_id, e.exchange, e.key_account AS account, e.scope FROM pg_temp.rebuild_events e
+                      EXCEPT SELECT i.client_order_id, i.exchange, i.account, i.scope FROM pg_temp.rebuild_ids i) AS e
+                JOIN blotter.client_only_ids c USING (client_order_id, exchange, account, scope)
+                WHERE NOT c.common
+            $q$;
+        END IF;
         EXIT WHEN NOT EXISTS (SELECT FROM pg_temp.rebuild_ids i WHERE NOT i.read);
 
+        SELECT min(i.from_at), max(i.to_at) INTO low, high FROM pg_temp.rebuild_ids i WHERE NOT i.read;
         FOREACH source IN ARRAY ARRAY['order_events', 'kept_order_events'] LOOP
-            EXECUTE format($q$
-                INSERT INTO pg_temp.rebuild_events (%1$s, key_account, scope, order_key, client_only, terminal)
-                SELECT %2$s, i.account, i.scope, NULL, true, blotter.is_terminal(e.status)
-                FROM pg_temp.rebuild_ids i
-                JOIN blotter.%3$I e ON e.client_order_id = i.client_order_id AND coalesce(e.order_id, '') = '' AND e.exchange = i.exchange
-                                   AND coalesce(e.account, '') = i.account AND e.recorded_at BETWEEN i.from_at AND i.to_at
-                LEFT JOIN blotter.venues v ON v.exchange = e.exchange
-                WHERE NOT i.read AND %4$s = i.scope
-            $q$, blotter.column_list(names), blotter.column_list(names, 'e.%I'), source, event_scope);
+            EXECUTE format(read_events, 'NULL, true', 'rebuild_ids', source,
+                           'e.client_order_id = k.client_order_id AND coalesce(e.order_id, '''') = ''''', low, high);
         END LOOP;
 
         -- The orders that carried them.
-        WITH bound AS MATERIALIZED (
-            SELECT i.client_order_id, i.exchange, i.account, i.scope, o.order_key
-            FROM pg_temp.rebuild_ids i, LATERAL (
-                SELECT o.order_key FROM blotter.orders o
-                WHERE (o.client_order_id, o.exchange, o.account, o.scope) = (i.client_order_id, i.exchange, i.account, i.scope) AND NOT o.provisional AND NOT blotter.is_final(o)
-                UNION
-                SELECT p.order_key FROM blotter.order_client_ids p
-                WHERE (p.client_order_id, p.exchange, p.account, p.scope) = (i.client_order_id, i.exchange, i.account, i.scope)
-            ) AS o
-            WHERE NOT i.read AND NOT i.common
-        ), many AS (
-            UPDATE pg_temp.rebuild_ids i SET common = true
-            FROM (SELECT client_order_id, exchange, account, scope FROM bound
-                  GROUP BY 1, 2, 3, 4 HAVING count(*) > blotter.common_client_id()) AS m
-            WHERE (m.client_order_id, m.exchange, m.account, m.scope) = (i.client_order_id, i.exchange, i.account, i.scope)
-        )
-        INSERT INTO pg_temp.rebuild_orders (exchange, account, scope, order_key)
-        SELECT DISTINCT b.exchange, b.account, b.scope, b.order_key
-        FROM bound b
-        WHERE NOT EXISTS (SELECT FROM pg_temp.rebuild_orders k WHERE (k.order_key, k.exchange, k.account, k.scope)
-                                                                  = (b.order_key, b.exchange, b.account, b.scope));
+        EXECUTE $q$
+            WITH bound AS MATERIALIZED (
+                SELECT i.client_order_id, i.exchange, i.account, i.scope, o.order_key
+                FROM pg_temp.rebuild_ids i, LATERAL (
+                    SELECT o.order_key FROM blotter.orders o
+                    WHERE (o.client_order_id, o.exchange, o.account, o.scope) = (i.client_order_id, i.exchange, i.account, i.scope)
+                      AND NOT o.provisional AND NOT blotter.is_final(o)
+                    UNION
+                    SELECT p.order_key FROM blotter.order_client_ids p
+                    WHERE (p.client_order_id, p.exchange, p.account, p.scope) = (i.client_order_id, i.exchange, i.account, i.scope)
+                ) AS o
+                WHERE NOT i.read AND NOT i.common
+            ), many AS (
+                UPDATE pg_temp.rebuild_ids i SET common = true
+                FROM (SELECT client_order_id, exchange, account, scope FROM bound
+                      GROUP BY 1, 2, 3, 4 HAVING count(*) > blotter.common_client_id()) AS m
+                WHERE (m.client_order_id, m.exchange, m.account, m.scope) = (i.client_order_id, i.exchange, i.account, i.scope)
+            )
+            INSERT INTO pg_temp.rebuild_orders (exchange, account, scope, order_key)
+            SELECT b.exchange, b.account, b.scope, b.order_key FROM bound b
+            EXCEPT SELECT k.exchange, k.account, k.scope, k.order_key FROM pg_temp.rebuild_orders k
+        $q$;
         UPDATE pg_temp.rebuild_ids i SET read = true WHERE NOT i.read;
         EXIT WHEN NOT EXISTS (SELECT FROM pg_temp.rebuild_orders k WHERE NOT k.read);
     END LOOP;
@@ -528,29 +542,31 @@ DECLARE
 BEGIN
     -- Client ids that one order carried. Any client-only event before the last event with both ids belongs to it, by (a) or (b); after
     -- that one, all until a terminal status has been seen.
-    WITH at AS MATERIALIZED (
-        SELECT r.ctid AS tid, r.client_order_id, r.exchange, r.key_account, r.scope, r.order_key, r.client_only, r.terminal,
-               row_number() OVER (ORDER BY r.recorded_at, r.seq, r.producer_id) AS n
-        FROM pg_temp.rebuild_events r
-    ), bound AS (
-        SELECT client_order_id, exchange, key_account, scope, min(order_key) AS order_key, max(n) AS last_n
-        FROM at WHERE NOT client_only
-        GROUP BY 1, 2, 3, 4 HAVING count(DISTINCT order_key) = 1
-    ), over AS (
-        SELECT order_key, exchange, key_account, scope, min(n) AS n FROM at WHERE NOT client_only AND terminal GROUP BY 1, 2, 3, 4
-    ), over_by_client AS (
-        SELECT client_order_id, exchange, key_account, scope, min(n) AS n FROM at WHERE client_only AND terminal GROUP BY 1, 2, 3, 4
-    )
-    UPDATE pg_temp.rebuild_events r SET order_key = b.order_key
-    FROM at
-    JOIN pg_temp.rebuild_ids i ON NOT i.common
-        AND (i.client_order_id, i.exchange, i.account, i.scope) = (at.client_order_id, at.exchange, at.key_account, at.scope)
-    JOIN bound b ON (b.client_order_id, b.exchange, b.key_account, b.scope) = (at.client_order_id, at.exchange, at.key_account, at.scope)
-    LEFT JOIN over o ON (o.order_key, o.exchange, o.key_account, o.scope) = (b.order_key, b.exchange, b.key_account, b.scope)
-    LEFT JOIN over_by_client c
-        ON (c.client_order_id, c.exchange, c.key_account, c.scope) = (at.client_order_id, at.exchange, at.key_account, at.scope)
-    WHERE r.ctid = at.tid AND at.client_only
-      AND at.n <= greatest(b.last_n, coalesce(least(o.n, c.n), at.n));
+    EXECUTE $q$
+        WITH at AS MATERIALIZED (
+            SELECT r.ctid AS tid, r.client_order_id, r.exchange, r.key_account, r.scope, r.order_key, r.client_only, r.terminal,
+                   row_number() OVER (ORDER BY r.recorded_at, r.seq, r.producer_id) AS n
+            FROM pg_temp.rebuild_events r
+        ), bound AS (
+            SELECT client_order_id, exchange, key_account, scope, min(order_key) AS order_key, max(n) AS last_n
+            FROM at WHERE NOT client_only
+            GROUP BY 1, 2, 3, 4 HAVING count(DISTINCT order_key) = 1
+        ), over AS (
+            SELECT order_key, exchange, key_account, scope, min(n) AS n FROM at WHERE NOT client_only AND terminal GROUP BY 1, 2, 3, 4
+        ), over_by_client AS (
+            SELECT client_order_id, exchange, key_account, scope, min(n) AS n FROM at WHERE client_only AND terminal GROUP BY 1, 2, 3, 4
+        )
+        UPDATE pg_temp.rebuild_events r SET order_key = b.order_key
+        FROM at
+        JOIN pg_temp.rebuild_ids i ON NOT i.common
+            AND (i.client_order_id, i.exchange, i.account, i.scope) = (at.client_order_id, at.exchange, at.key_account, at.scope)
+        JOIN bound b ON (b.client_order_id, b.exchange, b.key_account, b.scope) = (at.client_order_id, at.exchange, at.key_account, at.scope)
+        LEFT JOIN over o ON (o.order_key, o.exchange, o.key_account, o.scope) = (b.order_key, b.exchange, b.key_account, b.scope)
+        LEFT JOIN over_by_client c
+            ON (c.client_order_id, c.exchange, c.key_account, c.scope) = (at.client_order_id, at.exchange, at.key_account, at.scope)
+        WHERE r.ctid = at.tid AND at.client_only
+          AND at.n <= greatest(b.last_n, coalesce(least(o.n, c.n), at.n))
+    $q$;
 
     -- Client ids that several orders carried: event by event.
     FOR e IN
@@ -612,34 +628,40 @@ BEGIN
             first_recorded_at = excluded.first_recorded_at, recorded_at = excluded.recorded_at, seq = excluded.seq, producer_id = excluded.producer_id
     $q$, blotter.column_list(fields), blotter.column_list(fields, 'blotter.last_value_of(%I)'), blotter.column_list(fields, '%1$I = excluded.%1$I'));
 
-    DELETE FROM blotter.orders o USING pg_temp.rebuild_ids i
-    WHERE (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (i.client_order_id, i.exchange, i.account, i.scope, true)
-      AND NOT EXISTS (SELECT FROM pg_temp.rebuild_events r
-                      WHERE r.order_key IS NULL
-                        AND (r.client_order_id, r.exchange, r.key_account, r.scope) = (i.client_order_id, i.exchange, i.account, i.scope));
+    EXECUTE $q$
+        DELETE FROM blotter.orders o USING pg_temp.rebuild_ids i
+        WHERE (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (i.client_order_id, i.exchange, i.account, i.scope, true)
+          AND NOT EXISTS (SELECT FROM pg_temp.rebuild_events r
+                          WHERE r.order_key IS NULL
+                            AND (r.client_order_id, r.exchange, r.key_account, r.scope) = (i.client_order_id, i.exchange, i.account, i.scope))
+    $q$;
 
-    UPDATE blotter.client_only_ids c SET settled_order = s.order_key, common = s.common
-    FROM (SELECT i.client_order_id, i.exchange, i.account, i.scope, i.common,
-                 CASE WHEN count(DISTINCT r.order_key) = 1 AND count(*) FILTER (WHERE r.order_key IS NULL) = 0 AND NOT i.common
-                      THEN min(r.order_key) END AS order_key
-          FROM pg_temp.rebuild_ids i
-          JOIN pg_temp.rebuild_events r ON (r.client_order_id, r.exchange, r.key_account, r.scope) = (i.client_order_id, i.exchange, i.account, i.scope)
-          GROUP BY 1, 2, 3, 4, 5) AS s
-    WHERE (c.client_order_id, c.exchange, c.account, c.scope) = (s.client_order_id, s.exchange, s.account, s.scope)
-      AND (c.settled_order, c.common) IS DISTINCT FROM (s.order_key, s.common);
+    EXECUTE $q$
+        UPDATE blotter.client_only_ids c SET settled_order = s.order_key, common = s.common
+        FROM (SELECT i.client_order_id, i.exchange, i.account, i.scope, i.common,
+                     CASE WHEN count(DISTINCT r.order_key) = 1 AND count(*) FILTER (WHERE r.order_key IS NULL) = 0 AND NOT i.common
+                          THEN min(r.order_key) END AS order_key
+              FROM pg_temp.rebuild_ids i
+              JOIN pg_temp.rebuild_events r ON (r.client_order_id, r.exchange, r.key_account, r.scope) = (i.client_order_id, i.exchange, i.account, i.scope)
+              GROUP BY 1, 2, 3, 4, 5) AS s
+        WHERE (c.client_order_id, c.exchange, c.account, c.scope) = (s.client_order_id, s.exchange, s.account, s.scope)
+          AND (c.settled_order, c.common) IS DISTINCT FROM (s.order_key, s.common)
+    $q$;
 
-    INSERT INTO blotter.order_client_ids (client_order_id, exchange, account, scope, order_key)
-    SELECT DISTINCT r.client_order_id, r.exchange, r.key_account, r.scope, r.order_key
-    FROM (SELECT r.*, min(r.client_order_id) OVER one_order <> max(r.client_order_id) OVER one_order AS several
-          FROM pg_temp.rebuild_events r
-          WHERE NOT r.client_only
-          WINDOW one_order AS (PARTITION BY r.order_key, r.exchange, r.key_account, r.scope)) AS r
-    LEFT JOIN blotter.client_only_ids c
-        ON (c.client_order_id, c.exchange, c.account, c.scope) = (r.client_order_id, r.exchange, r.key_account, r.scope)
-    WHERE r.client_order_id NOT IN ('', '0')
-      AND (r.several OR (c.client_order_id IS NOT NULL AND c.settled_order IS NULL AND NOT c.common))
-    ORDER BY 1, 2, 3, 4, 5
-    ON CONFLICT DO NOTHING;
+    EXECUTE $q$
+        INSERT INTO blotter.order_client_ids (client_order_id, exchange, account, scope, order_key)
+        SELECT DISTINCT r.client_order_id, r.exchange, r.key_account, r.scope, r.order_key
+        FROM (SELECT r.*, min(r.client_order_id) OVER one_order <> max(r.client_order_id) OVER one_order AS several
+              FROM pg_temp.rebuild_events r
+              WHERE NOT r.client_only
+              WINDOW one_order AS (PARTITION BY r.order_key, r.exchange, r.key_account, r.scope)) AS r
+        LEFT JOIN blotter.client_only_ids c
+            ON (c.client_order_id, c.exchange, c.account, c.scope) = (r.client_order_id, r.exchange, r.key_account, r.scope)
+        WHERE r.client_order_id NOT IN ('', '0')
+          AND (r.several OR (c.client_order_id IS NOT NULL AND c.settled_order IS NULL AND NOT c.common))
+        ORDER BY 1, 2, 3, 4, 5
+        ON CONFLICT DO NOTHING
+    $q$;
 END
 $$;
 COMMENT ON FUNCTION blotter.fold_events() IS 'Decides where client-only events belong, and folds rebuild_events into orders. Part of merge_orders and rebuild_orders.';
