@@ -25,7 +25,7 @@
 #include "tests/fixture/rivals.h"
 
 #define RUNS_MAX 20
-#define SAMPLES 1024
+#define OPEN_ORDERS 500
 #define READER_PAUSE_NS 500000
 #define NS_PER_S INT64_C(1000000000)
 #define LATE_S 30 /* how long after the last submit a row may come */
@@ -46,16 +46,25 @@ struct course {
     const struct pace *pace;
     int64_t count, capacity;
     int64_t *submitted_ns, *submitted_seq, *seen_ns, *seen_seq;
+    unsigned producer_number;
+    uint64_t next_sample;      /* every order has four events and is over: none comes twice */
     int64_t last_at, last_seq; /* of the last row seen, as PostgreSQL sends them */
 };
 
-static struct sample_order samples[SAMPLES];
+static int64_t wall_clock_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * NS_PER_S + now.tv_nsec;
+}
 
 /* --- the strategy --------------------------------------------------------------------------------------------------------- */
 
 static void *submit_all(void *arg)
 {
     struct course *course = arg;
+    struct sample_order sample;
     int64_t due_ns = figure_now_ns();
 
     for (int64_t done = 0; done < course->count;) {
@@ -64,8 +73,9 @@ static void *submit_all(void *arg)
         while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) == EINTR) {
         }
         for (int i = 0; i < course->pace->records && done < course->count; i++, done++) {
+            sample_order_make(&sample, course->producer_number, course->next_sample++, OPEN_ORDERS, wall_clock_ns());
             course->submitted_ns[done] = figure_now_ns();
-            course->submitted_seq[done] = blotter_order(course->producer, &samples[done % SAMPLES].order);
+            course->submitted_seq[done] = blotter_order(course->producer, &sample.order);
         }
         due_ns += course->pace->tick_ns;
     }
@@ -164,7 +174,9 @@ static void run_course(struct course *course, PGconn *conn, int64_t producer_id,
 static void measure_pace(const struct pace *pace, size_t run, int64_t seconds, const struct fixture_redis *redis, PGconn *conn,
                          struct percentiles *percentiles)
 {
-    struct course course = {.pace = pace, .capacity = seconds * NS_PER_S / pace->tick_ns * pace->records};
+    static unsigned producers;
+    struct course course = {
+        .pace = pace, .producer_number = producers++, .capacity = seconds * NS_PER_S / pace->tick_ns * pace->records};
     struct blotter_options options = {.exchange = "bench", .redis = fixture_redis_url(redis), .journal = rivals_journal_folder()};
     struct blotter_stats stats;
 
@@ -188,12 +200,15 @@ static void measure_pace(const struct pace *pace, size_t run, int64_t seconds, c
 static void measure_insert(size_t run, struct percentiles *percentiles)
 {
     static int64_t times_ns[INSERTS];
+    struct sample_order sample;
 
     rivals_insert_open();
     for (size_t i = 0; i < INSERTS; i++) {
-        int64_t begin_ns = figure_now_ns();
+        int64_t begin_ns;
 
-        rivals_insert_call(&samples[i % SAMPLES].order);
+        sample_order_make(&sample, 0, i, OPEN_ORDERS, wall_clock_ns());
+        begin_ns = figure_now_ns();
+        rivals_insert_call(&sample.order);
         times_ns[i] = figure_now_ns() - begin_ns;
     }
     rivals_insert_close();
@@ -223,9 +238,6 @@ int main(void)
 
     if (runs < 1 || runs > RUNS_MAX || seconds < 1) {
         fixture_fail("BENCH_RUNS: 1 to %d; BENCH_SECONDS: at least 1", RUNS_MAX);
-    }
-    for (size_t i = 0; i < SAMPLES; i++) {
-        sample_order_make(&samples[i], 0, i, SAMPLES / SAMPLE_EVENTS, INT64_C(1763900000000000000) + (int64_t)i * 1000003);
     }
     if (fixture_run((const char *const[]){fixture_blotter(), "migrate", "--postgres", conninfo, NULL}, NULL, 60000, NULL) != 0) {
         fixture_fail("blotter migrate failed");
