@@ -43,56 +43,51 @@ static enum line_result fill(struct line_input *input)
     return LINE_TEXT;
 }
 
-/* Takes `length` bytes, and the newline behind them if there is one. */
-static void take(struct line_input *input, size_t length, bool newline, const char **text, size_t *text_length)
+static void drop(struct line_input *input, size_t length)
 {
-    *text = input->buffer + input->begin;
-    *text_length = length;
-    input->begin += length + newline;
-    input->length -= length + newline;
+    input->begin += length;
+    input->length -= length;
 }
 
-/* The next line that is in the buffer. False: there is none. */
+/* The rest of a line that was too long, as far as it is in the buffer. */
+static void skip_rest(struct line_input *input)
+{
+    const char *begin = input->buffer + input->begin, *newline = memchr(begin, '\n', input->length);
+
+    drop(input, newline == NULL ? input->length : (size_t)(newline - begin) + 1);
+    input->skipping = newline == NULL;
+}
+
+/* The next line that is in the buffer. False: there is no whole one. */
 static bool take_line(struct line_input *input, enum line_result *result, const char **text, size_t *length)
 {
     const char *begin = input->buffer + input->begin, *newline = memchr(begin, '\n', input->length);
-    bool skipped = input->skipping;
+    bool full = input->length == CAPACITY;
 
-    *result = LINE_TEXT;
-    if (newline != NULL) {
-        take(input, (size_t)(newline - begin), true, text, length);
-        input->skipping = false;
-        input->number += !skipped;
-        return !skipped;
+    if (newline == NULL && !full && (!input->ended || input->length == 0)) {
+        return false;
     }
-    if (input->length == CAPACITY || (input->ended && input->length > 0)) {
-        input->skipping = !input->ended;
-        *result = input->length > LINE_INPUT_BYTES_MAX ? LINE_TOO_LONG : LINE_TEXT;
-        take(input, input->length, false, text, length);
-        input->number += !skipped;
-        return !skipped;
-    }
-    return false;
+    *text = begin;
+    *length = newline == NULL ? input->length : (size_t)(newline - begin);
+    *result = newline == NULL && full ? LINE_TOO_LONG : LINE_TEXT;
+    input->skipping = *result == LINE_TOO_LONG;
+    input->number++;
+    drop(input, *length + (newline != NULL));
+    return true;
 }
 
 enum line_result line_input_next(struct line_input *input, const char **text, size_t *length)
 {
-    enum line_result result;
+    enum line_result result = LINE_TEXT;
 
-    for (;;) {
-        bool had_some = input->length > 0;
-
-        if (had_some && take_line(input, &result, text, length)) {
+    while (result == LINE_TEXT) {
+        if (input->skipping) {
+            skip_rest(input);
+        }
+        if (!input->skipping && take_line(input, &result, text, length)) {
             return result;
         }
-        if (input->ended) {
-            return LINE_END;
-        }
-        if (!had_some || input->length < CAPACITY) {
-            result = fill(input);
-        }
-        if (result != LINE_TEXT) {
-            return result;
-        }
+        result = input->ended ? LINE_END : fill(input);
     }
+    return result;
 }
