@@ -27,7 +27,7 @@ static bool asks_for_help(int argc, char **argv)
 
 static int run(enum command_id command, int argc, char **argv)
 {
-    struct settings settings;
+    struct settings settings = {.config = NULL};
     char error[SETTINGS_ERROR_BYTES];
     int code = EXIT_CODE_USAGE;
 

@@ -141,12 +141,39 @@ static void print_setting(FILE *out, const struct setting *setting)
     print_wrapped(out, text);
 }
 
+/* What a command's one line does not say. */
+static const char *const details[COMMAND_COUNT] = {
+    [COMMAND_PUBLISH] =
+        "A line is a JSON object: {\"kind\": \"trade\", \"symbol\": \"BTC/USDT\", \"price\": 64250.10, \"quantity\": \"0.5\"}.\n"
+        "kind is order (if it is not given) or trade. The other keys are the columns of blotter.order_events and\n"
+        "blotter.trades; a key that is none goes into extra. Prices and quantities are numbers or strings, and keep every\n"
+        "digit. exchange_time is an integer of nanoseconds since 1970. null is the same as not given. exchange may be\n"
+        "given, and must be that of --exchange. producer_id, seq and recorded_at are set here; given, they go into extra.\n"
+        "An order needs order_id or client_order_id; a trade needs symbol, price and quantity.\n"
+        "\n"
+        "A line that is no record is reported on stderr as `line N: field: problem` and skipped. At the end one line of\n"
+        "JSON goes to stdout: accepted, sent, committed, rejected, seconds. Exit status 1 if any line was skipped.\n",
+    [COMMAND_STATUS] =
+        "lag: entries of a stream that no drainer has read; pending: read, and not yet known to be in PostgreSQL;\n"
+        "behind: how long the oldest of both has waited. length also counts what is committed and kept (keep_entries).\n",
+    [COMMAND_AUDIT] = "complete: the producer has ended, and everything it recorded is stored, rejected or expired.\n"
+                      "open:     so far nothing is missing, but it may go on, or records are on their way.\n"
+                      "missing:  records should be here and are not; exit status 1.\n",
+    [COMMAND_CHECK] =
+        "bad: records would be lost or not stored; exit status 1. warning: they are safe only as long as journals hold\n"
+        "them, or it could not be looked at.\n",
+    [COMMAND_JOURNAL] = "Exit status 1 if something in it is damaged.\n",
+};
+
 void settings_print_help(FILE *out, enum command_id command)
 {
     const struct command *about = &commands[command];
 
     fprintf(out, "Usage: blotter %s%s%s [--flag ...]\n\n%c%s.\n\n", about->name, about->arguments[0] == '\0' ? "" : " ",
             about->arguments, toupper((unsigned char)about->text[0]), about->text + 1);
+    if (details[command] != NULL) {
+        fprintf(out, "%s\n", details[command]);
+    }
     for (size_t i = 0; i < setting_count; i++) {
         if ((setting_table[i].commands & (1u << command)) != 0) {
             print_setting(out, &setting_table[i]);
