@@ -23,7 +23,7 @@ BEGIN
     IF before > old THEN
         -- Waits for the open COPYs that have written there; those that would come later find that they cannot.
         FOR part IN SELECT p.* FROM blotter.partitions p WHERE p.day < before AND p.day >= old AND p.state = 'kept' ORDER BY p.day, p."table" LOOP
-            EXECUTE format('CREATE TRIGGER refuse_row BEFORE INSERT ON blotter.%I FOR EACH ROW EXECUTE FUNCTION blotter.refuse_row()', part.partition);
+            EXECUTE format('CREATE OR REPLACE TRIGGER refuse_row BEFORE INSERT ON blotter.%I FOR EACH ROW EXECUTE FUNCTION blotter.refuse_row()', part.partition);
         END LOOP;
 
         -- Positions. Which copy of a fill counts is decided as in blotter.fills; a trade that is the copy to count is looked for in the

@@ -3,56 +3,42 @@ SELECT blotter.make_day('2026-07-31'), blotter.begin_session();
 
 INSERT INTO test.events (at, seq, order_id, status, price, quantity, filled_quantity) VALUES
     (1, 1, 'X', 'open', 10, 5, 0), (2, 2, 'X', 'partially_filled', 11, NULL, 2), (3, 3, 'X', 'Filled', NULL, NULL, 5), (4, 4, 'X', 'open', NULL, NULL, 1);
-SELECT test.same('a_late_open_does_not_undo_filled_null_erases_nothing_and_filled_quantity_does_not_fall', test.any_order(),
-                 'X[]: Filled over c= p=11 q=5 f=5 1.4.4.7');
+CALL test.in_any_order('a_late_open_does_not_undo_filled_null_erases_nothing_and_filled_quantity_does_not_fall', 'X[]: Filled over c= p=11 q=5 f=5 1.4.4.7');
 
-SELECT test.clear();
 INSERT INTO test.events (at, seq, order_id, client_order_id, status, price) VALUES
     (1, 1, NULL, 'c', 'pending_new', 10), (2, 2, 'X', 'c', 'open', NULL), (3, 3, 'X', NULL, NULL, 11), (4, 4, NULL, 'c', 'canceled', NULL);
-SELECT test.same('an_order_seen_first_by_client_id_and_later_by_venue_id_is_one_row', test.any_order(), 'X[]: canceled over c=c p=11 q= f= 1.4.4.7');
+CALL test.in_any_order('an_order_seen_first_by_client_id_and_later_by_venue_id_is_one_row', 'X[]: canceled over c=c p=11 q= f= 1.4.4.7');
 
-SELECT test.clear();
 INSERT INTO test.events (at, seq, order_id, client_order_id, status, price) VALUES
     (1, 1, NULL, 'c', 'pending_new', 10), (2, 2, 'X', 'c', 'filled', 1), (3, 3, NULL, 'c', 'pending_new', 20), (4, 4, 'Y', 'c', 'open', NULL), (5, 5, NULL, 'c', 'canceled', NULL);
-SELECT test.same('a_client_id_that_is_used_again_after_its_order_is_over_names_the_next_order', test.any_order(),
-                 E'X[]: filled over c=c p=1 q= f= 1.2.2.7\nY[]: canceled over c=c p=20 q= f= 3.5.5.7');
+CALL test.in_any_order('a_client_id_that_is_used_again_after_its_order_is_over_names_the_next_order', E'X[]: filled over c=c p=1 q= f= 1.2.2.7\nY[]: canceled over c=c p=20 q= f= 3.5.5.7');
 
-SELECT test.clear();
 INSERT INTO test.events (at, seq, order_id, client_order_id, status, price) VALUES
     (1, 1, 'X', 'c', 'open', 1), (2, 2, 'Y', 'c', 'open', 2), (3, 3, NULL, 'c', 'canceled', NULL), (4, 4, 'X', NULL, 'filled', NULL), (5, 5, NULL, 'c', 'rejected', 9);
-SELECT test.same('a_client_id_that_two_living_orders_carry_is_ambiguous', test.any_order(),
-                 E'X[]: filled over c=c p=1 q= f= 1.4.4.7\nY[]: rejected over c=c p=9 q= f= 2.5.5.7\n?c[]: canceled over c=c p= q= f= 3.3.3.7');
+CALL test.in_any_order('a_client_id_that_two_living_orders_carry_is_ambiguous', E'X[]: filled over c=c p=1 q= f= 1.4.4.7\nY[]: rejected over c=c p=9 q= f= 2.5.5.7\n?c[]: canceled over c=c p= q= f= 3.3.3.7');
 
-SELECT test.clear();
 INSERT INTO test.events (at, seq, order_id, client_order_id, status) VALUES
     (1, 1, 'X', 'c1', 'open'), (2, 2, NULL, 'c1', 'pending_replace'), (3, 3, 'X', 'c2', 'open'), (4, 4, NULL, 'c2', 'pending_cancel'), (5, 5, NULL, 'c1', NULL);
-SELECT test.same('an_order_is_known_by_each_of_its_client_ids', test.any_order(), 'X[]: pending_cancel alive c=c1 p= q= f= 1.5.5.7');
+CALL test.in_any_order('an_order_is_known_by_each_of_its_client_ids', 'X[]: pending_cancel alive c=c1 p= q= f= 1.5.5.7');
 
-SELECT test.clear();
 INSERT INTO test.events (at, seq, order_id, client_order_id, status) VALUES
     (1, 1, 'X', '', 'open'), (2, 2, 'Y', '', 'open'), (3, 3, 'Z', '0', 'open'), (4, 4, NULL, '0', 'canceled'), (5, 5, '', '', 'canceled');
-SELECT test.same('empty_client_ids_merge_nothing', test.any_order(),
-                 E'X[]: open alive c= p= q= f= 1.1.1.7\nY[]: open alive c= p= q= f= 2.2.2.7\nZ[]: open alive c=0 p= q= f= 3.3.3.7');
+CALL test.in_any_order('empty_client_ids_merge_nothing', E'X[]: open alive c= p= q= f= 1.1.1.7\nY[]: open alive c= p= q= f= 2.2.2.7\nZ[]: open alive c=0 p= q= f= 3.3.3.7');
 
-SELECT test.clear();
 INSERT INTO test.events (at, seq, exchange, symbol, order_id, status, price) VALUES
     (1, 1, 'binance', 'BTC', '28', 'NEW', 1), (2, 2, 'binance', 'ETH', '28', 'NEW', 2), (3, 3, 'binance', 'SOL', '28', 'NEW', 3), (4, 4, 'binance', 'ETH', '28', 'FILLED', NULL);
-SELECT test.same('binance_order_28_under_three_symbols_is_three_orders', test.any_order(),
-                 E'28[BTC]: NEW alive c= p=1 q= f= 1.1.1.7\n28[ETH]: FILLED over c= p=2 q= f= 2.4.4.7\n28[SOL]: NEW alive c= p=3 q= f= 3.3.3.7');
+CALL test.in_any_order('binance_order_28_under_three_symbols_is_three_orders', E'28[BTC]: NEW alive c= p=1 q= f= 1.1.1.7\n28[ETH]: FILLED over c= p=2 q= f= 2.4.4.7\n28[SOL]: NEW alive c= p=3 q= f= 3.3.3.7');
 
-SELECT test.clear();
 INSERT INTO test.events (at, seq, exchange, symbol, order_id, status, account) VALUES
     (1, 1, 'bitget', 'BTC', '5', 'open', NULL), (2, 2, 'bitget', 'BTCUSDT', '5', 'open', ''), (3, 3, 'bitget', 'BTC', '5', 'filled', 'sub');
-SELECT test.same('elsewhere_a_symbol_spelt_in_two_ways_is_one_order_and_another_account_another', test.any_order(),
-                 E'5[]: open alive c= p= q= f= 1.2.2.7\n5[sub]: filled over c= p= q= f= 3.3.3.7');
+CALL test.in_any_order('elsewhere_a_symbol_spelt_in_two_ways_is_one_order_and_another_account_another', E'5[]: open alive c= p= q= f= 1.2.2.7\n5[sub]: filled over c= p= q= f= 3.3.3.7');
 
-SELECT test.clear();
 INSERT INTO test.events (at, seq, producer_id, order_id, status, price) VALUES
     (1, 9, 1, 'X', 'open', 1), (1, 9, 2, 'X', 'new', 2), (1, 3, 5, 'X', 'pending', 3);
-SELECT test.same('events_of_one_moment_are_ordered_by_seq_then_producer', test.any_order(), 'X[]: new alive c= p=2 q= f= 1.1.9.2');
+CALL test.in_any_order('events_of_one_moment_are_ordered_by_seq_then_producer', 'X[]: new alive c= p=2 q= f= 1.1.9.2');
 
 -- Chance finds what nobody thought of: few ids, so that they meet.
-CREATE FUNCTION test.by_chance(histories int) RETURNS text
+CREATE PROCEDURE test.by_chance(name text, histories int)
     LANGUAGE plpgsql
     AS $$
 DECLARE
@@ -86,16 +72,20 @@ BEGIN
             END LOOP;
             first := coalesce(first, test.state());
             IF test.state() IS DISTINCT FROM first THEN
-                RETURN format(E'history %s arriving as %s:\n%s\nbut in order:\n%s', history, (SELECT string_agg(e.at::text, ' ') FROM unnest(everything) e), test.state(), first)
-                    || E'\n' || (SELECT string_agg(concat_ws(' ', e.at, coalesce(e.order_id, '-'), coalesce(e.client_order_id, '-'), coalesce(e.status, '-')), E'\n' ORDER BY e.at) FROM unnest(everything) e);
+                PERFORM test.ok(name, false, format(E'history %s arriving as %s:\n%s\nbut in order:\n%s', history, (SELECT string_agg(e.at::text, ' ') FROM unnest(everything) e), test.state(), first)
+                    || E'\n' || (SELECT string_agg(concat_ws(' ', e.at, coalesce(e.order_id, '-'), coalesce(e.client_order_id, '-'), coalesce(e.status, '-')), E'\n' ORDER BY e.at) FROM unnest(everything) e));
+                RETURN;
             END IF;
+            COMMIT;
         END LOOP;
         PERFORM blotter.rebuild_orders();
         IF test.state() IS DISTINCT FROM first THEN
-            RETURN format(E'history %s rebuilt:\n%s\nbut merged:\n%s', history, test.state(), first);
+            PERFORM test.ok(name, false, format(E'history %s rebuilt:\n%s\nbut merged:\n%s', history, test.state(), first));
+            RETURN;
         END IF;
     END LOOP;
-    RETURN 'the same';
+    PERFORM test.ok(name, true);
+    PERFORM test.clear();
 END
 $$;
-SELECT test.same('histories_by_chance_end_in_the_same_state_however_they_arrive', test.by_chance(100), 'the same');
+CALL test.by_chance('histories_by_chance_end_in_the_same_state_however_they_arrive', coalesce(current_setting('test.histories', true), '15')::int);
