@@ -7,15 +7,15 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <event2/event.h>
 #include <malloc.h>
 
 #include "drainer/copy.h"
 #include "drainer/log.h"
 #include "drainer/pg_link.h"
 #include "tests/fixture/servers.h"
+#include "tests/integration/loop.h"
 
-#define TIMEOUT_MS 20000
+#define TIMEOUT_MS LOOP_TIMEOUT_MS
 
 static struct fixture_postgres *server;
 
@@ -66,11 +66,6 @@ static void on_done(void *owner, const struct pg_failure *failure)
     }
 }
 
-static void on_tick(evutil_socket_t fd, short what, void *arg)
-{
-    (void)fd, (void)what, (void)arg; /* only wakes the loop, so that conditions are looked at */
-}
-
 static void open_link_with(struct pg_link_options options)
 {
     memset(&seen, 0, sizeof seen);
@@ -101,19 +96,9 @@ static int close_link(void **state)
     return 0;
 }
 
-/* Runs the loop until *count is at least `wanted`. */
 static void run_until(const int *count, int wanted)
 {
-    struct timeval interval = {0, 5000};
-    struct event *tick = event_new(seen.base, -1, EV_PERSIST, on_tick, NULL);
-    int64_t deadline = fixture_now_ms() + TIMEOUT_MS;
-
-    event_add(tick, &interval);
-    while (*count < wanted && fixture_now_ms() < deadline) {
-        event_base_loop(seen.base, EVLOOP_ONCE);
-    }
-    event_free(tick);
-    assert_true(*count >= wanted);
+    assert_true(loop_until(seen.base, count, wanted));
 }
 
 static void open_ready(unsigned command_timeout_ms)
