@@ -63,8 +63,10 @@ static void raw_append(struct batch *batch, const void *bytes, size_t length)
         }
         raw->capacity = capacity;
     }
-    memcpy(raw->bytes + raw->length, bytes, length);
-    raw->length += length;
+    if (length > 0) { /* memcpy wants pointers even for nothing, and there may be none */
+        memcpy(raw->bytes + raw->length, bytes, length);
+        raw->length += length;
+    }
 }
 
 static struct entry *new_entry(struct batch *batch)
