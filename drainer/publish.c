@@ -177,18 +177,18 @@ static bool wait_until_done(struct publish *publish)
     return false;
 }
 
-/* Says what is missing, and returns the exit code. */
+/* Says what is missing, and returns the exit code: if Redis has everything, it is reached. */
 static int say_unfinished(struct publish *publish)
 {
     struct blotter_stats stats = look(publish);
-    bool reached = stats.redis_up && stats.last_error[0] == '\0';
+    bool reached = stats.redis_up && stats.last_error[0] == '\0' && count_up_to(publish, stats.sent) == publish->accepted;
     char why[512];
 
     if (reached) {
-        snprintf(why, sizeof why, "Redis answers; is a drainer running?");
+        snprintf(why, sizeof why, "Redis has it all; is a drainer running?");
     } else {
         snprintf(why, sizeof why, "setting redis: %.128s: %s", publish->redis.place,
-                 stats.last_error[0] == '\0' ? "no connection" : stats.last_error);
+                 stats.last_error[0] == '\0' ? "no answer" : stats.last_error);
     }
     return command_fail(publish->settings, reached ? EXIT_CODE_NO : EXIT_CODE_UNREACHABLE,
                         "%s before everything was %s: %s; what is missing stays in the journal %s, and the next publish sends it",

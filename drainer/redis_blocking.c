@@ -1,6 +1,7 @@
 /* redis_blocking.c: see redis_blocking.h. */
 #include "drainer/redis_blocking.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 #ifdef HAVE_HIREDIS_SSL
@@ -42,6 +43,9 @@ int redis_fail(struct redis *redis, const redisReply *reply, const char *doing)
 {
     const char *why = redis->context == NULL ? "out of memory" : redis->context->errstr;
 
+    if (reply == NULL && redis->context != NULL && redis->context->err == REDIS_ERR_IO && errno == EAGAIN) {
+        why = "no answer in the time given by the setting connect_timeout";
+    }
     if (reply != NULL) {
         why = reply->type == REDIS_REPLY_ERROR ? reply->str : "an answer of an unexpected kind";
     }
