@@ -267,7 +267,7 @@ BEGIN
     CREATE TEMPORARY TABLE rebuild_orders (exchange text, account text, scope text, order_key text, from_at timestamptz, to_at timestamptz,
                                            read boolean DEFAULT false) ON COMMIT DELETE ROWS;
     CREATE TEMPORARY TABLE rebuild_ids (client_order_id text, exchange text, account text, scope text, from_at timestamptz, to_at timestamptz,
-                                        common boolean, read boolean DEFAULT false) ON COMMIT DELETE ROWS;
+                                        common boolean, alone boolean, settled_order text, read boolean DEFAULT false) ON COMMIT DELETE ROWS;
     EXECUTE format('CREATE TEMPORARY TABLE rebuild_events ON COMMIT DELETE ROWS AS
                     SELECT %s, account AS key_account, order_id AS scope, order_id AS order_key, true AS client_only, true AS terminal
                     FROM blotter.order_events WITH NO DATA',
@@ -532,54 +532,53 @@ END
 $$;
 COMMENT ON FUNCTION blotter.rebuild_touched() IS 'Folds again the orders that a merge could not bring forward. Part of merge_orders.';
 
-CREATE FUNCTION blotter.fold_events() RETURNS void
+-- Which order does each client-only event belong to? In the file's opening: (a), (b), (c). Joins of temporary tables by four columns
+-- look to the planner like joins of a row; a nested loop over thousands is what it would choose.
+CREATE FUNCTION blotter.assign_events() RETURNS void
     LANGUAGE plpgsql
+    SET enable_nestloop = off
     AS $$
 DECLARE
     e record;
     target text;
-    fields text[] := blotter.order_fields();
 BEGIN
     -- Client ids that one order carried. Any client-only event before the last event with both ids belongs to it, by (a) or (b); after
     -- that one, all until a terminal status has been seen.
     EXECUTE $q$
-        WITH at AS MATERIALIZED (
+        WITH sorted AS (
             SELECT r.ctid AS tid, r.client_order_id, r.exchange, r.key_account, r.scope, r.order_key, r.client_only, r.terminal,
                    row_number() OVER (ORDER BY r.recorded_at, r.seq, r.producer_id) AS n
             FROM pg_temp.rebuild_events r
-        ), bound AS (
-            SELECT client_order_id, exchange, key_account, scope, min(order_key) AS order_key, max(n) AS last_n
-            FROM at WHERE NOT client_only
-            GROUP BY 1, 2, 3, 4 HAVING count(DISTINCT order_key) = 1
-        ), over AS (
-            SELECT order_key, exchange, key_account, scope, min(n) AS n FROM at WHERE NOT client_only AND terminal GROUP BY 1, 2, 3, 4
-        ), over_by_client AS (
-            SELECT client_order_id, exchange, key_account, scope, min(n) AS n FROM at WHERE client_only AND terminal GROUP BY 1, 2, 3, 4
+        ), ended AS (
+            SELECT s.*, min(s.n) FILTER (WHERE s.terminal AND NOT s.client_only) OVER (PARTITION BY s.order_key, s.exchange, s.key_account, s.scope) AS over_n
+            FROM sorted s
+        ), carried AS (
+            SELECT s.*, min(s.order_key) OVER by_client AS one, max(s.order_key) OVER by_client AS other,
+                   max(s.n) FILTER (WHERE NOT s.client_only) OVER by_client AS last_n,
+                   least(min(s.over_n) OVER by_client, min(s.n) FILTER (WHERE s.client_only AND s.terminal) OVER by_client) AS first_over_n
+            FROM ended s
+            WINDOW by_client AS (PARTITION BY s.client_order_id, s.exchange, s.key_account, s.scope)
         )
-        UPDATE pg_temp.rebuild_events r SET order_key = b.order_key
-        FROM at
-        JOIN pg_temp.rebuild_ids i ON NOT i.common
-            AND (i.client_order_id, i.exchange, i.account, i.scope) = (at.client_order_id, at.exchange, at.key_account, at.scope)
-        JOIN bound b ON (b.client_order_id, b.exchange, b.key_account, b.scope) = (at.client_order_id, at.exchange, at.key_account, at.scope)
-        LEFT JOIN over o ON (o.order_key, o.exchange, o.key_account, o.scope) = (b.order_key, b.exchange, b.key_account, b.scope)
-        LEFT JOIN over_by_client c
-            ON (c.client_order_id, c.exchange, c.key_account, c.scope) = (at.client_order_id, at.exchange, at.key_account, at.scope)
-        WHERE r.ctid = at.tid AND at.client_only
-          AND at.n <= greatest(b.last_n, coalesce(least(o.n, c.n), at.n))
+        UPDATE pg_temp.rebuild_events r SET order_key = c.one
+        FROM carried c
+        WHERE r.ctid = c.tid AND c.client_only AND c.one = c.other
+          AND c.n <= greatest(c.last_n, coalesce(c.first_over_n, c.n))
+          AND (c.client_order_id, c.exchange, c.key_account, c.scope) NOT IN
+              (SELECT i.client_order_id, i.exchange, i.account, i.scope FROM pg_temp.rebuild_ids i WHERE i.common)
     $q$;
 
     -- Client ids that several orders carried: event by event.
-    FOR e IN
-        SELECT r.ctid AS tid, r.client_order_id, r.exchange, r.key_account, r.scope, r.recorded_at, r.seq, r.producer_id
-        FROM pg_temp.rebuild_events r
-        JOIN (SELECT b.client_order_id, b.exchange, b.key_account, b.scope
-              FROM pg_temp.rebuild_events b
-              JOIN pg_temp.rebuild_ids i ON NOT i.common
-                  AND (i.client_order_id, i.exchange, i.account, i.scope) = (b.client_order_id, b.exchange, b.key_account, b.scope)
-              WHERE NOT b.client_only
-              GROUP BY 1, 2, 3, 4 HAVING count(DISTINCT b.order_key) > 1) AS several USING (client_order_id, exchange, key_account, scope)
-        WHERE r.client_only
+    FOR e IN EXECUTE $q$
+        SELECT r.*
+        FROM (SELECT r.ctid AS tid, r.client_order_id, r.exchange, r.key_account, r.scope, r.recorded_at, r.seq, r.producer_id, r.client_only,
+                     min(r.order_key) OVER by_client <> max(r.order_key) OVER by_client AS several
+              FROM pg_temp.rebuild_events r
+              WINDOW by_client AS (PARTITION BY r.client_order_id, r.exchange, r.key_account, r.scope)) AS r
+        WHERE r.client_only AND r.several
+          AND (r.client_order_id, r.exchange, r.key_account, r.scope) NOT IN
+              (SELECT i.client_order_id, i.exchange, i.account, i.scope FROM pg_temp.rebuild_ids i WHERE i.common)
         ORDER BY r.recorded_at, r.seq, r.producer_id
+    $q$
     LOOP
         -- (a) the orders bound before: exactly one is alive, and it is the latest.
         SELECT CASE WHEN count(*) FILTER (WHERE b.alive) = 1 THEN min(b.order_key) FILTER (WHERE b.alive AND b.latest) END
@@ -599,6 +598,7 @@ BEGIN
                   GROUP BY r.order_key) AS b
         ) AS b;
         IF target IS NULL THEN
+            -- (b)
             SELECT r.order_key INTO target
             FROM pg_temp.rebuild_events r
             WHERE NOT r.client_only
@@ -609,6 +609,28 @@ BEGIN
         END IF;
         UPDATE pg_temp.rebuild_events r SET order_key = target WHERE r.ctid = e.tid;
     END LOOP;
+
+    EXECUTE $q$
+        UPDATE pg_temp.rebuild_ids i
+        SET alone = s.alone, settled_order = CASE WHEN s.one = s.other AND NOT s.alone AND NOT i.common THEN s.one END
+        FROM (SELECT r.client_order_id, r.exchange, r.key_account, r.scope, min(r.order_key) AS one, max(r.order_key) AS other,
+                     bool_or(r.order_key IS NULL) AS alone
+              FROM pg_temp.rebuild_events r GROUP BY 1, 2, 3, 4) AS s
+        WHERE (s.client_order_id, s.exchange, s.key_account, s.scope) = (i.client_order_id, i.exchange, i.account, i.scope)
+    $q$;
+END
+$$;
+COMMENT ON FUNCTION blotter.assign_events() IS 'Decides which order the client-only events of rebuild_events belong to. Part of merge_orders and rebuild_orders.';
+
+CREATE FUNCTION blotter.fold_events() RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    fields text[] := blotter.order_fields();
+BEGIN
+    IF EXISTS (SELECT FROM pg_temp.rebuild_ids) THEN
+        PERFORM blotter.assign_events();
+    END IF;
 
     -- A sorted subquery keeps its order within a group, as long as the groups are made from it by sorting.
     EXECUTE format($q$
@@ -631,23 +653,14 @@ BEGIN
     EXECUTE $q$
         DELETE FROM blotter.orders o USING pg_temp.rebuild_ids i
         WHERE (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (i.client_order_id, i.exchange, i.account, i.scope, true)
-          AND NOT EXISTS (SELECT FROM pg_temp.rebuild_events r
-                          WHERE r.order_key IS NULL
-                            AND (r.client_order_id, r.exchange, r.key_account, r.scope) = (i.client_order_id, i.exchange, i.account, i.scope))
+          AND NOT i.alone
     $q$;
-
     EXECUTE $q$
-        UPDATE blotter.client_only_ids c SET settled_order = s.order_key, common = s.common
-        FROM (SELECT i.client_order_id, i.exchange, i.account, i.scope, i.common,
-                     CASE WHEN count(DISTINCT r.order_key) = 1 AND count(*) FILTER (WHERE r.order_key IS NULL) = 0 AND NOT i.common
-                          THEN min(r.order_key) END AS order_key
-              FROM pg_temp.rebuild_ids i
-              JOIN pg_temp.rebuild_events r ON (r.client_order_id, r.exchange, r.key_account, r.scope) = (i.client_order_id, i.exchange, i.account, i.scope)
-              GROUP BY 1, 2, 3, 4, 5) AS s
-        WHERE (c.client_order_id, c.exchange, c.account, c.scope) = (s.client_order_id, s.exchange, s.account, s.scope)
-          AND (c.settled_order, c.common) IS DISTINCT FROM (s.order_key, s.common)
+        UPDATE blotter.client_only_ids c SET settled_order = i.settled_order, common = i.common
+        FROM pg_temp.rebuild_ids i
+        WHERE (c.client_order_id, c.exchange, c.account, c.scope) = (i.client_order_id, i.exchange, i.account, i.scope)
+          AND (c.settled_order, c.common) IS DISTINCT FROM (i.settled_order, i.common)
     $q$;
-
     EXECUTE $q$
         INSERT INTO blotter.order_client_ids (client_order_id, exchange, account, scope, order_key)
         SELECT DISTINCT r.client_order_id, r.exchange, r.key_account, r.scope, r.order_key
