@@ -29,6 +29,7 @@
 #include "drainer/pg.h"
 #include "drainer/pg_link.h"
 #include "drainer/settings.h"
+#include "producer/redis_url.h"
 
 #define SUMMARY_INTERVAL_S 60
 #define STOP_TIMEOUT_S 5
@@ -225,6 +226,8 @@ static bool all_is_loaded(const struct drain *drain)
 static void check_first_connection(struct drain *drain)
 {
     const char *error = intake_last_error(drain->intake);
+    struct redis_url url = {0};
+    char ignored[256];
     bool refused =
         strstr(error, "WRONGPASS") != NULL || strstr(error, "NOAUTH") != NULL || strstr(error, "invalid password") != NULL;
 
@@ -232,7 +235,8 @@ static void check_first_connection(struct drain *drain)
     if (drain->redis_was_up || (!refused && time(NULL) < drain->started_at + START_TIMEOUT_S)) {
         return;
     }
-    command_fail(drain->settings, EXIT_CODE_UNREACHABLE, "setting redis: cannot connect: %s",
+    redis_url_parse(&url, drain->settings->redis, ignored, sizeof ignored); /* once more, for its place */
+    command_fail(drain->settings, EXIT_CODE_UNREACHABLE, "setting redis: %s: cannot connect: %s", url.place,
                  error[0] == '\0' ? "no answer" : error);
     drain->exit_code = EXIT_CODE_UNREACHABLE;
     event_base_loopbreak(drain->base);
@@ -393,8 +397,9 @@ static bool read_from(struct drain *drain)
 {
     drain->has_from = drain->settings->from != NULL;
     if (drain->has_from && !parse_from(drain->settings->from, &drain->from)) {
-        log_error("drain", "setting from: \"%s\" is neither an entry id (1767225600000-0) nor a time (2026-05-01T12:00:00Z)",
-                  drain->settings->from);
+        command_fail(drain->settings, EXIT_CODE_USAGE,
+                     "setting from: \"%s\" is neither an entry id (1767225600000-0) nor a time (2026-05-01T12:00:00Z)",
+                     drain->settings->from);
         return false;
     }
     return true;
@@ -424,7 +429,7 @@ static bool create_intake(struct drain *drain)
                                                            .owner = drain},
                                   error, sizeof error);
     if (drain->intake == NULL) {
-        log_error("redis", "setting redis: %s", error);
+        command_fail(settings, EXIT_CODE_USAGE, "setting redis: %s", error);
     }
     return drain->intake != NULL;
 }
@@ -513,8 +518,8 @@ int command_drain(const struct settings *settings)
     srandom((unsigned)time(NULL) ^ (unsigned)getpid());
     name_drainer(&drain);
     if (!name_is_plain(drain.drainer)) {
-        log_error("drain", "setting consumer: \"%s\" is not a name: letters, digits, '.', '_' and '-' are", drain.drainer);
-        return EXIT_CODE_USAGE;
+        return command_fail(settings, EXIT_CODE_USAGE,
+                            "setting consumer: \"%s\" is not a name: letters, digits, '.', '_' and '-' are", drain.drainer);
     }
     if (!read_from(&drain)) {
         return EXIT_CODE_USAGE;
