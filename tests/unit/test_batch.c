@@ -382,7 +382,13 @@ static void other_bytes_stream_or_id_are_another_identity(void **state)
 static void foreign_entry_with_an_absurd_id_is_rejected(void **state)
 {
     static const struct stream_entry_id ids[] = {
-        {0, 1}, {1, 0}, {UINT64_MAX, UINT64_MAX}, {INT64_MAX, 0}, {UINT64_C(9223372036855), 0}, {4102444800000, 0}};
+        {0, 1},
+        {1, 0},
+        {UINT64_MAX, UINT64_MAX},
+        {INT64_MAX, 0},
+        {UINT64_C(9223372036855), 0},
+        {4102444800000, 0},
+        {(UINT64_C(1) << 58) + 1767225600123, 0} /* times a million, in 64 bits: today */};
     struct pack pack;
 
     (void)state;

@@ -41,6 +41,18 @@ static void consecutive_seqs_are_one_range(void **state)
     assert_string_equal(WORD_OF(1, 2, 3, 5, 7, 8), "1-3,5,7-8");
 }
 
+static void seqs_that_come_in_order_take_no_memory(void **state)
+{
+    struct settled settled = {0};
+
+    (void)state;
+    for (int64_t seq = 1; seq <= 10000; seq++) {
+        settled_add(&settled, 7, seq);
+    }
+    assert_int_equal(settled.count, 1);
+    settled_release(&settled);
+}
+
 static void order_of_arrival_does_not_matter(void **state)
 {
     (void)state;
@@ -164,6 +176,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(consecutive_seqs_are_one_range),
+        cmocka_unit_test(seqs_that_come_in_order_take_no_memory),
         cmocka_unit_test(order_of_arrival_does_not_matter),
         cmocka_unit_test(seq_that_came_twice_is_said_once),
         cmocka_unit_test(largest_seqs_there_are_do_not_overflow),
