@@ -89,3 +89,13 @@ BEGIN
 END
 $$;
 CALL test.by_chance('histories_by_chance_end_in_the_same_state_however_they_arrive', coalesce(current_setting('test.histories', true), '15')::int);
+
+-- A client id that says nothing: `web`.
+SELECT test.drain(ARRAY[e]) FROM (SELECT n, row(n, n, 7, 'okx', NULL, NULL, CASE WHEN n % 10 <> 5 THEN 'W' || n END, 'web', 'open', n, NULL, NULL, NULL, to_timestamp(1785456000 + n))::test.events AS e
+                                  FROM generate_series(1, 40) AS n ORDER BY n * 17 % 41) AS s;
+CREATE TEMPORARY TABLE merged AS SELECT test.state() AS state;
+SELECT test.ok('a_client_id_that_many_orders_carry_names_none',
+               (SELECT count(*) FILTER (WHERE provisional) = 1 AND count(*) = 37 AND max(price) FILTER (WHERE provisional) = 35 FROM blotter.orders), test.state());
+SELECT blotter.rebuild_orders();
+SELECT test.same('however_they_arrive', (SELECT state FROM merged), test.state());
+SELECT test.clear();
