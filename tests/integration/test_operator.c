@@ -1,0 +1,106 @@
+/* test_operator.c: what `status`, `check`, `journal` and `publish` tell the person who runs them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/fixture/story.h"
+
+static void status_shows_what_waits_and_what_is_stored(void **state)
+{
+    (void)state;
+    story_publish(0, "okx", story_order_lines(1, 3));
+    struct fixture_program *before = story_run(0, "status", "--json");
+    /* three orders, and two records of the session around them */
+    story_assert_says(fixture_program_stdout(before), "\"stream\": \"blotter:okx\", \"length\": 5, \"lag\": 5, \"pending\": 0");
+    story_assert_says(fixture_program_stdout(before), "{\"table\": \"order_events\", \"rows\": 0, \"estimated\": false");
+    story_drain_once();
+    struct fixture_program *after = story_run(0, "status");
+    story_assert_says(fixture_program_stdout(after), "blotter:okx       5    0        0");
+    story_assert_says(fixture_program_stdout(after), "order_events     3");
+    story_assert_says(fixture_program_stdout(after), "behind 0.0 s");
+}
+
+static void status_knows_the_age_of_what_is_pending(void **state)
+{
+    (void)state;
+    story_add("blotter:okx", "order", "x", 1);
+    fixture_redis_run(story_redis, "XGROUP CREATE blotter:okx drainers 0");
+    fixture_redis_run(story_redis, "XREADGROUP GROUP drainers somebody STREAMS blotter:okx >");
+    fixture_sleep_ms(20);
+    struct fixture_program *status = story_run(1, "status", "--max-behind", "10ms", "--json");
+    story_assert_says(fixture_program_stdout(status), "\"lag\": 0, \"pending\": 1, \"oldest_pending_s\": 0.");
+    story_assert_says(fixture_program_stdout(status), "\"consumers\": 1");
+    story_run(0, "status", "--max-behind", "1h");
+}
+
+/* After XDEL in the middle, and XGROUP SETID without ENTRIESREAD, Redis cannot tell; nor can it after it has loaded an AOF. */
+static void status_counts_where_redis_does_not_know_the_lag(void **state)
+{
+    (void)state;
+    const char *ids[5];
+    for (int i = 0; i < 5; i++)
+        ids[i] = story_add("blotter:okx", "order", "x", 1);
+    fixture_redis_run(story_redis, "XGROUP CREATE blotter:okx drainers 0");
+    fixture_redis_run(story_redis, "XREADGROUP GROUP drainers somebody COUNT 2 STREAMS blotter:okx >");
+    fixture_redis_run(story_redis, "XDEL blotter:okx %s", ids[3]);
+    fixture_redis_run(story_redis, "XGROUP SETID blotter:okx drainers %s", ids[1]);
+    struct fixture_program *status = story_run(0, "status", "--json");
+    story_assert_says(fixture_program_stdout(status), "\"lag\": 2, \"pending\": 2");
+    story_assert_says(fixture_program_stdout(status), "\"lag_counted\": true");
+}
+
+static void check_finds_what_would_lose_records(void **state)
+{
+    (void)state;
+    /* the tests' own PostgreSQL runs without fsync, and nothing else is wrong */
+    const char *found = fixture_program_stdout(story_run(1, "check"));
+    story_assert_says(found, "bad      postgres  fsync                  off");
+    story_assert_says(found, "user postgres may load");
+    assert_null(strstr(found, "bad      redis"));
+    fixture_redis_run(story_redis, "CONFIG SET maxmemory 100mb");
+    fixture_redis_run(story_redis, "CONFIG SET maxmemory-policy allkeys-lru");
+    struct fixture_program *check = story_run(1, "check");
+    fixture_redis_run(story_redis, "CONFIG SET maxmemory 0");
+    fixture_redis_run(story_redis, "CONFIG SET maxmemory-policy noeviction");
+    story_assert_says(fixture_program_stdout(check), "bad      redis     maxmemory-policy       allkeys-lru");
+}
+
+static void publish_gives_up_after_its_timeout_and_the_journal_keeps_what_is_missing(void **state)
+{
+    (void)state;
+    const struct fixture_program_options options = {.input = "{\"order_id\": \"1\"}\n"};
+    struct fixture_program *publish =
+        story_run_program(1, STORY_ARGV("publish", "--exchange", "okx", "--until", "committed", "--timeout", "1s"), &options);
+    story_assert_says(fixture_program_stdout(publish), "{\"accepted\": 1, \"sent\": 1, \"committed\": 0, \"rejected\": 0");
+    story_assert_says(fixture_program_stderr(publish), "is a drainer running?; what is missing stays in the journal");
+    const char *journal = fixture_format("%s/okx.0", story_journals());
+    story_assert_says(fixture_program_stdout(story_run(0, "journal", journal)), "records        0 not yet sent, 3 sent");
+}
+
+static void no_journal_is_no_answer(void **state)
+{
+    (void)state;
+    struct fixture_program *none = story_run(2, "journal", "/nowhere/okx.0");
+    story_assert_says(fixture_program_stderr(none), "blotter journal: /nowhere/okx.0: No such file or directory");
+    const char *path = fixture_format("%s/not-a-journal", fixture_folder());
+    fixture_write_file(path, "no journal at all");
+    story_run(1, "journal", path);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, story_begin, story_end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(status_shows_what_waits_and_what_is_stored),
+        TEST(status_knows_the_age_of_what_is_pending),
+        TEST(status_counts_where_redis_does_not_know_the_lag),
+        TEST(check_finds_what_would_lose_records),
+        TEST(publish_gives_up_after_its_timeout_and_the_journal_keeps_what_is_missing),
+        TEST(no_journal_is_no_answer),
+    };
+    return cmocka_run_group_tests_name("operator", tests, NULL, NULL);
+}
