@@ -13,14 +13,25 @@ static const char *owner_of(const struct journal_picture *picture)
     return !picture->owner_valid ? "damaged" : picture->closed ? "closed" : "open, or died";
 }
 
-#define NUMBERS(X)                                                                                                     \
-    X(version)                                                                                                         \
-    X(slots)                                                                                                           \
-    X(slot_bytes)                                                                                                      \
-    X(file_bytes)                                                                                                      \
-    X(expected_bytes)                                                                                                  \
-    X(producer_id) X(pid) X(opened_ns) X(base) X(next) X(sent) X(committed) X(floor) X(valid) X(unsent) X(unconfirmed) \
-        X(unpublished) X(damaged)
+#define NUMBERS(X)    \
+    X(version)        \
+    X(slots)          \
+    X(slot_bytes)     \
+    X(file_bytes)     \
+    X(expected_bytes) \
+    X(producer_id)    \
+    X(pid)            \
+    X(opened_ns)      \
+    X(base)           \
+    X(next)           \
+    X(sent)           \
+    X(committed)      \
+    X(floor)          \
+    X(valid)          \
+    X(unsent)         \
+    X(unconfirmed)    \
+    X(unpublished)    \
+    X(damaged)
 
 static void print_json(const char *path, const struct journal_picture *picture)
 {
