@@ -24,6 +24,7 @@ LIB_SOURCES := $(SCHEMA:%=schema/%.c) $(PRODUCER:%=producer/%.c)
 PROGRAM_SOURCES := $(DRAINER:%=drainer/%.c)
 EXAMPLES := desk minimal
 UNIT_TESTS := $(patsubst %.c,%,$(wildcard tests/unit/test_*.c))
+THREAD_TESTS := tests/unit/test_journal_threads tests/unit/test_producer tests/unit/test_log tests/integration/test_sender
 INTEGRATION_TESTS := $(patsubst %.c,%,$(wildcard tests/integration/test_*.c))
 FUZZERS := $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(patsubst %.c,%,$(wildcard tests/bench/bench_*.c))
@@ -51,7 +52,7 @@ FIXTURE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fixture/*.c))
 
 # --- targets --------------------------------------------------------------------------------------------------------------------
 
-.PHONY: all help lib program examples tests test test-all test-unit test-integration lint run bench install clean
+.PHONY: all help lib program examples tests test test-all test-unit test-threads test-integration lint run bench install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -117,6 +118,10 @@ test-all:
 
 test-unit: tests
 	@tests/run_programs.sh $(UNIT_TESTS:%=$(BUILD)/%)
+
+# What has threads of its own; for a build with SANITIZE=-fsanitize=thread.
+test-threads: $(THREAD_TESTS:%=$(BUILD)/%)
+	@tests/run_programs.sh $^
 
 test-integration: tests program
 	@BLOTTER_PROGRAM=$(BUILD)/blotter tests/run_programs.sh $(INTEGRATION_TESTS:%=$(BUILD)/%) $(sort $(wildcard tests/integration/test_*.sh))

@@ -90,9 +90,7 @@ fi
 # Where addresses are randomised over more bits than TSan can place its shadow in, it needs them fixed.
 fixed="setarch $(uname -m) -R"
 if $fixed true 2>/dev/null; then export BLOTTER_TEST_PREFIX=$fixed; fi
-if stage "build, TSan" quiet make -k -j"$jobs" "${tsan[@]}" tests; then
-    stage "unit tests, TSan" make -s "${tsan[@]}" test-unit || true
-fi
+stage "threads, TSan" make -s -j"$jobs" "${tsan[@]}" test-threads || true
 unset BLOTTER_TEST_PREFIX
 if [[ -n $all ]]; then
     stage "fault tests" make -s test-fault || true

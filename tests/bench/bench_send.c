@@ -156,7 +156,7 @@ static double run_benchmark(const struct fixture_redis *redis, int64_t records, 
     if (!at) {
         fixture_fail("redis-benchmark says nothing that is understood:\n%s", text);
     }
-    return strtod(at + 3, NULL);
+    return at ? strtod(at + 3, NULL) : 0;
 }
 
 int main(void)
