@@ -60,7 +60,10 @@ static void on_done(void *owner, struct batch *batch, const struct pg_failure *f
     assert_ptr_equal(batch, &seen.batch);
     seen.done++;
     seen.failed = failure != NULL;
-    seen.failure = failure == NULL ? (struct pg_failure){0} : *failure;
+    memset(&seen.failure, 0, sizeof seen.failure);
+    if (failure != NULL) {
+        seen.failure = *failure;
+    }
 }
 
 static void on_set(void *owner, const struct pg_failure *failure)
