@@ -146,7 +146,7 @@ static void records_arrive_in_order_and_are_committed_on_the_word(void **state)
     (void)state;
     blotter_producer *producer = open_small();
     submit_many(producer, 100);
-    assert_int_equal(blotter_wait(producer, 101, BLOTTER_SENT, 3000), BLOTTER_OK);
+    assert_int_equal(blotter_wait(producer, 101, BLOTTER_SENT, 10000), BLOTTER_OK);
     assert_int_equal(fixture_redis_int(redis, "XLEN " STREAM), 101);
     assert_int_equal(blotter_wait(producer, 101, BLOTTER_COMMITTED, 50), BLOTTER_TIMEOUT);
     assert_int_equal(stats_of(producer).held, 101);
@@ -189,11 +189,11 @@ static void words_for_records_that_were_not_sent_do_not_count(void **state)
     blotter_producer *producer = open_small();
     int64_t id = stats_of(producer).producer_id;
     submit_many(producer, 10);
-    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 2000), BLOTTER_OK);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
     say_settled(id, "1-1000");
-    assert_int_equal(blotter_flush(producer, BLOTTER_COMMITTED, 2000), BLOTTER_OK);
+    assert_int_equal(blotter_flush(producer, BLOTTER_COMMITTED, 10000), BLOTTER_OK);
     submit_many(producer, 10);
-    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 2000), BLOTTER_OK);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
     assert_int_equal(blotter_flush(producer, BLOTTER_COMMITTED, 100), BLOTTER_TIMEOUT);
     blotter_close(producer, 100);
 }
@@ -206,14 +206,14 @@ static void a_full_ring_lets_sent_records_go_and_counts_them(void **state)
         int64_t seq = submit(producer, i);
         assert_true(seq > 0);
         if (i % 20 == 0)
-            assert_int_equal(blotter_wait(producer, seq, BLOTTER_SENT, 2000), BLOTTER_OK);
+            assert_int_equal(blotter_wait(producer, seq, BLOTTER_SENT, 10000), BLOTTER_OK);
     }
-    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 2000), BLOTTER_OK);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
     assert_true(stats_of(producer).let_go >= 1001 - 256);
     assert_int_equal(stats_of(producer).full, 0);
     assert_int_equal(told(BLOTTER_EVENT_LET_GO), 1);
     drain_all(stats_of(producer).producer_id, 1001);
-    assert_int_equal(blotter_flush(producer, BLOTTER_COMMITTED, 2000), BLOTTER_OK);
+    assert_int_equal(blotter_flush(producer, BLOTTER_COMMITTED, 10000), BLOTTER_OK);
     assert_int_equal(stats_of(producer).held, 0);
     blotter_close(producer, 100);
 }
@@ -225,7 +225,7 @@ static void nothing_is_lost_while_redis_is_away(void **state)
     redis = kept;
     blotter_producer *producer = open_small();
     submit_many(producer, 50);
-    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 3000), BLOTTER_OK);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
     fixture_redis_kill9(kept);
     await_event(BLOTTER_EVENT_REDIS_DOWN, 1, 2000);
     int accepted = 0, full = 0;
@@ -239,10 +239,10 @@ static void nothing_is_lost_while_redis_is_away(void **state)
     await_event(BLOTTER_EVENT_FULL, 1, 1000);
     assert_true(strlen(stats_of(producer).last_error) > 0);
     fixture_redis_start_again(kept);
-    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 3000), BLOTTER_OK);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
     await_event(BLOTTER_EVENT_ROOM, 1, 1000);
     assert_true(submit(producer, 1) > 0);
-    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 3000), BLOTTER_OK);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
     assert_int_equal(fixture_redis_int(redis, "XLEN " STREAM), 1 + 50 + accepted + 1);
     assert_int_equal(told(BLOTTER_EVENT_REDIS_DOWN), 1);
     assert_string_equal(stats_of(producer).last_error, "");
@@ -267,7 +267,7 @@ static void a_dead_process_journal_is_sent_by_the_next(void **state)
     waitpid(child, &status, 0);
     assert_true(WIFSIGNALED(status));
     blotter_producer *producer = open_small();
-    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 2000), BLOTTER_OK);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
     assert_int_equal(fixture_redis_int(redis, "XLEN " STREAM), 1 + 20 + 1 + 1); /* opened, records, closed, opened */
     blotter_close(producer, 1000);
 }
@@ -282,11 +282,11 @@ static void what_is_committed_of_a_leftover_is_not_sent_again(void **state)
     assert_int_equal(fixture_redis_int(redis, "XLEN " STREAM), 32);
     say_settled(id, "1-20");
     producer = open_small();
-    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 2000), BLOTTER_OK);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
     assert_int_equal(fixture_redis_int(redis, "XLEN " STREAM), 32 + 12 + 1);
     say_settled(id, "21-32");
     say_settled(stats_of(producer).producer_id, "1");
-    assert_int_equal(blotter_flush(producer, BLOTTER_COMMITTED, 2000), BLOTTER_OK);
+    assert_int_equal(blotter_flush(producer, BLOTTER_COMMITTED, 10000), BLOTTER_OK);
     blotter_close(producer, 1000);
 }
 
@@ -331,14 +331,14 @@ static void undelivered_records_are_not_sent_again(void **state)
     blotter_producer *producer = open_small();
     fixture_redis_run(redis, "XGROUP CREATE " STREAM " drainers 0 MKSTREAM");
     submit_many(producer, 20);
-    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 2000), BLOTTER_OK);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
     fixture_redis_run(redis, "XREADGROUP GROUP drainers d COUNT 5 STREAMS " STREAM " >"); /* pending, and not delivered */
     fixture_sleep_ms(7500);
     assert_int_equal(stats_of(producer).resent, 0);
     assert_int_equal(fixture_redis_int(redis, "XLEN " STREAM), 21);
     fixture_redis_run(redis, "XGROUP DELCONSUMER " STREAM " drainers d"); /* nobody will ever say a word for these five */
     await_event(BLOTTER_EVENT_RESEND, 1, 9000);
-    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 2000), BLOTTER_OK);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
     assert_true(fixture_redis_int(redis, "XLEN " STREAM) >= 42); /* a heartbeat may be among them */
     blotter_close(producer, 1000);
 }
@@ -348,13 +348,13 @@ static void a_flushed_server_gets_everything_again(void **state)
     (void)state;
     blotter_producer *producer = open_small();
     submit_many(producer, 20);
-    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 2000), BLOTTER_OK);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
     say_settled(stats_of(producer).producer_id, "3-5");
     assert_int_equal(blotter_wait(producer, 21, BLOTTER_COMMITTED, 50), BLOTTER_TIMEOUT);
     fixture_redis_run(redis, "FLUSHALL");
     submit_many(producer, 3);
     await_event(BLOTTER_EVENT_RESEND, 1, 9000);
-    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 2000), BLOTTER_OK);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
     assert_int_equal(fixture_redis_int(redis, "XLEN " STREAM), 3 + 24 - 3);
     assert_int_equal(stats_of(producer).resent, 21);
     blotter_close(producer, 1000);
@@ -366,11 +366,12 @@ static void a_cut_connection_is_made_again(void **state)
     struct fixture_proxy *proxy = fixture_proxy_redis(redis, false);
     blotter_producer *producer = open_with((struct blotter_options){.slots = 256, .redis = fixture_proxy_address(proxy)});
     submit_many(producer, 10);
-    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 2000), BLOTTER_OK);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
     fixture_proxy_cut(proxy);
     submit_many(producer, 10);
-    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 3000), BLOTTER_OK);
-    assert_int_equal(fixture_redis_int(redis, "XLEN " STREAM), 21);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    /* Of what was under way when it was cut nobody knows whether it was applied: it may be there twice, never less than once. */
+    assert_true(fixture_redis_int(redis, "XLEN " STREAM) >= 21);
     assert_true(stats_of(producer).connects >= 2);
     blotter_close(producer, 1000);
 }
