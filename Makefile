@@ -144,6 +144,7 @@ install: lib program
 	ln -sf libblotter.so.$(SOVERSION) $(DESTDIR)$(prefix)/lib/libblotter.so
 	install -D -m 644 -t $(DESTDIR)$(prefix)/include/blotter producer/blotter.h
 	install -D -m 644 -t $(DESTDIR)$(prefix)/include/blotter/schema schema/fields.h schema/record_structs.h
+	install -D -m 644 drainer/blotter.1 $(DESTDIR)$(prefix)/share/man/man1/blotter.1
 	install -D -m 644 $(BUILD)/blotter.pc $(DESTDIR)$(prefix)/lib/pkgconfig/blotter.pc
 
 clean:
