@@ -87,6 +87,8 @@ $(BUILD)/libblotter.so.$(SOVERSION): $(LIB_OBJECTS) producer/libblotter.map
 $(BUILD)/libblotter.so: $(BUILD)/libblotter.so.$(SOVERSION)
 	ln -sf $(<F) $@
 
+# Made again each time: prefix may be another one.
+.PHONY: $(BUILD)/blotter.pc
 $(BUILD)/blotter.pc: producer/blotter.pc.in producer/blotter.h
 	sed -e 's|@prefix@|$(prefix)|' -e 's|@version@|$(VERSION)|' -e 's|@requires@|$(LIB_PACKAGES)|' $< > $@
 
