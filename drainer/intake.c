@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "drainer/doorbell.h"
+#include "drainer/gather.h"
 #include "drainer/intake_scripts.h"
 #include "drainer/log.h"
 #include "drainer/redis_reply.h"
@@ -47,9 +48,7 @@ struct intake {
     struct stream *claiming; /* the stream of the claim under way */
     struct delivery deliveries[CLAIM_COUNT];
     size_t delivery_count;
-    struct raw_field *fields; /* of the entry that is being added */
-    size_t field_capacity;
-    size_t entry_bytes; /* running mean, to bound the size of an answer */
+    struct gather gather;
     unsigned error_pause_ms;
     int64_t paused_until_ms, polled_at_ms;
     struct intake_counters counters;
@@ -88,54 +87,6 @@ static void on_error_reply(struct intake *intake, const char *what, const redisR
     }
     intake->paused_until_ms = now_ms() + intake->error_pause_ms / 2 + random() % (intake->error_pause_ms / 2 + 1);
     log_warn("redis", "%s: %s", what, reply->type == REDIS_REPLY_ERROR ? reply->str : "unexpected kind of answer");
-}
-
-static struct batch *target(struct intake *intake)
-{
-    struct batch *batch = *intake->options.gathering;
-
-    if (batch->count == 0) {
-        batch->epoch = redis_link_epoch(intake->link);
-    }
-    return batch;
-}
-
-/* An entry of many fields is no record, but all of it is kept with the reject. */
-static void reserve_fields(struct intake *intake, size_t count)
-{
-    if (count > intake->field_capacity) {
-        intake->field_capacity = count;
-        intake->fields = realloc(intake->fields, count * sizeof *intake->fields);
-        if (intake->fields == NULL) {
-            abort();
-        }
-    }
-}
-
-/* One [id, [field, value, …]] of a read or a claim. Entries deleted since they were delivered have nil instead of fields. */
-static void add_entry(struct intake *intake, struct stream *stream, const redisReply *reply, uint16_t deliveries, int64_t wall)
-{
-    struct stream_entry_id id;
-    const redisReply *values;
-    size_t bytes = 0;
-
-    if (!reply_is_array(reply, 2) || !reply_parse_id(reply->element[0], &id) || reply->element[1]->type != REDIS_REPLY_ARRAY) {
-        return;
-    }
-    values = reply->element[1];
-    reserve_fields(intake, values->elements);
-    for (size_t i = 0; i < values->elements; i++) {
-        bool text = reply_is_string(values->element[i]);
-
-        intake->fields[i] = (struct raw_field){text ? values->element[i]->str : "", text ? values->element[i]->len : 0};
-        bytes += intake->fields[i].length;
-    }
-    intake->entry_bytes = (intake->entry_bytes * 63 + bytes) / 64 + 1;
-    batch_add(target(intake), stream, stream->exchange, stream->name, id, intake->fields, values->elements, deliveries, wall);
-    stream->in_hand++;
-    if (id.ms > stream->last_read.ms || (id.ms == stream->last_read.ms && id.seq > stream->last_read.seq)) {
-        stream->last_read = id;
-    }
 }
 
 /* --- the group ----------------------------------------------------------------------------------------------------------- */
@@ -198,27 +149,6 @@ static void on_no_group(struct intake *intake, const char *text)
     }
 }
 
-/* How many entries of each of `streams` may come, so that neither the batch's rows nor its bytes run far over. */
-static size_t entries_per_stream(const struct intake *intake, size_t streams)
-{
-    const struct batch *batch = *intake->options.gathering;
-    size_t rows = intake->options.batch_rows - batch->count;
-    size_t bytes = intake->options.batch_bytes - batch_bytes(batch);
-    size_t by_bytes = bytes / (2 * (intake->entry_bytes + 1)) + 1;
-
-    rows = rows < by_bytes ? rows : by_bytes;
-    rows = rows < ENTRIES_PER_READ_MAX ? rows : ENTRIES_PER_READ_MAX;
-    return rows / streams + 1;
-}
-
-/* The same of one stream, for what comes page by page. */
-static size_t page_entries(const struct intake *intake)
-{
-    size_t entries = entries_per_stream(intake, 1);
-
-    return entries < CLAIM_COUNT ? entries : CLAIM_COUNT;
-}
-
 /* --- claiming ------------------------------------------------------------------------------------------------------------ */
 
 static void on_deliveries(void *owner, uintptr_t tag, struct redisReply *reply)
@@ -262,10 +192,10 @@ static void take_claimed(struct intake *intake, struct stream *stream, const red
     int64_t wall = wall_ns();
 
     for (size_t i = 0; i < entries->elements; i++) {
-        add_entry(intake, stream, entries->element[i], deliveries_of(intake, entries->element[i]), wall);
+        gather_entry(&intake->gather, stream, entries->element[i], deliveries_of(intake, entries->element[i]), wall);
     }
     if (entries->elements > 0) {
-        target(intake)->careful = true;
+        gather_batch(&intake->gather)->careful = true;
         intake->counters.claimed += entries->elements;
     }
 }
@@ -314,7 +244,7 @@ static void claim(struct intake *intake, struct stream *stream)
     char cursor[ENTRY_ID_BYTES], count[16];
 
     format_entry_id(cursor, stream->claim_cursor);
-    snprintf(count, sizeof count, "%zu", page_entries(intake));
+    snprintf(count, sizeof count, "%zu", gather_room(&intake->gather, 1, CLAIM_COUNT));
     const char *pending[] = {"XPENDING", stream->name, STREAM_GROUP, cursor, "+", count};
     const char *autoclaim[] = {"XAUTOCLAIM", stream->name, STREAM_GROUP, intake->options.consumer, "0", cursor, "COUNT", count};
 
@@ -345,16 +275,16 @@ static void on_replayed(void *owner, uintptr_t tag, struct redisReply *reply)
         intake->at_end = false;
     } else {
         for (size_t i = 0; i < reply->elements; i++) {
-            size_t before = target(intake)->count;
+            size_t before = gather_batch(&intake->gather)->count;
 
-            add_entry(intake, stream, reply->element[i], 0, wall);
-            if (target(intake)->count > before) {
-                target(intake)->entries[before].replayed = true;
-                stream->claim_cursor = target(intake)->entries[before].id;
+            gather_entry(&intake->gather, stream, reply->element[i], 0, wall);
+            if (gather_batch(&intake->gather)->count > before) {
+                gather_batch(&intake->gather)->entries[before].replayed = true;
+                stream->claim_cursor = gather_batch(&intake->gather)->entries[before].id;
             }
         }
         stream->claim_cursor.seq++; /* the next page begins behind this one */
-        target(intake)->careful = true;
+        gather_batch(&intake->gather)->careful = true;
         intake->counters.replayed += reply->elements;
     }
     turn(intake);
@@ -365,7 +295,7 @@ static void replay(struct intake *intake, struct stream *stream)
     char cursor[ENTRY_ID_BYTES], count[16];
 
     format_entry_id(cursor, stream->claim_cursor);
-    snprintf(count, sizeof count, "%zu", page_entries(intake));
+    snprintf(count, sizeof count, "%zu", gather_room(&intake->gather, 1, CLAIM_COUNT));
     const char *argv[] = {"XRANGE", stream->name, cursor, "+", "COUNT", count};
 
     if (redis_link_sendv(intake->link, on_replayed, (uintptr_t)intake->generation, 6, argv, NULL) == 0) {
@@ -399,7 +329,7 @@ static void on_read(void *owner, uintptr_t tag, struct redisReply *reply)
                                         : NULL;
 
             for (size_t n = 0; stream != NULL && n < pair->element[1]->elements; n++) {
-                add_entry(intake, stream, pair->element[1]->element[n], 1, wall);
+                gather_entry(&intake->gather, stream, pair->element[1]->element[n], 1, wall);
                 intake->counters.entries++;
             }
         }
@@ -424,7 +354,7 @@ static void read_streams(struct intake *intake)
     }
     n = streams_to_read(streams, reading);
     if (n > 0) {
-        snprintf(count, sizeof count, "%zu", entries_per_stream(intake, n));
+        snprintf(count, sizeof count, "%zu", gather_room(&intake->gather, n, ENTRIES_PER_READ_MAX));
         argv[0] = "XREADGROUP";
         argv[1] = "GROUP";
         argv[2] = STREAM_GROUP;
@@ -449,13 +379,6 @@ static void read_streams(struct intake *intake)
     free(argv);
 }
 
-static bool has_room(const struct intake *intake)
-{
-    const struct batch *batch = *intake->options.gathering;
-
-    return batch->count < intake->options.batch_rows && batch_bytes(batch) < intake->options.batch_bytes;
-}
-
 static struct stream *next_to_claim(struct intake *intake)
 {
     struct streams *streams = intake->options.streams;
@@ -478,7 +401,7 @@ void intake_read(struct intake *intake)
     struct stream *stream;
 
     if (!intake->reading_allowed || intake->reading || intake->claiming != NULL || !redis_link_up(intake->link) ||
-        now_ms() < intake->paused_until_ms || !has_room(intake)) {
+        now_ms() < intake->paused_until_ms || gather_is_full(&intake->gather)) {
         return;
     }
     stream = next_to_claim(intake);
@@ -671,10 +594,10 @@ struct intake *intake_create(const struct intake_options *options, char *error, 
         abort();
     }
     intake->options = *options;
-    intake->entry_bytes = 512;
     intake->reading_allowed = true;
     intake->link = redis_link_create(&link, error, error_size);
     intake->doorbell = intake->link == NULL ? NULL : doorbell_create(&link, options->streams, on_ring, intake, error, error_size);
+    gather_init(&intake->gather, intake->link, options->gathering, options->batch_rows, options->batch_bytes);
     intake->watch = watch_create(&(struct watch_options){.link = intake->link,
                                                          .streams = options->streams,
                                                          .consumer = options->consumer,
@@ -706,7 +629,7 @@ void intake_destroy(struct intake *intake)
     if (intake->tick != NULL) {
         event_free(intake->tick);
     }
-    free(intake->fields);
+    gather_release(&intake->gather);
     free(intake);
 }
 
