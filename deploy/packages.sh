@@ -15,6 +15,7 @@ policy=/usr/sbin/policy-rc.d
 no_cluster=/etc/postgresql-common/createcluster.d/blotter-no-cluster.conf
 made=() # what is to be removed at the end
 apt=    # the process group of the apt-get that runs
+hurt=   # what would be hurt by ending it now
 
 say() {
     printf '%s\n' "$*" >&2
@@ -31,15 +32,17 @@ as_root() {
 clean_up() {
     local status=$?
     trap '' INT TERM HUP
-    if [[ -n $apt ]]; then
+    if [[ -n $apt && -n $hurt ]]; then
+        say "interrupted: waiting until $hurt, so that they are not left half installed"
+    elif [[ -n $apt ]]; then
         as_root kill -TERM -- "-$apt" 2>/dev/null || true
-        while as_root kill -0 -- "-$apt" 2>/dev/null; do sleep 0.1; done
     fi
+    while [[ -n $apt ]] && as_root kill -0 -- "-$apt" 2>/dev/null; do sleep 0.1; done
     ((${#made[@]} == 0)) || as_root rm -f "${made[@]}"
     exit "$status"
 }
 
-# A process group of its own, so that Ctrl-C ends it in one known way: clean_up stops the whole group and waits for it.
+# A process group of its own, so that Ctrl-C does not reach it: clean_up stops it, or waits for it.
 apt_get() {
     local status=0
     set -m
@@ -113,8 +116,10 @@ trap 'exit 143' TERM HUP
 
 say "installing: ${missing[*]}${msgpack:+ msgpack-c}"
 if [[ -n "$(dpkg --audit 2>/dev/null)" ]]; then # an earlier run was interrupted
+    hurt="broken packages are repaired"
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive dpkg --configure -a </dev/null >>"$log" 2>&1 || true
     apt_get -y --fix-broken install || true
+    hurt=
 fi
 apt_get update || apt_get update || {
     tail -n 20 "$log" >&2
@@ -130,7 +135,16 @@ fi
 
 put_file "$policy" 755 '#!/bin/sh' 'exit 101'
 installed postgresql-common || put_file "$no_cluster" 644 'create_main_cluster = false'
-if ! apt_get -y --no-install-recommends install "${missing[@]}"; then
+install() { # option...
+    apt_get -y --no-install-recommends "$@" install "${missing[@]}"
+}
+installed_all=
+if install --download-only; then
+    hurt="the packages are installed"
+    if install --no-download; then installed_all=yes; fi
+    hurt=
+fi
+if [[ -z $installed_all ]]; then
     tail -n 40 "$log" >&2
     say "packages.sh: apt-get install failed"
     exit 1

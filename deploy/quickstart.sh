@@ -73,6 +73,7 @@ run=$root/.run
 data=             # where servers keep their files: $run/data, or what that links to
 journals=         # the desk's, in shared memory
 step=             # the step under way
+patience=150      # tenths of a second that a step gets to end
 processes=()      # "name pid start-time signal", the last one started first
 as_server=()      # the command that becomes the servers' user
 finished=
@@ -115,7 +116,7 @@ stop_step() {
     local waited
     [[ -n $step ]] || return 0
     kill -TERM -- "-$step" 2>/dev/null || true
-    for ((waited = 0; waited < 600; waited++)); do # apt may have a package to finish
+    for ((waited = 0; waited < patience; waited++)); do
         kill -0 -- "-$step" 2>/dev/null || break
         sleep 0.1
     done
@@ -222,7 +223,9 @@ remove_data
 if ((EUID != 0)) && [[ -n "$(deploy/packages.sh --missing run)" ]] && command -v sudo >/dev/null; then
     sudo -v # asks for the password here, where it can
 fi
+patience=6000 # it does not leave packages half installed
 step "packages" deploy/packages.sh run
+patience=150
 build_everything() {
     make -j"$(nproc)" BUILD="$build" all >"$run/build.log" 2>&1 || {
         tail -n 30 "$run/build.log" >&2
