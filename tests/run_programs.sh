@@ -1,68 +1,107 @@
 #!/usr/bin/env bash
-# run_programs.sh PROGRAM...: runs test programs, a line each, and the whole output of those that fail.
+# run_programs.sh PROGRAM...: runs test programs, a line each as they end, and the whole output of those that fail.
 #
 # A program is a cmocka test, or a script that says `ok NAME` and `not ok NAME` (TAP), or else counts as one test by its exit
 # status. A skipped test counts as failed; so does a program that ends badly or runs no test. Exit status 1 if any has failed.
 #
+# BLOTTER_TEST_JOBS      how many run at the same time (as many as there are processors: they wait more than they compute)
 # BLOTTER_TEST_RESULTS   a file to which "passed failed name" is appended for each program
 # BLOTTER_TEST_TIMEOUT   seconds for one program (300)
 # BLOTTER_TEST_PREFIX    a command that each program is run by, such as `valgrind -q`
 set -euo pipefail
 
-output=$(mktemp "${TMPDIR:-/tmp}/blotter-output-XXXXXX")
-running=
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/blotter-output-XXXXXX")
+jobs=${BLOTTER_TEST_JOBS:-$(nproc 2>/dev/null || echo 2)}
+timeout=${BLOTTER_TEST_TIMEOUT:-300}
+results=${BLOTTER_TEST_RESULTS:-/dev/null}
+read -ra prefix <<<"${BLOTTER_TEST_PREFIX-}"
+running=()
+
 clean_up() {
-    if [[ -n $running ]]; then kill -TERM "$running" 2>/dev/null || true; fi
-    rm -f "$output"
+    local status=$?
+    trap '' INT TERM HUP
+    if ((${#running[@]} > 0)); then kill -TERM "${running[@]}" 2>/dev/null || true; fi
+    wait
+    rm -rf "$scratch"
+    exit "$status"
 }
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-sum() { # sum PATTERN: of the numbers that sed's \1 finds in the output
-    sed -nE "s/$1/\\1/p" "$output" | awk '{ n += $1 } END { print n + 0 }'
+sum() { # sum FILE PATTERN: of the numbers that sed's \1 finds in the file
+    sed -nE "s/$2/\\1/p" "$1" | awk '{ n += $1 } END { print n + 0 }'
 }
 
-read -ra prefix <<<"${BLOTTER_TEST_PREFIX-}"
-all_passed=0 all_failed=0
-for program in "$@"; do
-    began=${EPOCHREALTIME/./} status=0
-    timeout -k 10 "${BLOTTER_TEST_TIMEOUT:-300}" "${prefix[@]}" "$program" </dev/null >"$output" 2>&1 &
-    running=$!
-    wait "$running" || status=$?
-    running=
-    seconds=$(((${EPOCHREALTIME/./} - began) / 10000))
+# Runs a program; leaves "passed failed" in FILE.counts and what is to be shown in FILE.report.
+run_one() { # run_one FILE PROGRAM
+    local file=$1 program=$2 status=0 passed=0 failed=0 skipped note='' word=ok child began=${EPOCHREALTIME/./} hundredths
+    timeout -k 10 "$timeout" "${prefix[@]}" "$program" </dev/null >"$file" 2>&1 &
+    child=$!
+    trap 'kill -TERM "$child" 2>/dev/null; wait "$child"; exit 143' TERM
+    wait "$child" || status=$?
+    hundredths=$(((${EPOCHREALTIME/./} - began) / 10000))
 
-    passed=0 failed=0 note=
-    if grep -qE '^\[==========\] .*[0-9]+ test\(s\) run' "$output"; then
-        passed=$(sum '^.*\[  PASSED  \] ([0-9]+) test.*$')
-        failed=$(sum '^ *([0-9]+) FAILED TEST.*$')
-        skipped=$(sum '^.*\[  SKIPPED \] ([0-9]+) test.*$')
+    if grep -qE '^\[==========\] .*[0-9]+ test\(s\) run' "$file"; then
+        passed=$(sum "$file" '^.*\[  PASSED  \] ([0-9]+) test.*$')
+        failed=$(sum "$file" '^ *([0-9]+) FAILED TEST.*$')
+        skipped=$(sum "$file" '^.*\[  SKIPPED \] ([0-9]+) test.*$')
         if ((skipped > 0)); then note="$skipped skipped"; fi
         failed=$((failed + skipped))
-    elif grep -qE '^(not )?ok\b' "$output"; then
-        passed=$(grep -cE '^ok\b' "$output" || true)
-        failed=$(grep -cE '^not ok\b' "$output" || true)
+    elif grep -qE '^(not )?ok\b' "$file"; then
+        passed=$(grep -cE '^ok\b' "$file" || true)
+        failed=$(grep -cE '^not ok\b' "$file" || true)
     elif ((status == 0)) && [[ $program == *.sh ]]; then
         passed=1
     fi
-    if ((status == 124)); then note="did not end within ${BLOTTER_TEST_TIMEOUT:-300} s"; fi
+    if ((status == 124)); then note="did not end within $timeout s"; fi
     if ((status != 0 && failed == 0)); then
         failed=1 note=${note:-ended with status $status}
     elif ((status == 0 && passed + failed == 0)); then
         failed=1 note="ran no test"
     fi
 
-    word=ok
-    if ((failed > 0)); then word=FAILED; fi
-    printf '%-6s %-58s %4d passed' "$word" "$program" "$passed"
-    if ((failed > 0)); then printf ' %4d failed' "$failed"; fi
-    printf ' %5d.%02d s %s\n' $((seconds / 100)) $((seconds % 100)) "$note"
-    if ((failed > 0)); then
-        sed 's/^/    | /' "$output" | tail -n 400
-    fi
-    if [[ -n ${BLOTTER_TEST_RESULTS-} ]]; then printf '%d %d %s\n' "$passed" "$failed" "$program" >>"$BLOTTER_TEST_RESULTS"; fi
-    all_passed=$((all_passed + passed)) all_failed=$((all_failed + failed))
+    {
+        if ((failed > 0)); then word=FAILED; fi
+        printf '%-6s %-58s %4d passed' "$word" "$program" "$passed"
+        if ((failed > 0)); then printf ' %4d failed' "$failed"; fi
+        printf ' %5d.%02d s %s\n' $((hundredths / 100)) $((hundredths % 100)) "$note"
+        if ((failed > 0)); then sed 's/^/    | /' "$file" | tail -n 400; fi
+    } >"$file.report"
+    printf '%d %d %s\n' "$passed" "$failed" "$program" >"$file.counts"
+}
+
+all_passed=0 all_failed=0
+report_ended() { # of those that have a .counts
+    local file passed failed
+    for file in "$scratch"/*.counts; do
+        [[ -e $file ]] || continue
+        read -r passed failed _ <"$file"
+        all_passed=$((all_passed + passed)) all_failed=$((all_failed + failed))
+        cat "${file%.counts}.report"
+        cat "$file" >>"$results"
+        rm "$file"
+    done
+}
+
+wait_for_one() {
+    local pid still=()
+    wait -n || true
+    for pid in "${running[@]}"; do
+        if kill -0 "$pid" 2>/dev/null; then still+=("$pid"); fi
+    done
+    running=(${still[@]+"${still[@]}"})
+    report_ended
+}
+
+number=0
+for program in "$@"; do
+    while ((${#running[@]} >= jobs)); do wait_for_one; done
+    number=$((number + 1))
+    run_one "$scratch/$number" "$program" &
+    running+=($!)
 done
+while ((${#running[@]} > 0)); do wait_for_one; done
+report_ended
 printf '       %-58s %4d passed, %d failed\n' "in all" "$all_passed" "$all_failed"
 ((all_failed == 0))
