@@ -94,9 +94,16 @@ static void run(struct sharer *sharer)
     assert_true(loop_until(base, &sharer->runs, sharer->runs + 1));
 }
 
+static bool nobody_is_left(void *arg)
+{
+    (void)arg;
+    return fixture_postgres_int(server, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sharer'") == 0;
+}
+
 static int begin(void **state)
 {
     (void)state;
+    fixture_wait_until(nobody_is_left, NULL, LOOP_TIMEOUT_MS); /* of the test before, who would be counted */
     memset(sharers, 0, sizeof sharers);
     base = event_base_new();
     return 0;
@@ -186,6 +193,25 @@ static void two_drainers_come_to_share_the_streams(void **state)
     assert_int_equal(locks_held(), 5);
 }
 
+static void more_than_the_share_is_given_back(void **state)
+{
+    static const char *const names[] = {"blotter:a", "blotter:b", "blotter:c", "blotter:d", "blotter:e"};
+    struct sharer *one = &sharers[0], *two = &sharers[1];
+
+    (void)state;
+    join(one, false);
+    join(two, false);
+    run(one); /* now it knows that there are two */
+    for (int i = 0; i < 5; i++) {
+        add(one, names[i]);
+    }
+    run(one);
+    assert_int_equal(one->taken, 3);
+    run(one);
+    assert_int_equal(streams_held(&one->streams), 3);
+    assert_int_equal(locks_held(), 3);
+}
+
 static void stream_is_kept_while_entries_of_it_are_in_hand_or_on_their_way(void **state)
 {
     struct sharer *one = &sharers[0];
@@ -265,6 +291,7 @@ int main(void)
         TEST(lone_drainer_takes_every_stream_that_is_there),
         TEST(stream_of_another_is_not_taken_until_that_has_gone),
         TEST(two_drainers_come_to_share_the_streams),
+        TEST(more_than_the_share_is_given_back),
         TEST(stream_is_kept_while_entries_of_it_are_in_hand_or_on_their_way),
         TEST(stream_found_during_a_run_is_not_taken_for_another),
         TEST(lost_session_gives_everything_up),
