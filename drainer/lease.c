@@ -78,6 +78,17 @@ static size_t present_streams(const struct streams *streams)
     return present;
 }
 
+/* Those that are LEAVING are given up already: counted, they would take others with them. */
+static size_t kept_streams(const struct streams *streams)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < streams->count; i++) {
+        kept += stream_is_held(streams->all[i]) && streams->all[i]->state != STREAM_LEAVING;
+    }
+    return kept;
+}
+
 static size_t share(const struct lease *lease)
 {
     size_t present = present_streams(lease->options.streams);
@@ -101,9 +112,9 @@ static void ask_to_unlock(struct lease *lease)
 static void ask_to_lock(struct lease *lease)
 {
     struct streams *streams = lease->options.streams;
-    size_t held = streams_held(streams), wanted = share(lease);
+    size_t kept = kept_streams(streams), wanted = share(lease);
 
-    for (size_t n = 0; n < streams->count && held < wanted; n++) {
+    for (size_t n = 0; n < streams->count && kept < wanted; n++) {
         const struct stream *stream = streams->all[(lease->tried_next + n) % streams->count];
 
         if (stream->state == STREAM_FREE && stream->present) {
@@ -121,7 +132,7 @@ static void on_locked(struct lease *lease, struct stream *stream, bool locked)
     if (!locked) {
         return;
     }
-    if (streams_held(lease->options.streams) >= share(lease)) {
+    if (kept_streams(lease->options.streams) >= share(lease)) {
         stream_enter(stream, STREAM_GROUPING); /* more than the share came at once: given back at the next run */
         stream_enter(stream, STREAM_LEAVING);
     } else {
@@ -166,12 +177,12 @@ static void on_rows(void *owner, const PGresult *result)
 static void give_up_excess(struct lease *lease)
 {
     struct streams *streams = lease->options.streams;
-    size_t held = streams_held(streams), wanted = share(lease);
+    size_t kept = kept_streams(streams), wanted = share(lease);
 
-    for (size_t i = 0; i < streams->count && held > wanted; i++) {
+    for (size_t i = 0; i < streams->count && kept > wanted; i++) {
         if (streams->all[i]->state == STREAM_READING) {
             stream_enter(streams->all[i], STREAM_LEAVING);
-            held--;
+            kept--;
         }
     }
 }
