@@ -525,6 +525,28 @@ static void lock_that_somebody_holds_is_waited_for_and_rejects_nothing(void **st
     assert_int_equal(count("rejects"), 0);
     assert_string_equal(progress(), "6 0 0 0 13");
     assert_int_equal(counters()->retries, 6);
+    assert_true(counters()->taken_apart > 0);
+}
+
+static void batch_too_large_for_the_server_is_loaded_in_parts(void **state)
+{
+    (void)state;
+    fixture_postgres_run(server, "CREATE FUNCTION blotter.limit_rows() RETURNS trigger LANGUAGE plpgsql AS "
+                                 "$$BEGIN IF (SELECT count(*) FROM fresh) > 10 THEN RAISE EXCEPTION 'no room' "
+                                 "USING ERRCODE = '53200'; END IF; RETURN NULL; END$$; "
+                                 "CREATE TRIGGER limit_rows AFTER INSERT ON blotter.order_events REFERENCING NEW TABLE AS fresh "
+                                 "FOR EACH STATEMENT EXECUTE FUNCTION blotter.limit_rows()");
+    for (int seq = 1; seq <= 100; seq++) {
+        add_order(seq);
+    }
+    load();
+    assert_true(seen.failed);
+    load();
+    assert_true(seen.failed);
+    load();
+    assert_loaded();
+    assert_int_equal(count("order_events"), 100);
+    assert_int_equal(count("rejects"), 0);
 }
 
 static void lock_that_is_met_while_a_batch_is_taken_apart_rejects_nothing(void **state)
@@ -646,6 +668,7 @@ int main(void)
         TEST(record_of_a_day_no_longer_kept_is_settled_and_not_stored),
         TEST(day_that_is_folded_under_the_loader_expires),
         TEST(lock_that_somebody_holds_is_waited_for_and_rejects_nothing),
+        TEST(batch_too_large_for_the_server_is_loaded_in_parts),
         TEST(lock_that_is_met_while_a_batch_is_taken_apart_rejects_nothing),
         TEST(table_that_is_missing_needs_a_person_and_rejects_nothing),
         TEST(batch_that_lost_its_connection_is_loaded_again_and_stored_once),
