@@ -177,6 +177,18 @@ static void a_deleted_row_is_missed_whichever_it_is(void **state)
     assert_complete();
 }
 
+/* Without its last word nobody can know that it was the last: it is open again, and never called complete. */
+static void a_producer_whose_last_word_is_deleted_is_not_complete(void **state)
+{
+    (void)state;
+    story_publish(0, "okx", story_order_lines(1, 5));
+    story_drain_once();
+    assert_complete();
+    story_sql("DELETE FROM blotter.sessions WHERE event = 'closed'");
+    story_assert_says(story_audit(0), "\nopen: ");
+    assert_string_equal(story_table("SELECT state, up_to_seq FROM blotter.audit"), "open 6");
+}
+
 static void records_in_flight_are_open_and_not_missing(void **state)
 {
     (void)state;
@@ -216,6 +228,7 @@ int main(void)
         TEST(a_group_that_is_destroyed_is_read_again_and_stored_once),
         TEST(entries_from_another_client_are_stored_once_too),
         TEST(a_deleted_row_is_missed_whichever_it_is),
+        TEST(a_producer_whose_last_word_is_deleted_is_not_complete),
         TEST(records_in_flight_are_open_and_not_missing),
         TEST(a_producer_that_is_still_open_is_open_and_complete_once_it_has_closed),
     };
