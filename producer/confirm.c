@@ -385,8 +385,13 @@ void confirm_look(struct confirm *confirm, uint64_t first, uint64_t sent, int64_
         confirm->silence_ms = SILENCE_MIN_MS;
     }
     struct entry_id entry = confirm->ids[first & (confirm->options.journal->slots - 1)];
-    if (first >= sent || confirm->look.awaited > 0 || (entry.ms == 0 && entry.seq == 0))
+    if (first >= sent || confirm->look.awaited > 0)
         return;
+    if (entry.ms == 0 && entry.seq == 0) { /* said to be sent, but nobody knows as what: as good as gone */
+        confirm->look = (struct look){.position = first, .at_ms = now_ms, .gone = true};
+        judge(confirm);
+        return;
+    }
     char id[ID_BYTES];
     snprintf(id, sizeof id, "%llu-%llu", (unsigned long long)entry.ms, (unsigned long long)entry.seq);
     const char *stream = confirm->options.stream;

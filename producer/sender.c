@@ -320,7 +320,8 @@ static void send_all(struct sender *sender)
 
 static void pump(struct sender *sender)
 {
-    if (sender->state == SENDING && sender->stale == 0)
+    /* Between the last callback of a lost connection and on_change nothing is in flight, and yet not all is answered. */
+    if (sender->state == SENDING && sender->stale == 0 && redis_link_up(sender->link))
         send_all(sender);
     make_room(sender);
 }
