@@ -324,7 +324,7 @@ static char *session_sql(const struct settings *settings)
     if (asprintf(&sql,
                  "SET synchronous_commit = on; SET lock_timeout = '%ums'; SET TimeZone = 'UTC'; "
                  "SET client_min_messages = warning; SET idle_in_transaction_session_timeout = '%ums'; "
-                 "SELECT blotter.begin_session(); "
+                 "SELECT blotter.begin_session(false); "
                  "SELECT 'venue', exchange FROM blotter.venues WHERE order_id_scope = 'symbol'; "
                  "SELECT 'status', status FROM blotter.terminal_statuses; " LEASE_JOIN_SQL,
                  (unsigned)settings->lock_timeout, (unsigned)settings->postgres_timeout) < 0) {

@@ -170,7 +170,7 @@ static void add_copies_of_rows(struct loader *loader)
     }
 }
 
-static bool add_copy_of_rejects(struct loader *loader)
+static void add_copy_of_rejects(struct loader *loader)
 {
     struct transaction *t = &loader->transaction;
     bool any = false;
@@ -191,7 +191,6 @@ static bool add_copy_of_rejects(struct loader *loader)
         copy_end(t);
         sql_text_add(&t->sql, "COPY pg_temp.staged_rejects (%s) FROM STDIN BINARY; ", BATCH_REJECT_COLUMNS);
     }
-    return any;
 }
 
 static void add_merge_of_orders(struct loader *loader)
@@ -419,14 +418,14 @@ static void on_loaded(void *owner, const struct pg_failure *failure)
 static void load_range(struct loader *loader)
 {
     struct transaction *t = &loader->transaction;
-    bool rejects;
+    bool staging = loader->batch->careful || loader->batch->rejected > 0;
 
     sql_text_clear(&t->sql);
     t->chunk_count = t->copy_count = 0;
-    sql_text_add(&t->sql, "BEGIN; ");
+    sql_text_add(&t->sql, "BEGIN; %s", staging ? "SELECT blotter.begin_staging(); " : "");
     add_copies_of_rows(loader);
-    rejects = add_copy_of_rejects(loader);
-    if (rejects || loader->batch->careful) {
+    add_copy_of_rejects(loader);
+    if (staging) {
         sql_text_add(&t->sql, "SELECT blotter.load_staged('%s'); ", loader->options.drainer);
     }
     add_expired(loader);

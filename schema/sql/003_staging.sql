@@ -18,7 +18,9 @@ CREATE FUNCTION blotter.column_list(names text[], format text DEFAULT '%1$I', se
     AS $$SELECT string_agg(format(column_list.format, n.name), separator ORDER BY n.at) FROM unnest(names) WITH ORDINALITY AS n (name, at)$$;
 COMMENT ON FUNCTION blotter.column_list(text[], text, text) IS 'Names as a part of a statement, each through format().';
 
-CREATE FUNCTION blotter.begin_session() RETURNS void
+-- A transaction that has touched any temporary table empties all that say ON COMMIT, used or not, which costs a lone record more than
+-- its own COMMIT. So what only a careful batch or a reject needs is made by the first that does.
+CREATE FUNCTION blotter.begin_staging() RETURNS void
     LANGUAGE plpgsql
     SET client_min_messages = warning
     AS $$
@@ -31,17 +33,29 @@ BEGIN
     EXECUTE format(temp, 'staged_trades', blotter.column_list(blotter.columns_of('blotter.trades', stored)), 'trades');
     EXECUTE format(temp, 'staged_sessions', blotter.column_list(blotter.columns_of('blotter.sessions', stored)), 'sessions');
     EXECUTE format(temp, 'staged_rejects', blotter.column_list(blotter.columns_of('blotter.rejects', made_here)), 'rejects');
+END
+$$;
+COMMENT ON FUNCTION blotter.begin_staging() IS
+    'Makes the temporary tables that load_staged reads: staged_order_events, staged_trades, staged_sessions, staged_rejects. May be called again.';
+
+CREATE FUNCTION blotter.begin_session(staging boolean DEFAULT true) RETURNS void
+    LANGUAGE plpgsql
+    SET client_min_messages = warning
+    AS $$
+BEGIN
+    IF staging THEN
+        PERFORM blotter.begin_staging();
+    END IF;
     -- One row for an order: what the events of a batch say of it together. oldest and newest event; late: they were out of order.
-    EXECUTE format(temp, 'staged_orders',
+    EXECUTE format('CREATE TEMPORARY TABLE IF NOT EXISTS staged_orders ON COMMIT DELETE ROWS AS SELECT %s FROM blotter.order_events WITH NO DATA',
                    blotter.column_list(blotter.columns_of('blotter.order_events', ARRAY['producer_id', 'seq', 'recorded_at', 'stored_at']))
                    || ', recorded_at AS first_recorded_at, seq AS first_seq, producer_id AS first_producer_id'
-                   || ', recorded_at, seq, producer_id, true AS late',
-                   'order_events');
+                   || ', recorded_at, seq, producer_id, true AS late');
     PERFORM blotter.begin_merge();
 END
 $$;
-COMMENT ON FUNCTION blotter.begin_session() IS
-    'Makes the temporary tables that a loading session copies into: staged_order_events, staged_trades, staged_sessions, staged_rejects, staged_orders. May be called again.';
+COMMENT ON FUNCTION blotter.begin_session(boolean) IS
+    'Makes the temporary tables of a loading session: staged_orders, and those of begin_staging unless they are to be made when first needed. May be called again.';
 
 CREATE FUNCTION blotter.load_staged(drainer text, OUT orders bigint, OUT trades bigint, OUT sessions bigint, OUT rejects bigint)
     LANGUAGE plpgsql

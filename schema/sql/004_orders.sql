@@ -263,12 +263,12 @@ BEGIN
     -- What a merge has still to do after the new orders went in.
     CREATE TEMPORARY TABLE merge_rest (tid tid, exchange text, account text, scope text, order_key text, provisional boolean,
                                        rebuild boolean, from_at timestamptz, to_at timestamptz) ON COMMIT DELETE ROWS;
-    -- What is folded again: orders, client ids, and the events of both.
+    -- What is folded again: orders, client ids, and the events of both. Not ON COMMIT: see begin_staging; who fills them empties them.
     CREATE TEMPORARY TABLE rebuild_orders (exchange text, account text, scope text, order_key text, from_at timestamptz, to_at timestamptz,
-                                           read boolean DEFAULT false) ON COMMIT DELETE ROWS;
+                                           read boolean DEFAULT false);
     CREATE TEMPORARY TABLE rebuild_ids (client_order_id text, exchange text, account text, scope text, from_at timestamptz, to_at timestamptz,
-                                        common boolean, alone boolean, settled_order text, read boolean DEFAULT false) ON COMMIT DELETE ROWS;
-    EXECUTE format('CREATE TEMPORARY TABLE rebuild_events ON COMMIT DELETE ROWS AS
+                                        common boolean, alone boolean, settled_order text, read boolean DEFAULT false);
+    EXECUTE format('CREATE TEMPORARY TABLE rebuild_events AS
                     SELECT %s, account AS key_account, order_id AS scope, order_id AS order_key, true AS client_only, true AS terminal
                     FROM blotter.order_events WITH NO DATA',
                    blotter.column_list(blotter.columns_of('blotter.order_events', ARRAY['stored_at'])));
@@ -528,6 +528,7 @@ BEGIN
         EXIT WHEN NOT EXISTS (SELECT FROM pg_temp.rebuild_orders k WHERE NOT k.read);
     END LOOP;
     PERFORM blotter.fold_events();
+    TRUNCATE pg_temp.rebuild_orders, pg_temp.rebuild_ids, pg_temp.rebuild_events;
 END
 $$;
 COMMENT ON FUNCTION blotter.rebuild_touched() IS 'Folds again the orders that a merge could not bring forward. Part of merge_orders.';
@@ -686,7 +687,7 @@ DECLARE
     source text;
     names text[] := blotter.columns_of('blotter.order_events', ARRAY['stored_at']);
 BEGIN
-    PERFORM blotter.begin_session();
+    PERFORM blotter.begin_session(false);
     -- Waits for the merges that are under way, and holds off new ones; readers go on.
     LOCK TABLE blotter.orders IN SHARE ROW EXCLUSIVE MODE;
     DELETE FROM pg_temp.rebuild_ids;
@@ -719,7 +720,7 @@ BEGIN
         AND (e.client_order_id, e.exchange, e.key_account, e.scope) = (c.client_order_id, c.exchange, c.account, c.scope)
     GROUP BY 1, 2, 3, 4;
     PERFORM blotter.fold_events();
-    DELETE FROM pg_temp.rebuild_events;
+    TRUNCATE pg_temp.rebuild_ids, pg_temp.rebuild_events;
     RETURN (SELECT count(*) FROM blotter.orders);
 END
 $$;
