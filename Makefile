@@ -52,7 +52,7 @@ FIXTURE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fixture/*.c))
 
 # --- targets --------------------------------------------------------------------------------------------------------------------
 
-.PHONY: all help lib program examples tests test test-all test-unit test-threads test-integration lint run bench install clean
+.PHONY: all help lib program examples tests test test-all test-unit test-threads test-integration fuzz lint run bench install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -63,6 +63,7 @@ help:
 	@echo 'make test       everything that tests/run.sh runs: tests, sanitizers, static checks (10 minutes)'
 	@echo 'make test-all   the same, and what takes longer'
 	@echo 'make test-unit, test-integration, lint   parts of it'
+	@echo 'make fuzz       each fuzzer for FUZZ_SECONDS=60'
 	@echo 'make run        the quickstart: Redis, PostgreSQL, drainers and a simulated desk'
 	@echo 'make bench      speeds beside their limits; BENCH=name for one of them'
 	@echo 'make install    to prefix=$(prefix) below DESTDIR'
@@ -127,6 +128,18 @@ test-threads: $(THREAD_TESTS:%=$(BUILD)/%)
 
 test-integration: tests program
 	@BLOTTER_PROGRAM=$(BUILD)/blotter tests/run_programs.sh $(INTEGRATION_TESTS:%=$(BUILD)/%) $(sort $(wildcard tests/integration/test_*.sh))
+
+# Each fuzzer for FUZZ_SECONDS, from its seeds; clang's. What it finds is left in $(BUILD)/fuzz.
+FUZZ_SECONDS ?= 60
+FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+fuzz:
+	@mkdir -p $(BUILD)/fuzz
+	@set -e; for fuzzer in $(FUZZERS:tests/fuzz/fuzz_%=%); do \
+	    clang $(FUZZ_CFLAGS) -o $(BUILD)/fuzz/$$fuzzer tests/fuzz/fuzz_$$fuzzer.c $(SCHEMA:%=schema/%.c); \
+	    mkdir -p $(BUILD)/fuzz/corpus/$$fuzzer; \
+	    $(BUILD)/fuzz/$$fuzzer -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(BUILD)/fuzz/ -print_final_stats=1 \
+	        $(BUILD)/fuzz/corpus/$$fuzzer $(wildcard tests/fuzz/corpus/decode); \
+	done
 
 lint: all
 	tests/lint.sh

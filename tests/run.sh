@@ -2,7 +2,7 @@
 # run.sh [--all]: builds and tests everything, on a bare Debian 12 or 13: root, or sudo. What is missing is installed first.
 #
 # Ends with a table of what ran, and the line "N passed, N failed"; exit status 0 only if none failed.
-#   --all   also what takes longer: fault tests, integration under the sanitizers too, long fuzzing
+#   --all   also what takes longer: fuzzing
 # BLOTTER_KEEP=1 keeps the folders of failed tests (servers' data and logs).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -93,7 +93,6 @@ if $fixed true 2>/dev/null; then export BLOTTER_TEST_PREFIX=$fixed; fi
 stage "threads, TSan" make -s -j"$jobs" "${tsan[@]}" test-threads || true
 unset BLOTTER_TEST_PREFIX
 if [[ -n $all ]]; then
-    stage "fault tests" make -s test-fault || true
     stage "fuzzing" make -s fuzz || true
 fi
 finish
