@@ -91,6 +91,7 @@ $(BUILD)/libblotter.so: $(BUILD)/libblotter.so.$(SOVERSION)
 # Made again each time: prefix may be another one.
 .PHONY: $(BUILD)/blotter.pc
 $(BUILD)/blotter.pc: producer/blotter.pc.in producer/blotter.h
+	@mkdir -p $(@D)
 	sed -e 's|@prefix@|$(prefix)|' -e 's|@version@|$(VERSION)|' -e 's|@requires@|$(LIB_PACKAGES)|' $< > $@
 
 # The migrations travel in the program: one C string each.
