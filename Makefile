@@ -26,6 +26,7 @@ EXAMPLES := desk minimal
 UNIT_TESTS := $(patsubst %.c,%,$(wildcard tests/unit/test_*.c))
 THREAD_TESTS := tests/unit/test_journal_threads tests/unit/test_producer tests/unit/test_log tests/integration/test_sender
 INTEGRATION_TESTS := $(patsubst %.c,%,$(wildcard tests/integration/test_*.c))
+FAULT_TESTS := $(patsubst %.c,%,$(wildcard tests/fault/test_*.c))
 FUZZERS := $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(patsubst %.c,%,$(wildcard tests/bench/bench_*.c))
 MIGRATIONS := $(sort $(wildcard schema/sql/*.sql))
@@ -52,7 +53,7 @@ FIXTURE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fixture/*.c))
 
 # --- targets --------------------------------------------------------------------------------------------------------------------
 
-.PHONY: all help lib program examples tests test test-all test-unit test-threads test-integration fuzz lint run bench install clean
+.PHONY: all help lib program examples tests test test-all test-unit test-threads test-integration test-fault fuzz lint run bench install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -62,7 +63,7 @@ help:
 	@echo 'make            the library, the program and the examples, under $(BUILD)/'
 	@echo 'make test       everything that tests/run.sh runs: tests, sanitizers, static checks (10 minutes)'
 	@echo 'make test-all   the same, and what takes longer'
-	@echo 'make test-unit, test-integration, lint   parts of it'
+	@echo 'make test-unit, test-integration, test-fault, lint   parts of it'
 	@echo 'make fuzz       each fuzzer for FUZZ_SECONDS=60'
 	@echo 'make run        the quickstart: Redis, PostgreSQL, drainers and a simulated desk'
 	@echo 'make bench      speeds beside their limits; BENCH=name for one of them'
@@ -72,7 +73,7 @@ help:
 lib: $(BUILD)/libblotter.a $(BUILD)/libblotter.so $(BUILD)/blotter.pc
 program: $(BUILD)/blotter
 examples: $(EXAMPLES:%=$(BUILD)/example/%)
-tests: $(UNIT_TESTS:%=$(BUILD)/%) $(INTEGRATION_TESTS:%=$(BUILD)/%)
+tests: $(UNIT_TESTS:%=$(BUILD)/%) $(INTEGRATION_TESTS:%=$(BUILD)/%) $(FAULT_TESTS:%=$(BUILD)/%)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
@@ -129,6 +130,11 @@ test-threads: $(THREAD_TESTS:%=$(BUILD)/%)
 
 test-integration: tests program
 	@BLOTTER_PROGRAM=$(BUILD)/blotter tests/run_programs.sh $(INTEGRATION_TESTS:%=$(BUILD)/%) $(sort $(wildcard tests/integration/test_*.sh))
+
+# What breaks real servers, the README's table of failures; mostly waiting, so more at a time than there are processors.
+test-fault: tests program
+	@BLOTTER_PROGRAM=$(BUILD)/blotter BLOTTER_TEST_JOBS=$${BLOTTER_TEST_JOBS:-$$(($$(nproc) * 2))} \
+	    tests/run_programs.sh $(FAULT_TESTS:%=$(BUILD)/%) $(sort $(wildcard tests/fault/test_*.sh))
 
 # Each fuzzer for FUZZ_SECONDS, from its seeds; clang's. What it finds is left in $(BUILD)/fuzz.
 FUZZ_SECONDS ?= 60
