@@ -15,7 +15,7 @@ SOVERSION := 0
 # --- what it is made of ---------------------------------------------------------------------------------------------------------
 
 SCHEMA := fields decimal text json encode decode stream
-PRODUCER := producer waiters journal journal_open journal_recover sender confirm ranges redis_link redis_url resolve status
+PRODUCER := producer waiters journal journal_open journal_recover sender xadd notice confirm ranges redis_link owed redis_url resolve status
 DRAINER := commands settings settings_help log pg migrate json_line line_input publish redis_blocking report status survey check audit rejects journal_command \
 	drain intake gather intake_scripts doorbell watch \
 	streams redis_reply settle batch copy order_fold loader lease pg_link sql_text sqlstate

@@ -16,8 +16,8 @@
  * (lose(), or the last greeting's answer) and activate `settle`, an event of its own, which runs outside of them: there the
  * context is freed, which gives every command still owed an answer its NULL, and the owner is told.
  *
- * Answers come in the order of the commands, so what belongs to each is kept in a queue of our own, not in an allocation per
- * command. The owner's reply functions are put into the reader only once the greeting is over, as its answers are ours.
+ * Answers come in the order of the commands, so what belongs to each is kept in a queue (owed.h). The owner's reply functions are
+ * put into the reader only once the greeting is over, as its answers are ours.
  *
  * hiredis writes with write(2): a thread that runs this must block or ignore SIGPIPE. */
 #include "producer/redis_link.h"
@@ -40,6 +40,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "producer/owed.h"
 #include "producer/redis_url.h"
 #include "producer/resolve.h"
 
@@ -52,15 +53,6 @@ enum {
     KEEPALIVE_IDLE_S = 10,
     KEEPALIVE_INTERVAL_S = 3,
     KEEPALIVE_COUNT = 3,
-    OWED_FIRST_SIZE = 64,
-};
-
-/* A command without its answer. */
-struct owed {
-    redis_link_reply *callback;
-    void *owner;
-    uintptr_t tag;
-    int64_t sent_ms;
 };
 
 struct redis_link {
@@ -78,8 +70,7 @@ struct redis_link {
     bool told_up;       /* the owner's last on_change said up */
     int64_t since_ms;   /* when this state began */
     int64_t heard_ms;   /* when the last answer came */
-    struct owed *owed;  /* a ring of owed_size, a power of two */
-    unsigned owed_size, owed_first, owed_count;
+    struct owed_queue owed;
     unsigned seed;
     char last_error[256];
 #ifdef HAVE_HIREDIS_SSL
@@ -169,45 +160,13 @@ static void set_state(struct redis_link *link, enum redis_link_state state)
 
 /* --- commands and answers ------------------------------------------------------------------------------------------------- */
 
-static bool owed_reserve(struct redis_link *link)
-{
-    if (link->owed_count < link->owed_size)
-        return true;
-    unsigned size = link->owed_size ? link->owed_size * 2 : OWED_FIRST_SIZE;
-    struct owed *grown = malloc(size * sizeof *grown);
-    if (grown == NULL)
-        return false;
-    for (unsigned i = 0; i < link->owed_count; i++)
-        grown[i] = link->owed[(link->owed_first + i) & (link->owed_size - 1)];
-    free(link->owed);
-    link->owed = grown;
-    link->owed_size = size;
-    link->owed_first = 0;
-    return true;
-}
-
-static void owed_push(struct redis_link *link, redis_link_reply *callback, void *owner, uintptr_t tag)
-{
-    unsigned at = (link->owed_first + link->owed_count++) & (link->owed_size - 1);
-    link->owed[at] = (struct owed){callback, owner, tag, now_ms()};
-}
-
-static struct owed owed_pop(struct redis_link *link)
-{
-    assert(link->owed_count > 0);
-    struct owed first = link->owed[link->owed_first];
-    link->owed_first = (link->owed_first + 1) & (link->owed_size - 1);
-    link->owed_count--;
-    return first;
-}
-
 static void on_reply(redisAsyncContext *context, void *reply, void *privdata)
 {
     (void)privdata;
     struct redis_link *link = context->data;
     if (reply == NULL)
         lose(link, context->errstr);
-    struct owed owed = owed_pop(link);
+    struct owed owed = owed_pop(&link->owed);
     link->heard_ms = now_ms();
     if (owed.callback)
         owed.callback(owed.owner, owed.tag, reply);
@@ -215,20 +174,20 @@ static void on_reply(redisAsyncContext *context, void *reply, void *privdata)
 
 int redis_link_send(struct redis_link *link, redis_link_reply *callback, uintptr_t tag, const char *resp, size_t length)
 {
-    if (link->state != REDIS_LINK_UP || !owed_reserve(link) ||
+    if (link->state != REDIS_LINK_UP || !owed_reserve(&link->owed) ||
         redisAsyncFormattedCommand(link->context, on_reply, NULL, resp, length) != REDIS_OK)
         return -1;
-    owed_push(link, callback, link->options.owner, tag);
+    owed_push(&link->owed, (struct owed){callback, link->options.owner, tag, now_ms()});
     return 0;
 }
 
 int redis_link_sendv_as(struct redis_link *link, void *owner, redis_link_reply *callback, uintptr_t tag, int argc,
                         const char **argv, const size_t *lengths)
 {
-    if (link->state != REDIS_LINK_UP || !owed_reserve(link) ||
+    if (link->state != REDIS_LINK_UP || !owed_reserve(&link->owed) ||
         redisAsyncCommandArgv(link->context, on_reply, NULL, argc, argv, lengths) != REDIS_OK)
         return -1;
-    owed_push(link, callback, owner, tag);
+    owed_push(&link->owed, (struct owed){callback, owner, tag, now_ms()});
     return 0;
 }
 
@@ -407,7 +366,7 @@ static void free_context(struct redis_link *link)
     link->context = NULL;
     if (context)
         redisAsyncFree(context); /* every command owed an answer gets its NULL in here */
-    assert(link->owed_count == 0);
+    assert(link->owed.count == 0);
 }
 
 static void go_down(struct redis_link *link)
@@ -449,13 +408,14 @@ static void watch(struct redis_link *link)
 {
     int64_t now = now_ms(), limit = (int64_t)link->options.answer_timeout_ms;
     static const char ping[] = "*1\r\n$4\r\nPING\r\n";
-    if (link->owed_count > 0 && now - link->owed[link->owed_first].sent_ms >= limit) {
+    const struct owed *oldest = owed_oldest(&link->owed);
+    if (oldest && now - oldest->sent_ms >= limit) {
         char why[64];
         snprintf(why, sizeof why, "no answer for %u ms", link->options.answer_timeout_ms);
         lose(link, why);
         return;
     }
-    if (link->owed_count == 0 && now - link->heard_ms >= limit / 2)
+    if (!oldest && now - link->heard_ms >= limit / 2)
         redis_link_send(link, NULL, 0, ping, sizeof ping - 1);
     arm_timer(link, watch_ms(link));
 }
@@ -568,7 +528,7 @@ void redis_link_destroy(struct redis_link *link)
     if (link->tls)
         redisFreeSSLContext(link->tls);
 #endif
-    free(link->owed);
+    owed_release(&link->owed);
     free(link->name);
     explicit_bzero(&link->url, sizeof link->url);
     free(link);
@@ -619,7 +579,7 @@ size_t redis_link_unsent_bytes(const struct redis_link *link)
 
 unsigned redis_link_unanswered(const struct redis_link *link)
 {
-    return link->owed_count;
+    return link->owed.count;
 }
 
 bool redis_error_passes(const char *error_text)

@@ -27,8 +27,10 @@
 #include <unistd.h>
 
 #include "producer/confirm.h"
+#include "producer/notice.h"
 #include "producer/redis_link.h"
 #include "producer/waiters.h"
+#include "producer/xadd.h"
 #include "schema/stream.h"
 
 enum {
@@ -43,7 +45,6 @@ enum {
     REFUSED_MAX_MS = 2000,
     CONNECT_BACKOFF_MAX_MS = 500, /* so that records flow within a second of Redis' return */
     READONLY_RESET_MS = 5000,     /* the master's name may lead elsewhere by now */
-    PREFIX_BYTES = 160,
 };
 
 #define SENDER_STATES(X)                    \
@@ -70,20 +71,16 @@ struct sender {
     int64_t refused_since_ms;
     int64_t asked_ms, looked_ms, heartbeat_ms, synced_ms;
     uint64_t full_seen;
-    bool told_down, told_full, told_let_go; /* what on_event was told last */
+    bool told_full, told_let_go;
     unsigned seed;
-    size_t prefix_length[RECORD_KINDS];
-    char prefix[RECORD_KINDS][PREFIX_BYTES]; /* *5 XADD stream * kind */
     char stream[STREAM_NAME_BYTES];
-    char *command; /* one record as RESP */
+    struct xadd xadd;
+    struct notice notice;
     /* shared with other threads */
     _Atomic bool asleep;
     struct waiters waiters;
     _Atomic unsigned waiting_committed;
     _Atomic int64_t resent, let_go, connects, errors, redis_up;
-    pthread_mutex_t mutex; /* of what follows */
-    int64_t error_at_ns;
-    char last_error[160];
 };
 
 static void pump(struct sender *sender);
@@ -104,25 +101,6 @@ static struct confirm *confirm_of(const struct sender *sender)
 static void count(_Atomic int64_t *counter, int64_t more)
 {
     atomic_fetch_add_explicit(counter, more, memory_order_relaxed);
-}
-
-static void tell(struct sender *sender, enum blotter_event event, const char *text)
-{
-    if (sender->options.on_event)
-        sender->options.on_event(sender->options.on_event_arg, event, text);
-}
-
-static void set_error(struct sender *sender, const char *text)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    pthread_mutex_lock(&sender->mutex);
-    if (*text == 0)
-        sender->error_at_ns = 0;
-    else if (sender->error_at_ns == 0)
-        sender->error_at_ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-    snprintf(sender->last_error, sizeof sender->last_error, "%s", text);
-    pthread_mutex_unlock(&sender->mutex);
 }
 
 static void set_state(struct sender *sender, enum sender_state state)
@@ -191,7 +169,7 @@ static void tell_let_go(struct sender *sender, uint64_t open)
     sender->told_let_go = true;
     snprintf(text, sizeof text, "%llu sent records and more to come: PostgreSQL is behind by a journal",
              (unsigned long long)open);
-    tell(sender, BLOTTER_EVENT_LET_GO, text);
+    notice_event(&sender->notice, BLOTTER_EVENT_LET_GO, text);
 }
 
 /* At 7/8 full the oldest sent records make room; the episode is over at 3/4. */
@@ -219,9 +197,9 @@ static void refuse(struct sender *sender, const char *error)
     if (sender->refused_ms == 0) {
         sender->refused_ms = REFUSED_MIN_MS;
         sender->refused_since_ms = now;
-        tell(sender, BLOTTER_EVENT_REDIS_REFUSES, error);
+        notice_event(&sender->notice, BLOTTER_EVENT_REDIS_REFUSES, error);
     }
-    set_error(sender, error);
+    notice_error(&sender->notice, error);
     sender->resume_at_ms = now + sender->refused_ms / 2 + (unsigned)rand_r(&sender->seed) % (sender->refused_ms / 2 + 1);
     sender->refused_ms = sender->refused_ms * 2 < REFUSED_MAX_MS ? sender->refused_ms * 2 : REFUSED_MAX_MS;
     go_back(sender);
@@ -239,7 +217,7 @@ static void take_answer(struct sender *sender, uint64_t position, const char *id
     set_sent(sender, sender->in_flight == 0 ? sender->next_send : position + 1);
     if (sender->refused_ms) {
         sender->refused_ms = 0;
-        set_error(sender, "");
+        notice_error(&sender->notice, "");
     }
     waiters_wake(&sender->waiters);
 }
@@ -260,25 +238,11 @@ static void on_added(void *owner, uintptr_t tag, struct redisReply *reply)
         pump(sender);
 }
 
-static char *append(char *at, const void *bytes, size_t length)
-{
-    memcpy(at, bytes, length);
-    return at + length;
-}
-
 static int send_record(struct sender *sender, uint64_t position, const struct journal_slot *slot)
 {
-    struct record_identity identity = {slot->producer_id, slot->seq, slot->recorded_at_ns, sender->journal->exchange};
-    unsigned char head[RECORD_HEAD_BYTES_MAX];
-    size_t head_length = record_encode_head(&identity, slot->fields, head);
-    char length[24];
-    int length_length = snprintf(length, sizeof length, "$%zu\r\n", head_length + slot->length);
-    char *at = append(sender->command, sender->prefix[slot->kind], sender->prefix_length[slot->kind]);
-    at = append(at, length, (size_t)length_length);
-    at = append(at, head, head_length);
-    at = append(at, slot->body, slot->length);
-    at = append(at, "\r\n", 2);
-    return redis_link_send(sender->link, on_added, (uintptr_t)position, sender->command, (size_t)(at - sender->command));
+    size_t length;
+    const char *command = xadd_command(&sender->xadd, slot, &length);
+    return command ? redis_link_send(sender->link, on_added, (uintptr_t)position, command, length) : -1;
 }
 
 /* Takes the record at next_send. False: there is none yet, or it cannot be sent now. */
@@ -291,7 +255,7 @@ static bool send_next(struct sender *sender)
     case JOURNAL_NOTHING_YET:
         return false;
     case JOURNAL_DAMAGED:
-        tell(sender, BLOTTER_EVENT_DAMAGED, "a record was damaged in the journal's memory and is left out");
+        notice_event(&sender->notice, BLOTTER_EVENT_DAMAGED, "a record was damaged in the journal's memory and is left out");
         /* fall through */
     case JOURNAL_LEFT_OUT:
         confirm_skip(confirm, position);
@@ -299,7 +263,7 @@ static bool send_next(struct sender *sender)
     case JOURNAL_RECORD:
         confirm_note_record(confirm, position, slot);
         if (!confirm_is_settled(confirm, position)) {
-            if (slot->kind >= RECORD_KINDS || send_record(sender, position, slot) != 0)
+            if (send_record(sender, position, slot) != 0)
                 return false;
             sender->in_flight++;
         }
@@ -348,7 +312,7 @@ static void on_lost(struct confirm_owner *owner, const char *why)
     uint64_t open = confirm_open_within(owner->confirm, first, sent);
     snprintf(text, sizeof text, "%llu records without the drainer's word: %s", (unsigned long long)open, why);
     count(&sender->resent, (int64_t)open);
-    tell(sender, BLOTTER_EVENT_RESEND, text);
+    notice_event(&sender->notice, BLOTTER_EVENT_RESEND, text);
     journal_cursor_set(&sender->journal->header->sent, first);
     go_back(sender);
 }
@@ -357,21 +321,11 @@ static void go_up(struct sender *sender, const char *place)
 {
     count(&sender->connects, 1);
     atomic_store_explicit(&sender->redis_up, 1, memory_order_relaxed); /* for people */
-    sender->told_down = false;
-    set_error(sender, "");
-    tell(sender, BLOTTER_EVENT_REDIS_UP, place);
+    notice_up(&sender->notice, place);
     set_state(sender, ASKING);
     confirm_on_up(confirm_of(sender));
     if (!confirm_ask(confirm_of(sender), journal_next(sender->journal)))
         on_answered(&sender->confirm_owner);
-}
-
-static void tell_down(struct sender *sender, const char *why)
-{
-    set_error(sender, why);
-    if (!sender->told_down)
-        tell(sender, BLOTTER_EVENT_REDIS_DOWN, why);
-    sender->told_down = true;
 }
 
 static void on_change(void *owner, bool up, const char *why)
@@ -386,7 +340,7 @@ static void on_change(void *owner, bool up, const char *why)
     sender->refused_ms = 0;
     go_back(sender);
     set_state(sender, OFFLINE);
-    tell_down(sender, why);
+    notice_down(&sender->notice, why);
 }
 
 /* --- the clock ------------------------------------------------------------------------------------------------------------ */
@@ -423,10 +377,10 @@ static void tell_full(struct sender *sender)
     uint64_t held = journal_next(sender->journal) - floor_of(sender);
     if (full != sender->full_seen && !sender->told_full) {
         sender->told_full = true;
-        tell(sender, BLOTTER_EVENT_FULL, "");
+        notice_event(&sender->notice, BLOTTER_EVENT_FULL, "");
     } else if (sender->told_full && full == sender->full_seen && held < sender->journal->slots) {
         sender->told_full = false;
-        tell(sender, BLOTTER_EVENT_ROOM, "");
+        notice_event(&sender->notice, BLOTTER_EVENT_ROOM, "");
     }
     sender->full_seen = full;
 }
@@ -439,7 +393,7 @@ static void tell_damaged(struct sender *sender)
         return;
     snprintf(text, sizeof text, "%llu records in %s", (unsigned long long)found->damaged, sender->journal->path);
     found->damaged = 0; /* told */
-    tell(sender, BLOTTER_EVENT_DAMAGED, text);
+    notice_event(&sender->notice, BLOTTER_EVENT_DAMAGED, text);
 }
 
 static void do_what_is_due(struct sender *sender)
@@ -449,7 +403,7 @@ static void do_what_is_due(struct sender *sender)
     if (sender->state == REFUSED && now >= sender->resume_at_ms)
         set_state(sender, SENDING);
     if (sender->state == OFFLINE && *redis_link_last_error(sender->link))
-        tell_down(sender, redis_link_last_error(sender->link));
+        notice_down(&sender->notice, redis_link_last_error(sender->link));
     pump(sender);
     confirm_when_due(sender, now);
     tell_full(sender);
@@ -531,25 +485,10 @@ void sender_stats(struct sender *sender, struct blotter_stats *stats)
     stats->connects = atomic_load_explicit(&sender->connects, memory_order_relaxed);
     stats->errors = atomic_load_explicit(&sender->errors, memory_order_relaxed);
     stats->redis_up = atomic_load_explicit(&sender->redis_up, memory_order_relaxed);
-    pthread_mutex_lock(&sender->mutex);
-    stats->last_error_at_ns = sender->error_at_ns;
-    memcpy(stats->last_error, sender->last_error, sizeof stats->last_error);
-    pthread_mutex_unlock(&sender->mutex);
+    notice_stats(&sender->notice, stats);
 }
 
 /* --- life ----------------------------------------------------------------------------------------------------------------- */
-
-static void make_prefixes(struct sender *sender)
-{
-    stream_name(sender->stream, sender->journal->exchange, sender->journal->lane);
-    for (int kind = 0; kind < RECORD_KINDS; kind++) {
-        const char *name = record_schemas[kind].name;
-        int length = snprintf(sender->prefix[kind], PREFIX_BYTES, "*5\r\n$4\r\nXADD\r\n$%zu\r\n%s\r\n$1\r\n*\r\n$%zu\r\n%s\r\n",
-                              strlen(sender->stream), sender->stream, strlen(name), name);
-        assert(length > 0 && length < PREFIX_BYTES);
-        sender->prefix_length[kind] = (size_t)length;
-    }
-}
 
 /* What a former owner left is read once, so that the words for it can be asked for before any of it is sent again. */
 static void note_leftovers(struct sender *sender)
@@ -590,13 +529,12 @@ static bool make_parts(struct sender *sender, char *error, size_t error_size)
     snprintf(error, error_size, "the sender: out of memory or descriptors");
     sender->confirm_owner.confirm = confirm_create(&confirm);
     sender->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (sender->wake_fd < 0)
+    if (sender->wake_fd < 0 || !xadd_init(&sender->xadd, sender->journal, sender->stream))
         return false;
-    sender->command = malloc(PREFIX_BYTES + 32 + RECORD_HEAD_BYTES_MAX + sender->journal->slot_bytes);
     sender->poll = event_new(base, -1, EV_PERSIST, on_poll, sender);
     sender->tick = event_new(base, -1, 0, on_tick, sender);
     sender->woken = event_new(base, sender->wake_fd, EV_READ | EV_PERSIST, on_woken, sender);
-    return sender->confirm_owner.confirm && sender->command && sender->poll && sender->tick && sender->woken;
+    return sender->confirm_owner.confirm && sender->poll && sender->tick && sender->woken;
 }
 
 struct sender *sender_create(const struct sender_options *options, char *error, size_t error_size)
@@ -611,9 +549,9 @@ struct sender *sender_create(const struct sender_options *options, char *error, 
     sender->journal = options->journal;
     sender->wake_fd = -1;
     waiters_init(&sender->waiters);
-    pthread_mutex_init(&sender->mutex, NULL);
+    notice_init(&sender->notice, options->on_event, options->on_event_arg);
     atomic_init(&sender->asleep, true);
-    make_prefixes(sender);
+    stream_name(sender->stream, sender->journal->exchange, sender->journal->lane);
     if (!make_parts(sender, error, error_size)) {
         sender_destroy(sender);
         return NULL;
@@ -649,7 +587,7 @@ void sender_destroy(struct sender *sender)
     if (sender->wake_fd >= 0)
         close(sender->wake_fd);
     waiters_release(&sender->waiters);
-    pthread_mutex_destroy(&sender->mutex);
-    free(sender->command);
+    notice_release(&sender->notice);
+    xadd_release(&sender->xadd);
     free(sender);
 }

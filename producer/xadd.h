@@ -1,0 +1,27 @@
+/* xadd.h: a journal's records as the commands that put them into its stream. One thread. */
+#ifndef BLOTTER_PRODUCER_XADD_H
+#define BLOTTER_PRODUCER_XADD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "producer/journal.h"
+
+#define XADD_PREFIX_BYTES 160
+
+struct xadd {
+    const struct journal *journal;
+    const char *stream;
+    size_t prefix_length[RECORD_KINDS];
+    char prefix[RECORD_KINDS][XADD_PREFIX_BYTES]; /* *5 XADD stream * kind */
+    char *bytes;                                  /* one command */
+};
+
+/* Borrows both. False: out of memory. */
+bool xadd_init(struct xadd *, const struct journal *, const char *stream);
+void xadd_release(struct xadd *);
+
+/* The whole command in RESP for a record, valid until the next one. NULL: it is of no kind that is known. */
+const char *xadd_command(struct xadd *, const struct journal_slot *, size_t *length);
+
+#endif
