@@ -139,6 +139,15 @@ int blotter_wait(blotter_producer *producer, int64_t seq, enum blotter_stage sta
 /* blotter_wait for everything accepted so far, and everything that this journal held before. */
 int blotter_flush(blotter_producer *producer, enum blotter_stage stage, int timeout_ms);
 
+/* For event loops: writes 1 to `fd`, an eventfd, when the record `seq` of this producer and all before it have reached the stage,
+ * at once if they have, or when the producer is closed. blotter_wait with timeout 0 then says which. Once only: ask again for
+ * the next. A descriptor has one request for each stage; the next one takes its place, and seq 0 withdraws it. What has been
+ * told or withdrawn is not written to any more, and may be closed.
+ * Threads:  any     Blocks: for the moment in which the sender tells others; at most two system calls
+ * Memory:   some bytes, until told or withdrawn
+ * Returns:  OK, CLOSED, FORKED, NO_SENDER, SYSTEM: out of memory */
+int blotter_notify(blotter_producer *producer, int fd, enum blotter_stage stage, int64_t seq);
+
 /* Counters and states, X(type, name, meaning). A consistent enough picture, cheap to take. */
 #define BLOTTER_STATS(X)                                                      \
     X(int64_t, producer_id, "this open's producer_id")                        \

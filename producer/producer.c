@@ -374,6 +374,23 @@ BLOTTER_PUBLIC int blotter_flush(blotter_producer *producer, enum blotter_stage 
     return wait_for(producer, last, stage, timeout_ms);
 }
 
+BLOTTER_PUBLIC int blotter_notify(blotter_producer *producer, int fd, enum blotter_stage stage, int64_t seq)
+{
+    if (journal_forked(producer->journal))
+        return BLOTTER_FORKED;
+    if (producer->kind == BLOTTER_SENDER_NONE)
+        return BLOTTER_NO_SENDER;
+    if (!enter(producer))
+        return BLOTTER_CLOSED;
+    int status = BLOTTER_OK;
+    if (seq > 0)
+        status = sender_notify(producer->sender, fd, stage, producer->journal->base + (uint64_t)seq);
+    else
+        sender_withdraw(producer->sender, fd, stage);
+    leave(producer);
+    return status;
+}
+
 /* How many of this producer's records lie below a cursor. */
 static int64_t seq_below(const struct journal *journal, uint64_t position)
 {

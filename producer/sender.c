@@ -79,7 +79,6 @@ struct sender {
     /* shared with other threads */
     _Atomic bool asleep;
     struct waiters waiters;
-    _Atomic unsigned waiting_committed;
     _Atomic int64_t resent, let_go, connects, errors, redis_up;
 };
 
@@ -355,7 +354,7 @@ static bool due(int64_t *last_ms, int64_t now, int64_t interval_ms)
 
 static bool in_a_hurry(const struct sender *sender)
 {
-    return atomic_load_explicit(&sender->waiting_committed, memory_order_relaxed) > 0 ||
+    return atomic_load_explicit(&sender->waiters.in_hurry, memory_order_relaxed) > 0 ||
            journal_next(sender->journal) - floor_of(sender) > sender->journal->slots / 8;
 }
 
@@ -455,22 +454,37 @@ void sender_wake(struct sender *sender)
 
 /* --- waiting -------------------------------------------------------------------------------------------------------------- */
 
-int sender_wait(struct sender *sender, uint64_t position, enum blotter_stage stage, int timeout_ms)
+static const struct journal_cursor *cursor_of(const struct sender *sender, enum blotter_stage stage)
 {
     const struct journal_header *header = sender->journal->header;
-    const struct journal_cursor *cursor = stage == BLOTTER_SENT ? &header->sent : &header->committed;
+    return stage == BLOTTER_SENT ? &header->sent : &header->committed;
+}
+
+int sender_wait(struct sender *sender, uint64_t position, enum blotter_stage stage, int timeout_ms)
+{
+    const struct journal_cursor *cursor = cursor_of(sender, stage);
     if (journal_cursor(cursor) > position)
         return BLOTTER_OK;
     if (timeout_ms == 0)
         return BLOTTER_TIMEOUT;
     bool committed = stage == BLOTTER_COMMITTED;
-    waiters_enter(&sender->waiters);
-    atomic_fetch_add_explicit(&sender->waiting_committed, committed, memory_order_relaxed); /* only makes words be read sooner */
+    waiters_enter(&sender->waiters, committed);
     sender_wake(sender);
     int status = waiters_wait(&sender->waiters, cursor, position, timeout_ms);
-    atomic_fetch_sub_explicit(&sender->waiting_committed, committed, memory_order_relaxed);
-    waiters_leave(&sender->waiters);
+    waiters_leave(&sender->waiters, committed);
     return status;
+}
+
+int sender_notify(struct sender *sender, int fd, enum blotter_stage stage, uint64_t position)
+{
+    int status = waiters_notify(&sender->waiters, fd, cursor_of(sender, stage), position, stage == BLOTTER_COMMITTED);
+    sender_wake(sender);
+    return status;
+}
+
+void sender_withdraw(struct sender *sender, int fd, enum blotter_stage stage)
+{
+    waiters_withdraw(&sender->waiters, fd, cursor_of(sender, stage));
 }
 
 void sender_release_waiters(struct sender *sender)

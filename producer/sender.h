@@ -37,7 +37,11 @@ void sender_wake(struct sender *);
 /* Waits until everything up to `position` has reached the stage. Any thread but the base's. OK, TIMEOUT, CLOSED. */
 int sender_wait(struct sender *, uint64_t position, enum blotter_stage, int timeout_ms);
 
-/* Whoever waits, or begins to, gets CLOSED. Any thread. */
+/* Writes 1 to fd, once, when that is so; one request for each fd and stage. Any thread. OK, CLOSED, SYSTEM. */
+int sender_notify(struct sender *, int fd, enum blotter_stage, uint64_t position);
+void sender_withdraw(struct sender *, int fd, enum blotter_stage);
+
+/* Whoever waits, or begins to, gets CLOSED; every notice is given. Any thread. */
 void sender_release_waiters(struct sender *);
 
 /* Fills in what the sender knows: resent, let_go, connects, errors, redis_up, last_error. Any thread. */

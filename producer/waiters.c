@@ -3,10 +3,21 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "producer/blotter.h"
 #include "producer/journal.h"
+
+/* What somebody has asked to be told through a descriptor. */
+struct notice {
+    struct notice *next;
+    const struct journal_cursor *cursor;
+    uint64_t position;
+    int fd;
+    bool in_hurry;
+};
 
 void waiters_init(struct waiters *waiters)
 {
@@ -17,6 +28,8 @@ void waiters_init(struct waiters *waiters)
     pthread_cond_init(&waiters->advanced, &attributes);
     pthread_condattr_destroy(&attributes);
     atomic_init(&waiters->count, 0);
+    atomic_init(&waiters->in_hurry, 0);
+    waiters->notices = NULL;
     waiters->closing = false;
 }
 
@@ -27,10 +40,54 @@ void waiters_release(struct waiters *waiters)
     pthread_mutex_destroy(&waiters->mutex);
 }
 
+void waiters_enter(struct waiters *waiters, bool in_hurry)
+{
+    atomic_fetch_add_explicit(&waiters->count, 1, memory_order_acq_rel);           /* see waiters_wake */
+    atomic_fetch_add_explicit(&waiters->in_hurry, in_hurry, memory_order_relaxed); /* only makes words be read sooner */
+}
+
+void waiters_leave(struct waiters *waiters, bool in_hurry)
+{
+    atomic_fetch_sub_explicit(&waiters->in_hurry, in_hurry, memory_order_relaxed);
+    atomic_fetch_sub(&waiters->count, 1);
+}
+
+/* Under the mutex: so a descriptor is not written to once its notice has been withdrawn. */
+static void give(int fd)
+{
+    uint64_t one = 1;
+    if (write(fd, &one, sizeof one) < 0)
+        return; /* it is full, and so says all that it can */
+}
+
+/* Under the mutex. */
+static void drop(struct waiters *waiters, struct notice **at)
+{
+    struct notice *notice = *at;
+    *at = notice->next;
+    waiters_leave(waiters, notice->in_hurry);
+    free(notice);
+}
+
+/* Under the mutex. */
+static void give_notices(struct waiters *waiters)
+{
+    struct notice **at = &waiters->notices;
+    while (*at) {
+        if (!waiters->closing && journal_cursor((*at)->cursor) <= (*at)->position) {
+            at = &(*at)->next;
+            continue;
+        }
+        give((*at)->fd);
+        drop(waiters, at);
+    }
+}
+
 void waiters_close(struct waiters *waiters)
 {
     pthread_mutex_lock(&waiters->mutex);
     waiters->closing = true;
+    give_notices(waiters);
     pthread_cond_broadcast(&waiters->advanced);
     pthread_mutex_unlock(&waiters->mutex);
 }
@@ -42,18 +99,9 @@ void waiters_wake(struct waiters *waiters)
     if (atomic_fetch_add_explicit(&waiters->count, 0, memory_order_acq_rel) == 0)
         return;
     pthread_mutex_lock(&waiters->mutex);
+    give_notices(waiters);
     pthread_cond_broadcast(&waiters->advanced);
     pthread_mutex_unlock(&waiters->mutex);
-}
-
-void waiters_enter(struct waiters *waiters)
-{
-    atomic_fetch_add_explicit(&waiters->count, 1, memory_order_acq_rel); /* see waiters_wake */
-}
-
-void waiters_leave(struct waiters *waiters)
-{
-    atomic_fetch_sub(&waiters->count, 1);
 }
 
 static struct timespec deadline_after(int timeout_ms)
@@ -84,4 +132,39 @@ int waiters_wait(struct waiters *waiters, const struct journal_cursor *cursor, u
     }
     pthread_mutex_unlock(&waiters->mutex);
     return status;
+}
+
+/* Under the mutex. */
+static void drop_asked(struct waiters *waiters, int fd, const struct journal_cursor *cursor)
+{
+    for (struct notice **at = &waiters->notices; *at; at = &(*at)->next) {
+        if ((*at)->fd == fd && (*at)->cursor == cursor) {
+            drop(waiters, at);
+            return;
+        }
+    }
+}
+
+int waiters_notify(struct waiters *waiters, int fd, const struct journal_cursor *cursor, uint64_t position, bool in_hurry)
+{
+    struct notice *notice = malloc(sizeof *notice);
+    if (notice == NULL)
+        return BLOTTER_SYSTEM;
+    *notice = (struct notice){.cursor = cursor, .position = position, .fd = fd, .in_hurry = in_hurry};
+    waiters_enter(waiters, in_hurry);
+    pthread_mutex_lock(&waiters->mutex);
+    drop_asked(waiters, fd, cursor);
+    notice->next = waiters->notices;
+    waiters->notices = notice;
+    give_notices(waiters); /* it may be past already, or we closing */
+    int status = waiters->closing ? BLOTTER_CLOSED : BLOTTER_OK;
+    pthread_mutex_unlock(&waiters->mutex);
+    return status;
+}
+
+void waiters_withdraw(struct waiters *waiters, int fd, const struct journal_cursor *cursor)
+{
+    pthread_mutex_lock(&waiters->mutex);
+    drop_asked(waiters, fd, cursor);
+    pthread_mutex_unlock(&waiters->mutex);
 }

@@ -8,10 +8,12 @@
 #include <cmocka.h>
 #include <event2/event.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -406,6 +408,68 @@ static void wakes_without_polling(void **state)
     blotter_close(producer, 1000);
 }
 
+static int eventfd_of_ours(void)
+{
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+/* How often it was written to since it was read last; waits for the first. */
+static uint64_t times_told(int fd, int timeout_ms)
+{
+    struct pollfd wanted = {.fd = fd, .events = POLLIN};
+    uint64_t times = 0;
+    poll(&wanted, 1, timeout_ms);
+    return read(fd, &times, sizeof times) == sizeof times ? times : 0;
+}
+
+static void a_descriptor_is_told_once_that_a_stage_is_reached(void **state)
+{
+    (void)state;
+    blotter_producer *producer = open_with((struct blotter_options){.slots = 4096}); /* far from full, which makes haste */
+    int fd = eventfd_of_ours();
+    submit_many(producer, 100);
+    assert_int_equal(blotter_notify(producer, fd, BLOTTER_SENT, 101), BLOTTER_OK);
+    assert_int_equal(times_told(fd, 10000), 1);
+    assert_int_equal(blotter_wait(producer, 101, BLOTTER_SENT, 0), BLOTTER_OK);
+    submit_many(producer, 100);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    assert_int_equal(times_told(fd, 0), 0); /* nobody asked for more */
+    assert_int_equal(blotter_notify(producer, fd, BLOTTER_SENT, 101), BLOTTER_OK);
+    assert_int_equal(times_told(fd, 0), 1); /* as it is so already */
+    assert_int_equal(blotter_notify(producer, fd, BLOTTER_COMMITTED, 50), BLOTTER_OK);
+    assert_int_equal(blotter_notify(producer, fd, BLOTTER_COMMITTED, 150), BLOTTER_OK); /* instead */
+    say_settled(stats_of(producer).producer_id, "1-149");
+    assert_int_equal(blotter_wait(producer, 149, BLOTTER_COMMITTED, 10000), BLOTTER_OK);
+    assert_int_equal(times_told(fd, 0), 0);
+    say_settled(stats_of(producer).producer_id, "150-201");
+    assert_int_equal(times_told(fd, 500), 1); /* sooner than words are read while nobody waits */
+    blotter_close(producer, 1000);
+    assert_int_equal(times_told(fd, 0), 0);
+    close(fd);
+}
+
+static void a_descriptor_is_told_of_close_unless_withdrawn(void **state)
+{
+    (void)state;
+    blotter_producer *producer = open_small();
+    int waits = eventfd_of_ours(), withdrawn = eventfd_of_ours();
+    assert_int_equal(blotter_notify(producer, waits, BLOTTER_COMMITTED, 100), BLOTTER_OK);
+    assert_int_equal(blotter_notify(producer, waits, BLOTTER_SENT, 100), BLOTTER_OK);
+    assert_int_equal(blotter_notify(producer, withdrawn, BLOTTER_COMMITTED, 100), BLOTTER_OK);
+    assert_int_equal(blotter_notify(producer, withdrawn, BLOTTER_SENT, 100), BLOTTER_OK);
+    assert_int_equal(blotter_notify(producer, withdrawn, BLOTTER_COMMITTED, 0), BLOTTER_OK);
+    assert_int_equal(blotter_notify(producer, withdrawn, BLOTTER_SENT, 0), BLOTTER_OK);
+    blotter_close(producer, 1000);
+    assert_int_equal(times_told(waits, 0), 2);
+    assert_int_equal(blotter_wait(producer, 100, BLOTTER_SENT, 0), BLOTTER_CLOSED);
+    assert_int_equal(times_told(withdrawn, 0), 0);
+    assert_int_equal(blotter_notify(producer, waits, BLOTTER_SENT, 1), BLOTTER_CLOSED);
+    close(waits);
+    close(withdrawn);
+}
+
 static void *submit_until_closed(void *arg)
 {
     blotter_producer *producer = arg;
@@ -459,6 +523,8 @@ int main(void)
         TEST(a_cut_connection_is_made_again),
         TEST(runs_in_the_callers_loop),
         TEST(wakes_without_polling),
+        TEST(a_descriptor_is_told_once_that_a_stage_is_reached),
+        TEST(a_descriptor_is_told_of_close_unless_withdrawn),
         TEST(threads_that_submit_during_close_get_closed),
     };
     return cmocka_run_group_tests_name("sender", tests, NULL, NULL);

@@ -97,6 +97,7 @@ static void without_a_sender_nobody_can_wait(void **state)
     blotter_producer *producer = open_none();
     assert_int_equal(blotter_wait(producer, 1, BLOTTER_SENT, 0), BLOTTER_NO_SENDER);
     assert_int_equal(blotter_flush(producer, BLOTTER_COMMITTED, 0), BLOTTER_NO_SENDER);
+    assert_int_equal(blotter_notify(producer, 1, BLOTTER_SENT, 1), BLOTTER_NO_SENDER);
     blotter_close(producer, 0);
 }
 
@@ -120,7 +121,9 @@ static void a_child_is_told_and_the_parent_goes_on(void **state)
         struct blotter_stats stats;
         bool right = blotter_order(producer, &good) == BLOTTER_FORKED && blotter_stats(producer, &stats) == BLOTTER_FORKED &&
                      blotter_wait(producer, 1, BLOTTER_SENT, -1) == BLOTTER_FORKED &&
-                     blotter_flush(producer, BLOTTER_SENT, -1) == BLOTTER_FORKED && blotter_close(producer, 0) == BLOTTER_FORKED;
+                     blotter_flush(producer, BLOTTER_SENT, -1) == BLOTTER_FORKED &&
+                     blotter_notify(producer, 1, BLOTTER_SENT, 1) == BLOTTER_FORKED &&
+                     blotter_close(producer, 0) == BLOTTER_FORKED;
         _exit(right ? 0 : 1);
     }
     int result;
