@@ -15,7 +15,8 @@ SOVERSION := 0
 # --- what it is made of ---------------------------------------------------------------------------------------------------------
 
 SCHEMA := fields decimal text json encode decode stream
-PRODUCER := producer waiters journal journal_open journal_recover sender xadd notice confirm ranges redis_link owed redis_url resolve status
+JOURNAL := journal journal_open journal_recover
+PRODUCER := producer waiters $(JOURNAL) sender xadd notice confirm ranges redis_link owed redis_url resolve status
 DRAINER := commands settings settings_help log pg migrate json_line line_input publish redis_blocking report status survey check audit rejects journal_command \
 	drain intake gather intake_scripts doorbell watch \
 	streams redis_reply settle batch copy order_fold loader lease pg_link sql_text sqlstate
@@ -73,7 +74,7 @@ help:
 lib: $(BUILD)/libblotter.a $(BUILD)/libblotter.so $(BUILD)/blotter.pc
 program: $(BUILD)/blotter
 examples: $(EXAMPLES:%=$(BUILD)/example/%)
-tests: $(UNIT_TESTS:%=$(BUILD)/%) $(INTEGRATION_TESTS:%=$(BUILD)/%) $(FAULT_TESTS:%=$(BUILD)/%)
+tests: $(UNIT_TESTS:%=$(BUILD)/%) $(FUZZERS:%=$(BUILD)/%) $(INTEGRATION_TESTS:%=$(BUILD)/%) $(FAULT_TESTS:%=$(BUILD)/%)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
@@ -113,6 +114,10 @@ $(BUILD)/example/%: $(BUILD)/producer/example/%.o $(BUILD)/libblotter.a
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(FIXTURE_OBJECTS) $(PROGRAM_OBJECTS) $(BUILD)/drainer/migrations.o $(BUILD)/libblotter.a
 	$(LINK) -o $@ $^ $(TEST_LIBS)
 
+# A fuzz target as a test, which replays its corpus.
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libblotter.a
+	$(LINK) -o $@ $^ $(LIB_LIBS)
+
 # --- tests ----------------------------------------------------------------------------------------------------------------------
 
 test:
@@ -122,7 +127,7 @@ test-all:
 	tests/run.sh --all
 
 test-unit: tests
-	@tests/run_programs.sh $(UNIT_TESTS:%=$(BUILD)/%)
+	@tests/run_programs.sh $(UNIT_TESTS:%=$(BUILD)/%) $(FUZZERS:%=$(BUILD)/%)
 
 # What has threads of its own; for a build with SANITIZE=-fsanitize=thread.
 test-threads: $(THREAD_TESTS:%=$(BUILD)/%)
@@ -136,16 +141,18 @@ test-fault: tests program
 	@BLOTTER_PROGRAM=$(BUILD)/blotter BLOTTER_TEST_JOBS=$${BLOTTER_TEST_JOBS:-$$(($$(nproc) * 2))} \
 	    tests/run_programs.sh $(FAULT_TESTS:%=$(BUILD)/%) $(sort $(wildcard tests/fault/test_*.sh))
 
-# Each fuzzer for FUZZ_SECONDS, from its seeds; clang's. What it finds is left in $(BUILD)/fuzz.
+# Each fuzzer for FUZZ_SECONDS, from its seeds; clang's. What it finds is left in $(BUILD)/fuzz: what breaks, as a file to be added to
+# the seeds once it is mended; and its own corpus, from which the next run goes on.
 FUZZ_SECONDS ?= 60
 FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
-fuzz:
-	@mkdir -p $(BUILD)/fuzz
+$(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(SCHEMA:%=schema/%.c) $(JOURNAL:%=producer/%.c) $(wildcard schema/*.h producer/*.h)
+	@mkdir -p $(@D)
+	clang $(FUZZ_CFLAGS) -o $@ $(filter %.c,$^)
+fuzz: $(FUZZERS:tests/fuzz/fuzz_%=$(BUILD)/fuzz/%)
 	@set -e; for fuzzer in $(FUZZERS:tests/fuzz/fuzz_%=%); do \
-	    clang $(FUZZ_CFLAGS) -o $(BUILD)/fuzz/$$fuzzer tests/fuzz/fuzz_$$fuzzer.c $(SCHEMA:%=schema/%.c); \
 	    mkdir -p $(BUILD)/fuzz/corpus/$$fuzzer; \
 	    $(BUILD)/fuzz/$$fuzzer -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(BUILD)/fuzz/ -print_final_stats=1 \
-	        $(BUILD)/fuzz/corpus/$$fuzzer $(wildcard tests/fuzz/corpus/decode); \
+	        $(BUILD)/fuzz/corpus/$$fuzzer tests/fuzz/corpus/$$fuzzer; \
 	done
 
 lint: all

@@ -105,10 +105,10 @@ static enum record_fault decode_decimal(struct decoder *decoder, const struct un
 
 static enum record_fault decode_integer(const struct unpack_value *value, struct record_value *out)
 {
+    if (value->type != UNPACK_INT)
+        return value->type == UNPACK_BIG ? RECORD_FAULT_OUT_OF_RANGE : RECORD_FAULT_WRONG_TYPE;
     out->integer = value->integer;
-    return value->type == UNPACK_INT   ? RECORD_FAULT_NONE
-           : value->type == UNPACK_BIG ? RECORD_FAULT_OUT_OF_RANGE
-                                       : RECORD_FAULT_WRONG_TYPE;
+    return RECORD_FAULT_NONE;
 }
 
 static enum record_fault decode_bool(const struct unpack_value *value, struct record_value *out)
