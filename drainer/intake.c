@@ -3,20 +3,16 @@
  * What it sends on the reading connection: SCAN for streams every second; XGROUP CREATE at 0 for a new lease; XAUTOCLAIM with no
  * idle time until nothing is pending (the lease says that nobody else works on it); then XREADGROUP of everything held in one
  * command, without BLOCK; XACK and the words; XTRIM by a script. Only when a read has found nothing does the doorbell wait,
- * behind the ids read last, so nothing can slip between; besides, everything is read again every POLL_MS.
- *
- * COUNT is per stream: the room left in the batch is divided by the number of streams. */
-#include "drainer/intake.h"
+ * behind the ids read last, so nothing can slip between; besides, everything is read again every POLL_MS. */
+#include "drainer/intake_parts.h"
 
 #include <event2/event.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "drainer/doorbell.h"
-#include "drainer/gather.h"
 #include "drainer/intake_scripts.h"
 #include "drainer/log.h"
 #include "drainer/redis_reply.h"
@@ -26,35 +22,11 @@
 
 #define TICK_MS 50
 #define POLL_MS 200
-#define CLAIM_COUNT 500
-#define ENTRIES_PER_READ_MAX 2000
 #define ERROR_PAUSE_MIN_MS 50
 #define ERROR_PAUSE_MAX_MS 2000
 #define CONSUMER_FORGOTTEN_MS "3600000" /* another's name with nothing pending and unused for an hour is removed */
 
-struct delivery {
-    struct stream_entry_id id;
-    uint16_t count;
-};
-
-struct intake {
-    struct intake_options options;
-    struct redis_link *link;
-    struct doorbell *doorbell;
-    struct event *tick;
-    struct watch *watch;
-    uint64_t generation; /* of what is in hand: answers to commands of an older one are dropped */
-    bool reading_allowed, reading, at_end;
-    struct stream *claiming; /* the stream of the claim under way */
-    struct delivery deliveries[CLAIM_COUNT];
-    size_t delivery_count;
-    struct gather gather;
-    unsigned error_pause_ms;
-    int64_t paused_until_ms, polled_at_ms;
-    struct intake_counters counters;
-};
-
-static int64_t now_ms(void)
+int64_t intake_now_ms(void)
 {
     struct timespec now;
 
@@ -62,7 +34,7 @@ static int64_t now_ms(void)
     return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
 }
 
-static int64_t wall_ns(void)
+int64_t intake_wall_ns(void)
 {
     struct timespec now;
 
@@ -70,22 +42,21 @@ static int64_t wall_ns(void)
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
-static void turn(struct intake *intake)
+void intake_turn(struct intake *intake)
 {
     intake->options.on_turn(intake->options.owner);
 }
 
 /* --- answers ------------------------------------------------------------------------------------------------------------- */
 
-/* An error answer: said (repeats are folded by the log), and no new read for a while, longer each time. */
-static void on_error_reply(struct intake *intake, const char *what, const redisReply *reply)
+void intake_on_error(struct intake *intake, const char *what, const redisReply *reply)
 {
     intake->counters.errors++;
     intake->error_pause_ms = intake->error_pause_ms == 0 ? ERROR_PAUSE_MIN_MS : intake->error_pause_ms * 2;
     if (intake->error_pause_ms > ERROR_PAUSE_MAX_MS) {
         intake->error_pause_ms = ERROR_PAUSE_MAX_MS;
     }
-    intake->paused_until_ms = now_ms() + intake->error_pause_ms / 2 + random() % (intake->error_pause_ms / 2 + 1);
+    intake->paused_until_ms = intake_now_ms() + intake->error_pause_ms / 2 + random() % (intake->error_pause_ms / 2 + 1);
     log_warn("redis", "%s: %s", what, reply->type == REDIS_REPLY_ERROR ? reply->str : "unexpected kind of answer");
 }
 
@@ -108,14 +79,14 @@ static void on_group(void *owner, uintptr_t tag, struct redisReply *reply)
     } else if (strstr(reply->str, "requires the key to exist") != NULL) {
         stream_enter(stream, STREAM_ABSENT);
     } else {
-        on_error_reply(intake, "XGROUP CREATE", reply);
+        intake_on_error(intake, "XGROUP CREATE", reply);
         if (reply_is_error(reply, "OOM")) {
             /* A full Redis refuses to make a group before it looks whether there is one, but lets it be read; and only what is
              * read can be trimmed, so that there is room again. */
             stream_enter(stream, STREAM_CLAIMING);
         }
     }
-    turn(intake);
+    intake_turn(intake);
 }
 
 static void make_group(struct intake *intake, struct stream *stream)
@@ -131,8 +102,7 @@ void intake_take(struct intake *intake, struct stream *stream)
     make_group(intake, stream);
 }
 
-/* The group of some stream is gone, and with it what was pending: all are made sure of, and read from their beginning. */
-static void on_no_group(struct intake *intake, const char *text)
+void intake_on_no_group(struct intake *intake, const char *text)
 {
     struct streams *streams = intake->options.streams;
 
@@ -147,288 +117,6 @@ static void on_no_group(struct intake *intake, const char *text)
             make_group(intake, stream);
         }
     }
-}
-
-/* --- claiming ------------------------------------------------------------------------------------------------------------ */
-
-static void on_deliveries(void *owner, uintptr_t tag, struct redisReply *reply)
-{
-    struct intake *intake = owner;
-
-    (void)tag;
-    intake->delivery_count = 0;
-    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY) {
-        return;
-    }
-    for (size_t i = 0; i < reply->elements && i < CLAIM_COUNT; i++) {
-        const redisReply *row = reply->element[i];
-        struct delivery *delivery = &intake->deliveries[intake->delivery_count];
-
-        if (reply_is_array(row, 4) && reply_parse_id(row->element[0], &delivery->id)) {
-            long long count = row->element[3]->integer + 1;
-
-            delivery->count = count > UINT16_MAX ? UINT16_MAX : (uint16_t)count;
-            intake->delivery_count++;
-        }
-    }
-}
-
-static uint16_t deliveries_of(const struct intake *intake, const redisReply *entry)
-{
-    struct stream_entry_id id;
-
-    if (reply_is_array(entry, 2) && reply_parse_id(entry->element[0], &id)) {
-        for (size_t i = 0; i < intake->delivery_count; i++) {
-            if (intake->deliveries[i].id.ms == id.ms && intake->deliveries[i].id.seq == id.seq) {
-                return intake->deliveries[i].count;
-            }
-        }
-    }
-    return 0;
-}
-
-static void take_claimed(struct intake *intake, struct stream *stream, const redisReply *entries)
-{
-    int64_t wall = wall_ns();
-
-    for (size_t i = 0; i < entries->elements; i++) {
-        gather_entry(&intake->gather, stream, entries->element[i], deliveries_of(intake, entries->element[i]), wall);
-    }
-    if (entries->elements > 0) {
-        gather_batch(&intake->gather)->careful = true;
-        intake->counters.claimed += entries->elements;
-    }
-}
-
-static void end_claiming(struct intake *intake, struct stream *stream)
-{
-    if (intake->options.from != NULL && !stream->replayed) {
-        stream_enter(stream, STREAM_REPLAYING);
-        stream->claim_cursor = *intake->options.from;
-    } else {
-        stream_enter(stream, STREAM_READING);
-        intake->at_end = false;
-    }
-}
-
-static void on_claimed(void *owner, uintptr_t tag, struct redisReply *reply)
-{
-    struct intake *intake = owner;
-    struct stream *stream = intake->claiming;
-
-    intake->claiming = NULL;
-    if (reply == NULL || tag != (uintptr_t)intake->generation || stream->state != STREAM_CLAIMING) {
-        return;
-    }
-    if (reply_is_error(reply, "NOGROUP")) {
-        on_no_group(intake, reply->str);
-    } else if (!reply_is_array(reply, 2) || reply->element[1]->type != REDIS_REPLY_ARRAY ||
-               !reply_parse_id(reply->element[0], &stream->claim_cursor)) {
-        on_error_reply(intake, "XAUTOCLAIM", reply);
-    } else {
-        take_claimed(intake, stream, reply->element[1]);
-        if (reply->elements > 2 && reply->element[2]->type == REDIS_REPLY_ARRAY && reply->element[2]->elements > 0) {
-            intake->counters.trimmed_pending += reply->element[2]->elements;
-            log_warn(stream->name, "%zu entries were trimmed by someone else while pending; their producer sends them again",
-                     reply->element[2]->elements);
-        }
-        if (stream->claim_cursor.ms == 0 && stream->claim_cursor.seq == 0) {
-            end_claiming(intake, stream);
-        }
-    }
-    turn(intake);
-}
-
-static void claim(struct intake *intake, struct stream *stream)
-{
-    char cursor[ENTRY_ID_BYTES], count[16];
-
-    format_entry_id(cursor, stream->claim_cursor);
-    snprintf(count, sizeof count, "%zu", gather_room(&intake->gather, 1, CLAIM_COUNT));
-    const char *pending[] = {"XPENDING", stream->name, STREAM_GROUP, cursor, "+", count};
-    const char *autoclaim[] = {"XAUTOCLAIM", stream->name, STREAM_GROUP, intake->options.consumer, "0", cursor, "COUNT", count};
-
-    if (redis_link_sendv(intake->link, on_deliveries, 0, 6, pending, NULL) == 0 &&
-        redis_link_sendv(intake->link, on_claimed, (uintptr_t)intake->generation, 8, autoclaim, NULL) == 0) {
-        intake->claiming = stream;
-    }
-}
-
-/* --- replaying ----------------------------------------------------------------------------------------------------------- */
-
-/* A page of the stream, read beside the group: what is stored already is found out in staging. */
-static void on_replayed(void *owner, uintptr_t tag, struct redisReply *reply)
-{
-    struct intake *intake = owner;
-    struct stream *stream = intake->claiming;
-    int64_t wall = wall_ns();
-
-    intake->claiming = NULL;
-    if (reply == NULL || tag != (uintptr_t)intake->generation || stream->state != STREAM_REPLAYING) {
-        return;
-    }
-    if (reply->type != REDIS_REPLY_ARRAY) {
-        on_error_reply(intake, "XRANGE", reply);
-    } else if (reply->elements == 0) {
-        stream->replayed = true;
-        stream_enter(stream, STREAM_READING);
-        intake->at_end = false;
-    } else {
-        for (size_t i = 0; i < reply->elements; i++) {
-            size_t before = gather_batch(&intake->gather)->count;
-
-            gather_entry(&intake->gather, stream, reply->element[i], 0, wall);
-            if (gather_batch(&intake->gather)->count > before) {
-                gather_batch(&intake->gather)->entries[before].replayed = true;
-                stream->claim_cursor = gather_batch(&intake->gather)->entries[before].id;
-            }
-        }
-        stream->claim_cursor.seq++; /* the next page begins behind this one */
-        gather_batch(&intake->gather)->careful = true;
-        intake->counters.replayed += reply->elements;
-    }
-    turn(intake);
-}
-
-static void replay(struct intake *intake, struct stream *stream)
-{
-    char cursor[ENTRY_ID_BYTES], count[16];
-
-    format_entry_id(cursor, stream->claim_cursor);
-    snprintf(count, sizeof count, "%zu", gather_room(&intake->gather, 1, CLAIM_COUNT));
-    const char *argv[] = {"XRANGE", stream->name, cursor, "+", "COUNT", count};
-
-    if (redis_link_sendv(intake->link, on_replayed, (uintptr_t)intake->generation, 6, argv, NULL) == 0) {
-        intake->claiming = stream;
-    }
-}
-
-/* --- reading ------------------------------------------------------------------------------------------------------------- */
-
-static void on_read(void *owner, uintptr_t tag, struct redisReply *reply)
-{
-    struct intake *intake = owner;
-    int64_t wall = wall_ns();
-
-    intake->reading = false;
-    for (size_t i = 0; i < intake->options.streams->count; i++) {
-        intake->options.streams->all[i]->asked = false;
-    }
-    if (reply == NULL || tag != (uintptr_t)intake->generation) {
-        return;
-    }
-    if (reply->type == REDIS_REPLY_NIL) {
-        intake->at_end = true;
-        intake->error_pause_ms = 0;
-    } else if (reply->type == REDIS_REPLY_ARRAY) {
-        intake->error_pause_ms = 0;
-        for (size_t i = 0; i < reply->elements; i++) {
-            const redisReply *pair = reply->element[i];
-            struct stream *stream = reply_is_array(pair, 2) && reply_is_string(pair->element[0])
-                                        ? streams_add(intake->options.streams, pair->element[0]->str, pair->element[0]->len)
-                                        : NULL;
-
-            for (size_t n = 0; stream != NULL && n < pair->element[1]->elements; n++) {
-                gather_entry(&intake->gather, stream, pair->element[1]->element[n], 1, wall);
-                intake->counters.entries++;
-            }
-        }
-    } else if (reply_is_error(reply, "NOGROUP")) {
-        on_no_group(intake, reply->str);
-    } else {
-        on_error_reply(intake, "XREADGROUP", reply);
-    }
-    turn(intake);
-}
-
-static void read_streams(struct intake *intake)
-{
-    struct streams *streams = intake->options.streams;
-    struct stream **reading = calloc(streams->count + 1, sizeof(struct stream *));
-    const char **argv = calloc(7 + 2 * streams->count, sizeof(char *));
-    char count[24];
-    size_t n;
-
-    if (reading == NULL || argv == NULL) {
-        abort();
-    }
-    n = streams_to_read(streams, reading);
-    if (n > 0) {
-        snprintf(count, sizeof count, "%zu", gather_room(&intake->gather, n, ENTRIES_PER_READ_MAX));
-        argv[0] = "XREADGROUP";
-        argv[1] = "GROUP";
-        argv[2] = STREAM_GROUP;
-        argv[3] = intake->options.consumer;
-        argv[4] = "COUNT";
-        argv[5] = count;
-        argv[6] = "STREAMS";
-        for (size_t i = 0; i < n; i++) {
-            argv[7 + i] = reading[i]->name;
-            argv[7 + n + i] = ">";
-        }
-        intake->at_end = false;
-        intake->reading =
-            redis_link_sendv(intake->link, on_read, (uintptr_t)intake->generation, (int)(7 + 2 * n), argv, NULL) == 0;
-        for (size_t i = 0; i < n; i++) {
-            reading[i]->asked = intake->reading;
-        }
-    } else {
-        intake->at_end = true;
-    }
-    free(reading);
-    free(argv);
-}
-
-static struct stream *next_to_claim(struct intake *intake)
-{
-    struct streams *streams = intake->options.streams;
-
-    for (size_t i = 0; i < streams->count; i++) {
-        struct stream *stream = streams->all[i];
-
-        if (stream->state == STREAM_READING && stream->claim_wanted && stream->in_hand == 0) {
-            stream_enter(stream, STREAM_CLAIMING);
-        }
-        if (stream->state == STREAM_CLAIMING || stream->state == STREAM_REPLAYING) {
-            return stream;
-        }
-    }
-    return NULL;
-}
-
-void intake_read(struct intake *intake)
-{
-    struct stream *stream;
-
-    if (!intake->reading_allowed || intake->reading || intake->claiming != NULL || !redis_link_up(intake->link) ||
-        now_ms() < intake->paused_until_ms || gather_is_full(&intake->gather)) {
-        return;
-    }
-    stream = next_to_claim(intake);
-    if (stream != NULL && stream->state == STREAM_REPLAYING) {
-        replay(intake, stream);
-    } else if (stream != NULL) {
-        claim(intake, stream);
-    } else if (!intake->at_end) {
-        read_streams(intake);
-    } else {
-        doorbell_arm(intake->doorbell);
-    }
-}
-
-static void on_tick(evutil_socket_t fd, short what, void *arg)
-{
-    struct intake *intake = arg;
-
-    (void)fd, (void)what;
-    if (redis_link_up(intake->link)) {
-        watch_tick(intake->watch);
-        if (now_ms() - intake->polled_at_ms >= POLL_MS) {
-            intake->polled_at_ms = now_ms();
-            intake->at_end = false;
-        }
-    }
-    turn(intake);
 }
 
 /* --- settling and forgetting --------------------------------------------------------------------------------------------- */
@@ -451,7 +139,7 @@ static void on_acked(void *owner, uintptr_t tag, struct redisReply *reply)
         return; /* the connection is gone: everything is claimed on the next */
     }
     if (reply->type != REDIS_REPLY_INTEGER) {
-        on_error_reply(intake, "XACK", reply);
+        intake_on_error(intake, "XACK", reply);
         claim_all_again(intake);
         return;
     }
@@ -518,6 +206,21 @@ void intake_sign_off(struct intake *intake)
 
 /* --- the links ----------------------------------------------------------------------------------------------------------- */
 
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    struct intake *intake = arg;
+
+    (void)fd, (void)what;
+    if (redis_link_up(intake->link)) {
+        watch_tick(intake->watch);
+        if (intake_now_ms() - intake->polled_at_ms >= POLL_MS) {
+            intake->polled_at_ms = intake_now_ms();
+            intake->at_end = false;
+        }
+    }
+    intake_turn(intake);
+}
+
 /* What was gathered on a connection that is gone could not be acknowledged on the next: it is read again there instead. */
 static void drop_gathering(struct intake *intake)
 {
@@ -538,7 +241,7 @@ static void on_link_change(void *owner, bool up, const char *why)
         intake->claiming = NULL;
         intake->generation++;
         drop_gathering(intake);
-        turn(intake);
+        intake_turn(intake);
         return;
     }
     log_info("redis", "connected to %s", redis_link_place(intake->link));
@@ -552,7 +255,7 @@ static void on_link_change(void *owner, bool up, const char *why)
     }
     intake->at_end = false;
     watch_look_now(intake->watch);
-    turn(intake);
+    intake_turn(intake);
 }
 
 static void on_ring(void *owner)
@@ -560,12 +263,12 @@ static void on_ring(void *owner)
     struct intake *intake = owner;
 
     intake->at_end = false;
-    turn(intake);
+    intake_turn(intake);
 }
 
 static void on_looked(void *owner)
 {
-    turn(owner);
+    intake_turn(owner);
 }
 
 static void on_group_wanted(void *owner, struct stream *stream)

@@ -1,0 +1,48 @@
+/* intake_parts.h: what the files of the intake share: intake.c (its life, the links, the groups, settling), intake_read.c and
+ * intake_claim.c. For them only; everybody else goes by intake.h. */
+#ifndef BLOTTER_DRAINER_INTAKE_PARTS_H
+#define BLOTTER_DRAINER_INTAKE_PARTS_H
+
+#include <hiredis/hiredis.h>
+
+#include "drainer/gather.h"
+#include "drainer/intake.h"
+
+#define CLAIM_COUNT 500
+
+struct delivery {
+    struct stream_entry_id id;
+    uint16_t count;
+};
+
+struct intake {
+    struct intake_options options;
+    struct redis_link *link;
+    struct doorbell *doorbell;
+    struct event *tick;
+    struct watch *watch;
+    uint64_t generation; /* of what is in hand: answers to commands of an older one are dropped */
+    bool reading_allowed, reading, at_end;
+    struct stream *claiming; /* the stream of the claim under way */
+    struct delivery deliveries[CLAIM_COUNT];
+    size_t delivery_count;
+    struct gather gather;
+    unsigned error_pause_ms;
+    int64_t paused_until_ms, polled_at_ms;
+    struct intake_counters counters;
+};
+
+int64_t intake_now_ms(void);
+int64_t intake_wall_ns(void);
+void intake_turn(struct intake *); /* tells the owner that something has changed */
+
+/* An error answer: said (repeats are folded by the log), and no new read for a while, longer each time. */
+void intake_on_error(struct intake *, const char *what, const redisReply *);
+
+/* The group of some stream is gone, and with it what was pending: all are made sure of, and read from their beginning. */
+void intake_on_no_group(struct intake *, const char *text);
+
+/* Claims, or loads once more with --from, the next page of the first stream that is not read yet. False: all are. */
+bool intake_claim(struct intake *);
+
+#endif

@@ -1,0 +1,102 @@
+/* intake_read.c: everything held is read in one command, without BLOCK.
+ *
+ * COUNT is per stream: the room left in the batch is divided by the number of streams. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "drainer/doorbell.h"
+#include "drainer/intake_parts.h"
+#include "drainer/redis_reply.h"
+#include "producer/redis_link.h"
+
+#define ENTRIES_PER_READ_MAX 2000
+
+static void on_read(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct intake *intake = owner;
+    int64_t wall = intake_wall_ns();
+
+    intake->reading = false;
+    for (size_t i = 0; i < intake->options.streams->count; i++) {
+        intake->options.streams->all[i]->asked = false;
+    }
+    if (reply == NULL || tag != (uintptr_t)intake->generation) {
+        return;
+    }
+    if (reply->type == REDIS_REPLY_NIL) {
+        intake->at_end = true;
+        intake->error_pause_ms = 0;
+    } else if (reply->type == REDIS_REPLY_ARRAY) {
+        intake->error_pause_ms = 0;
+        for (size_t i = 0; i < reply->elements; i++) {
+            const redisReply *pair = reply->element[i];
+            struct stream *stream = reply_is_array(pair, 2) && reply_is_string(pair->element[0])
+                                        ? streams_add(intake->options.streams, pair->element[0]->str, pair->element[0]->len)
+                                        : NULL;
+
+            for (size_t n = 0; stream != NULL && n < pair->element[1]->elements; n++) {
+                gather_entry(&intake->gather, stream, pair->element[1]->element[n], 1, wall);
+                intake->counters.entries++;
+            }
+        }
+    } else if (reply_is_error(reply, "NOGROUP")) {
+        intake_on_no_group(intake, reply->str);
+    } else {
+        intake_on_error(intake, "XREADGROUP", reply);
+    }
+    intake_turn(intake);
+}
+
+static void read_streams(struct intake *intake)
+{
+    struct streams *streams = intake->options.streams;
+    struct stream **reading = calloc(streams->count + 1, sizeof(struct stream *));
+    const char **argv = calloc(7 + 2 * streams->count, sizeof(char *));
+    char count[24];
+    size_t n;
+
+    if (reading == NULL || argv == NULL) {
+        abort();
+    }
+    n = streams_to_read(streams, reading);
+    if (n > 0) {
+        snprintf(count, sizeof count, "%zu", gather_room(&intake->gather, n, ENTRIES_PER_READ_MAX));
+        argv[0] = "XREADGROUP";
+        argv[1] = "GROUP";
+        argv[2] = STREAM_GROUP;
+        argv[3] = intake->options.consumer;
+        argv[4] = "COUNT";
+        argv[5] = count;
+        argv[6] = "STREAMS";
+        for (size_t i = 0; i < n; i++) {
+            argv[7 + i] = reading[i]->name;
+            argv[7 + n + i] = ">";
+        }
+        intake->at_end = false;
+        intake->reading =
+            redis_link_sendv(intake->link, on_read, (uintptr_t)intake->generation, (int)(7 + 2 * n), argv, NULL) == 0;
+        for (size_t i = 0; i < n; i++) {
+            reading[i]->asked = intake->reading;
+        }
+    } else {
+        intake->at_end = true;
+    }
+    free(reading);
+    free(argv);
+}
+
+void intake_read(struct intake *intake)
+{
+    if (!intake->reading_allowed || intake->reading || intake->claiming != NULL || !redis_link_up(intake->link) ||
+        intake_now_ms() < intake->paused_until_ms || gather_is_full(&intake->gather)) {
+        return;
+    }
+    if (intake_claim(intake)) {
+        return;
+    }
+    if (!intake->at_end) {
+        read_streams(intake);
+    } else {
+        doorbell_arm(intake->doorbell);
+    }
+}
