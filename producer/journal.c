@@ -29,7 +29,7 @@
  *     of the machine, where it may as well be a page that never reached the disk.
  *   4 Any other such position is damaged: left out, which leaves a gap in seq that the audit names.
  *   5 Slots beyond the end of a file that was cut short are damaged. A file whose geometry is lost in both places, or which
- *     ends before the first slot, is left as it is (CORRUPT); so is one of another version (FORMAT).
+ *     ends before the first slot, is left as it is (CORRUPT); so is one of a version that is not known (FORMAT).
  *   6 Order of writing at adoption: voids, `closed` of the dead owner, cursors, new owner, `opened`. Wherever this is
  *     interrupted the next one finds either the old owner's journal, somewhat repaired, or the new one's.
  *
@@ -357,12 +357,14 @@ static bool wait_for_submitters(const struct journal *journal)
     return true;
 }
 
+/* Looks only once nobody else can write or send, or begin to. */
 static void remove_if_done(struct journal *journal)
 {
-    uint64_t next = journal_next(journal);
     struct journal_header *header = journal->header;
-    if (journal_cursor(&header->committed) == next && journal_cursor(&header->floor) == next &&
-        journal_lock(journal->lock_fd, JOURNAL_LOCK_WRITER) == 0 && journal_lock(journal->lock_fd, JOURNAL_LOCK_SENDER) == 0 &&
+    if (journal_lock(journal->lock_fd, JOURNAL_LOCK_WRITER) != 0 || journal_lock(journal->lock_fd, JOURNAL_LOCK_SENDER) != 0)
+        return;
+    uint64_t next = journal_next(journal);
+    if (journal_cursor(&header->committed) == next && journal_cursor(&header->floor) == next && journal_is_closed(journal) &&
         journal_is_at(journal->lock_fd, journal->path))
         unlink(journal->path);
 }

@@ -16,7 +16,11 @@
 #include "schema/limits.h"
 #include "schema/record.h"
 
+/* The format of new files, and the oldest one that is still read. A file keeps the version it was made with. */
+#ifndef JOURNAL_VERSION
 #define JOURNAL_VERSION 1
+#endif
+#define JOURNAL_VERSION_OLDEST 1
 #define JOURNAL_PAGE_BYTES 4096
 #define JOURNAL_SLOT_HEAD_BYTES 64
 #define JOURNAL_SLOTS_MIN 64
@@ -144,6 +148,8 @@ struct journal {
     /* cold */
     _Alignas(128) size_t map_bytes;
     int lock_fd;
+    uint64_t intact_bytes; /* of the file, as recovery has to see it: it may have been cut short */
+    uint64_t adopted;      /* journal_adopt: `next` as it left it; 0: it has adopted nothing */
     bool writer, sender;
     struct journal *next_open; /* list for the fork handler */
     char path[JOURNAL_PATH_BYTES];
@@ -156,12 +162,17 @@ struct journal {
 };
 
 /* Opens, or makes, the file at path, takes the roles, and as a writer (or as a sender whose writer is dead) recovers what is
- * in it. Returns 0 or a blotter_status (BUSY, CORRUPT, FORMAT, SYSTEM, OPTION), with a text in error. */
+ * in it. Returns 0 or a blotter_status (BUSY, CORRUPT, FORMAT, SYSTEM, OPTION), with a text in error. BUSY for a sender also
+ * while its writer is opening it. */
 int journal_open(struct journal **, const char *path, const struct journal_options *, char error[JOURNAL_ERROR_BYTES]);
 
 /* The same for the first <exchange>[:<lane>].<n> of a folder that is not in use, damaged or of an unknown format. */
 int journal_open_in_folder(struct journal **, const char *folder, const struct journal_options *,
                            char error[JOURNAL_ERROR_BYTES]);
+
+/* Would journal_open find a journal there that lacks a sender? Locks and changes nothing. OK; BUSY: it has one, or its writer is
+ * still making it; or CORRUPT, FORMAT, SYSTEM with a text. */
+int journal_probe(const char *path, char error[JOURNAL_ERROR_BYTES]);
 
 /* Makes the default folder, /dev/shm/blotter-<uid>, if need be, and refuses one that belongs to somebody else. */
 int journal_default_folder(char out[JOURNAL_PATH_BYTES], char error[JOURNAL_ERROR_BYTES]);
@@ -219,9 +230,13 @@ static inline void journal_cursor_set(struct journal_cursor *cursor, uint64_t po
 /* msync of all of it. Blocks for the disk. */
 int journal_sync(struct journal *);
 
-/* Sender: is the writer dead? Takes over what it left then (void, closed) and gives the writer's lock back. Returns whether
- * the journal has no living writer now. */
+/* Sender: is the writer dead? Then what it could not write is written (`void`; `closed`, once there is room for it), and the
+ * writer's lock given back. Call it now and then. Returns whether the journal has no living writer now. */
 bool journal_adopt(struct journal *);
+
+/* Sender of a living writer: are the cursors such as a sender can have left? Mends those that are not. False: the writer is
+ * still opening the journal. */
+bool journal_mend_cursors(struct journal *);
 
 /* --- recovery and inspection (journal_recover.c) --------------------------------------------------------------------------- */
 

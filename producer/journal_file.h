@@ -8,6 +8,7 @@ enum journal_lock { JOURNAL_LOCK_WRITER, JOURNAL_LOCK_SENDER };
 
 int journal_lock(int fd, enum journal_lock); /* -1 with errno; EAGAIN: somebody else has it */
 void journal_unlock(int fd, enum journal_lock);
+bool journal_is_locked(int fd, enum journal_lock);
 bool journal_is_at(int fd, const char *path); /* does the path still name the file that is open? */
 
 void journal_forget(struct journal *); /* off the list of what a forked child has to close */
@@ -18,10 +19,10 @@ int journal_read_geometry(int fd, uint64_t size, struct journal_geometry *, char
 void journal_boot_id(char out[40]); /* "" if the kernel does not say */
 
 /* Holding the writer's lock: decides `next` and every slot, closes for a dead owner, fills in `found` and `follows`; with
- * no_sender also the sender's cursors. intact_bytes: the file's size as it was found. Leaves the journal CLOSED. */
-void journal_recover(struct journal *, uint64_t intact_bytes, bool no_sender);
+ * no_sender also the sender's cursors. Leaves the journal CLOSED. */
+void journal_recover(struct journal *, bool no_sender);
 
-/* Has its last writer written `closed`? */
+/* Has its last writer written `closed`, or nothing at all? */
 bool journal_is_closed(const struct journal *);
 
 void journal_try_opened(struct journal *); /* writes `opened` if there is room; else the first append with room does */

@@ -52,9 +52,14 @@ static bool size_valid(uint32_t slots, uint32_t slot_bytes)
            slot_bytes >= JOURNAL_SLOT_BYTES_MIN && slot_bytes <= JOURNAL_SLOT_BYTES_MAX && slot_bytes % 64 == 0;
 }
 
+static bool version_known(uint32_t version)
+{
+    return version >= JOURNAL_VERSION_OLDEST && version <= JOURNAL_VERSION;
+}
+
 bool journal_geometry_valid(const struct journal_geometry *geometry)
 {
-    return memcmp(geometry->magic, magic, sizeof magic) == 0 && geometry->version == JOURNAL_VERSION &&
+    return memcmp(geometry->magic, magic, sizeof magic) == 0 && version_known(geometry->version) &&
            geometry->checksum == geometry_sum(geometry) && size_valid(geometry->slots, geometry->slot_bytes) &&
            memchr(geometry->exchange, 0, sizeof geometry->exchange) && memchr(geometry->lane, 0, sizeof geometry->lane);
 }
@@ -86,8 +91,9 @@ int journal_read_geometry(int fd, uint64_t size, struct journal_geometry *out, c
         *out = second;
         return 0;
     }
-    if (memcmp(out->magic, magic, sizeof magic) == 0 && size >= sizeof *out && out->version != JOURNAL_VERSION)
-        return fail(error, BLOTTER_FORMAT, "format version %u, this version knows %u", out->version, JOURNAL_VERSION);
+    if (memcmp(out->magic, magic, sizeof magic) == 0 && size >= sizeof *out && !version_known(out->version))
+        return fail(error, BLOTTER_FORMAT, "format version %u, this version knows %u to %u", out->version, JOURNAL_VERSION_OLDEST,
+                    JOURNAL_VERSION);
     return fail(error, BLOTTER_CORRUPT, "the geometry is damaged in both places, or this is no journal");
 }
 
@@ -114,6 +120,12 @@ int journal_lock(int fd, enum journal_lock which)
 void journal_unlock(int fd, enum journal_lock which)
 {
     lock_call(fd, which, F_UNLCK);
+}
+
+bool journal_is_locked(int fd, enum journal_lock which)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = INT64_C(1) << 60 | which, .l_len = 1};
+    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
 bool journal_is_at(int fd, const char *path)
@@ -300,7 +312,7 @@ static int map_file(struct journal *journal, const char *path, size_t bytes, cha
             close(fd);
         return fail(error, BLOTTER_SYSTEM, "%s: was removed while it was opened", path);
     }
-    void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+    void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | (journal->writer ? MAP_POPULATE : 0), fd, 0);
     int problem = errno;
     close(fd);
     if (map == MAP_FAILED)
@@ -309,7 +321,8 @@ static int map_file(struct journal *journal, const char *path, size_t bytes, cha
         munmap(map, bytes);
         return fail(error, BLOTTER_SYSTEM, "%s: madvise: %s", path, strerror(errno));
     }
-    (void)mlock(map, bytes); /* RLIMIT_MEMLOCK is often 8 MiB: best effort */
+    if (journal->writer)
+        (void)mlock(map, bytes); /* RLIMIT_MEMLOCK is often 8 MiB: best effort */
     journal->header = map;
     journal->slot_area = (unsigned char *)map + JOURNAL_PAGE_BYTES;
     journal->map_bytes = bytes;
@@ -385,24 +398,22 @@ static int become_owner(struct journal *journal, char *error)
     return 0;
 }
 
-/* The writer's lock is held. The cursors belong to the sender: they are decided here only if there is none now. */
-static void recover(struct journal *journal, uint64_t intact_bytes)
+/* The writer's lock is held. The cursors belong to the sender: they are decided here only if there is none now. A fresh file has
+ * none, even if a process that looks for work has the lock for a moment. */
+static void recover(struct journal *journal, bool fresh)
 {
-    bool no_sender = journal->sender || journal_lock(journal->lock_fd, JOURNAL_LOCK_SENDER) == 0;
-    journal_recover(journal, intact_bytes, no_sender);
-    if (no_sender && !journal->sender)
+    bool locked = !journal->sender && journal_lock(journal->lock_fd, JOURNAL_LOCK_SENDER) == 0;
+    journal_recover(journal, journal->sender || locked || fresh);
+    if (locked)
         journal_unlock(journal->lock_fd, JOURNAL_LOCK_SENDER);
 }
 
-bool journal_adopt(struct journal *journal)
+/* As a sender: what a dead writer left is recovered here; a living one has done that, or is about to. */
+static int join(struct journal *journal, const char *path, char *error)
 {
-    assert(journal->sender && !journal->writer);
-    if (journal_lock(journal->lock_fd, JOURNAL_LOCK_WRITER) != 0)
-        return false;
-    if (!journal_is_closed(journal))
-        journal_recover(journal, journal->map_bytes, true);
-    journal_unlock(journal->lock_fd, JOURNAL_LOCK_WRITER);
-    return true;
+    if (journal_adopt(journal) || journal_mend_cursors(journal))
+        return 0;
+    return fail(error, BLOTTER_BUSY, "%s: its writer is still opening it", path);
 }
 
 /* --- opening -------------------------------------------------------------------------------------------------------------- */
@@ -437,9 +448,11 @@ static int lay_out(struct journal *journal, const char *path, const struct journ
         return status;
     adopt_geometry(journal, &geometry);
     write_geometry(journal, &geometry);
+    journal->intact_bytes = fresh ? bytes : size;
+    if (!options->write)
+        return join(journal, path, error);
     touch_pages(journal);
-    if (options->write)
-        recover(journal, fresh ? bytes : size);
+    recover(journal, fresh);
     return 0;
 }
 
@@ -515,6 +528,33 @@ int journal_open_in_folder(struct journal **out, const char *folder, const struc
             return status;
     }
     return fail(error, BLOTTER_BUSY, "%s: no free name", folder);
+}
+
+static int probe_file(int fd, const char *path, char *error)
+{
+    struct journal_geometry geometry;
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return fail(error, BLOTTER_SYSTEM, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return fail(error, BLOTTER_CORRUPT, "not a file");
+    if (journal_is_locked(fd, JOURNAL_LOCK_SENDER))
+        return fail(error, BLOTTER_BUSY, "%s: has a sender", path);
+    int status = journal_read_geometry(fd, (uint64_t)st.st_size, &geometry, error);
+    if (status != 0 && journal_is_locked(fd, JOURNAL_LOCK_WRITER))
+        return fail(error, BLOTTER_BUSY, "%s: is being made", path);
+    return status;
+}
+
+int journal_probe(const char *path, char error[JOURNAL_ERROR_BYTES])
+{
+    *error = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0)
+        return fail(error, BLOTTER_SYSTEM, "%s: %s", path, strerror(errno));
+    int status = probe_file(fd, path, error);
+    close(fd);
+    return status;
 }
 
 int journal_default_folder(char out[JOURNAL_PATH_BYTES], char error[JOURNAL_ERROR_BYTES])

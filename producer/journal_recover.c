@@ -174,8 +174,8 @@ bool journal_is_closed(const struct journal *journal)
 {
     bool closed;
     uint64_t next = atomic_load_explicit(&journal->header->next.value, memory_order_acquire);
-    last_identity(journal, next & NEXT_POSITION, &closed);
-    return closed && (next & NEXT_CLOSED);
+    struct identity last = last_identity(journal, next & NEXT_POSITION, &closed);
+    return (closed || last.producer_id == 0) && (next & NEXT_CLOSED);
 }
 
 /* In one go with the decision about `next`: `closed` of the dead owner, if it has left none and there is room. */
@@ -210,24 +210,73 @@ static uint64_t close_for_the_dead(struct journal *journal, uint64_t next, uint6
     return next + 1;
 }
 
-void journal_recover(struct journal *journal, uint64_t intact_bytes, bool no_sender)
+static void set_cursors(struct journal_header *header, const struct span *span)
+{
+    journal_cursor_set(&header->committed, hint(&header->committed, 1, span->next, span->floor));
+    journal_cursor_set(&header->sent, hint(&header->sent, span->floor, span->next, span->floor));
+    journal_cursor_set(&header->floor, span->floor);
+}
+
+static void set_closed(struct journal *journal, uint64_t next)
+{
+    /* release: what was repaired is there for who appends and who sends */
+    atomic_store_explicit(&journal->header->next.value, next | NEXT_CLOSED, memory_order_release);
+}
+
+void journal_recover(struct journal *journal, bool no_sender)
 {
     char boot[40];
     journal_boot_id(boot);
     struct journal_header *header = journal->header;
-    struct span span = {.journal = journal, .intact_bytes = intact_bytes};
+    struct span span = {.journal = journal, .intact_bytes = journal->intact_bytes};
     span.same_boot = !journal_owner_valid(&header->owner) || memcmp(header->owner.boot, boot, sizeof boot) == 0;
     memset(&journal->found, 0, sizeof journal->found);
     decide_span(&span);
     settle_slots(journal, &span);
-    if (no_sender) {
-        journal_cursor_set(&header->committed, hint(&header->committed, 1, span.next, span.floor));
-        journal_cursor_set(&header->sent, hint(&header->sent, span.floor, span.next, span.floor));
-        journal_cursor_set(&header->floor, span.floor);
-    }
-    uint64_t next = close_for_the_dead(journal, span.next, span.floor);
-    /* release: what was repaired is there for who appends and who sends */
-    atomic_store_explicit(&header->next.value, next | NEXT_CLOSED, memory_order_release);
+    journal->intact_bytes = journal->map_bytes; /* what was cut off is settled */
+    if (no_sender)
+        set_cursors(header, &span);
+    set_closed(journal, close_for_the_dead(journal, span.next, span.floor));
+}
+
+/* --- a sender's view of its writer ---------------------------------------------------------------------------------------- */
+
+bool journal_adopt(struct journal *journal)
+{
+    assert(journal->sender && !journal->writer);
+    if (journal_lock(journal->lock_fd, JOURNAL_LOCK_WRITER) != 0)
+        return false;
+    _Atomic uint64_t *next = &journal->header->next.value;
+    if (atomic_load_explicit(next, memory_order_acquire) != journal->adopted)
+        journal_recover(journal, true);
+    else if (!journal_is_closed(journal)) /* there was no room for it */
+        set_closed(journal, close_for_the_dead(journal, journal_next(journal), journal_cursor(&journal->header->floor)));
+    journal->adopted = atomic_load_explicit(next, memory_order_acquire);
+    journal_unlock(journal->lock_fd, JOURNAL_LOCK_WRITER);
+    return true;
+}
+
+/* While the writer lives the value itself is what it goes by: to take the smaller one of value and complement could lead below
+ * what it has overwritten by now. */
+static void mend(struct journal_cursor *cursor, uint64_t low, uint64_t high)
+{
+    uint64_t value = journal_cursor(cursor);
+    if (value < low || value > high)
+        journal_cursor_set(cursor, hint(cursor, low, high, low));
+}
+
+bool journal_mend_cursors(struct journal *journal)
+{
+    struct journal_header *header = journal->header;
+    uint64_t next = atomic_load_explicit(&header->next.value, memory_order_acquire);
+    if (next == 0 || (next & NEXT_CLOSED))
+        return false;
+    next &= NEXT_POSITION;
+    mend(&header->floor, next > journal->slots ? next - journal->slots : 1, next);
+    uint64_t floor = journal_cursor(&header->floor);
+    mend(&header->sent, floor, next);
+    mend(&header->committed, 1, next);
+    return true;
 }
 
 /* --- inspection ----------------------------------------------------------------------------------------------------------- */
