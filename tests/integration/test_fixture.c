@@ -301,6 +301,45 @@ static void a_proxy_loses_the_answer_to_commit_or_commit_itself(void **state)
     assert_int_equal(fixture_proxy_counts(proxy).cuts_at, 2);
 }
 
+static bool has_stalled(void *proxy)
+{
+    return fixture_proxy_counts(proxy).stalls_at == 1;
+}
+
+static bool has_both(void *redis)
+{
+    return fixture_redis_int(redis, "EXISTS one two") == 2;
+}
+
+static void a_proxy_stalls_before_or_behind_what_it_is_told(void **state)
+{
+    (void)state;
+    static const char commands[] = "INCR one\r\nINCR two\r\nINCR three\r\n";
+    struct fixture_redis *redis = fixture_redis_start(NULL);
+    struct fixture_proxy *before = fixture_proxy_redis(redis, false), *after = fixture_proxy_redis(redis, false);
+    redisContext *first = redis_through(before), *second = redis_through(after), *other = redis_through(before);
+    fixture_proxy_cut_at(before, FIXTURE_TO_SERVER, "INCR one\r\n", FIXTURE_STALL_BEFORE);
+    fixture_proxy_cut_at(after, FIXTURE_TO_SERVER, "INCR two\r\n", FIXTURE_STALL_AFTER);
+    assert_int_equal(write(first->fd, commands, strlen(commands)), strlen(commands));
+    assert_int_equal(write(second->fd, commands, strlen(commands)), strlen(commands));
+    assert_true(fixture_wait_until(has_stalled, before, 10000));
+    assert_true(fixture_wait_until(has_stalled, after, 10000));
+    assert_true(fixture_wait_until(has_both, redis, 10000));
+    assert_false(answers(other, "PING"));
+    assert_string_equal(fixture_redis_run(redis, "MGET one two three"), "1 1 (nil)");
+    fixture_proxy_stall(before, 0);
+    fixture_proxy_stall(after, 0);
+    for (int i = 0; i < 6; i++) {
+        redisReply *reply = NULL;
+        assert_int_equal(redisGetReply(i < 3 ? first : second, (void **)&reply), REDIS_OK);
+        freeReplyObject(reply);
+    }
+    assert_string_equal(fixture_redis_run(redis, "MGET one two three"), "2 2 2");
+    redisFree(first);
+    redisFree(second);
+    redisFree(other);
+}
+
 static void nothing_is_left_after_cleanup(void **state)
 {
     (void)state;
@@ -329,6 +368,7 @@ int main(void)
         cmocka_unit_test(a_proxy_that_stalls_loses_nothing_and_one_that_swallows_does),
         cmocka_unit_test(a_proxy_delays),
         cmocka_unit_test(a_proxy_loses_the_answer_to_commit_or_commit_itself),
+        cmocka_unit_test(a_proxy_stalls_before_or_behind_what_it_is_told),
         cmocka_unit_test(nothing_is_left_of_a_test_that_is_killed),
         cmocka_unit_test(nothing_is_left_after_cleanup),
     };
