@@ -148,6 +148,17 @@ int blotter_flush(blotter_producer *producer, enum blotter_stage stage, int time
  * Returns:  OK, CLOSED, FORKED, NO_SENDER, SYSTEM: out of memory */
 int blotter_notify(blotter_producer *producer, int fd, enum blotter_stage stage, int64_t seq);
 
+/* How long something took, in nanoseconds. Bucket i counts durations in steps of an eighth of a power of two, the last one all
+ * that is longer (18 minutes); blotter_percentile reads it. */
+#define BLOTTER_BUCKETS 312
+struct blotter_histogram {
+    uint64_t count[BLOTTER_BUCKETS];
+};
+
+/* The duration in ns that `percent` (0 .. 100) of the counted ones did not exceed, at most an eighth too long; -1: none counted.
+ */
+int64_t blotter_percentile(const struct blotter_histogram *histogram, double percent);
+
 /* Counters and states, X(type, name, meaning). A consistent enough picture, cheap to take. */
 #define BLOTTER_STATS(X)                                                      \
     X(int64_t, producer_id, "this open's producer_id")                        \
@@ -170,6 +181,8 @@ struct blotter_stats {
 #undef X
     char last_error[160]; /* what Redis or the connection says while records are not accepted; "" when all is well */
     char journal[256];    /* the journal's path */
+    struct blotter_histogram submit_ns;         /* what submitting cost the caller; one call in 64 is measured */
+    struct blotter_histogram submit_to_sent_ns; /* from submit to Redis' answer; one record in 16 while many are under way */
 };
 int blotter_stats(blotter_producer *producer, struct blotter_stats *stats);
 

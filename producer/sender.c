@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "producer/confirm.h"
+#include "producer/histogram.h"
 #include "producer/notice.h"
 #include "producer/redis_link.h"
 #include "producer/waiters.h"
@@ -44,6 +45,7 @@ enum {
     REFUSED_MIN_MS = 50,
     REFUSED_MAX_MS = 2000,
     CONNECT_BACKOFF_MAX_MS = 500, /* so that records flow within a second of Redis' return */
+    RECORDS_PER_SAMPLE = 16,      /* a power of two; of so many one is timed while more than so many are under way */
     READONLY_RESET_MS = 5000,     /* the master's name may lead elsewhere by now */
 };
 
@@ -65,6 +67,7 @@ struct sender {
     int wake_fd;
     enum sender_state state;
     uint64_t next_send;
+    uint64_t untimed; /* the first position that Redis has not answered for once */
     unsigned in_flight, stale;
     int64_t resume_at_ms; /* REFUSED */
     unsigned refused_ms;  /* the next back-off; 0: not refused lately */
@@ -80,6 +83,7 @@ struct sender {
     _Atomic bool asleep;
     struct waiters waiters;
     _Atomic int64_t resent, let_go, connects, errors, redis_up;
+    struct histogram submit_to_sent_ns;
 };
 
 static void pump(struct sender *sender);
@@ -207,8 +211,20 @@ static void refuse(struct sender *sender, const char *error)
         redis_link_reset(sender->link, error);
 }
 
+/* Only what this producer has submitted, and only the first time that it is sent. */
+static void time_answer(struct sender *sender, uint64_t position)
+{
+    struct journal *journal = sender->journal;
+    if (position < sender->untimed || position <= journal->base)
+        return;
+    sender->untimed = position + 1;
+    if (sender->in_flight < RECORDS_PER_SAMPLE || position % RECORDS_PER_SAMPLE == 0)
+        histogram_add(&sender->submit_to_sent_ns, journal_now_ns(journal) - journal_slot_at(journal, position)->recorded_at_ns);
+}
+
 static void take_answer(struct sender *sender, uint64_t position, const char *id)
 {
+    time_answer(sender, position);
     char *end;
     uint64_t ms = strtoull(id, &end, 10), seq = *end == '-' ? strtoull(end + 1, NULL, 10) : 0;
     confirm_note_entry(confirm_of(sender), position, ms, seq);
@@ -499,6 +515,7 @@ void sender_stats(struct sender *sender, struct blotter_stats *stats)
     stats->connects = atomic_load_explicit(&sender->connects, memory_order_relaxed);
     stats->errors = atomic_load_explicit(&sender->errors, memory_order_relaxed);
     stats->redis_up = atomic_load_explicit(&sender->redis_up, memory_order_relaxed);
+    histogram_copy(&sender->submit_to_sent_ns, &stats->submit_to_sent_ns);
     notice_stats(&sender->notice, stats);
 }
 

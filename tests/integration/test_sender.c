@@ -143,6 +143,30 @@ static void await_length(int64_t length, int timeout_ms)
 
 /* --- tests ---------------------------------------------------------------------------------------------------------------- */
 
+static uint64_t count_of(const struct blotter_histogram *histogram)
+{
+    uint64_t count = 0;
+    for (int i = 0; i < BLOTTER_BUCKETS; i++)
+        count += histogram->count[i];
+    return count;
+}
+
+static void the_time_until_redis_has_a_record_is_measured(void **state)
+{
+    (void)state;
+    blotter_producer *producer = open_small();
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    fixture_redis_pause(redis);
+    int64_t seq = submit(producer, 1);
+    fixture_sleep_ms(50); /* what is to be measured */
+    fixture_redis_resume(redis);
+    assert_int_equal(blotter_wait(producer, seq, BLOTTER_SENT, 10000), BLOTTER_OK);
+    struct blotter_stats stats = stats_of(producer);
+    assert_int_equal(count_of(&stats.submit_to_sent_ns), stats.sent);
+    assert_true(blotter_percentile(&stats.submit_to_sent_ns, 100) >= 50000000);
+    blotter_close(producer, 1000);
+}
+
 static void records_arrive_in_order_and_are_committed_on_the_word(void **state)
 {
     (void)state;
@@ -509,6 +533,7 @@ static void threads_that_submit_during_close_get_closed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(the_time_until_redis_has_a_record_is_measured),
         TEST(records_arrive_in_order_and_are_committed_on_the_word),
         TEST(a_journal_that_is_committed_is_gone_after_close),
         TEST(words_for_records_that_were_not_sent_do_not_count),

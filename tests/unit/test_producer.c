@@ -51,6 +51,26 @@ static void submit_numbers_records_densely(void **state)
     assert_int_equal(blotter_close(producer, 0), 4); /* with `closed`, none is sent */
 }
 
+static void one_submit_in_64_is_timed(void **state)
+{
+    (void)state;
+    struct blotter_stats stats;
+    blotter_producer *producer;
+    struct blotter_options options = {.exchange = "okx", .journal = path, .slots = 1024, .sender = BLOTTER_SENDER_NONE};
+    assert_int_equal(blotter_open(&producer, &options), 0);
+    assert_int_equal(blotter_stats(producer, &stats), 0);
+    assert_int_equal(blotter_percentile(&stats.submit_ns, 50), -1);
+    uint64_t timed = 0;
+    for (int i = 0; i < 640; i++)
+        assert_true(blotter_order(producer, &good) > 0);
+    assert_int_equal(blotter_stats(producer, &stats), 0);
+    for (int i = 0; i < BLOTTER_BUCKETS; i++)
+        timed += stats.submit_ns.count[i];
+    assert_int_equal(timed, 10);
+    assert_in_range(blotter_percentile(&stats.submit_ns, 50), 1, 1000000000);
+    blotter_close(producer, 0);
+}
+
 static void submit_returns_full_when_nothing_is_committed(void **state)
 {
     (void)state;
@@ -186,6 +206,7 @@ int main(void)
     snprintf(path, sizeof path, "/tmp/test_producer.%d", (int)getpid());
     const struct CMUnitTest tests[] = {
         TEST(submit_numbers_records_densely),
+        TEST(one_submit_in_64_is_timed),
         TEST(submit_returns_full_when_nothing_is_committed),
         TEST(an_invalid_record_names_its_field_and_changes_nothing),
         TEST(without_a_sender_nobody_can_wait),

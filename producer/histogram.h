@@ -1,0 +1,18 @@
+/* histogram.h: struct blotter_histogram (blotter.h), filled by any thread. */
+#ifndef BLOTTER_PRODUCER_HISTOGRAM_H
+#define BLOTTER_PRODUCER_HISTOGRAM_H
+
+#include <stdatomic.h>
+
+#include "producer/blotter.h"
+
+struct histogram {
+    _Atomic uint64_t count[BLOTTER_BUCKETS];
+};
+
+/* Negative values, which a clock that was set may give, count as 0. */
+void histogram_add(struct histogram *, int64_t value);
+
+void histogram_copy(const struct histogram *, struct blotter_histogram *);
+
+#endif
