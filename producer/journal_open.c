@@ -1,5 +1,6 @@
 /* journal_open.c: finding, making, locking and mapping a journal's file. Its format and the rules are in journal.c. */
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -512,17 +513,41 @@ int journal_open(struct journal **out, const char *path, const struct journal_op
     return status;
 }
 
+/* The lowest number from this one on of a journal that is there already; NAMES_MAX: none. */
+static unsigned next_existing(const char *folder, const char *name, unsigned from)
+{
+    DIR *entries = opendir(folder);
+    size_t length = strlen(name);
+    unsigned lowest = NAMES_MAX;
+    for (struct dirent *entry; entries && (entry = readdir(entries));) {
+        char *end;
+        if (strncmp(entry->d_name, name, length) != 0 || entry->d_name[length] < '0' || entry->d_name[length] > '9')
+            continue;
+        unsigned long n = strtoul(entry->d_name + length, &end, 10);
+        if (*end == 0 && n >= from && n < lowest)
+            lowest = (unsigned)n;
+    }
+    if (entries)
+        closedir(entries);
+    return lowest;
+}
+
+/* What a dead process left goes before a new journal: nobody might ever open as many at a time as there were then. */
 int journal_open_in_folder(struct journal **out, const char *folder, const struct journal_options *options,
                            char error[JOURNAL_ERROR_BYTES])
 {
-    char path[JOURNAL_PATH_BYTES];
+    char path[JOURNAL_PATH_BYTES], name[2 * LIMIT_EXCHANGE_BYTES + 3];
     const char *lane = options->lane ? options->lane : "";
-    size_t length = strlen(folder);
-    const char *slash = length && folder[length - 1] == '/' ? "" : "/";
+    snprintf(name, sizeof name, "%.32s%s%.32s.", options->exchange, *lane ? ":" : "", lane);
+    if (strlen(folder) + strlen(name) + sizeof "/99999" > sizeof path)
+        return fail(error, BLOTTER_OPTION, "journal: the folder's path is too long");
+    for (unsigned n = next_existing(folder, name, 0); n < NAMES_MAX; n = next_existing(folder, name, n + 1)) {
+        snprintf(path, sizeof path, "%s/%s%u", folder, name, n);
+        if (journal_open(out, path, options, error) == 0)
+            return 0;
+    }
     for (unsigned n = 0; n < NAMES_MAX; n++) {
-        int wanted = snprintf(path, sizeof path, "%s%s%s%s%s.%u", folder, slash, options->exchange, *lane ? ":" : "", lane, n);
-        if (wanted < 0 || (size_t)wanted >= sizeof path)
-            return fail(error, BLOTTER_OPTION, "journal: the folder's path is too long");
+        snprintf(path, sizeof path, "%s/%s%u", folder, name, n);
         int status = journal_open(out, path, options, error);
         if (status != BLOTTER_BUSY && status != BLOTTER_CORRUPT && status != BLOTTER_FORMAT)
             return status;

@@ -318,6 +318,24 @@ static void the_second_opener_is_told_busy_and_takes_the_next_name(void **state)
     die(first);
 }
 
+/* Or nobody would send what is in the second, where only one process is ever started again. */
+static void a_journal_that_was_left_is_taken_before_a_new_one_is_made(void **state)
+{
+    (void)state;
+    struct journal *first, *second, *adopter;
+    assert_int_equal(journal_open_in_folder(&first, folder, &both, error), 0);
+    assert_int_equal(journal_open_in_folder(&second, folder, &both, error), 0);
+    assert_int_equal(unlink(first->path), 0); /* as one that is closed with everything committed */
+    die(first);
+    die(second);
+    assert_int_equal(journal_open_in_folder(&adopter, folder, &both, error), 0);
+    assert_non_null(strstr(adopter->path, "okx.1"));
+    assert_int_equal(journal_open_in_folder(&first, folder, &both, error), 0);
+    assert_non_null(strstr(first->path, "okx.0"));
+    die(adopter);
+    die(first);
+}
+
 static void a_copy_opened_beside_its_original_is_another_producer(void **state)
 {
     (void)state;
@@ -519,6 +537,7 @@ int main(void)
         TEST(another_version_is_left_alone),
         TEST(what_is_no_journal_is_left_alone),
         TEST(the_second_opener_is_told_busy_and_takes_the_next_name),
+        TEST(a_journal_that_was_left_is_taken_before_a_new_one_is_made),
         TEST(a_copy_opened_beside_its_original_is_another_producer),
         TEST(a_header_older_than_its_slots_loses_nothing),
         TEST(a_full_disk_is_an_error_and_not_a_signal),
