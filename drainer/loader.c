@@ -8,10 +8,11 @@
  *                        ├─ duplicate key  ► the batch becomes careful, the range again
  *                        ├─ data error     ► split the range in two; a single entry becomes a reject
  *                        ├─ no partition   ► forget the days that were thought to exist, the range again
- *                        └─ else           ► the batch is given up; three times the same state: taken apart
+ *                        └─ else           ► the batch is given up; three times for the same state: taken apart
  *
  * A batch that is taken apart for an error that passes gets its chance in smaller transactions, but no entry of it is rejected:
- * a lock that somebody holds, or a full disk, is no record's fault, even where its neighbours could be loaded. */
+ * a lock that somebody holds, or a full disk, is no record's fault, even where its neighbours could be loaded. An entry that a
+ * trigger refuses with such an error is. */
 #include "drainer/loader.h"
 
 #include <assert.h>
@@ -79,8 +80,9 @@ struct loader {
     size_t progress_count, progress_capacity;
     uint8_t days[DAYS_MAX]; /* enum day, by days since DAY_FIRST */
     time_t careful_until;   /* CLOCK_MONOTONIC */
-    char last_state[6];
-    unsigned same_state;
+    char last_state[6];     /* of the failure for which a batch was given up last, and how many in a row for the same */
+    unsigned given_up;
+    bool apart;              /* this batch was given up so often that it is taken apart, whatever the error */
     unsigned days_forgotten; /* how often a range met a day without partition */
     struct loader_counters counters;
 };
@@ -327,9 +329,13 @@ static void finish(struct loader *loader, const struct pg_failure *failure)
     loader->batch = NULL;
     loader->range_count = 0;
     if (failure != NULL) {
+        bool same = strcmp(failure->sqlstate, loader->last_state) == 0;
+
         loader->counters.retries++;
+        loader->given_up = same ? loader->given_up + 1 : 1;
+        memcpy(loader->last_state, failure->sqlstate, sizeof loader->last_state);
     } else {
-        loader->same_state = 0;
+        loader->given_up = 0;
         loader->last_state[0] = '\0';
     }
     loader->on_done(loader->owner, batch, failure);
@@ -378,12 +384,19 @@ static bool is_missing_partition(const struct pg_failure *failure)
     return strcmp(failure->sqlstate, "23514") == 0 && failure->constraint[0] == '\0';
 }
 
-static void on_failure(struct loader *loader, const struct pg_failure *failure)
+/* May pass by itself: is it, all the same, to be found out which record it comes from? */
+static bool is_worn_out(struct loader *loader, const struct pg_failure *failure)
 {
     bool same = strcmp(failure->sqlstate, loader->last_state) == 0;
 
-    memcpy(loader->last_state, failure->sqlstate, sizeof loader->last_state);
-    loader->same_state = same ? loader->same_state + 1 : 1;
+    loader->apart = loader->apart || (same && loader->given_up + 1 >= SAME_STATE_LIMIT);
+    return loader->apart;
+}
+
+static void on_failure(struct loader *loader, const struct pg_failure *failure)
+{
+    bool may_pass = failure->action == PG_ACTION_RETRY || failure->action == PG_ACTION_DOUBT;
+
     if (failure->connection_lost || failure->action == PG_ACTION_PERSON) {
         finish(loader, failure);
     } else if (failure->action == PG_ACTION_DUPLICATE && !loader->batch->careful) {
@@ -394,7 +407,7 @@ static void on_failure(struct loader *loader, const struct pg_failure *failure)
     } else if (is_missing_partition(failure) && ++loader->days_forgotten < SAME_STATE_LIMIT) {
         loader_forget_session(loader);
         run_range(loader);
-    } else if (failure->action != PG_ACTION_RETRY || loader->same_state >= SAME_STATE_LIMIT) {
+    } else if (!may_pass || is_worn_out(loader, failure)) {
         log_warn("batch", "%s, SQLSTATE %s: taken apart, %zu entries", failure->message, failure->sqlstate,
                  loader->current.to - loader->current.from);
         take_apart(loader, failure);
@@ -576,6 +589,7 @@ void loader_load(struct loader *loader, struct batch *batch, loader_done *on_don
     loader->batch = batch;
     loader->on_done = on_done;
     loader->owner = owner;
+    loader->apart = false;
     push_range(loader, 0, batch->count);
     next_range(loader);
 }

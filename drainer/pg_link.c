@@ -143,7 +143,8 @@ static void failure_of_result(struct pg_failure *failure, const PGresult *result
     if (failure->message[0] == '\0') {
         copy_text(failure->message, sizeof failure->message, PQresultErrorMessage(result));
     }
-    failure->action = sqlstate_action(failure->sqlstate, failure->table, failure->constraint);
+    failure->action = sqlstate_action(failure->sqlstate, failure->table, failure->constraint,
+                                      sqlstate_is_raised(PQresultErrorField(result, PG_DIAG_SOURCE_FILE)));
     failure->connection_lost = failure->sqlstate[0] == '\0';
 }
 
@@ -268,7 +269,7 @@ static void on_refused(struct pg_link *link)
 
     failure_of_connection(link, &failure, NULL);
     find_sqlstate(failure.message, failure.sqlstate);
-    if (sqlstate_action(failure.sqlstate, "", "") == PG_ACTION_PERSON || strstr(failure.message, "password") != NULL) {
+    if (sqlstate_action(failure.sqlstate, "", "", false) == PG_ACTION_PERSON || strstr(failure.message, "password") != NULL) {
         failure.action = PG_ACTION_PERSON;
     }
     pg_fail(link, &failure);

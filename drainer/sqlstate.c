@@ -18,11 +18,14 @@ static const struct {
     {"28", PG_ACTION_PERSON},   /* password or pg_hba.conf */
     {"3D", PG_ACTION_PERSON},   /* no such database */
     {"3F", PG_ACTION_PERSON},   /* no such schema */
-    {"40", PG_ACTION_RETRY},    /* deadlock, serialization */
+    {"40", PG_ACTION_DOUBT},    /* transaction rolled back */
+    {"40001", PG_ACTION_RETRY}, /* serialization */
+    {"40P01", PG_ACTION_RETRY}, /* deadlock */
     {"42", PG_ACTION_PERSON},   /* no such table or column, no rights */
     {"42P10", PG_ACTION_DATA},  /* a trigger's or rule's own mistake about the row */
     {"53", PG_ACTION_RETRY},    /* out of disk, memory, connections */
-    {"55", PG_ACTION_RETRY},    /* lock timeout, object in use */
+    {"55", PG_ACTION_DOUBT},    /* object not ready for it, or in use: also what a trigger's own statement is told, each time */
+    {"55P03", PG_ACTION_RETRY}, /* lock timeout */
     {"57", PG_ACTION_RETRY},    /* shutdown, cancelled, crash */
     {"58", PG_ACTION_RETRY},    /* the system under the server: I/O error */
 };
@@ -57,17 +60,24 @@ static bool is_event_key(const char *table, const char *constraint)
     return false;
 }
 
-enum pg_action sqlstate_action(const char *sqlstate, const char *table, const char *constraint)
+bool sqlstate_is_raised(const char *source_file)
+{
+    static const char *const files[] = {"pl_exec.c", "plpy_elog.c", "plperl.c", "pltcl.c"};
+
+    for (size_t i = 0; source_file != NULL && i < sizeof files / sizeof files[0]; i++) {
+        if (strcmp(source_file, files[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The longest match. */
+static enum pg_action listed_action(const char *sqlstate)
 {
     enum pg_action action = PG_ACTION_DATA;
     size_t longest = 0;
 
-    if (sqlstate == NULL || sqlstate[0] == '\0') {
-        return PG_ACTION_RETRY;
-    }
-    if (strcmp(sqlstate, "23505") == 0) {
-        return is_event_key(table, constraint) ? PG_ACTION_DUPLICATE : PG_ACTION_DATA;
-    }
     for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
         size_t length = strlen(actions[i].prefix);
 
@@ -77,4 +87,18 @@ enum pg_action sqlstate_action(const char *sqlstate, const char *table, const ch
         }
     }
     return action;
+}
+
+enum pg_action sqlstate_action(const char *sqlstate, const char *table, const char *constraint, bool raised)
+{
+    enum pg_action action;
+
+    if (sqlstate == NULL || sqlstate[0] == '\0') {
+        return PG_ACTION_RETRY;
+    }
+    if (strcmp(sqlstate, "23505") == 0) {
+        return is_event_key(table, constraint) ? PG_ACTION_DUPLICATE : PG_ACTION_DATA;
+    }
+    action = listed_action(sqlstate);
+    return raised && action != PG_ACTION_DATA ? PG_ACTION_DOUBT : action;
 }

@@ -282,11 +282,13 @@ CREATE FUNCTION blotter.merge_orders() RETURNS int
 DECLARE
     one record;
     merged int := 0;
+    context text;
 BEGIN
     BEGIN
         RETURN blotter.merge_staged();
     EXCEPTION WHEN OTHERS THEN
-        IF blotter.passes(SQLSTATE) THEN
+        GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
+        IF blotter.passes(SQLSTATE, context) THEN
             RAISE;
         END IF;
     END;
@@ -295,7 +297,8 @@ BEGIN
         BEGIN
             merged := merged + blotter.merge_staged(one.tid);
         EXCEPTION WHEN OTHERS THEN
-            IF blotter.passes(SQLSTATE) THEN
+            GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
+            IF blotter.passes(SQLSTATE, context) THEN
                 RAISE;
             END IF;
             INSERT INTO blotter.order_errors (exchange, account, scope, order_key, sqlstate, error)
@@ -308,10 +311,10 @@ $$;
 COMMENT ON FUNCTION blotter.merge_orders() IS
     'Brings orders up to date with staged_orders; at the end of a loading transaction. Fails only for what passes (a deadlock, a timeout, no room); what else goes wrong is in order_errors. Returns the number of orders.';
 
-CREATE FUNCTION blotter.passes(sqlstate text) RETURNS boolean
+CREATE FUNCTION blotter.passes(sqlstate text, context text) RETURNS boolean
     LANGUAGE sql IMMUTABLE
-    AS $$SELECT left(sqlstate, 2) IN ('40', '53', '55', '57') OR sqlstate = '25006'$$;
-COMMENT ON FUNCTION blotter.passes(text) IS 'Is it an error of the moment, after which the same may succeed?';
+    AS $$SELECT (left(sqlstate, 2) IN ('53', '57') OR sqlstate IN ('25006', '40001', '40P01', '55P03')) AND context !~ '^[^\n]* RAISE(\n|$)'$$;
+COMMENT ON FUNCTION blotter.passes(text, text) IS 'Is it an error of the moment, after which the same may succeed? Not what a trigger chose to raise: context begins with where.';
 
 CREATE FUNCTION blotter.merge_staged(one tid DEFAULT NULL) RETURNS int
     LANGUAGE plpgsql

@@ -143,6 +143,98 @@ static void lock_that_is_met_while_a_batch_is_taken_apart_rejects_nothing(void *
     assert_string_equal(fixture_postgres_run(server, "SELECT string_agg(seq::text, ' ') FROM blotter.rejects"), "3");
 }
 
+/* A trigger of the user's on that table: what it does with DOGE, and with SHIB. */
+static void make_trigger(const char *table, const char *doge, const char *shib)
+{
+    fixture_postgres_run(server,
+                         "CREATE SEQUENCE blotter.unused; "
+                         "CREATE FUNCTION blotter.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                         "$$BEGIN IF NEW.symbol = 'DOGE' THEN %s; ELSIF NEW.symbol = 'SHIB' THEN %s; END IF; RETURN NEW; END$$; "
+                         "CREATE TRIGGER refuse BEFORE INSERT ON blotter.%s FOR EACH ROW EXECUTE FUNCTION blotter.refuse()",
+                         doge, shib, table);
+}
+
+static void add_refused(void)
+{
+    batch_clear(&seen.batch); /* a batch that was given up is read again */
+    for (int seq = 1; seq <= 20; seq++) {
+        add_order_of(seq, TODAY + seq, seq == 7 ? "DOGE" : seq == 12 ? "SHIB" : "BTC", "open");
+    }
+}
+
+/* Loads until it goes, which must be at the third time. */
+static void load_at_the_third_time(void)
+{
+    for (int time = 1; time <= 2; time++) {
+        add_refused();
+        load();
+        assert_true(seen.failed);
+        assert_int_equal(count("rejects"), 0);
+    }
+    add_refused();
+    load();
+    assert_loaded();
+}
+
+static void record_that_a_trigger_refuses_with_an_error_that_passes_is_rejected_at_the_third_time(void **state)
+{
+    (void)state;
+    make_trigger("order_events", "RAISE 'busy' USING ERRCODE = '55P03'", "NULL");
+    load_at_the_third_time();
+    assert_int_equal(count("order_events"), 19);
+    assert_string_equal(fixture_postgres_run(server, "SELECT string_agg(seq || ' ' || sqlstate, ', ') FROM blotter.rejects"),
+                        "7 55P03");
+}
+
+/* Each of them fails with another state, so that neither is met three times in a row. */
+static void records_that_a_trigger_refuses_with_different_errors_are_rejected(void **state)
+{
+    (void)state;
+    make_trigger("order_events", "RAISE 'no' USING ERRCODE = '40001'", "PERFORM currval('blotter.unused')");
+    load_at_the_third_time();
+    assert_int_equal(count("order_events"), 18);
+    assert_string_equal(
+        fixture_postgres_run(server, "SELECT string_agg(seq || ' ' || sqlstate, ', ' ORDER BY seq) FROM blotter.rejects"),
+        "7 40001, 12 55000");
+}
+
+static void refused_record_beside_one_in_doubt_does_not_keep_it_from_being_rejected(void **state)
+{
+    (void)state;
+    make_trigger("order_events", "RAISE 'never'", "RAISE 'not yours' USING ERRCODE = 'insufficient_privilege'");
+    for (int time = 1; time <= 2; time++) {
+        add_refused();
+        load();
+        assert_true(seen.failed);
+        assert_string_equal(seen.failure.sqlstate, "42501");
+    }
+    add_refused();
+    load();
+    assert_loaded();
+    assert_string_equal(
+        fixture_postgres_run(server, "SELECT string_agg(seq || ' ' || sqlstate, ', ' ORDER BY seq) FROM blotter.rejects"),
+        "7 P0001, 12 42501");
+    assert_int_equal(count("order_events"), 18);
+}
+
+/* Only their state is not kept, which order_errors says. */
+static void orders_that_a_trigger_refuses_do_not_reject_their_events(void **state)
+{
+    (void)state;
+    make_trigger("orders", "RAISE 'busy' USING ERRCODE = '55P03'", "PERFORM currval('blotter.unused')");
+    for (int seq = 1; seq <= 3; seq++) {
+        add_order_of(seq, TODAY + seq, seq == 1 ? "DOGE" : seq == 2 ? "SHIB" : "BTC", "open");
+    }
+    load();
+    assert_loaded();
+    assert_int_equal(count("order_events"), 3);
+    assert_int_equal(count("rejects"), 0);
+    assert_int_equal(count("orders"), 1);
+    assert_string_equal(fixture_postgres_run(
+                            server, "SELECT string_agg(order_key || ' ' || sqlstate, ', ' ORDER BY 1) FROM blotter.order_errors"),
+                        "o1 55P03, o2 55000");
+}
+
 static void table_that_is_missing_needs_a_person_and_rejects_nothing(void **state)
 {
     (void)state;
@@ -206,6 +298,10 @@ int main(void)
         TEST(lock_that_somebody_holds_is_waited_for_and_rejects_nothing),
         TEST(batch_too_large_for_the_server_is_loaded_in_parts),
         TEST(lock_that_is_met_while_a_batch_is_taken_apart_rejects_nothing),
+        TEST(record_that_a_trigger_refuses_with_an_error_that_passes_is_rejected_at_the_third_time),
+        TEST(records_that_a_trigger_refuses_with_different_errors_are_rejected),
+        TEST(refused_record_beside_one_in_doubt_does_not_keep_it_from_being_rejected),
+        TEST(orders_that_a_trigger_refuses_do_not_reject_their_events),
         TEST(table_that_is_missing_needs_a_person_and_rejects_nothing),
         TEST(batch_that_lost_its_connection_is_loaded_again_and_stored_once),
     };
