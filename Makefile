@@ -23,7 +23,7 @@ DRAINER := commands settings settings_help log pg migrate json_line line_input p
 
 LIB_SOURCES := $(SCHEMA:%=schema/%.c) $(PRODUCER:%=producer/%.c)
 PROGRAM_SOURCES := $(DRAINER:%=drainer/%.c)
-EXAMPLES := desk minimal
+EXAMPLES := desk loop minimal
 UNIT_TESTS := $(patsubst %.c,%,$(wildcard tests/unit/test_*.c))
 THREAD_TESTS := tests/unit/test_journal_threads tests/unit/test_producer tests/unit/test_log tests/integration/test_sender
 INTEGRATION_TESTS := $(patsubst %.c,%,$(wildcard tests/integration/test_*.c))
@@ -133,7 +133,7 @@ test-unit: tests
 test-threads: $(THREAD_TESTS:%=$(BUILD)/%)
 	@tests/run_programs.sh $^
 
-test-integration: tests program
+test-integration: tests program examples
 	@BLOTTER_PROGRAM=$(BUILD)/blotter tests/run_programs.sh $(INTEGRATION_TESTS:%=$(BUILD)/%) $(sort $(wildcard tests/integration/test_*.sh))
 
 # What breaks real servers, the README's table of failures; mostly waiting, so more at a time than there are processors.

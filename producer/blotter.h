@@ -92,8 +92,8 @@ struct blotter_options {
     const char *lane;           /* NULL: none; else as exchange: a stream of its own, blotter:<exchange>:<lane> */
     const char *redis;          /* URL; NULL: $BLOTTER_REDIS, else redis://127.0.0.1:6379 */
     const char *redis_password; /* overrides the URL's; NULL: $BLOTTER_REDIS_PASSWORD, if set */
-    const char *journal; /* a folder, or a file's path; NULL: /dev/shm/blotter-<uid>/<exchange>[:<lane>].<n>, the first that is
-                            not locked */
+    const char *journal;        /* a folder, or a file's path; NULL: $BLOTTER_JOURNAL, else /dev/shm/blotter-<uid>. In a folder:
+                                   <exchange>[:<lane>].<n>, the first that is not locked */
     /* The size of a new journal. One that is adopted keeps its own. */
     uint32_t slots;      /* records that the journal holds, a power of two in 64 .. 16777216; 0 = 32768 */
     uint32_t slot_bytes; /* multiple of 64 in 256 .. 65536, 64 of them for the slot's head; 0 = 1024 */

@@ -214,6 +214,12 @@ static int check_options(const struct blotter_options *options)
     return 0;
 }
 
+static const char *or_environment(const char *given, const char *name, const char *otherwise)
+{
+    const char *value = given ? given : getenv(name);
+    return value && *value ? value : otherwise;
+}
+
 static bool is_folder(const char *path)
 {
     struct stat st;
@@ -233,12 +239,13 @@ static int open_journal(blotter_producer *producer, const struct blotter_options
         .create = true,
     };
     char folder[JOURNAL_PATH_BYTES];
-    if (options->journal && !is_folder(options->journal))
-        return journal_open(&producer->journal, options->journal, &wanted, open_error);
-    int status = options->journal ? 0 : journal_default_folder(folder, open_error);
+    const char *path = or_environment(options->journal, "BLOTTER_JOURNAL", NULL);
+    if (path && !is_folder(path))
+        return journal_open(&producer->journal, path, &wanted, open_error);
+    int status = path ? 0 : journal_default_folder(folder, open_error);
     if (status != 0)
         return status;
-    return journal_open_in_folder(&producer->journal, options->journal ? options->journal : folder, &wanted, open_error);
+    return journal_open_in_folder(&producer->journal, path ? path : folder, &wanted, open_error);
 }
 
 static void on_stop(evutil_socket_t fd, short what, void *arg)
@@ -281,12 +288,6 @@ static int start_thread(blotter_producer *producer)
     int error = pthread_create(&producer->thread, NULL, thread_main, producer);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return error ? fail(BLOTTER_SYSTEM, "the sender's thread: %s", strerror(error)) : 0;
-}
-
-static const char *or_environment(const char *given, const char *name, const char *otherwise)
-{
-    const char *value = given ? given : getenv(name);
-    return value && *value ? value : otherwise;
 }
 
 static uint32_t or_default(uint32_t given, uint32_t otherwise)
@@ -463,11 +464,13 @@ static int64_t now_ms(void)
  * to run it again, and we do not wait. */
 static void wait_in_loop(blotter_producer *producer, uint64_t last, enum blotter_stage stage, int64_t until_ms)
 {
+    sender_hurry(producer->sender, true);
     while (sender_wait(producer->sender, last, stage, 0) == BLOTTER_TIMEOUT && now_ms() < until_ms) {
         if (event_base_loop(producer->base, EVLOOP_NONBLOCK) < 0)
-            return;
+            break;
         usleep(200);
     }
+    sender_hurry(producer->sender, false);
 }
 
 static void wait_until(blotter_producer *producer, uint64_t last, enum blotter_stage stage, int64_t until_ms)

@@ -491,6 +491,15 @@ int sender_wait(struct sender *sender, uint64_t position, enum blotter_stage sta
     return status;
 }
 
+void sender_hurry(struct sender *sender, bool on)
+{
+    if (on)
+        waiters_enter(&sender->waiters, true);
+    else
+        waiters_leave(&sender->waiters, true);
+    sender_wake(sender);
+}
+
 int sender_notify(struct sender *sender, int fd, enum blotter_stage stage, uint64_t position)
 {
     int status = waiters_notify(&sender->waiters, fd, cursor_of(sender, stage), position, stage == BLOTTER_COMMITTED);

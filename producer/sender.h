@@ -37,6 +37,10 @@ void sender_wake(struct sender *);
 /* Waits until everything up to `position` has reached the stage. Any thread but the base's. OK, TIMEOUT, CLOSED. */
 int sender_wait(struct sender *, uint64_t position, enum blotter_stage, int timeout_ms);
 
+/* From `on` to off words are read as often as while somebody waits: for who runs the base itself until it has what it waits for.
+ */
+void sender_hurry(struct sender *, bool on);
+
 /* Writes 1 to fd, once, when that is so; one request for each fd and stage. Any thread. OK, CLOSED, SYSTEM. */
 int sender_notify(struct sender *, int fd, enum blotter_stage, uint64_t position);
 void sender_withdraw(struct sender *, int fd, enum blotter_stage);

@@ -84,7 +84,7 @@ stage "unit tests" make -s test-unit || true
 stage "integration tests" make -s test-integration || true
 stage "fault tests" make -s test-fault || true
 stage "lint" make -s lint || true
-if stage "build, ASan + UBSan" quiet make -k -j"$jobs" "${asan[@]}" program tests; then
+if stage "build, ASan + UBSan" quiet make -k -j"$jobs" "${asan[@]}" program examples tests; then
     stage "unit tests, ASan + UBSan" make -s "${asan[@]}" test-unit || true
     stage "integration tests, ASan + UBSan" make -s "${asan[@]}" test-integration || true
     stage "fault tests, ASan + UBSan" make -s "${asan[@]}" test-fault || true
