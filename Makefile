@@ -174,6 +174,7 @@ install: lib program
 	install -D -m 644 -t $(DESTDIR)$(prefix)/include/blotter producer/blotter.h
 	install -D -m 644 -t $(DESTDIR)$(prefix)/include/blotter/schema schema/fields.h schema/record_structs.h
 	install -D -m 644 drainer/blotter.1 $(DESTDIR)$(prefix)/share/man/man1/blotter.1
+	install -D -m 644 producer/blotter.3 $(DESTDIR)$(prefix)/share/man/man3/blotter.3
 	install -D -m 644 $(BUILD)/blotter.pc $(DESTDIR)$(prefix)/lib/pkgconfig/blotter.pc
 
 clean:

@@ -118,6 +118,19 @@ exported_symbols() {
         <(nm -D --defined-only "$library" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort -u)
 }
 
+# What blotter.h declares is in blotter(3): functions and statuses.
+manual() {
+    local name missing=0
+    for name in $(${CC:-cc} -I. -E -P -x c producer/blotter.h |
+        grep -oE '\bblotter_[a-z0-9_]+ *\(|\bBLOTTER_[A-Z_]+ = \(' | tr -d ' =(' | sort -u); do
+        grep -q "$name" producer/blotter.3 || {
+            echo "producer/blotter.3 does not name $name"
+            missing=1
+        }
+    done
+    return "$missing"
+}
+
 check "clang-format" format
 check "cppcheck" static_analysis
 check "shellcheck" shell_scripts
@@ -125,4 +138,5 @@ check "every header compiles alone" headers_alone
 check "the public header compiles as C99 and C++11" public_header
 check "layers: schema, producer, drainer" layers
 check "exported symbols are those of blotter.h" exported_symbols
+check "blotter(3) names all of blotter.h" manual
 ((failures == 0))
