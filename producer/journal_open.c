@@ -247,26 +247,28 @@ static int open_locked(const char *path, const struct journal_options *options, 
     return fail(error, BLOTTER_BUSY, "%s: changes hands all the time", path);
 }
 
-/* Reserves the blocks, so that no later store meets a full disk (SIGBUS). The limit is looked at before, as exceeding it
- * raises SIGXFSZ. */
-static int reserve(int fd, const char *path, size_t bytes, char *error)
+/* Reserves the blocks, so that no later store meets a full disk (SIGBUS); also those of holes that a copied file may have. What
+ * is there is not touched, as others may be at work in it. The limit is looked at before, as exceeding it raises SIGXFSZ. */
+static int reserve(int fd, const char *path, uint64_t size, uint64_t bytes, char *error)
 {
     struct rlimit limit;
     int problem = 0;
-    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && bytes > limit.rlim_cur)
+    if (size < bytes && getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && bytes > limit.rlim_cur)
         problem = EFBIG;
-    if (problem == 0)
-        problem = posix_fallocate(fd, 0, (off_t)bytes);
+    if (problem == 0 && size < bytes)
+        problem = posix_fallocate(fd, (off_t)size, (off_t)(bytes - size));
+    if (problem == 0 && size > 0 && fallocate(fd, 0, 0, (off_t)size) != 0 && (errno == ENOSPC || errno == EDQUOT))
+        problem = errno; /* other errors: the file system cannot, and holes stay holes */
     if (problem == 0)
         return 0;
-    return fail(error, BLOTTER_SYSTEM, "%s: cannot reserve %zu bytes: %s", path, bytes, strerror(problem));
+    return fail(error, BLOTTER_SYSTEM, "%s: cannot reserve %llu bytes: %s", path, (unsigned long long)bytes, strerror(problem));
 }
 
-static bool all_zero(int fd, uint64_t size)
+static bool all_zero(int fd, uint64_t from, uint64_t to)
 {
     unsigned char page[JOURNAL_PAGE_BYTES];
-    for (uint64_t at = 0; at < size;) {
-        ssize_t got = pread(fd, page, sizeof page, (off_t)at);
+    for (uint64_t at = from; at < to;) {
+        ssize_t got = pread(fd, page, to - at < sizeof page ? (size_t)(to - at) : sizeof page, (off_t)at);
         if (got <= 0)
             return false;
         for (ssize_t i = 0; i < got; i++) {
@@ -348,10 +350,12 @@ static void adopt_geometry(struct journal *journal, const struct journal_geometr
     snprintf(journal->lane, sizeof journal->lane, "%.32s", geometry->lane);
 }
 
+/* The last page first: from when it is whole to when the first is, the journal has a geometry. See is_unfinished. */
 static void write_geometry(struct journal *journal, const struct journal_geometry *geometry)
 {
-    memcpy(&journal->header->geometry, geometry, sizeof *geometry);
     memcpy(journal->slot_area + (size_t)geometry->slots * geometry->slot_bytes, geometry, sizeof *geometry);
+    atomic_signal_fence(memory_order_seq_cst); /* as seen by who comes after our death */
+    memcpy(&journal->header->geometry, geometry, sizeof *geometry);
 }
 
 /* --- becoming the writer -------------------------------------------------------------------------------------------------- */
@@ -419,17 +423,59 @@ static int join(struct journal *journal, const char *path, char *error)
 
 /* --- opening -------------------------------------------------------------------------------------------------------------- */
 
+/* Nothing was recorded in it: it is empty, or its maker died in the middle. The last page's geometry is written first, and may be
+ * there in part. */
+static bool is_unfinished(int fd, uint64_t size)
+{
+    static const struct journal_geometry nothing;
+    struct journal_geometry part = nothing;
+    if (size <= 2 * JOURNAL_PAGE_BYTES)
+        return all_zero(fd, 0, size);
+    uint64_t before_last = size - JOURNAL_PAGE_BYTES;
+    if (pread(fd, &part, sizeof part, (off_t)before_last) < 0)
+        return false;
+    bool ours = memcmp(part.magic, nothing.magic, sizeof magic) == 0 || memcmp(part.magic, magic, sizeof magic) == 0;
+    return ours && all_zero(fd, 0, before_last) && all_zero(fd, before_last + sizeof part, size);
+}
+
+static int find_geometry(int fd, uint64_t size, const struct journal_options *options, struct journal_geometry *geometry,
+                         bool *fresh, char *error)
+{
+    int status = journal_read_geometry(fd, size, geometry, error);
+    *fresh = status != 0 && options->create && is_unfinished(fd, size);
+    if (*fresh) {
+        *error = 0;
+        return make_geometry(geometry, options);
+    }
+    if (status == 0 && size < JOURNAL_PAGE_BYTES)
+        return fail(error, BLOTTER_CORRUPT, "it ends before the first record");
+    return status;
+}
+
+static int set_size(int fd, const char *path, bool fresh, uint64_t size, uint64_t bytes, char *error)
+{
+    if (fresh && size > bytes) {
+        if (ftruncate(fd, (off_t)bytes) != 0) /* the last page has its place at the end */
+            return fail(error, BLOTTER_SYSTEM, "%s: %s", path, strerror(errno));
+        size = bytes;
+    }
+    int status = reserve(fd, path, size, bytes, error);
+    if (status != 0 && fresh && size == 0)
+        unlink(path);
+    else if (status != 0 && ftruncate(fd, (off_t)size) != 0)
+        return status; /* as it was, but for its length */
+    return status;
+}
+
 static int lay_out(struct journal *journal, const char *path, const struct journal_options *options, char *error)
 {
     struct journal_geometry geometry;
     struct stat st;
+    bool fresh;
     if (fstat(journal->lock_fd, &st) != 0)
         return fail(error, BLOTTER_SYSTEM, "%s: %s", path, strerror(errno));
     uint64_t size = (uint64_t)st.st_size;
-    bool fresh = options->create && all_zero(journal->lock_fd, size); /* also one whose maker died in the middle */
-    int status = fresh ? make_geometry(&geometry, options) : journal_read_geometry(journal->lock_fd, size, &geometry, error);
-    if (status == 0 && !fresh && size < JOURNAL_PAGE_BYTES)
-        status = fail(error, BLOTTER_CORRUPT, "it ends before the first record");
+    int status = find_geometry(journal->lock_fd, size, options, &geometry, &fresh, error);
     if (status != 0) {
         char what[JOURNAL_ERROR_BYTES];
         memcpy(what, error, sizeof what);
@@ -438,13 +484,8 @@ static int lay_out(struct journal *journal, const char *path, const struct journ
     size_t bytes = journal_bytes(geometry.slots, geometry.slot_bytes);
     if ((status = check_name(&geometry, options, path, error)) != 0)
         return status;
-    if (size < bytes && (status = reserve(journal->lock_fd, path, bytes, error)) != 0) {
-        if (fresh && size == 0)
-            unlink(path);
-        else if (ftruncate(journal->lock_fd, (off_t)size) != 0)
-            return status; /* as it was, but for its length */
+    if ((status = set_size(journal->lock_fd, path, fresh, size, bytes, error)) != 0)
         return status;
-    }
     if ((status = map_file(journal, path, bytes, error)) != 0)
         return status;
     adopt_geometry(journal, &geometry);
