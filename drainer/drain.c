@@ -192,27 +192,52 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
     stop(arg, fd == SIGTERM ? "SIGTERM" : "SIGINT");
 }
 
-/* What could not be loaded in time stays pending, and the next holder claims it. */
+static bool is_busy(const struct drain *drain)
+{
+    return drain->loading || drain->leasing || drain->gathering->count > 0;
+}
+
+/* What stays pending is claimed by the next holder. */
+static void end_undone(struct drain *drain, const char *what)
+{
+    log_warn("drain", "%s: what is pending is claimed by the next drainer", what);
+    drain->exit_code = EXIT_CODE_NO;
+    event_base_loopbreak(drain->base);
+}
+
 static void on_stop_timeout(evutil_socket_t fd, short what, void *arg)
 {
     struct drain *drain = arg;
 
     (void)fd, (void)what;
-    log_warn("drain", "stopped with entries in hand: they stay pending and are claimed by the next drainer");
-    drain->exit_code = EXIT_CODE_NO;
-    event_base_loopbreak(drain->base);
+    end_undone(drain, is_busy(drain)             ? "stopped with entries in hand"
+                      : intake_up(drain->intake) ? "stopped while Redis does not answer"
+                                                 : "stopped while Redis is away");
+}
+
+static void on_signed_off(struct drain *drain)
+{
+    int64_t left = intake_left_pending(drain->intake);
+    char text[64];
+
+    if (left > 0) {
+        snprintf(text, sizeof text, "stopped with %" PRId64 " entries pending", left);
+        end_undone(drain, text);
+    } else if (left == 0) {
+        event_base_loopbreak(drain->base);
+    } else {
+        drain->phase = DRAIN_STOPPING; /* Redis has gone meanwhile: once more, if it is back in time */
+    }
 }
 
 static void go_on_stopping(struct drain *drain)
 {
-    bool busy = drain->loading || drain->leasing || drain->gathering->count > 0;
-
-    if (drain->phase == DRAIN_STOPPING && !busy && intake_quiet(drain->intake)) {
+    if (drain->phase == DRAIN_STOPPING && !is_busy(drain) && intake_up(drain->intake) && intake_quiet(drain->intake)) {
         drain->phase = DRAIN_SIGNING_OFF;
         intake_sign_off(drain->intake);
     }
     if (drain->phase == DRAIN_SIGNING_OFF && intake_quiet(drain->intake)) {
-        event_base_loopbreak(drain->base);
+        on_signed_off(drain);
     }
 }
 

@@ -185,10 +185,28 @@ void intake_forget(struct intake *intake)
     }
 }
 
+static void on_signed_off(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct intake *intake = owner;
+    const struct stream *stream = (const struct stream *)tag;
+
+    if (reply != NULL && reply->type == REDIS_REPLY_ERROR && strstr(reply->str, "NOGROUP") == NULL &&
+        strstr(reply->str, "no such key") == NULL) {
+        log_warn(stream->name, "signing off: %s", reply->str);
+        intake->left_pending = -1;
+    } else if (reply == NULL) {
+        intake->left_pending = -1;
+    } else if (reply->type == REDIS_REPLY_INTEGER && intake->left_pending >= 0) {
+        intake->left_pending += reply->integer;
+    }
+}
+
+/* Of streams that were given up, too: where PostgreSQL is away, all are. */
 void intake_sign_off(struct intake *intake)
 {
     struct streams *streams = intake->options.streams;
 
+    intake->left_pending = 0;
     for (size_t i = 0; i < streams->count; i++) {
         const char *argv[] = {"EVAL",
                               intake_script_remove_consumers,
@@ -198,10 +216,15 @@ void intake_sign_off(struct intake *intake)
                               intake->options.consumer,
                               CONSUMER_FORGOTTEN_MS};
 
-        if (stream_is_held(streams->all[i])) {
-            redis_link_sendv(intake->link, NULL, 0, 7, argv, NULL);
+        if (redis_link_sendv(intake->link, on_signed_off, (uintptr_t)streams->all[i], 7, argv, NULL) != 0) {
+            intake->left_pending = -1;
         }
     }
+}
+
+int64_t intake_left_pending(const struct intake *intake)
+{
+    return intake->left_pending;
 }
 
 /* --- the links ----------------------------------------------------------------------------------------------------------- */

@@ -66,8 +66,10 @@ void intake_forget(struct intake *);
 /* A lease was won: makes sure of the group, claims, reads. */
 void intake_take(struct intake *, struct stream *);
 
-/* Removes this drainer's name from the group of each held stream, where it has nothing pending. */
+/* Removes this drainer's name from the group of each stream, where it has nothing pending. What Redis has answered, once
+ * intake_quiet: how many entries are pending under the name; -1: it has not said. */
 void intake_sign_off(struct intake *);
+int64_t intake_left_pending(const struct intake *);
 
 bool intake_up(const struct intake *);
 const char *intake_last_error(const struct intake *);   /* of the connection; "": none; holds no secret */

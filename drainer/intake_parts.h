@@ -29,6 +29,7 @@ struct intake {
     struct gather gather;
     unsigned error_pause_ms;
     int64_t paused_until_ms, polled_at_ms;
+    int64_t left_pending; /* under our name, of the streams signed off from so far; -1: not known */
     struct intake_counters counters;
 };
 

@@ -33,14 +33,15 @@ const char intake_script_trim[] = "local spare = redis.call('XLEN', KEYS[1]) - t
                                   "return {redis.call('XTRIM', KEYS[1], 'MINID', '~', safe, 'LIMIT', spare), overruled}\n";
 
 const char intake_script_remove_consumers[] =
-    "local removed = 0\n"
+    "local left = 0\n"
     "for _, flat in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do\n"
     "  local consumer = {}\n"
     "  for i = 1, #flat, 2 do consumer[flat[i]] = flat[i + 1] end\n"
     "  local unused = consumer['name'] == ARGV[2] or consumer['idle'] > tonumber(ARGV[3])\n"
     "  if consumer['pending'] == 0 and unused then\n"
     "    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], consumer['name'])\n"
-    "    removed = removed + 1\n"
+    "  elseif consumer['name'] == ARGV[2] then\n"
+    "    left = consumer['pending']\n"
     "  end\n"
     "end\n"
-    "return removed\n";
+    "return left\n";

@@ -9,7 +9,7 @@
 extern const char intake_script_trim[];
 
 /* KEYS[1] stream; ARGV: group, a consumer's name, milliseconds. Removes that consumer, and those unused for so long, where they
- * have nothing pending: removing one that has would lose its entries. Returns how many. */
+ * have nothing pending: removing one that has would lose its entries. Returns how many are pending under the name. */
 extern const char intake_script_remove_consumers[];
 
 #endif
