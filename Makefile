@@ -54,7 +54,7 @@ FIXTURE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fixture/*.c))
 
 # --- targets --------------------------------------------------------------------------------------------------------------------
 
-.PHONY: all help lib program examples tests test test-all test-unit test-threads test-integration test-fault fuzz lint run bench install clean
+.PHONY: all help lib program examples tests test test-all test-unit test-threads test-integration test-fault chaos fuzz lint run bench install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -65,6 +65,7 @@ help:
 	@echo 'make test       everything that tests/run.sh runs: tests, sanitizers, static checks (10 minutes)'
 	@echo 'make test-all   the same, and what takes longer'
 	@echo 'make test-unit, test-integration, test-fault, lint   parts of it'
+	@echo 'make chaos      everything is broken at random for CHAOS_SECONDS=120, and what was accepted is compared with what is stored'
 	@echo 'make fuzz       each fuzzer for FUZZ_SECONDS=60'
 	@echo 'make run        the quickstart: Redis, PostgreSQL, drainers and a simulated desk'
 	@echo 'make bench      speeds beside their limits; BENCH=name for one of them'
@@ -118,6 +119,9 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(FIXTURE_OBJECTS) $(PROGRAM_OBJECTS) $(BUI
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libblotter.a
 	$(LINK) -o $@ $^ $(LIB_LIBS)
 
+# Chaos is a test of several files.
+$(BUILD)/tests/fault/test_chaos: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fault/chaos_*.c))
+
 # --- tests ----------------------------------------------------------------------------------------------------------------------
 
 test:
@@ -140,6 +144,11 @@ test-integration: tests program examples
 test-fault: tests program
 	@BLOTTER_PROGRAM=$(BUILD)/blotter BLOTTER_TEST_JOBS=$${BLOTTER_TEST_JOBS:-$$(($$(nproc) * 2))} \
 	    tests/run_programs.sh $(FAULT_TESTS:%=$(BUILD)/%) $(sort $(wildcard tests/fault/test_*.sh))
+
+# One of them for longer. The seed that it prints, given as CHAOS_SEED, repeats what was broken when.
+CHAOS_SECONDS ?= 120
+chaos: program $(BUILD)/tests/fault/test_chaos
+	@BLOTTER_PROGRAM=$(BUILD)/blotter CHAOS_SECONDS=$(CHAOS_SECONDS) $(BUILD)/tests/fault/test_chaos
 
 # Each fuzzer for FUZZ_SECONDS, from its seeds; clang's. What it finds is left in $(BUILD)/fuzz: what breaks, as a file to be added to
 # the seeds once it is mended; and its own corpus, from which the next run goes on.

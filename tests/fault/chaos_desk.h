@@ -1,0 +1,28 @@
+/* chaos_desk.h: a process of strategies: two producers of two exchanges in a process that can be killed at any instruction.
+ *
+ * What it has accepted it appends to a file for each producer, as it goes: so the file says at most one record too few, the one
+ * whose submit was under way when the process was killed. */
+#ifndef BLOTTER_TESTS_CHAOS_DESK_H
+#define BLOTTER_TESTS_CHAOS_DESK_H
+
+#include "tests/fixture/proof.h"
+
+#define CHAOS_EXCHANGES 5
+#define CHAOS_DESK_PRODUCERS 2
+
+#define CHAOS_DESK_LISTENS "listens" /* what it says on stdout once signals do not just kill it */
+
+extern const char *const chaos_exchanges[CHAOS_EXCHANGES];
+
+/* Which exchange a desk's producer serves: two desks serve each. */
+unsigned chaos_desk_exchange(unsigned desk, unsigned producer);
+
+/* The process: `PROGRAM desk NUMBER FOLDER TIME_NS PER_SECOND`. SIGTERM: closes within a second, whatever is sent by then;
+ * SIGINT: waits until everything is committed, then closes. Its exit status: 0, or 1 where something that should not happen has.
+ */
+int chaos_desk_main(int argc, char **argv);
+
+/* What all desks said they accepted, of one exchange, and what they may have. */
+void chaos_desk_collect(const char *folder, unsigned desks, unsigned exchange, struct proof *);
+
+#endif

@@ -1,0 +1,422 @@
+/* chaos_parts.c: see chaos_parts.h. */
+#include "tests/fault/chaos_parts.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/fault/chaos_desk.h"
+
+#define DELAY_MS 100
+#define END_MS 30000     /* for what has been told to end */
+#define COMMIT_MS 180000 /* for desks to have everything committed */
+#define RESTART_MS 200
+
+typedef void act(struct chaos *, const struct chaos_step *);
+
+/* --- starting and ending --------------------------------------------------------------------------------------------------- */
+
+static void start_drainer(struct chaos *chaos, unsigned which)
+{
+    const char *const environment[] = {fixture_format("BLOTTER_REDIS=%s", fixture_proxy_address(chaos->redis_lines[which])),
+                                       fixture_format("BLOTTER_POSTGRES=%s", fixture_proxy_address(chaos->postgres_lines[which])),
+                                       NULL};
+
+    chaos->drainers[which].program = story_start_program(
+        STORY_ARGV("drain", "--consumer", fixture_format("d%u", which), "--claim-idle", "2s", "--postgres-timeout", "5s"),
+        &(struct fixture_program_options){.environment = environment});
+    chaos->drainers[which].wanted = true;
+}
+
+static void start_desk(struct chaos *chaos, unsigned which)
+{
+    const struct fixture_proxy *line = chaos->desk_lines[which % CHAOS_DESK_LINE_COUNT];
+    const char *const environment[] = {fixture_format("BLOTTER_REDIS=%s", fixture_proxy_address(line)), NULL};
+    const char *const argv[] = {"/proc/self/exe",
+                                "desk",
+                                fixture_format("%u", which),
+                                chaos->folder,
+                                fixture_format("%" PRId64, chaos->time_ns),
+                                fixture_format("%d", chaos->per_second),
+                                NULL};
+
+    chaos->desks[which].program = story_start_program(argv, &(struct fixture_program_options){.environment = environment});
+    chaos->desks[which].wanted = true;
+}
+
+void chaos_parts_start(struct chaos *chaos)
+{
+    for (unsigned i = 0; i < CHAOS_DESK_LINE_COUNT; i++) {
+        chaos->desk_lines[i] = fixture_proxy_redis(story_redis, false);
+    }
+    for (unsigned i = 0; i < CHAOS_DRAINER_COUNT; i++) {
+        chaos->redis_lines[i] = fixture_proxy_redis(story_redis, false);
+        chaos->postgres_lines[i] = fixture_proxy_postgres(story_postgres, false);
+        start_drainer(chaos, i);
+    }
+    for (unsigned i = 0; i < CHAOS_DESK_COUNT; i++) {
+        start_desk(chaos, i);
+    }
+    chaos->began_ms = fixture_now_ms();
+}
+
+/* It ended by itself, or because it was told to: with one of these? A sanitizer's finding is never right. */
+static void check_end(struct chaos_worker *worker, const char *name, unsigned which, const int *allowed)
+{
+    int status = fixture_program_wait(worker->program, END_MS);
+    const char *said = fixture_program_stderr(worker->program);
+    bool right = strstr(said, "Sanitizer") == NULL && strstr(said, "runtime error") == NULL;
+
+    for (; *allowed >= 0 && *allowed != status; allowed++) {
+    }
+    if (!right || *allowed < 0) {
+        size_t length = strlen(said);
+
+        fixture_fail("%s %u ended with status %d; it said:\n%s%s", name, which, status, length > 8000 ? "...\n" : "",
+                     length > 8000 ? said + length - 8000 : said);
+    }
+}
+
+static void tend_drainer(struct chaos *chaos, unsigned which)
+{
+    struct chaos_worker *drainer = &chaos->drainers[which];
+
+    if (!drainer->wanted || fixture_program_running(drainer->program)) {
+        drainer->start_at_ms = 0;
+    } else if (drainer->start_at_ms == 0) {
+        check_end(drainer, "drainer", which, (const int[]){3, -1});
+        chaos->restarts++;
+        drainer->start_at_ms = fixture_now_ms() + RESTART_MS;
+    } else if (fixture_now_ms() >= drainer->start_at_ms) {
+        start_drainer(chaos, which);
+    }
+}
+
+void chaos_parts_tend(struct chaos *chaos)
+{
+    for (unsigned i = 0; i < CHAOS_DRAINER_COUNT; i++) {
+        tend_drainer(chaos, i);
+    }
+    for (unsigned i = 0; i < CHAOS_DESK_COUNT; i++) {
+        if (chaos->desks[i].wanted && !fixture_program_running(chaos->desks[i].program)) {
+            check_end(&chaos->desks[i], "desk", i, (const int[]){-1});
+        }
+    }
+}
+
+static bool desks_have_ended(void *arg)
+{
+    struct chaos *chaos = arg;
+    bool all = true;
+
+    chaos_parts_tend(chaos);
+    for (unsigned i = 0; i < CHAOS_DESK_COUNT; i++) {
+        all = !fixture_program_running(chaos->desks[i].program) && all;
+    }
+    return all;
+}
+
+void chaos_parts_finish(struct chaos *chaos)
+{
+    for (unsigned i = 0; i < CHAOS_DESK_COUNT; i++) {
+        if (!fixture_program_says(chaos->desks[i].program, CHAOS_DESK_LISTENS, END_MS)) {
+            fixture_fail("desk %u does not begin", i);
+        }
+    }
+    for (unsigned i = 0; i < CHAOS_DESK_COUNT; i++) {
+        chaos->desks[i].wanted = false;
+        fixture_program_signal(chaos->desks[i].program, SIGINT);
+    }
+    if (!fixture_wait_until(desks_have_ended, chaos, COMMIT_MS)) {
+        fixture_fail("the desks do not end within %d ms", COMMIT_MS);
+    }
+    for (unsigned i = 0; i < CHAOS_DESK_COUNT; i++) {
+        check_end(&chaos->desks[i], "desk", i, (const int[]){0, -1});
+    }
+}
+
+/* --- Redis ----------------------------------------------------------------------------------------------------------------- */
+
+static void redis_kill(struct chaos *chaos, const struct chaos_step *step)
+{
+    (void)chaos, (void)step;
+    fixture_redis_kill9(story_redis);
+}
+
+static void redis_stop(struct chaos *chaos, const struct chaos_step *step)
+{
+    (void)chaos, (void)step;
+    fixture_redis_stop(story_redis, SIGTERM);
+}
+
+static void redis_start(struct chaos *chaos, const struct chaos_step *step)
+{
+    (void)chaos, (void)step;
+    fixture_redis_start_again(story_redis);
+}
+
+static void redis_pause(struct chaos *chaos, const struct chaos_step *step)
+{
+    (void)chaos, (void)step;
+    fixture_redis_pause(story_redis);
+}
+
+static void redis_resume(struct chaos *chaos, const struct chaos_step *step)
+{
+    (void)chaos, (void)step;
+    fixture_redis_resume(story_redis);
+}
+
+/* What somebody types into redis-cli; that the stream or its group is not there is no mistake. */
+static void redis_type(const char *script, const struct chaos_step *step)
+{
+    redisContext *redis = fixture_redis_connect(story_redis);
+
+    freeReplyObject(redisCommand(redis, "EVAL %s 1 blotter:%s", script, chaos_exchanges[step->of]));
+    redisFree(redis);
+}
+
+#define REDIS_TYPED(name, script)                                        \
+    static void name(struct chaos *chaos, const struct chaos_step *step) \
+    {                                                                    \
+        (void)chaos;                                                     \
+        redis_type(script, step);                                        \
+    }
+REDIS_TYPED(redis_flush, "redis.call('FLUSHALL')")
+REDIS_TYPED(redis_delete, "redis.call('DEL', KEYS[1])")
+REDIS_TYPED(redis_trim, "redis.call('XTRIM', KEYS[1], 'MAXLEN', 0)")
+REDIS_TYPED(redis_group, "redis.call('XGROUP', 'DESTROY', KEYS[1], 'drainers')")
+REDIS_TYPED(redis_setid, "redis.call('XGROUP', 'SETID', KEYS[1], 'drainers', '$')")
+REDIS_TYPED(redis_ack, "for _, entry in ipairs(redis.call('XPENDING', KEYS[1], 'drainers', '-', '+', 100000)) do "
+                       "redis.call('XACK', KEYS[1], 'drainers', entry[1]) end")
+REDIS_TYPED(redis_consumer, "for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], 'drainers')) do "
+                            "redis.call('XGROUP', 'DELCONSUMER', KEYS[1], 'drainers', consumer[2]) end")
+
+static void redis_save(struct chaos *chaos, const struct chaos_step *step)
+{
+    redisContext *redis = fixture_redis_connect(story_redis);
+
+    (void)chaos, (void)step;
+    freeReplyObject(redisCommand(redis, "BGSAVE"));
+    redisFree(redis);
+}
+
+static void redis_clients(struct chaos *chaos, const struct chaos_step *step)
+{
+    (void)chaos, (void)step;
+    fixture_redis_run(story_redis, "CLIENT KILL TYPE normal SKIPME yes");
+}
+
+/* --- PostgreSQL ------------------------------------------------------------------------------------------------------------ */
+
+static void postgres_kill(struct chaos *chaos, const struct chaos_step *step)
+{
+    (void)chaos, (void)step;
+    fixture_postgres_kill9(story_postgres);
+}
+
+static void postgres_stop(struct chaos *chaos, const struct chaos_step *step)
+{
+    (void)chaos;
+    fixture_postgres_stop(story_postgres, step->verb == CHAOS_POSTGRES_FAST ? FIXTURE_FAST : FIXTURE_IMMEDIATE);
+}
+
+static void postgres_start(struct chaos *chaos, const struct chaos_step *step)
+{
+    (void)chaos, (void)step;
+    fixture_postgres_start_again(story_postgres);
+}
+
+static void postgres_pause(struct chaos *chaos, const struct chaos_step *step)
+{
+    (void)chaos, (void)step;
+    fixture_postgres_pause(story_postgres);
+}
+
+static void postgres_resume(struct chaos *chaos, const struct chaos_step *step)
+{
+    (void)chaos, (void)step;
+    fixture_postgres_resume(story_postgres);
+}
+
+static void postgres_signal(struct chaos *chaos, const struct chaos_step *step)
+{
+    (void)chaos;
+    story_sql("SELECT %s(pid) FROM pg_stat_activity WHERE application_name LIKE 'blotter drain%%'",
+              step->verb == CHAOS_POSTGRES_CANCEL ? "pg_cancel_backend" : "pg_terminate_backend");
+}
+
+/* A drainer that was stopped in a transaction may hold the table for longer than it is worth waiting. */
+static void postgres_lock(struct chaos *chaos, const struct chaos_step *step)
+{
+    (void)step;
+    chaos->locker = fixture_postgres_connect(story_postgres);
+    PQclear(PQexec(chaos->locker, "SET lock_timeout = '500ms'; BEGIN; LOCK TABLE blotter.order_events IN ACCESS EXCLUSIVE MODE"));
+}
+
+static void postgres_unlock(struct chaos *chaos, const struct chaos_step *step)
+{
+    (void)step;
+    PQfinish(chaos->locker);
+    chaos->locker = NULL;
+}
+
+/* --- processes ------------------------------------------------------------------------------------------------------------- */
+
+static struct chaos_worker *worker_of(struct chaos *chaos, const struct chaos_step *step)
+{
+    return step->part == CHAOS_DESK ? &chaos->desks[step->which] : &chaos->drainers[step->which];
+}
+
+static void worker_kill(struct chaos *chaos, const struct chaos_step *step)
+{
+    struct chaos_worker *worker = worker_of(chaos, step);
+
+    worker->wanted = false;
+    fixture_program_stop(worker->program, SIGKILL, END_MS);
+}
+
+static void worker_term(struct chaos *chaos, const struct chaos_step *step)
+{
+    struct chaos_worker *worker = worker_of(chaos, step);
+
+    worker->wanted = false;
+    fixture_program_signal(worker->program, SIGTERM);
+}
+
+static void worker_pause(struct chaos *chaos, const struct chaos_step *step)
+{
+    fixture_program_signal(worker_of(chaos, step)->program, SIGSTOP);
+}
+
+static void worker_resume(struct chaos *chaos, const struct chaos_step *step)
+{
+    fixture_program_signal(worker_of(chaos, step)->program, SIGCONT);
+}
+
+/* 1: what was in hand could not be loaded in time, as PostgreSQL is away; 143: it had not begun to listen for signals. */
+static void drainer_start(struct chaos *chaos, const struct chaos_step *step)
+{
+    if (step->verb == CHAOS_DRAINER_TERM) {
+        check_end(&chaos->drainers[step->which], "drainer", step->which, (const int[]){0, 1, 3, 143, -1});
+    }
+    start_drainer(chaos, step->which);
+}
+
+static void desk_start(struct chaos *chaos, const struct chaos_step *step)
+{
+    if (step->verb == CHAOS_DESK_TERM) {
+        check_end(&chaos->desks[step->which], "desk", step->which, (const int[]){0, 143, -1});
+    }
+    start_desk(chaos, step->which);
+}
+
+/* --- lines ----------------------------------------------------------------------------------------------------------------- */
+
+static struct fixture_proxy *line_of(struct chaos *chaos, const struct chaos_step *step)
+{
+    return step->part == CHAOS_DESK_LINE    ? chaos->desk_lines[step->which]
+           : step->part == CHAOS_REDIS_LINE ? chaos->redis_lines[step->which]
+                                            : chaos->postgres_lines[step->which];
+}
+
+static void line_cut(struct chaos *chaos, const struct chaos_step *step)
+{
+    fixture_proxy_cut(line_of(chaos, step));
+}
+
+static void line_cut_ack(struct chaos *chaos, const struct chaos_step *step)
+{
+    fixture_proxy_cut_at(line_of(chaos, step), FIXTURE_TO_SERVER, "XACK", FIXTURE_CUT_BEFORE);
+}
+
+static void line_cut_commit(struct chaos *chaos, const struct chaos_step *step)
+{
+    fixture_proxy_cut_at(line_of(chaos, step), FIXTURE_TO_SERVER, "COMMIT", FIXTURE_CUT_AFTER);
+}
+
+static void line_cut_committed(struct chaos *chaos, const struct chaos_step *step)
+{
+    fixture_proxy_cut_at(line_of(chaos, step), FIXTURE_TO_CLIENT, "COMMIT", FIXTURE_CUT_BEFORE);
+}
+
+static void line_close(struct chaos *chaos, const struct chaos_step *step)
+{
+    fixture_proxy_close(line_of(chaos, step));
+}
+
+static void line_open(struct chaos *chaos, const struct chaos_step *step)
+{
+    fixture_proxy_open(line_of(chaos, step));
+}
+
+static void line_stall(struct chaos *chaos, const struct chaos_step *step)
+{
+    fixture_proxy_stall(line_of(chaos, step), step->heals ? 0 : FIXTURE_BOTH);
+}
+
+static void line_swallow(struct chaos *chaos, const struct chaos_step *step)
+{
+    fixture_proxy_swallow(line_of(chaos, step), step->heals ? 0 : FIXTURE_BOTH);
+}
+
+static void line_delay(struct chaos *chaos, const struct chaos_step *step)
+{
+    fixture_proxy_delay(line_of(chaos, step), FIXTURE_BOTH, step->heals ? 0 : DELAY_MS);
+}
+
+/* --- all of it ------------------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    act *breaks, *heals;
+} acts[] = {
+    [CHAOS_REDIS_KILL] = {redis_kill, redis_start},
+    [CHAOS_REDIS_RESTART] = {redis_stop, redis_start},
+    [CHAOS_REDIS_PAUSE] = {redis_pause, redis_resume},
+    [CHAOS_REDIS_SAVE] = {redis_save, NULL},
+    [CHAOS_REDIS_FLUSH] = {redis_flush, NULL},
+    [CHAOS_REDIS_DELETE] = {redis_delete, NULL},
+    [CHAOS_REDIS_TRIM] = {redis_trim, NULL},
+    [CHAOS_REDIS_ACK] = {redis_ack, NULL},
+    [CHAOS_REDIS_GROUP] = {redis_group, NULL},
+    [CHAOS_REDIS_SETID] = {redis_setid, NULL},
+    [CHAOS_REDIS_CONSUMER] = {redis_consumer, NULL},
+    [CHAOS_REDIS_CLIENTS] = {redis_clients, NULL},
+    [CHAOS_POSTGRES_KILL] = {postgres_kill, postgres_start},
+    [CHAOS_POSTGRES_IMMEDIATE] = {postgres_stop, postgres_start},
+    [CHAOS_POSTGRES_FAST] = {postgres_stop, postgres_start},
+    [CHAOS_POSTGRES_PAUSE] = {postgres_pause, postgres_resume},
+    [CHAOS_POSTGRES_TERMINATE] = {postgres_signal, NULL},
+    [CHAOS_POSTGRES_CANCEL] = {postgres_signal, NULL},
+    [CHAOS_POSTGRES_LOCK] = {postgres_lock, postgres_unlock},
+    [CHAOS_DRAINER_KILL] = {worker_kill, drainer_start},
+    [CHAOS_DRAINER_TERM] = {worker_term, drainer_start},
+    [CHAOS_DRAINER_PAUSE] = {worker_pause, worker_resume},
+    [CHAOS_DESK_KILL] = {worker_kill, desk_start},
+    [CHAOS_DESK_TERM] = {worker_term, desk_start},
+    [CHAOS_DESK_PAUSE] = {worker_pause, worker_resume},
+    [CHAOS_DESK_LINE_CUT] = {line_cut, NULL},
+    [CHAOS_DESK_LINE_CLOSE] = {line_close, line_open},
+    [CHAOS_DESK_LINE_STALL] = {line_stall, line_stall},
+    [CHAOS_DESK_LINE_SWALLOW] = {line_swallow, line_swallow},
+    [CHAOS_DESK_LINE_DELAY] = {line_delay, line_delay},
+    [CHAOS_REDIS_LINE_CUT] = {line_cut, NULL},
+    [CHAOS_REDIS_LINE_CUT_ACK] = {line_cut_ack, NULL},
+    [CHAOS_REDIS_LINE_CLOSE] = {line_close, line_open},
+    [CHAOS_REDIS_LINE_STALL] = {line_stall, line_stall},
+    [CHAOS_REDIS_LINE_SWALLOW] = {line_swallow, line_swallow},
+    [CHAOS_REDIS_LINE_DELAY] = {line_delay, line_delay},
+    [CHAOS_POSTGRES_LINE_CUT] = {line_cut, NULL},
+    [CHAOS_POSTGRES_LINE_CUT_COMMIT] = {line_cut_commit, NULL},
+    [CHAOS_POSTGRES_LINE_CUT_COMMITTED] = {line_cut_committed, NULL},
+    [CHAOS_POSTGRES_LINE_CLOSE] = {line_close, line_open},
+    [CHAOS_POSTGRES_LINE_STALL] = {line_stall, line_stall},
+    [CHAOS_POSTGRES_LINE_SWALLOW] = {line_swallow, line_swallow},
+    [CHAOS_POSTGRES_LINE_DELAY] = {line_delay, line_delay},
+};
+_Static_assert(sizeof acts / sizeof *acts == CHAOS_VERB_COUNT, "each verb is done by something");
+
+void chaos_parts_do(struct chaos *chaos, const struct chaos_step *step)
+{
+    (step->heals ? acts[step->verb].heals : acts[step->verb].breaks)(chaos, step);
+}

@@ -1,0 +1,45 @@
+/* chaos_parts.h: the parts that chaos breaks: how each is started, broken and healed.
+ *
+ *     desks ──── line ────► redis ◄──── line ──── drainers ──── line ────► postgres
+ *
+ * Drainers are started again when they end, as systemd would; they may end where a server cannot be reached, and not otherwise.
+ * Desks may not end. */
+#ifndef BLOTTER_TESTS_CHAOS_PARTS_H
+#define BLOTTER_TESTS_CHAOS_PARTS_H
+
+#include <stdbool.h>
+
+#include "tests/fault/chaos_schedule.h"
+#include "tests/fixture/proxy.h"
+#include "tests/fixture/story.h"
+
+struct chaos_worker {
+    struct fixture_program *program;
+    bool wanted; /* to run */
+    int64_t start_at_ms;
+};
+
+struct chaos {
+    const char *folder; /* what the desks note, and their journals */
+    int64_t time_ns;    /* of the first order */
+    int per_second;     /* of one desk */
+    struct chaos_worker drainers[CHAOS_DRAINER_COUNT], desks[CHAOS_DESK_COUNT];
+    struct fixture_proxy *desk_lines[CHAOS_DESK_LINE_COUNT], *redis_lines[CHAOS_REDIS_LINE_COUNT],
+        *postgres_lines[CHAOS_POSTGRES_LINE_COUNT];
+    PGconn *locker;
+    int64_t began_ms;
+    int restarts; /* of drainers that had ended by themselves */
+};
+
+void chaos_parts_start(struct chaos *);
+
+/* Breaks, or heals. */
+void chaos_parts_do(struct chaos *, const struct chaos_step *);
+
+/* Starts what is to run and does not; to be called all the time. */
+void chaos_parts_tend(struct chaos *);
+
+/* Ends the desks, once everything they accepted is committed; then the drainers. */
+void chaos_parts_finish(struct chaos *);
+
+#endif

@@ -1,0 +1,238 @@
+/* test_chaos.c: everything is broken at random, and at the end every record that was accepted is stored, once.
+ *
+ * Five desks submit 5,000 orders a second on five exchanges, three drainers load; each part is killed, stopped, cut off or
+ * emptied again and again, by a schedule that is drawn from a seed. Then all is healed, and what the desks accepted is compared
+ * with what is stored, row by row.
+ *
+ *   CHAOS_SECONDS   how long things are broken (30)
+ *   CHAOS_SEED      the schedule to repeat; if not given, one that nobody has seen. It is printed
+ *   CHAOS_RATE      orders a second, all desks together (5000) */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "tests/fault/chaos_desk.h"
+#include "tests/fault/chaos_parts.h"
+
+#define PUBLISHES_MAX 20
+
+static uint64_t number_of(const char *name, uint64_t otherwise)
+{
+    const char *given = getenv(name);
+
+    return given != NULL && *given != '\0' ? strtoull(given, NULL, 0) : otherwise;
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+/* --- breaking -------------------------------------------------------------------------------------------------------------- */
+
+static void run(struct chaos *chaos, const struct chaos_schedule *schedule, int64_t duration_ms)
+{
+    size_t next = 0;
+    char text[160];
+
+    while (next < schedule->count || fixture_now_ms() < chaos->began_ms + duration_ms) {
+        if (next < schedule->count && fixture_now_ms() - chaos->began_ms >= schedule->steps[next].at_ms) {
+            chaos_step_text(&schedule->steps[next], text, sizeof text);
+            printf("%s\n", text);
+            fflush(stdout);
+            chaos_parts_do(chaos, &schedule->steps[next++]);
+        } else {
+            fixture_sleep_ms(5);
+        }
+        chaos_parts_tend(chaos);
+    }
+}
+
+/* --- the end --------------------------------------------------------------------------------------------------------------- */
+
+/* The exchange of a journal that is left, or NULL. */
+static const char *journal_left(void)
+{
+    DIR *folder = opendir(story_journals());
+    const char *exchange = NULL;
+
+    for (struct dirent *entry; folder != NULL && (entry = readdir(folder)) != NULL;) {
+        if (entry->d_name[0] != '.') {
+            exchange = fixture_format("%.*s", (int)strcspn(entry->d_name, "."), entry->d_name);
+        }
+    }
+    closedir(folder);
+    return exchange;
+}
+
+/* A journal is left by a desk that was killed, where both that serve its exchange have taken others since. */
+static void send_what_is_left(struct chaos *chaos)
+{
+    const char *exchange;
+
+    for (int i = 0; i < PUBLISHES_MAX && (exchange = journal_left()) != NULL; i++) {
+        chaos_parts_tend(chaos);
+        story_run(0, "publish", "--exchange", exchange, "--until", "committed");
+    }
+    assert_null(journal_left());
+}
+
+static void stop_drainers(struct chaos *chaos)
+{
+    for (unsigned i = 0; i < CHAOS_DRAINER_COUNT; i++) {
+        chaos->drainers[i].wanted = false;
+        int status = fixture_program_stop(chaos->drainers[i].program, SIGTERM, STORY_TIMEOUT_MS);
+
+        if (status != 0) {
+            fixture_fail("drainer %u ended with status %d:\n%s", i, status, fixture_program_stderr(chaos->drainers[i].program));
+        }
+    }
+    assert_int_equal(story_pending(), 0);
+}
+
+/* --- the proof ------------------------------------------------------------------------------------------------------------- */
+
+static size_t prove_rows(const struct chaos *chaos)
+{
+    size_t accepted = 0;
+
+    for (unsigned exchange = 0; exchange < CHAOS_EXCHANGES; exchange++) {
+        struct proof proof = {.time_ns = chaos->time_ns};
+
+        chaos_desk_collect(chaos->folder, CHAOS_DESK_COUNT, exchange, &proof);
+        const char *wrong = proof_wrong_rows(&proof);
+
+        printf("%-8s %zu accepted and stored; of %zu that a killed desk could not tell of, %zu\n", proof.exchange, proof.count,
+               proof.unsure_count, proof.unsure_stored);
+        accepted += proof.count;
+        free(proof.records);
+        free(proof.unsure);
+        if (*wrong != '\0') {
+            fixture_fail("%s: %s", proof.exchange, wrong);
+        }
+    }
+    return accepted;
+}
+
+static void prove_audited(void)
+{
+    const char *audit = story_audit(0);
+
+    if (story_int("SELECT count(*) FROM blotter.audit WHERE state <> 'complete'") != 0) {
+        fixture_fail("the audit is not complete:\n%s", audit);
+    }
+    story_run(0, "audit", "--quick");
+    assert_int_equal(story_int("SELECT count(*) FROM blotter.audit_quick WHERE state <> 'complete'"), 0);
+    assert_int_equal(story_int("SELECT count(*) FROM blotter.rejects"), 0);
+}
+
+/* The state of the orders is what it would be, had their events come in order. */
+static void prove_orders(void)
+{
+    assert_int_equal(story_int("SELECT count(*) FROM blotter.order_errors"), 0);
+    story_sql("CREATE TABLE merged AS SELECT * FROM blotter.orders");
+    story_sql("SELECT blotter.rebuild_orders()");
+    assert_string_equal(story_table("SELECT exchange, order_key, status FROM (TABLE merged EXCEPT TABLE blotter.orders) AS m "
+                                    "ORDER BY recorded_at LIMIT 5"),
+                        "");
+    assert_string_equal(story_table("SELECT exchange, order_key, status FROM (TABLE blotter.orders EXCEPT TABLE merged) AS m "
+                                    "ORDER BY recorded_at LIMIT 5"),
+                        "");
+}
+
+/* --- tests ----------------------------------------------------------------------------------------------------------------- */
+
+static void whatever_breaks_every_accepted_record_is_stored_once(void **state)
+{
+    uint64_t seed = number_of("CHAOS_SEED", (uint64_t)now_ns() % 1000000000);
+    int64_t duration_ms = (int64_t)number_of("CHAOS_SECONDS", 30) * 1000;
+    struct chaos chaos = {
+        .folder = story_journals(), .time_ns = now_ns(), .per_second = (int)number_of("CHAOS_RATE", 5000) / CHAOS_DESK_COUNT};
+    struct chaos_schedule schedule;
+
+    (void)state;
+    printf("CHAOS_SEED=%" PRIu64 " CHAOS_SECONDS=%" PRId64 "\n", seed, duration_ms / 1000);
+    chaos.folder = fixture_folder();
+    if (seed % 2 == 1) {
+        fixture_redis_run(story_redis, "CONFIG SET appendonly yes");
+        fixture_redis_run(story_redis, "CONFIG REWRITE");
+    }
+    chaos_schedule_draw(&schedule, seed, duration_ms, CHAOS_EXCHANGES);
+    chaos_parts_start(&chaos);
+    run(&chaos, &schedule, duration_ms);
+    int64_t healed_ms = fixture_now_ms();
+    chaos_parts_finish(&chaos);
+    send_what_is_left(&chaos);
+    story_await_drained();
+    int64_t drained_ms = fixture_now_ms();
+    stop_drainers(&chaos);
+    size_t accepted = prove_rows(&chaos);
+    prove_audited();
+    prove_orders();
+    printf(
+        "%zu steps in %.1f s; %zu records accepted, %.0f a second; %d drainers started again as they could not reach a server; "
+        "all was committed %.1f s after the last was healed\n",
+        schedule.count, (double)(healed_ms - chaos.began_ms) / 1000, accepted,
+        (double)accepted * 1000 / (double)(healed_ms - chaos.began_ms), chaos.restarts, (double)(drained_ms - healed_ms) / 1000);
+    chaos_schedule_release(&schedule);
+}
+
+static bool schedules_are_equal(const struct chaos_schedule *a, const struct chaos_schedule *b)
+{
+    char one[160], other[160];
+
+    for (size_t i = 0; i < a->count && i < b->count; i++) {
+        chaos_step_text(&a->steps[i], one, sizeof one);
+        chaos_step_text(&b->steps[i], other, sizeof other);
+        if (strcmp(one, other) != 0 || a->steps[i].of != b->steps[i].of) {
+            return false;
+        }
+    }
+    return a->count == b->count;
+}
+
+static void the_same_seed_is_the_same_schedule(void **state)
+{
+    struct chaos_schedule one, same, other;
+    int healed = 0;
+
+    (void)state;
+    chaos_schedule_draw(&one, 7, 60000, CHAOS_EXCHANGES);
+    chaos_schedule_draw(&same, 7, 60000, CHAOS_EXCHANGES);
+    chaos_schedule_draw(&other, 8, 60000, CHAOS_EXCHANGES);
+    assert_true(schedules_are_equal(&one, &same));
+    assert_false(schedules_are_equal(&one, &other));
+    for (size_t i = 0; i < one.count; i++) {
+        assert_true(one.steps[i].at_ms <= 60000);
+        assert_true(i == 0 || one.steps[i - 1].at_ms <= one.steps[i].at_ms);
+        healed += one.steps[i].hold_ms == 0 ? 0 : one.steps[i].heals ? -1 : 1;
+    }
+    assert_int_equal(healed, 0);
+    chaos_schedule_release(&one);
+    chaos_schedule_release(&same);
+    chaos_schedule_release(&other);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_same_seed_is_the_same_schedule),
+        cmocka_unit_test_setup_teardown(whatever_breaks_every_accepted_record_is_stored_once, story_begin, story_end),
+    };
+
+    if (argc > 1 && strcmp(argv[1], "desk") == 0) {
+        return chaos_desk_main(argc, argv);
+    }
+    return cmocka_run_group_tests_name("chaos", tests, NULL, NULL);
+}
