@@ -16,6 +16,7 @@ enum exit_code {
     X(MIGRATE, migrate, "", 0, 0, "bring the database's schema `blotter` up to this program's version")                  \
     X(DRAIN, drain, "", 0, 0, "load the streams into PostgreSQL until told to stop")                                     \
     X(PUBLISH, publish, "", 0, 0, "record the orders and trades that come as JSON lines on stdin")                       \
+    X(SHIP, ship, "", 0, 0, "send what is in journals whose process does not send itself, or has died")                  \
     X(STATUS, status, "", 0, 0, "show how far the streams are read and the tables filled")                               \
     X(AUDIT, audit, "", 0, 0, "show whether any accepted record is missing from PostgreSQL")                             \
     X(REJECTS, rejects, "list|show [ID]", 1, 2, "list the records that could not be stored, or show one with its bytes") \

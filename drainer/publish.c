@@ -13,7 +13,7 @@
 
 #include "drainer/json_line.h"
 #include "drainer/line_input.h"
-#include "drainer/log.h"
+#include "drainer/log_event.h"
 #include "drainer/settings.h"
 #include "producer/blotter.h"
 #include "producer/redis_url.h"
@@ -297,31 +297,8 @@ static void on_event(void *arg, enum blotter_event event, const char *text)
 {
     const struct publish *publish = arg;
 
-    if (!atomic_load_explicit(&publish->begun, memory_order_relaxed)) {
-        return;
-    }
-    switch (event) {
-    case BLOTTER_EVENT_REDIS_UP:
-        log_debug("redis", "connected to %s", text);
-        break;
-    case BLOTTER_EVENT_REDIS_DOWN:
-        log_warn("redis", "%s", text);
-        break;
-    case BLOTTER_EVENT_REDIS_REFUSES:
-        log_warn("redis", "refuses records, they are kept and sent again: %s", text);
-        break;
-    case BLOTTER_EVENT_FULL:
-    case BLOTTER_EVENT_ROOM:
-        break; /* waiting for room is part of the plan */
-    case BLOTTER_EVENT_DAMAGED:
-        log_warn("journal", "damaged records, which are lost: %s", text);
-        break;
-    case BLOTTER_EVENT_LET_GO:
-        log_warn("journal", "sent records without word of their commit made room: %s", text);
-        break;
-    case BLOTTER_EVENT_RESEND:
-        log_warn("journal", "sent again: %s", text);
-        break;
+    if (atomic_load_explicit(&publish->begun, memory_order_relaxed)) {
+        log_event("redis", "journal", event, text);
     }
 }
 

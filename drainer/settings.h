@@ -27,18 +27,18 @@
 #define SETTINGS(X)                                                                                                             \
     X(config, STRING, NONE, EVERY, VALUE("FILE"), "read settings from this file")                                               \
     X(log_level, CHOICE, "info", EVERY, CHOICES("debug|info|warn|error"), "least serious level of the log on stderr")           \
-    X(redis, PLACE, "redis://127.0.0.1:6379", DRAIN | PUBLISH | STATUS | CHECK, VALUE("URL"),                                   \
+    X(redis, PLACE, "redis://127.0.0.1:6379", DRAIN | PUBLISH | SHIP | STATUS | CHECK, VALUE("URL"),                            \
       "where Redis is: redis://[user@]host[:port][/db], rediss://..., unix:///path[?db=N]")                                     \
-    X(redis_password, SECRET, NONE, DRAIN | PUBLISH | STATUS | CHECK, VALUE("TEXT"),                                            \
+    X(redis_password, SECRET, NONE, DRAIN | PUBLISH | SHIP | STATUS | CHECK, VALUE("TEXT"),                                     \
       "password for Redis; goes before one in the URL")                                                                         \
-    X(redis_password_file, STRING, NONE, DRAIN | PUBLISH | STATUS | CHECK, VALUE("FILE"),                                       \
+    X(redis_password_file, STRING, NONE, DRAIN | PUBLISH | SHIP | STATUS | CHECK, VALUE("FILE"),                                \
       "file whose first line is the password for Redis")                                                                        \
     X(postgres, PLACE, "", MIGRATE | DRAIN | STATUS | AUDIT | REJECTS | CHECK, VALUE("CONNINFO"),                               \
       "where PostgreSQL is: a libpq connection string or URL; what it leaves out comes from PGHOST, PGPASSWORD, ~/.pgpass ...") \
-    X(connect_timeout, DURATION, "5s", MIGRATE | PUBLISH | STATUS | AUDIT | REJECTS | CHECK, RANGE(1000, 600000),               \
+    X(connect_timeout, DURATION, "5s", MIGRATE | PUBLISH | SHIP | STATUS | AUDIT | REJECTS | CHECK, RANGE(1000, 600000),        \
       "how long to wait for a server")                                                                                          \
     X(streams, STRING, "blotter:*", DRAIN | STATUS | CHECK, VALUE("PATTERN"), "which streams: a Redis glob pattern")            \
-    X(once, BOOL, "no", DRAIN, ANY, "load what is there, then exit with 0")                                                     \
+    X(once, BOOL, "no", DRAIN | SHIP, ANY, "drain: load what is there, ship: send what is there; then exit")                    \
     X(from, STRING, NONE, DRAIN, VALUE("ID|TIME"),                                                                              \
       "load once more what the streams still hold from this entry id or time (2026-05-01T12:00:00Z) on")                        \
     X(consumer, STRING, NONE, DRAIN, VALUE("NAME"), "this drainer's name in the consumer group; HOST-PID if not given")         \
@@ -58,15 +58,17 @@
       "how long a transaction may take before the connection is given up")                                                      \
     X(exchange, STRING, NONE, PUBLISH, VALUE("NAME"), "required: the exchange, [a-z0-9._-]{1,32}; the stream is blotter:NAME")  \
     X(lane, STRING, NONE, PUBLISH, VALUE("NAME"), "a lane of the exchange: the stream is blotter:EXCHANGE:LANE")                \
-    X(journal, STRING, NONE, PUBLISH, VALUE("PATH"),                                                                            \
-      "the journal, a folder or a file; if not given the first free one in /dev/shm/blotter-UID")                               \
+    X(journal, STRING, NONE, PUBLISH | SHIP, VALUE("PATH"),                                                                     \
+      "the journal, a file, or a folder: publish takes the first free one of it, ship all; if not given /dev/shm/blotter-UID")  \
     X(slots, COUNT, "32768", PUBLISH, RANGE(64, 16777216), "records that a new journal holds: a power of two")                  \
     X(slot_bytes, SIZE, "1024", PUBLISH, RANGE(256, 65536), "bytes for each record in a new journal: a multiple of 64")         \
-    X(sync, CHOICE, "none", PUBLISH, CHOICES("none|interval"),                                                                  \
-      "interval: write a journal that is on a disk out every 100 ms; none: when the kernel likes")                              \
-    X(until, CHOICE, "sent", PUBLISH, CHOICES("sent|committed"),                                                                \
-      "end when Redis has every record (sent), or PostgreSQL (committed)")                                                      \
-    X(timeout, DURATION, "0", PUBLISH, RANGE(0, 604800000), "give up waiting after this time without any progress; 0: never")   \
+    X(sync, CHOICE, "none", PUBLISH | SHIP, CHOICES("none|interval"),                                                           \
+      "interval: write journals that are on a disk out every 100 ms; none: when the kernel likes")                              \
+    X(until, CHOICE, "sent", PUBLISH | SHIP, CHOICES("sent|committed"),                                                         \
+      "publish, and ship with once, end when Redis has every record (sent), or PostgreSQL (committed)")                         \
+    X(timeout, DURATION, "0", PUBLISH | SHIP, RANGE(0, 604800000),                                                              \
+      "give up waiting after this time without any progress; 0: never")                                                         \
+    X(poll_interval, DURATION, "1ms", SHIP, RANGE(1, 1000), "how often ship looks for new records")                             \
     X(json, BOOL, "no", STATUS | AUDIT | REJECTS | JOURNAL | CHECK, ANY, "print JSON")                                          \
     X(watch, BOOL, "no", STATUS, ANY, "print again every interval, until interrupted")                                          \
     X(interval, DURATION, "2s", STATUS, RANGE(100, 3600000), "how often --watch prints")                                        \

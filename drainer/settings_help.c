@@ -153,6 +153,15 @@ static const char *const details[COMMAND_COUNT] = {
         "\n"
         "A line that is no record is reported on stderr as `line N: field: problem` and skipped. At the end one line of\n"
         "JSON goes to stdout: accepted, sent, committed, rejected, seconds. Exit status 1 if any line was skipped.\n",
+    [COMMAND_SHIP] =
+        "Takes every journal (of the folder, looking twice a second, or the one that is named) that no process sends for:\n"
+        "its writer was opened with sender = none, or has died. For one that has died, what it could not write itself is\n"
+        "written (void, closed); when PostgreSQL has all of it, its file is removed. A journal whose writer sends itself is\n"
+        "left alone until that process ends; so is what is damaged or of an unknown format, which is named once.\n"
+        "\n"
+        "With --once it ends when what was there at its start is sent, or committed. At the end one line of JSON goes to\n"
+        "stdout: journals, sent, committed, left (records, counting the library's own session records), seconds. Exit\n"
+        "status 1 if something is left, or a journal could not be read.\n",
     [COMMAND_STATUS] =
         "lag: entries of a stream that no drainer has read; pending: read, and not yet known to be in PostgreSQL;\n"
         "behind: how long the oldest of both has waited. length also counts what is committed and kept (keep_entries).\n",

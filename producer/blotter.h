@@ -66,12 +66,13 @@ typedef struct blotter_producer blotter_producer;
 enum blotter_sender {
     BLOTTER_SENDER_THREAD = 0, /* a thread of the library */
     BLOTTER_SENDER_LOOP = 1,   /* the caller's struct event_base, run by the thread that opens, which must ignore SIGPIPE */
-    BLOTTER_SENDER_NONE = 2,   /* `blotter ship` sends: no thread and no socket here */
+    BLOTTER_SENDER_NONE = 2,   /* `blotter ship` sends: no thread and no socket here, and no heartbeats; nobody here can wait */
 };
 
 enum blotter_sync {
     BLOTTER_SYNC_NONE = 0,     /* the kernel writes the journal when it likes (in shared memory: never) */
-    BLOTTER_SYNC_INTERVAL = 1, /* the sender calls msync every sync_interval_ms: for journals on disk */
+    BLOTTER_SYNC_INTERVAL = 1, /* the sender (with none: `blotter ship --sync interval`) calls msync every sync_interval_ms: for
+                                  journals on disk */
 };
 
 /* What has changed, told once per change. */

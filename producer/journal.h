@@ -170,6 +170,9 @@ int journal_open(struct journal **, const char *path, const struct journal_optio
 int journal_open_in_folder(struct journal **, const char *folder, const struct journal_options *,
                            char error[JOURNAL_ERROR_BYTES]);
 
+/* Is it a folder, or by a slash at its end meant to be one? */
+bool journal_is_folder(const char *path);
+
 /* Would journal_open find a journal there that lacks a sender? Locks and changes nothing. OK; BUSY: it has one, or its writer is
  * still making it; or CORRUPT, FORMAT, SYSTEM with a text. */
 int journal_probe(const char *path, char error[JOURNAL_ERROR_BYTES]);

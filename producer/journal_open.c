@@ -623,6 +623,13 @@ int journal_probe(const char *path, char error[JOURNAL_ERROR_BYTES])
     return status;
 }
 
+bool journal_is_folder(const char *path)
+{
+    struct stat st;
+    size_t length = strlen(path);
+    return (length > 0 && path[length - 1] == '/') || (stat(path, &st) == 0 && S_ISDIR(st.st_mode));
+}
+
 int journal_default_folder(char out[JOURNAL_PATH_BYTES], char error[JOURNAL_ERROR_BYTES])
 {
     struct stat st;

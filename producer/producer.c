@@ -220,13 +220,6 @@ static const char *or_environment(const char *given, const char *name, const cha
     return value && *value ? value : otherwise;
 }
 
-static bool is_folder(const char *path)
-{
-    struct stat st;
-    size_t length = strlen(path);
-    return (length > 0 && path[length - 1] == '/') || (stat(path, &st) == 0 && S_ISDIR(st.st_mode));
-}
-
 static int open_journal(blotter_producer *producer, const struct blotter_options *options)
 {
     struct journal_options wanted = {
@@ -240,7 +233,7 @@ static int open_journal(blotter_producer *producer, const struct blotter_options
     };
     char folder[JOURNAL_PATH_BYTES];
     const char *path = or_environment(options->journal, "BLOTTER_JOURNAL", NULL);
-    if (path && !is_folder(path))
+    if (path && !journal_is_folder(path))
         return journal_open(&producer->journal, path, &wanted, open_error);
     int status = path ? 0 : journal_default_folder(folder, open_error);
     if (status != 0)

@@ -448,6 +448,11 @@ static void on_poll(evutil_socket_t fd, short what, void *arg)
     pump(arg);
 }
 
+void sender_poll(struct sender *sender)
+{
+    pump(sender);
+}
+
 static void on_woken(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;

@@ -20,7 +20,7 @@ struct sender_options {
     struct journal *journal;
     const char *redis;                                                 /* URL; borrowed for the call */
     const char *password;                                              /* may be NULL; borrowed for the call */
-    uint32_t poll_interval_us;                                         /* 0: only when woken */
+    uint32_t poll_interval_us;                                         /* 0: only when woken, or by sender_poll */
     uint32_t sync_interval_ms;                                         /* 0: no msync */
     void (*on_event)(void *arg, enum blotter_event, const char *text); /* may be NULL */
     void *on_event_arg;
@@ -33,6 +33,9 @@ void sender_destroy(struct sender *);
 
 /* There is something new to send. Any thread; one system call, and only if the sender sleeps. */
 void sender_wake(struct sender *);
+
+/* Looks for something new to send: for who has many senders on one base, and polls them all by one timer. */
+void sender_poll(struct sender *);
 
 /* Waits until everything up to `position` has reached the stage. Any thread but the base's. OK, TIMEOUT, CLOSED. */
 int sender_wait(struct sender *, uint64_t position, enum blotter_stage, int timeout_ms);
