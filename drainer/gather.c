@@ -1,9 +1,6 @@
 /* gather.c: see gather.h. */
 #include "drainer/gather.h"
 
-#include <stdlib.h>
-
-#include "drainer/redis_reply.h"
 #include "producer/redis_link.h"
 
 #define ENTRY_BYTES_GUESS 512 /* before any has been seen */
@@ -12,12 +9,6 @@ void gather_init(struct gather *gather, struct redis_link *link, struct batch **
 {
     *gather = (struct gather){
         .link = link, .batch = batch, .batch_rows = batch_rows, .batch_bytes = batch_bytes, .entry_bytes = ENTRY_BYTES_GUESS};
-}
-
-void gather_release(struct gather *gather)
-{
-    free(gather->fields);
-    gather->fields = NULL;
 }
 
 struct batch *gather_batch(struct gather *gather)
@@ -30,38 +21,16 @@ struct batch *gather_batch(struct gather *gather)
     return batch;
 }
 
-/* An entry of many fields is no record, but all of it is kept with the reject. */
-static void reserve_fields(struct gather *gather, size_t count)
+void gather_entry(struct gather *gather, struct stream *stream, struct stream_entry_id id, const struct raw_field *fields,
+                  size_t field_count, uint16_t deliveries)
 {
-    if (count > gather->field_capacity) {
-        gather->field_capacity = count;
-        gather->fields = realloc(gather->fields, count * sizeof *gather->fields);
-        if (gather->fields == NULL) {
-            abort();
-        }
-    }
-}
-
-void gather_entry(struct gather *gather, struct stream *stream, const redisReply *reply, uint16_t deliveries, int64_t wall_ns)
-{
-    struct stream_entry_id id;
-    const redisReply *values;
     size_t bytes = 0;
 
-    if (!reply_is_array(reply, 2) || !reply_parse_id(reply->element[0], &id) || reply->element[1]->type != REDIS_REPLY_ARRAY) {
-        return;
-    }
-    values = reply->element[1];
-    reserve_fields(gather, values->elements);
-    for (size_t i = 0; i < values->elements; i++) {
-        bool text = reply_is_string(values->element[i]);
-
-        gather->fields[i] = (struct raw_field){text ? values->element[i]->str : "", text ? values->element[i]->len : 0};
-        bytes += gather->fields[i].length;
+    for (size_t i = 0; i < field_count; i++) {
+        bytes += fields[i].length;
     }
     gather->entry_bytes = (gather->entry_bytes * 63 + bytes) / 64 + 1;
-    batch_add(gather_batch(gather), stream, stream->exchange, stream->name, id, gather->fields, values->elements, deliveries,
-              wall_ns);
+    batch_add(gather_batch(gather), stream, stream->exchange, stream->name, id, fields, field_count, deliveries, gather->wall_ns);
     stream->in_hand++;
     if (id.ms > stream->last_read.ms || (id.ms == stream->last_read.ms && id.seq > stream->last_read.seq)) {
         stream->last_read = id;

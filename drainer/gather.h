@@ -2,7 +2,6 @@
 #ifndef BLOTTER_DRAINER_GATHER_H
 #define BLOTTER_DRAINER_GATHER_H
 
-#include <hiredis/hiredis.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -15,20 +14,17 @@ struct gather {
     struct redis_link *link;
     struct batch **batch; /* the one that gathers at the time */
     size_t batch_rows, batch_bytes;
-    struct raw_field *fields; /* of the entry that is being added */
-    size_t field_capacity;
     size_t entry_bytes; /* running mean, to bound the size of an answer */
+    int64_t wall_ns;    /* when the answer being read began */
 };
 
 void gather_init(struct gather *, struct redis_link *, struct batch **batch, size_t batch_rows, size_t batch_bytes);
-void gather_release(struct gather *);
 
 /* The batch that gathers; an empty one begins to belong to the link's epoch. */
 struct batch *gather_batch(struct gather *);
 
-/* Adds one [id, [field, value, …]] of a read or a claim. Entries deleted since they were delivered have nil instead of fields:
- * they add nothing. wall_ns: the time it is. */
-void gather_entry(struct gather *, struct stream *, const redisReply *, uint16_t deliveries, int64_t wall_ns);
+void gather_entry(struct gather *, struct stream *, struct stream_entry_id, const struct raw_field *, size_t field_count,
+                  uint16_t deliveries);
 
 /* How many entries of each of `streams` may come, at most `most` together, so that neither the batch's rows nor its bytes run far
  * over. At least 1. */

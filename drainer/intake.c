@@ -18,7 +18,6 @@
 #include "drainer/redis_reply.h"
 #include "drainer/settle.h"
 #include "drainer/watch.h"
-#include "producer/redis_link.h"
 
 #define TICK_MS 50
 #define POLL_MS 200
@@ -227,6 +226,51 @@ int64_t intake_left_pending(const struct intake *intake)
     return intake->left_pending;
 }
 
+/* --- entries ------------------------------------------------------------------------------------------------------------- */
+
+static enum entry_place on_answer(void *owner)
+{
+    static const struct {
+        redis_link_reply *callback;
+        intake_take_entry *take_entry;
+        enum entry_place place;
+    } answers[] = {
+        {intake_on_read, intake_take_read, ENTRIES_BY_STREAM},
+        {intake_on_claimed, intake_take_claimed, ENTRIES_BEHIND_CURSOR},
+        {intake_on_replayed, intake_take_replayed, ENTRIES_ALONE},
+    };
+    struct intake *intake = owner;
+    uintptr_t tag = 0;
+    redis_link_reply *callback = redis_link_answering(intake->link, &tag);
+
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        if (callback == answers[i].callback) {
+            intake->take_entry = answers[i].take_entry;
+            intake->answer_generation = tag;
+            intake->gather.wall_ns = intake_wall_ns();
+            return answers[i].place;
+        }
+    }
+    return ENTRIES_NOWHERE;
+}
+
+static void on_stream(void *owner, const char *name, size_t length)
+{
+    struct intake *intake = owner;
+    struct stream *stream = streams_find(intake->options.streams, name, length);
+
+    intake->answer_stream = stream != NULL && stream->asked ? stream : NULL;
+}
+
+static void on_entry(void *owner, struct stream_entry_id id, const struct raw_field *fields, size_t field_count)
+{
+    struct intake *intake = owner;
+
+    if (intake->answer_generation == intake->generation) {
+        intake->take_entry(intake, id, fields, field_count);
+    }
+}
+
 /* --- the links ----------------------------------------------------------------------------------------------------------- */
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
@@ -267,6 +311,7 @@ static void on_link_change(void *owner, bool up, const char *why)
         intake_turn(intake);
         return;
     }
+    entry_reader_reset(intake->entry_reader);
     log_info("redis", "connected to %s", redis_link_place(intake->link));
     for (size_t i = 0; i < streams->count; i++) {
         /* What was read before stays loadable, but it is not acknowledged; here it may be pending still: claimed again. */
@@ -314,14 +359,20 @@ struct intake *intake_create(const struct intake_options *options, char *error, 
                                       .password = options->redis_password,
                                       .name = options->consumer,
                                       .on_change = on_link_change,
-                                      .owner = intake};
+                                      .owner = intake},
+                              reading;
 
     if (intake == NULL) {
         abort();
     }
     intake->options = *options;
     intake->reading_allowed = true;
-    intake->link = redis_link_create(&link, error, error_size);
+    intake->entry_reader = entry_reader_create(
+        &(struct entry_reader_options){.on_answer = on_answer, .on_stream = on_stream, .on_entry = on_entry, .owner = intake});
+    reading = link;
+    reading.reply_functions = entry_reader_functions(intake->entry_reader);
+    reading.reply_privdata = intake->entry_reader;
+    intake->link = redis_link_create(&reading, error, error_size);
     intake->doorbell = intake->link == NULL ? NULL : doorbell_create(&link, options->streams, on_ring, intake, error, error_size);
     gather_init(&intake->gather, intake->link, options->gathering, options->batch_rows, options->batch_bytes);
     intake->watch = watch_create(&(struct watch_options){.link = intake->link,
@@ -355,7 +406,7 @@ void intake_destroy(struct intake *intake)
     if (intake->tick != NULL) {
         event_free(intake->tick);
     }
-    gather_release(&intake->gather);
+    entry_reader_destroy(intake->entry_reader);
     free(intake);
 }
 

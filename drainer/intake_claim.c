@@ -31,30 +31,22 @@ static void on_deliveries(void *owner, uintptr_t tag, struct redisReply *reply)
     }
 }
 
-static uint16_t deliveries_of(const struct intake *intake, const redisReply *entry)
+static uint16_t deliveries_of(const struct intake *intake, struct stream_entry_id id)
 {
-    struct stream_entry_id id;
-
-    if (reply_is_array(entry, 2) && reply_parse_id(entry->element[0], &id)) {
-        for (size_t i = 0; i < intake->delivery_count; i++) {
-            if (intake->deliveries[i].id.ms == id.ms && intake->deliveries[i].id.seq == id.seq) {
-                return intake->deliveries[i].count;
-            }
+    for (size_t i = 0; i < intake->delivery_count; i++) {
+        if (intake->deliveries[i].id.ms == id.ms && intake->deliveries[i].id.seq == id.seq) {
+            return intake->deliveries[i].count;
         }
     }
     return 0;
 }
 
-static void take_claimed(struct intake *intake, struct stream *stream, const redisReply *entries)
+void intake_take_claimed(struct intake *intake, struct stream_entry_id id, const struct raw_field *fields, size_t field_count)
 {
-    int64_t wall = intake_wall_ns();
-
-    for (size_t i = 0; i < entries->elements; i++) {
-        gather_entry(&intake->gather, stream, entries->element[i], deliveries_of(intake, entries->element[i]), wall);
-    }
-    if (entries->elements > 0) {
+    if (intake->claiming->state == STREAM_CLAIMING) {
+        gather_entry(&intake->gather, intake->claiming, id, fields, field_count, deliveries_of(intake, id));
         gather_batch(&intake->gather)->careful = true;
-        intake->counters.claimed += entries->elements;
+        intake->counters.claimed++;
     }
 }
 
@@ -69,7 +61,7 @@ static void end_claiming(struct intake *intake, struct stream *stream)
     }
 }
 
-static void on_claimed(void *owner, uintptr_t tag, struct redisReply *reply)
+void intake_on_claimed(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct intake *intake = owner;
     struct stream *stream = intake->claiming;
@@ -84,7 +76,6 @@ static void on_claimed(void *owner, uintptr_t tag, struct redisReply *reply)
                !reply_parse_id(reply->element[0], &stream->claim_cursor)) {
         intake_on_error(intake, "XAUTOCLAIM", reply);
     } else {
-        take_claimed(intake, stream, reply->element[1]);
         if (reply->elements > 2 && reply->element[2]->type == REDIS_REPLY_ARRAY && reply->element[2]->elements > 0) {
             intake->counters.trimmed_pending += reply->element[2]->elements;
             log_warn(stream->name, "%zu entries were trimmed by someone else while pending; their producer sends them again",
@@ -107,19 +98,34 @@ static void claim(struct intake *intake, struct stream *stream)
     const char *autoclaim[] = {"XAUTOCLAIM", stream->name, STREAM_GROUP, intake->options.consumer, "0", cursor, "COUNT", count};
 
     if (redis_link_sendv(intake->link, on_deliveries, 0, 6, pending, NULL) == 0 &&
-        redis_link_sendv(intake->link, on_claimed, (uintptr_t)intake->generation, 8, autoclaim, NULL) == 0) {
+        redis_link_sendv(intake->link, intake_on_claimed, (uintptr_t)intake->generation, 8, autoclaim, NULL) == 0) {
         intake->claiming = stream;
     }
 }
 
 /* --- replaying ----------------------------------------------------------------------------------------------------------- */
 
-/* A page of the stream, read beside the group: what is stored already is found out in staging. */
-static void on_replayed(void *owner, uintptr_t tag, struct redisReply *reply)
+/* Of a page of the stream, read beside the group: what is stored already is found out in staging. */
+void intake_take_replayed(struct intake *intake, struct stream_entry_id id, const struct raw_field *fields, size_t field_count)
+{
+    struct stream *stream = intake->claiming;
+
+    if (stream->state == STREAM_REPLAYING) {
+        struct batch *batch = gather_batch(&intake->gather);
+
+        gather_entry(&intake->gather, stream, id, fields, field_count, 0);
+        batch->entries[batch->count - 1].replayed = true;
+        batch->careful = true;
+        stream->claim_cursor = (struct stream_entry_id){id.ms, id.seq + 1}; /* the next page begins behind this one */
+        intake->replayed_of_page++;
+        intake->counters.replayed++;
+    }
+}
+
+void intake_on_replayed(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct intake *intake = owner;
     struct stream *stream = intake->claiming;
-    int64_t wall = intake_wall_ns();
 
     intake->claiming = NULL;
     if (reply == NULL || tag != (uintptr_t)intake->generation || stream->state != STREAM_REPLAYING) {
@@ -127,23 +133,10 @@ static void on_replayed(void *owner, uintptr_t tag, struct redisReply *reply)
     }
     if (reply->type != REDIS_REPLY_ARRAY) {
         intake_on_error(intake, "XRANGE", reply);
-    } else if (reply->elements == 0) {
+    } else if (intake->replayed_of_page == 0) {
         stream->replayed = true;
         stream_enter(stream, STREAM_READING);
         intake->at_end = false;
-    } else {
-        for (size_t i = 0; i < reply->elements; i++) {
-            size_t before = gather_batch(&intake->gather)->count;
-
-            gather_entry(&intake->gather, stream, reply->element[i], 0, wall);
-            if (gather_batch(&intake->gather)->count > before) {
-                gather_batch(&intake->gather)->entries[before].replayed = true;
-                stream->claim_cursor = gather_batch(&intake->gather)->entries[before].id;
-            }
-        }
-        stream->claim_cursor.seq++; /* the next page begins behind this one */
-        gather_batch(&intake->gather)->careful = true;
-        intake->counters.replayed += reply->elements;
     }
     intake_turn(intake);
 }
@@ -156,8 +149,9 @@ static void replay(struct intake *intake, struct stream *stream)
     snprintf(count, sizeof count, "%zu", gather_room(&intake->gather, 1, CLAIM_COUNT));
     const char *argv[] = {"XRANGE", stream->name, cursor, "+", "COUNT", count};
 
-    if (redis_link_sendv(intake->link, on_replayed, (uintptr_t)intake->generation, 6, argv, NULL) == 0) {
+    if (redis_link_sendv(intake->link, intake_on_replayed, (uintptr_t)intake->generation, 6, argv, NULL) == 0) {
         intake->claiming = stream;
+        intake->replayed_of_page = 0;
     }
 }
 

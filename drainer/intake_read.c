@@ -7,14 +7,20 @@
 #include "drainer/doorbell.h"
 #include "drainer/intake_parts.h"
 #include "drainer/redis_reply.h"
-#include "producer/redis_link.h"
 
 #define ENTRIES_PER_READ_MAX 2000
 
-static void on_read(void *owner, uintptr_t tag, struct redisReply *reply)
+void intake_take_read(struct intake *intake, struct stream_entry_id id, const struct raw_field *fields, size_t field_count)
+{
+    if (intake->answer_stream != NULL) {
+        gather_entry(&intake->gather, intake->answer_stream, id, fields, field_count, 1);
+        intake->counters.entries++;
+    }
+}
+
+void intake_on_read(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct intake *intake = owner;
-    int64_t wall = intake_wall_ns();
 
     intake->reading = false;
     for (size_t i = 0; i < intake->options.streams->count; i++) {
@@ -28,17 +34,6 @@ static void on_read(void *owner, uintptr_t tag, struct redisReply *reply)
         intake->error_pause_ms = 0;
     } else if (reply->type == REDIS_REPLY_ARRAY) {
         intake->error_pause_ms = 0;
-        for (size_t i = 0; i < reply->elements; i++) {
-            const redisReply *pair = reply->element[i];
-            struct stream *stream = reply_is_array(pair, 2) && reply_is_string(pair->element[0])
-                                        ? streams_add(intake->options.streams, pair->element[0]->str, pair->element[0]->len)
-                                        : NULL;
-
-            for (size_t n = 0; stream != NULL && n < pair->element[1]->elements; n++) {
-                gather_entry(&intake->gather, stream, pair->element[1]->element[n], 1, wall);
-                intake->counters.entries++;
-            }
-        }
     } else if (reply_is_error(reply, "NOGROUP")) {
         intake_on_no_group(intake, reply->str);
     } else {
@@ -74,7 +69,7 @@ static void read_streams(struct intake *intake)
         }
         intake->at_end = false;
         intake->reading =
-            redis_link_sendv(intake->link, on_read, (uintptr_t)intake->generation, (int)(7 + 2 * n), argv, NULL) == 0;
+            redis_link_sendv(intake->link, intake_on_read, (uintptr_t)intake->generation, (int)(7 + 2 * n), argv, NULL) == 0;
         for (size_t i = 0; i < n; i++) {
             reading[i]->asked = intake->reading;
         }

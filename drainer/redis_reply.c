@@ -3,7 +3,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 bool reply_is_array(const redisReply *reply, size_t at_least)
@@ -21,19 +20,33 @@ bool reply_is_error(const redisReply *reply, const char *code)
     return reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, code, strlen(code)) == 0;
 }
 
+/* Reads digits up to what is none, or to the end. False: there is no digit, or they are more than 64 bits hold. */
+static bool parse_digits(const char **at, const char *end, uint64_t *value)
+{
+    const char *first = *at;
+
+    *value = 0;
+    for (; *at < end && (unsigned char)(**at - '0') < 10; (*at)++) {
+        uint64_t digit = (uint64_t)(**at - '0');
+
+        if (*value > (UINT64_MAX - digit) / 10) {
+            return false;
+        }
+        *value = *value * 10 + digit;
+    }
+    return *at > first;
+}
+
+bool parse_entry_id(const char *text, size_t length, struct stream_entry_id *id)
+{
+    const char *at = text, *end = text + length;
+
+    return parse_digits(&at, end, &id->ms) && at < end && *at++ == '-' && parse_digits(&at, end, &id->seq) && at == end;
+}
+
 bool reply_parse_id(const redisReply *reply, struct stream_entry_id *id)
 {
-    char *end;
-
-    if (!reply_is_string(reply)) {
-        return false;
-    }
-    id->ms = strtoull(reply->str, &end, 10);
-    if (*end != '-') {
-        return false;
-    }
-    id->seq = strtoull(end + 1, &end, 10);
-    return *end == '\0';
+    return reply_is_string(reply) && parse_entry_id(reply->str, reply->len, id);
 }
 
 void format_entry_id(char out[ENTRY_ID_BYTES], struct stream_entry_id id)

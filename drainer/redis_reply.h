@@ -14,6 +14,7 @@ bool reply_is_array(const redisReply *, size_t at_least);
 bool reply_is_string(const redisReply *);
 bool reply_is_error(const redisReply *, const char *code); /* does the error begin with it? */
 bool reply_parse_id(const redisReply *, struct stream_entry_id *);
+bool parse_entry_id(const char *text, size_t length, struct stream_entry_id *);
 void format_entry_id(char out[ENTRY_ID_BYTES], struct stream_entry_id);
 
 /* The value behind a key in a flat list of pairs (XINFO); NULL: none. */

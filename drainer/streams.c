@@ -24,21 +24,41 @@ static int64_t lock_key_of(const char *name)
     return (int64_t)h;
 }
 
+/* Where the stream is, or would be, in the list. */
+static size_t place_of(const struct streams *streams, const char *name, size_t length)
+{
+    size_t from = 0, to = streams->count;
+
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        const char *there = streams->all[middle]->name;
+        int order = strncmp(there, name, length);
+
+        if (order < 0) {
+            from = middle + 1;
+        } else {
+            to = middle;
+        }
+    }
+    return from;
+}
+
+struct stream *streams_find(const struct streams *streams, const char *name, size_t length)
+{
+    size_t at = place_of(streams, name, length);
+    struct stream *stream = at < streams->count ? streams->all[at] : NULL;
+
+    return stream != NULL && strlen(stream->name) == length && memcmp(stream->name, name, length) == 0 ? stream : NULL;
+}
+
 struct stream *streams_add(struct streams *streams, const char *name, size_t length)
 {
-    char exchange[LIMIT_EXCHANGE_BYTES + 1], lane[LIMIT_EXCHANGE_BYTES + 1], full[STREAM_NAME_BYTES];
-    struct stream *stream;
-    size_t at = 0;
+    char exchange[LIMIT_EXCHANGE_BYTES + 1], lane[LIMIT_EXCHANGE_BYTES + 1];
+    struct stream *stream = streams_find(streams, name, length);
+    size_t at = place_of(streams, name, length);
 
-    if (!stream_parse(name, length, exchange, lane)) {
-        return NULL;
-    }
-    stream_name(full, exchange, lane);
-    while (at < streams->count && strcmp(streams->all[at]->name, full) < 0) {
-        at++;
-    }
-    if (at < streams->count && strcmp(streams->all[at]->name, full) == 0) {
-        return streams->all[at];
+    if (stream != NULL || !stream_parse(name, length, exchange, lane)) {
+        return stream;
     }
     stream = calloc(1, sizeof *stream);
     streams->all = realloc(streams->all, (streams->count + 1) * sizeof(struct stream *));
@@ -48,10 +68,10 @@ struct stream *streams_add(struct streams *streams, const char *name, size_t len
     memmove(streams->all + at + 1, streams->all + at, (streams->count - at) * sizeof(struct stream *));
     streams->all[at] = stream;
     streams->count++;
-    memcpy(stream->name, full, sizeof full);
+    stream_name(stream->name, exchange, lane);
     memcpy(stream->exchange, exchange, sizeof exchange);
     memcpy(stream->lane, lane, sizeof lane);
-    stream->lock_key = lock_key_of(full);
+    stream->lock_key = lock_key_of(stream->name);
     log_info(stream->name, "found");
     return stream;
 }

@@ -52,6 +52,7 @@ struct streams {
 
 /* Finds or adds. NULL: not a name of ours. */
 struct stream *streams_add(struct streams *, const char *name, size_t length);
+struct stream *streams_find(const struct streams *, const char *name, size_t length); /* NULL: not known */
 void streams_release(struct streams *);
 
 /* The one place where a stream's state changes. */

@@ -306,6 +306,7 @@ static void connect_to(struct redis_link *link, const char *address)
         return;
     }
     context->data = link;
+    context->c.reader->privdata = link->options.reply_privdata; /* now: the reader prepares for an answer before it comes */
     if (address)
         set_socket_options(link, context->c.fd);
     if (!start_tls(link)) {
@@ -381,10 +382,8 @@ static void go_down(struct redis_link *link)
 
 static void go_up(struct redis_link *link)
 {
-    if (link->options.reply_functions) {
+    if (link->options.reply_functions)
         link->context->c.reader->fn = (redisReplyObjectFunctions *)link->options.reply_functions;
-        link->context->c.reader->privdata = link->options.reply_privdata;
-    }
     link->epoch++;
     link->heard_ms = now_ms();
     link->told_up = true;
@@ -580,6 +579,15 @@ size_t redis_link_unsent_bytes(const struct redis_link *link)
 unsigned redis_link_unanswered(const struct redis_link *link)
 {
     return link->owed.count;
+}
+
+redis_link_reply *redis_link_answering(const struct redis_link *link, uintptr_t *tag)
+{
+    const struct owed *oldest = owed_oldest(&link->owed);
+    if (oldest == NULL)
+        return NULL;
+    *tag = oldest->tag;
+    return oldest->callback;
 }
 
 bool redis_error_passes(const char *error_text)

@@ -84,6 +84,10 @@ int redis_link_sendv_as(struct redis_link *, void *owner, redis_link_reply *call
 size_t redis_link_unsent_bytes(const struct redis_link *); /* in hiredis' output buffer */
 unsigned redis_link_unanswered(const struct redis_link *); /* commands without their callback yet */
 
+/* For custom reply functions, which are called while an answer is being read: the callback and the tag of the command that it
+ * answers. NULL: none is awaited, or one without callback. */
+redis_link_reply *redis_link_answering(const struct redis_link *, uintptr_t *tag);
+
 /* Is it an error that leaves the connection usable and passes by itself or by an operator's hand (LOADING, OOM, READONLY,
  * MISCONF, NOAUTH, NOPERM, WRONGPASS, MASTERDOWN, BUSY, CLUSTERDOWN, NOREPLICAS, TRYAGAIN)? */
 bool redis_error_passes(const char *error_text);

@@ -36,6 +36,12 @@ static void streams_are_sorted_and_found_again(void **state)
     assert_string_equal(add(&streams, "blotter:binance:ticks")->exchange, "binance");
     assert_string_equal(add(&streams, "blotter:binance:ticks")->lane, "ticks");
     assert_int_equal(first->state, STREAM_FREE);
+    assert_ptr_equal(streams_find(&streams, "blotter:kraken", 14), first);
+    assert_null(streams_find(&streams, "blotter:kraken", 13));
+    assert_null(streams_find(&streams, "blotter:kraken:", 15));
+    assert_null(streams_find(&streams, "blotter:zaif", 12));
+    assert_null(streams_find(&streams, "", 0));
+    assert_int_equal(streams.count, 5);
     streams_release(&streams);
     assert_int_equal(streams.count, 0);
 }
