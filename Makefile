@@ -115,6 +115,8 @@ $(BUILD)/example/%: $(BUILD)/producer/example/%.o $(BUILD)/libblotter.a
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(FIXTURE_OBJECTS) $(PROGRAM_OBJECTS) $(BUILD)/drainer/migrations.o $(BUILD)/libblotter.a
 	$(LINK) -o $@ $^ $(TEST_LIBS)
 
+$(BUILD)/tests/integration/test_submit_calls: | $(BUILD)/libblotter.so
+
 # A fuzz target as a test, which replays its corpus.
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libblotter.a
 	$(LINK) -o $@ $^ $(LIB_LIBS)
