@@ -1,11 +1,13 @@
 # Blotter. `make help` lists the targets. Everything made goes under $(BUILD).
 #
-# Yours to set: CC, CFLAGS, LDFLAGS, prefix, DESTDIR, BUILD, SANITIZE (-fsanitize=... for a build of its own).
+# Yours to set: CC, CFLAGS, LDFLAGS, prefix, DESTDIR, BUILD, SANITIZE (-fsanitize=... for a build of its own), PYTHON.
 
 BUILD ?= build
 CFLAGS ?= -O2 -g
 SANITIZE ?=
 PKG_CONFIG ?= pkg-config
+# Debian's, which has Debian's packages, whatever else is first on the path.
+PYTHON ?= /usr/bin/python3
 prefix ?= /usr/local
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2
 
@@ -54,7 +56,7 @@ FIXTURE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fixture/*.c))
 
 # --- targets --------------------------------------------------------------------------------------------------------------------
 
-.PHONY: all help lib program examples tests test test-all test-unit test-threads test-integration test-fault chaos fuzz lint run bench install clean
+.PHONY: all help lib program examples python tests test test-all test-unit test-threads test-integration test-fault test-python chaos fuzz lint run bench install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -62,9 +64,10 @@ all: lib program examples
 
 help:
 	@echo 'make            the library, the program and the examples, under $(BUILD)/'
+	@echo 'make python     the Python package, under $(BUILD)/python'
 	@echo 'make test       everything that tests/run.sh runs: tests, sanitizers, static checks (10 minutes)'
 	@echo 'make test-all   the same, and what takes longer'
-	@echo 'make test-unit, test-integration, test-fault, lint   parts of it'
+	@echo 'make test-unit, test-integration, test-fault, test-python, lint   parts of it'
 	@echo 'make chaos      everything is broken at random for CHAOS_SECONDS=120, and what was accepted is compared with what is stored'
 	@echo 'make fuzz       each fuzzer for FUZZ_SECONDS=60'
 	@echo 'make run        the quickstart: Redis, PostgreSQL, drainers and a simulated desk'
@@ -112,6 +115,11 @@ $(BUILD)/example/%: $(BUILD)/producer/example/%.o $(BUILD)/libblotter.a
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $^ $(LIB_LIBS)
 
+# Its sources are listed in setup.py, which pip uses as well; it makes anew what is older than its sources.
+python: $(BUILD)/libblotter.a $(BUILD)/blotter.pc
+	BLOTTER_BUILD=$(abspath $(BUILD)) CC='$(CC)' CFLAGS='$(WARNINGS) $(SANITIZE) $(CFLAGS)' LDFLAGS='$(SANITIZE) $(LDFLAGS)' \
+	    $(PYTHON) -W ignore producer/python/setup.py -q build --build-base $(abspath $(BUILD))/python.tmp --build-lib $(abspath $(BUILD))/python
+
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(FIXTURE_OBJECTS) $(PROGRAM_OBJECTS) $(BUILD)/drainer/migrations.o $(BUILD)/libblotter.a
 	$(LINK) -o $@ $^ $(TEST_LIBS)
 
@@ -151,6 +159,13 @@ test-fault: tests program
 CHAOS_SECONDS ?= 120
 chaos: program $(BUILD)/tests/fault/test_chaos
 	@BLOTTER_PROGRAM=$(BUILD)/blotter CHAOS_SECONDS=$(CHAOS_SECONDS) $(BUILD)/tests/fault/test_chaos
+
+# A sanitizer has to be there before the interpreter; what the interpreter itself never frees is not looked for.
+PYTHON_TESTS := $(sort $(wildcard tests/python/test_*.py))
+SANITIZED_PYTHON = env LD_PRELOAD=$(shell $(CC) -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc $(PYTHON)
+test-python: python program $(BUILD)/tests/python/serve
+	@BLOTTER_BUILD=$(BUILD) BLOTTER_TEST_PREFIX='$(if $(findstring address,$(SANITIZE)),$(SANITIZED_PYTHON),$(PYTHON))' \
+	    tests/run_programs.sh $(PYTHON_TESTS)
 
 # Each fuzzer for FUZZ_SECONDS, from its seeds; clang's. What it finds is left in $(BUILD)/fuzz: what breaks, as a file to be added to
 # the seeds once it is mended; and its own corpus, from which the next run goes on.

@@ -8,6 +8,7 @@ set -euo pipefail
 
 build=(gcc libc6-dev make pkg-config libhiredis-dev libevent-dev libpq-dev libjansson-dev libcmocka-dev)
 servers=(redis-server postgresql)
+python=(python3-dev python3-setuptools python3-wheel python3-pip python3-psycopg2 python3-asyncpg python3-redis python3-websockets python3-uvloop)
 checks=(g++ clang-format cppcheck shellcheck)
 long=(clang)
 
@@ -72,8 +73,8 @@ if [[ ${1-} == --missing ]]; then
 fi
 case "${1-}" in
 run) wanted=("${build[@]}" "${servers[@]}") ;;
-test) wanted=("${build[@]}" "${servers[@]}" "${checks[@]}") ;;
-all) wanted=("${build[@]}" "${servers[@]}" "${checks[@]}" "${long[@]}") ;;
+test) wanted=("${build[@]}" "${servers[@]}" "${python[@]}" "${checks[@]}") ;;
+all) wanted=("${build[@]}" "${servers[@]}" "${python[@]}" "${checks[@]}" "${long[@]}") ;;
 *)
     say "usage: packages.sh [--missing] run|test|all"
     exit 2

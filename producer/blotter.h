@@ -130,6 +130,14 @@ int64_t blotter_trade(blotter_producer *producer, const struct blotter_trade *tr
  */
 const char *blotter_problem(void);
 
+#define BLOTTER_DECIMAL_BYTES 256
+
+/* Writes the shortest decimal that reads back as the same double ("0.1", "67123.1") and a NUL, for those who have a double and
+ * not the exchange's own digits.
+ * Threads:  any     Blocks: never
+ * Returns:  its length; INVALID: not finite, or of more than 128 digits */
+int blotter_decimal(double value, char out[BLOTTER_DECIMAL_BYTES]);
+
 enum blotter_stage { BLOTTER_SENT = 1, BLOTTER_COMMITTED = 2 };
 
 /* Waits until the record `seq` of this producer, and all before it, have reached the stage.

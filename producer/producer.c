@@ -22,6 +22,7 @@
 #include "producer/histogram.h"
 #include "producer/journal.h"
 #include "producer/sender.h"
+#include "schema/decimal.h"
 #include "schema/record.h"
 #include "schema/stream.h"
 
@@ -177,6 +178,15 @@ BLOTTER_PUBLIC const char *blotter_problem(void)
     snprintf(problem_text, sizeof problem_text, "%s: %s", problem->field ? problem->field : "the record",
              record_fault_text(problem->fault));
     return problem_text;
+}
+
+_Static_assert(BLOTTER_DECIMAL_BYTES >= LIMIT_DECIMAL_BYTES && LIMIT_DECIMAL_BYTES > LIMIT_DECIMAL_DIGITS + 2, "and a NUL");
+
+BLOTTER_PUBLIC int blotter_decimal(double value, char out[BLOTTER_DECIMAL_BYTES])
+{
+    int length = decimal_from_double(value, out);
+    out[length < 0 ? 0 : length] = 0;
+    return length < 0 ? BLOTTER_INVALID : length;
 }
 
 /* --- opening -------------------------------------------------------------------------------------------------------------- */

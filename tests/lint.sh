@@ -16,7 +16,7 @@ mapfile -t scripts < <(
 )
 msgpack="msgpack-c"
 "$pkg_config" --exists "$msgpack" || msgpack=msgpack
-read -ra package_flags < <("$pkg_config" --cflags hiredis libevent_core libpq jansson cmocka "$msgpack")
+read -ra package_flags < <("$pkg_config" --cflags hiredis libevent_core libpq jansson cmocka python3 "$msgpack")
 
 not_judged=77 # the exit status of a check that cannot be made here: told, and counted neither as passed nor as failed
 
@@ -61,7 +61,7 @@ format() {
 # memory is out or a fixture has failed, which it cannot see to end the test. varFuncNullUB: glibc's NULL is a pointer in C.
 static_analysis() {
     tool cppcheck || return 1
-    cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 -j 2 -I. -D_GNU_SOURCE \
+    cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 -j 2 -I. -Iproducer -D_GNU_SOURCE \
         --suppress={uninitvar,uninitdata,varFuncNullUB,normalCheckLevelMaxBranches} \
         --suppress={nullPointerOutOfMemory,nullPointerOutOfResources,nullPointerArithmeticOutOfMemory,nullPointerRedundantCheck}:tests/'*' \
         "${sources[@]}"
@@ -75,7 +75,7 @@ shell_scripts() {
 headers_alone() {
     local header failed=0
     for header in "${headers[@]}"; do
-        ${CC:-cc} -std=c11 -D_GNU_SOURCE -I. "${package_flags[@]}" -Wall -Wextra -Werror -fsyntax-only -x c "$header" || {
+        ${CC:-cc} -std=c11 -D_GNU_SOURCE -I. -Iproducer "${package_flags[@]}" -Wall -Wextra -Werror -fsyntax-only -x c "$header" || {
             echo "$header does not compile alone"
             failed=1
         }

@@ -83,11 +83,13 @@ stage "build" quiet make -k -j"$jobs" all tests || finish
 stage "unit tests" make -s test-unit || true
 stage "integration tests" make -s test-integration || true
 stage "fault tests" make -s test-fault || true
+stage "Python tests" make -s test-python || true
 stage "lint" make -s lint || true
 if stage "build, ASan + UBSan" quiet make -k -j"$jobs" "${asan[@]}" program examples tests; then
     stage "unit tests, ASan + UBSan" make -s "${asan[@]}" test-unit || true
     stage "integration tests, ASan + UBSan" make -s "${asan[@]}" test-integration || true
     stage "fault tests, ASan + UBSan" make -s "${asan[@]}" test-fault || true
+    stage "Python tests, ASan + UBSan" make -s "${asan[@]}" test-python || true
 fi
 # Where addresses are randomised over more bits than TSan can place its shadow in, it needs them fixed.
 fixed="setarch $(uname -m) -R"

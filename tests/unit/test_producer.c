@@ -168,6 +168,19 @@ static void large_slots_take_large_records(void **state)
     blotter_close(producer, 0);
 }
 
+static void a_double_becomes_its_shortest_decimal(void **state)
+{
+    (void)state;
+    char text[BLOTTER_DECIMAL_BYTES];
+    assert_int_equal(blotter_decimal(67123.1, text), 7);
+    assert_string_equal(text, "67123.1");
+    assert_int_equal(blotter_decimal(0.1 + 0.2, text), 19);
+    assert_string_equal(text, "0.30000000000000004");
+    assert_int_equal(blotter_decimal(1e300, text), BLOTTER_INVALID);
+    assert_string_equal(text, "");
+    assert_int_equal(blotter_decimal(0.0 / 0.0, text), BLOTTER_INVALID);
+}
+
 static void expect_option(struct blotter_options options, const char *named)
 {
     blotter_producer *producer;
@@ -213,6 +226,7 @@ int main(void)
         TEST(a_closed_handle_says_so),
         TEST(a_child_is_told_and_the_parent_goes_on),
         TEST(large_slots_take_large_records),
+        TEST(a_double_becomes_its_shortest_decimal),
         TEST(wrong_options_are_named),
         TEST(every_status_has_a_text),
     };
