@@ -109,6 +109,8 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 
 /* --- loading ------------------------------------------------------------------------------------------------------------- */
 
+static void use_link(struct drain *drain);
+
 static void on_loaded(void *owner, struct batch *batch, const struct pg_failure *failure)
 {
     struct drain *drain = owner;
@@ -116,6 +118,7 @@ static void on_loaded(void *owner, struct batch *batch, const struct pg_failure 
     drain->loading = false;
     if (failure == NULL) {
         drain->retry_ms = 0;
+        use_link(drain); /* first, so that PostgreSQL does not wait for the settling */
         intake_settle(drain->intake, batch);
         batch_clear(batch);
     } else {
@@ -128,12 +131,12 @@ static void on_loaded(void *owner, struct batch *batch, const struct pg_failure 
     turn_soon(drain);
 }
 
+/* The other batch is empty, or about to be: it is settled next. */
 static void load_gathered(struct drain *drain)
 {
     struct batch *batch = drain->gathering;
 
     drain->gathering = batch == &drain->batches[0] ? &drain->batches[1] : &drain->batches[0];
-    assert(drain->gathering->count == 0);
     batch->careful = batch->careful || loader_is_careful(drain->loader);
     drain->loading = true;
     loader_load(drain->loader, batch, on_loaded, drain);

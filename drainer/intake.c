@@ -163,7 +163,7 @@ void intake_settle(struct intake *intake, const struct batch *batch)
     bool acknowledge = batch->epoch == redis_link_epoch(intake->link);
 
     if (redis_link_up(intake->link)) {
-        intake->counters.words += settle_batch(intake->link, batch, intake->options.streams, acknowledge, on_acked);
+        intake->counters.words += settle_batch(intake->link, batch, acknowledge ? on_acked : NULL);
     }
     leave_hand(batch);
 }

@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "drainer/streams.h"
+#include "schema/decimal.h"
 
 #define IDS_PER_ACK 500
-#define ID_BYTES 48
+#define ID_BYTES 48    /* more than "$41", an id of two numbers of 64 bits, and twice an end of line take */
+#define HEAD_BYTES 192 /* more than "*503", XACK, the stream and the group take */
 #define RANGE_BYTES 48 /* more than ",", two numbers of 64 bits and "-" take */
 #define WORDS_KEPT "1000"
 #define WORDS_EXPIRE_S "86400"
@@ -88,17 +90,41 @@ int64_t settled_word(const struct settled *settled, size_t *at, char ranges[SETT
 
 /* --- commands ------------------------------------------------------------------------------------------------------------ */
 
-static void acknowledge_ids(struct redis_link *link, const char *stream, char ids[][ID_BYTES], size_t count,
-                            redis_link_reply *on_acked)
-{
-    const char *argv[3 + IDS_PER_ACK] = {"XACK", stream, STREAM_GROUP};
+/* One XACK, written by hand: hiredis' own formatting takes several times as long, and PostgreSQL may be waiting meanwhile. */
+struct ack {
+    char bytes[HEAD_BYTES + IDS_PER_ACK * ID_BYTES];
+    size_t length, count; /* of the ids, which begin behind room for the head */
+};
 
-    for (size_t i = 0; i < count; i++) {
-        argv[3 + i] = ids[i];
+static void add_id(struct ack *ack, struct stream_entry_id id)
+{
+    char text[2 * DECIMAL_INTEGER_BYTES + 1];
+    char *at = ack->bytes + HEAD_BYTES + ack->length;
+    int length = decimal_from_uint64(id.ms, text);
+
+    text[length++] = '-';
+    length += decimal_from_uint64(id.seq, text + length);
+    *at++ = '$';
+    at += decimal_from_uint64((uint64_t)length, at);
+    memcpy(at, "\r\n", 2);
+    memcpy(at + 2, text, (size_t)length);
+    memcpy(at + 2 + length, "\r\n", 2);
+    ack->length = (size_t)(at + length + 4 - ack->bytes) - HEAD_BYTES;
+    ack->count++;
+}
+
+static void send_ack(struct redis_link *link, const char *stream, struct ack *ack, redis_link_reply *on_acked)
+{
+    char head[HEAD_BYTES];
+    size_t length = (size_t)snprintf(head, sizeof head, "*%zu\r\n$4\r\nXACK\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n", 3 + ack->count,
+                                     strlen(stream), stream, strlen(STREAM_GROUP), STREAM_GROUP);
+    char *begin = ack->bytes + HEAD_BYTES - length;
+
+    if (ack->count > 0) {
+        memcpy(begin, head, length);
+        redis_link_send(link, on_acked, ack->count, begin, length + ack->length);
     }
-    if (count > 0) {
-        redis_link_sendv(link, on_acked, count, (int)(3 + count), argv, NULL);
-    }
+    ack->length = ack->count = 0;
 }
 
 static void give_word(struct redis_link *link, const char *stream, int64_t producer_id, const char *ranges)
@@ -128,50 +154,87 @@ static size_t give_words(struct redis_link *link, const char *stream, struct set
     return words;
 }
 
-static size_t settle_stream(struct redis_link *link, const struct batch *batch, const struct stream *stream, bool acknowledge,
-                            redis_link_reply *on_acked)
+/* --- the batch ----------------------------------------------------------------------------------------------------------- */
+
+/* Entries of one stream that lie side by side, as an answer brought them. */
+struct run {
+    const struct stream *stream;
+    size_t from, to;
+};
+
+static int compare_streams(const void *a, const void *b)
 {
-    static char ids[IDS_PER_ACK][ID_BYTES]; /* the drainer has one thread */
-    struct settled settled = {0};
-    size_t count = 0, words;
+    const struct run *x = a, *y = b;
+    int order = strcmp(x->stream->name, y->stream->name);
 
-    for (size_t i = 0; i < batch->count; i++) {
-        const struct entry *entry = &batch->entries[i];
-
-        if (entry->stream != stream) {
-            continue;
-        }
-        if (entry->producer_id > 0 && entry->seq > 0) {
-            settled_add(&settled, entry->producer_id, entry->seq);
-        }
-        if (entry->replayed) {
-            continue;
-        }
-        snprintf(ids[count++], ID_BYTES, "%" PRIu64 "-%" PRIu64, entry->id.ms, entry->id.seq);
-        if (count == IDS_PER_ACK) {
-            if (acknowledge) {
-                acknowledge_ids(link, stream->name, ids, count, on_acked);
-            }
-            count = 0;
-        }
-    }
-    if (acknowledge) {
-        acknowledge_ids(link, stream->name, ids, count, on_acked);
-    }
-    words = give_words(link, stream->name, &settled);
-    settled_release(&settled);
-    return words;
+    return order != 0 ? order : x->from < y->from ? -1 : 1;
 }
 
-size_t settle_batch(struct redis_link *link, const struct batch *batch, const struct streams *streams, bool acknowledge,
-                    redis_link_reply *on_acked)
+/* The runs of the batch, those of a stream one behind the other. The caller frees them. */
+static struct run *find_runs(const struct batch *batch, size_t *count)
 {
-    size_t words = 0;
+    struct run *runs = NULL;
+    size_t capacity = 0;
 
-    for (size_t i = 0; i < streams->count; i++) {
-        if (streams->all[i]->in_hand > 0) {
-            words += settle_stream(link, batch, streams->all[i], acknowledge, on_acked);
+    *count = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct stream *stream = batch->entries[i].stream;
+
+        if (*count > 0 && runs[*count - 1].stream == stream) {
+            runs[*count - 1].to = i + 1;
+            continue;
+        }
+        if (*count == capacity) {
+            capacity = capacity == 0 ? 64 : capacity * 2;
+            runs = realloc(runs, capacity * sizeof *runs);
+            if (runs == NULL) {
+                abort();
+            }
+        }
+        runs[(*count)++] = (struct run){stream, i, i + 1};
+    }
+    if (*count > 1) {
+        qsort(runs, *count, sizeof *runs, compare_streams);
+    }
+    return runs;
+}
+
+/* Acknowledges the entries of a run and notes whose word they are. */
+static void settle_run(struct redis_link *link, const struct batch *batch, const struct run *run, struct ack *ack,
+                       struct settled *settled, redis_link_reply *on_acked)
+{
+    for (size_t i = run->from; i < run->to; i++) {
+        const struct entry *entry = &batch->entries[i];
+
+        if (entry->producer_id > 0 && entry->seq > 0) {
+            settled_add(settled, entry->producer_id, entry->seq);
+        }
+        if (on_acked == NULL || entry->replayed) {
+            continue;
+        }
+        add_id(ack, entry->id);
+        if (ack->count == IDS_PER_ACK) {
+            send_ack(link, run->stream->name, ack, on_acked);
         }
     }
+}
+
+size_t settle_batch(struct redis_link *link, const struct batch *batch, redis_link_reply *on_acked)
+{
+    static struct ack ack; /* the drainer has one thread */
+    struct settled settled = {0};
+    size_t run_count, words = 0;
+    struct run *runs = find_runs(batch, &run_count);
+
+    for (size_t i = 0; i < run_count; i++) {
+        settle_run(link, batch, &runs[i], &ack, &settled, on_acked);
+        if (i + 1 == run_count || runs[i + 1].stream != runs[i].stream) {
+            send_ack(link, runs[i].stream->name, &ack, on_acked);
+            words += give_words(link, runs[i].stream->name, &settled);
+            settled.count = 0;
+        }
+    }
+    settled_release(&settled);
+    free(runs);
     return words;
 }

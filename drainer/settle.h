@@ -7,8 +7,6 @@
 #include "drainer/batch.h"
 #include "producer/redis_link.h"
 
-struct streams;
-
 /* Which seqs are settled, as runs. In the order they were added until settled_sort(), then sorted and disjoint. */
 struct settled_run {
     int64_t producer_id, from, to;
@@ -26,10 +24,9 @@ void settled_release(struct settled *);
 #define SETTLED_WORD_BYTES 8192
 int64_t settled_word(const struct settled *, size_t *at, char ranges[SETTLED_WORD_BYTES]);
 
-/* Sends, in one pipeline, the acknowledgements of the batch's entries and the words. acknowledge false: the entries were read on
- * another connection, where their ids may be other records: only the words are given, which are true anywhere.
- * on_acked gets each XACK's answer (an integer) with the number of ids it named as tag. Returns the number of words. */
-size_t settle_batch(struct redis_link *, const struct batch *, const struct streams *, bool acknowledge,
-                    redis_link_reply *on_acked);
+/* Sends, in one pipeline, the acknowledgements of the batch's entries and the words. on_acked gets each XACK's answer (an
+ * integer) with the number of ids it named as tag. NULL: the entries were read on another connection, where their ids may be
+ * other records: only the words are given, which are true anywhere. Returns the number of words. */
+size_t settle_batch(struct redis_link *, const struct batch *, redis_link_reply *on_acked);
 
 #endif
