@@ -6,7 +6,7 @@
  *     pop range ──► COPY … COMMIT ──► done: next range, or the batch is loaded
  *                        │
  *                        ├─ duplicate key  ► the batch becomes careful, the range again
- *                        ├─ data error     ► split the range in two; a single entry becomes a reject
+ *                        ├─ data error     ► split the range, at the entry that is named or in two; a single one becomes a reject
  *                        ├─ no partition   ► forget the days that were thought to exist, the range again
  *                        └─ else           ► the batch is given up; three times for the same state: taken apart
  *
@@ -24,13 +24,15 @@
 #include <time.h>
 
 #include "drainer/log.h"
+#include "drainer/split.h"
 #include "drainer/sql_text.h"
 #include "drainer/streams.h"
 
 #define CAREFUL_SECONDS 30
 #define SAME_STATE_LIMIT 3
-#define RANGES_MAX 64   /* splitting in two of at most 2^31 entries never needs more */
-#define DAYS_AT_ONCE 32 /* to be made by one command: each takes locks on new tables to the command's end */
+#define RANGES_MAX 64                         /* splitting in two of at most 2^31 entries never needs half of them */
+#define RANGES_NAMED_MAX (RANGES_MAX / 2 - 2) /* so many at most where PostgreSQL names the entries to split at */
+#define DAYS_AT_ONCE 32                       /* to be made by one command: each takes locks on new tables to the command's end */
 #define US_PER_DAY INT64_C(86400000000)
 #define DAY_FIRST (LIMIT_RECORDED_AT_MIN_NS / 1000 / US_PER_DAY) /* days since 1970; batch.c lets no earlier one through */
 #define DAYS_MAX (INT64_MAX / 1000 / US_PER_DAY - DAY_FIRST + 1) /* to the end of 64 bits of nanoseconds, in 2262 */
@@ -41,10 +43,6 @@ static const char *const record_columns[RECORD_KINDS] = {
 #define X(kind, name, table, fields) [RECORD_##kind] = fields(COLUMN),
     BLOTTER_RECORD_KINDS(X)
 #undef X
-};
-
-struct range {
-    size_t from, to;
 };
 
 enum day { DAY_UNKNOWN, DAY_READY, DAY_EXPIRED };
@@ -167,8 +165,9 @@ static void add_copies_of_rows(struct loader *loader)
             continue;
         }
         copy_end(t);
-        sql_text_add(&t->sql, "COPY %s%s (%s%s) FROM STDIN BINARY; ", loader->batch->careful ? "pg_temp.staged_" : "blotter.",
-                     record_schemas[kind].table, identity_columns, record_columns[kind]);
+        sql_text_add(&t->sql, "COPY %s%s (%s%s) FROM STDIN BINARY; ",
+                     loader->batch->careful ? "pg_temp." SPLIT_STAGED : "blotter.", record_schemas[kind].table, identity_columns,
+                     record_columns[kind]);
     }
 }
 
@@ -341,10 +340,10 @@ static void finish(struct loader *loader, const struct pg_failure *failure)
     loader->on_done(loader->owner, batch, failure);
 }
 
-static void push_range(struct loader *loader, size_t from, size_t to)
+static void push_range(struct loader *loader, struct range range)
 {
     assert(loader->range_count < RANGES_MAX);
-    loader->ranges[loader->range_count++] = (struct range){from, to};
+    loader->ranges[loader->range_count++] = range;
 }
 
 static void count_loaded(struct loader *loader)
@@ -359,15 +358,18 @@ static void count_loaded(struct loader *loader)
     }
 }
 
-/* Finds the record at fault by halving; a single entry that fails is rejected with PostgreSQL's own words. */
+/* Finds the record at fault; a single entry that fails is rejected with PostgreSQL's own words. */
 static void take_apart(struct loader *loader, const struct pg_failure *failure)
 {
-    size_t from = loader->current.from, to = loader->current.to;
+    size_t from = loader->current.from, to = loader->current.to, count;
+    struct range parts[SPLIT_PARTS_MAX];
 
     loader->counters.taken_apart++;
     if (to - from > 1) {
-        push_range(loader, from + (to - from) / 2, to);
-        push_range(loader, from, from + (to - from) / 2);
+        count = split_range(loader->batch, loader->current, failure, loader->range_count > RANGES_NAMED_MAX, parts);
+        while (count-- > 0) {
+            push_range(loader, parts[count]);
+        }
         next_range(loader);
     } else if (loader->batch->entries[from].fate == ENTRY_ROW && failure->action != PG_ACTION_RETRY) {
         log_warn(loader->batch->entries[from].stream->name, "record rejected: %s, SQLSTATE %s", failure->message,
@@ -590,7 +592,7 @@ void loader_load(struct loader *loader, struct batch *batch, loader_done *on_don
     loader->on_done = on_done;
     loader->owner = owner;
     loader->apart = false;
-    push_range(loader, 0, batch->count);
+    push_range(loader, (struct range){0, batch->count});
     next_range(loader);
 }
 

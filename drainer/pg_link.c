@@ -133,6 +133,18 @@ static void failure_of_connection(struct pg_link *link, struct pg_failure *failu
                                          : "connection lost");
 }
 
+/* Among what the error's context says is a line "COPY order_events, line 14", of rows where the format is binary. */
+static void find_copy_row(struct pg_failure *failure, const char *context)
+{
+    for (const char *line = context; line != NULL; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (sscanf(line, "COPY %63[^ ,], %*[^0-9]%lu", failure->copy_table, &failure->copy_row) == 2) {
+            return;
+        }
+    }
+    failure->copy_table[0] = '\0';
+}
+
 static void failure_of_result(struct pg_failure *failure, const PGresult *result)
 {
     memset(failure, 0, sizeof *failure);
@@ -140,6 +152,7 @@ static void failure_of_result(struct pg_failure *failure, const PGresult *result
     copy_text(failure->message, sizeof failure->message, PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
     copy_text(failure->table, sizeof failure->table, PQresultErrorField(result, PG_DIAG_TABLE_NAME));
     copy_text(failure->constraint, sizeof failure->constraint, PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME));
+    find_copy_row(failure, PQresultErrorField(result, PG_DIAG_CONTEXT));
     if (failure->message[0] == '\0') {
         copy_text(failure->message, sizeof failure->message, PQresultErrorMessage(result));
     }

@@ -34,6 +34,8 @@ struct pg_failure {
     char message[512];
     char table[64];
     char constraint[64];
+    char copy_table[64]; /* the COPY that met it, and at which of its rows, from 1; "": not known */
+    unsigned long copy_row;
 };
 
 struct pg_chunk {

@@ -2,16 +2,17 @@
 -- temporary tables and goes on from there by INSERT ... ON CONFLICT DO NOTHING. Temporary ones, made once a session and
 -- emptied at COMMIT, load twice as fast as unlogged ones.
 --
--- Column lists come from the catalog: a field that is added to the tables needs no new functions.
+-- Column lists come from the catalog: a field that is added to the tables needs no new functions. What PostgreSQL fills in where COPY
+-- names no value, such as a column of a user's own with a default, it has to fill in here too.
 
 CREATE FUNCTION blotter.columns_of(relation regclass, leave_out text[] DEFAULT '{}') RETURNS text[]
     LANGUAGE sql STABLE
     AS $$
     SELECT array_agg(a.attname::text ORDER BY a.attnum)
     FROM pg_catalog.pg_attribute a
-    WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (leave_out)
+    WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND NOT a.atthasdef AND a.attidentity = '' AND a.attname <> ALL (leave_out)
 $$;
-COMMENT ON FUNCTION blotter.columns_of(regclass, text[]) IS 'The columns of a table in their order, but those to leave out.';
+COMMENT ON FUNCTION blotter.columns_of(regclass, text[]) IS 'The columns of a table in their order, but those to leave out, and those that PostgreSQL fills in: generated, identity, or with a default.';
 
 CREATE FUNCTION blotter.column_list(names text[], format text DEFAULT '%1$I', separator text DEFAULT ', ') RETURNS text
     LANGUAGE sql IMMUTABLE

@@ -189,15 +189,20 @@ static inline void add_order(int64_t seq)
     add_order_of(seq, TODAY + seq, "BTC/USDT", "open");
 }
 
-static inline void add_trade(int64_t seq)
+static inline void add_trade_of(int64_t seq, const char *symbol)
 {
     struct pack pack;
 
     begin_record(&pack, 3, seq, TODAY + seq);
-    pack_pair(&pack, "symbol", "BTC/USDT");
+    pack_pair(&pack, "symbol", symbol);
     pack_pair(&pack, "price", "68000.10");
     pack_pair(&pack, "quantity", "0.5");
     add("trade", &pack);
+}
+
+static inline void add_trade(int64_t seq)
+{
+    add_trade_of(seq, "BTC/USDT");
 }
 
 static inline void add_session(int64_t seq, const char *event)

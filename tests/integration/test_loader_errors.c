@@ -30,6 +30,24 @@ static void record_that_breaks_a_users_constraint_is_rejected_and_its_neighbours
     assert_int_equal(count("order_events"), 98);
 }
 
+/* COPY says at which row it was, so that nothing has to be looked for. */
+static void record_that_copy_names_is_taken_out_at_once(void **state)
+{
+    (void)state;
+    fixture_postgres_run(server, "ALTER TABLE blotter.trades ADD CONSTRAINT no_doge CHECK (symbol <> 'DOGE')");
+    for (int seq = 1; seq <= 500; seq++) {
+        add_order(2 * seq);
+        add_trade_of(2 * seq + 1, seq == 237 ? "DOGE" : "BTC");
+    }
+    load();
+    assert_loaded();
+    assert_int_equal(count("order_events"), 500);
+    assert_int_equal(count("trades"), 499);
+    assert_string_equal(fixture_postgres_run(server, "SELECT seq FROM blotter.rejects"), "475");
+    assert_int_equal(counters()->taken_apart, 2);
+    assert_int_equal(counters()->transactions, 3); /* before it, itself as a reject, behind it */
+}
+
 static void batch_of_nothing_but_refused_records_is_rejected(void **state)
 {
     (void)state;
@@ -293,6 +311,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(record_that_breaks_a_users_constraint_is_rejected_and_its_neighbours_stored),
+        TEST(record_that_copy_names_is_taken_out_at_once),
         TEST(batch_of_nothing_but_refused_records_is_rejected),
         TEST(long_message_of_a_users_trigger_is_stored_as_the_reason),
         TEST(lock_that_somebody_holds_is_waited_for_and_rejects_nothing),
