@@ -17,7 +17,7 @@ SOVERSION := 0
 # --- what it is made of ---------------------------------------------------------------------------------------------------------
 
 SCHEMA := fields decimal text json encode decode stream
-JOURNAL := journal journal_open journal_recover
+JOURNAL := journal journal_open journal_lock journal_recover
 PRODUCER := producer histogram waiters $(JOURNAL) sender xadd notice confirm ranges redis_link owed redis_url resolve status
 DRAINER := commands settings settings_help log pg migrate json_line line_input publish ship shipment log_event redis_blocking report status survey check audit rejects journal_command \
 	drain intake intake_read intake_claim gather entry_reader intake_scripts doorbell watch \

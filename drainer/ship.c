@@ -43,7 +43,7 @@ struct ship {
     struct shipment *shipments;
     struct unfit *unfit;
     int64_t taken;               /* journals */
-    struct shipment_counts past; /* of those that are closed */
+    struct shipment_counts past; /* of those that are closed, of which nothing is left */
     int64_t started_ms, moved_ms, moved_to;
     int exit_code;
 };
@@ -185,7 +185,6 @@ static void close_shipment(struct ship *ship, struct shipment **at)
 
     ship->past.sent += counts.sent;
     ship->past.committed += counts.committed;
-    ship->past.left += counts.left;
     *at = shipment->next;
     shipment_close(shipment);
 }

@@ -110,7 +110,8 @@ struct blotter_options {
 };
 
 /* Opens a journal (adopting what a dead process left in it) and starts the sender. Does not wait for Redis.
- * Threads:  one at a time      Blocks: for disk and memory (tens of ms), never for the network
+ * Threads:  one at a time      Blocks: for disk and memory (tens of ms), never for the network; where `journal` names a file, up
+ *           to two seconds for `blotter ship` to let go of it
  * Memory:   copies the options
  * Returns:  0 and *producer; or a status with *producer NULL: BUSY, CORRUPT, FORMAT (only where `journal` names a file: in a
  *           folder the next free name is taken), SYSTEM, OPTION. blotter_open_error() says more. */

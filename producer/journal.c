@@ -396,7 +396,6 @@ void journal_release(struct journal *journal)
     }
     remove_if_done(journal);
     journal_forget(journal);
-    close(journal->lock_fd);
     munmap(journal->slot_area, journal->map_bytes - JOURNAL_PAGE_BYTES);
     if (!journal->writer) {
         munmap(journal->header, JOURNAL_PAGE_BYTES);

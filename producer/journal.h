@@ -124,6 +124,7 @@ struct journal_options {
     uint32_t slots, slot_bytes; /* for a new file; an old one keeps its own */
     bool write, send;           /* the roles to take */
     bool create;                /* make the file if there is none */
+    bool patient;               /* a writer that wants this file and no other: waits for a shipper to let go of it */
 };
 
 /* What opening found in a file of a former owner. */

@@ -11,7 +11,11 @@ void journal_unlock(int fd, enum journal_lock);
 bool journal_is_locked(int fd, enum journal_lock);
 bool journal_is_at(int fd, const char *path); /* does the path still name the file that is open? */
 
-void journal_forget(struct journal *); /* off the list of what a forked child has to close */
+/* On the list of what a forked child has to close; forgetting closes it here. False: errno. */
+bool journal_remember(struct journal *);
+void journal_forget(struct journal *);
+int journal_open_file(struct journal *, const char *path, int flags); /* the descriptor that is locked; -1: errno */
+void journal_close_file(struct journal *);
 void journal_retain(struct journal *, struct journal **list);
 
 /* Reads the geometry from either place. 0, or CORRUPT or FORMAT with a text. */

@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +18,13 @@
 #include "producer/journal_file.h"
 #include "schema/stream.h"
 
-enum { NAMES_MAX = 100000, LOCK_TRIES = 16 };
+enum {
+    NAMES_MAX = 100000,
+    LOCK_TRIES = 16,
+    LOCK_STEP_MS = 10,
+    WRITER_WAIT_MS = 200,  /* a shipper adopts a journal within that */
+    SENDER_WAIT_MS = 2000, /* and looks whether somebody waits for it within that */
+};
 
 static const char magic[8] = "blotter\n";
 
@@ -98,120 +103,9 @@ int journal_read_geometry(int fd, uint64_t size, struct journal_geometry *out, c
     return fail(error, BLOTTER_CORRUPT, "the geometry is damaged in both places, or this is no journal");
 }
 
-/* --- locks, and what a fork must not keep --------------------------------------------------------------------------------- */
-
-static pthread_mutex_t open_mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct journal *open_journals; /* under open_mutex */
-static volatile uint32_t *alive_page; /* under open_mutex; 1, and 0 in a child */
-
-static int lock_call(int fd, enum journal_lock which, short type)
-{
-    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = INT64_C(1) << 60 | which, .l_len = 1};
-    return fcntl(fd, F_OFD_SETLK, &lock);
-}
-
-int journal_lock(int fd, enum journal_lock which)
-{
-    int result = lock_call(fd, which, F_WRLCK);
-    if (result != 0 && errno == EACCES)
-        errno = EAGAIN;
-    return result;
-}
-
-void journal_unlock(int fd, enum journal_lock which)
-{
-    lock_call(fd, which, F_UNLCK);
-}
-
-bool journal_is_locked(int fd, enum journal_lock which)
-{
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = INT64_C(1) << 60 | which, .l_len = 1};
-    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
-}
-
-bool journal_is_at(int fd, const char *path)
-{
-    struct stat opened, named;
-    return fstat(fd, &opened) == 0 && stat(path, &named) == 0 && opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
-}
-
-static void before_fork(void)
-{
-    pthread_mutex_lock(&open_mutex);
-}
-
-static void after_fork_in_parent(void)
-{
-    pthread_mutex_unlock(&open_mutex);
-}
-
-static void after_fork_in_child(void)
-{
-    for (struct journal *each = open_journals; each; each = each->next_open)
-        close(each->lock_fd);
-    open_journals = NULL;
-    pthread_mutex_unlock(&open_mutex);
-}
-
-static void install_fork_handlers(void)
-{
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-}
-
-/* One page for all journals that this process opens; a child that opens its own makes another. Never unmapped. */
-static const volatile uint32_t *alive_word(void)
-{
-    if (alive_page && *alive_page)
-        return alive_page;
-    void *page = mmap(NULL, JOURNAL_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (page == MAP_FAILED)
-        return NULL;
-    if (madvise(page, JOURNAL_PAGE_BYTES, MADV_WIPEONFORK) != 0) {
-        munmap(page, JOURNAL_PAGE_BYTES);
-        return NULL;
-    }
-    alive_page = page;
-    *alive_page = 1;
-    return alive_page;
-}
-
-static bool remember(struct journal *journal)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, install_fork_handlers);
-    pthread_mutex_lock(&open_mutex);
-    journal->alive = alive_word();
-    if (journal->alive) {
-        journal->next_open = open_journals;
-        open_journals = journal;
-    }
-    pthread_mutex_unlock(&open_mutex);
-    return journal->alive != NULL;
-}
-
-void journal_forget(struct journal *journal)
-{
-    pthread_mutex_lock(&open_mutex);
-    for (struct journal **each = &open_journals; *each; each = &(*each)->next_open) {
-        if (*each == journal) {
-            *each = journal->next_open;
-            break;
-        }
-    }
-    pthread_mutex_unlock(&open_mutex);
-}
-
-void journal_retain(struct journal *journal, struct journal **list)
-{
-    pthread_mutex_lock(&open_mutex);
-    journal->next_open = *list;
-    *list = journal;
-    pthread_mutex_unlock(&open_mutex);
-}
-
 /* --- the file ------------------------------------------------------------------------------------------------------------- */
 
-static int take_roles(int fd, const struct journal_options *options)
+static int try_roles(int fd, const struct journal_options *options)
 {
     if (options->write && journal_lock(fd, JOURNAL_LOCK_WRITER) != 0)
         return -1;
@@ -220,29 +114,38 @@ static int take_roles(int fd, const struct journal_options *options)
     return 0;
 }
 
+/* `blotter ship` has the writer's lock of a dead process' journal for the moment in which it adopts it; the sender's it gives
+ * back when it sees that somebody has the writer's and waits. */
+static int take_roles(int fd, const struct journal_options *options)
+{
+    for (int waited_ms = 0; try_roles(fd, options) != 0; waited_ms += LOCK_STEP_MS) {
+        int problem = errno;
+        bool writer = journal_lock(fd, JOURNAL_LOCK_WRITER) == 0;
+        errno = problem;
+        if (!options->patient || problem != EAGAIN || waited_ms >= (writer ? SENDER_WAIT_MS : WRITER_WAIT_MS))
+            return -1;
+        usleep(LOCK_STEP_MS * 1000);
+    }
+    return 0;
+}
+
 /* Opens and locks; the file that path names at the end is the one that is locked: a closer may have removed another. */
-static int open_locked(const char *path, const struct journal_options *options, int *out, char *error)
+static int open_locked(struct journal *journal, const char *path, const struct journal_options *options, char *error)
 {
     for (int tries = 0; tries < LOCK_TRIES; tries++) {
-        int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        journal_close_file(journal);
+        int fd = journal_open_file(journal, path, 0);
         if (fd < 0 && errno == ENOENT && options->create)
-            fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_CREAT | O_EXCL, 0600);
+            fd = journal_open_file(journal, path, O_CREAT | O_EXCL);
         if (fd < 0 && errno == EEXIST)
             continue; /* made by another meanwhile */
         if (fd < 0)
             return fail(error, BLOTTER_SYSTEM, "%s: %s", path, strerror(errno));
-        if (take_roles(fd, options) != 0) {
-            int problem = errno;
-            close(fd);
-            if (problem == EAGAIN)
-                return fail(error, BLOTTER_BUSY, "%s: in use by another process", path);
-            return fail(error, BLOTTER_SYSTEM, "%s: lock: %s", path, strerror(problem));
-        }
-        if (journal_is_at(fd, path)) {
-            *out = fd;
+        if (take_roles(fd, options) != 0)
+            return errno == EAGAIN ? fail(error, BLOTTER_BUSY, "%s: in use by another process", path)
+                                   : fail(error, BLOTTER_SYSTEM, "%s: lock: %s", path, strerror(errno));
+        if (journal_is_at(fd, path))
             return 0;
-        }
-        close(fd);
     }
     return fail(error, BLOTTER_BUSY, "%s: changes hands all the time", path);
 }
@@ -500,14 +403,12 @@ static int lay_out(struct journal *journal, const char *path, const struct journ
 
 static int open_parts(struct journal *journal, const char *path, const struct journal_options *options, char *error)
 {
-    int status = open_locked(path, options, &journal->lock_fd, error);
-    if (status != 0)
-        return status;
-    if (!remember(journal))
+    if (!journal_remember(journal))
         return fail(error, BLOTTER_SYSTEM, "a page that a forked child finds empty: %s", strerror(errno));
-    if ((status = lay_out(journal, path, options, error)) != 0)
-        return status;
-    return options->write ? become_owner(journal, error) : 0;
+    int status = open_locked(journal, path, options, error);
+    if (status == 0)
+        status = lay_out(journal, path, options, error);
+    return status == 0 && options->write ? become_owner(journal, error) : status;
 }
 
 static void undo(struct journal *journal)
@@ -515,8 +416,6 @@ static void undo(struct journal *journal)
     journal_forget(journal);
     if (journal->header)
         munmap(journal->header, journal->map_bytes);
-    if (journal->lock_fd >= 0)
-        close(journal->lock_fd);
     free(journal);
 }
 

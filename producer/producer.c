@@ -243,7 +243,8 @@ static int open_journal(blotter_producer *producer, const struct blotter_options
     };
     char folder[JOURNAL_PATH_BYTES];
     const char *path = or_environment(options->journal, "BLOTTER_JOURNAL", NULL);
-    if (path && !journal_is_folder(path))
+    wanted.patient = path && !journal_is_folder(path);
+    if (wanted.patient)
         return journal_open(&producer->journal, path, &wanted, open_error);
     int status = path ? 0 : journal_default_folder(folder, open_error);
     if (status != 0)

@@ -1,6 +1,7 @@
 /* test_journal_adopt.c: two processes at one journal: what a sender may take of a file that another process writes or wrote, and
  * what it writes for a writer that has died. Both roles are in this process here: the locks do not know. */
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -251,6 +252,44 @@ static void what_is_no_journal_is_not_taken(void **state)
     assert_int_equal(journal_probe(path, error), BLOTTER_SYSTEM);
 }
 
+/* As `blotter ship` does, that has adopted a journal and sees that somebody has the writer's lock. */
+static void *let_go_when_a_writer_waits(void *sender)
+{
+    struct journal *journal = sender;
+    for (int i = 0; journal_adopt(journal) && i < 1000; i++)
+        usleep(1000);
+    journal_release(journal);
+    return NULL;
+}
+
+static void a_shipper_lets_go_of_the_file_that_a_writer_waits_for(void **state)
+{
+    (void)state;
+    struct journal *writer = open_at(path);
+    fill(writer, 1, 3);
+    die(writer);
+    struct journal *sender = open_sender();
+    pthread_t shipper;
+    assert_int_equal(pthread_create(&shipper, NULL, let_go_when_a_writer_waits, sender), 0);
+    struct journal_options options = both;
+    options.patient = true;
+    int status = journal_open(&writer, path, &options, error);
+    pthread_join(shipper, NULL);
+    assert_int_equal(status, 0);
+    assert_int_equal(add(writer, 1), 2);
+    die(writer);
+}
+
+static void a_file_that_is_in_use_is_busy_also_for_the_patient(void **state)
+{
+    (void)state;
+    struct journal *owner = open_at(path), *second;
+    struct journal_options options = both;
+    options.patient = true;
+    assert_int_equal(journal_open(&second, path, &options, error), BLOTTER_BUSY);
+    die(owner);
+}
+
 /* The complement of a cursor is stored second: a sender that is killed between leaves the value, which its writer has seen. */
 static void cursors_of_a_killed_sender_do_not_go_back(void **state)
 {
@@ -288,6 +327,8 @@ int main(void)
         TEST(a_journal_in_the_making_is_not_taken),
         TEST(a_new_journal_has_its_cursors_whoever_looks),
         TEST(what_is_no_journal_is_not_taken),
+        TEST(a_shipper_lets_go_of_the_file_that_a_writer_waits_for),
+        TEST(a_file_that_is_in_use_is_busy_also_for_the_patient),
         TEST(cursors_of_a_killed_sender_do_not_go_back),
     };
     return cmocka_run_group_tests_name("journal_adopt", tests, NULL, NULL);
