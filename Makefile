@@ -78,7 +78,7 @@ help:
 lib: $(BUILD)/libblotter.a $(BUILD)/libblotter.so $(BUILD)/blotter.pc
 program: $(BUILD)/blotter
 examples: $(EXAMPLES:%=$(BUILD)/example/%)
-tests: $(UNIT_TESTS:%=$(BUILD)/%) $(FUZZERS:%=$(BUILD)/%) $(INTEGRATION_TESTS:%=$(BUILD)/%) $(FAULT_TESTS:%=$(BUILD)/%)
+tests: $(UNIT_TESTS:%=$(BUILD)/%) $(FUZZERS:%=$(BUILD)/%) $(INTEGRATION_TESTS:%=$(BUILD)/%) $(FAULT_TESTS:%=$(BUILD)/%) $(BUILD)/next/blotter
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
@@ -131,6 +131,14 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(BU
 
 # Chaos is a test of several files.
 $(BUILD)/tests/fault/test_chaos: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fault/chaos_*.c))
+
+# The program as it will be when the journal's format is the next one: old journals have to be read by it.
+$(BUILD)/next/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(BLOTTER_CFLAGS) -DJOURNAL_VERSION=2 -c $< -o $@
+
+$(BUILD)/next/blotter: $(JOURNAL:%=$(BUILD)/next/producer/%.o) $(BUILD)/drainer/main.o $(PROGRAM_OBJECTS) $(BUILD)/drainer/migrations.o $(BUILD)/libblotter.a
+	$(LINK) -o $@ $^ $(PROGRAM_LIBS)
 
 # --- tests ----------------------------------------------------------------------------------------------------------------------
 

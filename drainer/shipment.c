@@ -30,7 +30,8 @@ static bool create_sender(struct shipment *shipment, struct event_base *base, co
                                      .on_event_arg = shipment};
 
     shipment->sender = sender_create(&options, error, JOURNAL_ERROR_BYTES);
-    if (shipment->sender != NULL && settings->once) {
+    shipment->hurried = shipment->sender != NULL && settings->once;
+    if (shipment->hurried) {
         sender_hurry(shipment->sender, true);
     }
     return shipment->sender != NULL;
@@ -83,19 +84,14 @@ void shipment_poll(struct shipment *shipment)
     sender_poll(shipment->sender);
 }
 
-/* The writer's lock is taken, but nobody has begun to write: who opens a journal to write takes a moment for that, or waits for
- * the sender's role, which we have. */
-static bool is_claimed(const struct journal *journal)
-{
-    return (atomic_load_explicit(&journal->header->next.value, memory_order_acquire) & NEXT_CLOSED) != 0;
-}
-
+/* With CLAIMED the writer's lock is taken, but nobody has begun to write: who opens a journal takes a moment for that, or waits
+ * for the sender's role, which we have. */
 enum shipment_state shipment_look(struct shipment *shipment)
 {
     const struct journal *journal = shipment->journal;
 
     if (!journal_adopt(shipment->journal)) {
-        if (shipment->adopted && is_claimed(journal)) {
+        if (shipment->adopted && journal_is_closing(journal)) {
             return SHIPMENT_CLAIMED;
         }
         if (shipment->adopted) {
@@ -142,6 +138,9 @@ const char *shipment_trouble(const struct shipment *shipment)
 
 void shipment_close(struct shipment *shipment)
 {
+    if (shipment->hurried) {
+        sender_hurry(shipment->sender, false);
+    }
     sender_destroy(shipment->sender);
     journal_release(shipment->journal);
     free(shipment);

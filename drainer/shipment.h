@@ -26,6 +26,7 @@ struct shipment {
     struct sender *sender;
     const char *name;    /* of the file, without its folder */
     bool adopted;        /* as the log has it */
+    bool hurried;        /* somebody waits for its end */
     uint64_t first, end; /* the positions that were there when it was taken; all of a dead writer's */
 };
 

@@ -219,6 +219,12 @@ static inline uint64_t journal_next(const struct journal *journal)
     return atomic_load_explicit(&journal->header->next.value, memory_order_acquire) & NEXT_POSITION;
 }
 
+/* Does it take no more records? As after its writer's end, until another opens it. */
+static inline bool journal_is_closing(const struct journal *journal)
+{
+    return (atomic_load_explicit(&journal->header->next.value, memory_order_acquire) & NEXT_CLOSED) != 0;
+}
+
 static inline uint64_t journal_cursor(const struct journal_cursor *cursor)
 {
     return atomic_load_explicit(&cursor->value, memory_order_acquire);

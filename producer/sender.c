@@ -175,10 +175,12 @@ static void tell_let_go(struct sender *sender, uint64_t open)
     notice_event(&sender->notice, BLOTTER_EVENT_LET_GO, text);
 }
 
-/* At 7/8 full the oldest sent records make room; the episode is over at 3/4. */
+/* At 7/8 full the oldest sent records make room; the episode is over at 3/4. In a closed journal nobody needs any. */
 static void make_room(struct sender *sender)
 {
     uint64_t slots = sender->journal->slots, held = journal_next(sender->journal) - floor_of(sender);
+    if (journal_is_closing(sender->journal))
+        return;
     if (held < slots / 4 * 3)
         sender->told_let_go = false;
     if (held <= slots / 8 * 7)

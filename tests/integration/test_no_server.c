@@ -76,9 +76,9 @@ static void try_all(const struct attempt *attempts, size_t count)
 
 #define EXCHANGE "BLOTTER_EXCHANGE=okx"
 #define SOON "BLOTTER_CONNECT_TIMEOUT=2s"
-#define REDIS_COMMANDS                        \
-    {                                         \
-        "drain", "publish", "status", "check" \
+#define REDIS_COMMANDS                                \
+    {                                                 \
+        "drain", "publish", "ship", "status", "check" \
     }
 #define POSTGRES_COMMANDS                                         \
     {                                                             \
