@@ -21,7 +21,7 @@
  *
  * What recovery believes (journal_recover.c). Cursors are hints, slots carry the truth; in doubt more is sent, as duplicates
  * are dropped by identity.
- *   1 A slot holds position p if its checksum, which covers p, matches.
+ *   1 A slot holds position p if its checksum, which covers p, matches, and its kind is known.
  *   2 next is at least one more than the largest position held; a `next` that leaves more than `slots` from floor is not
  *     believed. floor, sent and committed are kept with their complement: of two that differ the smaller one counts.
  *   3 A position from floor to next whose slot does not hold it, and whose `published` is 0 or of the last lap, was claimed
@@ -326,7 +326,8 @@ enum journal_read journal_read(const struct journal *journal, uint64_t position,
 
 bool journal_slot_holds(const struct journal *journal, const struct journal_slot *slot, uint64_t position)
 {
-    return slot->length <= journal->slot_bytes - JOURNAL_SLOT_HEAD_BYTES &&
+    bool kind_known = slot->kind < RECORD_KINDS || slot->kind == SLOT_LEFT_OUT;
+    return kind_known && slot->length <= journal->slot_bytes - JOURNAL_SLOT_HEAD_BYTES &&
            slot->checksum == journal_slot_checksum(slot, position, journal_body_checksum(slot->body, slot->length));
 }
 

@@ -11,6 +11,9 @@
 #include "producer/blotter.h"
 #include "producer/journal_file.h"
 
+/* No position is larger, in the lifetime of any file: what claims to be is damaged. */
+#define POSITION_MAX (NEXT_POSITION / 2)
+
 enum slot_state { SLOT_VALID, SLOT_UNPUBLISHED, SLOT_DAMAGED };
 
 /* Whose a position was. */
@@ -53,10 +56,10 @@ static uint64_t largest_held(const struct journal *journal, uint64_t intact_byte
 {
     struct span all = {.journal = journal, .intact_bytes = intact_bytes};
     uint64_t largest = 0;
-    for (uint64_t i = 0; i < journal->slots; i++) {
+    for (uint64_t i = 0; i < journal->slots && is_intact(&all, i); i++) {
         const struct journal_slot *slot = journal_slot_at(journal, i);
         uint64_t published = atomic_load_explicit(&slot->published, memory_order_acquire);
-        if (is_intact(&all, i) && published > largest && published < NEXT_POSITION && (published & (journal->slots - 1)) == i &&
+        if (published > largest && published <= POSITION_MAX && (published & (journal->slots - 1)) == i &&
             journal_slot_holds(journal, slot, published))
             largest = published;
     }
@@ -79,8 +82,8 @@ static void decide_span(struct span *span)
     const struct journal_header *header = journal->header;
     uint64_t after_held = largest_held(journal, span->intact_bytes) + 1, slots = journal->slots;
     uint64_t next = journal_next(journal);
-    uint64_t floor = hint(&header->floor, 1, NEXT_POSITION, 0);
-    if (next < after_held || (floor && (next < floor || next - floor > slots)))
+    uint64_t floor = hint(&header->floor, 1, POSITION_MAX, 0);
+    if (next < after_held || next > POSITION_MAX || (floor && (next < floor || next - floor > slots)))
         next = after_held;
     if (floor == 0 && next - 1 > slots + after_held)
         next = after_held; /* neither is to be believed */
@@ -223,6 +226,16 @@ static void set_closed(struct journal *journal, uint64_t next)
     atomic_store_explicit(&journal->header->next.value, next | NEXT_CLOSED, memory_order_release);
 }
 
+/* The slot in which a file was cut off may seem whole to who opens it next, if its record was short. */
+static void wipe_cut_slot(const struct journal *journal)
+{
+    uint64_t slots_end = journal->map_bytes - JOURNAL_PAGE_BYTES;
+    if (journal->intact_bytes >= slots_end)
+        return;
+    uint64_t index = (journal->intact_bytes - JOURNAL_PAGE_BYTES) / journal->slot_bytes;
+    memset(journal_slot_at(journal, index), 0, JOURNAL_SLOT_HEAD_BYTES);
+}
+
 void journal_recover(struct journal *journal, bool no_sender)
 {
     char boot[40];
@@ -232,6 +245,7 @@ void journal_recover(struct journal *journal, bool no_sender)
     span.same_boot = !journal_owner_valid(&header->owner) || memcmp(header->owner.boot, boot, sizeof boot) == 0;
     memset(&journal->found, 0, sizeof journal->found);
     decide_span(&span);
+    wipe_cut_slot(journal);
     settle_slots(journal, &span);
     journal->intact_bytes = journal->map_bytes; /* what was cut off is settled */
     if (no_sender)
@@ -247,7 +261,7 @@ bool journal_adopt(struct journal *journal)
     if (journal_lock(journal->lock_fd, JOURNAL_LOCK_WRITER) != 0)
         return false;
     _Atomic uint64_t *next = &journal->header->next.value;
-    if (atomic_load_explicit(next, memory_order_acquire) != journal->adopted)
+    if (journal->adopted == 0 || atomic_load_explicit(next, memory_order_acquire) != journal->adopted)
         journal_recover(journal, true);
     else if (!journal_is_closed(journal)) /* there was no room for it */
         set_closed(journal, close_for_the_dead(journal, journal_next(journal), journal_cursor(&journal->header->floor)));
