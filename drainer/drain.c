@@ -28,6 +28,7 @@
 #include "drainer/log.h"
 #include "drainer/pg.h"
 #include "drainer/pg_link.h"
+#include "drainer/session.h"
 #include "drainer/settings.h"
 #include "producer/redis_url.h"
 
@@ -57,7 +58,7 @@ struct drain {
     struct pg_link *link;
     struct lease *lease;
     struct loader *loader;
-    struct text_set venues_by_symbol, terminal_statuses;
+    struct session session;
     struct batch batches[2], *gathering;
     bool loading, leasing, session_ready, looked_before_lease, leased_since_look;
     bool redis_was_up;
@@ -312,18 +313,12 @@ static void on_turn(void *owner)
 
 /* --- the session --------------------------------------------------------------------------------------------------------- */
 
-/* Rows of the statements in session_sql(), which name themselves. */
 static void on_prepared_rows(void *owner, int statement, const PGresult *result)
 {
     struct drain *drain = owner;
 
     (void)statement;
-    for (int i = 0; i < PQntuples(result) && PQnfields(result) == 2; i++) {
-        struct text_set *set =
-            strcmp(PQgetvalue(result, i, 0), "venue") == 0 ? &drain->venues_by_symbol : &drain->terminal_statuses;
-
-        text_set_add(set, PQgetvalue(result, i, 1), (size_t)PQgetlength(result, i, 1));
-    }
+    session_take(&drain->session, result);
 }
 
 static void on_session(void *owner, bool ready, const struct pg_failure *why)
@@ -339,26 +334,9 @@ static void on_session(void *owner, bool ready, const struct pg_failure *why)
         drain->loading = drain->leasing = false;
         forget_all(drain);
         lease_forget(drain->lease);
-        text_set_release(&drain->venues_by_symbol);
-        text_set_release(&drain->terminal_statuses);
+        session_release(&drain->session);
     }
     turn_soon(drain);
-}
-
-static char *session_sql(const struct settings *settings)
-{
-    char *sql = NULL;
-
-    if (asprintf(&sql,
-                 "SET synchronous_commit = on; SET lock_timeout = '%ums'; SET TimeZone = 'UTC'; "
-                 "SET client_min_messages = warning; SET idle_in_transaction_session_timeout = '%ums'; "
-                 "SELECT blotter.begin_session(false); "
-                 "SELECT 'venue', exchange FROM blotter.venues WHERE order_id_scope = 'symbol'; "
-                 "SELECT 'status', status FROM blotter.terminal_statuses; " LEASE_JOIN_SQL,
-                 (unsigned)settings->lock_timeout, (unsigned)settings->postgres_timeout) < 0) {
-        abort();
-    }
-    return sql;
 }
 
 /* --- telling ------------------------------------------------------------------------------------------------------------- */
@@ -465,7 +443,7 @@ static bool create_intake(struct drain *drain)
 static void create_postgres_side(struct drain *drain)
 {
     const struct settings *settings = drain->settings;
-    char *sql = session_sql(settings), application_name[64];
+    char *sql = session_sql(settings, LEASE_JOIN_SQL), application_name[64];
 
     snprintf(application_name, sizeof application_name, "blotter drain %.40s", drain->drainer);
     drain->link = pg_link_create(&(struct pg_link_options){.base = drain->base,
@@ -486,8 +464,8 @@ static void create_postgres_side(struct drain *drain)
                                                                      .owner = drain});
     drain->loader = loader_create(drain->link, &(struct loader_options){.drainer = drain->drainer,
                                                                         .keep_orders = settings->orders,
-                                                                        .venues_by_symbol = &drain->venues_by_symbol,
-                                                                        .terminal_statuses = &drain->terminal_statuses});
+                                                                        .venues_by_symbol = &drain->session.venues_by_symbol,
+                                                                        .terminal_statuses = &drain->session.terminal_statuses});
 }
 
 static void create_events(struct drain *drain)
@@ -522,8 +500,7 @@ static void release(struct drain *drain)
     batch_release(&drain->batches[0]);
     batch_release(&drain->batches[1]);
     streams_release(&drain->streams);
-    text_set_release(&drain->venues_by_symbol);
-    text_set_release(&drain->terminal_statuses);
+    session_release(&drain->session);
     event_base_free(drain->base);
 }
 

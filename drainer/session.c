@@ -1,0 +1,41 @@
+/* session.c: see session.h. */
+#include "drainer/session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "drainer/settings.h"
+
+char *session_sql(const struct settings *settings, const char *more)
+{
+    char *sql = NULL;
+
+    if (asprintf(&sql,
+                 "SET synchronous_commit = on; SET lock_timeout = '%ums'; SET TimeZone = 'UTC'; "
+                 "SET client_min_messages = warning; SET idle_in_transaction_session_timeout = '%ums'; "
+                 "SELECT blotter.begin_session(false); "
+                 "SELECT 'venue', exchange FROM blotter.venues WHERE order_id_scope = 'symbol'; "
+                 "SELECT 'status', status FROM blotter.terminal_statuses; %s",
+                 (unsigned)settings->lock_timeout, (unsigned)settings->postgres_timeout, more) < 0) {
+        abort();
+    }
+    return sql;
+}
+
+/* The statements' rows name themselves. */
+void session_take(struct session *session, const PGresult *result)
+{
+    for (int i = 0; i < PQntuples(result) && PQnfields(result) == 2; i++) {
+        struct text_set *set =
+            strcmp(PQgetvalue(result, i, 0), "venue") == 0 ? &session->venues_by_symbol : &session->terminal_statuses;
+
+        text_set_add(set, PQgetvalue(result, i, 1), (size_t)PQgetlength(result, i, 1));
+    }
+}
+
+void session_release(struct session *session)
+{
+    text_set_release(&session->venues_by_symbol);
+    text_set_release(&session->terminal_statuses);
+}
