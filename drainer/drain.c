@@ -26,6 +26,7 @@
 #include "drainer/lease.h"
 #include "drainer/loader.h"
 #include "drainer/log.h"
+#include "drainer/monitor.h"
 #include "drainer/pg.h"
 #include "drainer/pg_link.h"
 #include "drainer/session.h"
@@ -59,6 +60,7 @@ struct drain {
     struct lease *lease;
     struct loader *loader;
     struct session session;
+    struct monitor *monitor; /* NULL: not asked for */
     struct batch batches[2], *gathering;
     bool loading, leasing, session_ready, looked_before_lease, leased_since_look;
     bool redis_was_up;
@@ -344,7 +346,7 @@ static void on_session(void *owner, bool ready, const struct pg_failure *why)
 static void on_summary(evutil_socket_t fd, short what, void *arg)
 {
     struct drain *drain = arg;
-    const struct loader_counters *now = loader_counters(drain->loader), *before = &drain->summary_loader;
+    const struct loader_counters *now = &loader_stats(drain->loader)->counters, *before = &drain->summary_loader;
 
     (void)fd, (void)what;
     log_info("drain",
@@ -356,7 +358,7 @@ static void on_summary(evutil_socket_t fd, short what, void *arg)
 
 static void say_end(const struct drain *drain)
 {
-    const struct loader_counters *loader = loader_counters(drain->loader);
+    const struct loader_counters *loader = &loader_stats(drain->loader)->counters;
 
     log_info("drain",
              "stopped: rows=%" PRIu64 " transactions=%" PRIu64 " rejected=%" PRIu64 " expired=%" PRIu64 " acked=%" PRIu64,
@@ -428,6 +430,7 @@ static bool create_intake(struct drain *drain)
                                                            .from = drain->has_from ? &drain->from : NULL,
                                                            .trim_interval_ms = (unsigned)settings->trim_interval,
                                                            .claim_idle_ms = (unsigned)settings->claim_idle,
+                                                           .gauge = settings->metrics != NULL,
                                                            .streams = &drain->streams,
                                                            .gathering = &drain->gathering,
                                                            .on_turn = on_turn,
@@ -468,6 +471,28 @@ static void create_postgres_side(struct drain *drain)
                                                                         .terminal_statuses = &drain->session.terminal_statuses});
 }
 
+static bool create_monitor(struct drain *drain)
+{
+    char error[256];
+
+    if (drain->settings->metrics == NULL) {
+        return true;
+    }
+    drain->monitor = monitor_create(&(struct monitor_options){.base = drain->base,
+                                                              .address = drain->settings->metrics,
+                                                              .streams = &drain->streams,
+                                                              .intake = drain->intake,
+                                                              .lease = drain->lease,
+                                                              .loader = drain->loader,
+                                                              .link = drain->link,
+                                                              .max_behind_ms = drain->settings->max_behind},
+                                    error, sizeof error);
+    if (drain->monitor == NULL) {
+        command_fail(drain->settings, EXIT_CODE_USAGE, "setting metrics: %s", error);
+    }
+    return drain->monitor != NULL;
+}
+
 static void create_events(struct drain *drain)
 {
     struct timeval minute = {SUMMARY_INTERVAL_S, 0};
@@ -488,6 +513,7 @@ static void release(struct drain *drain)
     struct event *events[] = {drain->turn_event,    drain->retry_timer, drain->stop_timer,
                               drain->summary_timer, drain->sigterm,     drain->sigint};
 
+    monitor_destroy(drain->monitor);
     intake_destroy(drain->intake);
     loader_destroy(drain->loader);
     lease_destroy(drain->lease);
@@ -541,6 +567,10 @@ int command_drain(const struct settings *settings)
     }
     create_events(&drain);
     create_postgres_side(&drain);
+    if (!create_monitor(&drain)) {
+        release(&drain);
+        return EXIT_CODE_USAGE;
+    }
     log_info("drain", "drainer %s: up to %u rows a batch", drain.drainer, (unsigned)settings->batch_rows);
     pg_link_start(drain.link);
     intake_start(drain.intake);

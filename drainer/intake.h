@@ -26,6 +26,7 @@ struct intake_options {
     unsigned trim_interval_ms;
     unsigned claim_idle_ms; /* a holder without progress for so long is stuck */
     unsigned group_limit;   /* entries that may wait for a foreign group before trimming does not respect it any more */
+    bool gauge;             /* keep the streams' gauges (streams.h) */
     const struct stream_entry_id *from;             /* load what the streams hold from this id on once more; NULL: do not */
     struct streams *streams;                        /* borrowed: this module adds to it */
     struct batch **gathering;                       /* where entries go at the time they come */

@@ -32,6 +32,22 @@ const char intake_script_trim[] = "local spare = redis.call('XLEN', KEYS[1]) - t
                                   "end\n"
                                   "return {redis.call('XTRIM', KEYS[1], 'MINID', '~', safe, 'LIMIT', spare), overruled}\n";
 
+/* Lag is nil after Redis 7.0 has reloaded its file: whether there is any is found by looking. */
+const char intake_script_gauge[] =
+    "local lag, pending, after = redis.call('XLEN', KEYS[1]), 0, '-'\n"
+    "for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do\n"
+    "  local group = {}\n"
+    "  for i = 1, #flat, 2 do group[flat[i]] = flat[i + 1] end\n"
+    "  if group['name'] == ARGV[1] then\n"
+    "    lag, pending, after = group['lag'] or -1, group['pending'], '(' .. group['last-delivered-id']\n"
+    "  end\n"
+    "end\n"
+    "local first = redis.call('XRANGE', KEYS[1], after, '+', 'COUNT', 1)[1]\n"
+    "if not first and lag < 0 then lag = 0 end\n"
+    "local oldest = first and first[1] or ''\n"
+    "if pending > 0 then oldest = redis.call('XPENDING', KEYS[1], ARGV[1])[2] or oldest end\n"
+    "return {lag, pending, oldest}\n";
+
 const char intake_script_remove_consumers[] =
     "local left = 0\n"
     "for _, flat in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do\n"

@@ -8,6 +8,10 @@
  * delete unread entries of a promoted replica. */
 extern const char intake_script_trim[];
 
+/* KEYS[1] stream; ARGV: our group. Returns how many entries it has not read (-1: not known, some), how many are pending, and the
+ * oldest entry id of both ("": none). */
+extern const char intake_script_gauge[];
+
 /* KEYS[1] stream; ARGV: group, a consumer's name, milliseconds. Removes that consumer, and those unused for so long, where they
  * have nothing pending: removing one that has would lose its entries. Returns how many are pending under the name. */
 extern const char intake_script_remove_consumers[];

@@ -82,7 +82,7 @@ struct loader {
     unsigned given_up;
     bool apart;              /* this batch was given up so often that it is taken apart, whatever the error */
     unsigned days_forgotten; /* how often a range met a day without partition */
-    struct loader_counters counters;
+    struct load_stats stats;
 };
 
 static time_t monotonic_seconds(void)
@@ -330,7 +330,7 @@ static void finish(struct loader *loader, const struct pg_failure *failure)
     if (failure != NULL) {
         bool same = strcmp(failure->sqlstate, loader->last_state) == 0;
 
-        loader->counters.retries++;
+        loader->stats.counters.retries++;
         loader->given_up = same ? loader->given_up + 1 : 1;
         memcpy(loader->last_state, failure->sqlstate, sizeof loader->last_state);
     } else {
@@ -346,25 +346,13 @@ static void push_range(struct loader *loader, struct range range)
     loader->ranges[loader->range_count++] = range;
 }
 
-static void count_loaded(struct loader *loader)
-{
-    loader->counters.transactions++;
-    for (size_t i = loader->current.from; i < loader->current.to; i++) {
-        enum entry_fate fate = loader->batch->entries[i].fate;
-
-        loader->counters.rows += fate == ENTRY_ROW;
-        loader->counters.rejected += fate == ENTRY_REJECTED;
-        loader->counters.expired += fate == ENTRY_EXPIRED;
-    }
-}
-
 /* Finds the record at fault; a single entry that fails is rejected with PostgreSQL's own words. */
 static void take_apart(struct loader *loader, const struct pg_failure *failure)
 {
     size_t from = loader->current.from, to = loader->current.to, count;
     struct range parts[SPLIT_PARTS_MAX];
 
-    loader->counters.taken_apart++;
+    loader->stats.counters.taken_apart++;
     if (to - from > 1) {
         count = split_range(loader->batch, loader->current, failure, loader->range_count > RANGES_NAMED_MAX, parts);
         while (count-- > 0) {
@@ -397,12 +385,13 @@ static bool is_worn_out(struct loader *loader, const struct pg_failure *failure)
 
 static void on_failure(struct loader *loader, const struct pg_failure *failure)
 {
+    loader->stats.failures[failure->action]++;
     bool may_pass = failure->action == PG_ACTION_RETRY || failure->action == PG_ACTION_DOUBT;
 
     if (failure->connection_lost || failure->action == PG_ACTION_PERSON) {
         finish(loader, failure);
     } else if (failure->action == PG_ACTION_DUPLICATE && !loader->batch->careful) {
-        loader->counters.duplicates++;
+        loader->stats.counters.duplicates++;
         loader->careful_until = monotonic_seconds() + CAREFUL_SECONDS;
         loader->batch->careful = true;
         run_range(loader);
@@ -426,7 +415,7 @@ static void on_loaded(void *owner, const struct pg_failure *failure)
         on_failure(loader, failure);
         return;
     }
-    count_loaded(loader);
+    load_stats_committed(&loader->stats, loader->batch, loader->current.from, loader->current.to, pg_link_times(loader->link));
     next_range(loader);
 }
 
@@ -606,7 +595,7 @@ bool loader_is_careful(const struct loader *loader)
     return monotonic_seconds() < loader->careful_until;
 }
 
-const struct loader_counters *loader_counters(const struct loader *loader)
+const struct load_stats *loader_stats(const struct loader *loader)
 {
-    return &loader->counters;
+    return &loader->stats;
 }

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "drainer/batch.h"
+#include "drainer/load_stats.h"
 #include "drainer/order_fold.h"
 #include "drainer/pg_link.h"
 
@@ -17,20 +18,6 @@ struct loader_options {
     const char *drainer;                                         /* who loads, for blotter.progress and blotter.rejects */
     bool keep_orders;                                            /* merge into blotter.orders */
     const struct text_set *venues_by_symbol, *terminal_statuses; /* borrowed; order_fold.h says what for */
-};
-
-#define LOADER_COUNTERS(X)                                                  \
-    X(rows, "rows loaded, duplicates among them")                           \
-    X(rejected, "records stored in blotter.rejects")                        \
-    X(expired, "records of days no longer kept")                            \
-    X(transactions, "transactions committed")                               \
-    X(duplicates, "batches in which COPY met a row that was there already") \
-    X(taken_apart, "transactions split to find the record at fault")        \
-    X(retries, "batches given up and read again later")
-struct loader_counters {
-#define X(name, meaning) uint64_t name;
-    LOADER_COUNTERS(X)
-#undef X
 };
 
 /* failure NULL: every entry of the batch is settled and committed. Else nothing of it may be acknowledged. */
@@ -47,6 +34,6 @@ void loader_forget_session(struct loader *);
 /* Was a duplicate met recently, so that batches had better be careful? */
 bool loader_is_careful(const struct loader *);
 
-const struct loader_counters *loader_counters(const struct loader *);
+const struct load_stats *loader_stats(const struct loader *);
 
 #endif

@@ -20,6 +20,7 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "drainer/log.h"
 
@@ -41,6 +42,7 @@ struct pg_link {
     bool copying;
     bool sync_wait_cancelled;
     int statement;
+    struct pg_link_times times;
     struct pg_failure failure;
     bool failed; /* failure holds the running command's first error */
 };
@@ -53,6 +55,14 @@ static const char *const state_texts[] = {
 
 static void on_io(evutil_socket_t fd, short what, void *arg);
 static void on_timer(evutil_socket_t fd, short what, void *arg);
+
+static int64_t now_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
+}
 
 static void arm_timer(struct pg_link *link, unsigned ms)
 {
@@ -355,6 +365,7 @@ static bool go_on_copying(struct pg_link *link)
         return false;
     }
     link->copying = false;
+    link->times.copied_us = now_us();
     link->copy_index++;
     link->chunk_index = link->chunk_offset = 0;
     watch(link, PQflush(link->connection) == 1 ? EV_READ | EV_WRITE : EV_READ);
@@ -555,6 +566,7 @@ void pg_link_run(struct pg_link *link, const struct pg_command *command)
 {
     assert(link->state == PG_LINK_READY);
     link->command = *command;
+    link->times.began_us = link->times.copied_us = now_us();
     enter(link, PG_LINK_RUNNING, link->options.command_timeout_ms);
     send_command(link, command->sql);
 }
@@ -567,4 +579,9 @@ enum pg_link_state pg_link_state(const struct pg_link *link)
 bool pg_link_ready(const struct pg_link *link)
 {
     return link->state == PG_LINK_READY;
+}
+
+struct pg_link_times pg_link_times(const struct pg_link *link)
+{
+    return link->times;
 }

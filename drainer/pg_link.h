@@ -9,6 +9,7 @@
 #include <libpq-fe.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "drainer/sqlstate.h"
 
@@ -82,5 +83,11 @@ void pg_link_run(struct pg_link *, const struct pg_command *);
 
 enum pg_link_state pg_link_state(const struct pg_link *);
 bool pg_link_ready(const struct pg_link *);
+
+/* When the command that ran last, or runs, began and when its last COPY had been given all its rows; CLOCK_MONOTONIC. */
+struct pg_link_times {
+    int64_t began_us, copied_us;
+};
+struct pg_link_times pg_link_times(const struct pg_link *);
 
 #endif

@@ -51,6 +51,8 @@
     X(trim_interval, DURATION, "5s", DRAIN, RANGE(100, 3600000), "how often streams are trimmed")                               \
     X(group_limit, COUNT, "1000000", DRAIN, RANGE(0, 1000000000),                                                               \
       "entries that wait in a stream for another consumer group before trimming no longer respects it")                         \
+    X(metrics, STRING, NONE, DRAIN, VALUE("HOST:PORT"),                                                                         \
+      "answer /metrics (Prometheus), /healthz and /readyz there; without authentication, so keep it on loopback")               \
     X(rebalance_interval, DURATION, "250ms", DRAIN, RANGE(10, 60000),                                                           \
       "how often drainers look for streams to take over or to give up")                                                         \
     X(lock_timeout, DURATION, "5s", DRAIN, RANGE(100, 600000), "how long a transaction waits for a lock in PostgreSQL")         \
@@ -72,8 +74,8 @@
     X(json, BOOL, "no", STATUS | AUDIT | REJECTS | JOURNAL | CHECK, ANY, "print JSON")                                          \
     X(watch, BOOL, "no", STATUS, ANY, "print again every interval, until interrupted")                                          \
     X(interval, DURATION, "2s", STATUS, RANGE(100, 3600000), "how often --watch prints")                                        \
-    X(max_behind, DURATION, "0", STATUS, RANGE(0, 604800000),                                                                   \
-      "exit with 1 if a record has waited for longer than this in a stream; 0: never")                                          \
+    X(max_behind, DURATION, "0", STATUS | DRAIN, RANGE(0, 604800000),                                                           \
+      "a record that waits for longer than this in a stream: status exits with 1, /readyz of drain says no; 0: never")          \
     X(quick, BOOL, "no", AUDIT, ANY, "trust what the drainers counted instead of looking at every row")                         \
     X(limit, COUNT, "50", REJECTS, RANGE(1, 1000000), "most rejects listed, the latest first")                                  \
     X(sample_config, BOOL, "no", HELP, ANY, "print a file for --config with every setting and its default")

@@ -11,7 +11,7 @@
     X(DATA, "one record is at fault: take the batch apart and reject it")                                              \
     X(PERSON, "needs a person: stop loading, say so, try again slowly; nothing is acknowledged")
 #define X(name, text) PG_ACTION_##name,
-enum pg_action { PG_ACTIONS(X) };
+enum pg_action { PG_ACTIONS(X) PG_ACTIONS_COUNT };
 #undef X
 
 /* Was the error raised by a function in a procedural language, such as a user's trigger, rather than met by the server?

@@ -28,6 +28,14 @@
 enum stream_state { STREAM_STATES(X) };
 #undef X
 
+/* How much waits in a stream, as Redis said it last; looked after only where somebody asks for it. */
+struct stream_gauge {
+    bool known;
+    int64_t lag;       /* entries that the group has not read; -1: Redis does not know, there are some */
+    int64_t pending;   /* entries read and not acknowledged */
+    int64_t oldest_ms; /* when the oldest of both was added, since 1970; 0: there is none */
+};
+
 struct stream {
     char name[STREAM_NAME_BYTES];
     char exchange[LIMIT_EXCHANGE_BYTES + 1];
@@ -41,8 +49,9 @@ struct stream {
     bool seen, present;                  /* found in this look for streams; in the last complete one */
     bool asked;                          /* a read of it is under way: it may still bring entries in hand */
     bool claim_wanted;                   /* READING: claim again once nothing is in hand */
-    uint64_t progress;                   /* FREE: a fingerprint of how far its holder is ... */
-    int64_t progress_at_ms;              /* ... and since when it has been so with entries waiting; 0: nothing waits */
+    struct stream_gauge gauge;
+    uint64_t progress;      /* FREE: a fingerprint of how far its holder is ... */
+    int64_t progress_at_ms; /* ... and since when it has been so with entries waiting; 0: nothing waits */
 };
 
 struct streams {

@@ -14,11 +14,12 @@
 
 #define SCAN_INTERVAL_MS 1000
 #define PENDING_INTERVAL_MS 2000
+#define GAUGE_INTERVAL_MS 2000
 
 struct watch {
     struct watch_options options;
     bool looked, scanning;
-    int64_t scanned_at_ms, pending_at_ms, trimmed_at_ms, stuck_at_ms;
+    int64_t scanned_at_ms, pending_at_ms, trimmed_at_ms, stuck_at_ms, gauged_at_ms;
     uint64_t trimmed;
 };
 
@@ -200,6 +201,32 @@ static void look_at_pending(struct watch *watch, struct stream *stream)
     redis_link_sendv_as(watch->options.link, watch, on_pending, (uintptr_t)stream, 3, argv, NULL);
 }
 
+/* The script's answer: lag, pending, the oldest id. */
+static void on_gauge(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct stream *stream = (struct stream *)tag;
+    struct stream_entry_id oldest = {0, 0};
+
+    (void)owner;
+    if (reply == NULL || !reply_is_array(reply, 3) || reply->element[0]->type != REDIS_REPLY_INTEGER ||
+        reply->element[1]->type != REDIS_REPLY_INTEGER || !reply_is_string(reply->element[2])) {
+        stream->gauge.known = false; /* the key is gone, or of another type */
+        return;
+    }
+    if (reply->element[2]->len > 0) {
+        reply_parse_id(reply->element[2], &oldest);
+    }
+    stream->gauge = (struct stream_gauge){
+        .known = true, .lag = reply->element[0]->integer, .pending = reply->element[1]->integer, .oldest_ms = (int64_t)oldest.ms};
+}
+
+static void look_at_gauge(struct watch *watch, struct stream *stream)
+{
+    const char *argv[] = {"EVAL", intake_script_gauge, "1", stream->name, STREAM_GROUP};
+
+    redis_link_sendv_as(watch->options.link, watch, on_gauge, (uintptr_t)stream, 5, argv, NULL);
+}
+
 static bool due(int64_t *at_ms, unsigned interval_ms)
 {
     int64_t now = now_ms();
@@ -218,9 +245,14 @@ static void look_after_streams(struct watch *watch)
     bool trimming = due(&watch->trimmed_at_ms, watch->options.trim_interval_ms);
     bool stuck = due(&watch->stuck_at_ms, watch->options.claim_idle_ms / 4);
 
+    bool gauging = watch->options.gauge && due(&watch->gauged_at_ms, GAUGE_INTERVAL_MS);
+
     for (size_t i = 0; i < streams->count; i++) {
         struct stream *stream = streams->all[i];
 
+        if (stream->present && gauging) {
+            look_at_gauge(watch, stream);
+        }
         if (stream->state == STREAM_READING && pending) {
             look_at_pending(watch, stream);
         }

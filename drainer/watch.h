@@ -16,6 +16,7 @@ struct watch_options {
     struct streams *streams;
     const char *consumer, *pattern;
     unsigned keep_entries, group_limit, trim_interval_ms, claim_idle_ms;
+    bool gauge;                                            /* keep the streams' gauges */
     void (*on_looked)(void *owner);                        /* a look for streams is complete */
     void (*on_group_wanted)(void *owner, struct stream *); /* a stream of ours is there again, or still without its group */
     void (*on_stuck)(void *owner, struct stream *);        /* another's stream has entries waiting and makes no progress */

@@ -163,6 +163,7 @@ int blotter_notify(blotter_producer *producer, int fd, enum blotter_stage stage,
 #define BLOTTER_BUCKETS 312
 struct blotter_histogram {
     uint64_t count[BLOTTER_BUCKETS];
+    uint64_t sum; /* of the durations: sum over count is the mean */
 };
 
 /* The duration in ns that `percent` (0 .. 100) of the counted ones did not exceed, at most an eighth too long; -1: none counted.

@@ -15,7 +15,7 @@ static unsigned bucket_of(uint64_t value)
     return bucket < BLOTTER_BUCKETS ? bucket : BLOTTER_BUCKETS - 1;
 }
 
-static int64_t last_value_of(unsigned bucket)
+int64_t histogram_last_value(unsigned bucket)
 {
     if (bucket < PER_OCTAVE)
         return bucket;
@@ -25,14 +25,17 @@ static int64_t last_value_of(unsigned bucket)
 
 void histogram_add(struct histogram *histogram, int64_t value)
 {
-    /* relaxed: a counter */
-    atomic_fetch_add_explicit(&histogram->count[bucket_of(value > 0 ? (uint64_t)value : 0)], 1, memory_order_relaxed);
+    uint64_t counted = value > 0 ? (uint64_t)value : 0;
+    /* relaxed: counters */
+    atomic_fetch_add_explicit(&histogram->count[bucket_of(counted)], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&histogram->sum, counted, memory_order_relaxed);
 }
 
 void histogram_copy(const struct histogram *histogram, struct blotter_histogram *out)
 {
     for (unsigned i = 0; i < BLOTTER_BUCKETS; i++)
         out->count[i] = atomic_load_explicit(&histogram->count[i], memory_order_relaxed);
+    out->sum = atomic_load_explicit(&histogram->sum, memory_order_relaxed);
 }
 
 __attribute__((visibility("default"))) int64_t blotter_percentile(const struct blotter_histogram *histogram, double percent)
@@ -43,7 +46,7 @@ __attribute__((visibility("default"))) int64_t blotter_percentile(const struct b
     for (unsigned i = 0; i < BLOTTER_BUCKETS && all > 0; i++) {
         below += histogram->count[i];
         if (below > 0 && (double)below * 100 >= percent * (double)all)
-            return last_value_of(i);
+            return histogram_last_value(i);
     }
     return -1;
 }

@@ -151,7 +151,7 @@ static inline void assert_loaded(void)
 
 static inline const struct loader_counters *counters(void)
 {
-    return loader_counters(seen.loader);
+    return &loader_stats(seen.loader)->counters;
 }
 
 /* --- records ------------------------------------------------------------------------------------------------------------- */

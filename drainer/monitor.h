@@ -1,0 +1,38 @@
+/* monitor.h: what monitoring asks a drainer by HTTP, in its own event loop (setting metrics).
+ *
+ *     /metrics   all numbers, in Prometheus' text format
+ *     /healthz   200: the process runs and answers
+ *     /readyz    200: both servers are connected, and no stream is further behind than max_behind; else 503, a line for each
+ *                reason
+ *
+ * There is no authentication and nothing secret in it; keep it on a loopback address, or behind something. One thread. */
+#ifndef BLOTTER_DRAINER_MONITOR_H
+#define BLOTTER_DRAINER_MONITOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct event_base;
+struct intake;
+struct lease;
+struct loader;
+struct pg_link;
+struct streams;
+struct monitor;
+
+struct monitor_options { /* all borrowed */
+    struct event_base *base;
+    const char *address; /* "HOST:PORT", "[::1]:PORT", or "PORT" on 127.0.0.1 */
+    const struct streams *streams;
+    const struct intake *intake;
+    const struct lease *lease;
+    const struct loader *loader;
+    const struct pg_link *link;
+    int64_t max_behind_ms; /* 0: however far behind, it is ready */
+};
+
+/* NULL, with a text in error: the address is wrong, or cannot be listened on. */
+struct monitor *monitor_create(const struct monitor_options *, char *error, size_t error_size);
+void monitor_destroy(struct monitor *); /* takes NULL */
+
+#endif
