@@ -5,7 +5,7 @@
 #     BENCH_RUNS         all but memory: how often each side is measured; the median counts
 #     BENCH_RATE         submit: calls a second where it is hot (100000)
 #     BENCH_RECORDS      send: records a run (200000)
-#     BENCH_ROWS         drain: rows of the backlog (400000); memory: with 200 streams (200000)
+#     BENCH_ROWS         drain, drainers: rows of the backlog (400000); memory: with 200 streams (200000)
 #     BENCH_STREAMS      drain: streams, each with a producer of its own (4)
 #     BENCH_OPEN_ORDERS  drain, memory: orders of a producer that are under way at a time (500; 20 with 200 streams)
 #     BENCH_SECONDS      latency: how long each pace is kept (5)
@@ -14,7 +14,7 @@ set -eu
 
 build=${BUILD:-build}
 export BLOTTER_PROGRAM=${BLOTTER_PROGRAM:-$build/blotter}
-all=(submit send drain latency memory)
+all=(submit send drain drainers latency memory)
 figures=$build/bench
 
 if [ $# -eq 0 ]; then
