@@ -13,7 +13,7 @@ char *session_sql(const struct settings *settings, const char *more)
 
     if (asprintf(&sql,
                  "SET synchronous_commit = on; SET lock_timeout = '%ums'; SET TimeZone = 'UTC'; "
-                 "SET client_min_messages = warning; SET idle_in_transaction_session_timeout = '%ums'; "
+                 "SET client_min_messages = warning; SET jit = off; SET idle_in_transaction_session_timeout = '%ums'; "
                  "SELECT blotter.begin_session(false); "
                  "SELECT 'venue', exchange FROM blotter.venues WHERE order_id_scope = 'symbol'; "
                  "SELECT 'status', status FROM blotter.terminal_statuses; %s",

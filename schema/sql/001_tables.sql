@@ -278,11 +278,13 @@ COMMENT ON COLUMN blotter.gone_seqs.producer_id IS 'whose records';
 COMMENT ON COLUMN blotter.gone_seqs.dropped IS 'seqs that were stored, and dropped with their day';
 COMMENT ON COLUMN blotter.gone_seqs.expired IS 'seqs that came after their day had been dropped, and were not stored';
 
--- For fresh batches, which the drainer copies straight into the tables.
+-- For fresh batches, which the drainer copies straight into the tables. PL/pgSQL, as it keeps its plan for the session.
 CREATE FUNCTION blotter.add_progress(drainer text, producer_ids bigint[], stored bigint[], rejected bigint[], expired bigint[],
                                      last_seq bigint[], voided bigint[] DEFAULT NULL) RETURNS void
-    LANGUAGE sql
+    LANGUAGE plpgsql
     AS $$
+#variable_conflict use_column
+BEGIN
     INSERT INTO blotter.progress AS p (producer_id, drainer, stored, rejected, voided, expired, last_seq)
     SELECT n.producer_id, add_progress.drainer, sum(coalesce(n.stored, 0)), sum(coalesce(n.rejected, 0)),
            sum(coalesce(n.voided, 0)), sum(coalesce(n.expired, 0)), max(coalesce(n.last_seq, 0))
@@ -297,7 +299,8 @@ CREATE FUNCTION blotter.add_progress(drainer text, producer_ids bigint[], stored
         voided = p.voided + excluded.voided,
         expired = p.expired + excluded.expired,
         last_seq = greatest(p.last_seq, excluded.last_seq),
-        updated_at = now()
+        updated_at = now();
+END
 $$;
 COMMENT ON FUNCTION blotter.add_progress(text, bigint[], bigint[], bigint[], bigint[], bigint[], bigint[]) IS
     'Adds to progress what a transaction has settled, one array element per producer. Negative producer_ids are left out.';

@@ -1,6 +1,6 @@
 -- 003: staging. What may be there already (re-delivered entries, and everything for a while after a duplicate was met) is copied into
--- temporary tables and goes on from there by INSERT ... ON CONFLICT DO NOTHING. Temporary ones, made once a session and
--- emptied at COMMIT, load twice as fast as unlogged ones.
+-- temporary tables and goes on from there by INSERT ... ON CONFLICT DO NOTHING. Temporary ones, made once a session, load
+-- twice as fast as unlogged ones. They do not say ON COMMIT DELETE ROWS: 005 says why.
 --
 -- Column lists come from the catalog: a field that is added to the tables needs no new functions. What PostgreSQL fills in where COPY
 -- names no value, such as a column of a user's own with a default, it has to fill in here too.
@@ -19,8 +19,7 @@ CREATE FUNCTION blotter.column_list(names text[], format text DEFAULT '%1$I', se
     AS $$SELECT string_agg(format(column_list.format, n.name), separator ORDER BY n.at) FROM unnest(names) WITH ORDINALITY AS n (name, at)$$;
 COMMENT ON FUNCTION blotter.column_list(text[], text, text) IS 'Names as a part of a statement, each through format().';
 
--- A transaction that has touched any temporary table empties all that say ON COMMIT, used or not, which costs a lone record more than
--- its own COMMIT. So what only a careful batch or a reject needs is made by the first that does.
+-- What only a careful batch or a reject needs is made by the first that does.
 CREATE FUNCTION blotter.begin_staging() RETURNS void
     LANGUAGE plpgsql
     SET client_min_messages = warning
@@ -28,7 +27,7 @@ CREATE FUNCTION blotter.begin_staging() RETURNS void
 DECLARE
     stored text[] := ARRAY['stored_at'];
     made_here text[] := ARRAY['id', 'rejected_at', 'replayed_at', 'replayed_by', 'discarded_at'];
-    temp text := 'CREATE TEMPORARY TABLE IF NOT EXISTS %I ON COMMIT DELETE ROWS AS SELECT %s FROM blotter.%I WITH NO DATA';
+    temp text := 'CREATE TEMPORARY TABLE IF NOT EXISTS %I AS SELECT %s FROM blotter.%I WITH NO DATA';
 BEGIN
     EXECUTE format(temp, 'staged_order_events', blotter.column_list(blotter.columns_of('blotter.order_events', stored)), 'order_events');
     EXECUTE format(temp, 'staged_trades', blotter.column_list(blotter.columns_of('blotter.trades', stored)), 'trades');
@@ -48,7 +47,7 @@ BEGIN
         PERFORM blotter.begin_staging();
     END IF;
     -- One row for an order: what the events of a batch say of it together. oldest and newest event; late: they were out of order.
-    EXECUTE format('CREATE TEMPORARY TABLE IF NOT EXISTS staged_orders ON COMMIT DELETE ROWS AS SELECT %s FROM blotter.order_events WITH NO DATA',
+    EXECUTE format('CREATE TEMPORARY TABLE IF NOT EXISTS staged_orders AS SELECT %s FROM blotter.order_events WITH NO DATA',
                    blotter.column_list(blotter.columns_of('blotter.order_events', ARRAY['producer_id', 'seq', 'recorded_at', 'stored_at']))
                    || ', recorded_at AS first_recorded_at, seq AS first_seq, producer_id AS first_producer_id'
                    || ', recorded_at, seq, producer_id, true AS late');
@@ -96,6 +95,7 @@ BEGIN
                (SELECT count(*) FROM new_sessions), (SELECT count(*) FROM new_rejects)
         FROM (SELECT count(*) FROM told) AS done
     $q$ INTO orders, trades, sessions, rejects USING drainer;
+    PERFORM blotter.empty_temporary('staged_order_events', 'staged_trades', 'staged_sessions', 'staged_rejects');
 END
 $$;
 COMMENT ON FUNCTION blotter.load_staged(text) IS

@@ -14,7 +14,7 @@ set -eu
 
 build=${BUILD:-build}
 export BLOTTER_PROGRAM=${BLOTTER_PROGRAM:-$build/blotter}
-all=(submit send drain drainers latency memory)
+all=(submit send drain drainers merge latency memory)
 figures=$build/bench
 
 if [ $# -eq 0 ]; then

@@ -99,3 +99,26 @@ SELECT test.ok('a_client_id_that_many_orders_carry_names_none',
 SELECT blotter.rebuild_orders();
 SELECT test.same('however_they_arrive', (SELECT state FROM merged), test.state());
 SELECT test.clear();
+
+-- A field that a later migration adds.
+ALTER TABLE blotter.order_events ADD COLUMN test_note text;
+ALTER TABLE blotter.kept_order_events ADD COLUMN test_note text;
+ALTER TABLE blotter.orders ADD COLUMN test_note text;
+SELECT blotter.write_merge();
+DISCARD TEMPORARY;
+SELECT blotter.begin_session();
+CREATE FUNCTION pg_temp.note(at int, order_id text, note text, late boolean) RETURNS text LANGUAGE sql AS $$
+    INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, order_id, test_note) VALUES (7, at, to_timestamp(1785456000 + at), 'okx', order_id, note);
+    INSERT INTO staged_orders (exchange, order_id, test_note, first_recorded_at, first_seq, first_producer_id, recorded_at, seq, producer_id, late)
+    SELECT 'okx', order_id, note, r.at, note.at, 7, r.at, note.at, 7, late FROM to_timestamp(1785456000 + note.at) AS r (at);
+    SELECT blotter.merge_orders();
+    SELECT o.test_note FROM blotter.orders o WHERE o.order_id = note.order_id;
+$$;
+SELECT test.same('an_added_field_is_kept', concat_ws(' ', pg_temp.note(1, 'N', 'first', false), pg_temp.note(3, 'N', 'third', false), pg_temp.note(4, 'N', NULL, false),
+                                                     pg_temp.note(2, 'N', 'second', false), pg_temp.note(5, 'N', 'fifth', true)), 'first third third third fifth');
+SELECT test.clear();
+ALTER TABLE blotter.order_events DROP COLUMN test_note;
+ALTER TABLE blotter.kept_order_events DROP COLUMN test_note;
+ALTER TABLE blotter.orders DROP COLUMN test_note;
+SELECT blotter.write_merge();
+DISCARD TEMPORARY;

@@ -29,18 +29,21 @@ SELECT test.same('and_seen', (SELECT state FROM blotter.partitions WHERE partiti
 DROP TABLE blotter.trades_20260810;
 
 SELECT blotter.begin_session(), blotter.begin_session();
-BEGIN;
-INSERT INTO staged_order_events (producer_id, seq, recorded_at, exchange, order_id)
-SELECT 1, n, '2026-07-31 12:00Z', 'okx', 'X' FROM unnest(ARRAY[1, 2, 3, 3, 2]) AS n;
-INSERT INTO staged_trades (producer_id, seq, recorded_at, exchange, symbol, price, quantity)
-VALUES (1, 4, '2026-07-31 12:00Z', 'okx', 'BTC', 1, 1), (-9, 4, '2026-07-31 12:00Z', 'okx', 'BTC', 1, 1);
-INSERT INTO staged_sessions (producer_id, seq, recorded_at, exchange, event) VALUES (1, 5, '2026-07-31 12:00Z', 'okx', 'void');
-INSERT INTO staged_rejects (identity, stream, entry_id, producer_id, seq, reason, raw, drainer)
-VALUES ('p:1:6', 'blotter:okx', '1-1', 1, 6, 'bad', '\xff00', 'd'), ('p:1:6', 'blotter:okx', '2-1', 1, 6, 'bad', '\xff00', 'd'), ('s:x', 'blotter:okx', '3-1', NULL, NULL, 'bad', '', 'd');
+CREATE FUNCTION pg_temp.stage() RETURNS void LANGUAGE sql AS $$
+    INSERT INTO staged_order_events (producer_id, seq, recorded_at, exchange, order_id)
+    SELECT 1, n, '2026-07-31 12:00Z', 'okx', 'X' FROM unnest(ARRAY[1, 2, 3, 3, 2]) AS n;
+    INSERT INTO staged_trades (producer_id, seq, recorded_at, exchange, symbol, price, quantity)
+    VALUES (1, 4, '2026-07-31 12:00Z', 'okx', 'BTC', 1, 1), (-9, 4, '2026-07-31 12:00Z', 'okx', 'BTC', 1, 1);
+    INSERT INTO staged_sessions (producer_id, seq, recorded_at, exchange, event) VALUES (1, 5, '2026-07-31 12:00Z', 'okx', 'void');
+    INSERT INTO staged_rejects (identity, stream, entry_id, producer_id, seq, reason, raw, drainer)
+    VALUES ('p:1:6', 'blotter:okx', '1-1', 1, 6, 'bad', '\xff00', 'd'), ('p:1:6', 'blotter:okx', '2-1', 1, 6, 'bad', '\xff00', 'd'), ('s:x', 'blotter:okx', '3-1', NULL, NULL, 'bad', '', 'd');
+$$;
+SELECT pg_temp.stage();
 SELECT test.same('staged_records_are_stored_once', (SELECT l::text FROM blotter.load_staged('d') AS l), '(3,2,1,2)');
+SELECT test.same('staging_is_empty_then', concat((SELECT count(*) FROM staged_order_events), (SELECT count(*) FROM staged_trades),
+                                                 (SELECT count(*) FROM staged_sessions), (SELECT count(*) FROM staged_rejects)), '0000');
+SELECT pg_temp.stage();
 SELECT test.same('and_again_not_at_all', (SELECT l::text FROM blotter.load_staged('e') AS l), '(0,0,0,0)');
-COMMIT;
-SELECT test.same('staging_is_empty_after_commit', (SELECT count(*)::text FROM staged_order_events), '0');
 SELECT test.same('progress_counts_what_was_new', (SELECT string_agg(concat_ws(' ', producer_id, drainer, stored, rejected, voided, expired, last_seq), ', ') FROM blotter.progress), '1 d 5 1 1 0 6');
 SELECT test.same('expired_records_are_counted_once', concat(blotter.add_expired('d', '{2,2,2,-3}', '{1,2,2,5}'), blotter.add_expired('d', '{2,2}', '{2,3}')), '21');
 SELECT test.same('in_progress_too', (SELECT concat_ws(' ', expired, last_seq) FROM blotter.progress WHERE producer_id = 2), '3 3');
@@ -57,6 +60,26 @@ SELECT test.same('an_order_that_does_not_go_does_not_stop_the_others', blotter.m
 COMMIT;
 SELECT test.same('it_is_in_order_errors', (SELECT concat_ws(' ', count(*), min(sqlstate)) FROM blotter.order_errors), '1 54000');
 SELECT test.same('the_others_are_kept', (SELECT string_agg(order_key, ',') FROM blotter.orders), 'fine');
+
+-- Batch after batch, in transactions of their own: what they leave behind is given back now and then.
+CREATE PROCEDURE test.many_batches() LANGUAGE plpgsql AS $$
+BEGIN
+    FOR batch IN 1..60 LOOP
+        INSERT INTO staged_orders (exchange, order_id, client_order_id, reason, first_recorded_at, first_seq, first_producer_id, recorded_at, seq, producer_id, late)
+        SELECT 'okx', 'many' || n, CASE WHEN batch % 20 = 0 AND n = 1 THEN 'm' END, repeat('why ', 80), r.at, batch, 1, r.at, batch, 1, n = 2
+        FROM generate_series(1, 200) AS n, to_timestamp(1785456000 + batch) AS r (at);
+        PERFORM blotter.merge_orders();
+        COMMIT;
+    END LOOP;
+END
+$$;
+CALL test.many_batches();
+SELECT test.same('many_batches_are_merged', (SELECT concat_ws(' ', count(*), min(seq), max(seq)) FROM blotter.orders WHERE order_key LIKE 'many%'), '200 60 60');
+SELECT test.ok('temporary_tables_are_left_empty_and_small', coalesce(bool_and(pg_relation_size(c.oid) <= 2097152), false)
+                   AND (SELECT count(*) = 0 FROM staged_orders) AND (SELECT count(*) = 0 FROM merge_rest) AND (SELECT count(*) = 0 FROM rebuild_orders)
+                   AND (SELECT count(*) = 0 FROM rebuild_ids) AND (SELECT count(*) = 0 FROM rebuild_events),
+               string_agg(c.relname || ' ' || pg_relation_size(c.oid), ', '))
+FROM pg_class c WHERE c.relnamespace = pg_my_temp_schema() AND c.relkind = 'r';
 
 SELECT test.same('every_' || k.kind || '_has_a_comment', string_agg(n.name, ', '), NULL)
 FROM (VALUES ('table'), ('column'), ('function'), ('index')) AS k (kind)

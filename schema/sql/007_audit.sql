@@ -1,4 +1,4 @@
--- 006: is anything missing? Sequence numbers are dense per producer, so what is not there shows, and sessions say how far each got.
+-- 007: is anything missing? Sequence numbers are dense per producer, so what is not there shows, and sessions say how far each got.
 
 -- Counting in blocks of 4,096 needs no sort of all rows: a block whose count and sum are those of an unbroken run is one; only the
 -- rows of the others are looked at one by one.

@@ -1,4 +1,4 @@
--- 005: what people ask: fills, positions, open orders, candles, latency.
+-- 006: what people ask: fills, positions, open orders, candles, latency.
 
 CREATE TABLE blotter.position_base (
     exchange text NOT NULL,

@@ -1,4 +1,4 @@
--- 007: letting days go. What a day means for positions, orders and the audit stays.
+-- 008: letting days go. What a day means for positions, orders and the audit stays.
 
 CREATE FUNCTION blotter.fold_days(before date) RETURNS SETOF blotter.partitions
     LANGUAGE plpgsql SECURITY DEFINER

@@ -1,4 +1,4 @@
--- 008: who may do what. Grant these roles to your users; the schema's owner is for `blotter migrate` and `blotter partitions drop`.
+-- 009: who may do what. Grant these roles to your users; the schema's owner is for `blotter migrate` and `blotter partitions drop`.
 
 -- A drainer that holds a stream but is stuck is ended by the one that wants to take over. Ending a session of the same user
 -- needs no special right; of another, the owner's: pg_signal_backend, or superuser.
