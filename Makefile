@@ -56,7 +56,7 @@ FIXTURE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fixture/*.c))
 
 # --- targets --------------------------------------------------------------------------------------------------------------------
 
-.PHONY: all help lib program examples python tests test test-all test-unit test-threads test-integration test-fault test-python chaos fuzz lint run bench install clean
+.PHONY: all help lib program examples python tests test test-all test-unit test-threads test-integration test-fault test-python chaos fuzz lint run bench experiment install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -72,6 +72,7 @@ help:
 	@echo 'make fuzz       each fuzzer for FUZZ_SECONDS=60'
 	@echo 'make run        the quickstart: Redis, PostgreSQL, drainers and a simulated desk'
 	@echo 'make bench      speeds beside their limits; BENCH=name for one of them'
+	@echo 'make experiment what saving orders costs an asyncio strategy, by a dozen ways; EXPERIMENT=--help'
 	@echo 'make install    to prefix=$(prefix) below DESTDIR'
 	@echo 'make clean      removes $(BUILD)/'
 
@@ -197,6 +198,12 @@ run: all
 
 bench: program $(BENCHES:%=$(BUILD)/%)
 	tests/bench/run.sh $(BENCH)
+
+# Python programs that listen to simulated exchanges and save what they hear; a table, build/experiment.json, build/experiment.png.
+experiment:
+	deploy/packages.sh experiment
+	$(MAKE) -s python program $(BUILD)/tests/python/serve
+	BLOTTER_BUILD=$(BUILD) $(PYTHON) tests/bench/experiment/run.py $(EXPERIMENT)
 
 # --- installing -----------------------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# packages.sh [--missing] run|test|all: installs the Debian packages that the quickstart (run), the tests (test), and the long tests (all)
+# packages.sh [--missing] run|test|experiment|all: installs the Debian packages that the quickstart (run), the tests (test), and the long tests (all)
 # need, where they are missing; does nothing else, and nothing at all if none is. Debian 12 and 13; root, or sudo.
 # With --missing it only prints what it would install.
 #
@@ -74,9 +74,10 @@ fi
 case "${1-}" in
 run) wanted=("${build[@]}" "${servers[@]}") ;;
 test) wanted=("${build[@]}" "${servers[@]}" "${python[@]}" "${checks[@]}") ;;
+experiment) wanted=("${build[@]}" "${servers[@]}" "${python[@]}" python3-matplotlib) ;;
 all) wanted=("${build[@]}" "${servers[@]}" "${python[@]}" "${checks[@]}" "${long[@]}") ;;
 *)
-    say "usage: packages.sh [--missing] run|test|all"
+    say "usage: packages.sh [--missing] run|test|experiment|all"
     exit 2
     ;;
 esac

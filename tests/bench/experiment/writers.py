@@ -1,0 +1,281 @@
+"""Ways for a strategy to save an order. Each is opened, called for every order, and closed; then it says how many rows have arrived.
+
+save() is what is measured: a plain function, or a coroutine function that is awaited. `order` is a dict of text, `venue` the name of the
+exchange it came from. What a writer reads of the environment, BLOTTER_REDIS and BLOTTER_POSTGRES, run.py has set.
+"""
+
+import mmap
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+FIELDS = ("order_id", "symbol", "side", "status", "price", "quantity")
+PARTS = ", ".join(FIELDS)
+TABLE = f"CREATE TABLE orders (venue text, {', '.join(f'{name} text' for name in FIELDS)})"
+ARRIVAL_TIMEOUT = 60  # seconds, for what arrives later
+
+
+class Writer:
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    async def open(self, venues):
+        pass
+
+    async def close(self):
+        pass
+
+    def rows(self):
+        """How many rows are in the store, once those under way have had time to arrive."""
+        return None
+
+
+class Nothing(Writer):
+    """no writer"""
+
+    def save(self, venue, order):
+        pass
+
+
+class Blocking(Writer):
+    """2 ms, blocking"""
+
+    def save(self, venue, order):
+        time.sleep(0.002)
+
+
+class BlockingAsync(Writer):
+    """2 ms, in async def"""
+
+    async def save(self, venue, order):
+        time.sleep(0.002)
+
+
+class Sqlite(Writer):
+    """SQLite, a commit each"""
+
+    async def open(self, venues):
+        self.connection = sqlite3.connect(self.folder / "orders.sqlite")
+        self.connection.execute(TABLE)
+        self.connection.commit()
+
+    def save(self, venue, order):
+        self.connection.execute("INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?)", (venue, *(order[name] for name in FIELDS)))
+        self.connection.commit()
+
+    async def close(self):
+        self.connection.close()
+
+    def rows(self):
+        connection = sqlite3.connect(self.folder / "orders.sqlite")
+        (count,) = connection.execute("SELECT count(*) FROM orders").fetchone()
+        connection.close()
+        return count
+
+
+class SqliteAsync(Sqlite):
+    """SQLite, in async def"""
+
+    async def save(self, venue, order):
+        Sqlite.save(self, venue, order)
+
+
+class Table(Writer):
+    """A table of its own in PostgreSQL."""
+
+    def connect(self):
+        import psycopg2
+
+        connection = psycopg2.connect(os.environ["BLOTTER_POSTGRES"])
+        connection.autocommit = True
+        return connection
+
+    async def open(self, venues):
+        self.connection = self.connect()
+        with self.connection.cursor() as cursor:
+            cursor.execute("DROP TABLE IF EXISTS orders")
+            cursor.execute(TABLE)
+
+    def rows(self):
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM orders")
+            return cursor.fetchone()[0]
+
+
+class Psycopg2(Table):
+    """psycopg2 INSERT"""
+
+    async def open(self, venues):
+        await super().open(venues)
+        self.cursor = self.connection.cursor()
+
+    def save(self, venue, order):
+        self.cursor.execute("INSERT INTO orders VALUES (%s, %s, %s, %s, %s, %s, %s)", (venue, *(order[name] for name in FIELDS)))
+
+
+class Asyncpg(Table):
+    """asyncpg INSERT, awaited"""
+
+    async def open(self, venues):
+        import asyncpg
+
+        await super().open(venues)
+        place = dict(part.split("=", 1) for part in self.connection.dsn.split())
+        self.pool = await asyncpg.create_pool(
+            host=place["host"], port=int(place.get("port", 5432)), user=place["user"], database=place["dbname"], min_size=1, max_size=10
+        )
+
+    async def save(self, venue, order):
+        await self.pool.execute("INSERT INTO orders VALUES ($1, $2, $3, $4, $5, $6, $7)", venue, *(order[name] for name in FIELDS))
+
+    async def close(self):
+        await self.pool.close()
+
+
+class Redis(Writer):
+    """redis-py XADD"""
+
+    async def open(self, venues):
+        import redis
+
+        self.client = redis.Redis.from_url(os.environ["BLOTTER_REDIS"])
+        self.client.delete("experiment")
+
+    def save(self, venue, order):
+        self.client.xadd("experiment", {"venue": venue, **order})
+
+    def rows(self):
+        return self.client.xlen("experiment")
+
+
+class RedisAsync(Redis):
+    """redis.asyncio XADD, awaited"""
+
+    async def open(self, venues):
+        import redis.asyncio
+
+        await super().open(venues)
+        self.asynchronous = redis.asyncio.Redis.from_url(os.environ["BLOTTER_REDIS"])
+
+    async def save(self, venue, order):
+        await self.asynchronous.xadd("experiment", {"venue": venue, **order})
+
+    async def close(self):
+        await self.asynchronous.close()
+
+
+class MappedFile(Writer):
+    """mmapped file, followed"""
+
+    SLOT = 256  # bytes: length, line
+    SLOTS = 1 << 17
+
+    async def open(self, venues):
+        path = self.folder / "orders.ring"
+        with open(path, "wb") as file:
+            file.truncate(self.SLOT * self.SLOTS)
+        with open(path, "r+b") as file:
+            self.memory = mmap.mmap(file.fileno(), 0)
+        self.at = 0
+        self.follower = subprocess.Popen(
+            [sys.executable, __file__, str(path), str(self.folder / "orders.txt")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.follower.stdout.readline() == "ready\n"
+
+    def save(self, venue, order):
+        line = f"{venue},{','.join(order[name] for name in FIELDS)}\n".encode()
+        self.memory[self.at + 2 : self.at + 2 + len(line)] = line
+        self.memory[self.at : self.at + 2] = len(line).to_bytes(2, "little")
+        self.at += self.SLOT
+
+    async def close(self):
+        self.follower.communicate()
+
+    def rows(self):
+        with open(self.folder / "orders.txt", "rb") as file:
+            return sum(1 for _ in file)
+
+
+class Blotter(Writer):
+    """Blotter"""
+
+    sender = "thread"
+
+    async def open(self, venues):
+        import blotter
+
+        self.producers = {
+            venue: blotter.Producer(venue, sender=self.sender, journal=self.folder, slots=1 << 16, slot_bytes=512) for venue in venues
+        }
+        self.ids = [producer.stats().producer_id for producer in self.producers.values()]
+
+    def save(self, venue, order):
+        self.producers[venue].order(order)
+
+    async def close(self):
+        for producer in self.producers.values():
+            producer.close()
+
+    def rows(self):
+        """All of these producers: until each has its last word, `closed`, in PostgreSQL."""
+        import psycopg2
+
+        connection = psycopg2.connect(os.environ["BLOTTER_POSTGRES"])
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            deadline = time.monotonic() + ARRIVAL_TIMEOUT
+            closed = 0
+            while closed < len(self.ids) and time.monotonic() < deadline:
+                cursor.execute("SELECT count(*) FROM blotter.sessions WHERE event = 'closed' AND producer_id = ANY(%s)", (self.ids,))
+                (closed,) = cursor.fetchone()
+                time.sleep(0.05)
+            cursor.execute("SELECT count(*) FROM blotter.order_events WHERE producer_id = ANY(%s)", (self.ids,))
+            return cursor.fetchone()[0]
+
+
+class BlotterShip(Blotter):
+    """Blotter, sender none + ship"""
+
+    sender = "none"
+
+
+WRITERS = {
+    "none": Nothing,
+    "blocking": Blocking,
+    "blocking_async": BlockingAsync,
+    "sqlite": Sqlite,
+    "sqlite_async": SqliteAsync,
+    "psycopg2": Psycopg2,
+    "asyncpg": Asyncpg,
+    "redis": Redis,
+    "redis_async": RedisAsync,
+    "mmap": MappedFile,
+    "blotter": Blotter,
+    "blotter_ship": BlotterShip,
+}
+
+
+def follow(ring, text):
+    """The other process of MappedFile: copies lines to a file, until its stdin ends and nothing is left."""
+    import select
+
+    with open(ring, "r+b") as file, open(text, "wb") as out:
+        memory = mmap.mmap(file.fileno(), 0)
+        print("ready", flush=True)
+        at, ended = 0, False
+        while True:
+            length = int.from_bytes(memory[at : at + 2], "little")
+            if length:
+                out.write(memory[at + 2 : at + 2 + length])
+                at += MappedFile.SLOT
+            elif ended:
+                return
+            else:
+                ended = bool(select.select([sys.stdin], [], [], 0.001)[0])
+
+
+if __name__ == "__main__":
+    follow(sys.argv[1], sys.argv[2])
