@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,19 +51,21 @@ static void *submit(void *arg)
 }
 
 struct reading {
-    uint64_t position;
+    uint64_t position; /* the next one to read */
+    uint64_t furthest; /* the first one that was never read */
     uint32_t next_number[THREADS];
     int64_t recorded_at_ns;
+    struct payload first[SLOTS]; /* what was read at each place when it was read first */
 };
 
-/* Checks one record against all that was read before. */
+/* Checks a record that was not read before against all that was. */
 static void take(struct reading *reading, const struct journal_slot *slot)
 {
     assert_int_equal(slot->seq, reading->position);
     assert_int_equal(slot->producer_id, journal->producer_id);
     assert_true(slot->recorded_at_ns >= reading->recorded_at_ns);
     reading->recorded_at_ns = slot->recorded_at_ns;
-    reading->position++;
+    reading->furthest++;
     if (slot->kind != SLOT_ORDER)
         return;
     struct payload payload;
@@ -71,32 +74,68 @@ static void take(struct reading *reading, const struct journal_slot *slot)
     assert_int_equal(payload.number, reading->next_number[payload.thread]);
     assert_int_equal(payload.rest[13], payload.number & 255);
     reading->next_number[payload.thread]++;
+    reading->first[reading->position % SLOTS] = payload;
 }
 
-/* The fake sender: reads ahead, now and then goes back to `sent`, lets go only what it has sent. */
+/* One that is read again is what it was. */
+static void take_again(const struct reading *reading, const struct journal_slot *slot)
+{
+    assert_int_equal(slot->seq, reading->position);
+    if (slot->kind == SLOT_ORDER)
+        assert_memory_equal(slot->body, &reading->first[reading->position % SLOTS], sizeof(struct payload));
+}
+
+static bool read_next(struct reading *reading)
+{
+    const struct journal_slot *slot;
+    enum journal_read read = journal_read(journal, reading->position, &slot);
+    if (read == JOURNAL_NOTHING_YET) {
+        /* and not one of a later lap in its place */
+        assert_true(atomic_load(&journal_slot_at(journal, reading->position)->published) <= reading->position);
+        return false;
+    }
+    assert_int_equal(read, JOURNAL_RECORD);
+    if (reading->position < reading->furthest)
+        take_again(reading, slot);
+    else
+        take(reading, slot);
+    reading->position++;
+    return true;
+}
+
+/* When the ring is nearly full the oldest sent ones are let go. */
+static void make_room(struct journal_header *header)
+{
+    uint64_t floor = journal_cursor(&header->floor), held = journal_next(journal) - floor, sent = journal_cursor(&header->sent);
+    if (held > SLOTS / 8 * 7) {
+        uint64_t target = floor + held - SLOTS / 8 * 7;
+        journal_cursor_set(&header->floor, target < sent ? target : sent);
+    }
+}
+
+/* The fake sender: reads ahead, is answered, goes back when the link is lost, and behind what is sent when there is no word of
+ * it. */
 static void read_all(struct reading *reading)
 {
-    struct reading kept = *reading; /* the state at `sent` */
-    unsigned turn = 0;
-    for (;;) {
-        const struct journal_slot *slot;
+    struct journal_header *header = journal->header;
+    for (unsigned turn = 1;; turn++) {
         bool over = atomic_load(&running) == 0;
-        enum journal_read read = journal_read(journal, reading->position, &slot);
-        if (read == JOURNAL_NOTHING_YET) {
+        if (!read_next(reading)) {
             if (over)
                 break;
             sched_yield();
-        } else {
-            assert_int_equal(read, JOURNAL_RECORD);
-            take(reading, slot);
         }
-        if (++turn % 97 == 0) {
-            kept = *reading;
-            journal_cursor_set(&journal->header->sent, reading->position);
-            journal_cursor_set(&journal->header->floor, reading->position > 20 ? reading->position - 20 : 1);
-        } else if (turn % 251 == 0) {
-            *reading = kept; /* the link was lost */
+        if (turn % 61 == 0)
+            journal_cursor_set(&header->sent, reading->position);
+        if (turn % 1009 == 0)
+            journal_cursor_set(&header->floor, journal_cursor(&header->sent)); /* the word has come */
+        if (turn % 251 == 0)
+            reading->position = journal_cursor(&header->sent);
+        if (turn % 509 == 0) {
+            reading->position = journal_cursor(&header->floor);
+            journal_cursor_set(&header->sent, reading->position);
         }
+        make_room(header);
     }
 }
 
@@ -104,7 +143,8 @@ static void nothing_unsent_is_overwritten(void **state)
 {
     (void)state;
     char path[64], error[JOURNAL_ERROR_BYTES];
-    struct reading reading = {.position = 1};
+    static struct reading reading;
+    reading = (struct reading){.position = 1, .furthest = 1};
     pthread_t threads[THREADS];
     snprintf(path, sizeof path, "/tmp/test_journal_threads.%d", (int)getpid());
     struct journal_options options = {
