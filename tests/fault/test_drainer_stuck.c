@@ -1,0 +1,112 @@
+/* test_drainer_stuck.c: a drainer that is alive and does nothing (SIGSTOP) is cut off from PostgreSQL by another, which takes its
+ * streams over; continued, it stores nothing twice and takes part again. And how long a take-over takes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/fixture/drainers.h"
+
+/* Stops the holder of the stream when these bytes are on their way, and continues it once another has loaded for it. The line to
+ * PostgreSQL stays as it is meanwhile: what the holder had sent last may arrive, or not. */
+static void stopped_at(bool on_redis, enum fixture_direction direction, const char *bytes, enum fixture_cut when, bool arrives)
+{
+    struct fixture_proxy *redis = fixture_proxy_redis(story_redis, false);
+    struct fixture_proxy *postgres = fixture_proxy_postgres(story_postgres, false);
+    struct fixture_proxy *line = on_redis ? redis : postgres;
+    struct load *load = load_start(&(struct load_options){.producers = 2, .per_second = 1000});
+    struct fixture_program *first = drainer_by(redis, postgres, "d1");
+    drainer_await_loaded("d1", 100);
+    struct fixture_program *second = drainer_by(NULL, NULL, "d2", "--claim-idle", "1s");
+    drainer_await_says(second, "found");
+    drainer_stall_at(line, direction, bytes, when);
+    fixture_program_signal(first, SIGSTOP);
+    if (arrives)
+        fixture_proxy_stall(line, 0);
+    drainer_await_says(second, "the session of a stuck drainer was terminated");
+    drainer_await_loaded("d2", 500);
+    fixture_proxy_stall(line, 0);
+    fixture_program_signal(first, SIGCONT);
+    drainer_await_says(first, "given up");
+    drainer_stop(second);
+    drainers_await_more(100); /* by the first, which is a member again */
+    load_finish(load);
+    drainer_stop(first);
+}
+
+static void stopped_in_a_copy_is_cut_off_and_comes_back(void **state)
+{
+    (void)state;
+    stopped_at(false, FIXTURE_TO_SERVER, "PGCOPY", FIXTURE_STALL_AFTER, false);
+}
+
+static void stopped_before_it_knows_of_its_commit_is_cut_off_and_comes_back(void **state)
+{
+    (void)state;
+    stopped_at(false, FIXTURE_TO_CLIENT, "COMMIT", FIXTURE_STALL_BEFORE, false);
+}
+
+static void stopped_while_its_last_batch_is_on_the_way_is_cut_off_and_comes_back(void **state)
+{
+    (void)state;
+    stopped_at(false, FIXTURE_TO_SERVER, "BEGIN; ", FIXTURE_STALL_BEFORE, true);
+}
+
+/* Its acknowledgements arrive when all of it has been claimed, and acknowledged by another. */
+static void stopped_before_it_has_acknowledged_is_cut_off_and_comes_back(void **state)
+{
+    (void)state;
+    stopped_at(true, FIXTURE_TO_SERVER, "XACK", FIXTURE_STALL_BEFORE, false);
+}
+
+static int compare(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* From kill -9 of the one that loads to the first row of another; the median of a few, as the machine may be busy. */
+static void a_killed_one_is_replaced_within_a_second(void **state)
+{
+    enum { ROUNDS = 5 };
+    int64_t took_ms[ROUNDS];
+    (void)state;
+    unsetenv("BLOTTER_REBALANCE_INTERVAL"); /* as it is by default */
+    struct load *load = load_start(&(struct load_options){.producers = 2, .per_second = 500});
+    struct fixture_program *holder = drainer_by(NULL, NULL, "d0");
+    drainer_await_loaded("d0", 10);
+    for (int i = 0; i < ROUNDS; i++) {
+        const char *name = fixture_format("d%d", i + 1);
+        struct fixture_program *next = drainer_by(NULL, NULL, name);
+        drainer_await_says(next, "found");
+        int64_t began = fixture_now_ms();
+        drainer_kill9(holder);
+        drainer_await_loaded(name, 1);
+        took_ms[i] = fixture_now_ms() - began;
+        holder = next;
+    }
+    setenv("BLOTTER_REBALANCE_INTERVAL", "50ms", 1);
+    qsort(took_ms, ROUNDS, sizeof took_ms[0], compare);
+    printf("taken over within %lld ms to %lld ms, median %lld ms\n", (long long)took_ms[0], (long long)took_ms[ROUNDS - 1],
+           (long long)took_ms[ROUNDS / 2]);
+    assert_in_range(took_ms[ROUNDS / 2], 0, 1000 * DRAINER_SLOWER);
+    load_finish(load);
+    drainer_stop(holder);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, story_begin, load_end)
+    static const struct CMUnitTest tests[] = {
+        TEST(stopped_in_a_copy_is_cut_off_and_comes_back),
+        TEST(stopped_before_it_knows_of_its_commit_is_cut_off_and_comes_back),
+        TEST(stopped_while_its_last_batch_is_on_the_way_is_cut_off_and_comes_back),
+        TEST(stopped_before_it_has_acknowledged_is_cut_off_and_comes_back),
+        TEST(a_killed_one_is_replaced_within_a_second),
+    };
+    return cmocka_run_group_tests_name("drainer_stuck", tests, NULL, NULL);
+}

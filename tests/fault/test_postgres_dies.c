@@ -1,0 +1,162 @@
+/* test_postgres_dies.c: PostgreSQL is killed and restarted under load, at each step of a transaction and at any time, and its
+ * sessions are ended. The drainer comes back by itself, and all that was accepted is stored, once. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "tests/fixture/drainers.h"
+
+#define SESSIONS "pg_stat_activity WHERE application_name LIKE 'blotter drain%%'"
+
+static struct load *some_load(void)
+{
+    return load_start(&(struct load_options){.producers = 2, .per_second = 1000});
+}
+
+static void finish(struct load *load, struct fixture_program *drainer)
+{
+    drainers_await_more(100);
+    load_finish(load);
+    drainer_stop(drainer);
+}
+
+/* The whole server is stopped at once while these bytes are on their way, and started again. */
+static void dies_at(enum fixture_direction direction, const char *bytes, enum fixture_cut when)
+{
+    struct fixture_proxy *line = fixture_proxy_postgres(story_postgres, false);
+    struct load *load = some_load();
+    struct fixture_program *drainer = drainer_by(NULL, line, "d1");
+    drainer_await_loaded("d1", 100);
+    drainer_stall_at(line, direction, bytes, when);
+    fixture_postgres_stop(story_postgres, FIXTURE_IMMEDIATE);
+    fixture_proxy_cut(line); /* what was on the way is lost */
+    fixture_proxy_stall(line, 0);
+    drainer_await_says(drainer, "nothing is acknowledged, it will be read again");
+    fixture_postgres_start_again(story_postgres);
+    finish(load, drainer);
+}
+
+static void dies_in_a_copy(void **state)
+{
+    (void)state;
+    dies_at(FIXTURE_TO_SERVER, "PGCOPY", FIXTURE_STALL_AFTER);
+}
+
+static void dies_when_it_has_committed_and_before_it_has_said_so(void **state)
+{
+    (void)state;
+    dies_at(FIXTURE_TO_CLIENT, "COMMIT", FIXTURE_STALL_BEFORE);
+}
+
+/* The server lives; only the connection is lost, over and over. */
+static void a_commit_in_doubt_is_stored_once(void **state)
+{
+    enum { CUTS = 10 };
+    (void)state;
+    struct fixture_proxy *line = fixture_proxy_postgres(story_postgres, false);
+    struct load *load = some_load();
+    struct fixture_program *drainer = drainer_by(NULL, line, "d1");
+    for (int i = 0; i < CUTS; i++) {
+        drainers_await_more(1);
+        if (i % 2 == 0)
+            drainer_stall_at(line, FIXTURE_TO_CLIENT, "COMMIT", FIXTURE_STALL_BEFORE); /* it has committed */
+        else
+            drainer_stall_at(line, FIXTURE_TO_SERVER, "PGCOPY", FIXTURE_STALL_AFTER); /* it has not */
+        assert_int_equal(fixture_proxy_cut(line), 1);
+        fixture_proxy_stall(line, 0);
+    }
+    finish(load, drainer);
+}
+
+static void restarted_at_any_time_over_and_over(void **state)
+{
+    enum { RESTARTS = 4 };
+    unsigned seed = (unsigned)time(NULL);
+    (void)state;
+    printf("seed %u\n", seed);
+    struct load *load = some_load();
+    struct fixture_program *drainer = story_drainer("d1");
+    for (int i = 0; i < RESTARTS; i++) {
+        drainers_await_more(1);
+        fixture_sleep_ms((int)(rand_r(&seed) % 50));
+        if (i % 2 == 0)
+            fixture_postgres_kill9(story_postgres);
+        else
+            fixture_postgres_stop(story_postgres, FIXTURE_FAST);
+        fixture_postgres_start_again(story_postgres);
+    }
+    finish(load, drainer);
+}
+
+static void sessions_that_are_terminated_over_and_over_come_back(void **state)
+{
+    enum { TIMES = 15 };
+    unsigned seed = (unsigned)time(NULL);
+    (void)state;
+    printf("seed %u\n", seed);
+    struct load *load = some_load();
+    struct fixture_program *drainer = story_drainer("d1");
+    for (int i = 0; i < TIMES; i++) {
+        drainers_await_more(1);
+        fixture_sleep_ms((int)(rand_r(&seed) % 30));
+        story_sql("SELECT pg_terminate_backend(pid) FROM " SESSIONS);
+    }
+    finish(load, drainer);
+}
+
+/* It may hit the loading, the look at the leases, or the roll back after the one before. */
+static void statements_that_are_cancelled_over_and_over_are_done_again(void **state)
+{
+    enum { TIMES = 60 };
+    (void)state;
+    struct load *load = some_load();
+    struct fixture_program *drainer = story_drainer("d1");
+    drainers_await_more(1);
+    PGconn *server = fixture_postgres_connect(story_postgres);
+    for (int hits = 0; hits < TIMES;) {
+        PGresult *result =
+            PQexec(server, "SELECT count(*) FILTER (WHERE pg_cancel_backend(pid)) FROM " SESSIONS " AND state = 'active'");
+        hits += atoi(PQgetvalue(result, 0, 0));
+        PQclear(result);
+    }
+    PQfinish(server);
+    assert_int_equal(story_int("SELECT count(*) FROM blotter.rejects"), 0);
+    story_assert_says(fixture_program_stderr(drainer), "SQLSTATE 57014");
+    finish(load, drainer);
+}
+
+static void away_for_a_while_costs_nothing(void **state)
+{
+    (void)state;
+    struct load *load = some_load();
+    struct fixture_program *drainer = story_drainer("d1");
+    drainer_await_loaded("d1", 100);
+    fixture_postgres_stop(story_postgres, FIXTURE_IMMEDIATE);
+    drainer_await_says(drainer, "nothing is acknowledged");
+    struct drainer_calm since = drainer_calm(drainer);
+    fixture_sleep_ms(3000); /* what it does meanwhile is what is tested */
+    drainer_was_calm(drainer, since);
+    fixture_postgres_start_again(story_postgres);
+    finish(load, drainer);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, story_begin, load_end)
+    static const struct CMUnitTest tests[] = {
+        TEST(dies_in_a_copy),
+        TEST(dies_when_it_has_committed_and_before_it_has_said_so),
+        TEST(a_commit_in_doubt_is_stored_once),
+        TEST(restarted_at_any_time_over_and_over),
+        TEST(sessions_that_are_terminated_over_and_over_come_back),
+        TEST(statements_that_are_cancelled_over_and_over_are_done_again),
+        TEST(away_for_a_while_costs_nothing),
+    };
+    return cmocka_run_group_tests_name("postgres_dies", tests, NULL, NULL);
+}
