@@ -119,6 +119,14 @@ static bool is_cancelled(void *server)
     return cancelled;
 }
 
+static bool is_not_waiting(void *server)
+{
+    PGresult *result = PQexec(server, "SELECT FROM " SESSIONS " AND wait_event_type = 'Lock'");
+    bool waiting = PQntuples(result) > 0;
+    PQclear(result);
+    return !waiting;
+}
+
 /* A record that is alone in its transaction is not what is at fault either. */
 static void statements_that_are_cancelled_over_and_over_are_done_again(void **state)
 {
@@ -128,11 +136,13 @@ static void statements_that_are_cancelled_over_and_over_are_done_again(void **st
     drainer_await_loaded("d1", 1);
     PGconn *server = fixture_postgres_connect(story_postgres), *holder = fixture_postgres_connect(story_postgres);
     PQclear(PQexec(holder, "BEGIN; LOCK TABLE blotter.progress IN EXCLUSIVE MODE"));
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < 6; i++) {
         assert_true(fixture_wait_until(is_cancelled, server, STORY_TIMEOUT_MS));
+        assert_true(fixture_wait_until(is_not_waiting, server, STORY_TIMEOUT_MS));
+    }
     PQfinish(holder);
     PQfinish(server);
-    story_assert_says(fixture_program_stderr(drainer), "SQLSTATE 57014");
+    drainer_await_says(drainer, "SQLSTATE 57014");
     assert_null(strstr(fixture_program_stderr(drainer), "record rejected"));
     finish(load, drainer);
 }
