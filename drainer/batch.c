@@ -5,12 +5,14 @@
  * however often they are read; other bytes, or the same under another id, are another. */
 #include "drainer/batch.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "drainer/log.h"
 #include "schema/stream.h"
 
 #define KIND_BYTES_KEPT 256 /* of a field name that is no kind, in a reject */
@@ -27,8 +29,24 @@ void batch_release(struct batch *batch)
     *batch = (struct batch){0};
 }
 
+void batch_enter(struct batch *batch, enum batch_state state)
+{
+    static const char *const texts[] = {
+#define X(name, text) text,
+        BATCH_STATES(X)
+#undef X
+    };
+
+    assert(state == BATCH_LOADING ? batch->state == BATCH_GATHERING && batch->count > 0
+                                  : batch->state == BATCH_LOADING && state != BATCH_GATHERING);
+    log_debug("batch", "%zu entries: %s -> %s", batch->count, texts[batch->state], texts[state]);
+    batch->state = state;
+}
+
 void batch_clear(struct batch *batch)
 {
+    assert(batch->state != BATCH_LOADING); /* the loader's */
+    batch->state = BATCH_GATHERING;
     batch->count = batch->rejected = batch->expired = 0;
     batch->careful = false;
     for (int kind = 0; kind < RECORD_KINDS; kind++) {
@@ -227,6 +245,7 @@ void batch_add(struct batch *batch, struct stream *stream, const char *exchange,
     char text[256];
     const char *reason;
 
+    assert(batch->state == BATCH_GATHERING);
     *entry = (struct entry){.stream = stream, .id = id, .deliveries = deliveries};
     entry->raw_offset = (uint32_t)batch->raw.length;
     append_raw(batch, fields, field_count);

@@ -18,6 +18,21 @@ struct stream_entry_id {
     uint64_t ms, seq;
 };
 
+/*    GATHERING ──► LOADING ──► COMMITTED ──┐
+ *        ▲            │                    │ acknowledged
+ *        │            └──────► FAILED ─────┤ forgotten: its entries are pending, and read again
+ *        └─────────────────────────────────┘
+ *
+ * A batch that is gathering is forgotten as well: when the Redis it was read from has gone, or PostgreSQL. */
+#define BATCH_STATES(X)                                 \
+    X(GATHERING, "gathering")                           \
+    X(LOADING, "being loaded")                          \
+    X(COMMITTED, "committed, and not acknowledged yet") \
+    X(FAILED, "given up")
+#define X(name, text) BATCH_##name,
+enum batch_state { BATCH_STATES(X) };
+#undef X
+
 enum entry_fate {
     ENTRY_ROW,      /* goes into its table */
     ENTRY_REJECTED, /* goes into blotter.rejects */
@@ -42,6 +57,7 @@ struct entry {
 };
 
 struct batch {
+    enum batch_state state;
     struct entry *entries;
     size_t count, capacity;
     struct copy_buffer rows[RECORD_KINDS];
@@ -53,7 +69,10 @@ struct batch {
 };
 
 void batch_release(struct batch *);
-void batch_clear(struct batch *); /* keeps the memory */
+void batch_clear(struct batch *); /* keeps the memory; it gathers again */
+
+/* The one place where a batch's state changes, but for batch_clear. */
+void batch_enter(struct batch *, enum batch_state);
 size_t batch_bytes(const struct batch *);
 
 /* An entry as Redis has it: field names and values in turn; a good one has one field, whose name is the record's kind. */

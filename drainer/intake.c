@@ -6,6 +6,7 @@
  * behind the ids read last, so nothing can slip between; besides, everything is read again every POLL_MS. */
 #include "drainer/intake_parts.h"
 
+#include <assert.h>
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,6 +163,7 @@ void intake_settle(struct intake *intake, const struct batch *batch)
 {
     bool acknowledge = batch->epoch == redis_link_epoch(intake->link);
 
+    assert(batch->state == BATCH_COMMITTED);
     if (redis_link_up(intake->link)) {
         intake->counters.words += settle_batch(intake->link, batch, acknowledge ? on_acked : NULL);
     }

@@ -327,6 +327,7 @@ static void finish(struct loader *loader, const struct pg_failure *failure)
 
     loader->batch = NULL;
     loader->range_count = 0;
+    batch_enter(batch, failure == NULL ? BATCH_COMMITTED : BATCH_FAILED);
     if (failure != NULL) {
         bool same = strcmp(failure->sqlstate, loader->last_state) == 0;
 
@@ -576,7 +577,8 @@ void loader_destroy(struct loader *loader)
 
 void loader_load(struct loader *loader, struct batch *batch, loader_done *on_done, void *owner)
 {
-    assert(loader->batch == NULL && batch->count > 0);
+    assert(loader->batch == NULL);
+    batch_enter(batch, BATCH_LOADING);
     loader->batch = batch;
     loader->on_done = on_done;
     loader->owner = owner;

@@ -53,6 +53,17 @@ static const char *const state_texts[] = {
 #undef X
 };
 
+#define BIT(state) (1u << PG_LINK_##state)
+static const unsigned next_states[] = {
+    [PG_LINK_IDLE] = BIT(CONNECTING),
+    [PG_LINK_WAITING] = BIT(CONNECTING),
+    [PG_LINK_CONNECTING] = BIT(PREPARING) | BIT(WAITING),
+    [PG_LINK_PREPARING] = BIT(READY) | BIT(WAITING),
+    [PG_LINK_READY] = BIT(RUNNING) | BIT(WAITING),
+    [PG_LINK_RUNNING] = BIT(READY) | BIT(ROLLING_BACK) | BIT(WAITING),
+    [PG_LINK_ROLLING_BACK] = BIT(READY) | BIT(WAITING),
+};
+
 static void on_io(evutil_socket_t fd, short what, void *arg);
 static void on_timer(evutil_socket_t fd, short what, void *arg);
 
@@ -78,9 +89,10 @@ static void arm_timer(struct pg_link *link, unsigned ms)
 /* The one place where the state changes. The timer always belongs to the state. */
 static void enter(struct pg_link *link, enum pg_link_state state, unsigned timeout_ms)
 {
-    if (link->state != state) {
-        log_debug("postgres", "%s -> %s", state_texts[link->state], state_texts[state]);
-    }
+    assert((next_states[link->state] & 1u << state) != 0);
+    assert((link->connection == NULL) == (state == PG_LINK_WAITING));
+    assert(!link->copying || state == PG_LINK_RUNNING);
+    log_debug("postgres", "%s -> %s", state_texts[link->state], state_texts[state]);
     link->state = state;
     arm_timer(link, timeout_ms);
 }
