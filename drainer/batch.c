@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "drainer/log.h"
+#include "drainer/order_fold.h"
 #include "schema/stream.h"
 
 #define KIND_BYTES_KEPT 256 /* of a field name that is no kind, in a reject */
@@ -48,7 +49,10 @@ void batch_clear(struct batch *batch)
     assert(batch->state != BATCH_LOADING); /* the loader's */
     batch->state = BATCH_GATHERING;
     batch->count = batch->rejected = batch->expired = 0;
-    batch->careful = false;
+    batch->careful = batch->refused = false;
+    if (batch->fold != NULL) {
+        order_fold_clear(batch->fold);
+    }
     for (int kind = 0; kind < RECORD_KINDS; kind++) {
         batch->rows[kind].length = 0;
     }
@@ -115,6 +119,7 @@ static void set_reason(struct batch *batch, struct entry *entry, const char *rea
 
 void batch_reject(struct batch *batch, struct entry *entry, const char *sqlstate, const char *reason)
 {
+    batch->refused = true;
     snprintf(entry->sqlstate, sizeof entry->sqlstate, "%s", sqlstate);
     set_reason(batch, entry, reason);
 }
@@ -273,6 +278,9 @@ void batch_add(struct batch *batch, struct stream *stream, const char *exchange,
     entry->row_offset = (uint32_t)batch->rows[record.kind].length;
     copy_put_record(&batch->rows[record.kind], &record);
     entry->row_length = (uint32_t)batch->rows[record.kind].length - entry->row_offset;
+    if (record.kind == RECORD_ORDER && batch->fold != NULL) {
+        order_fold_add(batch->fold, &batch->rows[RECORD_ORDER], entry->row_offset);
+    }
 }
 
 /* One bad record is one reject, however often it is sent: by its identity where it has one, else by stream, id and bytes. */

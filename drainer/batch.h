@@ -12,6 +12,7 @@
 #include "drainer/copy.h"
 #include "schema/record.h"
 
+struct order_fold;
 struct stream;
 
 struct stream_entry_id {
@@ -62,9 +63,11 @@ struct batch {
     size_t count, capacity;
     struct copy_buffer rows[RECORD_KINDS];
     struct copy_buffer raw;
-    bool careful;           /* may hold what is stored already: through staging */
-    uint64_t epoch;         /* of the Redis connection that its entries were read on */
-    int64_t gathered_at_us; /* CLOCK_MONOTONIC of its first entry */
+    struct order_fold *fold; /* of its orders, as they came; borrowed; NULL: orders are not kept */
+    bool refused;            /* a row was turned into a reject, so the fold says more than the rows */
+    bool careful;            /* may hold what is stored already: through staging */
+    uint64_t epoch;          /* of the Redis connection that its entries were read on */
+    int64_t gathered_at_us;  /* CLOCK_MONOTONIC of its first entry */
     size_t rejected, expired;
 };
 

@@ -166,6 +166,12 @@ void copy_put_bytes(struct copy_buffer *buffer, const void *bytes, size_t length
     advance(buffer, write_bytes(reserve(buffer, 4 + length), bytes, length));
 }
 
+void copy_put_raw(struct copy_buffer *buffer, const void *columns, size_t length)
+{
+    memcpy(reserve(buffer, length), columns, length);
+    buffer->length += length;
+}
+
 void copy_put_text(struct copy_buffer *buffer, const char *text)
 {
     if (text == NULL) {
@@ -208,6 +214,11 @@ static int16_t read_int16(const unsigned char *p)
 
     memcpy(&big, p, sizeof big);
     return (int16_t)be16toh(big);
+}
+
+struct copy_field copy_field_at(const unsigned char *column)
+{
+    return (struct copy_field){column + 4, read_int32(column)};
 }
 
 void copy_split_row(const unsigned char *row, struct copy_field *fields, unsigned count)

@@ -19,6 +19,7 @@ void copy_buffer_release(struct copy_buffer *);
 void copy_put_row_head(struct copy_buffer *, int columns);
 void copy_put_null(struct copy_buffer *);
 void copy_put_bytes(struct copy_buffer *, const void *bytes, size_t length); /* text, bytea, or a field that is binary already */
+void copy_put_raw(struct copy_buffer *, const void *columns, size_t length); /* columns with their lengths */
 void copy_put_text(struct copy_buffer *, const char *text);                  /* NULL: null */
 void copy_put_int32(struct copy_buffer *, int32_t value);
 void copy_put_int64(struct copy_buffer *, int64_t value);
@@ -38,6 +39,8 @@ struct copy_field {
     const unsigned char *bytes;
     int32_t length;
 };
+
+struct copy_field copy_field_at(const unsigned char *column);
 
 /* Splits a row that copy_put_record() wrote. */
 void copy_split_row(const unsigned char *row, struct copy_field *fields, unsigned count);

@@ -465,6 +465,9 @@ static void create_postgres_side(struct drain *drain)
                                                                      .on_taken = on_taken,
                                                                      .on_done = on_leased,
                                                                      .owner = drain});
+    for (int i = 0; i < 2 && settings->orders; i++) {
+        drain->batches[i].fold = order_fold_create(&drain->session.venues_by_symbol, &drain->session.terminal_statuses);
+    }
     drain->loader = loader_create(drain->link, &(struct loader_options){.drainer = drain->drainer,
                                                                         .keep_orders = settings->orders,
                                                                         .venues_by_symbol = &drain->session.venues_by_symbol,
@@ -523,8 +526,10 @@ static void release(struct drain *drain)
             event_free(events[i]);
         }
     }
-    batch_release(&drain->batches[0]);
-    batch_release(&drain->batches[1]);
+    for (int i = 0; i < 2; i++) {
+        order_fold_destroy(drain->batches[i].fold);
+        batch_release(&drain->batches[i]);
+    }
     streams_release(&drain->streams);
     session_release(&drain->session);
     event_base_free(drain->base);

@@ -194,22 +194,34 @@ static void add_copy_of_rejects(struct loader *loader)
     }
 }
 
+/* The fold of the range's rows: nearly always the one that was made while they were gathered. */
+static const struct order_fold *fold_of_range(struct loader *loader)
+{
+    const struct batch *batch = loader->batch;
+    bool whole = loader->current.from == 0 && loader->current.to == batch->count;
+
+    if (whole && batch->fold != NULL && batch->expired == 0 && !batch->refused) {
+        return batch->fold;
+    }
+    order_fold_clear(loader->fold);
+    for (size_t i = loader->current.from; i < loader->current.to; i++) {
+        if (is_row(&batch->entries[i], RECORD_ORDER)) {
+            order_fold_add(loader->fold, &batch->rows[RECORD_ORDER], batch->entries[i].row_offset);
+        }
+    }
+    return loader->fold;
+}
+
 static void add_merge_of_orders(struct loader *loader)
 {
     struct transaction *t = &loader->transaction;
-    const struct batch *batch = loader->batch;
+    const struct order_fold *fold = fold_of_range(loader);
 
-    order_fold_clear(loader->fold, batch->careful);
-    for (size_t i = loader->current.from; i < loader->current.to; i++) {
-        if (is_row(&batch->entries[i], RECORD_ORDER)) {
-            order_fold_add(loader->fold, batch->rows[RECORD_ORDER].bytes + batch->entries[i].row_offset);
-        }
-    }
-    if (order_fold_count(loader->fold) == 0) {
+    if (order_fold_count(fold) == 0) {
         return;
     }
     t->orders.length = 0;
-    order_fold_put(loader->fold, &t->orders);
+    order_fold_put(fold, &loader->batch->rows[RECORD_ORDER], loader->batch->careful, &t->orders);
     copy_begin(t);
     chunk_add(t, t->orders.bytes, t->orders.length);
     copy_end(t);

@@ -1,4 +1,6 @@
-/* order_fold.c: see order_fold.h. An open-addressing hash table from the order's key to the fields that count so far. */
+/* order_fold.c: see order_fold.h. An open-addressing hash table from the order's key to the fields that count so far. A field is
+ * kept as the offset of its column (length, bytes) in the rows: fields that came in one event still lie side by side, and are
+ * written as one piece. */
 #include "drainer/order_fold.h"
 
 #include <stdint.h>
@@ -16,7 +18,7 @@ struct folded_order {
     uint64_t hash;
     bool ended, late;
     struct event_time first, last;
-    struct copy_field fields[ORDER_FIELDS]; /* the identity's are those of the key only */
+    uint32_t columns[ORDER_FIELDS]; /* the identity's are those of the key only */
 };
 
 struct order_fold {
@@ -25,24 +27,45 @@ struct order_fold {
     size_t count, capacity;
     uint32_t *slots;   /* index + 1 into orders; 0: free */
     size_t slot_count; /* a power of two, at least twice `capacity` */
-    bool late;
 };
 
 /* --- sets ---------------------------------------------------------------------------------------------------------------- */
 
+/* Where texts of at least that length begin. */
+static size_t first_of_length(const struct text_set *set, size_t length)
+{
+    size_t from = 0, to = set->count;
+
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+
+        if (set->texts[middle].length < length) {
+            from = middle + 1;
+        } else {
+            to = middle;
+        }
+    }
+    return from;
+}
+
 void text_set_add(struct text_set *set, const char *text, size_t length)
 {
+    size_t at = first_of_length(set, length);
+    char *copy = strndup(text, length);
+
     set->texts = realloc(set->texts, (set->count + 1) * sizeof *set->texts);
-    if (set->texts == NULL || (set->texts[set->count] = strndup(text, length)) == NULL) {
+    if (set->texts == NULL || copy == NULL) {
         abort();
     }
+    memmove(set->texts + at + 1, set->texts + at, (set->count - at) * sizeof *set->texts);
+    set->texts[at] = (struct text){copy, length};
     set->count++;
 }
 
 bool text_set_has(const struct text_set *set, const unsigned char *text, size_t length)
 {
-    for (size_t i = 0; i < set->count; i++) {
-        if (strlen(set->texts[i]) == length && strncasecmp(set->texts[i], (const char *)text, length) == 0) {
+    for (size_t i = first_of_length(set, length); i < set->count && set->texts[i].length == length; i++) {
+        if (strncasecmp(set->texts[i].bytes, (const char *)text, length) == 0) {
             return true;
         }
     }
@@ -52,7 +75,7 @@ bool text_set_has(const struct text_set *set, const unsigned char *text, size_t 
 void text_set_release(struct text_set *set)
 {
     for (size_t i = 0; i < set->count; i++) {
-        free(set->texts[i]);
+        free(set->texts[i].bytes);
     }
     free(set->texts);
     *set = (struct text_set){0};
@@ -81,10 +104,9 @@ void order_fold_destroy(struct order_fold *fold)
     }
 }
 
-void order_fold_clear(struct order_fold *fold, bool late)
+void order_fold_clear(struct order_fold *fold)
 {
     fold->count = 0;
-    fold->late = late;
     if (fold->slots != NULL) {
         memset(fold->slots, 0, fold->slot_count * sizeof *fold->slots);
     }
@@ -170,11 +192,19 @@ static uint64_t key_hash(const struct copy_field *fields, bool by_symbol)
     return h ^ (h >> 29);
 }
 
-static bool same_key(const struct copy_field *a, const struct copy_field *b, bool by_symbol)
+static bool has_key(const struct copy_buffer *rows, const struct folded_order *order, const struct copy_field *fields,
+                    bool by_symbol)
 {
-    return same(&a[IDENTITY_exchange], &b[IDENTITY_exchange]) && same_or_empty(&a[ORDER_account], &b[ORDER_account]) &&
-           is_id(&a[ORDER_order_id]) == is_id(&b[ORDER_order_id]) && same(key_id(a), key_id(b)) &&
-           (!by_symbol || same_or_empty(&a[ORDER_symbol], &b[ORDER_symbol]));
+    static const int parts[] = {IDENTITY_exchange, ORDER_account, ORDER_order_id, ORDER_client_order_id, ORDER_symbol};
+    struct copy_field key[ORDER_FIELDS];
+
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        key[parts[i]] = copy_field_at(rows->bytes + order->columns[parts[i]]);
+    }
+    return same(&key[IDENTITY_exchange], &fields[IDENTITY_exchange]) &&
+           same_or_empty(&key[ORDER_account], &fields[ORDER_account]) &&
+           is_id(&key[ORDER_order_id]) == is_id(&fields[ORDER_order_id]) && same(key_id(key), key_id(fields)) &&
+           (!by_symbol || same_or_empty(&key[ORDER_symbol], &fields[ORDER_symbol]));
 }
 
 static int compare_times(const struct event_time *a, const struct event_time *b)
@@ -190,84 +220,116 @@ static int compare_times(const struct event_time *a, const struct event_time *b)
 
 /* --- folding ------------------------------------------------------------------------------------------------------------- */
 
+/* A row being added: its columns, and where they are. */
+struct event {
+    struct copy_field fields[ORDER_FIELDS];
+    uint32_t columns[ORDER_FIELDS];
+    struct event_time time;
+};
+
+static void read_event(struct event *event, const struct copy_buffer *rows, size_t offset)
+{
+    copy_split_row(rows->bytes + offset, event->fields, ORDER_FIELDS);
+    for (int i = 0; i < ORDER_FIELDS; i++) {
+        event->columns[i] = (uint32_t)(event->fields[i].bytes - 4 - rows->bytes);
+    }
+}
+
+static struct copy_field field_of(const struct copy_buffer *rows, const struct folded_order *order, int i)
+{
+    return copy_field_at(rows->bytes + order->columns[i]);
+}
+
 static bool ends_order(const struct order_fold *fold, const struct copy_field *status)
 {
     return given(status) && text_set_has(fold->terminal_statuses, status->bytes, (size_t)status->length);
 }
 
+/* The result is that of the largest filled_quantity. */
+static bool falls(const struct copy_buffer *rows, const struct folded_order *order, const struct copy_field *filled_quantity)
+{
+    struct copy_field before = field_of(rows, order, ORDER_filled_quantity);
+
+    return given(&before) && copy_numeric_compare(filled_quantity, &before) < 0;
+}
+
 /* Takes over what a newer event gives. */
-static void apply(const struct order_fold *fold, struct folded_order *order, const struct copy_field *fields)
+static void apply(const struct order_fold *fold, const struct copy_buffer *rows, struct folded_order *order,
+                  const struct event *event)
 {
     for (int i = ORDER_BEFORE_FIRST + 1; i < ORDER_FIELDS; i++) {
-        if (!given(&fields[i]) || (i == ORDER_status && order->ended)) {
-            continue;
+        if (given(&event->fields[i]) && !(i == ORDER_status && order->ended) &&
+            !(i == ORDER_filled_quantity && falls(rows, order, &event->fields[i]))) {
+            order->columns[i] = event->columns[i];
         }
-        if (i == ORDER_filled_quantity && given(&order->fields[i]) && copy_numeric_compare(&fields[i], &order->fields[i]) < 0) {
-            continue;
-        }
-        order->fields[i] = fields[i];
     }
-    order->ended = order->ended || ends_order(fold, &fields[ORDER_status]);
+    order->ended = order->ended || ends_order(fold, &event->fields[ORDER_status]);
 }
 
 /* Two ids of the client for one order, or events out of order: the stored events decide, not this fold. */
-static bool needs_rebuild(const struct folded_order *order, const struct copy_field *fields, const struct event_time *time)
+static bool needs_rebuild(const struct copy_buffer *rows, const struct folded_order *order, const struct event *event)
 {
-    return compare_times(time, &order->last) < 0 ||
-           (is_id(&fields[ORDER_client_order_id]) && is_id(&order->fields[ORDER_client_order_id]) &&
-            !same(&fields[ORDER_client_order_id], &order->fields[ORDER_client_order_id]));
+    const struct copy_field *id = &event->fields[ORDER_client_order_id];
+    struct copy_field before = field_of(rows, order, ORDER_client_order_id);
+
+    return compare_times(&event->time, &order->last) < 0 || (is_id(id) && is_id(&before) && !same(id, &before));
 }
 
-static struct folded_order *find_or_add(struct order_fold *fold, const struct copy_field *fields, const struct event_time *time)
+static struct folded_order *add_order(struct order_fold *fold, size_t slot, uint64_t h, const struct event *event)
 {
-    bool by_symbol = numbered_by_symbol(fold, fields);
-    uint64_t h = key_hash(fields, by_symbol);
-    struct folded_order *order;
+    struct folded_order *order = &fold->orders[fold->count++];
+
+    fold->slots[slot] = (uint32_t)fold->count;
+    order->hash = h;
+    order->late = false;
+    order->ended = ends_order(fold, &event->fields[ORDER_status]);
+    order->first = order->last = event->time;
+    memcpy(order->columns, event->columns, sizeof order->columns);
+    return order;
+}
+
+static struct folded_order *find_or_add(struct order_fold *fold, const struct copy_buffer *rows, const struct event *event)
+{
+    bool by_symbol = numbered_by_symbol(fold, event->fields);
+    uint64_t h = key_hash(event->fields, by_symbol);
     size_t slot;
 
     if (fold->count == fold->capacity) {
         grow(fold);
     }
     for (slot = h & (fold->slot_count - 1); fold->slots[slot] != 0; slot = (slot + 1) & (fold->slot_count - 1)) {
-        order = &fold->orders[fold->slots[slot] - 1];
-        if (order->hash == h && same_key(order->fields, fields, by_symbol)) {
+        struct folded_order *order = &fold->orders[fold->slots[slot] - 1];
+
+        if (order->hash == h && has_key(rows, order, event->fields, by_symbol)) {
             return order;
         }
     }
-    order = &fold->orders[fold->count++];
-    fold->slots[slot] = (uint32_t)fold->count;
-    order->hash = h;
-    order->late = fold->late;
-    order->ended = ends_order(fold, &fields[ORDER_status]);
-    order->first = order->last = *time;
-    memcpy(order->fields, fields, sizeof order->fields);
-    return order;
+    return add_order(fold, slot, h, event);
 }
 
-void order_fold_add(struct order_fold *fold, const unsigned char *row)
+void order_fold_add(struct order_fold *fold, const struct copy_buffer *rows, size_t offset)
 {
-    struct copy_field fields[ORDER_FIELDS];
-    struct event_time time;
+    struct event event;
     struct folded_order *order;
 
-    copy_split_row(row, fields, ORDER_FIELDS);
-    if (key_id(fields) == NULL) {
+    read_event(&event, rows, offset);
+    if (key_id(event.fields) == NULL) {
         return;
     }
-    time.recorded_at = copy_field_int64(&fields[IDENTITY_recorded_at]);
-    time.seq = copy_field_int64(&fields[IDENTITY_seq]);
-    time.producer_id = copy_field_int64(&fields[IDENTITY_producer_id]);
-    order = find_or_add(fold, fields, &time);
-    if (compare_times(&time, &order->last) == 0) {
+    event.time.recorded_at = copy_field_int64(&event.fields[IDENTITY_recorded_at]);
+    event.time.seq = copy_field_int64(&event.fields[IDENTITY_seq]);
+    event.time.producer_id = copy_field_int64(&event.fields[IDENTITY_producer_id]);
+    order = find_or_add(fold, rows, &event);
+    if (compare_times(&event.time, &order->last) == 0) {
         return; /* the one that was just added, or the same event twice */
     }
-    order->late = order->late || needs_rebuild(order, fields, &time);
-    if (compare_times(&time, &order->last) > 0) {
-        order->last = time;
-    } else if (compare_times(&time, &order->first) < 0) {
-        order->first = time;
+    order->late = order->late || needs_rebuild(rows, order, &event);
+    if (compare_times(&event.time, &order->last) > 0) {
+        order->last = event.time;
+    } else if (compare_times(&event.time, &order->first) < 0) {
+        order->first = event.time;
     }
-    apply(fold, order, fields);
+    apply(fold, rows, order, &event);
 }
 
 /* --- writing ------------------------------------------------------------------------------------------------------------- */
@@ -280,12 +342,24 @@ const char *order_fold_columns(void)
 #undef X
 }
 
-static void put_field(struct copy_buffer *out, const struct copy_field *field)
+static size_t column_length(const struct copy_buffer *rows, uint32_t column)
 {
-    if (given(field)) {
-        copy_put_bytes(out, field->bytes, (size_t)field->length);
-    } else {
-        copy_put_null(out);
+    struct copy_field field = copy_field_at(rows->bytes + column);
+
+    return 4 + (given(&field) ? (size_t)field.length : 0);
+}
+
+/* Columns that lie side by side are written as one. */
+static void put_columns(struct copy_buffer *out, const struct copy_buffer *rows, const uint32_t *columns, int count)
+{
+    for (int i = 0; i < count;) {
+        size_t length = column_length(rows, columns[i]);
+        uint32_t begin = columns[i++];
+
+        for (; i < count && columns[i] == begin + length; i++) {
+            length += column_length(rows, columns[i]);
+        }
+        copy_put_raw(out, rows->bytes + begin, length);
     }
 }
 
@@ -296,18 +370,16 @@ static void put_time(struct copy_buffer *out, const struct event_time *time)
     copy_put_int64(out, time->producer_id);
 }
 
-void order_fold_put(const struct order_fold *fold, struct copy_buffer *out)
+void order_fold_put(const struct order_fold *fold, const struct copy_buffer *rows, bool late, struct copy_buffer *out)
 {
     for (size_t n = 0; n < fold->count; n++) {
         const struct folded_order *order = &fold->orders[n];
 
         copy_put_row_head(out, 8 + ORDER_FIELDS - RECORD_IDENTITY_FIELDS);
-        put_field(out, &order->fields[IDENTITY_exchange]);
+        put_columns(out, rows, &order->columns[IDENTITY_exchange], 1);
         put_time(out, &order->first);
         put_time(out, &order->last);
-        copy_put_bool(out, order->late);
-        for (int i = ORDER_BEFORE_FIRST + 1; i < ORDER_FIELDS; i++) {
-            put_field(out, &order->fields[i]);
-        }
+        copy_put_bool(out, late || order->late);
+        put_columns(out, rows, order->columns + RECORD_IDENTITY_FIELDS, ORDER_FIELDS - RECORD_IDENTITY_FIELDS);
     }
 }

@@ -3,7 +3,8 @@
  * The fold of an order's events, in the order of (recorded_at, seq, producer_id): each field is the last value given; the first
  * terminal status stays; filled_quantity is the largest. SQL does the same fold over what is stored; the two must agree.
  *
- * Works on encoded COPY rows, so it copies no values. One thread. */
+ * Works on encoded COPY rows, so it copies no values; rows are folded as they are gathered, while PostgreSQL is busy with the batch
+ * before. One thread. */
 #ifndef BLOTTER_DRAINER_ORDER_FOLD_H
 #define BLOTTER_DRAINER_ORDER_FOLD_H
 
@@ -14,7 +15,10 @@
 
 /* A set of short texts: what blotter.venues and blotter.terminal_statuses hold. */
 struct text_set {
-    char **texts;
+    struct text {
+        char *bytes;
+        size_t length;
+    } *texts; /* the shortest first */
     size_t count;
 };
 void text_set_add(struct text_set *, const char *text, size_t length);
@@ -27,16 +31,18 @@ struct order_fold;
 struct order_fold *order_fold_create(const struct text_set *venues_by_symbol, const struct text_set *terminal_statuses);
 void order_fold_destroy(struct order_fold *);
 
-/* Forgets all orders, keeps the memory. late: the events may be stored already, or older than what is. */
-void order_fold_clear(struct order_fold *, bool late);
+/* Forgets all orders, keeps the memory. */
+void order_fold_clear(struct order_fold *);
 
-/* Takes one encoded row of order_events, which must stay where it is until order_fold_put(). */
-void order_fold_add(struct order_fold *, const unsigned char *row);
+/* Takes the encoded row of order_events that begins at the offset. Until order_fold_clear() it is always the same buffer, which
+ * may grow and move, but not change. */
+void order_fold_add(struct order_fold *, const struct copy_buffer *rows, size_t offset);
 
 size_t order_fold_count(const struct order_fold *);
 
-/* Writes a row per order, with the columns of order_fold_columns(). */
-void order_fold_put(const struct order_fold *, struct copy_buffer *);
+/* Writes a row per order, with the columns of order_fold_columns(). late: the events may be stored already, or older than what
+ * is. */
+void order_fold_put(const struct order_fold *, const struct copy_buffer *rows, bool late, struct copy_buffer *);
 const char *order_fold_columns(void);
 
 #endif

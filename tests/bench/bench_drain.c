@@ -135,11 +135,11 @@ static void prepare_slice(struct rival *rival, struct order_fold *fold, const ui
     }
     append_slice(&rival->rows, &rows);
     if (rival->keep_orders) {
-        order_fold_clear(fold, false);
+        order_fold_clear(fold);
         for (uint64_t i = from; i < to; i++) {
-            order_fold_add(fold, rows.bytes + offsets[i - from]);
+            order_fold_add(fold, &rows, offsets[i - from]);
         }
-        order_fold_put(fold, &orders);
+        order_fold_put(fold, &rows, false, &orders);
         append_slice(&rival->orders, &orders);
     }
     free(offsets);

@@ -122,6 +122,7 @@ static inline int begin(void **state)
     seen.loader = loader_create(
         seen.link, &(struct loader_options){
                        .drainer = "me", .keep_orders = true, .venues_by_symbol = &venues, .terminal_statuses = &terminal});
+    seen.batch.fold = order_fold_create(&venues, &terminal);
     assert_true(loop_until(seen.base, &seen.ups, 1));
     return 0;
 }
@@ -131,6 +132,7 @@ static inline int end(void **state)
     (void)state;
     loader_destroy(seen.loader);
     pg_link_destroy(seen.link);
+    order_fold_destroy(seen.batch.fold);
     batch_release(&seen.batch);
     event_base_free(seen.base);
     run_outside("DROP DATABASE blotter WITH (FORCE)");

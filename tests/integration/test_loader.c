@@ -181,6 +181,8 @@ static void record_of_a_day_no_longer_kept_is_settled_and_not_stored(void **stat
     load();
     assert_loaded();
     assert_int_equal(count("order_events"), 2);
+    assert_string_equal(fixture_postgres_run(server, "SELECT string_agg(order_id, ' ' ORDER BY order_id) FROM blotter.orders"),
+                        "o2 o3");
     assert_int_equal(seen.batch.expired, 1);
     assert_int_equal(seen.batch.entries[0].fate, ENTRY_EXPIRED);
     assert_int_equal(counters()->expired, 1);

@@ -21,6 +21,8 @@ static void record_that_breaks_a_users_constraint_is_rejected_and_its_neighbours
                                                      "WHERE sqlstate = '23514' AND reason LIKE '%%no_doge%%' AND kind = 'order'"),
                         "37 38 100");
     assert_string_equal(progress(), "197 3 0 0 200");
+    assert_int_equal(fixture_postgres_int(server, "SELECT count(*) FROM blotter.orders WHERE symbol = 'BTC'"), 5);
+    assert_int_equal(count("orders"), 5);
     assert_int_equal(seen.batch.rejected, 3);
     assert_true(counters()->taken_apart > 0);
     batch_clear(&seen.batch);
@@ -48,6 +50,23 @@ static void record_that_copy_names_is_taken_out_at_once(void **state)
     assert_int_equal(counters()->transactions, 3); /* before it, itself as a reject, behind it */
 }
 
+static void order_of_which_every_event_is_refused_is_not_kept(void **state)
+{
+    (void)state;
+    fixture_postgres_run(server, "ALTER TABLE blotter.order_events ADD CONSTRAINT no_doge CHECK (symbol <> 'DOGE')");
+    add_order(1);
+    add_order_of(2, TODAY + 2, "DOGE", "open");
+    load();
+    assert_loaded();
+    assert_string_equal(fixture_postgres_run(server, "SELECT string_agg(order_id, ' ') FROM blotter.orders"), "o1");
+    batch_clear(&seen.batch);
+    add_order_of(3, TODAY + 3, "DOGE", "open"); /* alone, so that it is never taken apart */
+    load();
+    assert_loaded();
+    assert_int_equal(count("rejects"), 2);
+    assert_string_equal(fixture_postgres_run(server, "SELECT string_agg(order_id, ' ') FROM blotter.orders"), "o1");
+}
+
 static void batch_of_nothing_but_refused_records_is_rejected(void **state)
 {
     (void)state;
@@ -59,6 +78,7 @@ static void batch_of_nothing_but_refused_records_is_rejected(void **state)
     assert_loaded();
     assert_int_equal(count("rejects"), 9);
     assert_int_equal(count("order_events"), 0);
+    assert_int_equal(count("orders"), 0);
 }
 
 /* The message is cut: not within a character, or the reject itself could not be stored. */
@@ -312,6 +332,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(record_that_breaks_a_users_constraint_is_rejected_and_its_neighbours_stored),
         TEST(record_that_copy_names_is_taken_out_at_once),
+        TEST(order_of_which_every_event_is_refused_is_not_kept),
         TEST(batch_of_nothing_but_refused_records_is_rejected),
         TEST(long_message_of_a_users_trigger_is_stored_as_the_reason),
         TEST(lock_that_somebody_holds_is_waited_for_and_rejects_nothing),

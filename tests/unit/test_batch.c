@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "drainer/batch.h"
+#include "drainer/order_fold.h"
 #include "tests/unit/pack.h"
 #include "tests/unit/random_input.h"
 
@@ -103,15 +104,24 @@ static void void_of_a_session_is_marked(void **state)
 
 static void cleared_batch_keeps_its_memory_and_nothing_else(void **state)
 {
+    struct text_set none = {0};
     struct pack pack;
 
     (void)state;
+    batch.fold = order_fold_create(&none, &none);
     begin_order(&pack, 0, 7, 1, NOW);
     add("order", &pack);
     add("nothing", &pack);
     batch.careful = true;
     assert_true(batch_bytes(&batch) > pack.length);
+    assert_int_equal(order_fold_count(batch.fold), 1);
+    batch_reject(&batch, &batch.entries[0], "23514", "refused");
+    assert_true(batch.refused);
     batch_clear(&batch);
+    assert_int_equal(order_fold_count(batch.fold), 0);
+    assert_false(batch.refused);
+    order_fold_destroy(batch.fold);
+    batch.fold = NULL;
     assert_int_equal(batch.count, 0);
     assert_int_equal(batch_bytes(&batch), 0);
     assert_int_equal(batch.rejected, 0);

@@ -71,19 +71,16 @@ static void put_event(const struct event *event)
 /* Folds the events in this order. */
 static void fold_events(const struct event *events, size_t count, bool late)
 {
-    size_t *offsets = calloc(count, sizeof *offsets);
-
-    rows.length = result.length = 0;
+    copy_buffer_release(&rows); /* so that the rows move while they are put */
+    result.length = 0;
+    order_fold_clear(fold);
     for (size_t i = 0; i < count; i++) {
-        offsets[i] = rows.length;
+        size_t offset = rows.length;
+
         put_event(&events[i]);
+        order_fold_add(fold, &rows, offset);
     }
-    order_fold_clear(fold, late);
-    for (size_t i = 0; i < count; i++) { /* not before: the rows move while they are put */
-        order_fold_add(fold, rows.bytes + offsets[i]);
-    }
-    order_fold_put(fold, &result);
-    free(offsets);
+    order_fold_put(fold, &rows, late, &result);
 }
 
 #define FOLD(...) fold_events((struct event[]){__VA_ARGS__}, sizeof((struct event[]){__VA_ARGS__}) / sizeof(struct event), false)
