@@ -102,8 +102,12 @@ class Servers:
 class TapResult(unittest.TestResult):
     """A line for each test. A test that is skipped has failed."""
 
+    def startTest(self, test):
+        super().startTest(test)
+        self._began = time.monotonic()
+
     def _say(self, word, test, error=None):
-        print(f"{word} {test.id().removeprefix('__main__.')}", flush=True)
+        print(f"{word} {test.id().removeprefix('__main__.')} # {time.monotonic() - self._began:.2f} s", flush=True)
         if error:
             print("".join(traceback.format_exception(*error)), flush=True)
 

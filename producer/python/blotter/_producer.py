@@ -56,9 +56,11 @@ class Producer(_core.Producer):
         return future
 
     def _waiter(self, loop):
-        """The loop's own: loops run in threads of their own, so no two of them share one."""
+        """The loop's own: loops run in threads of their own, so no two of them share one. It lives while its futures wait."""
         waiters = self.__dict__.setdefault("_waiters", weakref.WeakKeyDictionary())
-        waiter = waiters.get(loop)
-        if waiter is None:
-            waiter = waiters[loop] = Waiter(weakref.proxy(self))
+        reference = waiters.get(loop)
+        waiter = reference() if reference else None
+        if waiter is None or waiter.is_closed():
+            waiter = Waiter(weakref.proxy(self), loop)
+            waiters[loop] = weakref.ref(waiter)
         return waiter
