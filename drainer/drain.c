@@ -37,7 +37,7 @@
 #define STOP_TIMEOUT_S 5
 #define START_TIMEOUT_S 5 /* for the first connection to Redis; later ones are tried for ever */
 #define RETRY_MIN_MS 100
-#define RETRY_MAX_MS 5000
+#define RETRY_MAX_MS 2000
 #define RETRY_PERSON_MS 15000
 #define CONNECT_TIMEOUT_MS 10000
 
@@ -121,9 +121,11 @@ static void on_loaded(void *owner, struct batch *batch, const struct pg_failure 
     drain->loading = false;
     if (failure == NULL) {
         drain->retry_ms = 0;
-        use_link(drain); /* first, so that PostgreSQL does not wait for the settling */
-        intake_settle(drain->intake, batch);
-        batch_clear(batch);
+        use_link(drain);                       /* first, so that PostgreSQL does not wait for the settling */
+        if (batch->state == BATCH_COMMITTED) { /* else the connection was lost at once, and everything is forgotten */
+            intake_settle(drain->intake, batch);
+            batch_clear(batch);
+        }
     } else {
         log_warn("batch", "%s, SQLSTATE %s: nothing is acknowledged, it will be read again%s", failure->message,
                  failure->sqlstate[0] == '\0' ? "none" : failure->sqlstate,

@@ -26,7 +26,7 @@
 
 #define PIECE_BYTES 65536
 #define BACKOFF_MIN_MS 100
-#define BACKOFF_MAX_MS 5000
+#define BACKOFF_MAX_MS 2000
 #define BACKOFF_PERSON_MS 15000
 
 struct pg_link {
