@@ -27,7 +27,7 @@ LIB_SOURCES := $(SCHEMA:%=schema/%.c) $(PRODUCER:%=producer/%.c)
 PROGRAM_SOURCES := $(DRAINER:%=drainer/%.c)
 EXAMPLES := desk loop minimal
 UNIT_TESTS := $(patsubst %.c,%,$(wildcard tests/unit/test_*.c))
-THREAD_TESTS := tests/unit/test_journal_threads tests/unit/test_producer tests/unit/test_log tests/integration/test_sender
+THREAD_TESTS := tests/unit/test_journal_threads tests/unit/test_producer tests/unit/test_producer_close tests/unit/test_log tests/integration/test_sender
 INTEGRATION_TESTS := $(patsubst %.c,%,$(wildcard tests/integration/test_*.c))
 FAULT_TESTS := $(patsubst %.c,%,$(wildcard tests/fault/test_*.c))
 FUZZERS := $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
