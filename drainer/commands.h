@@ -12,17 +12,18 @@ enum exit_code {
 };
 
 /* X(ID, name, its arguments, fewest, most, what it does) */
-#define COMMANDS(X)                                                                                                      \
-    X(MIGRATE, migrate, "", 0, 0, "bring the database's schema `blotter` up to this program's version")                  \
-    X(DRAIN, drain, "", 0, 0, "load the streams into PostgreSQL until told to stop")                                     \
-    X(PUBLISH, publish, "", 0, 0, "record the orders and trades that come as JSON lines on stdin")                       \
-    X(SHIP, ship, "", 0, 0, "send what is in journals whose process does not send itself, or has died")                  \
-    X(STATUS, status, "", 0, 0, "show how far the streams are read and the tables filled")                               \
-    X(AUDIT, audit, "", 0, 0, "show whether any accepted record is missing from PostgreSQL")                             \
-    X(REJECTS, rejects, "list|show [ID]", 1, 2, "list the records that could not be stored, or show one with its bytes") \
-    X(JOURNAL, journal, "PATH", 1, 1, "show what a journal holds, without changing it")                                  \
-    X(CHECK, check, "", 0, 0, "look for versions, rights and server settings that would lose records")                   \
-    X(HELP, help, "[COMMAND]", 0, 1, "explain a command and its settings")                                               \
+#define COMMANDS(X)                                                                                     \
+    X(MIGRATE, migrate, "", 0, 0, "bring the database's schema `blotter` up to this program's version") \
+    X(DRAIN, drain, "", 0, 0, "load the streams into PostgreSQL until told to stop")                    \
+    X(PUBLISH, publish, "", 0, 0, "record the orders and trades that come as JSON lines on stdin")      \
+    X(SHIP, ship, "", 0, 0, "send what is in journals whose process does not send itself, or has died") \
+    X(STATUS, status, "", 0, 0, "show how far the streams are read and the tables filled")              \
+    X(AUDIT, audit, "", 0, 0, "show whether any accepted record is missing from PostgreSQL")            \
+    X(REJECTS, rejects, "list|show|replay|discard [ID ...]", 1, 1000,                                   \
+      "list the records that could not be stored, show one, load them again, or set them aside")        \
+    X(JOURNAL, journal, "PATH", 1, 1, "show what a journal holds, without changing it")                 \
+    X(CHECK, check, "", 0, 0, "look for versions, rights and server settings that would lose records")  \
+    X(HELP, help, "[COMMAND]", 0, 1, "explain a command and its settings")                              \
     X(VERSION, version, "", 0, 0, "print the version")
 
 enum command_id {

@@ -180,7 +180,7 @@ static void add_copy_of_rejects(struct loader *loader)
     for (size_t i = loader->current.from; i < loader->current.to; i++) {
         const struct entry *entry = &loader->batch->entries[i];
 
-        if (entry->fate == ENTRY_REJECTED) {
+        if (entry->fate == ENTRY_REJECTED && !loader->options.replays) {
             batch_put_reject(loader->batch, entry, entry->stream->name, entry->stream->exchange, loader->options.drainer,
                              &t->rejects);
             any = true;
@@ -450,7 +450,7 @@ static void load_range(struct loader *loader)
     if (loader->options.keep_orders) {
         add_merge_of_orders(loader);
     }
-    sql_text_add(&t->sql, "COMMIT");
+    sql_text_add(&t->sql, loader->options.dry_run ? "SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK" : "COMMIT");
     for (size_t i = 0; i < t->copy_count; i++) {
         t->copies[i].chunks = t->chunks + t->copy_first[i];
     }

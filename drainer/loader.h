@@ -17,6 +17,8 @@ struct loader;
 struct loader_options {
     const char *drainer;                                         /* who loads, for blotter.progress and blotter.rejects */
     bool keep_orders;                                            /* merge into blotter.orders */
+    bool replays;                                                /* what is in blotter.rejects: that is not written to */
+    bool dry_run;                                                /* every transaction is rolled back */
     const struct text_set *venues_by_symbol, *terminal_statuses; /* borrowed; order_fold.h says what for */
 };
 

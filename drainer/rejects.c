@@ -1,9 +1,12 @@
-/* rejects.c: `blotter rejects list|show`: the records that could not be stored, and why. */
+/* rejects.c: `blotter rejects`: the records that could not be stored, and why; which of them a command is about. */
 #include <ctype.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "drainer/pg.h"
+#include "drainer/rejects.h"
 #include "drainer/report.h"
 
 /* What could not be read as text is shown in hexadecimal. */
@@ -11,25 +14,27 @@
 #define STATE \
     "CASE WHEN discarded_at IS NOT NULL THEN 'discarded' WHEN replayed_at IS NOT NULL THEN 'replayed' ELSE 'open' END AS state"
 
-static const char list_sql[] =
-    "SELECT id, " TIME("rejected_at") ", " STATE ", stream, entry_id, encode(kind, 'escape') AS kind, "
-                                      "producer_id, seq, reason, sqlstate FROM blotter.rejects ORDER BY id DESC LIMIT $1";
+static const char list_sql[] = "SELECT id, " TIME("rejected_at") ", " STATE ", stream, entry_id, encode(kind, 'escape') AS kind, "
+                                                                 "producer_id, seq, reason, sqlstate FROM blotter.rejects "
+                                                                 "WHERE " REJECTS_SELECTED " ORDER BY id DESC LIMIT $5";
 static const char show_sql[] = "SELECT id, identity, " TIME(
     "rejected_at") ", " STATE ", stream, entry_id, exchange, "
                    "encode(kind, 'escape') AS kind, producer_id, seq, " TIME(
                        "recorded_at") ", delivery_count, reason, "
                                       "sqlstate, drainer, " TIME("replayed_at") ", replayed_by, " TIME(
-                                          "discarded_at") ", "
+                                          "discarded_at") ", discarded_by, "
                                                           "octet_length(raw) AS raw_bytes, encode(raw, 'hex') AS raw FROM "
                                                           "blotter.rejects WHERE id = $1";
 
-static int list(struct pg *pg)
+static int list(struct pg *pg, const struct rejects_selection *selection)
 {
+    const char *values[REJECTS_PARAMETERS + 1];
     char limit[32];
-    const char *const values[] = {limit};
 
+    memcpy(values, selection->values, sizeof selection->values);
+    values[REJECTS_PARAMETERS] = limit;
     snprintf(limit, sizeof limit, "%lld", (long long)pg->settings->limit);
-    PGresult *result = pg_query(pg, list_sql, 1, values);
+    PGresult *result = pg_query(pg, list_sql, REJECTS_PARAMETERS + 1, values);
     if (result == NULL) {
         return pg->exit_code;
     }
@@ -89,11 +94,12 @@ static void print_fields(const PGresult *result)
     print_bytes(PQgetvalue(result, 0, raw));
 }
 
-static int show(struct pg *pg, const char *id)
+static int show(struct pg *pg, const struct rejects_selection *selection)
 {
+    const char *id = selection->id_count == 1 ? pg->settings->arguments[1] : NULL;
     const char *const values[] = {id};
 
-    if (id == NULL || id[0] == '\0' || id[strspn(id, "0123456789")] != '\0' || strlen(id) > 18) {
+    if (id == NULL) {
         return command_fail(pg->settings, EXIT_CODE_USAGE,
                             "show takes the number of a reject, as `blotter rejects list` gives it");
     }
@@ -116,21 +122,144 @@ static int show(struct pg *pg, const char *id)
     return code;
 }
 
+/* --- discarding ---------------------------------------------------------------------------------------------------------- */
+
+#define DISCARDABLE "WHERE " REJECTS_SELECTED " AND replayed_at IS NULL AND discarded_at IS NULL"
+
+static const char discard_sql[] =
+    "UPDATE blotter.rejects SET discarded_at = now(), discarded_by = session_user " DISCARDABLE " RETURNING id";
+static const char would_discard_sql[] = "SELECT id FROM blotter.rejects " DISCARDABLE;
+
+static void print_discarded(const struct settings *settings, const PGresult *result)
+{
+    json_t *ids = json_array();
+
+    for (int row = 0; row < PQntuples(result); row++) {
+        json_array_append_new(ids, json_integer(strtoll(PQgetvalue(result, row, 0), NULL, 10)));
+    }
+    if (settings->json) {
+        report_print_json(json_pack("{s:b, s:i, s:O}", "dry_run", settings->dry_run, "discarded", PQntuples(result), "ids", ids),
+                          stdout);
+    } else {
+        printf("%d %sdiscarded\n", PQntuples(result), settings->dry_run ? "would be " : "");
+    }
+    json_decref(ids);
+}
+
+/* The row stays: it is the evidence, and what the audit counts. */
+static int discard(struct pg *pg, const struct rejects_selection *selection)
+{
+    const struct settings *settings = pg->settings;
+    bool selected = false;
+    int found;
+
+    for (int i = 0; i < REJECTS_PARAMETERS; i++) {
+        selected = selected || selection->values[i] != NULL;
+    }
+    if (!selected) {
+        return command_fail(settings, EXIT_CODE_USAGE, "discard takes numbers of rejects, or --reason, --stream or --since");
+    }
+    PGresult *result = pg_query(pg, settings->dry_run ? would_discard_sql : discard_sql, REJECTS_PARAMETERS, selection->values);
+    if (result == NULL) {
+        return pg->exit_code;
+    }
+    print_discarded(settings, result);
+    found = PQntuples(result);
+    PQclear(result);
+    return (size_t)found < selection->id_count ? command_fail(settings, EXIT_CODE_NO,
+                                                              "%zu of the rejects named are not there, are not selected, or were "
+                                                              "replayed or discarded before",
+                                                              selection->id_count - (size_t)found)
+                                               : EXIT_CODE_DONE;
+}
+
+/* --- which --------------------------------------------------------------------------------------------------------------- */
+
+static bool is_number(const char *text)
+{
+    return text[0] != '\0' && text[strspn(text, "0123456789")] == '\0' && strlen(text) <= 18;
+}
+
+/* 2026-05-01, or with a time in UTC: 2026-05-01T12:00Z, 2026-05-01T12:00:00Z. */
+static bool is_time(const char *text)
+{
+    static const char *const formats[] = {"%Y-%m-%d", "%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M:%SZ"};
+
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        struct tm tm;
+        const char *end = strptime(text, formats[i], &tm);
+
+        if (end != NULL && *end == '\0') {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The arguments behind the verb, as an array of PostgreSQL. */
+static bool take_ids(struct rejects_selection *selection, const struct settings *settings)
+{
+    size_t length = 1;
+
+    selection->id_count = (size_t)settings->argument_count - 1;
+    if (selection->id_count == 0) {
+        return true;
+    }
+    selection->ids = malloc(selection->id_count * 20 + 2);
+    if (selection->ids == NULL) {
+        abort();
+    }
+    for (int i = 1; i < settings->argument_count; i++) {
+        if (!is_number(settings->arguments[i])) {
+            command_fail(settings, EXIT_CODE_USAGE, "\"%.64s\" is not the number of a reject, as `blotter rejects list` gives it",
+                         settings->arguments[i]);
+            return false;
+        }
+        length += (size_t)sprintf(selection->ids + length, "%s,", settings->arguments[i]);
+    }
+    selection->ids[0] = '{';
+    selection->ids[length - 1] = '}';
+    selection->values[0] = selection->ids;
+    return true;
+}
+
+static bool select_rejects(struct rejects_selection *selection, const struct settings *settings)
+{
+    *selection = (struct rejects_selection){.values = {NULL, settings->reason, settings->stream, settings->since}};
+    if (settings->since != NULL && !is_time(settings->since)) {
+        command_fail(settings, EXIT_CODE_USAGE,
+                     "setting since: \"%.64s\" is not a time, as in 2026-05-01 or 2026-05-01T12:00:00Z", settings->since);
+        return false;
+    }
+    return take_ids(selection, settings);
+}
+
+/* --- the command --------------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    int (*run)(struct pg *, const struct rejects_selection *);
+} verbs[] = {{"list", list}, {"show", show}, {"replay", rejects_replay}, {"discard", discard}};
+#define VERBS (sizeof verbs / sizeof verbs[0])
+
 int command_rejects(const struct settings *settings)
 {
-    const char *verb = settings->arguments[0];
-    bool lists = strcmp(verb, "list") == 0, shows = strcmp(verb, "show") == 0;
-    struct pg pg;
-    int code;
+    struct rejects_selection selection = {.ids = NULL};
+    struct pg pg = {.exit_code = EXIT_CODE_USAGE};
+    int code = EXIT_CODE_USAGE;
+    size_t verb = 0;
 
-    if ((!lists && !shows) || (lists && settings->argument_count > 1)) {
-        return command_fail(settings, EXIT_CODE_USAGE, "expected list, or show and the number of a reject");
+    while (verb < VERBS && strcmp(settings->arguments[0], verbs[verb].name) != 0) {
+        verb++;
     }
-    if (!pg_open(&pg, settings) || !pg_check_schema(&pg)) {
-        code = pg.exit_code;
-    } else {
-        code = lists ? list(&pg) : show(&pg, settings->argument_count > 1 ? settings->arguments[1] : NULL);
+    if (verb == VERBS) {
+        return command_fail(settings, EXIT_CODE_USAGE, "expected list, show, replay or discard, not \"%.64s\"",
+                            settings->arguments[0]);
     }
-    pg_close(&pg);
+    if (select_rejects(&selection, settings)) {
+        code = pg_open(&pg, settings) && pg_check_schema(&pg) ? verbs[verb].run(&pg, &selection) : pg.exit_code;
+        pg_close(&pg);
+    }
+    free(selection.ids);
     return code;
 }

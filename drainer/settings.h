@@ -46,7 +46,7 @@
       "a drainer that holds a stream and has not moved for so long is cut off, and its stream taken over")                      \
     X(batch_rows, COUNT, "10000", DRAIN, RANGE(1, 100000), "most records in a transaction")                                     \
     X(batch_bytes, SIZE, "4MiB", DRAIN, RANGE(65536, 268435456), "most bytes in a transaction")                                 \
-    X(orders, BOOL, "yes", DRAIN, ANY, "keep the table blotter.orders: the latest state of every order")                        \
+    X(orders, BOOL, "yes", DRAIN | REJECTS, ANY, "keep the table blotter.orders: the latest state of every order")              \
     X(keep_entries, COUNT, "10000", DRAIN, RANGE(0, 1000000000), "entries kept in each stream behind what is committed")        \
     X(trim_interval, DURATION, "5s", DRAIN, RANGE(100, 3600000), "how often streams are trimmed")                               \
     X(group_limit, COUNT, "1000000", DRAIN, RANGE(0, 1000000000),                                                               \
@@ -55,8 +55,9 @@
       "answer /metrics (Prometheus), /healthz and /readyz there; without authentication, so keep it on loopback")               \
     X(rebalance_interval, DURATION, "250ms", DRAIN, RANGE(10, 60000),                                                           \
       "how often drainers look for streams to take over or to give up")                                                         \
-    X(lock_timeout, DURATION, "5s", DRAIN, RANGE(100, 600000), "how long a transaction waits for a lock in PostgreSQL")         \
-    X(postgres_timeout, DURATION, "60s", DRAIN, RANGE(1000, 3600000),                                                           \
+    X(lock_timeout, DURATION, "5s", DRAIN | REJECTS, RANGE(100, 600000),                                                        \
+      "how long a transaction waits for a lock in PostgreSQL")                                                                  \
+    X(postgres_timeout, DURATION, "60s", DRAIN | REJECTS, RANGE(1000, 3600000),                                                 \
       "how long a transaction may take before the connection is given up")                                                      \
     X(exchange, STRING, NONE, PUBLISH, VALUE("NAME"), "required: the exchange, [a-z0-9._-]{1,32}; the stream is blotter:NAME")  \
     X(lane, STRING, NONE, PUBLISH, VALUE("NAME"), "a lane of the exchange: the stream is blotter:EXCHANGE:LANE")                \
@@ -77,6 +78,10 @@
     X(max_behind, DURATION, "0", STATUS | DRAIN, RANGE(0, 604800000),                                                           \
       "a record that waits for longer than this in a stream: status exits with 1, /readyz of drain says no; 0: never")          \
     X(quick, BOOL, "no", AUDIT, ANY, "trust what the drainers counted instead of looking at every row")                         \
+    X(reason, STRING, NONE, REJECTS, VALUE("TEXT"), "only rejects whose reason holds this")                                     \
+    X(stream, STRING, NONE, REJECTS, VALUE("NAME"), "only rejects of this stream: blotter:okx")                                 \
+    X(since, STRING, NONE, REJECTS, VALUE("TIME"), "only what was rejected since then: 2026-05-01T12:00:00Z")                   \
+    X(dry_run, BOOL, "no", REJECTS, ANY, "change nothing, say what replay or discard would do")                                 \
     X(limit, COUNT, "50", REJECTS, RANGE(1, 1000000), "most rejects listed, the latest first")                                  \
     X(sample_config, BOOL, "no", HELP, ANY, "print a file for --config with every setting and its default")
 

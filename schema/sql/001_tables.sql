@@ -222,7 +222,8 @@ CREATE TABLE blotter.rejects (
     drainer text,
     replayed_at timestamptz,
     replayed_by text,
-    discarded_at timestamptz
+    discarded_at timestamptz,
+    discarded_by text
 );
 CREATE INDEX rejects_producer ON blotter.rejects (producer_id, seq) WHERE producer_id IS NOT NULL;
 COMMENT ON INDEX blotter.rejects_producer IS 'the rejected records of a producer, for the audit';
@@ -238,13 +239,14 @@ COMMENT ON COLUMN blotter.rejects.producer_id IS 'who wrote it, where that could
 COMMENT ON COLUMN blotter.rejects.seq IS 'its number within its producer, where that could be read';
 COMMENT ON COLUMN blotter.rejects.recorded_at IS 'when submit was called, where that could be read';
 COMMENT ON COLUMN blotter.rejects.delivery_count IS 'how often Redis had delivered it';
-COMMENT ON COLUMN blotter.rejects.reason IS 'why it was rejected, in words';
+COMMENT ON COLUMN blotter.rejects.reason IS 'why it was rejected, in words; after a replay that failed, why that did';
 COMMENT ON COLUMN blotter.rejects.sqlstate IS 'PostgreSQL''s error code, if it was PostgreSQL that refused it';
 COMMENT ON COLUMN blotter.rejects.raw IS 'the entry''s value, byte for byte';
 COMMENT ON COLUMN blotter.rejects.drainer IS 'the instance that rejected it';
-COMMENT ON COLUMN blotter.rejects.replayed_at IS 'when it was replayed; null: not yet';
+COMMENT ON COLUMN blotter.rejects.replayed_at IS 'when it was replayed, and is stored since; null: not';
 COMMENT ON COLUMN blotter.rejects.replayed_by IS 'who replayed it';
 COMMENT ON COLUMN blotter.rejects.discarded_at IS 'when a person decided that it is not needed; null: not';
+COMMENT ON COLUMN blotter.rejects.discarded_by IS 'who';
 
 CREATE TABLE blotter.progress (
     producer_id bigint NOT NULL,

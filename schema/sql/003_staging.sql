@@ -26,7 +26,7 @@ CREATE FUNCTION blotter.begin_staging() RETURNS void
     AS $$
 DECLARE
     stored text[] := ARRAY['stored_at'];
-    made_here text[] := ARRAY['id', 'rejected_at', 'replayed_at', 'replayed_by', 'discarded_at'];
+    made_here text[] := ARRAY['id', 'rejected_at', 'replayed_at', 'replayed_by', 'discarded_at', 'discarded_by'];
     temp text := 'CREATE TEMPORARY TABLE IF NOT EXISTS %I AS SELECT %s FROM blotter.%I WITH NO DATA';
 BEGIN
     EXECUTE format(temp, 'staged_order_events', blotter.column_list(blotter.columns_of('blotter.order_events', stored)), 'order_events');
