@@ -7,10 +7,12 @@
 
 #include <cmocka.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "producer/journal.h"
+#include "tests/fixture/figure.h"
 #include "tests/fixture/strategy.h"
 
 static bool is_gone(void *path)
@@ -230,6 +232,65 @@ static void nothing_of_a_dead_strategy_is_let_go(void **state)
     strategy_prove("okx", true);
 }
 
+/* --- what it costs --------------------------------------------------------------------------------------------------------- */
+
+enum { LATENCIES = 300, IDLE_JOURNALS = 8, IDLE_MS = 2000, IDLE_PERCENT_MAX = 25 };
+
+static int64_t cpu_ns_of(pid_t pid)
+{
+    clockid_t clock;
+    struct timespec used;
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) != 0)
+        fixture_fail("cannot read the processor time of %d", (int)pid);
+    return used.tv_sec * INT64_C(1000000000) + used.tv_nsec;
+}
+
+static void an_idle_shipper_costs_little(void **state)
+{
+    (void)state;
+    struct fixture_program *ship = story_start("ship");
+    pid_t pid = fixture_program_pid(ship);
+    for (int i = 0; i < IDLE_JOURNALS; i++)
+        strategy_start(&(struct strategy_options){.exchange = fixture_format("exchange-%d", i), .per_second = 1});
+    for (int i = 0; i < IDLE_JOURNALS; i++)
+        assert_true(fixture_program_says(ship, fixture_format("object=exchange-%d.0", i), STORY_TIMEOUT_MS));
+    int64_t cpu = cpu_ns_of(pid), began = figure_now_ns();
+    fixture_sleep_ms(IDLE_MS);
+    double percent = 100.0 * (double)(cpu_ns_of(pid) - cpu) / (double)(figure_now_ns() - began);
+    print_message("ship, %d idle journals: %.2f %% of a processor\n", IDLE_JOURNALS, percent);
+    assert_true(percent < IDLE_PERCENT_MAX);
+}
+
+static int64_t *latencies; /* shared with the strategy */
+
+/* From submit until Redis has answered for it, as the journal says. */
+static void time_orders(blotter_producer *producer)
+{
+    struct blotter_stats stats;
+    for (int i = 0; i < LATENCIES; i++) {
+        int64_t began = figure_now_ns(), seq = blotter_order(producer, &(struct blotter_order){.client_order_id = "timed"});
+        do {
+            usleep(50);
+            blotter_stats(producer, &stats);
+        } while (stats.sent < seq);
+        latencies[i] = figure_now_ns() - began;
+    }
+    figure_sort(latencies + 1, LATENCIES - 1); /* the first one waits until its journal is found */
+}
+
+static void a_record_waits_for_milliseconds(void **state)
+{
+    (void)state;
+    latencies = mmap(NULL, LATENCIES * sizeof *latencies, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    story_start("ship");
+    strategy_start(&(struct strategy_options){.per_second = 1, .begin = time_orders});
+    double p50 = figure_percentile(latencies + 1, LATENCIES - 1, 50) / 1e6;
+    print_message("ship, submit until sent: p50 %.2f ms, p99 %.2f ms\n", p50,
+                  figure_percentile(latencies + 1, LATENCIES - 1, 99) / 1e6);
+    assert_true(p50 < 10);
+    munmap(latencies, LATENCIES * sizeof *latencies);
+}
+
 /* --- the command ----------------------------------------------------------------------------------------------------------- */
 
 static void one_journal_is_waited_for_and_followed(void **state)
@@ -283,6 +344,8 @@ int main(void)
         TEST(a_strategy_without_a_sender_restarts_while_it_is_followed),
         TEST(a_named_journal_is_given_back_to_a_strategy_that_sends),
         TEST(nothing_of_a_dead_strategy_is_let_go),
+        TEST(an_idle_shipper_costs_little),
+        TEST(a_record_waits_for_milliseconds),
         TEST(one_journal_is_waited_for_and_followed),
         TEST(the_exit_status_says_what_was_wrong),
     };
