@@ -174,7 +174,7 @@ PYTHON_TESTS := $(sort $(wildcard tests/python/test_*.py))
 SANITIZED_PYTHON = env LD_PRELOAD=$(shell $(CC) -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc BLOTTER_LEAK_CALLS=4000 $(PYTHON)
 test-python: python program $(BUILD)/tests/python/serve
 	@BLOTTER_BUILD=$(BUILD) BLOTTER_TEST_PREFIX='$(if $(findstring address,$(SANITIZE)),$(SANITIZED_PYTHON),$(PYTHON))' \
-	    tests/run_programs.sh $(PYTHON_TESTS)
+	    tests/run_programs.sh $(if $(SANITIZE),$(filter-out %/test_package.py,$(PYTHON_TESTS)),$(PYTHON_TESTS))
 
 # Each fuzzer for FUZZ_SECONDS, from its seeds; clang's. What it finds is left in $(BUILD)/fuzz: what breaks, as a file to be added to
 # the seeds once it is mended; and its own corpus, from which the next run goes on.

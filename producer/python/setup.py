@@ -25,7 +25,7 @@ def pkg_config(*arguments, path=None):
 
 def in_tree():
     """The libblotter of this tree, linked into the extension: nothing else has to be found when it is imported."""
-    build = Path(os.environ.get("BLOTTER_BUILD", TREE / "build")).resolve()
+    build = Path(os.environ.get("BLOTTER_BUILD") or TREE / "build").resolve()
     library = build / "libblotter.a"
     if not library.exists():
         return None
