@@ -1,6 +1,7 @@
 """Builds blotter._core, on the libblotter of this source tree if it has been made, else on the one that is installed.
 
 BLOTTER_BUILD names the folder where `make` has left libblotter.a, if it is not build/ at the top of the tree.
+Not built for the limited API: that made a call take 14 % longer, and would leave copies of non-ASCII text with its strs.
 The rest is in pyproject.toml.
 """
 

@@ -3,7 +3,8 @@
 # figures, those of the benchmarks that did not run now as they were measured last. Settings come from the environment, and so from
 # make's command line, as in `make bench BENCH=drain BENCH_ROWS=1000000`:
 #     BENCH_RUNS         all but memory: how often each side is measured; the median counts
-#     BENCH_RATE         submit: calls a second where it is hot (100000)
+#     BENCH_RATE         submit, python: calls a second where it is hot (100000)
+#     BENCH_CALLS        python: calls a run where it is hot (50000)
 #     BENCH_RECORDS      send: records a run (200000)
 #     BENCH_ROWS         drain, drainers: rows of the backlog (400000); memory: with 200 streams (200000)
 #     BENCH_STREAMS      drain: streams, each with a producer of its own (4)
@@ -14,14 +15,16 @@ set -eu
 
 build=${BUILD:-build}
 export BLOTTER_PROGRAM=${BLOTTER_PROGRAM:-$build/blotter}
-all=(submit send drain drainers merge latency memory)
+all=(submit python send drain drainers merge latency memory)
 figures=$build/bench
 
 if [ $# -eq 0 ]; then
     set -- "${all[@]}"
 fi
 for name in "$@"; do
-    if [ ! -x "$build/tests/bench/bench_$name" ]; then
+    if [ "$name" = python ]; then
+        make -s BUILD="$build" python "$build/tests/python/serve"
+    elif [ ! -x "$build/tests/bench/bench_$name" ]; then
         echo "there is no benchmark $name; there are: ${all[*]}" >&2
         exit 2
     fi
@@ -31,7 +34,9 @@ mkdir -p "$figures"
 failed=()
 for name in "$@"; do
     rm -f "$figures/$name.new"
-    if BLOTTER_BENCH_JSON=$figures/$name.new "$build/tests/bench/bench_$name" </dev/null; then
+    command=("$build/tests/bench/bench_$name")
+    if [ "$name" = python ]; then command=("${PYTHON:-/usr/bin/python3}" tests/bench/bench_python.py); fi
+    if BLOTTER_BENCH_JSON=$figures/$name.new BLOTTER_BUILD=$build "${command[@]}" </dev/null; then
         mv "$figures/$name.new" "$figures/$name.json"
     else
         failed+=("$name")

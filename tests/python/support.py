@@ -39,7 +39,8 @@ def wait_until(condition, timeout=TIMEOUT):
 class Servers:
     """Redis, and PostgreSQL with a migrated database; see serve.c. Our environment leads to them."""
 
-    def __init__(self):
+    def __init__(self, durable=False):
+        """durable: PostgreSQL waits for the disk at each commit, as it does where records matter."""
         self._serve = subprocess.Popen(
             [BUILD / "tests/python/serve"],
             stdin=subprocess.PIPE,
@@ -55,6 +56,10 @@ class Servers:
         self.folder = Path(self.settings.pop("folder"))
         os.environ.update(self.settings)
         self._programs = []
+        if durable:
+            self.query("ALTER SYSTEM SET fsync = on")
+            self.query("SELECT pg_reload_conf()")
+            wait_until(lambda: self.query("SHOW fsync")[0]["fsync"] == "on")
 
     def tell(self, command):
         self._serve.stdin.write(command + "\n")
@@ -94,9 +99,10 @@ class Servers:
         import psycopg2.extras
 
         with contextlib.closing(psycopg2.connect(self.settings["BLOTTER_POSTGRES"])) as connection:
+            connection.autocommit = True
             with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
                 cursor.execute(sql, values)
-                return [dict(row) for row in cursor.fetchall()]
+                return [dict(row) for row in cursor.fetchall()] if cursor.description else []
 
 
 class TapResult(unittest.TestResult):
