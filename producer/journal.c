@@ -3,7 +3,7 @@
  * Bytes (little endian, one machine's file)
  *
  *     0                    geometry: magic, version, slot_bytes, slots, exchange, lane, checksum. Never changes.
- *     256                  owner: producer_id, base, pid, host, boot id, checksum. Rewritten at every open.
+ *     256                  owner: producer_id, base, pid, inode, host, boot id, checksum. Rewritten at every open.
  *     512                  cursors next, sent, committed, floor: 128 bytes each, value and ~value
  *     4096                 slots: 64 bytes of head, then the body as record_encode_* made it
  *     4096 + slots * slot_bytes    geometry again, so that one damaged copy does not cost the journal
@@ -27,6 +27,8 @@
  *   3 A position from floor to next whose slot does not hold it, and whose `published` is 0 or of the last lap, was claimed
  *     by a thread that died before submit returned: it becomes a `void` record with that very seq. Not after another boot
  *     of the machine, where it may as well be a page that never reached the disk.
+ *     Nor in a copy of the file: its owner may live, with the original, and accept a record of that number. There the position is
+ *     left out, and no `closed` is written for the owner.
  *   4 Any other such position is damaged: left out, which leaves a gap in seq that the audit names.
  *   5 Slots beyond the end of a file that was cut short are damaged. A file whose geometry is lost in both places, or which
  *     ends before the first slot, is left as it is (CORRUPT); so is one of a version that is not known (FORMAT).

@@ -53,6 +53,7 @@ struct journal_owner {
     uint64_t base; /* seq = position - base */
     int64_t pid;
     int64_t opened_ns;
+    uint64_t inode; /* of this file: a copy of it has another one */
     char host[64];
     char boot[40]; /* the kernel's boot id: after another boot an empty slot may be a lost one */
     uint64_t checksum;

@@ -9,6 +9,7 @@ enum journal_lock { JOURNAL_LOCK_WRITER, JOURNAL_LOCK_SENDER };
 int journal_lock(int fd, enum journal_lock); /* -1 with errno; EAGAIN: somebody else has it */
 void journal_unlock(int fd, enum journal_lock);
 bool journal_is_locked(int fd, enum journal_lock);
+uint64_t journal_inode(int fd);
 bool journal_is_at(int fd, const char *path); /* does the path still name the file that is open? */
 
 /* On the list of what a forked child has to close; forgetting closes it here. False: errno. */

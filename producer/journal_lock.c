@@ -41,6 +41,12 @@ bool journal_is_locked(int fd, enum journal_lock which)
     return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
+uint64_t journal_inode(int fd)
+{
+    struct stat opened;
+    return fstat(fd, &opened) == 0 ? opened.st_ino : 0;
+}
+
 bool journal_is_at(int fd, const char *path)
 {
     struct stat opened, named;

@@ -294,6 +294,7 @@ static int become_owner(struct journal *journal, char *error)
     if (new_producer_id(&owner.producer_id) != 0)
         return fail(error, BLOTTER_SYSTEM, "getrandom: %s", strerror(errno));
     owner.base = next - 1;
+    owner.inode = journal_inode(journal->lock_fd);
     snprintf(owner.host, sizeof owner.host, "%s", journal->host);
     journal_boot_id(owner.boot);
     journal_owner_seal(&owner);

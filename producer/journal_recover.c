@@ -27,8 +27,15 @@ struct span {
     const struct journal *journal;
     uint64_t intact_bytes;
     uint64_t next, floor;
-    bool same_boot;
+    bool same_boot, copied;
 };
+
+/* Was the file copied from the one that its owner had open? That one may still be in use, so nothing is said in its name. */
+static bool is_copy(const struct journal *journal)
+{
+    const struct journal_owner *owner = &journal->header->owner;
+    return journal_owner_valid(owner) && owner->inode != journal_inode(journal->lock_fd);
+}
 
 static bool is_intact(const struct span *span, uint64_t position)
 {
@@ -145,6 +152,8 @@ static void settle_slots(struct journal *journal, const struct span *span)
                 recorded_at_ns = slot->recorded_at_ns;
                 journal->found.leftovers++;
             }
+        } else if (state == SLOT_UNPUBLISHED && span->copied) {
+            leave_out(journal, position);
         } else if (state == SLOT_UNPUBLISHED && who.producer_id && position > who.base) {
             make_void(journal, position, who, recorded_at_ns ? recorded_at_ns : journal_now_ns(journal));
             journal->found.voided++;
@@ -178,7 +187,7 @@ bool journal_is_closed(const struct journal *journal)
     bool closed;
     uint64_t next = atomic_load_explicit(&journal->header->next.value, memory_order_acquire);
     struct identity last = last_identity(journal, next & NEXT_POSITION, &closed);
-    return (closed || last.producer_id == 0) && (next & NEXT_CLOSED);
+    return (closed || last.producer_id == 0 || is_copy(journal)) && (next & NEXT_CLOSED);
 }
 
 /* In one go with the decision about `next`: `closed` of the dead owner, if it has left none and there is room. */
@@ -190,7 +199,7 @@ static uint64_t close_for_the_dead(struct journal *journal, uint64_t next, uint6
     journal->follows.producer_id = last.producer_id;
     journal->follows.last_seq = last.producer_id ? (int64_t)(next - 1 - last.base) : 0;
     journal->follows.confirmed_seq = last.producer_id && committed > last.base ? (int64_t)(committed - 1 - last.base) : 0;
-    if (last.producer_id == 0 || closed || next - floor >= journal->slots)
+    if (last.producer_id == 0 || closed || is_copy(journal) || next - floor >= journal->slots)
         return next;
     unsigned char body[JOURNAL_SESSION_BYTES];
     unsigned fields;
@@ -243,6 +252,7 @@ void journal_recover(struct journal *journal, bool no_sender)
     struct journal_header *header = journal->header;
     struct span span = {.journal = journal, .intact_bytes = journal->intact_bytes};
     span.same_boot = !journal_owner_valid(&header->owner) || memcmp(header->owner.boot, boot, sizeof boot) == 0;
+    span.copied = is_copy(journal);
     memset(&journal->found, 0, sizeof journal->found);
     decide_span(&span);
     wipe_cut_slot(journal);

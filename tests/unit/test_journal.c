@@ -318,6 +318,35 @@ static void a_copy_opened_beside_its_original_is_another_producer(void **state)
     die(twin);
 }
 
+static void a_copy_does_not_speak_for_the_owner_of_its_original(void **state)
+{
+    (void)state;
+    static unsigned char bytes[FILE_BYTES];
+    char copy[JOURNAL_PATH_BYTES + 8];
+    size_t size;
+    const struct journal_slot *slot;
+    snprintf(copy, sizeof copy, "%s.copy", path);
+    struct journal *journal = open_at(path);
+    int64_t id = journal->producer_id;
+    add(journal, 1);
+    atomic_fetch_add(&journal->header->next.value, 1); /* seq 3: somebody is about to write it */
+    read_file(path, bytes, &size);
+    write_file(copy, bytes, size);
+    struct journal *twin = open_at(copy);
+    assert_int_equal(twin->found.voided + twin->found.damaged, 0);
+    assert_int_equal(journal_read(twin, 3, &slot), JOURNAL_LEFT_OUT);
+    assert_int_equal(journal_read(twin, 4, &slot), JOURNAL_RECORD);
+    assert_int_equal(slot->producer_id, twin->producer_id); /* `opened`, no `closed` before it */
+    assert_int_equal(twin->follows.producer_id, id);
+    assert_int_equal(twin->follows.last_seq, 3);
+    die(twin);
+    twin = open_at(copy); /* now it is the twin's own file */
+    assert_int_equal(journal_read(twin, 5, &slot), JOURNAL_RECORD);
+    assert_int_equal(slot->flags, SLOT_IS_CLOSED);
+    die(twin);
+    die(journal);
+}
+
 static void a_header_older_than_its_slots_loses_nothing(void **state)
 {
     (void)state;
@@ -502,6 +531,7 @@ int main(void)
         TEST(the_second_opener_is_told_busy_and_takes_the_next_name),
         TEST(a_journal_that_was_left_is_taken_before_a_new_one_is_made),
         TEST(a_copy_opened_beside_its_original_is_another_producer),
+        TEST(a_copy_does_not_speak_for_the_owner_of_its_original),
         TEST(a_header_older_than_its_slots_loses_nothing),
         TEST(a_full_disk_is_an_error_and_not_a_signal),
         TEST(a_folder_that_cannot_be_written_is_an_error),

@@ -351,19 +351,34 @@ static bool has_changed(void)
     return true;
 }
 
+/* What the dead leave is their file itself, and not a copy of it. */
+static void write_remains(struct journal_owner *owner)
+{
+    struct stat st;
+    write_file(copy_path, moment.bytes, moment.size);
+    if (!journal_owner_valid(owner))
+        return;
+    struct journal_owner seen = *owner;
+    assert_int_equal(stat(copy_path, &st), 0);
+    owner->inode = st.st_ino;
+    journal_owner_seal(owner);
+    write_file(copy_path, moment.bytes, moment.size);
+    *owner = seen;
+}
+
 static void die_in_this_moment(void)
 {
-    const struct journal_owner *owner = &((const struct journal_header *)moment.bytes)->owner;
+    struct journal_owner *owner = &((struct journal_header *)moment.bytes)->owner;
     if (journal_owner_valid(owner) && owner->producer_id != former->producer_id) {
         child->producer_id = owner->producer_id;
         child->base = owner->base;
     }
     moments++;
-    write_file(copy_path, moment.bytes, moment.size);
+    write_remains(owner);
     recover_copy();
     if (!moment.opened)
         return;
-    write_file(copy_path, moment.bytes, moment.size);
+    write_remains(owner);
     submit_as_another_thread(owner);
     recover_copy();
     child->returned[OTHER_THREAD] = 0;
