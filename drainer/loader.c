@@ -23,6 +23,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "drainer/days.h"
 #include "drainer/log.h"
 #include "drainer/split.h"
 #include "drainer/sql_text.h"
@@ -32,10 +33,6 @@
 #define SAME_STATE_LIMIT 3
 #define RANGES_MAX 64                         /* splitting in two of at most 2^31 entries never needs half of them */
 #define RANGES_NAMED_MAX (RANGES_MAX / 2 - 2) /* so many at most where PostgreSQL names the entries to split at */
-#define DAYS_AT_ONCE 32                       /* to be made by one command: each takes locks on new tables to the command's end */
-#define US_PER_DAY INT64_C(86400000000)
-#define DAY_FIRST (LIMIT_RECORDED_AT_MIN_NS / 1000 / US_PER_DAY) /* days since 1970; batch.c lets no earlier one through */
-#define DAYS_MAX (INT64_MAX / 1000 / US_PER_DAY - DAY_FIRST + 1) /* to the end of 64 bits of nanoseconds, in 2262 */
 
 #define COLUMN(name, kind, meaning) ", " #name
 static const char identity_columns[] = "producer_id, seq, recorded_at, exchange";
@@ -44,8 +41,6 @@ static const char *const record_columns[RECORD_KINDS] = {
     BLOTTER_RECORD_KINDS(X)
 #undef X
 };
-
-enum day { DAY_UNKNOWN, DAY_READY, DAY_EXPIRED };
 
 /* What one transaction sends: its SQL and the data of its COPYs. */
 struct transaction {
@@ -76,9 +71,9 @@ struct loader {
     struct transaction transaction;
     struct producer_progress *progress;
     size_t progress_count, progress_capacity;
-    uint8_t days[DAYS_MAX]; /* enum day, by days since DAY_FIRST */
-    time_t careful_until;   /* CLOCK_MONOTONIC */
-    char last_state[6];     /* of the failure for which a batch was given up last, and how many in a row for the same */
+    struct days days;
+    time_t careful_until; /* CLOCK_MONOTONIC */
+    char last_state[6];   /* of the failure for which a batch was given up last, and how many in a row for the same */
     unsigned given_up;
     bool apart;              /* this batch was given up so often that it is taken apart, whatever the error */
     unsigned days_forgotten; /* how often a range met a day without partition */
@@ -461,31 +456,11 @@ static void load_range(struct loader *loader)
 
 /* --- days ---------------------------------------------------------------------------------------------------------------- */
 
-static uint8_t *day_of(struct loader *loader, int64_t since_1970)
-{
-    assert(since_1970 >= DAY_FIRST && since_1970 < DAY_FIRST + DAYS_MAX);
-    return &loader->days[since_1970 - DAY_FIRST];
-}
-
-static uint8_t *day_of_entry(struct loader *loader, const struct entry *entry)
-{
-    return day_of(loader, entry->recorded_at_us / US_PER_DAY);
-}
-
-static bool is_partitioned(const struct entry *entry)
-{
-    return entry->fate == ENTRY_ROW && entry->kind != RECORD_SESSION;
-}
-
-/* The rows of the blotter.make_day() call: day number, "ready" or "expired". */
 static void on_days(void *owner, const PGresult *result)
 {
     struct loader *loader = owner;
 
-    for (int i = 0; i < PQntuples(result); i++) {
-        *day_of(loader, strtoll(PQgetvalue(result, i, 0), NULL, 10)) =
-            strcmp(PQgetvalue(result, i, 1), "expired") == 0 ? DAY_EXPIRED : DAY_READY;
-    }
+    days_learn(&loader->days, result);
 }
 
 static void on_days_made(void *owner, const struct pg_failure *failure)
@@ -499,50 +474,23 @@ static void on_days_made(void *owner, const struct pg_failure *failure)
     }
 }
 
-/* Asks for days of the range that are not known, some at once. False: all are known. */
+/* False: all days of the range are known. */
 static bool make_days(struct loader *loader)
 {
-    struct transaction *t = &loader->transaction;
-    int64_t last = -1;
-    size_t asked = 0;
+    struct sql_text *sql = &loader->transaction.sql;
 
-    sql_text_clear(&t->sql);
-    sql_text_add(&t->sql, "SELECT n, blotter.make_day(date '1970-01-01' + n) FROM (VALUES ");
-    for (size_t i = loader->current.from; i < loader->current.to && asked < DAYS_AT_ONCE; i++) {
-        const struct entry *entry = &loader->batch->entries[i];
-        int64_t day = entry->recorded_at_us / US_PER_DAY;
-
-        if (is_partitioned(entry) && day != last && *day_of_entry(loader, entry) == DAY_UNKNOWN) {
-            sql_text_add(&t->sql, "%s(%" PRId64 "::int)", asked == 0 ? "" : ", ", day);
-            asked++;
-            last = day;
-        }
-    }
-    if (asked == 0) {
+    if (!days_ask(&loader->days, loader->batch, loader->current.from, loader->current.to, sql)) {
         return false;
     }
-    sql_text_add(&t->sql, ") AS days(n) GROUP BY n ORDER BY n");
     pg_link_run(loader->link,
-                &(struct pg_command){.sql = t->sql.text, .on_rows = on_days, .on_done = on_days_made, .owner = loader});
+                &(struct pg_command){.sql = sql->text, .on_rows = on_days, .on_done = on_days_made, .owner = loader});
     return true;
-}
-
-static void expire_entries(struct loader *loader)
-{
-    for (size_t i = loader->current.from; i < loader->current.to; i++) {
-        struct entry *entry = &loader->batch->entries[i];
-
-        if (is_partitioned(entry) && *day_of_entry(loader, entry) == DAY_EXPIRED) {
-            entry->fate = ENTRY_EXPIRED;
-            loader->batch->expired++;
-        }
-    }
 }
 
 static void run_range(struct loader *loader)
 {
     if (!make_days(loader)) {
-        expire_entries(loader);
+        days_expire(&loader->days, loader->batch, loader->current.from, loader->current.to);
         load_range(loader);
     }
 }
@@ -601,7 +549,7 @@ void loader_load(struct loader *loader, struct batch *batch, loader_done *on_don
 
 void loader_forget_session(struct loader *loader)
 {
-    memset(loader->days, DAY_UNKNOWN, sizeof loader->days);
+    days_forget(&loader->days);
 }
 
 bool loader_is_careful(const struct loader *loader)

@@ -1,0 +1,36 @@
+/* days.h: which days' partitions are known to be there. PostgreSQL makes a day when it is asked for it (blotter.make_day), and
+ * says whether it is one that is kept. */
+#ifndef BLOTTER_DRAINER_DAYS_H
+#define BLOTTER_DRAINER_DAYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <libpq-fe.h>
+
+#include "drainer/batch.h"
+#include "schema/limits.h"
+
+struct sql_text;
+
+#define US_PER_DAY INT64_C(86400000000)
+#define DAY_FIRST (LIMIT_RECORDED_AT_MIN_NS / 1000 / US_PER_DAY) /* days since 1970; batch.c lets no earlier one through */
+#define DAYS_MAX (INT64_MAX / 1000 / US_PER_DAY - DAY_FIRST + 1) /* to the end of 64 bits of nanoseconds, in 2262 */
+
+struct days {
+    uint8_t states[DAYS_MAX]; /* by days since DAY_FIRST */
+};
+
+void days_forget(struct days *);
+
+/* Writes the query that makes the days of these entries that are not known, some at once. False: all are known. */
+bool days_ask(struct days *, const struct batch *, size_t from, size_t to, struct sql_text *);
+
+/* Takes that query's rows. */
+void days_learn(struct days *, const PGresult *);
+
+/* Marks entries of days that are no longer kept as ENTRY_EXPIRED. */
+void days_expire(const struct days *, struct batch *, size_t from, size_t to);
+
+#endif
