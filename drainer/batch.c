@@ -207,6 +207,7 @@ static const char *decode(struct record *record, const struct raw_field *fields,
     int kind;
 
     record->kind = RECORD_KINDS;
+    memset(record->values, 0, RECORD_IDENTITY_FIELDS * sizeof record->values[0]); /* what note_identity() looks at */
     if (field_count != 2) {
         snprintf(text, size, "the entry has %zu fields, not one", field_count / 2);
         return text;
@@ -242,11 +243,26 @@ static void append_raw(struct batch *batch, const struct raw_field *fields, size
     }
 }
 
+static void add_row(struct batch *batch, struct entry *entry, const struct record *record)
+{
+    struct copy_buffer *rows = &batch->rows[record->kind];
+    uint32_t columns[RECORD_FIELDS_MAX];
+
+    entry->is_void = record->kind == RECORD_SESSION && record->values[SESSION_event].length == 4 &&
+                     memcmp(record->values[SESSION_event].bytes, "void", 4) == 0;
+    entry->row_offset = (uint32_t)rows->length;
+    copy_put_record(rows, record, columns);
+    entry->row_length = (uint32_t)rows->length - entry->row_offset;
+    if (record->kind == RECORD_ORDER && batch->fold != NULL) {
+        order_fold_add(batch->fold, rows, columns);
+    }
+}
+
 void batch_add(struct batch *batch, struct stream *stream, const char *exchange, const char *stream_name,
                struct stream_entry_id id, const struct raw_field *fields, size_t field_count, uint16_t deliveries, int64_t now_ns)
 {
     struct entry *entry = new_entry(batch);
-    struct record record = {0};
+    struct record record;
     char text[256];
     const char *reason;
 
@@ -271,15 +287,8 @@ void batch_add(struct batch *batch, struct stream *stream, const char *exchange,
     note_identity(entry, &record);
     if (reason != NULL) {
         set_reason(batch, entry, reason);
-        return;
-    }
-    entry->is_void = record.kind == RECORD_SESSION && record.values[SESSION_event].length == 4 &&
-                     memcmp(record.values[SESSION_event].bytes, "void", 4) == 0;
-    entry->row_offset = (uint32_t)batch->rows[record.kind].length;
-    copy_put_record(&batch->rows[record.kind], &record);
-    entry->row_length = (uint32_t)batch->rows[record.kind].length - entry->row_offset;
-    if (record.kind == RECORD_ORDER && batch->fold != NULL) {
-        order_fold_add(batch->fold, &batch->rows[RECORD_ORDER], entry->row_offset);
+    } else {
+        add_row(batch, entry, &record);
     }
 }
 

@@ -2,7 +2,6 @@
  * and per column a 32-bit length (-1: null) with that many bytes, all in network order; a row whose count is -1 ends it. */
 #include "drainer/copy.h"
 
-#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -132,13 +131,14 @@ static size_t row_bound(const struct record *record, unsigned fields)
     return bound;
 }
 
-void copy_put_record(struct copy_buffer *buffer, const struct record *record)
+void copy_put_record(struct copy_buffer *buffer, const struct record *record, uint32_t columns[RECORD_FIELDS_MAX])
 {
     const struct record_schema *schema = &record_schemas[record->kind];
     unsigned char *p = reserve(buffer, row_bound(record, schema->field_count));
 
     p = write_row_head(p, (int)schema->field_count);
     for (unsigned i = 0; i < schema->field_count; i++) {
+        columns[i] = (uint32_t)(p - buffer->bytes);
         p = write_value(p, schema->fields[i].kind, &record->values[i]);
     }
     buffer->length = (size_t)(p - buffer->bytes);
@@ -200,14 +200,6 @@ void copy_put_bool(struct copy_buffer *buffer, int value)
 
 /* --- reading rows back --------------------------------------------------------------------------------------------------- */
 
-static int32_t read_int32(const unsigned char *p)
-{
-    uint32_t big;
-
-    memcpy(&big, p, sizeof big);
-    return (int32_t)be32toh(big);
-}
-
 static int16_t read_int16(const unsigned char *p)
 {
     uint16_t big;
@@ -216,18 +208,12 @@ static int16_t read_int16(const unsigned char *p)
     return (int16_t)be16toh(big);
 }
 
-struct copy_field copy_field_at(const unsigned char *column)
-{
-    return (struct copy_field){column + 4, read_int32(column)};
-}
-
 void copy_split_row(const unsigned char *row, struct copy_field *fields, unsigned count)
 {
     const unsigned char *p = row + 2;
 
     for (unsigned i = 0; i < count; i++) {
-        fields[i].length = read_int32(p);
-        fields[i].bytes = p + 4;
+        fields[i] = copy_field_at(p);
         p += 4 + (fields[i].length > 0 ? fields[i].length : 0);
     }
 }

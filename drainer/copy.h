@@ -2,8 +2,10 @@
 #ifndef BLOTTER_DRAINER_COPY_H
 #define BLOTTER_DRAINER_COPY_H
 
+#include <endian.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "schema/record.h"
 
@@ -25,8 +27,8 @@ void copy_put_int32(struct copy_buffer *, int32_t value);
 void copy_put_int64(struct copy_buffer *, int64_t value);
 void copy_put_bool(struct copy_buffer *, int value);
 
-/* One row: every field of the record's kind, in the order of fields.h. */
-void copy_put_record(struct copy_buffer *, const struct record *);
+/* One row: every field of the record's kind, in the order of fields.h. columns gets where each begins in the buffer. */
+void copy_put_record(struct copy_buffer *, const struct record *, uint32_t columns[RECORD_FIELDS_MAX]);
 
 /* What stands before the first row of a COPY BINARY, and behind the last. */
 #define COPY_HEAD_BYTES 19
@@ -40,7 +42,14 @@ struct copy_field {
     int32_t length;
 };
 
-struct copy_field copy_field_at(const unsigned char *column);
+/* The column that begins there. */
+static inline struct copy_field copy_field_at(const unsigned char *column)
+{
+    uint32_t big;
+
+    memcpy(&big, column, sizeof big);
+    return (struct copy_field){column + 4, (int32_t)be32toh(big)};
+}
 
 /* Splits a row that copy_put_record() wrote. */
 void copy_split_row(const unsigned char *row, struct copy_field *fields, unsigned count);

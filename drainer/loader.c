@@ -201,7 +201,7 @@ static const struct order_fold *fold_of_range(struct loader *loader)
     order_fold_clear(loader->fold);
     for (size_t i = loader->current.from; i < loader->current.to; i++) {
         if (is_row(&batch->entries[i], RECORD_ORDER)) {
-            order_fold_add(loader->fold, &batch->rows[RECORD_ORDER], batch->entries[i].row_offset);
+            order_fold_add_row(loader->fold, &batch->rows[RECORD_ORDER], batch->entries[i].row_offset);
         }
     }
     return loader->fold;

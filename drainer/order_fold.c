@@ -223,15 +223,15 @@ static int compare_times(const struct event_time *a, const struct event_time *b)
 /* A row being added: its columns, and where they are. */
 struct event {
     struct copy_field fields[ORDER_FIELDS];
-    uint32_t columns[ORDER_FIELDS];
+    const uint32_t *columns;
     struct event_time time;
 };
 
-static void read_event(struct event *event, const struct copy_buffer *rows, size_t offset)
+static void read_event(struct event *event, const struct copy_buffer *rows, const uint32_t *columns)
 {
-    copy_split_row(rows->bytes + offset, event->fields, ORDER_FIELDS);
+    event->columns = columns;
     for (int i = 0; i < ORDER_FIELDS; i++) {
-        event->columns[i] = (uint32_t)(event->fields[i].bytes - 4 - rows->bytes);
+        event->fields[i] = copy_field_at(rows->bytes + columns[i]);
     }
 }
 
@@ -307,12 +307,24 @@ static struct folded_order *find_or_add(struct order_fold *fold, const struct co
     return add_order(fold, slot, h, event);
 }
 
-void order_fold_add(struct order_fold *fold, const struct copy_buffer *rows, size_t offset)
+void order_fold_add_row(struct order_fold *fold, const struct copy_buffer *rows, size_t offset)
+{
+    struct copy_field fields[ORDER_FIELDS];
+    uint32_t columns[ORDER_FIELDS];
+
+    copy_split_row(rows->bytes + offset, fields, ORDER_FIELDS);
+    for (int i = 0; i < ORDER_FIELDS; i++) {
+        columns[i] = (uint32_t)(fields[i].bytes - 4 - rows->bytes);
+    }
+    order_fold_add(fold, rows, columns);
+}
+
+void order_fold_add(struct order_fold *fold, const struct copy_buffer *rows, const uint32_t *columns)
 {
     struct event event;
     struct folded_order *order;
 
-    read_event(&event, rows, offset);
+    read_event(&event, rows, columns);
     if (key_id(event.fields) == NULL) {
         return;
     }

@@ -3,8 +3,8 @@
  * The fold of an order's events, in the order of (recorded_at, seq, producer_id): each field is the last value given; the first
  * terminal status stays; filled_quantity is the largest. SQL does the same fold over what is stored; the two must agree.
  *
- * Works on encoded COPY rows, so it copies no values; rows are folded as they are gathered, while PostgreSQL is busy with the batch
- * before. One thread. */
+ * Works on encoded COPY rows, so it copies no values; rows are folded as they are gathered, while PostgreSQL is busy with the
+ * batch before. One thread. */
 #ifndef BLOTTER_DRAINER_ORDER_FOLD_H
 #define BLOTTER_DRAINER_ORDER_FOLD_H
 
@@ -18,7 +18,7 @@ struct text_set {
     struct text {
         char *bytes;
         size_t length;
-    } *texts; /* the shortest first */
+    } * texts; /* the shortest first */
     size_t count;
 };
 void text_set_add(struct text_set *, const char *text, size_t length);
@@ -34,9 +34,10 @@ void order_fold_destroy(struct order_fold *);
 /* Forgets all orders, keeps the memory. */
 void order_fold_clear(struct order_fold *);
 
-/* Takes the encoded row of order_events that begins at the offset. Until order_fold_clear() it is always the same buffer, which
- * may grow and move, but not change. */
-void order_fold_add(struct order_fold *, const struct copy_buffer *rows, size_t offset);
+/* Takes the encoded row of order_events whose columns begin there, or that begins itself at the offset. Until order_fold_clear()
+ * it is always the same buffer, which may grow and move, but not change. */
+void order_fold_add(struct order_fold *, const struct copy_buffer *rows, const uint32_t *columns);
+void order_fold_add_row(struct order_fold *, const struct copy_buffer *rows, size_t offset);
 
 size_t order_fold_count(const struct order_fold *);
 

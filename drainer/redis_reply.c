@@ -27,12 +27,9 @@ static bool parse_digits(const char **at, const char *end, uint64_t *value)
 
     *value = 0;
     for (; *at < end && (unsigned char)(**at - '0') < 10; (*at)++) {
-        uint64_t digit = (uint64_t)(**at - '0');
-
-        if (*value > (UINT64_MAX - digit) / 10) {
+        if (__builtin_mul_overflow(*value, 10, value) || __builtin_add_overflow(*value, (uint64_t)(**at - '0'), value)) {
             return false;
         }
-        *value = *value * 10 + digit;
     }
     return *at > first;
 }

@@ -137,15 +137,14 @@ bool decimal_is_canonical(const char *text, size_t length)
 
 int decimal_from_uint64(uint64_t value, char *out)
 {
-    char reversed[DECIMAL_INTEGER_BYTES];
-    int count = 0;
+    char digits[DECIMAL_INTEGER_BYTES], *at = digits + sizeof digits;
 
     do {
-        reversed[count++] = (char)('0' + value % 10);
+        *--at = (char)('0' + value % 10);
         value /= 10;
     } while (value);
-    for (int i = 0; i < count; i++)
-        out[i] = reversed[count - 1 - i];
+    int count = (int)(digits + sizeof digits - at);
+    memcpy(out, at, (size_t)count);
     return count;
 }
 
@@ -271,22 +270,46 @@ static void put_uint16(unsigned char *out, unsigned value)
 struct groups {
     unsigned char *out; /* where the first group goes */
     unsigned count;
-    unsigned value;   /* of the group being filled */
-    unsigned missing; /* digits it still lacks */
     unsigned skipped; /* groups of zeros before the first other */
 };
 
-static void add_digit(struct groups *groups, unsigned digit)
+static void add_group(struct groups *groups, unsigned value)
 {
-    groups->value = groups->value * 10 + digit;
-    if (--groups->missing > 0)
-        return;
-    if (groups->count > 0 || groups->value > 0)
-        put_uint16(groups->out + 2 * groups->count++, groups->value);
+    if (groups->count > 0 || value > 0)
+        put_uint16(groups->out + 2 * groups->count++, value);
     else
         groups->skipped++;
-    groups->value = 0;
-    groups->missing = 4;
+}
+
+/* The value of up to four digits. */
+static unsigned digits_value(const char *at, unsigned count)
+{
+    unsigned value = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        value = value * 10 + (unsigned)(at[i] - '0');
+    return value;
+}
+
+/* The digits before the point: the first group has what is over. */
+static void add_whole(struct groups *groups, const char *at, unsigned count)
+{
+    for (unsigned digits = (count + 3) % 4 + 1; count > 0; digits = 4) {
+        add_group(groups, digits_value(at, digits));
+        at += digits;
+        count -= digits;
+    }
+}
+
+/* Those behind it: the last group is filled up with zeros. */
+static void add_fraction(struct groups *groups, const char *at, unsigned count)
+{
+    static const unsigned filling[] = {0, 1000, 100, 10};
+
+    for (; count >= 4; at += 4, count -= 4)
+        add_group(groups, digits_value(at, 4));
+    if (count > 0)
+        add_group(groups, digits_value(at, count) * filling[count]);
 }
 
 size_t decimal_to_numeric(const char *canonical, size_t length, unsigned char *out)
@@ -294,16 +317,15 @@ size_t decimal_to_numeric(const char *canonical, size_t length, unsigned char *o
     const char *at = canonical, *end = canonical + length;
     bool negative = at < end && *at == '-';
     at += negative;
-    const char *point = memchr(at, '.', (size_t)(end - at));
-    unsigned whole = (unsigned)((point ? point : end) - at);
-    unsigned scale = point ? (unsigned)(end - point - 1) : 0;
-    struct groups groups = {.out = out + NUMERIC_HEAD_BYTES, .missing = (whole + 3) % 4 + 1};
+    const char *point = at;
+    while (point < end && *point != '.')
+        point++;
+    unsigned whole = (unsigned)(point - at);
+    unsigned scale = point < end ? (unsigned)(end - point - 1) : 0;
+    struct groups groups = {.out = out + NUMERIC_HEAD_BYTES};
 
-    for (; at < end; at++)
-        if (at != point)
-            add_digit(&groups, (unsigned)(*at - '0'));
-    while (groups.missing < 4)
-        add_digit(&groups, 0);
+    add_whole(&groups, at, whole);
+    add_fraction(&groups, end - scale, scale);
     while (groups.count > 0 && !groups.out[2 * groups.count - 2] && !groups.out[2 * groups.count - 1])
         groups.count--;
     put_uint16(out, groups.count);

@@ -13,6 +13,7 @@
 #include "schema/json.h"
 #include "schema/record.h"
 #include "schema/stream.h"
+#include "schema/text.h"
 #include "schema/unpack.h"
 
 _Static_assert(ORDER_extra == ORDER_FIELDS - 1 && TRADE_extra == TRADE_FIELDS - 1 && SESSION_extra == SESSION_FIELDS - 1,
@@ -23,6 +24,7 @@ struct decoder {
     const struct record_schema *schema;
     struct record *record;
     uint64_t seen;           /* keys met, nil or not */
+    uint64_t present;        /* fields that have a value */
     unsigned expected;       /* the field that would be next if keys came in order */
     unsigned extra;          /* index of the field `extra` */
     struct json_writer json; /* members of `extra` that had to be written */
@@ -140,6 +142,7 @@ static enum record_fault decode_value(struct decoder *decoder, unsigned index, c
     out->present = value->type != UNPACK_NIL;
     if (!out->present)
         return RECORD_FAULT_NONE;
+    decoder->present |= UINT64_C(1) << index;
     switch (decoder->schema->fields[index].kind) {
     case FIELD_TEXT:
         return decode_text(decoder, value, out);
@@ -162,11 +165,7 @@ static enum record_fault decode_value(struct decoder *decoder, unsigned index, c
 /* The index of the field of that name, or -1. */
 static int find_field(const struct decoder *decoder, const struct unpack_value *key)
 {
-    unsigned count = decoder->schema->field_count, index = decoder->expected;
-
-    for (unsigned tried = 0; tried < count; tried++, index++) {
-        if (index >= count)
-            index = 0;
+    for (unsigned index = 0; index < decoder->schema->field_count; index++) {
         const struct record_field *field = &decoder->schema->fields[index];
         if (field->name_length == key->length && memcmp(field->name, key->bytes, key->length) == 0)
             return (int)index;
@@ -174,28 +173,57 @@ static int find_field(const struct decoder *decoder, const struct unpack_value *
     return -1;
 }
 
+/* Takes the key, if it is short and that of a field behind the one before, as one's own encoder writes them. Else takes nothing
+ * and returns -1. */
+static int take_expected_key(struct decoder *decoder)
+{
+    struct unpack_reader *reader = &decoder->reader;
+    ptrdiff_t left = reader->end - reader->at;
+    unsigned length = left > 0 ? reader->at[0] ^ 0xa0U : 0xff; /* a short string's first byte is 0xa0 + length */
+
+    if (length > 0x1f || left <= (ptrdiff_t)length)
+        return -1;
+    for (unsigned index = decoder->expected; index < decoder->schema->field_count; index++) {
+        const struct record_field *field = &decoder->schema->fields[index];
+        if (field->name_length == length && text_same(field->name, (const char *)reader->at + 1, length)) {
+            reader->at += 1 + length;
+            return (int)index;
+        }
+    }
+    return -1;
+}
+
+static enum record_fault decode_field(struct decoder *decoder, unsigned index)
+{
+    struct unpack_value value;
+
+    decoder->field = decoder->schema->fields[index].name;
+    if (decoder->seen >> index & 1)
+        return RECORD_FAULT_DUPLICATE;
+    decoder->seen |= UINT64_C(1) << index;
+    decoder->expected = index + 1;
+    enum record_fault fault = unpack_next(&decoder->reader, &value);
+    return fault ? fault : decode_value(decoder, index, &value);
+}
+
 static enum record_fault decode_pair(struct decoder *decoder)
 {
-    struct unpack_value key, value;
+    struct unpack_value key;
+    int index = take_expected_key(decoder);
 
+    if (index >= 0)
+        return decode_field(decoder, (unsigned)index);
     decoder->field = NULL;
     enum record_fault fault = unpack_next(&decoder->reader, &key);
     if (fault)
         return fault;
     if (key.type != UNPACK_STR)
         return RECORD_FAULT_NOT_MSGPACK;
-    int index = find_field(decoder, &key);
-    if (index < 0) {
-        decoder->field = decoder->schema->fields[decoder->extra].name;
-        return json_write_member(&decoder->json, &decoder->reader, &key, &decoder->comma, 1);
-    }
-    decoder->field = decoder->schema->fields[index].name;
-    if (decoder->seen >> index & 1)
-        return RECORD_FAULT_DUPLICATE;
-    decoder->seen |= UINT64_C(1) << index;
-    decoder->expected = (unsigned)index + 1;
-    fault = unpack_next(&decoder->reader, &value);
-    return fault ? fault : decode_value(decoder, (unsigned)index, &value);
+    index = find_field(decoder, &key);
+    if (index >= 0)
+        return decode_field(decoder, (unsigned)index);
+    decoder->field = decoder->schema->fields[decoder->extra].name;
+    return json_write_member(&decoder->json, &decoder->reader, &key, &decoder->comma, 1);
 }
 
 static enum record_fault decode_pairs(struct decoder *decoder)
@@ -267,11 +295,7 @@ static enum record_fault check_identity(struct decoder *decoder)
 
 static enum record_fault check_required(struct decoder *decoder)
 {
-    uint64_t present = 0;
-
-    for (unsigned i = 0; i < decoder->schema->field_count; i++)
-        present |= (uint64_t)decoder->record->values[i].present << i;
-    decoder->field = record_missing(decoder->record->kind, present);
+    decoder->field = record_missing(decoder->record->kind, decoder->present);
     return decoder->field ? RECORD_FAULT_MISSING : RECORD_FAULT_NONE;
 }
 

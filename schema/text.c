@@ -1,7 +1,7 @@
 /* text.c: is it text that PostgreSQL stores: UTF-8 without NUL?
  *
- * Nearly all text is ASCII, so eight bytes are looked at together for as long as all of them are; only then one sequence
- * after the other. The rules are those of RFC 3629 and of PostgreSQL: no overlong forms, no surrogates, nothing above
+ * Nearly all text is ASCII, so eight bytes are looked at together; only where they are not all ASCII, one sequence after the
+ * other. The rules are those of RFC 3629 and of PostgreSQL: no overlong forms, no surrogates, nothing above
  * U+10FFFF. */
 #include "schema/text.h"
 
@@ -46,15 +46,33 @@ static bool needs_a_look(uint64_t word)
     return ((word - TEXT_ONES) | word) & TEXT_HIGH_BITS;
 }
 
+/* Short texts in one word, or two that overlap; the bytes that a word lacks are not 0. */
+static bool short_needs_a_look(const unsigned char *at, size_t length)
+{
+    if (length >= 4)
+        return needs_a_look(text_load4(at) | (uint64_t)text_load4(at + length - 4) << 32);
+    return length > 0 && needs_a_look((at[0] | (uint64_t)at[length / 2] << 8 | (uint64_t)at[length - 1] << 16) | TEXT_ONES << 24);
+}
+
+static bool all_ascii(const unsigned char *at, size_t length)
+{
+    const unsigned char *last = at + length - 8;
+
+    if (length < 8)
+        return !short_needs_a_look(at, length);
+    for (; at < last; at += 8)
+        if (needs_a_look(text_load8(at)))
+            return false;
+    return !needs_a_look(text_load8(last));
+}
+
 enum record_fault text_check(const char *text, size_t length)
 {
     const unsigned char *at = (const unsigned char *)text, *end = at + length;
 
+    if (all_ascii(at, length))
+        return RECORD_FAULT_NONE;
     while (at < end) {
-        if (end - at >= 8 && !needs_a_look(text_load8(at))) {
-            at += 8;
-            continue;
-        }
         if (*at == 0)
             return RECORD_FAULT_HAS_NUL;
         unsigned sequence = text_sequence(at, end);

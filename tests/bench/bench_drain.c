@@ -103,12 +103,13 @@ static void encode_row(const struct backlog *backlog, uint64_t index, struct cop
     unsigned char wire[BACKLOG_RECORD_BYTES];
     struct record record = {0};
     struct record_problem problem;
+    uint32_t columns[RECORD_FIELDS_MAX];
     size_t length = backlog_record(backlog, index, wire);
 
     if (record_decode(RECORD_ORDER, wire, length, &scratch, &record, &problem) != 0) {
         fixture_fail("a sample order does not decode: %s", record_fault_text(problem.fault));
     }
-    copy_put_record(out, &record);
+    copy_put_record(out, &record, columns);
 }
 
 static void load_text_set(const struct backlog *backlog, const char *sql, struct text_set *set)
@@ -137,7 +138,7 @@ static void prepare_slice(struct rival *rival, struct order_fold *fold, const ui
     if (rival->keep_orders) {
         order_fold_clear(fold);
         for (uint64_t i = from; i < to; i++) {
-            order_fold_add(fold, &rows, offsets[i - from]);
+            order_fold_add_row(fold, &rows, offsets[i - from]);
         }
         order_fold_put(fold, &rows, false, &orders);
         append_slice(&rival->orders, &orders);

@@ -23,6 +23,7 @@ enum { C_EXCHANGE, C_FIRST_AT, C_FIRST_SEQ, C_FIRST_PRODUCER, C_AT, C_SEQ, C_PRO
 static struct text_set venues, terminal;
 static struct order_fold *fold;
 static struct copy_buffer rows, result;
+static uint32_t row_columns[RECORD_FIELDS_MAX]; /* of the row put last */
 
 static int begin(void **state)
 {
@@ -65,7 +66,7 @@ static void put_event(const struct event *event)
     record.values[IDENTITY_producer_id] = (struct record_value){.integer = event->producer_id, .present = true};
     record.values[IDENTITY_seq] = (struct record_value){.integer = event->seq, .present = true};
     record.values[IDENTITY_recorded_at] = (struct record_value){.integer = event->at, .present = true};
-    copy_put_record(&rows, &record);
+    copy_put_record(&rows, &record, row_columns);
 }
 
 /* Folds the events in this order. */
@@ -78,7 +79,11 @@ static void fold_events(const struct event *events, size_t count, bool late)
         size_t offset = rows.length;
 
         put_event(&events[i]);
-        order_fold_add(fold, &rows, offset);
+        if (i % 2 == 0) {
+            order_fold_add(fold, &rows, row_columns);
+        } else {
+            order_fold_add_row(fold, &rows, offset);
+        }
     }
     order_fold_put(fold, &rows, late, &result);
 }

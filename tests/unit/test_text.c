@@ -133,6 +133,24 @@ static void the_fast_path_agrees_with_one_sequence_at_a_time(void **state)
     }
 }
 
+static void texts_that_differ_in_one_byte_are_not_the_same(void **state)
+{
+    char a[40], b[40];
+
+    (void)state;
+    for (size_t length = 0; length <= sizeof a; length++) {
+        memset(a, 'x', sizeof a);
+        memset(b, 'x', sizeof b);
+        memset(b + length, 'y', sizeof b - length); /* what lies behind does not count */
+        assert_true(text_same(a, b, length));
+        for (size_t at = 0; at < length; at++) {
+            b[at] = 'z';
+            assert_false(text_same(a, b, length));
+            b[at] = 'x';
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +160,7 @@ int main(void)
         cmocka_unit_test(overlong_forms_surrogates_and_fragments_are_not_utf8),
         cmocka_unit_test(every_code_point_but_nul_and_surrogates_is_text),
         cmocka_unit_test(the_fast_path_agrees_with_one_sequence_at_a_time),
+        cmocka_unit_test(texts_that_differ_in_one_byte_are_not_the_same),
     };
     random_begin();
     return cmocka_run_group_tests(tests, NULL, NULL);
