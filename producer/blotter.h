@@ -77,12 +77,13 @@ enum blotter_sync {
 
 /* What has changed, told once per change. */
 enum blotter_event {
-    BLOTTER_EVENT_REDIS_UP,      /* text: where */
+    BLOTTER_EVENT_REDIS_UP,      /* connected, or no longer refusing; text: where */
     BLOTTER_EVENT_REDIS_DOWN,    /* text: why */
-    BLOTTER_EVENT_REDIS_REFUSES, /* Redis answers with an error, records are kept and sent again; text: the error */
+    BLOTTER_EVENT_REDIS_REFUSES, /* Redis answers with an error, or with another one: records are kept, it is asked again; text:
+                                    it */
     BLOTTER_EVENT_FULL,          /* the journal became full */
     BLOTTER_EVENT_ROOM,          /* it has room again */
-    BLOTTER_EVENT_LET_GO,        /* sent records without the drainer's word had to make room; text: how many */
+    BLOTTER_EVENT_LET_GO,        /* sent records that wait for PostgreSQL had to make room; text: how many */
     BLOTTER_EVENT_DAMAGED,       /* records were found damaged in the journal and are lost; text: how many, where */
     BLOTTER_EVENT_RESEND,        /* records without the drainer's word are sent again; text: how many and why */
 };
@@ -190,7 +191,7 @@ struct blotter_stats {
 #define X(type, name, meaning) type name;
     BLOTTER_STATS(X)
 #undef X
-    char last_error[160]; /* what Redis or the connection says while records are not accepted; "" when all is well */
+    char last_error[160]; /* what Redis or the connection says while records cannot be sent or confirmed; "" when all is well */
     char journal[256];    /* the journal's path */
     struct blotter_histogram submit_ns;         /* what submitting cost the caller; one call in 64 is measured */
     struct blotter_histogram submit_to_sent_ns; /* from submit to Redis' answer; one record in 16 while many are under way */

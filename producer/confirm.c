@@ -7,7 +7,12 @@
  * yet), PostgreSQL or the drainer is away, and sending again would only multiply the stream. When its entry is gone, or was
  * delivered and is no longer pending, and for a while still no word comes, then something has happened that nobody here can
  * tell (FLUSHALL, a stale replica, DELCONSUMER, SETID, a foreign XACK or XTRIM, a lost word), and everything open is sent
- * again. A wrong guess costs duplicates, which PostgreSQL drops. */
+ * again. A wrong guess costs duplicates, which PostgreSQL drops.
+ *
+ * A new connection may lead to a server that has lost its newest entries, or all: then everything open is sent again at once.
+ *
+ * An id says little of a server that has forgotten: it may have given the same to another record since. So what is found under
+ * it has to be ours, to the last byte of the identity. */
 #include "producer/confirm.h"
 
 #include <hiredis/hiredis.h>
@@ -19,7 +24,16 @@
 #include "producer/redis_link.h"
 #include "schema/stream.h"
 
-enum { WORDS_PER_READ = 128, SILENCE_MIN_MS = 5000, SILENCE_MAX_MS = 60000, ID_BYTES = 48 };
+enum {
+    WORDS_PER_READ = 128,
+    SILENCE_MS = 5000,        /* how long it has to last; each time in vain doubles it */
+    SILENCE_PRESSED_MS = 200, /* the same where the journal needs room */
+    SILENCE_MAX_MS = 60000,
+    ID_BYTES = 48,
+};
+
+/* What can be refused, each by itself: an ACL may allow one and not the other. */
+enum question { WORDS = 1, ENTRY = 2, PENDING = 4, GROUPS = 8 };
 
 struct segment {
     int64_t producer_id;
@@ -36,10 +50,10 @@ struct entry_id {
 /* What Redis says of the oldest open record: three answers make one look. */
 struct look {
     unsigned awaited;
-    uint64_t position;
+    uint64_t position, sent;
     struct entry_id id;
     int64_t at_ms;
-    bool answered_by_error, gone, pending, group, delivered;
+    bool pressed, answered_by_error, gone, pending, group, delivered;
 };
 
 struct confirm {
@@ -49,11 +63,14 @@ struct confirm {
     uint64_t noted; /* positions below belong to a known segment */
     uint64_t sent;  /* words count for positions below: those beyond may be another journal's, a copy of this one */
     uint64_t committed;
-    unsigned asked; /* answers of confirm_ask still to come */
+    unsigned asked;   /* answers of confirm_ask still to come */
+    bool newest_seen; /* on this connection, or there was nothing to see */
+    unsigned refused; /* questions that were answered with an error */
     struct look look;
+    uint64_t waiting;
     uint64_t silent_position; /* the oldest open record when the silence began */
     int64_t silent_since_ms;  /* 0: nothing strange */
-    unsigned silence_ms;      /* how long it has to last */
+    unsigned resends;         /* for this position */
     struct entry_id *ids;     /* by slot */
     struct ranges settled;    /* from `committed` on */
 };
@@ -64,7 +81,6 @@ struct confirm *confirm_create(const struct confirm_options *options)
     if (confirm == NULL)
         return NULL;
     confirm->options = *options;
-    confirm->silence_ms = SILENCE_MIN_MS;
     confirm->committed = confirm->noted = journal_cursor(&options->journal->header->floor);
     confirm->sent = journal_cursor(&options->journal->header->sent);
     confirm->ids = calloc(options->journal->slots, sizeof *confirm->ids);
@@ -121,9 +137,14 @@ void confirm_note_record(struct confirm *confirm, uint64_t position, const struc
     last->end = position + 1;
 }
 
+static struct entry_id *id_of(struct confirm *confirm, uint64_t position)
+{
+    return &confirm->ids[position & (confirm->options.journal->slots - 1)];
+}
+
 void confirm_note_entry(struct confirm *confirm, uint64_t position, uint64_t ms, uint64_t seq)
 {
-    confirm->ids[position & (confirm->options.journal->slots - 1)] = (struct entry_id){ms, seq};
+    *id_of(confirm, position) = (struct entry_id){ms, seq};
     if (position >= confirm->sent)
         confirm->sent = position + 1;
 }
@@ -145,6 +166,12 @@ void confirm_skip(struct confirm *confirm, uint64_t position)
 bool confirm_is_settled(const struct confirm *confirm, uint64_t position)
 {
     return position < confirm->committed || ranges_end(&confirm->settled, position) > position;
+}
+
+/* Neither settled nor let go. */
+static bool is_open(const struct confirm *confirm, uint64_t position)
+{
+    return position >= journal_cursor(&confirm->options.journal->header->floor) && !confirm_is_settled(confirm, position);
 }
 
 uint64_t confirm_committed(const struct confirm *confirm)
@@ -173,6 +200,23 @@ static void forget_settled_segments(struct confirm *confirm)
         return;
     confirm->segment_count -= gone;
     memmove(confirm->segments, confirm->segments + gone, confirm->segment_count * sizeof *confirm->segments);
+}
+
+/* Not every error is a refusal: that there is no group, or no stream, is an answer. */
+static void note_refusal(struct confirm *confirm, enum question question, const redisReply *reply)
+{
+    unsigned before = confirm->refused;
+    if (reply->type == REDIS_REPLY_ERROR && (question == WORDS || redis_error_passes(reply->str)))
+        confirm->refused |= question;
+    else
+        confirm->refused &= ~(unsigned)question;
+    if ((before == 0) != (confirm->refused == 0))
+        confirm->options.on_refused(confirm->options.owner, confirm->refused ? reply->str : NULL);
+}
+
+static void format_id(struct entry_id id, char text[ID_BYTES])
+{
+    snprintf(text, ID_BYTES, "%llu-%llu", (unsigned long long)id.ms, (unsigned long long)id.seq);
 }
 
 /* --- the drainer's word --------------------------------------------------------------------------------------------------- */
@@ -231,6 +275,7 @@ static void take_entry(struct confirm *confirm, struct segment *segment, const r
 }
 
 static bool ask_segment(struct confirm *, const struct segment *);
+static bool ask_newest(struct confirm *);
 
 /* tag: the low bits of the producer_id, as segments move in their list. */
 static struct segment *segment_of(struct confirm *confirm, uintptr_t tag)
@@ -244,11 +289,12 @@ static struct segment *segment_of(struct confirm *confirm, uintptr_t tag)
 
 static void on_words(void *owner, uintptr_t tag, struct redisReply *reply)
 {
-    struct confirm *confirm = ((struct confirm_owner *)owner)->confirm;
+    struct confirm *confirm = owner;
     struct segment *segment = segment_of(confirm, tag);
     confirm->asked--;
     if (reply == NULL)
         return; /* asked again on the next connection */
+    note_refusal(confirm, WORDS, reply);
     if (segment && reply->type == REDIS_REPLY_ARRAY && reply->elements > 0) {
         for (size_t i = 0; i < reply->elements; i++)
             take_entry(confirm, segment, reply->element[i]);
@@ -258,7 +304,7 @@ static void on_words(void *owner, uintptr_t tag, struct redisReply *reply)
         forget_settled_segments(confirm);
         confirm->options.on_settled(confirm->options.owner);
     }
-    if (confirm->asked == 0)
+    if (confirm->asked == 0 && !ask_newest(confirm))
         confirm->options.on_answered(confirm->options.owner);
 }
 
@@ -268,7 +314,7 @@ static bool ask_segment(struct confirm *confirm, const struct segment *segment)
     snprintf(from, sizeof from, "%s%s", *segment->last_word ? "(" : "-", segment->last_word);
     snprintf(count, sizeof count, "%d", WORDS_PER_READ);
     const char *argv[] = {"XRANGE", segment->key, from, "+", "COUNT", count};
-    if (redis_link_sendv(confirm->options.link, on_words, (uintptr_t)segment->producer_id, 6, argv, NULL) != 0)
+    if (redis_link_sendv_as(confirm->options.link, confirm, on_words, (uintptr_t)segment->producer_id, 6, argv, NULL) != 0)
         return false;
     confirm->asked++;
     return true;
@@ -276,20 +322,23 @@ static bool ask_segment(struct confirm *confirm, const struct segment *segment)
 
 bool confirm_ask(struct confirm *confirm, uint64_t sent)
 {
-    if (confirm->asked > 0 || confirm->committed >= sent)
+    if (confirm->asked > 0)
         return false;
-    for (size_t i = 0; i < confirm->segment_count; i++) {
+    for (size_t i = 0; confirm->committed < sent && i < confirm->segment_count; i++) {
         const struct segment *segment = &confirm->segments[i];
         if (segment->end > confirm->committed && segment->first < sent)
             ask_segment(confirm, segment);
     }
+    confirm->newest_seen |= confirm->asked == 0; /* nothing is open */
     return confirm->asked > 0;
 }
 
 void confirm_on_up(struct confirm *confirm)
 {
-    confirm->asked = 0;
+    confirm->asked = confirm->refused = 0;
+    confirm->newest_seen = false;
     confirm->look.awaited = 0;
+    confirm->waiting = 0;
     for (size_t i = 0; i < confirm->segment_count; i++)
         confirm->segments[i].last_word[0] = 0;
 }
@@ -305,42 +354,109 @@ static bool parse_id(const redisReply *reply, struct entry_id *id)
     return true;
 }
 
+/* XRANGE of one id: is it this record? */
+static bool holds_record(const struct confirm *confirm, const redisReply *reply, uint64_t position)
+{
+    const struct journal_slot *slot;
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 1 || reply->element[0]->elements != 2)
+        return false;
+    const redisReply *pairs = reply->element[0]->element[1];
+    if (pairs->type != REDIS_REPLY_ARRAY || pairs->elements != 2 ||
+        journal_read(confirm->options.journal, position, &slot) != JOURNAL_RECORD)
+        return false;
+    struct record_identity identity = {slot->producer_id, slot->seq, slot->recorded_at_ns, confirm->options.journal->exchange};
+    unsigned char head[RECORD_HEAD_BYTES_MAX];
+    size_t length = record_encode_head(&identity, slot->fields, head);
+    return pairs->element[1]->len >= length && memcmp(pairs->element[1]->str, head, length) == 0;
+}
+
+static void on_newest(void *owner, uintptr_t position, struct redisReply *reply)
+{
+    struct confirm *confirm = owner;
+    confirm->asked--;
+    if (reply == NULL)
+        return;
+    note_refusal(confirm, ENTRY, reply);
+    if (reply->type == REDIS_REPLY_ARRAY && is_open(confirm, position) && !holds_record(confirm, reply, position))
+        confirm->options.on_lost(confirm->options.owner, "Redis is back without the newest");
+    confirm->options.on_answered(confirm->options.owner);
+}
+
+/* Once on each connection, after the words: looks for the newest open record that was sent. False: there is nothing to ask. */
+static bool ask_newest(struct confirm *confirm)
+{
+    uint64_t newest = confirm->sent;
+    char id[ID_BYTES];
+    if (confirm->newest_seen)
+        return false;
+    confirm->newest_seen = true;
+    while (newest > confirm->committed && confirm_is_settled(confirm, newest - 1))
+        newest--;
+    if (newest-- == 0 || !is_open(confirm, newest))
+        return false;
+    format_id(*id_of(confirm, newest), id);
+    const char *argv[] = {"XRANGE", confirm->options.stream, id, id};
+    if (redis_link_sendv_as(confirm->options.link, confirm, on_newest, (uintptr_t)newest, 4, argv, NULL) != 0)
+        return false;
+    confirm->asked++;
+    return true;
+}
+
+static unsigned patience_ms(const struct confirm *confirm, bool pressed)
+{
+    unsigned patience = pressed ? SILENCE_PRESSED_MS : SILENCE_MS;
+    for (unsigned i = 0; i < confirm->resends && patience < SILENCE_MAX_MS; i++)
+        patience *= 2;
+    return patience < SILENCE_MAX_MS ? patience : SILENCE_MAX_MS;
+}
+
 static void judge(struct confirm *confirm)
 {
     const struct look *look = &confirm->look;
+    if (!is_open(confirm, look->position))
+        return;
     bool strange = !look->answered_by_error && (look->gone || (look->group && look->delivered && !look->pending));
-    if (!strange || confirm_is_settled(confirm, look->position)) {
+    confirm->waiting = strange || look->answered_by_error ? 0 : look->sent;
+    if (!strange) {
         confirm->silent_since_ms = 0;
     } else if (confirm->silent_since_ms == 0) {
         confirm->silent_since_ms = look->at_ms;
-    } else if (look->at_ms - confirm->silent_since_ms >= confirm->silence_ms) {
+    } else if (look->at_ms - confirm->silent_since_ms >= patience_ms(confirm, look->pressed)) {
         confirm->silent_since_ms = 0;
-        confirm->silence_ms = confirm->silence_ms < SILENCE_MAX_MS / 2 ? confirm->silence_ms * 2 : SILENCE_MAX_MS;
+        confirm->resends++;
         confirm->options.on_lost(confirm->options.owner, look->gone
                                                              ? "the oldest is gone from the stream"
                                                              : "the oldest was delivered, is not pending, and has no word");
     }
 }
 
+uint64_t confirm_waiting(const struct confirm *confirm)
+{
+    return confirm->waiting;
+}
+
 static void on_entry(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     (void)tag;
-    struct confirm *confirm = ((struct confirm_owner *)owner)->confirm;
+    struct confirm *confirm = owner;
     struct look *look = &confirm->look;
     if (reply == NULL)
         return;
+    note_refusal(confirm, ENTRY, reply);
     look->answered_by_error |= reply->type == REDIS_REPLY_ERROR;
-    look->gone = reply->type == REDIS_REPLY_ARRAY && reply->elements == 0;
+    look->gone = reply->type == REDIS_REPLY_ARRAY && !holds_record(confirm, reply, look->position);
     look->awaited--;
 }
 
-/* XPENDING with a range. An error (NOGROUP) is found out by the next answer too. */
+/* XPENDING with a range. That there is no group is found out by the next answer too. */
 static void on_pending(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     (void)tag;
-    struct confirm *confirm = ((struct confirm_owner *)owner)->confirm;
+    struct confirm *confirm = owner;
     if (reply == NULL)
         return;
+    note_refusal(confirm, PENDING, reply);
+    confirm->look.answered_by_error |= (confirm->refused & PENDING) != 0;
     confirm->look.pending = reply->type == REDIS_REPLY_ARRAY && reply->elements > 0;
     confirm->look.awaited--;
 }
@@ -368,40 +484,48 @@ static void take_group(struct look *look, const redisReply *group)
 static void on_groups(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     (void)tag;
-    struct confirm *confirm = ((struct confirm_owner *)owner)->confirm;
+    struct confirm *confirm = owner;
     if (reply == NULL)
         return;
+    note_refusal(confirm, GROUPS, reply);
+    confirm->look.answered_by_error |= (confirm->refused & GROUPS) != 0;
     for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++)
         take_group(&confirm->look, reply->element[i]);
     if (--confirm->look.awaited == 0)
         judge(confirm);
 }
 
-void confirm_look(struct confirm *confirm, uint64_t first, uint64_t sent, int64_t now_ms)
+static void ask_look(struct confirm *confirm)
 {
-    if (first != confirm->silent_position) { /* words have come, so a later silence is a new one */
-        confirm->silent_position = first;
-        confirm->silent_since_ms = 0;
-        confirm->silence_ms = SILENCE_MIN_MS;
-    }
-    struct entry_id entry = confirm->ids[first & (confirm->options.journal->slots - 1)];
-    if (first >= sent || confirm->look.awaited > 0)
-        return;
-    if (entry.ms == 0 && entry.seq == 0) { /* said to be sent, but nobody knows as what: as good as gone */
-        confirm->look = (struct look){.position = first, .at_ms = now_ms, .gone = true};
-        judge(confirm);
-        return;
-    }
     char id[ID_BYTES];
-    snprintf(id, sizeof id, "%llu-%llu", (unsigned long long)entry.ms, (unsigned long long)entry.seq);
+    format_id(confirm->look.id, id);
     const char *stream = confirm->options.stream;
     const char *range[] = {"XRANGE", stream, id, id};
     const char *pending[] = {"XPENDING", stream, STREAM_GROUP, id, id, "1"};
     const char *groups[] = {"XINFO", "GROUPS", stream};
     struct redis_link *link = confirm->options.link;
-    confirm->look = (struct look){.position = first, .id = entry, .at_ms = now_ms, .awaited = 3};
-    if (redis_link_sendv(link, on_entry, 0, 4, range, NULL) != 0 ||
-        redis_link_sendv(link, on_pending, 0, 6, pending, NULL) != 0 ||
-        redis_link_sendv(link, on_groups, 0, 3, groups, NULL) != 0)
+    if (redis_link_sendv_as(link, confirm, on_entry, 0, 4, range, NULL) != 0 ||
+        redis_link_sendv_as(link, confirm, on_pending, 0, 6, pending, NULL) != 0 ||
+        redis_link_sendv_as(link, confirm, on_groups, 0, 3, groups, NULL) != 0)
         redis_link_reset(link, "out of memory"); /* whose answers are still to come cannot be told apart any more */
+}
+
+void confirm_look(struct confirm *confirm, uint64_t first, uint64_t sent, bool pressed, int64_t now_ms)
+{
+    if (first != confirm->silent_position) { /* words have come, so a later silence is a new one */
+        confirm->silent_position = first;
+        confirm->silent_since_ms = 0;
+        confirm->resends = 0;
+    }
+    if (first >= sent || confirm->look.awaited > 0)
+        return;
+    struct entry_id id = *id_of(confirm, first);
+    confirm->look = (struct look){.position = first, .sent = sent, .id = id, .at_ms = now_ms, .pressed = pressed};
+    if (id.ms == 0 && id.seq == 0) { /* said to be sent, but nobody knows as what: as good as gone */
+        confirm->look.gone = true;
+        judge(confirm);
+        return;
+    }
+    confirm->look.awaited = 3;
+    ask_look(confirm);
 }

@@ -13,19 +13,16 @@
 struct redis_link;
 struct confirm;
 
-/* Answers come with the link's owner, so whoever owns the link begins with this. */
-struct confirm_owner {
-    struct confirm *confirm;
-};
-
 struct confirm_options {
     struct journal *journal;
     struct redis_link *link;
     const char *stream;
-    struct confirm_owner *owner;
-    void (*on_answered)(struct confirm_owner *);              /* everything asked by confirm_ask is answered */
-    void (*on_settled)(struct confirm_owner *);               /* perhaps more is settled */
-    void (*on_lost)(struct confirm_owner *, const char *why); /* what is open and sent should be sent again */
+    void *owner;
+    void (*on_answered)(void *owner);              /* everything asked by confirm_ask is answered */
+    void (*on_settled)(void *owner);               /* perhaps more is settled */
+    void (*on_lost)(void *owner, const char *why); /* what is open and sent should be sent again */
+    /* What is asked here is answered with an error; or no longer: NULL. */
+    void (*on_refused)(void *owner, const char *error);
 };
 
 struct confirm *confirm_create(const struct confirm_options *); /* NULL: out of memory */
@@ -45,11 +42,15 @@ uint64_t confirm_committed(const struct confirm *);
 uint64_t confirm_first_open(const struct confirm *, uint64_t floor);
 uint64_t confirm_open_within(const struct confirm *, uint64_t from, uint64_t to);
 
-/* A new connection: perhaps another server, so words are read from their beginning again. */
+/* A new connection: perhaps another server, so words are read from their beginning again, and, before on_answered, the newest
+ * record that was sent is looked for: whether what an earlier connection has sent is there. */
 void confirm_on_up(struct confirm *);
 /* Reads new words for records below `sent`. False: there is nothing to ask, or an answer is still to come. */
 bool confirm_ask(struct confirm *, uint64_t sent);
-/* Looks for signs that the oldest open record (first < sent) is lost. Call once a second. */
-void confirm_look(struct confirm *, uint64_t first, uint64_t sent, int64_t now_ms);
+/* Looks for signs that the oldest open record (first < sent) is lost. pressed: the journal needs room, so that less patience is
+ * in place. */
+void confirm_look(struct confirm *, uint64_t first, uint64_t sent, bool pressed, int64_t now_ms);
+/* What is sent below this position has been seen to wait in the stream: only of these may some be let go. */
+uint64_t confirm_waiting(const struct confirm *);
 
 #endif

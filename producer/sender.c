@@ -10,7 +10,7 @@
  * next one to hand to the link. Going back means next_send = sent; answers to what went out before are counted in `stale` and
  * not believed. Nothing is handed out while there are any: order is kept.
  *
- * When the ring is nearly full `floor` is raised over the oldest sent records, word or no word, never over unsent ones. */
+ * When the ring is nearly full `floor` is raised over the oldest sent records without a word (room.h), never over unsent ones. */
 #include "producer/sender.h"
 
 #include <assert.h>
@@ -26,10 +26,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "producer/announcer.h"
 #include "producer/confirm.h"
 #include "producer/histogram.h"
-#include "producer/notice.h"
 #include "producer/redis_link.h"
+#include "producer/room.h"
 #include "producer/waiters.h"
 #include "producer/xadd.h"
 #include "schema/stream.h"
@@ -41,6 +42,7 @@ enum {
     HURRY_MS = 5, /* how often words are read while somebody waits, or the ring fills */
     ASK_MS = 1000,
     LOOK_MS = 1000,
+    LOOK_PRESSED_MS = 5,
     HEARTBEAT_MS = 10000,
     REFUSED_MIN_MS = 50,
     REFUSED_MAX_MS = 2000,
@@ -59,10 +61,10 @@ enum sender_state { SENDER_STATES(X) };
 #undef X
 
 struct sender {
-    struct confirm_owner confirm_owner; /* first: see there */
     struct sender_options options;
     struct journal *journal;
     struct redis_link *link;
+    struct confirm *confirm;
     struct event *poll, *tick, *woken;
     int wake_fd;
     enum sender_state state;
@@ -73,12 +75,10 @@ struct sender {
     unsigned refused_ms;  /* the next back-off; 0: not refused lately */
     int64_t refused_since_ms;
     int64_t asked_ms, looked_ms, heartbeat_ms, synced_ms;
-    uint64_t full_seen;
-    bool told_full, told_let_go;
     unsigned seed;
     char stream[STREAM_NAME_BYTES];
     struct xadd xadd;
-    struct notice notice;
+    struct announcer announcer;
     /* shared with other threads */
     _Atomic bool asleep;
     struct waiters waiters;
@@ -93,11 +93,6 @@ static int64_t now_ms(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static struct confirm *confirm_of(const struct sender *sender)
-{
-    return sender->confirm_owner.confirm;
 }
 
 /* relaxed: counters that only people look at */
@@ -133,6 +128,7 @@ static uint64_t floor_of(const struct sender *sender)
 
 static void set_sent(struct sender *sender, uint64_t position)
 {
+    assert(position >= floor_of(sender));
     journal_cursor_set(&sender->journal->header->sent, position);
     if (sender->next_send < position)
         sender->next_send = position;
@@ -154,42 +150,42 @@ static void raise_floor(struct sender *sender, uint64_t position)
     journal_cursor_set(&sender->journal->header->floor, position);
 }
 
-static void on_settled(struct confirm_owner *owner)
+static void on_settled(void *owner)
 {
-    struct sender *sender = (struct sender *)owner;
-    uint64_t committed = confirm_committed(owner->confirm);
-    raise_floor(sender, confirm_first_open(owner->confirm, floor_of(sender)));
+    struct sender *sender = owner;
+    uint64_t committed = confirm_committed(sender->confirm);
+    raise_floor(sender, confirm_first_open(sender->confirm, floor_of(sender)));
     journal_cursor_set(&sender->journal->header->committed, committed);
     waiters_wake(&sender->waiters);
 }
 
-static void tell_let_go(struct sender *sender, uint64_t open)
+static bool due(int64_t *last_ms, int64_t now, int64_t interval_ms)
 {
-    char text[96];
-    count(&sender->let_go, (int64_t)open);
-    if (sender->told_let_go || open == 0)
-        return;
-    sender->told_let_go = true;
-    snprintf(text, sizeof text, "%llu sent records and more to come: PostgreSQL is behind by a journal",
-             (unsigned long long)open);
-    notice_event(&sender->notice, BLOTTER_EVENT_LET_GO, text);
+    if (now - *last_ms < interval_ms)
+        return false;
+    *last_ms = now;
+    return true;
 }
 
-/* At 7/8 full the oldest sent records make room; the episode is over at 3/4. In a closed journal nobody needs any. */
+/* In need at once, as long as that helps. */
+static void look_when_due(struct sender *sender)
+{
+    bool in_need = room_is_pressed(sender->journal, sender->confirm), helps = confirm_waiting(sender->confirm) > 0;
+    int64_t now = now_ms(), interval = in_need && helps ? 0 : in_need ? LOOK_PRESSED_MS : LOOK_MS;
+    if (sender->state == SENDING && due(&sender->looked_ms, now, interval))
+        confirm_look(sender->confirm, confirm_first_open(sender->confirm, floor_of(sender)), sent_of(sender), in_need, now);
+}
+
 static void make_room(struct sender *sender)
 {
-    uint64_t slots = sender->journal->slots, held = journal_next(sender->journal) - floor_of(sender);
-    if (journal_is_closing(sender->journal))
+    if (room_is_ample(sender->journal))
+        announcer_let_go_over(&sender->announcer);
+    uint64_t floor = floor_of(sender), target = room_let_go_below(sender->journal, sender->confirm);
+    if (sender->state != SENDING || target <= floor)
         return;
-    if (held < slots / 4 * 3)
-        sender->told_let_go = false;
-    if (held <= slots / 8 * 7)
-        return;
-    uint64_t floor = floor_of(sender), target = floor + held - slots / 8 * 7, sent = sent_of(sender);
-    target = target < sent ? target : sent;
-    if (target <= floor)
-        return;
-    tell_let_go(sender, confirm_open_within(confirm_of(sender), floor, target));
+    uint64_t open = confirm_open_within(sender->confirm, floor, target);
+    count(&sender->let_go, (int64_t)open);
+    announcer_let_go(&sender->announcer, open);
     raise_floor(sender, target);
 }
 
@@ -202,9 +198,8 @@ static void refuse(struct sender *sender, const char *error)
     if (sender->refused_ms == 0) {
         sender->refused_ms = REFUSED_MIN_MS;
         sender->refused_since_ms = now;
-        notice_event(&sender->notice, BLOTTER_EVENT_REDIS_REFUSES, error);
     }
-    notice_error(&sender->notice, error);
+    announcer_refused(&sender->announcer, REFUSED_SENDING, error);
     sender->resume_at_ms = now + sender->refused_ms / 2 + (unsigned)rand_r(&sender->seed) % (sender->refused_ms / 2 + 1);
     sender->refused_ms = sender->refused_ms * 2 < REFUSED_MAX_MS ? sender->refused_ms * 2 : REFUSED_MAX_MS;
     go_back(sender);
@@ -229,13 +224,13 @@ static void take_answer(struct sender *sender, uint64_t position, const char *id
     time_answer(sender, position);
     char *end;
     uint64_t ms = strtoull(id, &end, 10), seq = *end == '-' ? strtoull(end + 1, NULL, 10) : 0;
-    confirm_note_entry(confirm_of(sender), position, ms, seq);
+    confirm_note_entry(sender->confirm, position, ms, seq);
     /* with nothing more under way, what was skipped behind this record is done as well */
-    set_sent(sender, sender->in_flight == 0 ? sender->next_send : position + 1);
-    if (sender->refused_ms) {
-        sender->refused_ms = 0;
-        notice_error(&sender->notice, "");
-    }
+    uint64_t done = sender->in_flight == 0 ? sender->next_send : position + 1;
+    if (done > sent_of(sender)) /* else a word for an earlier copy of it was quicker */
+        set_sent(sender, done);
+    sender->refused_ms = 0;
+    announcer_refused(&sender->announcer, REFUSED_SENDING, NULL);
     waiters_wake(&sender->waiters);
 }
 
@@ -266,13 +261,14 @@ static int send_record(struct sender *sender, uint64_t position, const struct jo
 static bool send_next(struct sender *sender)
 {
     const struct journal_slot *slot;
-    struct confirm *confirm = confirm_of(sender);
+    struct confirm *confirm = sender->confirm;
     uint64_t position = sender->next_send;
     switch (journal_read(sender->journal, position, &slot)) {
     case JOURNAL_NOTHING_YET:
         return false;
     case JOURNAL_DAMAGED:
-        notice_event(&sender->notice, BLOTTER_EVENT_DAMAGED, "a record was damaged in the journal's memory and is left out");
+        announcer_event(&sender->announcer, BLOTTER_EVENT_DAMAGED,
+                        "a record was damaged in the journal's memory and is left out");
         /* fall through */
     case JOURNAL_LEFT_OUT:
         confirm_skip(confirm, position);
@@ -291,11 +287,12 @@ static bool send_next(struct sender *sender)
 
 static void send_all(struct sender *sender)
 {
-    while (sender->in_flight < WINDOW_RECORDS && redis_link_unsent_bytes(sender->link) < WINDOW_BYTES && send_next(sender))
+    unsigned window = sender->refused_ms ? 1 : WINDOW_RECORDS; /* one tries whether it is still refused */
+    while (sender->in_flight < window && redis_link_unsent_bytes(sender->link) < WINDOW_BYTES && send_next(sender))
         ;
     if (sender->in_flight == 0 && sent_of(sender) < sender->next_send) { /* nothing but skipped ones */
         set_sent(sender, sender->next_send);
-        on_settled(&sender->confirm_owner);
+        on_settled(sender);
     }
 }
 
@@ -304,14 +301,16 @@ static void pump(struct sender *sender)
     /* Between the last callback of a lost connection and on_change nothing is in flight, and yet not all is answered. */
     if (sender->state == SENDING && sender->stale == 0 && redis_link_up(sender->link))
         send_all(sender);
+    if (room_is_pressed(sender->journal, sender->confirm))
+        look_when_due(sender);
     make_room(sender);
 }
 
 /* --- what others tell us -------------------------------------------------------------------------------------------------- */
 
-static void on_answered(struct confirm_owner *owner)
+static void on_answered(void *owner)
 {
-    struct sender *sender = (struct sender *)owner;
+    struct sender *sender = owner;
     if (sender->state != ASKING)
         return;
     set_state(sender, SENDING);
@@ -319,30 +318,38 @@ static void on_answered(struct confirm_owner *owner)
 }
 
 /* Everything open and sent goes again; `why` from confirm.c */
-static void on_lost(struct confirm_owner *owner, const char *why)
+static void on_lost(void *owner, const char *why)
 {
-    struct sender *sender = (struct sender *)owner;
-    uint64_t first = confirm_first_open(owner->confirm, floor_of(sender)), sent = sent_of(sender);
-    if (sender->state != SENDING || first >= sent)
+    struct sender *sender = owner;
+    uint64_t first = confirm_first_open(sender->confirm, floor_of(sender)), sent = sent_of(sender);
+    if ((sender->state != SENDING && sender->state != ASKING) || first >= sent)
         return;
     char text[160];
-    uint64_t open = confirm_open_within(owner->confirm, first, sent);
+    uint64_t open = confirm_open_within(sender->confirm, first, sent);
     snprintf(text, sizeof text, "%llu records without the drainer's word: %s", (unsigned long long)open, why);
     count(&sender->resent, (int64_t)open);
-    notice_event(&sender->notice, BLOTTER_EVENT_RESEND, text);
+    announcer_event(&sender->announcer, BLOTTER_EVENT_RESEND, text);
     journal_cursor_set(&sender->journal->header->sent, first);
     go_back(sender);
+}
+
+static void on_refused(void *owner, const char *error)
+{
+    struct sender *sender = owner;
+    if (error)
+        count(&sender->errors, 1);
+    announcer_refused(&sender->announcer, REFUSED_CONFIRMING, error);
 }
 
 static void go_up(struct sender *sender, const char *place)
 {
     count(&sender->connects, 1);
     atomic_store_explicit(&sender->redis_up, 1, memory_order_relaxed); /* for people */
-    notice_up(&sender->notice, place);
+    announcer_up(&sender->announcer, place);
     set_state(sender, ASKING);
-    confirm_on_up(confirm_of(sender));
-    if (!confirm_ask(confirm_of(sender), journal_next(sender->journal)))
-        on_answered(&sender->confirm_owner);
+    confirm_on_up(sender->confirm);
+    if (!confirm_ask(sender->confirm, journal_next(sender->journal)))
+        on_answered(sender);
 }
 
 static void on_change(void *owner, bool up, const char *why)
@@ -357,18 +364,10 @@ static void on_change(void *owner, bool up, const char *why)
     sender->refused_ms = 0;
     go_back(sender);
     set_state(sender, OFFLINE);
-    notice_down(&sender->notice, why);
+    announcer_down(&sender->announcer, why);
 }
 
 /* --- the clock ------------------------------------------------------------------------------------------------------------ */
-
-static bool due(int64_t *last_ms, int64_t now, int64_t interval_ms)
-{
-    if (now - *last_ms < interval_ms)
-        return false;
-    *last_ms = now;
-    return true;
-}
 
 static bool in_a_hurry(const struct sender *sender)
 {
@@ -376,54 +375,25 @@ static bool in_a_hurry(const struct sender *sender)
            journal_next(sender->journal) - floor_of(sender) > sender->journal->slots / 8;
 }
 
-static void confirm_when_due(struct sender *sender, int64_t now)
+static void ask_when_due(struct sender *sender, int64_t now)
 {
-    struct confirm *confirm = confirm_of(sender);
-    uint64_t sent = sent_of(sender);
-    if (sender->state != SENDING)
-        return;
-    if (due(&sender->asked_ms, now, in_a_hurry(sender) ? HURRY_MS : ASK_MS))
-        confirm_ask(confirm, sent);
-    if (due(&sender->looked_ms, now, LOOK_MS))
-        confirm_look(confirm, confirm_first_open(confirm, floor_of(sender)), sent, now);
-}
-
-static void tell_full(struct sender *sender)
-{
-    uint64_t full = atomic_load_explicit(&sender->journal->full, memory_order_relaxed); /* a counter */
-    uint64_t held = journal_next(sender->journal) - floor_of(sender);
-    if (full != sender->full_seen && !sender->told_full) {
-        sender->told_full = true;
-        notice_event(&sender->notice, BLOTTER_EVENT_FULL, "");
-    } else if (sender->told_full && full == sender->full_seen && held < sender->journal->slots) {
-        sender->told_full = false;
-        notice_event(&sender->notice, BLOTTER_EVENT_ROOM, "");
-    }
-    sender->full_seen = full;
-}
-
-static void tell_damaged(struct sender *sender)
-{
-    struct journal_found *found = &sender->journal->found;
-    char text[JOURNAL_PATH_BYTES + 64];
-    if (found->damaged == 0)
-        return;
-    snprintf(text, sizeof text, "%llu records in %s", (unsigned long long)found->damaged, sender->journal->path);
-    found->damaged = 0; /* told */
-    notice_event(&sender->notice, BLOTTER_EVENT_DAMAGED, text);
+    if (sender->state == SENDING && due(&sender->asked_ms, now, in_a_hurry(sender) ? HURRY_MS : ASK_MS))
+        confirm_ask(sender->confirm, sent_of(sender));
 }
 
 static void do_what_is_due(struct sender *sender)
 {
     int64_t now = now_ms();
-    tell_damaged(sender);
+    announcer_damaged(&sender->announcer, &sender->journal->found.damaged, sender->journal->path);
     if (sender->state == REFUSED && now >= sender->resume_at_ms)
         set_state(sender, SENDING);
     if (sender->state == OFFLINE && *redis_link_last_error(sender->link))
-        notice_down(&sender->notice, redis_link_last_error(sender->link));
+        announcer_down(&sender->announcer, redis_link_last_error(sender->link));
     pump(sender);
-    confirm_when_due(sender, now);
-    tell_full(sender);
+    ask_when_due(sender, now);
+    look_when_due(sender);
+    announcer_full(&sender->announcer, atomic_load_explicit(&sender->journal->full, memory_order_relaxed), /* a counter */
+                   journal_next(sender->journal) - floor_of(sender), sender->journal->slots);
     if (sender->journal->writer && due(&sender->heartbeat_ms, now, HEARTBEAT_MS))
         journal_append_session(sender->journal, "heartbeat");
     if (sender->options.sync_interval_ms && due(&sender->synced_ms, now, sender->options.sync_interval_ms))
@@ -532,7 +502,7 @@ void sender_stats(struct sender *sender, struct blotter_stats *stats)
     stats->errors = atomic_load_explicit(&sender->errors, memory_order_relaxed);
     stats->redis_up = atomic_load_explicit(&sender->redis_up, memory_order_relaxed);
     histogram_copy(&sender->submit_to_sent_ns, &stats->submit_to_sent_ns);
-    notice_stats(&sender->notice, stats);
+    announcer_stats(&sender->announcer, stats);
 }
 
 /* --- life ----------------------------------------------------------------------------------------------------------------- */
@@ -544,7 +514,7 @@ static void note_leftovers(struct sender *sender)
     for (uint64_t position = floor_of(sender); position < next; position++) {
         const struct journal_slot *slot;
         if (journal_read(sender->journal, position, &slot) == JOURNAL_RECORD)
-            confirm_note_record(confirm_of(sender), position, slot);
+            confirm_note_record(sender->confirm, position, slot);
     }
     journal_cursor_set(&sender->journal->header->sent, floor_of(sender));
     sender->next_send = floor_of(sender);
@@ -569,19 +539,20 @@ static bool make_parts(struct sender *sender, char *error, size_t error_size)
     struct confirm_options confirm = {.journal = sender->journal,
                                       .link = sender->link,
                                       .stream = sender->stream,
-                                      .owner = &sender->confirm_owner,
+                                      .owner = sender,
                                       .on_answered = on_answered,
                                       .on_settled = on_settled,
-                                      .on_lost = on_lost};
+                                      .on_lost = on_lost,
+                                      .on_refused = on_refused};
     snprintf(error, error_size, "the sender: out of memory or descriptors");
-    sender->confirm_owner.confirm = confirm_create(&confirm);
+    sender->confirm = confirm_create(&confirm);
     sender->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (sender->wake_fd < 0 || !xadd_init(&sender->xadd, sender->journal, sender->stream))
         return false;
     sender->poll = event_new(base, -1, EV_PERSIST, on_poll, sender);
     sender->tick = event_new(base, -1, 0, on_tick, sender);
     sender->woken = event_new(base, sender->wake_fd, EV_READ | EV_PERSIST, on_woken, sender);
-    return sender->confirm_owner.confirm && sender->poll && sender->tick && sender->woken;
+    return sender->confirm && sender->poll && sender->tick && sender->woken;
 }
 
 struct sender *sender_create(const struct sender_options *options, char *error, size_t error_size)
@@ -596,7 +567,7 @@ struct sender *sender_create(const struct sender_options *options, char *error, 
     sender->journal = options->journal;
     sender->wake_fd = -1;
     waiters_init(&sender->waiters);
-    notice_init(&sender->notice, options->on_event, options->on_event_arg);
+    announcer_init(&sender->announcer, options->on_event, options->on_event_arg);
     atomic_init(&sender->asleep, true);
     stream_name(sender->stream, sender->journal->exchange, sender->journal->lane);
     if (!make_parts(sender, error, error_size)) {
@@ -630,11 +601,11 @@ void sender_destroy(struct sender *sender)
     free_event(sender->poll);
     free_event(sender->tick);
     free_event(sender->woken);
-    confirm_destroy(sender->confirm_owner.confirm);
+    confirm_destroy(sender->confirm);
     if (sender->wake_fd >= 0)
         close(sender->wake_fd);
     waiters_release(&sender->waiters);
-    notice_release(&sender->notice);
+    announcer_release(&sender->announcer);
     xadd_release(&sender->xadd);
     free(sender);
 }

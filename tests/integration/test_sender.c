@@ -227,18 +227,19 @@ static void words_for_records_that_were_not_sent_do_not_count(void **state)
 static void a_full_ring_lets_sent_records_go_and_counts_them(void **state)
 {
     (void)state;
-    blotter_producer *producer = open_small();
-    for (int i = 0; i < 1000; i++) {
+    enum { SLOTS = 1024, RECORDS = 4000 };
+    blotter_producer *producer = open_with((struct blotter_options){.slots = SLOTS});
+    for (int i = 0; i < RECORDS; i++) {
         int64_t seq = submit(producer, i);
         assert_true(seq > 0);
         if (i % 20 == 0)
             assert_int_equal(blotter_wait(producer, seq, BLOTTER_SENT, 10000), BLOTTER_OK);
     }
     assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
-    assert_true(stats_of(producer).let_go >= 1001 - 256);
+    assert_true(stats_of(producer).let_go >= 1 + RECORDS - SLOTS);
     assert_int_equal(stats_of(producer).full, 0);
     assert_int_equal(told(BLOTTER_EVENT_LET_GO), 1);
-    drain_all(stats_of(producer).producer_id, 1001);
+    drain_all(stats_of(producer).producer_id, 1 + RECORDS);
     assert_int_equal(blotter_flush(producer, BLOTTER_COMMITTED, 10000), BLOTTER_OK);
     assert_int_equal(stats_of(producer).held, 0);
     blotter_close(producer, 100);
@@ -383,6 +384,49 @@ static void a_flushed_server_gets_everything_again(void **state)
     assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
     assert_int_equal(fixture_redis_int(redis, "XLEN " STREAM), 3 + 24 - 3);
     assert_int_equal(stats_of(producer).resent, 21);
+    blotter_close(producer, 1000);
+}
+
+static void another_record_under_the_same_id_is_not_taken_for_ours(void **state)
+{
+    (void)state;
+    blotter_producer *producer = open_small();
+    submit_many(producer, 20);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    const char *first = fixture_redis_run(redis, "EVAL %s 1 " STREAM, "return redis.call('XRANGE', KEYS[1], '-', '+')[1][1]");
+    fixture_redis_run(redis, "FLUSHALL");
+    fixture_redis_run(redis, "XADD " STREAM " %s order somebody-else's", first); /* undelivered: ours would be waited for */
+    await_event(BLOTTER_EVENT_RESEND, 1, 9000);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    assert_int_equal(fixture_redis_int(redis, "XLEN " STREAM), 1 + 21);
+    blotter_close(producer, 1000);
+}
+
+/* Sent again or not, each counts once. */
+static int64_t records_in_stream(void)
+{
+    return fixture_redis_int(redis, "EVAL %s 1 " STREAM,
+                             "local known, count = {}, 0\n"
+                             "for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+')) do\n"
+                             "  if not known[entry[2][2]] then known[entry[2][2]], count = true, count + 1 end\n"
+                             "end\n"
+                             "return count");
+}
+
+/* The journal is full before the silence has lasted: what makes room is only what waits in Redis. */
+static void records_that_redis_has_lost_are_not_let_go(void **state)
+{
+    (void)state;
+    blotter_producer *producer = open_small();
+    submit_many(producer, 100);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    fixture_redis_run(redis, "FLUSHALL");
+    int accepted = 100;
+    for (int64_t seq; (seq = submit(producer, accepted)) != BLOTTER_FULL; accepted++)
+        assert_true(seq > 0);
+    await_event(BLOTTER_EVENT_RESEND, 1, 3000);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    assert_true(records_in_stream() >= 1 + accepted); /* a heartbeat may be among them */
     blotter_close(producer, 1000);
 }
 
@@ -545,6 +589,8 @@ int main(void)
         TEST(a_memory_limit_is_waited_out_in_order),
         TEST(undelivered_records_are_not_sent_again),
         TEST(a_flushed_server_gets_everything_again),
+        TEST(another_record_under_the_same_id_is_not_taken_for_ours),
+        TEST(records_that_redis_has_lost_are_not_let_go),
         TEST(a_cut_connection_is_made_again),
         TEST(runs_in_the_callers_loop),
         TEST(wakes_without_polling),

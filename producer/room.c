@@ -1,0 +1,35 @@
+/* room.c: see room.h. A journal is in need from 1/2 full on, lets go at 7/8, and that is over at 3/4. */
+#include "producer/room.h"
+
+#include "producer/confirm.h"
+#include "producer/journal.h"
+
+static uint64_t lowest(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t held_by(const struct journal *journal)
+{
+    return journal_next(journal) - journal_cursor(&journal->header->floor);
+}
+
+bool room_is_pressed(const struct journal *journal, const struct confirm *confirm)
+{
+    uint64_t floor = journal_cursor(&journal->header->floor), sent = journal_cursor(&journal->header->sent);
+    return held_by(journal) > journal->slots / 2 && confirm_waiting(confirm) < lowest(sent, floor + journal->slots / 4);
+}
+
+uint64_t room_let_go_below(const struct journal *journal, const struct confirm *confirm)
+{
+    uint64_t held = held_by(journal), most = journal->slots / 8 * 7;
+    if (held <= most || journal_is_closing(journal)) /* closing: nobody needs any */
+        return 0;
+    uint64_t sent = journal_cursor(&journal->header->sent);
+    return lowest(journal_cursor(&journal->header->floor) + held - most, lowest(sent, confirm_waiting(confirm)));
+}
+
+bool room_is_ample(const struct journal *journal)
+{
+    return held_by(journal) < journal->slots / 4 * 3;
+}

@@ -1,0 +1,22 @@
+/* room.h: how a journal that fills gets room while the drainer's word is still to come: the oldest sent records are let go, but
+ * only those that were seen to wait in Redis. Others may be lost there, and are to be sent again from here. The sender's thread.
+ */
+#ifndef BLOTTER_PRODUCER_ROOM_H
+#define BLOTTER_PRODUCER_ROOM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct confirm;
+struct journal;
+
+/* Does it fill, and has nobody seen lately that what it holds waits in Redis? */
+bool room_is_pressed(const struct journal *, const struct confirm *);
+
+/* Records below this position may be let go now; the floor, or less: none. */
+uint64_t room_let_go_below(const struct journal *, const struct confirm *);
+
+/* Is there so much room that what was let go is over? */
+bool room_is_ample(const struct journal *);
+
+#endif

@@ -1,0 +1,65 @@
+/* test_redis_emptied.c: Redis loses all that it has while several producers of an exchange keep sending: what no drainer had
+ * read by then is sent again. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "tests/fixture/load.h"
+
+enum { UNREAD = 600 };
+
+/* Redis has so many that no drainer has read: it is stopped. */
+static void leave_unread(struct load *load, struct fixture_program *drainer, int64_t records)
+{
+    fixture_program_signal(drainer, SIGSTOP);
+    load_await_accepted(load, records);
+    load_await_stage(load, BLOTTER_SENT);
+}
+
+static void what_flushall_has_thrown_away_is_sent_again(void **state)
+{
+    (void)state;
+    struct fixture_program *drainer = story_drainer("d1");
+    struct load *load = load_start(&(struct load_options){.producers = 3, .per_second = 1000});
+    load_await_accepted(load, 1000);
+    leave_unread(load, drainer, UNREAD);
+    fixture_redis_run(story_redis, "FLUSHALL");
+    fixture_program_signal(drainer, SIGCONT);
+    load_await_accepted(load, 1000);
+    fixture_redis_run(story_redis, "FLUSHALL"); /* with the drainer at work, before it is healed */
+    load_await_accepted(load, 1000);
+    load_stop(load);
+    load_await_stage(load, BLOTTER_COMMITTED);
+    assert_true(load_totals(load).resent >= UNREAD);
+    load_finish(load);
+}
+
+static void what_a_restart_without_a_file_has_forgotten_is_sent_again(void **state)
+{
+    (void)state;
+    struct fixture_program *drainer = story_drainer("d1");
+    struct load *load = load_start(&(struct load_options){.producers = 3, .per_second = 1000});
+    load_await_accepted(load, 1000);
+    leave_unread(load, drainer, UNREAD);
+    fixture_redis_kill9(story_redis);
+    load_await_accepted(load, 500);
+    fixture_redis_start_again(story_redis);
+    fixture_program_signal(drainer, SIGCONT);
+    load_await_accepted(load, 500);
+    load_stop(load);
+    load_await_stage(load, BLOTTER_COMMITTED);
+    assert_true(load_totals(load).resent >= UNREAD);
+    load_finish(load);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, story_begin, load_end)
+    const struct CMUnitTest tests[] = {
+        TEST(what_flushall_has_thrown_away_is_sent_again),
+        TEST(what_a_restart_without_a_file_has_forgotten_is_sent_again),
+    };
+    return cmocka_run_group_tests_name("redis_emptied", tests, NULL, NULL);
+}

@@ -1,0 +1,138 @@
+/* test_redis_stale.c: Redis comes back without its last words: killed, with what it had not yet written; or failed over to a
+ * replica that had missed the end. Several producers keep sending; what is missing there is sent again, as soon as they see it.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <glob.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/fixture/load.h"
+
+enum { UNREAD = 300 };
+
+/* Redis has so many more that no drainer has read: it is stopped. */
+static void leave_unread(struct load *load, struct fixture_program *drainer)
+{
+    fixture_program_signal(drainer, SIGSTOP);
+    load_await_accepted(load, UNREAD);
+    load_await_stage(load, BLOTTER_SENT);
+}
+
+/* --- killed ---------------------------------------------------------------------------------------------------------------- */
+
+/* The file that Redis appends to. */
+static const char *append_only_file(void)
+{
+    glob_t found;
+    if (glob(fixture_format("%s/appendonlydir/*.incr.aof", fixture_redis_folder(story_redis)), 0, NULL, &found) != 0 ||
+        found.gl_pathc != 1)
+        fixture_fail("there is not one append-only file");
+    const char *path = fixture_format("%s", found.gl_pathv[0]);
+    globfree(&found);
+    return path;
+}
+
+static off_t size_of(const char *path)
+{
+    struct stat stat_of;
+    if (stat(path, &stat_of) != 0)
+        fixture_fail("cannot look at %s", path);
+    return stat_of.st_size;
+}
+
+/* Under appendfsync everysec the last second is in the kernel at best: it is cut off here as a lost machine would have it, in the
+ * middle of a record. */
+static void what_a_killed_redis_had_not_written_is_sent_again(void **state)
+{
+    (void)state;
+    story_use_redis(fixture_redis_start(&(struct fixture_redis_options){.aof = true, .appendfsync = "everysec"}));
+    struct fixture_program *drainer = story_drainer("d1");
+    struct load *load = load_start(&(struct load_options){.producers = 3, .per_second = 1000});
+    load_await_accepted(load, 1000);
+    leave_unread(load, drainer);
+    off_t written = size_of(append_only_file());
+    load_await_accepted(load, UNREAD);
+    load_await_stage(load, BLOTTER_SENT);
+    fixture_redis_kill9(story_redis);
+    assert_true(size_of(append_only_file()) > written + 1000);
+    assert_int_equal(truncate(append_only_file(), written + 1000), 0);
+    fixture_redis_start_again(story_redis);
+    fixture_program_signal(drainer, SIGCONT);
+    load_await_accepted(load, 1000);
+    load_stop(load);
+    load_await_stage(load, BLOTTER_COMMITTED);
+    assert_true(load_totals(load).resent >= UNREAD - 10);
+    load_finish(load);
+}
+
+static void redis_may_be_killed_again_and_again(void **state)
+{
+    (void)state;
+    story_use_redis(fixture_redis_start(&(struct fixture_redis_options){.aof = true, .appendfsync = "everysec"}));
+    story_drainer("d1");
+    struct load *load = load_start(&(struct load_options){.producers = 3, .per_second = 1000});
+    for (int i = 0; i < 3; i++) {
+        load_await_accepted(load, 500);
+        fixture_redis_kill9(story_redis);
+        load_await_accepted(load, 200);
+        fixture_redis_start_again(story_redis);
+    }
+    load_await_accepted(load, 500);
+    load_finish(load);
+}
+
+/* --- failed over ----------------------------------------------------------------------------------------------------------- */
+
+static bool is_in_step(void *replica)
+{
+    const char *info = fixture_redis_run(replica, "INFO replication");
+    return strstr(info, "master_link_status:up") && !strstr(info, "master_sync_in_progress:1");
+}
+
+/* Its clients find the replica at the address of the one that is dead. */
+static void take_the_place(struct fixture_redis *replica, struct fixture_redis *dead)
+{
+    if (rename(fixture_redis_socket(replica), fixture_redis_socket(dead)) != 0)
+        fixture_fail("cannot rename the socket");
+}
+
+static void what_a_stale_replica_has_missed_is_sent_again(void **state)
+{
+    (void)state;
+    struct fixture_redis *master = fixture_redis_start(&(struct fixture_redis_options){.tcp = true});
+    struct fixture_redis *replica = fixture_redis_start(&(struct fixture_redis_options){.replica_of = master});
+    story_use_redis(master);
+    struct fixture_program *drainer = story_drainer("d1");
+    struct load *load = load_start(&(struct load_options){.producers = 3, .per_second = 1000});
+    load_await_accepted(load, 1000);
+    assert_true(fixture_wait_until(is_in_step, replica, STORY_TIMEOUT_MS));
+    leave_unread(load, drainer);
+    fixture_redis_run(replica, "REPLICAOF NO ONE"); /* from here on it misses all: sent, delivered, acknowledged, said */
+    fixture_program_signal(drainer, SIGCONT);
+    load_await_accepted(load, 1000);
+    leave_unread(load, drainer);
+    fixture_redis_kill9(master);
+    take_the_place(replica, master);
+    fixture_program_signal(drainer, SIGCONT);
+    load_await_accepted(load, 1000);
+    load_stop(load);
+    load_await_stage(load, BLOTTER_COMMITTED);
+    assert_true(load_totals(load).resent >= UNREAD);
+    load_finish(load);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, story_begin, load_end)
+    const struct CMUnitTest tests[] = {
+        TEST(what_a_killed_redis_had_not_written_is_sent_again),
+        TEST(redis_may_be_killed_again_and_again),
+        TEST(what_a_stale_replica_has_missed_is_sent_again),
+    };
+    return cmocka_run_group_tests_name("redis_stale", tests, NULL, NULL);
+}
