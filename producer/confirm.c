@@ -68,6 +68,7 @@ struct confirm {
     unsigned refused; /* questions that were answered with an error */
     struct look look;
     uint64_t waiting;
+    int64_t waiting_at_ms;
     uint64_t silent_position; /* the oldest open record when the silence began */
     int64_t silent_since_ms;  /* 0: nothing strange */
     unsigned resends;         /* for this position */
@@ -417,6 +418,7 @@ static void judge(struct confirm *confirm)
         return;
     bool strange = !look->answered_by_error && (look->gone || (look->group && look->delivered && !look->pending));
     confirm->waiting = strange || look->answered_by_error ? 0 : look->sent;
+    confirm->waiting_at_ms = look->at_ms;
     if (!strange) {
         confirm->silent_since_ms = 0;
     } else if (confirm->silent_since_ms == 0) {
@@ -430,8 +432,14 @@ static void judge(struct confirm *confirm)
     }
 }
 
-uint64_t confirm_waiting(const struct confirm *confirm)
+bool confirm_is_strange(const struct confirm *confirm)
 {
+    return confirm->waiting == 0;
+}
+
+uint64_t confirm_waiting(const struct confirm *confirm, int64_t *seen_at_ms)
+{
+    *seen_at_ms = confirm->waiting_at_ms;
     return confirm->waiting;
 }
 

@@ -50,7 +50,9 @@ bool confirm_ask(struct confirm *, uint64_t sent);
 /* Looks for signs that the oldest open record (first < sent) is lost. pressed: the journal needs room, so that less patience is
  * in place. */
 void confirm_look(struct confirm *, uint64_t first, uint64_t sent, bool pressed, int64_t now_ms);
-/* What is sent below this position has been seen to wait in the stream: only of these may some be let go. */
-uint64_t confirm_waiting(const struct confirm *);
+/* Has the last look seen such signs, or an error? */
+bool confirm_is_strange(const struct confirm *);
+/* What is sent below this position was seen to wait in the stream, and when: only of these may some be let go. */
+uint64_t confirm_waiting(const struct confirm *, int64_t *seen_at_ms);
 
 #endif

@@ -1,8 +1,12 @@
 /* room.c: see room.h. A journal is in need from 1/2 full on, lets go at 7/8, and that is over at 3/4. */
 #include "producer/room.h"
 
+#include <time.h>
+
 #include "producer/confirm.h"
 #include "producer/journal.h"
+
+enum { SEEN_LATELY_MS = 250 };
 
 static uint64_t lowest(uint64_t a, uint64_t b)
 {
@@ -14,10 +18,20 @@ static uint64_t held_by(const struct journal *journal)
     return journal_next(journal) - journal_cursor(&journal->header->floor);
 }
 
+/* Up to where records were seen to wait, lately. */
+static uint64_t waiting(const struct confirm *confirm)
+{
+    struct timespec now;
+    int64_t seen_at_ms;
+    uint64_t position = confirm_waiting(confirm, &seen_at_ms);
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* called for each answer */
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - seen_at_ms < SEEN_LATELY_MS ? position : 0;
+}
+
 bool room_is_pressed(const struct journal *journal, const struct confirm *confirm)
 {
     uint64_t floor = journal_cursor(&journal->header->floor), sent = journal_cursor(&journal->header->sent);
-    return held_by(journal) > journal->slots / 2 && confirm_waiting(confirm) < lowest(sent, floor + journal->slots / 4);
+    return held_by(journal) > journal->slots / 2 && waiting(confirm) < lowest(sent, floor + journal->slots / 4);
 }
 
 uint64_t room_let_go_below(const struct journal *journal, const struct confirm *confirm)
@@ -26,7 +40,7 @@ uint64_t room_let_go_below(const struct journal *journal, const struct confirm *
     if (held <= most || journal_is_closing(journal)) /* closing: nobody needs any */
         return 0;
     uint64_t sent = journal_cursor(&journal->header->sent);
-    return lowest(journal_cursor(&journal->header->floor) + held - most, lowest(sent, confirm_waiting(confirm)));
+    return lowest(journal_cursor(&journal->header->floor) + held - most, lowest(sent, waiting(confirm)));
 }
 
 bool room_is_ample(const struct journal *journal)

@@ -14,7 +14,6 @@
 #include "producer/sender.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <event2/event.h>
 #include <hiredis/hiredis.h>
 #include <pthread.h>
@@ -22,7 +21,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,6 +30,7 @@
 #include "producer/redis_link.h"
 #include "producer/room.h"
 #include "producer/waiters.h"
+#include "producer/waker.h"
 #include "producer/xadd.h"
 #include "schema/stream.h"
 
@@ -42,7 +41,7 @@ enum {
     HURRY_MS = 5, /* how often words are read while somebody waits, or the ring fills */
     ASK_MS = 1000,
     LOOK_MS = 1000,
-    LOOK_PRESSED_MS = 5,
+    LOOK_STRANGE_MS = 5, /* in need of room, which looking alone does not give */
     HEARTBEAT_MS = 10000,
     REFUSED_MIN_MS = 50,
     REFUSED_MAX_MS = 2000,
@@ -65,8 +64,8 @@ struct sender {
     struct journal *journal;
     struct redis_link *link;
     struct confirm *confirm;
-    struct event *poll, *tick, *woken;
-    int wake_fd;
+    struct event *poll, *tick;
+    struct waker waker;
     enum sender_state state;
     uint64_t next_send;
     uint64_t untimed; /* the first position that Redis has not answered for once */
@@ -80,7 +79,6 @@ struct sender {
     struct xadd xadd;
     struct announcer announcer;
     /* shared with other threads */
-    _Atomic bool asleep;
     struct waiters waiters;
     _Atomic int64_t resent, let_go, connects, errors, redis_up;
     struct histogram submit_to_sent_ns;
@@ -167,13 +165,12 @@ static bool due(int64_t *last_ms, int64_t now, int64_t interval_ms)
     return true;
 }
 
-/* In need at once, as long as that helps. */
 static void look_when_due(struct sender *sender)
 {
-    bool in_need = room_is_pressed(sender->journal, sender->confirm), helps = confirm_waiting(sender->confirm) > 0;
-    int64_t now = now_ms(), interval = in_need && helps ? 0 : in_need ? LOOK_PRESSED_MS : LOOK_MS;
+    bool pressed = room_is_pressed(sender->journal, sender->confirm);
+    int64_t now = now_ms(), interval = !pressed ? LOOK_MS : confirm_is_strange(sender->confirm) ? LOOK_STRANGE_MS : 0;
     if (sender->state == SENDING && due(&sender->looked_ms, now, interval))
-        confirm_look(sender->confirm, confirm_first_open(sender->confirm, floor_of(sender)), sent_of(sender), in_need, now);
+        confirm_look(sender->confirm, confirm_first_open(sender->confirm, floor_of(sender)), sent_of(sender), pressed, now);
 }
 
 static void make_room(struct sender *sender)
@@ -425,24 +422,14 @@ void sender_poll(struct sender *sender)
     pump(sender);
 }
 
-static void on_woken(evutil_socket_t fd, short what, void *arg)
+static void on_wake(void *arg)
 {
-    (void)what;
-    struct sender *sender = arg;
-    uint64_t times;
-    if (read(fd, &times, sizeof times) < 0 && errno != EAGAIN)
-        return;
-    /* seq_cst: from here on a submitter wakes us; what it published before, the pump below sees */
-    atomic_store(&sender->asleep, true);
-    on_tick(-1, 0, sender);
+    on_tick(-1, 0, arg);
 }
 
 void sender_wake(struct sender *sender)
 {
-    uint64_t one = 1;
-    /* seq_cst, after `published`: either the sender's pump sees the record, or we see that it sleeps */
-    if (atomic_exchange(&sender->asleep, false) && write(sender->wake_fd, &one, sizeof one) < 0)
-        return; /* the counter is full: it is awake */
+    waker_wake(&sender->waker);
 }
 
 /* --- waiting -------------------------------------------------------------------------------------------------------------- */
@@ -546,13 +533,11 @@ static bool make_parts(struct sender *sender, char *error, size_t error_size)
                                       .on_refused = on_refused};
     snprintf(error, error_size, "the sender: out of memory or descriptors");
     sender->confirm = confirm_create(&confirm);
-    sender->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (sender->wake_fd < 0 || !xadd_init(&sender->xadd, sender->journal, sender->stream))
+    if (!waker_init(&sender->waker, base, on_wake, sender) || !xadd_init(&sender->xadd, sender->journal, sender->stream))
         return false;
     sender->poll = event_new(base, -1, EV_PERSIST, on_poll, sender);
     sender->tick = event_new(base, -1, 0, on_tick, sender);
-    sender->woken = event_new(base, sender->wake_fd, EV_READ | EV_PERSIST, on_woken, sender);
-    return sender->confirm && sender->poll && sender->tick && sender->woken;
+    return sender->confirm && sender->poll && sender->tick;
 }
 
 struct sender *sender_create(const struct sender_options *options, char *error, size_t error_size)
@@ -565,10 +550,8 @@ struct sender *sender_create(const struct sender_options *options, char *error, 
     }
     sender->options = *options;
     sender->journal = options->journal;
-    sender->wake_fd = -1;
     waiters_init(&sender->waiters);
     announcer_init(&sender->announcer, options->on_event, options->on_event_arg);
-    atomic_init(&sender->asleep, true);
     stream_name(sender->stream, sender->journal->exchange, sender->journal->lane);
     if (!make_parts(sender, error, error_size)) {
         sender_destroy(sender);
@@ -579,7 +562,6 @@ struct sender *sender_create(const struct sender_options *options, char *error, 
     sender->seed = (unsigned)now_ms() ^ (unsigned)getpid();
     sender->heartbeat_ms = sender->synced_ms = now_ms();
     note_leftovers(sender);
-    event_add(sender->woken, NULL);
     add_timer(sender->tick, 0);
     if (options->poll_interval_us)
         add_timer(sender->poll, options->poll_interval_us);
@@ -600,10 +582,8 @@ void sender_destroy(struct sender *sender)
     redis_link_destroy(sender->link);
     free_event(sender->poll);
     free_event(sender->tick);
-    free_event(sender->woken);
+    waker_release(&sender->waker);
     confirm_destroy(sender->confirm);
-    if (sender->wake_fd >= 0)
-        close(sender->wake_fd);
     waiters_release(&sender->waiters);
     announcer_release(&sender->announcer);
     xadd_release(&sender->xadd);
