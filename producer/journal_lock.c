@@ -137,7 +137,7 @@ int journal_open_file(struct journal *journal, const char *path, int flags)
 {
     pthread_mutex_lock(&open_mutex);
     assert(journal->lock_fd < 0);
-    int fd = journal->lock_fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+    int fd = journal->lock_fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | flags, 0600);
     int problem = errno;
     pthread_mutex_unlock(&open_mutex);
     errno = problem;

@@ -378,6 +378,8 @@ static int lay_out(struct journal *journal, const char *path, const struct journ
     bool fresh;
     if (fstat(journal->lock_fd, &st) != 0)
         return fail(error, BLOTTER_SYSTEM, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return fail(error, BLOTTER_SYSTEM, "%s: is not a file", path);
     uint64_t size = (uint64_t)st.st_size;
     int status = find_geometry(journal->lock_fd, size, options, &geometry, &fresh, error);
     if (status != 0) {

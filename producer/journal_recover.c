@@ -398,7 +398,7 @@ int journal_inspect(const char *path, struct journal_picture *picture, char erro
 {
     memset(picture, 0, sizeof *picture);
     *error = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO may be there, which nobody writes to */
     if (fd < 0) {
         snprintf(error, JOURNAL_ERROR_BYTES, "%.255s: %s", path, strerror(errno));
         return BLOTTER_SYSTEM;

@@ -87,7 +87,6 @@ static void die(struct journal *journal)
 {
     journal_forget(journal);
     munmap(journal->header, journal->map_bytes);
-    close(journal->lock_fd);
     free(journal);
 }
 

@@ -59,7 +59,6 @@ static inline void die(struct journal *journal)
 {
     journal_forget(journal);
     munmap(journal->header, journal->map_bytes);
-    close(journal->lock_fd);
     free(journal);
 }
 
