@@ -1,0 +1,114 @@
+/* test_postgres_locks.c: somebody holds locks that the drainer needs: on a table, on rows of orders, or in an order that ends in
+ * a deadlock. Nothing is rejected, and the drainer goes on by itself when they are free. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "tests/fixture/drainers.h"
+
+#define WAITING                                                                                               \
+    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'blotter drain d1' AND state = 'active' " \
+    "AND wait_event_type = 'Lock'"
+
+static struct load *some_load(void)
+{
+    return load_start(&(struct load_options){.producers = 2, .per_second = 500});
+}
+
+static void finish(struct load *load, struct fixture_program *drainer)
+{
+    drainers_await_more(50);
+    load_finish(load);
+    drainer_stop(drainer);
+    assert_null(strstr(fixture_program_stderr(drainer), "record rejected"));
+    assert_int_equal(story_int("SELECT count(*) FROM blotter.rejects"), 0);
+}
+
+static PGconn *holder_of(const char *sql)
+{
+    PGconn *holder = fixture_postgres_connect(story_postgres);
+    PGresult *result = PQexec(holder, sql);
+    if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
+        fixture_fail("%s\n%s", sql, PQerrorMessage(holder));
+    PQclear(result);
+    return holder;
+}
+
+/* Long enough that what the drainer does beside waiting for the lock is seen: taking the batch apart, and coming back. */
+static void locked_out_by(const char *sql)
+{
+    struct load *load = some_load();
+    struct fixture_program *drainer = drainer_by(NULL, NULL, "d1", "--lock-timeout", "100ms");
+    drainer_await_loaded("d1", 100);
+    PGconn *holder = holder_of(sql);
+    drainer_await_says(drainer, "SQLSTATE 55P03: taken apart");
+    struct drainer_calm since = drainer_calm(drainer);
+    fixture_sleep_ms(1500);
+    drainer_was_calm(drainer, since);
+    assert_true(story_pending() > 0);
+    PQfinish(holder);
+    finish(load, drainer);
+}
+
+static void a_locked_table_is_waited_for(void **state)
+{
+    (void)state;
+    locked_out_by("BEGIN; LOCK TABLE blotter.order_events IN ACCESS EXCLUSIVE MODE");
+}
+
+static void locked_rows_of_orders_are_waited_for(void **state)
+{
+    (void)state;
+    locked_out_by("BEGIN; SELECT FROM blotter.orders FOR UPDATE");
+}
+
+static void locked_progress_is_waited_for(void **state)
+{
+    (void)state;
+    locked_out_by("BEGIN; LOCK TABLE blotter.progress IN EXCLUSIVE MODE");
+}
+
+static const char *two_orders(const char *status)
+{
+    return fixture_format("{\"order_id\": \"A\", \"status\": \"%s\"}\n{\"order_id\": \"B\", \"status\": \"%s\"}\n", status,
+                          status);
+}
+
+/* The holder has B and wants A; the drainer, in the order of the key, has A and wants B. It is the drainer that gives way, as the
+ * holder looks for deadlocks later. */
+static void a_deadlock_is_got_over(void **state)
+{
+    (void)state;
+    struct load *load = some_load();
+    struct fixture_program *drainer = story_drainer("d1");
+    story_publish(0, "hand", two_orders("open"));
+    story_await_int(2, "SELECT count(*) FROM blotter.orders WHERE exchange = 'hand'");
+    PGconn *holder = holder_of("BEGIN; SET deadlock_timeout = '60s'; SELECT FROM blotter.orders WHERE order_id = 'B' FOR UPDATE");
+    fixture_program_signal(drainer, SIGSTOP); /* so that both come in one batch */
+    story_publish(0, "hand", two_orders("canceled"));
+    fixture_program_signal(drainer, SIGCONT);
+    story_await_int(1, WAITING);
+    PGresult *result = PQexec(holder, "SELECT FROM blotter.orders WHERE order_id = 'A' FOR UPDATE");
+    assert_int_equal(PQresultStatus(result), PGRES_TUPLES_OK);
+    PQclear(result);
+    PQfinish(holder);
+    drainer_await_says(drainer, "SQLSTATE 40P01");
+    story_await_int(2, "SELECT count(*) FROM blotter.orders WHERE exchange = 'hand' AND status = 'canceled'");
+    finish(load, drainer);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, story_begin, load_end)
+    static const struct CMUnitTest tests[] = {
+        TEST(a_locked_table_is_waited_for),
+        TEST(locked_rows_of_orders_are_waited_for),
+        TEST(locked_progress_is_waited_for),
+        TEST(a_deadlock_is_got_over),
+    };
+    return cmocka_run_group_tests_name("postgres_locks", tests, NULL, NULL);
+}
