@@ -19,7 +19,7 @@ SOVERSION := 0
 SCHEMA := fields decimal text json encode decode stream
 JOURNAL := journal journal_open journal_lock journal_recover
 PRODUCER := producer histogram waiters waker $(JOURNAL) sender xadd announcer confirm room ranges redis_link owed redis_url resolve status
-DRAINER := commands settings settings_help log pg migrate json_line line_input publish ship shipment log_event redis_blocking report status survey check audit rejects journal_command \
+DRAINER := commands settings settings_help log pg migrate json_line line_input publish ship shipment log_event redis_blocking report status survey check audit partitions rejects journal_command \
 	drain intake intake_read intake_claim gather entry_reader intake_scripts doorbell watch \
 	streams redis_reply settle batch copy order_fold session loader days split replay load_stats monitor lease pg_link sql_text sqlstate
 

@@ -33,10 +33,10 @@
       "password for Redis; goes before one in the URL")                                                                         \
     X(redis_password_file, STRING, NONE, DRAIN | PUBLISH | SHIP | STATUS | CHECK, VALUE("FILE"),                                \
       "file whose first line is the password for Redis")                                                                        \
-    X(postgres, PLACE, "", MIGRATE | DRAIN | STATUS | AUDIT | REJECTS | CHECK, VALUE("CONNINFO"),                               \
+    X(postgres, PLACE, "", MIGRATE | DRAIN | STATUS | AUDIT | REJECTS | PARTITIONS | CHECK, VALUE("CONNINFO"),                  \
       "where PostgreSQL is: a libpq connection string or URL; what it leaves out comes from PGHOST, PGPASSWORD, ~/.pgpass ...") \
-    X(connect_timeout, DURATION, "5s", MIGRATE | PUBLISH | SHIP | STATUS | AUDIT | REJECTS | CHECK, RANGE(1000, 600000),        \
-      "how long to wait for a server")                                                                                          \
+    X(connect_timeout, DURATION, "5s", MIGRATE | PUBLISH | SHIP | STATUS | AUDIT | REJECTS | PARTITIONS | CHECK,                \
+      RANGE(1000, 600000), "how long to wait for a server")                                                                     \
     X(streams, STRING, "blotter:*", DRAIN | STATUS | CHECK, VALUE("PATTERN"), "which streams: a Redis glob pattern")            \
     X(once, BOOL, "no", DRAIN | SHIP, ANY, "drain: load what is there, ship: send what is there; then exit")                    \
     X(from, STRING, NONE, DRAIN, VALUE("ID|TIME"),                                                                              \
@@ -55,7 +55,7 @@
       "answer /metrics (Prometheus), /healthz and /readyz there; without authentication, so keep it on loopback")               \
     X(rebalance_interval, DURATION, "250ms", DRAIN, RANGE(10, 60000),                                                           \
       "how often drainers look for streams to take over or to give up")                                                         \
-    X(lock_timeout, DURATION, "5s", DRAIN | REJECTS, RANGE(100, 600000),                                                        \
+    X(lock_timeout, DURATION, "5s", DRAIN | REJECTS | PARTITIONS, RANGE(100, 600000),                                           \
       "how long a transaction waits for a lock in PostgreSQL")                                                                  \
     X(postgres_timeout, DURATION, "60s", DRAIN | REJECTS, RANGE(1000, 3600000),                                                 \
       "how long a transaction may take before the connection is given up")                                                      \
@@ -72,7 +72,7 @@
     X(timeout, DURATION, "0", PUBLISH | SHIP, RANGE(0, 604800000),                                                              \
       "give up waiting after this time without any progress; 0: never")                                                         \
     X(poll_interval, DURATION, "1ms", SHIP, RANGE(1, 1000), "how often ship looks for new records")                             \
-    X(json, BOOL, "no", STATUS | AUDIT | REJECTS | JOURNAL | CHECK, ANY, "print JSON")                                          \
+    X(json, BOOL, "no", STATUS | AUDIT | REJECTS | PARTITIONS | JOURNAL | CHECK, ANY, "print JSON")                             \
     X(watch, BOOL, "no", STATUS, ANY, "print again every interval, until interrupted")                                          \
     X(interval, DURATION, "2s", STATUS, RANGE(100, 3600000), "how often --watch prints")                                        \
     X(max_behind, DURATION, "0", STATUS | DRAIN, RANGE(0, 604800000),                                                           \
@@ -81,7 +81,9 @@
     X(reason, STRING, NONE, REJECTS, VALUE("TEXT"), "only rejects whose reason holds this")                                     \
     X(stream, STRING, NONE, REJECTS, VALUE("NAME"), "only rejects of this stream: blotter:okx")                                 \
     X(since, STRING, NONE, REJECTS, VALUE("TIME"), "only what was rejected since then: 2026-05-01T12:00:00Z")                   \
-    X(dry_run, BOOL, "no", REJECTS, ANY, "change nothing, say what replay or discard would do")                                 \
+    X(dry_run, BOOL, "no", REJECTS | PARTITIONS, ANY, "change nothing, say what replay, discard or drop would do")              \
+    X(older_than, STRING, NONE, PARTITIONS, VALUE("DAYS|DATE"),                                                                 \
+      "drop days that have been over for so long (90d), or those before a day (2026-05-01); UTC")                               \
     X(limit, COUNT, "50", REJECTS, RANGE(1, 1000000), "most rejects listed, the latest first")                                  \
     X(sample_config, BOOL, "no", HELP, ANY, "print a file for --config with every setting and its default")
 

@@ -19,7 +19,8 @@ COMMENT ON COLUMN blotter.retention.first_day IS 'first UTC day kept; an older r
 INSERT INTO blotter.retention (first_day) VALUES ('2015-01-01');
 
 -- CREATE TABLE ... PARTITION OF would wait for an open COPY into another day, and readers would queue behind it. LIKE and ATTACH
--- do not. SECURITY DEFINER: a drainer owns no tables.
+-- do not. SECURITY DEFINER: a drainer owns no tables. A table of a day to be kept that somebody has detached is attached again: what is
+-- recorded of that day belongs together.
 CREATE FUNCTION blotter.make_day(day date) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -28,6 +29,7 @@ CREATE FUNCTION blotter.make_day(day date) RETURNS text
 DECLARE
     parent text;
     part text;
+    pending boolean;
     low text := to_char(day, 'YYYY-MM-DD') || ' 00:00:00+00';
     high text := to_char(day + 1, 'YYYY-MM-DD') || ' 00:00:00+00';
 BEGIN
@@ -50,30 +52,34 @@ BEGIN
     END IF;
     FOREACH parent IN ARRAY ARRAY['order_events', 'trades'] LOOP
         part := parent || '_' || to_char(day, 'YYYYMMDD');
-        IF EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = to_regclass('blotter.' || part)) THEN
+        SELECT i.inhdetachpending INTO pending FROM pg_inherits i WHERE i.inhrelid = to_regclass('blotter.' || part);
+        IF pending THEN
+            EXECUTE format('ALTER TABLE blotter.%I DETACH PARTITION blotter.%I FINALIZE', parent, part);
+        ELSIF FOUND THEN
             CONTINUE;
+        ELSIF to_regclass('blotter.' || part) IS NULL THEN
+            EXECUTE format('CREATE TABLE blotter.%I (LIKE blotter.%I INCLUDING ALL)', part, parent);
+            EXECUTE format('COMMENT ON TABLE blotter.%I IS %L', part, parent || ' recorded on ' || to_char(day, 'YYYY-MM-DD') || ' UTC');
         END IF;
-        IF to_regclass('blotter.' || part) IS NOT NULL THEN
-            RAISE EXCEPTION 'table blotter.% exists but is not a partition of blotter.%', part, parent
-                USING ERRCODE = 'duplicate_table',
-                      HINT = 'Attach it again, or fold the day (blotter.fold_days) and drop the table.';
-        END IF;
-        EXECUTE format('CREATE TABLE blotter.%I (LIKE blotter.%I INCLUDING ALL)', part, parent);
-        EXECUTE format('COMMENT ON TABLE blotter.%I IS %L', part, parent || ' recorded on ' || to_char(day, 'YYYY-MM-DD') || ' UTC');
-        EXECUTE format('ALTER TABLE blotter.%I ATTACH PARTITION blotter.%I FOR VALUES FROM (%L) TO (%L)', parent, part, low, high);
+        BEGIN
+            EXECUTE format('ALTER TABLE blotter.%I ATTACH PARTITION blotter.%I FOR VALUES FROM (%L) TO (%L)', parent, part, low, high);
+        EXCEPTION WHEN datatype_mismatch OR wrong_object_type OR check_violation THEN
+            RAISE EXCEPTION 'table blotter.% is in the way: %', part, SQLERRM
+                USING ERRCODE = 'duplicate_table', HINT = 'Rename it, or make it fit to be attached to blotter.' || parent || '.';
+        END;
     END LOOP;
     RETURN 'ready';
 END
 $$;
 COMMENT ON FUNCTION blotter.make_day(date) IS
-    'Makes the partitions of a UTC day if there are none. Returns ready, or expired: the day is older than retention.first_day. Any number of callers at once, beside open COPYs.';
+    'Makes the partitions of a UTC day if there are none, and attaches those again that were detached by hand. Returns ready, or expired: the day is older than retention.first_day. Any number of callers at once, beside open COPYs.';
 
 -- The two-number form of advisory locks is a space of its own: drainers hold streams in the one-number form.
 CREATE FUNCTION blotter.lock_class() RETURNS int
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS 'SELECT 1651273588';
 COMMENT ON FUNCTION blotter.lock_class() IS
-    'First number of the advisory locks that these functions take. Second: 0 making days; otherwise a hash of an exchange and what is done to its orders.';
+    'First number of the advisory locks that these functions take. Second: 0 making days, 1 dropping them; otherwise a hash of an exchange and what is done to its orders.';
 
 CREATE FUNCTION blotter.today() RETURNS date
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -99,7 +105,7 @@ COMMENT ON FUNCTION blotter.refuse_row() IS 'Trigger on the partitions of folded
 
 CREATE VIEW blotter.partitions AS
 SELECT d."table", d.day, d.partition,
-       CASE WHEN d.day >= r.first_day THEN CASE WHEN i.inhrelid IS NULL THEN 'detached' ELSE 'kept' END
+       CASE WHEN d.day >= r.first_day THEN CASE WHEN i.inhdetachpending IS NOT FALSE THEN 'detached' ELSE 'kept' END
             WHEN i.inhrelid IS NULL THEN 'drop'
             WHEN i.inhdetachpending THEN 'finalize'
             ELSE 'detach' END AS state,
@@ -117,6 +123,6 @@ COMMENT ON VIEW blotter.partitions IS 'The days there are, and what is still to 
 COMMENT ON COLUMN blotter.partitions."table" IS 'order_events or trades';
 COMMENT ON COLUMN blotter.partitions.day IS 'UTC day of recorded_at';
 COMMENT ON COLUMN blotter.partitions.partition IS 'name of the table, in schema blotter';
-COMMENT ON COLUMN blotter.partitions.state IS 'kept; or, for a day before retention.first_day, the next step: detach (ALTER TABLE ... DETACH PARTITION ... CONCURRENTLY), finalize (... FINALIZE), drop (DROP TABLE); detached: by hand, of a day that is to be kept';
+COMMENT ON COLUMN blotter.partitions.state IS 'kept; or, for a day before retention.first_day, the next step: detach (ALTER TABLE ... DETACH PARTITION ... CONCURRENTLY), finalize (... FINALIZE), drop (DROP TABLE); detached: by hand, of a day to be kept; make_day attaches it again';
 COMMENT ON COLUMN blotter.partitions.row_estimate IS 'rows, as of the last ANALYZE or VACUUM; null: never';
 COMMENT ON COLUMN blotter.partitions.bytes IS 'bytes on disk with indexes';

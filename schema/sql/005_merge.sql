@@ -45,9 +45,9 @@ BEGIN
     FROM pg_temp.staged_orders s
     WHERE coalesce(s.order_id, '') <> '' OR s.client_order_id NOT IN ('', '0');
 
-    -- What of it the upsert does not settle. final: its events are gone, there is nothing to fold again.
+    -- What of it the upsert does not settle.
     CREATE TEMPORARY TABLE merge_rest (tid tid, exchange text, account text, scope text, order_key text, provisional boolean,
-                                       from_at timestamptz, to_at timestamptz, final boolean);
+                                       from_at timestamptz, to_at timestamptz);
     -- What is folded again: orders, client ids, and the events of both.
     CREATE TEMPORARY TABLE rebuild_orders (exchange text, account text, scope text, order_key text, from_at timestamptz, to_at timestamptz,
                                            read boolean DEFAULT false);
@@ -164,10 +164,8 @@ CREATE FUNCTION blotter.note_rest(one tid, upserted boolean) RETURNS void
     SET enable_seqscan = off SET jit = off
     AS $$
 BEGIN
-    INSERT INTO pg_temp.merge_rest (tid, exchange, account, scope, order_key, provisional, from_at, to_at, final)
-    SELECT s.tid, s.exchange, s.key_account, s.scope, s.order_key, s.provisional, s.first_recorded_at, s.recorded_at,
-           upserted AND (SELECT blotter.is_final(o) FROM blotter.orders o
-                         WHERE (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (s.order_key, s.exchange, s.key_account, s.scope, s.provisional))
+    INSERT INTO pg_temp.merge_rest (tid, exchange, account, scope, order_key, provisional, from_at, to_at)
+    SELECT s.tid, s.exchange, s.key_account, s.scope, s.order_key, s.provisional, s.first_recorded_at, s.recorded_at
     FROM pg_temp.staged_keys s
     WHERE (one IS NULL OR s.tid = one)
       AND s.tid NOT IN (SELECT r.tid FROM pg_temp.merge_rest r)
@@ -201,13 +199,11 @@ BEGIN
     INSERT INTO pg_temp.rebuild_orders (exchange, account, scope, order_key, from_at, to_at)
     SELECT r.exchange, r.account, r.scope, r.order_key, min(r.from_at), max(r.to_at)
     FROM pg_temp.merge_rest r
-    WHERE NOT r.provisional AND r.final IS NOT TRUE
+    WHERE NOT r.provisional
     GROUP BY r.exchange, r.account, r.scope, r.order_key;
 
-    IF EXISTS (SELECT FROM pg_temp.merge_rest r WHERE r.final) THEN
-        PERFORM blotter.forward_final();
-    END IF;
-    IF EXISTS (SELECT FROM pg_temp.merge_rest r WHERE r.final IS NOT TRUE) THEN
+    IF EXISTS (SELECT FROM pg_temp.merge_rest) THEN
+        PERFORM blotter.keep_final();
         PERFORM blotter.rebuild_touched();
     END IF;
     PERFORM blotter.empty_temporary('merge_rest');
@@ -241,7 +237,8 @@ BEGIN
                 terminal = o.terminal OR excluded.terminal,
                 filled_quantity = greatest(excluded.filled_quantity, o.filled_quantity),
                 recorded_at = excluded.recorded_at, seq = excluded.seq, producer_id = excluded.producer_id, %3$s
-            WHERE excluded.first_recorded_at > o.recorded_at AND (excluded.client_order_id = o.client_order_id) IS NOT FALSE;
+            WHERE excluded.first_recorded_at > o.recorded_at AND (excluded.client_order_id = o.client_order_id) IS NOT FALSE
+              AND o.first_recorded_at >= (SELECT r.first_day::timestamp AT TIME ZONE 'UTC' FROM blotter.retention r);
             GET DIAGNOSTICS upserted = ROW_COUNT;
             RETURN upserted;
         END
@@ -249,32 +246,36 @@ BEGIN
     $function$, blotter.column_list(fields), blotter.column_list(fields, 's.%I'), blotter.column_list(fields, '%1$I = coalesce(excluded.%1$I, o.%1$I)'));
 
     EXECUTE format($function$
-        CREATE OR REPLACE FUNCTION blotter.forward_final() RETURNS void
+        CREATE OR REPLACE FUNCTION blotter.keep_final() RETURNS void
             LANGUAGE plpgsql
             SET enable_seqscan = off SET jit = off
             AS $$
         BEGIN
-            UPDATE blotter.orders o SET
-                status = CASE WHEN o.terminal THEN o.status ELSE coalesce(s.status, o.status) END,
-                terminal = o.terminal OR s.terminal,
-                filled_quantity = greatest(s.filled_quantity, o.filled_quantity),
-                recorded_at = greatest(s.recorded_at, o.recorded_at),
-                seq = CASE WHEN s.recorded_at < o.recorded_at THEN o.seq ELSE s.seq END,
-                producer_id = CASE WHEN s.recorded_at < o.recorded_at THEN o.producer_id ELSE s.producer_id END, %s
-            FROM pg_temp.merge_rest r JOIN pg_temp.staged_keys s ON s.tid = r.tid
-            WHERE r.final
-              AND (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (r.order_key, r.exchange, r.account, r.scope, false);
+            INSERT INTO blotter.kept_order_events (exchange, account, order_id, symbol, recorded_at, seq, producer_id)
+            SELECT o.exchange, o.account, o.order_id, o.symbol, o.first_recorded_at, -o.seq, o.producer_id
+            FROM pg_temp.merge_rest r
+            JOIN blotter.orders o ON (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (r.order_key, r.exchange, r.account, r.scope, r.provisional)
+            WHERE blotter.is_final(o)
+            ON CONFLICT DO NOTHING;
+            IF FOUND THEN
+                INSERT INTO blotter.kept_order_events (exchange, account, order_id, recorded_at, seq, producer_id, status, filled_quantity, %s)
+                SELECT o.exchange, o.account, o.order_id, o.recorded_at, o.seq, o.producer_id, o.status, o.filled_quantity, %s
+                FROM pg_temp.merge_rest r
+                JOIN blotter.orders o ON (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (r.order_key, r.exchange, r.account, r.scope, r.provisional)
+                JOIN blotter.kept_order_events k ON (k.recorded_at, k.producer_id, k.seq) = (o.first_recorded_at, o.producer_id, -o.seq)
+                ON CONFLICT DO NOTHING;
+            END IF;
         END
         $$
-    $function$, blotter.column_list(fields, '%1$I = coalesce(s.%1$I, o.%1$I)'));
+    $function$, blotter.column_list(fields), blotter.column_list(fields, 'o.%I'));
 END
 $write$;
-COMMENT ON FUNCTION blotter.write_merge() IS 'Writes upsert_staged and forward_final for the columns that orders has.';
+COMMENT ON FUNCTION blotter.write_merge() IS 'Writes upsert_staged and keep_final for the columns that orders has.';
 SELECT blotter.write_merge();
 COMMENT ON FUNCTION blotter.upsert_staged(tid) IS
     'Inserts the orders of staged_orders, and brings forward those whose row is older. In the order of the key: two who do so at once wait for each other. Returns the number of rows written. Part of merge_orders.';
-COMMENT ON FUNCTION blotter.forward_final() IS
-    'Brings forward the orders whose events are gone: their row is all there is, and takes over whatever comes. Part of merge_orders.';
+COMMENT ON FUNCTION blotter.keep_final() IS
+    'Of an order whose events went with their day the row is all there is: makes two events of it, its first and its newest, so that what comes late is folded with them. Part of merge_orders.';
 
 -- Reads the events of the orders in rebuild_orders and of the client ids in merge_rest, and of whatever hangs together with
 -- them through client ids, and folds them. The time bounds are constants of the statement: other days are not even planned for.

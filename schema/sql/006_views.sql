@@ -50,7 +50,7 @@ CREATE FUNCTION blotter.side_of(side text) RETURNS text
 COMMENT ON FUNCTION blotter.side_of(text) IS 'buy or sell, from the spellings that venues use; null: neither.';
 
 -- The same execution arrives as an order event, as an own trade, from two processes, and again on reconnect. All copies are stored;
--- here they are, side by side.
+-- here they are, side by side; but for those of days that are folded and not dropped yet.
 CREATE VIEW blotter.fill_copies AS
 SELECT 'trade' AS source, t.exchange, coalesce(t.account, '') AS account, t.symbol, t.trade_id,
        t.trade_id NOT IN ('', '0', '-1') IS TRUE AS has_id,
@@ -58,6 +58,7 @@ SELECT 'trade' AS source, t.exchange, coalesce(t.account, '') AS account, t.symb
        t.fee, t.fee_currency, t.liquidity, t.realized_pnl, t.exchange_time, t.recorded_at, t.producer_id, t.seq
 FROM blotter.trades t
 WHERE coalesce(nullif(t.order_id, ''), nullif(t.client_order_id, ''), nullif(t.account, ''), nullif(t.strategy, '')) IS NOT NULL
+  AND t.recorded_at >= (SELECT r.first_day::timestamp AT TIME ZONE 'UTC' FROM blotter.retention r)
 UNION ALL
 -- cost of an order event is cumulative, so it is none of a fill's
 SELECT 'order', e.exchange, coalesce(e.account, ''), coalesce(e.symbol, ''), e.trade_id,
@@ -65,7 +66,8 @@ SELECT 'order', e.exchange, coalesce(e.account, ''), coalesce(e.symbol, ''), e.t
        e.position_side, e.strategy, e.order_id, e.client_order_id, e.side, e.last_price, e.last_quantity, e.last_price * e.last_quantity,
        e.fee, e.fee_currency, e.liquidity, e.realized_pnl, e.exchange_time, e.recorded_at, e.producer_id, e.seq
 FROM blotter.order_events e
-WHERE e.last_quantity <> 0;
+WHERE e.last_quantity <> 0
+  AND e.recorded_at >= (SELECT r.first_day::timestamp AT TIME ZONE 'UTC' FROM blotter.retention r);
 COMMENT ON VIEW blotter.fill_copies IS 'Every record of an own execution, copies included: own trades (they name an order, an account or a strategy), and order events with last_quantity.';
 COMMENT ON COLUMN blotter.fill_copies.source IS 'trade or order: which table';
 COMMENT ON COLUMN blotter.fill_copies.has_id IS 'trade_id is one: not null, empty, 0 or -1';

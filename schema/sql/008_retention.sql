@@ -21,6 +21,7 @@ BEGIN
     SELECT r.first_day INTO old FROM blotter.retention r FOR UPDATE;
     low := old::timestamp AT TIME ZONE 'UTC';
     IF before > old THEN
+        PERFORM blotter.make_day(p.day) FROM blotter.partitions p WHERE p.day < before AND p.state = 'detached';
         -- Waits for the open COPYs that have written there; those that would come later find that they cannot.
         FOR part IN SELECT p.* FROM blotter.partitions p WHERE p.day < before AND p.day >= old AND p.state = 'kept' ORDER BY p.day, p."table" LOOP
             EXECUTE format('CREATE OR REPLACE TRIGGER refuse_row BEFORE INSERT ON blotter.%I FOR EACH ROW EXECUTE FUNCTION blotter.refuse_row()', part.partition);

@@ -50,7 +50,7 @@ BEGIN
         EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA blotter GRANT SELECT ON TABLES TO %I', role);
         IF role = 'blotter_drainer' THEN
             GRANT INSERT ON blotter.order_events, blotter.trades, blotter.sessions, blotter.rejects, blotter.progress, blotter.gone_seqs,
-                            blotter.orders, blotter.client_only_ids, blotter.order_client_ids, blotter.order_errors TO blotter_drainer;
+                            blotter.orders, blotter.kept_order_events, blotter.client_only_ids, blotter.order_client_ids, blotter.order_errors TO blotter_drainer;
             GRANT UPDATE ON blotter.rejects, blotter.progress, blotter.gone_seqs, blotter.orders, blotter.client_only_ids TO blotter_drainer;
             GRANT DELETE ON blotter.orders, blotter.client_only_ids, blotter.order_client_ids, blotter.order_errors TO blotter_drainer;
             GRANT EXECUTE ON FUNCTION blotter.make_day(date), blotter.make_days(int), blotter.fence(bigint, interval) TO blotter_drainer;

@@ -24,9 +24,46 @@ BEGIN
 EXCEPTION WHEN duplicate_table THEN
     RETURN SQLERRM;
 END $$;
-SELECT test.same('a_table_in_the_way_is_named', test.day_in_the_way(), 'table blotter.trades_20260810 exists but is not a partition of blotter.trades');
+SELECT test.same('a_table_in_the_way_is_named', test.day_in_the_way(), 'table blotter.trades_20260810 is in the way: child table is missing column "producer_id"');
 SELECT test.same('and_seen', (SELECT state FROM blotter.partitions WHERE partition = 'trades_20260810'), 'detached');
 DROP TABLE blotter.trades_20260810;
+
+-- A day that somebody has detached.
+INSERT INTO blotter.trades (producer_id, seq, recorded_at, exchange, symbol, price, quantity) VALUES (8, 1, '2026-08-03Z', 'okx', 'B', 1, 1);
+ALTER TABLE blotter.trades DETACH PARTITION blotter.trades_20260803;
+SELECT test.same('a_detached_day_is_seen', (SELECT string_agg(concat_ws(' ', "table", state), ', ' ORDER BY "table") FROM blotter.partitions WHERE day = '2026-08-03'),
+                 'order_events kept, trades detached');
+SELECT test.same('a_day_that_is_needed_is_attached_again', blotter.make_day('2026-08-03'), 'ready');
+SELECT test.same('with_what_it_holds', (SELECT count(*)::text FROM blotter.trades), '1');
+DELETE FROM blotter.trades;
+
+-- Its first and last microsecond, wherever the session thinks it is.
+CREATE FUNCTION test.day_borders() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    zone text;
+    wrong text;
+BEGIN
+    FOREACH zone IN ARRAY ARRAY['UTC', 'Pacific/Kiritimati', 'Pacific/Midway', 'America/St_Johns', 'Asia/Kathmandu', 'Europe/London', 'America/Sao_Paulo'] LOOP
+        PERFORM set_config('TimeZone', zone, true);
+        FOR n IN 0..1 LOOP
+            -- the days on which clocks change in London, and the end of a year
+            PERFORM blotter.make_day(d) FROM unnest(ARRAY[date '2027-03-28', '2027-10-31', '2027-12-31']) AS d;
+            INSERT INTO blotter.trades (producer_id, seq, recorded_at, exchange, symbol, price, quantity)
+            SELECT 8, n, t::timestamptz, zone, 'B', 1, 1
+            FROM unnest(ARRAY['2027-03-28 00:00:00Z', '2027-03-28 23:59:59.999999Z', '2027-10-31 00:00:00Z', '2027-10-31 23:59:59.999999Z',
+                              '2027-12-31 00:00:00Z', '2027-12-31 23:59:59.999999Z']) AS t;
+            SELECT concat_ws(' ', zone, t.tableoid::regclass, t.recorded_at) INTO wrong FROM blotter.trades t
+            WHERE t.tableoid::regclass::text <> 'blotter.trades_' || to_char(t.recorded_at AT TIME ZONE 'UTC', 'YYYYMMDD');
+            IF wrong IS NOT NULL THEN
+                RETURN wrong;
+            END IF;
+            DELETE FROM blotter.trades;
+        END LOOP;
+        DROP TABLE blotter.trades_20270328, blotter.trades_20271031, blotter.trades_20271231, blotter.order_events_20270328, blotter.order_events_20271031, blotter.order_events_20271231;
+    END LOOP;
+    RETURN 'right';
+END $$;
+SELECT test.same('a_day_has_the_same_borders_in_every_time_zone', test.day_borders(), 'right');
 
 SELECT blotter.begin_session(), blotter.begin_session();
 CREATE FUNCTION pg_temp.stage() RETURNS void LANGUAGE sql AS $$

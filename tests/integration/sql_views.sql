@@ -89,7 +89,8 @@ INSERT INTO blotter.sessions (producer_id, seq, recorded_at, exchange, event) VA
 SELECT blotter.begin_session();
 -- an order that lives on, one that was over, and one by client id alone
 INSERT INTO test.events (at, seq, producer_id, order_id, client_order_id, status, price) VALUES
-    (1, 1, 7, 'LIVES', 'l', 'open', 1), (2, 2, 7, 'OVER', 'o', 'filled', 2), (3, 3, 7, NULL, 'alone', 'pending_new', 3), (86402, 4, 7, 'LIVES', NULL, NULL, 5);
+    (1, 1, 7, 'LIVES', 'l', 'open', 1), (2, 2, 7, 'OVER', 'o', 'filled', 2), (3, 3, 7, NULL, 'alone', 'pending_new', 3), (86402, 4, 7, 'LIVES', NULL, NULL, 5),
+    (4, 9, 7, 'OVER2', 'o2', 'open', 2), (5, 10, 7, 'OVER2', NULL, 'canceled', 3);
 SELECT test.drain((SELECT array_agg(e ORDER BY at) FROM test.events e));
 INSERT INTO before (positions) SELECT test.state(7);
 
@@ -107,7 +108,9 @@ EXCEPTION WHEN check_violation THEN
 END
 $$;
 SELECT test.same('and_takes_no_more_rows', test.late(), 'refused');
+SELECT test.same('positions_are_the_same_when_a_day_is_folded', test.positions(), (SELECT positions FROM before WHERE audit IS NOT NULL));
 ALTER TABLE blotter.order_events DETACH PARTITION blotter.order_events_20260731 CONCURRENTLY;
+SELECT test.same('positions_are_the_same_while_a_day_goes', test.positions(), (SELECT positions FROM before WHERE audit IS NOT NULL));
 SELECT test.same('the_next_step_is_told', (SELECT string_agg(concat_ws(' ', "table", state), ', ') FROM blotter.fold_days('2026-08-01')), 'order_events drop, trades detach');
 ALTER TABLE blotter.trades DETACH PARTITION blotter.trades_20260731 CONCURRENTLY;
 DROP TABLE blotter.order_events_20260731, blotter.trades_20260731;
@@ -128,7 +131,18 @@ INSERT INTO test.events (at, seq, producer_id, order_id, client_order_id, status
     (86401, 5, 7, 'LIVES', NULL, 'open', 4), (86410, 6, 7, 'OVER', NULL, 'open', 9), (86409, 7, 7, 'OVER', 'o', 'open', NULL), (86411, 8, 7, 'A', 'alone', 'open', NULL);
 SELECT test.drain(ARRAY[e]) FROM test.events e ORDER BY seq;
 SELECT test.same('events_that_come_later_find_the_dropped_ones_of_their_order', test.state(7),
-                 E'A[]: open alive c=alone p=3 q= f= 3.11.8.7\nLIVES[]: open alive c=l p=5 q= f= 1.2.4.7\nOVER[]: filled over c=o p=9 q= f= 2.10.6.7');
+                 E'A[]: open alive c=alone p=3 q= f= 3.11.8.7\nLIVES[]: open alive c=l p=5 q= f= 1.2.4.7\nOVER[]: filled over c=o p=9 q= f= 2.10.6.7\nOVER2[]: canceled over c=o2 p=3 q= f= 4.5.10.7');
+-- However they arrive: the newer one first, or both at once and out of order.
+SELECT test.drain(ARRAY[row(86412, 11, 7, 'okx', NULL, NULL, 'OVER', NULL, 'open', 12, NULL, 1, NULL, to_timestamp(1785456000 + 86412))::test.events]);
+SELECT test.drain(ARRAY[row(86411, 12, 7, 'okx', NULL, NULL, 'OVER', NULL, 'open', 11, 7, NULL, NULL, to_timestamp(1785456000 + 86411))::test.events]);
+SELECT test.drain(ARRAY[row(86412, 13, 7, 'okx', NULL, NULL, 'OVER2', NULL, 'open', 12, NULL, 1, NULL, to_timestamp(1785456000 + 86412))::test.events,
+                        row(86411, 14, 7, 'okx', NULL, NULL, 'OVER2', NULL, 'open', 11, 7, NULL, NULL, to_timestamp(1785456000 + 86411))::test.events]);
+SELECT test.same('an_order_that_was_over_when_its_day_was_dropped_merges_what_comes_by_time', (SELECT test.state(7)),
+                 E'A[]: open alive c=alone p=3 q= f= 3.11.8.7\nLIVES[]: open alive c=l p=5 q= f= 1.2.4.7\nOVER[]: filled over c=o p=12 q=7 f=1 2.12.11.7\nOVER2[]: canceled over c=o2 p=12 q=7 f=1 4.12.13.7');
+SELECT blotter.rebuild_orders();
+SELECT test.same('and_when_all_is_rebuilt', (SELECT test.state(7)),
+                 E'A[]: open alive c=alone p=3 q= f= 3.11.8.7\nLIVES[]: open alive c=l p=5 q= f= 1.2.4.7\nOVER[]: filled over c=o p=12 q=7 f=1 2.12.11.7\nOVER2[]: canceled over c=o2 p=12 q=7 f=1 4.12.13.7');
+SELECT test.same('no_order_errors', (SELECT string_agg(error, ', ') FROM blotter.order_errors), NULL);
 
 SELECT test.clear();
 SELECT blotter.make_day('2026-08-03');
