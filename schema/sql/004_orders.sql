@@ -234,11 +234,18 @@ COMMENT ON AGGREGATE blotter.first_value_of(anyelement) IS 'The first value that
 CREATE AGGREGATE blotter.last_value_of(anyelement) (sfunc = blotter.later, stype = anyelement);
 COMMENT ON AGGREGATE blotter.last_value_of(anyelement) IS 'The last value that is not null, of rows that come sorted.';
 
+-- A user may add columns to order_events and to orders; kept_order_events has the record's own.
+CREATE FUNCTION blotter.event_fields() RETURNS text[]
+    LANGUAGE sql STABLE
+    AS $$SELECT blotter.columns_of('blotter.kept_order_events')$$;
+COMMENT ON FUNCTION blotter.event_fields() IS 'The columns of an order event that are its record''s.';
+
 CREATE FUNCTION blotter.order_fields() RETURNS text[]
     LANGUAGE sql STABLE
     AS $$
-    SELECT blotter.columns_of('blotter.orders', ARRAY['exchange', 'account', 'scope', 'order_key', 'provisional', 'order_id', 'status', 'filled_quantity',
-                                                      'terminal', 'first_recorded_at', 'recorded_at', 'seq', 'producer_id'])
+    SELECT array_agg(name)
+    FROM unnest(blotter.event_fields()) AS name
+    WHERE name <> ALL (ARRAY['exchange', 'account', 'order_id', 'status', 'filled_quantity', 'recorded_at', 'seq', 'producer_id'])
 $$;
 COMMENT ON FUNCTION blotter.order_fields() IS 'The columns of orders that are simply the last value given.';
 

@@ -286,7 +286,7 @@ DECLARE
     source text;
     low timestamptz;
     high timestamptz;
-    names text[] := blotter.columns_of('blotter.order_events', ARRAY['stored_at']);
+    names text[] := blotter.event_fields();
     read_events text := format($q$
         INSERT INTO pg_temp.rebuild_events (%1$s, key_account, scope, order_key, client_only, terminal)
         SELECT %2$s, k.account, k.scope, %%1$s, t.status IS NOT NULL
@@ -529,7 +529,7 @@ CREATE FUNCTION blotter.rebuild_orders() RETURNS bigint
     AS $$
 DECLARE
     source text;
-    names text[] := blotter.columns_of('blotter.order_events', ARRAY['stored_at']);
+    names text[] := blotter.event_fields();
 BEGIN
     PERFORM blotter.begin_session(false);
     -- Waits for the merges that are under way, and holds off new ones; readers go on.

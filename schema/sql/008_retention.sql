@@ -9,7 +9,7 @@ DECLARE
     low timestamptz;
     high timestamptz := before::timestamp AT TIME ZONE 'UTC';
     part record;
-    names text := blotter.column_list(blotter.columns_of('blotter.order_events'));
+    names text := blotter.column_list(blotter.event_fields());
 BEGIN
     IF before > blotter.today() THEN
         RAISE EXCEPTION 'cannot fold %: it is not over', before - 1 USING ERRCODE = 'invalid_parameter_value';

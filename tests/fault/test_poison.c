@@ -162,6 +162,29 @@ static void what_a_user_forbids_is_rejected_alone(void **state)
     }
 }
 
+/* Fresh records, then, as one of them is there already, the careful way; one comes late, so that its order is made again. */
+static void a_users_own_columns_do_not_get_in_the_way(void **state)
+{
+    (void)state;
+    story_sql(
+        "ALTER TABLE blotter.order_events ADD COLUMN desk text, ADD COLUMN region text NOT NULL DEFAULT 'eu', "
+        "ADD COLUMN doubled numeric GENERATED ALWAYS AS (price * 2) STORED, ADD COLUMN n bigint GENERATED ALWAYS AS IDENTITY");
+    story_sql("ALTER TABLE blotter.orders ADD COLUMN note text, ADD COLUMN looked_at timestamptz DEFAULT now()");
+    for (int seq = 2; seq <= 6; seq++)
+        story_add_order("blotter:okx", 7, seq, seq, &(struct blotter_order){.order_id = "1", .price = "1.5"});
+    story_drain_once();
+    for (int seq = 1; seq <= 6; seq++)
+        story_add_order("blotter:okx", 7, seq, seq, &(struct blotter_order){.order_id = "1", .price = "1.5", .account = ""});
+    story_drain_once();
+    assert_string_equal(
+        story_table("SELECT count(*), count(desk), min(region), min(doubled), count(DISTINCT n) FROM blotter.order_events"),
+        "6 0 eu 3.0 6");
+    story_sql("SELECT blotter.rebuild_orders()");
+    assert_string_equal(story_table("SELECT order_id, price, note, looked_at IS NOT NULL FROM blotter.orders"), "1 1.5 - t");
+    assert_string_equal(story_table("SELECT * FROM blotter.order_errors"), "");
+    assert_string_equal(story_table("SELECT * FROM blotter.rejects"), "");
+}
+
 /* The batch is taken apart for each of them, which is what the figure is about. */
 static void records_that_postgresql_refuses_cost_their_batch_its_speed_but_no_memory(void **state)
 {
@@ -194,6 +217,7 @@ int main(void)
         TEST(every_bad_entry_among_a_thousand_good_ones_is_rejected_and_they_are_stored),
         TEST(a_bad_entry_that_was_delivered_before_is_rejected_with_the_count),
         TEST(what_a_user_forbids_is_rejected_alone),
+        TEST(a_users_own_columns_do_not_get_in_the_way),
         TEST(records_that_postgresql_refuses_cost_their_batch_its_speed_but_no_memory),
     };
     return cmocka_run_group_tests_name("poison", tests, NULL, NULL);
