@@ -1,4 +1,5 @@
-/* chaos_desk.h: a process of strategies: two producers of two exchanges in a process that can be killed at any instruction.
+/* chaos_desk.h: a process of strategies: two producers of two exchanges in a process that can be killed at any instruction. The
+ * first sends by a thread of its own, the second leaves it to the shipper; some have lanes.
  *
  * What it has accepted it appends to a file for each producer, as it goes: so the file says at most one record too few, the one
  * whose submit was under way when the process was killed. */

@@ -1,11 +1,13 @@
 /* chaos_parts.c: see chaos_parts.h. */
 #include "tests/fault/chaos_parts.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "tests/fault/chaos_desk.h"
+#include "tests/fixture/bad_entries.h"
 
 #define DELAY_MS 100
 #define END_MS 30000     /* for what has been told to end */
@@ -44,6 +46,15 @@ static void start_desk(struct chaos *chaos, unsigned which)
     chaos->desks[which].wanted = true;
 }
 
+static void start_shipper(struct chaos *chaos)
+{
+    const char *const environment[] = {fixture_format("BLOTTER_REDIS=%s", fixture_proxy_address(chaos->desk_lines[0])), NULL};
+
+    chaos->shipper.program = story_start_program(STORY_ARGV("ship", "--until", "committed"),
+                                                 &(struct fixture_program_options){.environment = environment});
+    chaos->shipper.wanted = true;
+}
+
 void chaos_parts_start(struct chaos *chaos)
 {
     for (unsigned i = 0; i < CHAOS_DESK_LINE_COUNT; i++) {
@@ -54,6 +65,7 @@ void chaos_parts_start(struct chaos *chaos)
         chaos->postgres_lines[i] = fixture_proxy_postgres(story_postgres, false);
         start_drainer(chaos, i);
     }
+    start_shipper(chaos);
     for (unsigned i = 0; i < CHAOS_DESK_COUNT; i++) {
         start_desk(chaos, i);
     }
@@ -77,30 +89,35 @@ static void check_end(struct chaos_worker *worker, const char *name, unsigned wh
     }
 }
 
-static void tend_drainer(struct chaos *chaos, unsigned which)
+/* True when it is time to start it again. */
+static bool has_to_start(struct chaos *chaos, struct chaos_worker *worker, const char *name, unsigned which)
 {
-    struct chaos_worker *drainer = &chaos->drainers[which];
-
-    if (!drainer->wanted || fixture_program_running(drainer->program)) {
-        drainer->start_at_ms = 0;
-    } else if (drainer->start_at_ms == 0) {
-        check_end(drainer, "drainer", which, (const int[]){3, -1});
+    if (!worker->wanted || fixture_program_running(worker->program)) {
+        worker->start_at_ms = 0;
+    } else if (worker->start_at_ms == 0) {
+        check_end(worker, name, which, (const int[]){3, -1});
         chaos->restarts++;
-        drainer->start_at_ms = fixture_now_ms() + RESTART_MS;
-    } else if (fixture_now_ms() >= drainer->start_at_ms) {
-        start_drainer(chaos, which);
+        worker->start_at_ms = fixture_now_ms() + RESTART_MS;
+    } else {
+        return fixture_now_ms() >= worker->start_at_ms;
     }
+    return false;
 }
 
 void chaos_parts_tend(struct chaos *chaos)
 {
     for (unsigned i = 0; i < CHAOS_DRAINER_COUNT; i++) {
-        tend_drainer(chaos, i);
+        if (has_to_start(chaos, &chaos->drainers[i], "drainer", i)) {
+            start_drainer(chaos, i);
+        }
     }
     for (unsigned i = 0; i < CHAOS_DESK_COUNT; i++) {
         if (chaos->desks[i].wanted && !fixture_program_running(chaos->desks[i].program)) {
             check_end(&chaos->desks[i], "desk", i, (const int[]){-1});
         }
+    }
+    if (has_to_start(chaos, &chaos->shipper, "shipper", 0)) {
+        start_shipper(chaos);
     }
 }
 
@@ -114,6 +131,19 @@ static bool desks_have_ended(void *arg)
         all = !fixture_program_running(chaos->desks[i].program) && all;
     }
     return all;
+}
+
+static bool no_journal_is_left(void *arg)
+{
+    DIR *folder = opendir(story_journals());
+    bool none = true;
+
+    chaos_parts_tend(arg);
+    for (struct dirent *entry; folder != NULL && (entry = readdir(folder)) != NULL;) {
+        none = none && entry->d_name[0] == '.';
+    }
+    closedir(folder);
+    return none;
 }
 
 void chaos_parts_finish(struct chaos *chaos)
@@ -133,6 +163,12 @@ void chaos_parts_finish(struct chaos *chaos)
     for (unsigned i = 0; i < CHAOS_DESK_COUNT; i++) {
         check_end(&chaos->desks[i], "desk", i, (const int[]){0, -1});
     }
+    if (!fixture_wait_until(no_journal_is_left, chaos, END_MS)) {
+        fixture_fail("journals are left; the shipper said:\n%s", fixture_program_stderr(chaos->shipper.program));
+    }
+    chaos->shipper.wanted = false;
+    fixture_program_signal(chaos->shipper.program, SIGTERM);
+    check_end(&chaos->shipper, "shipper", 0, (const int[]){0, -1});
 }
 
 /* --- Redis ----------------------------------------------------------------------------------------------------------------- */
@@ -201,6 +237,32 @@ static void redis_save(struct chaos *chaos, const struct chaos_step *step)
     redisFree(redis);
 }
 
+static void redis_full(struct chaos *chaos, const struct chaos_step *step)
+{
+    (void)chaos;
+    fixture_redis_run(story_redis, "CONFIG SET maxmemory %d", step->heals ? 0 : 1);
+}
+
+static void redis_refuses(struct chaos *chaos, const struct chaos_step *step)
+{
+    (void)chaos;
+    fixture_redis_run(story_redis, "CONFIG SET min-replicas-to-write %d", step->heals ? 0 : 1);
+}
+
+static void redis_nonsense(struct chaos *chaos, const struct chaos_step *step)
+{
+    size_t count;
+    const struct bad_entry *bad = bad_entries(&count);
+    redisContext *redis = fixture_redis_connect(story_redis);
+
+    (void)chaos;
+    for (size_t i = 0; i < count; i++) {
+        freeReplyObject(
+            redisCommand(redis, "XADD blotter:%s * %s %b", chaos_exchanges[step->of], bad[i].field, bad[i].bytes, bad[i].length));
+    }
+    redisFree(redis);
+}
+
 static void redis_clients(struct chaos *chaos, const struct chaos_step *step)
 {
     (void)chaos, (void)step;
@@ -246,6 +308,14 @@ static void postgres_signal(struct chaos *chaos, const struct chaos_step *step)
               step->verb == CHAOS_POSTGRES_CANCEL ? "pg_cancel_backend" : "pg_terminate_backend");
 }
 
+/* For sessions that begin from now on: all drainers'. */
+static void postgres_read_only(struct chaos *chaos, const struct chaos_step *step)
+{
+    story_sql("ALTER SYSTEM %s", step->heals ? "RESET default_transaction_read_only" : "SET default_transaction_read_only = on");
+    story_sql("SELECT pg_reload_conf()");
+    postgres_signal(chaos, step);
+}
+
 /* A drainer that was stopped in a transaction may hold the table for longer than it is worth waiting. */
 static void postgres_lock(struct chaos *chaos, const struct chaos_step *step)
 {
@@ -265,7 +335,9 @@ static void postgres_unlock(struct chaos *chaos, const struct chaos_step *step)
 
 static struct chaos_worker *worker_of(struct chaos *chaos, const struct chaos_step *step)
 {
-    return step->part == CHAOS_DESK ? &chaos->desks[step->which] : &chaos->drainers[step->which];
+    return step->part == CHAOS_DESK      ? &chaos->desks[step->which]
+           : step->part == CHAOS_SHIPPER ? &chaos->shipper
+                                         : &chaos->drainers[step->which];
 }
 
 static void worker_kill(struct chaos *chaos, const struct chaos_step *step)
@@ -309,6 +381,14 @@ static void desk_start(struct chaos *chaos, const struct chaos_step *step)
         check_end(&chaos->desks[step->which], "desk", step->which, (const int[]){0, 143, -1});
     }
     start_desk(chaos, step->which);
+}
+
+static void shipper_start(struct chaos *chaos, const struct chaos_step *step)
+{
+    if (step->verb == CHAOS_SHIPPER_TERM) {
+        check_end(&chaos->shipper, "shipper", 0, (const int[]){0, 3, 143, -1});
+    }
+    start_shipper(chaos);
 }
 
 /* --- lines ----------------------------------------------------------------------------------------------------------------- */
@@ -381,6 +461,9 @@ static const struct {
     [CHAOS_REDIS_GROUP] = {redis_group, NULL},
     [CHAOS_REDIS_SETID] = {redis_setid, NULL},
     [CHAOS_REDIS_CONSUMER] = {redis_consumer, NULL},
+    [CHAOS_REDIS_FULL] = {redis_full, redis_full},
+    [CHAOS_REDIS_REFUSES] = {redis_refuses, redis_refuses},
+    [CHAOS_REDIS_NONSENSE] = {redis_nonsense, NULL},
     [CHAOS_REDIS_CLIENTS] = {redis_clients, NULL},
     [CHAOS_POSTGRES_KILL] = {postgres_kill, postgres_start},
     [CHAOS_POSTGRES_IMMEDIATE] = {postgres_stop, postgres_start},
@@ -388,6 +471,7 @@ static const struct {
     [CHAOS_POSTGRES_PAUSE] = {postgres_pause, postgres_resume},
     [CHAOS_POSTGRES_TERMINATE] = {postgres_signal, NULL},
     [CHAOS_POSTGRES_CANCEL] = {postgres_signal, NULL},
+    [CHAOS_POSTGRES_READ_ONLY] = {postgres_read_only, postgres_read_only},
     [CHAOS_POSTGRES_LOCK] = {postgres_lock, postgres_unlock},
     [CHAOS_DRAINER_KILL] = {worker_kill, drainer_start},
     [CHAOS_DRAINER_TERM] = {worker_term, drainer_start},
@@ -395,6 +479,9 @@ static const struct {
     [CHAOS_DESK_KILL] = {worker_kill, desk_start},
     [CHAOS_DESK_TERM] = {worker_term, desk_start},
     [CHAOS_DESK_PAUSE] = {worker_pause, worker_resume},
+    [CHAOS_SHIPPER_KILL] = {worker_kill, shipper_start},
+    [CHAOS_SHIPPER_TERM] = {worker_term, shipper_start},
+    [CHAOS_SHIPPER_PAUSE] = {worker_pause, worker_resume},
     [CHAOS_DESK_LINE_CUT] = {line_cut, NULL},
     [CHAOS_DESK_LINE_CLOSE] = {line_close, line_open},
     [CHAOS_DESK_LINE_STALL] = {line_stall, line_stall},

@@ -1,9 +1,10 @@
 /* chaos_parts.h: the parts that chaos breaks: how each is started, broken and healed.
  *
- *     desks ──── line ────► redis ◄──── line ──── drainers ──── line ────► postgres
+ *     desks, shipper ──── line ────► redis ◄──── line ──── drainers ──── line ────► postgres
  *
- * Drainers are started again when they end, as systemd would; they may end where a server cannot be reached, and not otherwise.
- * Desks may not end. */
+ * The shipper sends for those producers of the desks that do not send themselves, and for desks that are dead. Drainers are
+ * started again when they end, as systemd would; they may end where a server cannot be reached, and not otherwise. Desks may not
+ * end. */
 #ifndef BLOTTER_TESTS_CHAOS_PARTS_H
 #define BLOTTER_TESTS_CHAOS_PARTS_H
 
@@ -23,12 +24,12 @@ struct chaos {
     const char *folder; /* what the desks note, and their journals */
     int64_t time_ns;    /* of the first order */
     int per_second;     /* of one desk */
-    struct chaos_worker drainers[CHAOS_DRAINER_COUNT], desks[CHAOS_DESK_COUNT];
+    struct chaos_worker drainers[CHAOS_DRAINER_COUNT], desks[CHAOS_DESK_COUNT], shipper;
     struct fixture_proxy *desk_lines[CHAOS_DESK_LINE_COUNT], *redis_lines[CHAOS_REDIS_LINE_COUNT],
         *postgres_lines[CHAOS_POSTGRES_LINE_COUNT];
     PGconn *locker;
     int64_t began_ms;
-    int restarts; /* of drainers that had ended by themselves */
+    int restarts; /* of drainers and shippers that had ended by themselves */
 };
 
 void chaos_parts_start(struct chaos *);
@@ -39,7 +40,7 @@ void chaos_parts_do(struct chaos *, const struct chaos_step *);
 /* Starts what is to run and does not; to be called all the time. */
 void chaos_parts_tend(struct chaos *);
 
-/* Ends the desks, once everything they accepted is committed; then the drainers. */
+/* Ends the desks, once everything they accepted is committed, and the shipper, once no journal is left. */
 void chaos_parts_finish(struct chaos *);
 
 #endif

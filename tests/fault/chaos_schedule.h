@@ -14,6 +14,7 @@
     X(POSTGRES, "postgres", 1, 5000)                  \
     X(DRAINER, "drainer", 3, 7000)                    \
     X(DESK, "desk", 5, 9000)                          \
+    X(SHIPPER, "shipper", 1, 9000)                    \
     X(DESK_LINE, "desks to redis, line", 2, 9000)     \
     X(REDIS_LINE, "drainer to redis, line", 3, 12000) \
     X(POSTGRES_LINE, "drainer to postgres, line", 3, 12000)
@@ -40,6 +41,9 @@ enum chaos_count { CHAOS_PARTS(X) };
     X(REDIS_GROUP, REDIS, "XGROUP DESTROY", 0, 0)                                      \
     X(REDIS_SETID, REDIS, "XGROUP SETID to the end", 0, 0)                             \
     X(REDIS_CONSUMER, REDIS, "XGROUP DELCONSUMER of all", 0, 0)                        \
+    X(REDIS_FULL, REDIS, "maxmemory 1", 200, 3000)                                     \
+    X(REDIS_REFUSES, REDIS, "min-replicas-to-write 1", 200, 3000)                      \
+    X(REDIS_NONSENSE, REDIS, "XADD of what is no record", 0, 0)                        \
     X(REDIS_CLIENTS, REDIS, "CLIENT KILL", 0, 0)                                       \
     X(POSTGRES_KILL, POSTGRES, "kill -9", 100, 2000)                                   \
     X(POSTGRES_IMMEDIATE, POSTGRES, "stopped, immediate", 100, 2000)                   \
@@ -47,6 +51,7 @@ enum chaos_count { CHAOS_PARTS(X) };
     X(POSTGRES_PAUSE, POSTGRES, "SIGSTOP", 500, 4000)                                  \
     X(POSTGRES_TERMINATE, POSTGRES, "pg_terminate_backend of the drainers", 0, 0)      \
     X(POSTGRES_CANCEL, POSTGRES, "pg_cancel_backend of the drainers", 0, 0)            \
+    X(POSTGRES_READ_ONLY, POSTGRES, "read-only", 200, 3000)                            \
     X(POSTGRES_LOCK, POSTGRES, "LOCK TABLE", 500, 4000)                                \
     X(DRAINER_KILL, DRAINER, "kill -9", 100, 2000)                                     \
     X(DRAINER_TERM, DRAINER, "SIGTERM", 100, 2000)                                     \
@@ -54,6 +59,9 @@ enum chaos_count { CHAOS_PARTS(X) };
     X(DESK_KILL, DESK, "kill -9", 50, 2000)                                            \
     X(DESK_TERM, DESK, "SIGTERM", 50, 1000)                                            \
     X(DESK_PAUSE, DESK, "SIGSTOP", 500, 4000)                                          \
+    X(SHIPPER_KILL, SHIPPER, "kill -9", 100, 3000)                                     \
+    X(SHIPPER_TERM, SHIPPER, "SIGTERM", 100, 2000)                                     \
+    X(SHIPPER_PAUSE, SHIPPER, "SIGSTOP", 500, 4000)                                    \
     X(DESK_LINE_CUT, DESK_LINE, "cut", 0, 0)                                           \
     X(DESK_LINE_CLOSE, DESK_LINE, "closed", 200, 3000)                                 \
     X(DESK_LINE_STALL, DESK_LINE, "stalled", 200, 3000)                                \
