@@ -79,7 +79,7 @@ tsan=(BUILD=build-tsan "SANITIZE=-fsanitize=thread -fno-omit-frame-pointer")
 export UBSAN_OPTIONS=print_stacktrace=1
 
 stage "packages" deploy/packages.sh "$([[ -n $all ]] && echo all || echo test)" || finish
-stage "build" quiet make -k -j"$jobs" all tests || finish
+stage "build" quiet make -k -j"$jobs" "CFLAGS=-O2 -g -Werror" all tests || finish
 stage "unit tests" make -s test-unit || true
 stage "integration tests" make -s test-integration || true
 stage "fault tests" make -s test-fault || true
