@@ -1,0 +1,170 @@
+/* test_drainer_redis.c: what happens to a drainer in Redis: its connection is cut in the middle of answers, others use its group
+ * or its name, the group is destroyed; and a Redis that is another one after a reconnect, where the same id is another record. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "tests/fixture/drainers.h"
+
+static struct load *load_of(const char *exchange)
+{
+    return load_start(&(struct load_options){.producers = 2, .exchange = exchange, .per_second = 1000});
+}
+
+/* Also within an answer, of which some entries have been taken already. */
+static void a_connection_that_is_cut_over_and_over_loses_nothing(void **state)
+{
+    enum { CUTS = 15 };
+    unsigned seed = (unsigned)time(NULL);
+    (void)state;
+    printf("seed %u\n", seed);
+    struct fixture_proxy *line = fixture_proxy_redis(story_redis, false);
+    struct load *load = load_of("okx");
+    struct fixture_program *drainer = drainer_by(line, NULL, "d1");
+    for (int i = 0; i < CUTS; i++) {
+        drainers_await_more(1);
+        fixture_sleep_ms((int)(rand_r(&seed) % 20));
+        fixture_proxy_cut_at(line, FIXTURE_TO_CLIENT, "order_id", FIXTURE_CUT_BEFORE);
+    }
+    fixture_proxy_cut_at(line, FIXTURE_TO_CLIENT, NULL, FIXTURE_CUT_BEFORE);
+    load_finish(load);
+    drainer_stop(drainer);
+    assert_true(fixture_proxy_counts(line).cuts_at > CUTS / 2);
+}
+
+static void entries_that_a_stranger_reads_are_claimed(void **state)
+{
+    (void)state;
+    struct load *load = load_of("okx");
+    struct fixture_program *drainer = story_drainer("d1");
+    for (int i = 0; i < 20; i++) {
+        drainers_await_more(1);
+        fixture_redis_run(story_redis, "XREADGROUP GROUP drainers stranger COUNT 20 STREAMS blotter:okx >");
+    }
+    load_finish(load);
+    drainer_stop(drainer);
+}
+
+static void a_group_that_is_destroyed_over_and_over_is_read_again(void **state)
+{
+    (void)state;
+    struct load *load = load_of("okx");
+    struct fixture_program *drainer = story_drainer("d1");
+    for (int i = 0; i < 6; i++) {
+        drainers_await_more(1);
+        fixture_redis_run(story_redis, "XGROUP DESTROY blotter:okx drainers");
+    }
+    load_finish(load);
+    drainer_stop(drainer);
+}
+
+/* Whoever is stopped removes the name, also under the other one. */
+static void two_drainers_under_one_name_store_everything_once(void **state)
+{
+    (void)state;
+    struct load *loads[] = {load_of("okx"), load_of("binance")};
+    struct fixture_program *first = story_drainer("same"), *second = story_drainer("same");
+    drainer_await_says(first, "2 drainers share");
+    drainers_await_more(500);
+    drainer_kill9(first);
+    drainers_await_more(500);
+    struct fixture_program *third = story_drainer("same");
+    drainer_await_says(third, "taken");
+    drainers_await_more(500);
+    fixture_program_stop(second, SIGTERM, STORY_TIMEOUT_MS); /* it may find what the other has in hand */
+    load_finish(loads[0]);
+    load_finish(loads[1]);
+    drainer_stop(third);
+}
+
+/* --- another Redis --------------------------------------------------------------------------------------------------------- */
+
+enum { ORDERS = 3 };
+
+static bool has_stalled(void *line)
+{
+    return fixture_proxy_counts(line).stalls_at > 0;
+}
+
+static bool has_stalled_twice(void *line)
+{
+    return fixture_proxy_counts(line).stalls_at > 1;
+}
+
+static bool has_claimed(void *arg)
+{
+    (void)arg;
+    return *fixture_redis_run(story_redis, "XPENDING blotter:okx drainers - + 10 d1") != 0;
+}
+
+static bool word_is_given(void *arg)
+{
+    (void)arg;
+    return fixture_redis_int(story_redis, "EXISTS blotter-ack:{blotter:okx}:7") == 1;
+}
+
+/* The stream as another server has it: other orders under the same ids, delivered to somebody and not acknowledged. */
+static void become_another_redis(void)
+{
+    const char *ids = fixture_redis_run(
+        story_redis, "EVAL %s 0",
+        "local ids = ''\n"
+        "for _, entry in ipairs(redis.call('XRANGE', 'blotter:okx', '-', '+')) do ids = ids .. entry[1] .. ' ' end\n"
+        "return ids");
+    char id[ORDERS][32];
+    assert_int_equal(sscanf(ids, "%31s %31s %31s", id[0], id[1], id[2]), ORDERS);
+    fixture_redis_run(story_redis, "DEL blotter:okx");
+    for (int i = 0; i < ORDERS; i++) {
+        char order[] = "\x81\xa8order_id\xa6other?";
+        order[sizeof order - 2] = (char)('0' + i);
+        fixture_redis_run(story_redis, "XADD blotter:okx %s order %b", id[i], order, sizeof order - 1);
+    }
+    fixture_redis_run(story_redis, "XGROUP CREATE blotter:okx drainers 0");
+    fixture_redis_run(story_redis, "XREADGROUP GROUP drainers somebody STREAMS blotter:okx >");
+}
+
+/* What was read before is stored and told, but not acknowledged: it would be another record that is gone. */
+static void an_id_read_on_another_connection_is_not_acknowledged(void **state)
+{
+    (void)state;
+    struct fixture_proxy *redis = fixture_proxy_redis(story_redis, false);
+    struct fixture_proxy *postgres = fixture_proxy_postgres(story_postgres, false);
+    struct fixture_program *drainer = drainer_by(redis, postgres, "d1");
+    drainer_await_says(drainer, "object=postgres msg=\"connected\"");
+    fixture_proxy_cut_at(postgres, FIXTURE_TO_SERVER, "PGCOPY", FIXTURE_STALL_BEFORE);
+    fixture_program_signal(drainer, SIGSTOP); /* so that all are in one batch */
+    for (int i = 1; i <= ORDERS; i++)
+        story_add_order("blotter:okx", 7, i, i, &(struct blotter_order){.order_id = fixture_format("%d", i)});
+    fixture_program_signal(drainer, SIGCONT);
+    assert_true(fixture_wait_until(has_stalled, postgres, STORY_TIMEOUT_MS));
+    become_another_redis();
+    fixture_proxy_cut(redis);
+    assert_true(fixture_wait_until(has_claimed, NULL, STORY_TIMEOUT_MS));
+    fixture_proxy_cut_at(postgres, FIXTURE_TO_SERVER, "BEGIN; ", FIXTURE_STALL_BEFORE); /* of the batch behind it */
+    fixture_proxy_stall(postgres, 0);
+    assert_true(fixture_wait_until(has_stalled_twice, postgres, STORY_TIMEOUT_MS));
+    assert_true(fixture_wait_until(word_is_given, NULL, STORY_TIMEOUT_MS));
+    assert_int_equal(story_pending(), ORDERS);
+    fixture_proxy_stall(postgres, 0);
+    story_await_int(2 * ORDERS, "SELECT count(DISTINCT order_id) FROM blotter.order_events");
+    story_await_drained();
+    assert_int_equal(story_int("SELECT count(*) FROM blotter.order_events"), 2 * ORDERS);
+    drainer_stop(drainer);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, story_begin, load_end)
+    static const struct CMUnitTest tests[] = {
+        TEST(a_connection_that_is_cut_over_and_over_loses_nothing),  TEST(entries_that_a_stranger_reads_are_claimed),
+        TEST(a_group_that_is_destroyed_over_and_over_is_read_again), TEST(two_drainers_under_one_name_store_everything_once),
+        TEST(an_id_read_on_another_connection_is_not_acknowledged),
+    };
+    return cmocka_run_group_tests_name("drainer_redis", tests, NULL, NULL);
+}
