@@ -1,5 +1,6 @@
 /* test_journal_copied.c: a journal that was copied while it was in use, and is opened beside its original: both send what it
- * held, and each record is stored once; nobody speaks for the original's owner but itself. */
+ * held, and each record is stored once; nobody speaks for the original's owner but itself. And one that was unlinked while in
+ * use. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -82,6 +83,22 @@ static void two_copies_that_are_opened_by_writers(void **state)
     assert_orders_once(200, 3);
 }
 
+static void an_unlinked_journal_is_sent_to_its_end(void **state)
+{
+    (void)state;
+    struct story_feed feed = feed_orders(100);
+    assert_int_equal(unlink(journal("okx.0")), 0);
+    struct story_feed other = story_feed("okx", "committed"); /* which makes another okx.0 */
+    assert_true(fixture_wait_until(has_sent, &(int){102}, STORY_TIMEOUT_MS));
+    story_drainer("d");
+    story_feed_orders(&feed, 100);
+    story_feed_end(&feed, 0);
+    assert_int_equal(access(journal("okx.0"), F_OK), 0);
+    story_feed_end(&other, 0);
+    story_await_drained();
+    assert_orders_once(200, 2);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, story_begin, story_end)
 
 int main(void)
@@ -89,6 +106,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_copy_that_is_shipped_beside_its_original),
         TEST(two_copies_that_are_opened_by_writers),
+        TEST(an_unlinked_journal_is_sent_to_its_end),
     };
     return cmocka_run_group_tests_name("a journal that was copied", tests, NULL, NULL);
 }
