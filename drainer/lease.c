@@ -16,6 +16,7 @@ struct lease {
     struct lease_options options;
     int64_t ran_at_ms; /* 0: not since the session began */
     unsigned members;
+    size_t present;    /* streams there were at the last run */
     size_t tried_next; /* where the next run begins to try, so that one locked stream does not hide another */
     struct stream *stuck;
     struct sql_text sql;
@@ -55,19 +56,6 @@ static bool is_left(const struct stream *stream)
     return stream->state == STREAM_LEAVING && stream->in_hand == 0 && !stream->asked;
 }
 
-bool lease_due(const struct lease *lease)
-{
-    if (lease->ran_at_ms == 0 || now_ms() - lease->ran_at_ms >= (int64_t)lease->options.interval_ms) {
-        return true;
-    }
-    for (size_t i = 0; i < lease->options.streams->count; i++) {
-        if (is_left(lease->options.streams->all[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static size_t present_streams(const struct streams *streams)
 {
     size_t present = 0;
@@ -76,6 +64,21 @@ static size_t present_streams(const struct streams *streams)
         present += streams->all[i]->present || stream_is_held(streams->all[i]);
     }
     return present;
+}
+
+/* A stream that has just appeared does not wait for the interval. */
+bool lease_due(const struct lease *lease)
+{
+    if (lease->ran_at_ms == 0 || now_ms() - lease->ran_at_ms >= (int64_t)lease->options.interval_ms ||
+        present_streams(lease->options.streams) > lease->present) {
+        return true;
+    }
+    for (size_t i = 0; i < lease->options.streams->count; i++) {
+        if (is_left(lease->options.streams->all[i])) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Those that are LEAVING are given up already: counted, they would take others with them. */
@@ -200,6 +203,7 @@ static void on_done(void *owner, const struct pg_failure *failure)
 
 void lease_run(struct lease *lease)
 {
+    lease->present = present_streams(lease->options.streams);
     sql_text_clear(&lease->sql);
     if (lease->stuck != NULL) {
         sql_text_add(&lease->sql, "SELECT 'fenced', coalesce(blotter.fence(%" PRId64 "), 0), true; ", lease->stuck->lock_key);

@@ -12,13 +12,15 @@
 #include "drainer/redis_reply.h"
 #include "producer/redis_link.h"
 
-#define SCAN_INTERVAL_MS 1000
+#define LOOK_MIN_MS 200 /* from one look for streams to the next, for each command that it takes: one where keys are few */
+#define LOOK_MAX_MS 1000
 #define PENDING_INTERVAL_MS 2000
 #define GAUGE_INTERVAL_MS 2000
 
 struct watch {
     struct watch_options options;
     bool looked, scanning;
+    unsigned scans; /* commands of this look for streams */
     int64_t scanned_at_ms, pending_at_ms, trimmed_at_ms, stuck_at_ms, gauged_at_ms;
     uint64_t trimmed;
 };
@@ -29,6 +31,17 @@ static int64_t now_ms(void)
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+static bool due(int64_t *at_ms, unsigned interval_ms)
+{
+    int64_t now = now_ms();
+
+    if (now - *at_ms < (int64_t)interval_ms) {
+        return false;
+    }
+    *at_ms = now;
+    return true;
 }
 
 /* --- looking for streams ------------------------------------------------------------------------------------------------- */
@@ -89,6 +102,18 @@ static void scan(struct watch *watch, const char *cursor)
     const char *argv[] = {"SCAN", cursor, "MATCH", watch->options.pattern, "COUNT", "1000", "TYPE", "stream"};
 
     watch->scanning = redis_link_sendv_as(watch->options.link, watch, on_scanned, 0, 8, argv, NULL) == 0;
+    watch->scans++;
+}
+
+/* A new stream should be found soon; but to look costs Redis time for every key that it holds. */
+static void look_if_due(struct watch *watch)
+{
+    unsigned interval = watch->scans * LOOK_MIN_MS;
+
+    if (!watch->scanning && due(&watch->scanned_at_ms, interval < LOOK_MAX_MS ? interval : LOOK_MAX_MS)) {
+        watch->scans = 0;
+        scan(watch, "0");
+    }
 }
 
 /* --- looking after the streams ------------------------------------------------------------------------------------------- */
@@ -227,17 +252,6 @@ static void look_at_gauge(struct watch *watch, struct stream *stream)
     redis_link_sendv_as(watch->options.link, watch, on_gauge, (uintptr_t)stream, 5, argv, NULL);
 }
 
-static bool due(int64_t *at_ms, unsigned interval_ms)
-{
-    int64_t now = now_ms();
-
-    if (now - *at_ms < (int64_t)interval_ms) {
-        return false;
-    }
-    *at_ms = now;
-    return true;
-}
-
 static void look_after_streams(struct watch *watch)
 {
     struct streams *streams = watch->options.streams;
@@ -288,9 +302,7 @@ void watch_destroy(struct watch *watch)
 
 void watch_tick(struct watch *watch)
 {
-    if (!watch->scanning && due(&watch->scanned_at_ms, SCAN_INTERVAL_MS)) {
-        scan(watch, "0");
-    }
+    look_if_due(watch);
     look_after_streams(watch);
 }
 

@@ -185,18 +185,6 @@ static void a_second_drainer_takes_half_of_the_streams_and_gives_them_back(void 
     assert_stops(first);
 }
 
-static void a_stream_that_is_new_is_found_while_running(void **state)
-{
-    (void)state;
-    struct fixture_program *drainer = story_drainer("d1");
-    for (int i = 1; i <= 3; i++) {
-        story_add_order(fixture_format("blotter:exchange-%d", i), 7, i, 0, &(struct blotter_order){.order_id = "1"});
-        story_await_int(i, "SELECT count(*) FROM blotter.order_events");
-    }
-    story_await_drained();
-    assert_stops(drainer);
-}
-
 /* --- what happens to Redis
  * ------------------------------------------------------------------------------------------------------ */
 
@@ -284,7 +272,6 @@ int main(void)
         TEST(a_lone_record_is_visible_within_250_ms),
         TEST(a_drainer_that_is_killed_under_load_is_replaced_at_once),
         TEST(a_second_drainer_takes_half_of_the_streams_and_gives_them_back),
-        TEST(a_stream_that_is_new_is_found_while_running),
         TEST(flushall_under_load_ends_complete),
         TEST(from_loads_the_kept_tail_again_and_nothing_twice),
         TEST(what_is_pending_under_another_name_is_claimed),
