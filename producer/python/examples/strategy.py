@@ -1,0 +1,233 @@
+"""A desk of strategies, one for each asset, on one event loop: every order and trade is recorded, and a restart goes on from there.
+
+    python3 exchange.py &                                                    # prints ws://127.0.0.1:PORT
+    python3 strategy.py ws://127.0.0.1:PORT --postgres 'host=... dbname=...' # Redis: $BLOTTER_REDIS; `blotter drain` runs
+
+What matters is in Position: `orders` is the strategy's dictionary of its open orders, as ever, and where it is written the same message
+goes to the blotter: one line. At the start Desk.reload() makes orders and positions again from PostgreSQL, after it has asked the
+exchange what has happened meanwhile, so that an order that ended while nobody listened does not stay open for ever.
+"""
+
+import argparse
+import asyncio
+import datetime
+import itertools
+import json
+import random
+import signal
+from decimal import Decimal
+
+import asyncpg
+import websockets
+
+import blotter
+
+EXCHANGE = "simulated"
+ACCOUNT = "main"
+QUANTITY = "0.1"
+SETTLE_SECONDS = 60
+MARGIN = datetime.timedelta(minutes=1)  # trades are asked for from a little earlier than the last one known
+
+
+class Position:
+    """What a strategy holds of one asset, and its open orders."""
+
+    def __init__(self, symbol, producer):
+        self.symbol = symbol
+        self.producer = producer
+        self.quantity = Decimal(0)
+        self.orders = {}  # by id, as the exchange has them
+
+    def on_order(self, order):
+        self.producer.order(order, account=ACCOUNT, strategy=f"quote-{self.symbol}")  # the one line
+        if order["status"] == "open":
+            self.orders[order["id"]] = order
+        else:
+            self.orders.pop(order["id"], None)
+
+    def on_trade(self, trade):
+        self.producer.trade(trade, account=ACCOUNT, strategy=f"quote-{self.symbol}")
+        quantity = Decimal(trade["amount"])
+        self.quantity += quantity if trade["side"] == "buy" else -quantity
+
+
+class Strategy:
+    """Quotes one asset: never more than one order, on the side that brings the position back to nothing."""
+
+    def __init__(self, symbol, exchange, producer):
+        self.symbol = symbol
+        self.exchange = exchange
+        self.position = Position(symbol, producer)
+        self.asked = False  # an order that the exchange has not answered for
+
+    async def on_ticker(self, ticker):
+        if self.asked or self.position.orders:
+            return
+        self.asked = True
+        side = "buy" if self.position.quantity < 0 else "sell" if self.position.quantity > 0 else random.choice(["buy", "sell"])
+        await self.exchange.call(
+            "create_order", symbol=self.symbol, side=side, price=ticker["last"], amount=QUANTITY, clientOrderId=f"q-{random.getrandbits(48):x}"
+        )
+        self.asked = False
+
+    async def cancel_all(self):
+        for id in list(self.position.orders):
+            await self.exchange.call("cancel_order", id=id)
+
+
+class Connection:
+    """The exchange's websocket: calls, and what the exchange says by itself."""
+
+    def __init__(self, socket):
+        self.socket = socket
+        self.numbers = itertools.count(1)
+        self.replies = {}
+        self.messages = asyncio.Queue()
+        self.reading = asyncio.create_task(self.read())
+
+    async def call(self, method, **params):
+        number = next(self.numbers)
+        self.replies[number] = asyncio.get_running_loop().create_future()
+        await self.socket.send(json.dumps({"call": number, "method": method, "params": params}))
+        return await self.replies[number]
+
+    async def read(self):
+        async for text in self.socket:
+            message = json.loads(text)
+            if "reply" in message:
+                self.replies.pop(message["reply"]).set_result(message["result"])
+            else:
+                self.messages.put_nowait(message)
+
+
+class Desk:
+    def __init__(self, exchange, producer, postgres):
+        self.exchange = exchange
+        self.producer = producer
+        self.postgres = postgres
+        self.strategies = {}
+        self.swept = set()  # ids of trades that reload() has counted
+        self.tasks = set()
+        self.stopping = False
+
+    def strategy(self, symbol):
+        if symbol not in self.strategies:
+            self.strategies[symbol] = Strategy(symbol, self.exchange, self.producer)
+        return self.strategies[symbol]
+
+    # --- starting ------------------------------------------------------------------------------------------------------------------
+
+    async def reload(self):
+        """What the exchange says from now on waits in exchange.messages."""
+        await self.settle()  # what this strategy recorded before it died, too: its journal has been adopted
+        known = await self.open_orders()
+        await self.sweep_orders(known)
+        await self.sweep_trades()
+        await self.settle()
+        for row in await self.open_orders():
+            order = {"id": row["order_id"], "symbol": row["symbol"], "side": row["side"], "price": str(row["price"]), "status": row["status"]}
+            self.strategy(row["symbol"]).position.orders[row["order_id"]] = order
+        sql = "SELECT symbol, quantity FROM blotter.positions WHERE exchange = $1 AND account = $2"
+        for row in await self.postgres.fetch(sql, EXCHANGE, ACCOUNT):
+            self.strategy(row["symbol"]).position.quantity = row["quantity"]
+
+    async def settle(self):
+        await asyncio.to_thread(self.producer.flush, SETTLE_SECONDS)
+
+    async def open_orders(self):
+        sql = "SELECT * FROM blotter.open_orders WHERE exchange = $1 AND account = $2"
+        return await self.postgres.fetch(sql, EXCHANGE, ACCOUNT)
+
+    async def sweep_orders(self, known):
+        """Orders that are open here or there, as the exchange has them now."""
+        now_open = await self.exchange.call("fetch_open_orders")
+        unclear = {row["order_id"]: row["symbol"] for row in known} | {order["id"]: order["symbol"] for order in now_open}
+        found = await self.exchange.call("fetch_orders", ids=list(unclear))
+        for order in found:
+            self.producer.order(order, account=ACCOUNT)
+            del unclear[order["id"]]
+        for id, symbol in unclear.items():
+            self.producer.order(order_id=id, symbol=symbol, account=ACCOUNT, status="expired", reason="unknown to the exchange")
+        ended = len(unclear) + sum(order["status"] != "open" for order in found)
+        print(json.dumps({"known": len(known), "open": len(now_open), "ended_meanwhile": ended}), flush=True)
+
+    async def sweep_trades(self):
+        """Recorded again is counted once: a trade has an id."""
+        sql = "SELECT max(exchange_time) FROM blotter.trades WHERE exchange = $1 AND account = $2"
+        last = await self.postgres.fetchval(sql, EXCHANGE, ACCOUNT)
+        since = int((last - MARGIN).timestamp() * 1000) if last else 0
+        for trade in await self.exchange.call("fetch_my_trades", since=since):
+            self.producer.trade(trade, account=ACCOUNT)
+            self.swept.add(trade["id"])
+
+    # --- running -------------------------------------------------------------------------------------------------------------------
+
+    def on_message(self, message):
+        (kind, what), *_ = message.items()
+        strategy = self.strategy(what["symbol"])
+        if kind == "order":
+            strategy.position.on_order(what)
+        elif kind == "trade" and what["id"] not in self.swept:
+            strategy.position.on_trade(what)
+        elif kind == "ticker" and not self.stopping:
+            task = asyncio.create_task(strategy.on_ticker(what))
+            self.tasks.add(task)  # asyncio itself keeps none
+            task.add_done_callback(self.tasks.discard)
+
+    async def run(self):
+        while True:
+            self.on_message(await self.exchange.messages.get())
+
+    async def hear_out(self):
+        """Behind the exchange's answer to a call there is nothing that it said before."""
+        await self.exchange.call("fetch_open_orders")
+        while not self.exchange.messages.empty():
+            await asyncio.sleep(0.01)
+
+    async def stop(self):
+        """Cancels what is open, and hears how it ends."""
+        self.stopping = True
+        while self.tasks:
+            await asyncio.wait(self.tasks)
+        await self.hear_out()
+        for strategy in list(self.strategies.values()):
+            await strategy.cancel_all()
+        await self.hear_out()
+        held = {symbol: str(strategy.position.quantity) for symbol, strategy in self.strategies.items() if strategy.position.quantity}
+        print(json.dumps({"positions": held}), flush=True)
+
+
+def stop_signal():
+    """An event that SIGINT and SIGTERM set."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def run_desk(url, producer, postgres, stop):
+    async with websockets.connect(url, max_size=None) as socket:
+        desk = Desk(Connection(socket), producer, postgres)
+        await desk.reload()
+        running, stopping = asyncio.create_task(desk.run()), asyncio.create_task(stop.wait())
+        await asyncio.wait([running, stopping, desk.exchange.reading], return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            raise ConnectionError(f"{url} has gone")
+        await desk.stop()
+        running.cancel()
+
+
+async def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("exchange", help="ws://host:port, as exchange.py prints it")
+    parser.add_argument("--postgres", required=True, help="as asyncpg takes it: postgresql://...")
+    given = parser.parse_args()
+    stop = stop_signal()
+    postgres = await asyncpg.connect(given.postgres)
+    with blotter.Producer(EXCHANGE) as producer:
+        await run_desk(given.exchange, producer, postgres, stop)
+    await postgres.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

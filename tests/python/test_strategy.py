@@ -1,0 +1,122 @@
+"""The example: a desk of 100 strategies is killed half-way, and started again. In the end everybody agrees: the exchange, the strategies,
+and PostgreSQL, of which audit says that nothing is missing."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import unittest
+from decimal import Decimal
+from urllib.parse import quote
+
+import websockets
+
+import support
+
+EXAMPLES = support.TREE / "producer/python/examples"
+
+
+def setUpModule():
+    global servers
+    servers = support.Servers()
+    servers.drain()
+
+
+def tearDownModule():
+    servers.close()
+
+
+def postgres_url():
+    where = dict(part.split("=", 1) for part in servers.settings["BLOTTER_POSTGRES"].split())
+    return f"postgresql://{where['user']}@/{where['dbname']}?host={quote(where['host'], safe='')}&port={where['port']}"
+
+
+def count(table, condition="true"):
+    return servers.query(f"SELECT count(*) AS n FROM blotter.{table} WHERE {condition}")[0]["n"]
+
+
+class Desk(unittest.TestCase):
+    def setUp(self):
+        exchange = servers.start(sys.executable, EXAMPLES / "exchange.py", "--tickers", "400", "--fills", "4", stdout=subprocess.PIPE, text=True)
+        self.url = exchange.stdout.readline().strip()
+
+    def start(self):
+        os.environ["PYTHONPATH"] = str(support.PACKAGE)
+        command = [sys.executable, EXAMPLES / "strategy.py", self.url, "--postgres", postgres_url()]
+        return servers.start(*command, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, method, **params):
+        """What the exchange itself says."""
+
+        async def ask():
+            async with websockets.connect(self.url, max_size=None) as socket:
+                await socket.send(json.dumps({"call": 0, "method": method, "params": params}))
+                while "reply" not in (message := json.loads(await socket.recv())):
+                    pass
+                return message["result"]
+
+        return asyncio.run(asyncio.wait_for(ask(), support.TIMEOUT))
+
+    def stored_positions(self):
+        rows = servers.query("SELECT symbol, quantity FROM blotter.positions WHERE quantity <> 0")
+        return {row["symbol"]: row["quantity"] for row in rows}
+
+    def kill(self, desk):
+        desk.send_signal(signal.SIGKILL)
+        desk.wait()
+
+    def restart(self):
+        """Returns the desk, which has traded again, and what it said of its orders."""
+        before = count("trades")
+        desk = self.start()
+        reloaded = json.loads(desk.stdout.readline())
+        support.wait_until(lambda: count("trades") > before + 50)
+        return desk, reloaded
+
+    def test_a_desk_that_is_killed_goes_on_where_it_was(self):
+        desk, reloaded = self.restart()
+        self.assertEqual(reloaded, {"known": 0, "open": 0, "ended_meanwhile": 0})
+        support.wait_until(lambda: count("orders", "terminal") > 100 and count("open_orders") > 20)
+        self.kill(desk)
+        support.wait_until(lambda: not self.ask("fetch_open_orders"))  # they all end while nobody listens
+        desk, reloaded = self.restart()
+        self.assertGreater(reloaded["known"], 5)
+        self.assertEqual(reloaded["ended_meanwhile"], reloaded["known"])
+        for _ in range(2):
+            self.ask("set_fills", fills=0.5)  # slower, so that the exchange still fills orders while the next one reloads
+            support.wait_until(lambda: len(self.ask("fetch_open_orders")) > 60)
+            self.kill(desk)
+            desk, reloaded = self.restart()
+            self.assertGreater(reloaded["open"], 0)
+            self.ask("set_fills", fills=4)
+        desk.send_signal(signal.SIGTERM)
+        said, _ = desk.communicate(timeout=support.TIMEOUT)
+        self.assertEqual(desk.returncode, 0)
+        self.assert_all_agree(json.loads(said)["positions"])
+
+    def assert_all_agree(self, believed):
+        support.wait_until(lambda: servers.run("audit")[0] == 0)
+        self.assertEqual(count("open_orders"), 0)
+        exact = {symbol: Decimal(quantity) for symbol, quantity in self.ask("fetch_positions").items()}
+        self.assertGreater(len(exact), 10)
+        self.assertEqual(self.stored_positions(), exact)
+        self.assertEqual({symbol: Decimal(quantity) for symbol, quantity in believed.items()}, exact)
+        self.assert_orders_agree()
+        self.assertEqual(count("rejects"), 0)
+
+    def assert_orders_agree(self):
+        """Each order that was recorded is as the exchange has it."""
+        rows = servers.query("SELECT order_id, status, filled_quantity, symbol FROM blotter.orders")
+        self.assertGreater(len(rows), 100)
+        orders = {order["id"]: order for order in self.ask("fetch_orders", ids=[row["order_id"] for row in rows])}
+        for row in rows:
+            order = orders[row["order_id"]]
+            self.assertEqual(
+                (row["status"], row["filled_quantity"], row["symbol"]), (order["status"], Decimal(order["filled"]), order["symbol"])
+            )
+
+
+if __name__ == "__main__":
+    support.main()
