@@ -4,13 +4,17 @@ and PostgreSQL, of which audit says that nothing is missing."""
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import textwrap
 import unittest
 from decimal import Decimal
 from urllib.parse import quote
 
+import asyncpg
+import psycopg2
 import websockets
 
 import support
@@ -34,7 +38,7 @@ def postgres_url():
 
 
 def count(table, condition="true"):
-    return servers.query(f"SELECT count(*) AS n FROM blotter.{table} WHERE {condition}")[0]["n"]
+    return servers.query(f"SELECT count(*) AS n FROM blotter.{table} WHERE {condition} AND exchange = 'simulated'")[0]["n"]
 
 
 class Desk(unittest.TestCase):
@@ -60,7 +64,7 @@ class Desk(unittest.TestCase):
         return asyncio.run(asyncio.wait_for(ask(), support.TIMEOUT))
 
     def stored_positions(self):
-        rows = servers.query("SELECT symbol, quantity FROM blotter.positions WHERE quantity <> 0")
+        rows = servers.query("SELECT symbol, quantity FROM blotter.positions WHERE quantity <> 0 AND exchange = 'simulated'")
         return {row["symbol"]: row["quantity"] for row in rows}
 
     def kill(self, desk):
@@ -104,11 +108,11 @@ class Desk(unittest.TestCase):
         self.assertEqual(self.stored_positions(), exact)
         self.assertEqual({symbol: Decimal(quantity) for symbol, quantity in believed.items()}, exact)
         self.assert_orders_agree()
-        self.assertEqual(count("rejects"), 0)
+        self.assertEqual(servers.query("SELECT * FROM blotter.rejects"), [])
 
     def assert_orders_agree(self):
         """Each order that was recorded is as the exchange has it."""
-        rows = servers.query("SELECT order_id, status, filled_quantity, symbol FROM blotter.orders")
+        rows = servers.query("SELECT order_id, status, filled_quantity, symbol FROM blotter.orders WHERE exchange = 'simulated'")
         self.assertGreater(len(rows), 100)
         orders = {order["id"]: order for order in self.ask("fetch_orders", ids=[row["order_id"] for row in rows])}
         for row in rows:
@@ -116,6 +120,27 @@ class Desk(unittest.TestCase):
             self.assertEqual(
                 (row["status"], row["filled_quantity"], row["symbol"]), (order["status"], Decimal(order["filled"]), order["symbol"])
             )
+
+
+class Readme(unittest.TestCase):
+    def test_what_it_shows_runs(self):
+        """The Python of its section, in a row: what was open is open again, a position is what was traded."""
+        section = (support.TREE / "README.md").read_text().split("## Recording from Python")[1].split("\n## ")[0]
+        blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+        self.assertEqual(len(blocks), 3)
+        order = {"id": "4611686", "symbol": "BTC/USDT", "side": "buy", "status": "open", "price": 67123.1, "amount": 0.25, "filled": 0.1}
+        trade = {"id": "1", "order": "4611686", "symbol": "BTC/USDT", "side": "buy", "price": 67123.1, "amount": 0.1}
+        names = {"psycopg2": psycopg2, "asyncpg": asyncpg, "order": order, "trade": trade}
+        names["postgres"] = postgres_url()
+        calls = ["on_order(order)", "producer.trade(trade, account='main')"]
+        text = "\n".join([blocks[0], *calls, blocks[1], "first = orders", "async def reload():", "    global orders, rows"])
+        text += "\n    connection = await asyncpg.connect(postgres)\n" + textwrap.indent(blocks[2], "    ") + "    await connection.close()\n"
+        exec(text.replace("dbname=trading", servers.settings["BLOTTER_POSTGRES"]), names)
+        asyncio.run(names["reload"]())
+        names["producer"].close()
+        self.assertEqual(names["first"]["4611686"], ("4611686", "BTC/USDT", "buy", Decimal("67123.1"), Decimal("0.1")))
+        self.assertEqual(names["orders"]["4611686"]["status"], "open")
+        self.assertEqual(names["positions"], {"BTC/USDT": Decimal("0.1")})
 
 
 if __name__ == "__main__":
