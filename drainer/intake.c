@@ -1,9 +1,9 @@
 /* intake.c: see intake.h.
  *
- * What it sends on the reading connection: SCAN for streams, up to five times a second; XGROUP CREATE at 0 for a new lease; XAUTOCLAIM with no
- * idle time until nothing is pending (the lease says that nobody else works on it); then XREADGROUP of everything held in one
- * command, without BLOCK; XACK and the words; XTRIM by a script. Only when a read has found nothing does the doorbell wait,
- * behind the ids read last, so nothing can slip between; besides, everything is read again every POLL_MS. */
+ * What it sends on the reading connection: SCAN for streams, up to five times a second; XGROUP CREATE at 0 for a new lease;
+ * XAUTOCLAIM with no idle time until nothing is pending (the lease says that nobody else works on it); then XREADGROUP of
+ * everything held in one command, without BLOCK; XACK and the words; XTRIM by a script. Only when a read has found nothing does
+ * the doorbell wait, behind the ids read last, so nothing can slip between; besides, everything is read again every POLL_MS. */
 #include "drainer/intake_parts.h"
 
 #include <assert.h>

@@ -305,11 +305,12 @@ static void add_whole(struct groups *groups, const char *at, unsigned count)
 static void add_fraction(struct groups *groups, const char *at, unsigned count)
 {
     static const unsigned filling[] = {0, 1000, 100, 10};
+    unsigned over = count % 4;
 
-    for (; count >= 4; at += 4, count -= 4)
+    for (const char *last = at + count - over; at < last; at += 4)
         add_group(groups, digits_value(at, 4));
-    if (count > 0)
-        add_group(groups, digits_value(at, count) * filling[count]);
+    if (over > 0)
+        add_group(groups, digits_value(at, over) * filling[over]);
 }
 
 size_t decimal_to_numeric(const char *canonical, size_t length, unsigned char *out)
