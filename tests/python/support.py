@@ -81,7 +81,7 @@ class Servers:
 
     def start(self, *arguments, **options):
         """Starts a program that ends with the test program, if not sooner."""
-        program = subprocess.Popen(arguments, env=plain_environment(), **options)
+        program = subprocess.Popen(arguments, **{"env": plain_environment()} | options)
         self._programs.append(program)
         return program
 

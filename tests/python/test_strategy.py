@@ -47,9 +47,9 @@ class Desk(unittest.TestCase):
         self.url = exchange.stdout.readline().strip()
 
     def start(self):
-        os.environ["PYTHONPATH"] = str(support.PACKAGE)
         command = [sys.executable, EXAMPLES / "strategy.py", self.url, "--postgres", postgres_url()]
-        return servers.start(*command, stdout=subprocess.PIPE, text=True)
+        environment = os.environ | {"PYTHONPATH": str(support.PACKAGE)}  # with the sanitizer that the extension needs
+        return servers.start(*command, stdout=subprocess.PIPE, text=True, env=environment)
 
     def ask(self, method, **params):
         """What the exchange itself says."""
