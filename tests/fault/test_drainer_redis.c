@@ -51,6 +51,29 @@ static void entries_that_a_stranger_reads_are_claimed(void **state)
     drainer_stop(drainer);
 }
 
+static bool enough_wait(void *arg)
+{
+    (void)arg;
+    return story_waiting() >= 50;
+}
+
+/* No word is given of them: the producers send them again. */
+static void entries_that_are_trimmed_while_pending_are_counted(void **state)
+{
+    (void)state;
+    struct load *load = load_of("okx");
+    struct fixture_program *drainer = story_drainer("d1");
+    drainers_await_more(100);
+    fixture_program_signal(drainer, SIGSTOP);
+    assert_true(fixture_wait_until(enough_wait, NULL, STORY_TIMEOUT_MS));
+    fixture_redis_run(story_redis, "XREADGROUP GROUP drainers stranger COUNT 50 STREAMS blotter:okx >");
+    fixture_redis_run(story_redis, "XTRIM blotter:okx MAXLEN 0");
+    fixture_program_signal(drainer, SIGCONT);
+    drainer_await_says(drainer, "entries were trimmed by someone else while pending");
+    load_finish(load);
+    drainer_stop(drainer);
+}
+
 static void a_group_that_is_destroyed_over_and_over_is_read_again(void **state)
 {
     (void)state;
@@ -162,9 +185,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, story_begin, load_end)
     static const struct CMUnitTest tests[] = {
-        TEST(a_connection_that_is_cut_over_and_over_loses_nothing),  TEST(entries_that_a_stranger_reads_are_claimed),
-        TEST(a_group_that_is_destroyed_over_and_over_is_read_again), TEST(two_drainers_under_one_name_store_everything_once),
-        TEST(an_id_read_on_another_connection_is_not_acknowledged),
+        TEST(a_connection_that_is_cut_over_and_over_loses_nothing), TEST(entries_that_a_stranger_reads_are_claimed),
+        TEST(entries_that_are_trimmed_while_pending_are_counted),   TEST(a_group_that_is_destroyed_over_and_over_is_read_again),
+        TEST(two_drainers_under_one_name_store_everything_once),    TEST(an_id_read_on_another_connection_is_not_acknowledged),
     };
     return cmocka_run_group_tests_name("drainer_redis", tests, NULL, NULL);
 }
