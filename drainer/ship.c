@@ -125,7 +125,7 @@ static void forget_unfit(struct ship *ship)
 static bool has(const struct ship *ship, const char *path)
 {
     for (const struct shipment *each = ship->shipments; each != NULL; each = each->next) {
-        if (strcmp(each->journal->path, path) == 0) {
+        if (shipment_is(each, path)) {
             return true;
         }
     }

@@ -8,6 +8,7 @@
 #include "drainer/log.h"
 #include "drainer/log_event.h"
 #include "drainer/settings.h"
+#include "producer/journal_file.h"
 #include "producer/sender.h"
 
 #define SYNC_INTERVAL_MS 100
@@ -77,6 +78,11 @@ int shipment_open(struct shipment **out, const char *path, struct event_base *ba
     say_taken(shipment);
     *out = shipment;
     return 0;
+}
+
+bool shipment_is(const struct shipment *shipment, const char *path)
+{
+    return strcmp(shipment->journal->path, path) == 0 && journal_is_at(shipment->journal->lock_fd, path);
 }
 
 void shipment_poll(struct shipment *shipment)

@@ -40,6 +40,9 @@ struct shipment_counts {
 int shipment_open(struct shipment **, const char *path, struct event_base *, const struct settings *,
                   char error[JOURNAL_ERROR_BYTES]);
 
+/* Is that file its journal? Not if another one has taken its name. */
+bool shipment_is(const struct shipment *, const char *path);
+
 /* Looks for new records. */
 void shipment_poll(struct shipment *);
 

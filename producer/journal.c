@@ -328,9 +328,11 @@ enum journal_read journal_read(const struct journal *journal, uint64_t position,
 
 bool journal_slot_holds(const struct journal *journal, const struct journal_slot *slot, uint64_t position)
 {
-    bool kind_known = slot->kind < RECORD_KINDS || slot->kind == SLOT_LEFT_OUT;
-    return kind_known && slot->length <= journal->slot_bytes - JOURNAL_SLOT_HEAD_BYTES &&
-           slot->checksum == journal_slot_checksum(slot, position, journal_body_checksum(slot->body, slot->length));
+    struct journal_slot head;
+    journal_slot_head(slot, &head);
+    bool kind_known = head.kind < RECORD_KINDS || head.kind == SLOT_LEFT_OUT;
+    return kind_known && head.length <= journal->slot_bytes - JOURNAL_SLOT_HEAD_BYTES &&
+           head.checksum == journal_slot_checksum(&head, position, journal_body_checksum(slot->body, head.length));
 }
 
 int journal_sync(struct journal *journal)

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "schema/limits.h"
 #include "schema/record.h"
@@ -212,6 +213,13 @@ enum journal_read journal_read(const struct journal *, uint64_t position, const 
 static inline struct journal_slot *journal_slot_at(const struct journal *journal, uint64_t position)
 {
     return (struct journal_slot *)(journal->slot_area + (size_t)(position & (journal->slots - 1)) * journal->slot_bytes);
+}
+
+/* Copies the head, reading it once: the memory may be that of another process, and be changed by one that runs wild. */
+static inline void journal_slot_head(const struct journal_slot *slot, struct journal_slot *head)
+{
+    memcpy(head, slot, sizeof *head);
+    __asm__ volatile("" : "+m"(*head)); /* not read again instead */
 }
 
 /* acquire: what was stored before the cursor moved is seen with it */

@@ -1,4 +1,4 @@
-/* journal_file.h: what the parts of the journal share with each other, and nobody else needs. */
+/* journal_file.h: what the parts of the journal share with each other, and hardly anybody else needs. */
 #ifndef BLOTTER_PRODUCER_JOURNAL_FILE_H
 #define BLOTTER_PRODUCER_JOURNAL_FILE_H
 

@@ -63,11 +63,18 @@ static bool version_known(uint32_t version)
     return version >= JOURNAL_VERSION_OLDEST && version <= JOURNAL_VERSION;
 }
 
+static bool names_valid(const struct journal_geometry *geometry)
+{
+    size_t exchange = strnlen(geometry->exchange, sizeof geometry->exchange),
+           lane = strnlen(geometry->lane, sizeof geometry->lane);
+    return stream_name_part_valid(geometry->exchange, exchange) && (lane == 0 || stream_name_part_valid(geometry->lane, lane));
+}
+
 bool journal_geometry_valid(const struct journal_geometry *geometry)
 {
     return memcmp(geometry->magic, magic, sizeof magic) == 0 && version_known(geometry->version) &&
            geometry->checksum == geometry_sum(geometry) && size_valid(geometry->slots, geometry->slot_bytes) &&
-           memchr(geometry->exchange, 0, sizeof geometry->exchange) && memchr(geometry->lane, 0, sizeof geometry->lane);
+           names_valid(geometry);
 }
 
 static uint64_t owner_sum(const struct journal_owner *owner)

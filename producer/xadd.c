@@ -36,17 +36,19 @@ static char *append(char *at, const void *bytes, size_t length)
 
 const char *xadd_command(struct xadd *xadd, const struct journal_slot *slot, size_t *length)
 {
-    if (slot->kind >= RECORD_KINDS)
+    struct journal_slot is;
+    journal_slot_head(slot, &is);
+    if (is.kind >= RECORD_KINDS || is.length > xadd->journal->slot_bytes - JOURNAL_SLOT_HEAD_BYTES)
         return NULL;
-    struct record_identity identity = {slot->producer_id, slot->seq, slot->recorded_at_ns, xadd->journal->exchange};
+    struct record_identity identity = {is.producer_id, is.seq, is.recorded_at_ns, xadd->journal->exchange};
     unsigned char head[RECORD_HEAD_BYTES_MAX];
-    size_t head_length = record_encode_head(&identity, slot->fields, head);
+    size_t head_length = record_encode_head(&identity, is.fields, head);
     char bulk[24];
-    int bulk_length = snprintf(bulk, sizeof bulk, "$%zu\r\n", head_length + slot->length);
-    char *at = append(xadd->bytes, xadd->prefix[slot->kind], xadd->prefix_length[slot->kind]);
+    int bulk_length = snprintf(bulk, sizeof bulk, "$%zu\r\n", head_length + is.length);
+    char *at = append(xadd->bytes, xadd->prefix[is.kind], xadd->prefix_length[is.kind]);
     at = append(at, bulk, (size_t)bulk_length);
     at = append(at, head, head_length);
-    at = append(at, slot->body, slot->length);
+    at = append(at, slot->body, is.length);
     at = append(at, "\r\n", 2);
     *length = (size_t)(at - xadd->bytes);
     return xadd->bytes;

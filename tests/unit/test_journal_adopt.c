@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "producer/journal_file.h"
+#include "producer/xadd.h"
 #include "tests/unit/journals.h"
 
 static struct journal *open_writer(void)
@@ -290,6 +291,45 @@ static void a_file_that_is_in_use_is_busy_also_for_the_patient(void **state)
     die(owner);
 }
 
+/* A name is part of a key in Redis. */
+static void a_journal_of_no_valid_name_is_none(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"", "OKX", "okx:ticks", "a b", "okx\n", "0123456789012345678901234567890123"};
+    struct journal *writer = open_writer();
+    struct journal_geometry geometry = writer->header->geometry;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct journal_geometry named = geometry;
+        snprintf(named.exchange, sizeof named.exchange, "%s", names[i]);
+        journal_geometry_seal(&named);
+        assert_false(journal_geometry_valid(&named));
+        named = geometry;
+        snprintf(named.lane, sizeof named.lane, "%s", names[i]);
+        journal_geometry_seal(&named);
+        assert_int_equal(journal_geometry_valid(&named), i == 0);
+    }
+    die(writer);
+}
+
+/* Another process may change what was looked at a moment ago. */
+static void a_record_longer_than_its_slot_is_not_sent(void **state)
+{
+    (void)state;
+    struct xadd xadd;
+    size_t length;
+    struct journal *writer = open_writer();
+    fill(writer, 1, 1);
+    assert_true(xadd_init(&xadd, writer, "blotter:okx"));
+    assert_non_null(xadd_command(&xadd, journal_slot_at(writer, 2), &length));
+    journal_slot_at(writer, 2)->length = SLOT_BYTES - JOURNAL_SLOT_HEAD_BYTES + 1;
+    assert_null(xadd_command(&xadd, journal_slot_at(writer, 2), &length));
+    journal_slot_at(writer, 2)->length = 1;
+    journal_slot_at(writer, 2)->kind = RECORD_KINDS;
+    assert_null(xadd_command(&xadd, journal_slot_at(writer, 2), &length));
+    xadd_release(&xadd);
+    die(writer);
+}
+
 /* The complement of a cursor is stored second: a sender that is killed between leaves the value, which its writer has seen. */
 static void cursors_of_a_killed_sender_do_not_go_back(void **state)
 {
@@ -329,6 +369,8 @@ int main(void)
         TEST(what_is_no_journal_is_not_taken),
         TEST(a_shipper_lets_go_of_the_file_that_a_writer_waits_for),
         TEST(a_file_that_is_in_use_is_busy_also_for_the_patient),
+        TEST(a_journal_of_no_valid_name_is_none),
+        TEST(a_record_longer_than_its_slot_is_not_sent),
         TEST(cursors_of_a_killed_sender_do_not_go_back),
     };
     return cmocka_run_group_tests_name("journal_adopt", tests, NULL, NULL);
