@@ -2,7 +2,7 @@
 # run.sh [--all]: builds and tests everything, on a bare Debian 12 or 13: root, or sudo. What is missing is installed first.
 #
 # Ends with a table of what ran, and the line "N passed, N failed"; exit status 0 only if none failed.
-#   --all   also what takes longer: fuzzing
+#   --all   also what takes longer: the fault tests and those of the Python package with ASan and UBSan, fuzzing
 # BLOTTER_KEEP=1 keeps the folders of failed tests (servers' data and logs).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -88,8 +88,10 @@ stage "lint" make -s lint || true
 if stage "build, ASan + UBSan" quiet make -k -j"$jobs" "${asan[@]}" program examples tests; then
     stage "unit tests, ASan + UBSan" make -s "${asan[@]}" test-unit || true
     stage "integration tests, ASan + UBSan" make -s "${asan[@]}" test-integration || true
-    stage "fault tests, ASan + UBSan" make -s "${asan[@]}" test-fault || true
-    stage "Python tests, ASan + UBSan" make -s "${asan[@]}" test-python || true
+    if [[ -n $all ]]; then
+        stage "fault tests, ASan + UBSan" make -s "${asan[@]}" test-fault || true
+        stage "Python tests, ASan + UBSan" make -s "${asan[@]}" test-python || true
+    fi
 fi
 # Where addresses are randomised over more bits than TSan can place its shadow in, it needs them fixed.
 fixed="setarch $(uname -m) -R"
