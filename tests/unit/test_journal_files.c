@@ -65,7 +65,7 @@ static bool own_mounts(void)
     if (user != 0 &&
         !(put("/proc/self/uid_map", users) && put("/proc/self/setgroups", "deny") && put("/proc/self/gid_map", groups)))
         return false;
-    return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+    return mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0;
 }
 
 static bool mount_disk(const char *at, const char *size)
@@ -171,7 +171,7 @@ static void open_on_a_read_only_disk(void)
     if (!mount_disk(folder, "size=1m"))
         return;
     HOLDS(try_open() == 0);
-    HOLDS(mount(NULL, folder, NULL, MS_REMOUNT | MS_RDONLY, NULL) == 0);
+    HOLDS(mount("none", folder, "none", MS_REMOUNT | MS_RDONLY, NULL) == 0);
     HOLDS(try_open() == BLOTTER_SYSTEM);
     HOLDS(strstr(error, strerror(EROFS)) && strstr(error, path));
     HOLDS(journal_inspect(path, &picture, error) == 0 && picture.valid == 1);
