@@ -56,7 +56,7 @@ FIXTURE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fixture/*.c))
 
 # --- targets --------------------------------------------------------------------------------------------------------------------
 
-.PHONY: all help lib program examples python tests test test-all test-unit test-threads test-integration test-fault test-python chaos fuzz lint run bench experiment install clean
+.PHONY: all help lib program examples python tests test test-all test-unit test-threads test-valgrind test-integration test-fault test-python chaos fuzz lint run bench experiment install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -69,6 +69,7 @@ help:
 	@echo 'make test-all   the same, and what takes longer'
 	@echo 'make test-unit, test-integration, test-fault, test-python, lint   parts of it'
 	@echo 'make chaos      everything is broken at random for CHAOS_SECONDS=120, and what was accepted is compared with what is stored'
+	@echo 'make test-valgrind   unit tests and the main integration tests under valgrind'
 	@echo 'make fuzz       each fuzzer for FUZZ_SECONDS=60'
 	@echo 'make run        the quickstart: Redis, PostgreSQL, drainers and a simulated desk'
 	@echo 'make bench      speeds beside their limits; BENCH=name for one of them'
@@ -155,6 +156,16 @@ test-unit: tests
 # What has threads of its own; for a build with SANITIZE=-fsanitize=thread.
 test-threads: $(THREAD_TESTS:%=$(BUILD)/%)
 	@tests/run_programs.sh $^
+
+# With valgrind, the program that the tests run included, their servers not. Left out: what steps through instructions, or switches
+# stacks itself.
+VALGRIND := valgrind -q --vgdb=no --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite,indirect \
+	--trace-children=yes --trace-children-skip=/bin/*,/usr/bin/*,/usr/lib/postgresql/*
+VALGRIND_TESTS := $(filter-out %/test_journal_crash %/test_journal_model,$(UNIT_TESTS)) $(FUZZERS) \
+	$(addprefix tests/integration/,test_bad_input test_drain test_loader test_redis_link test_sender test_ship test_stored_once)
+test-valgrind: tests program
+	@BLOTTER_PROGRAM=$(BUILD)/blotter BLOTTER_TEST_JOBS=1 BLOTTER_TEST_TIMEOUT=1200 BLOTTER_TEST_PREFIX='$(VALGRIND)' \
+	    tests/run_programs.sh $(VALGRIND_TESTS:%=$(BUILD)/%)
 
 test-integration: tests program examples
 	@BLOTTER_PROGRAM=$(BUILD)/blotter tests/run_programs.sh $(INTEGRATION_TESTS:%=$(BUILD)/%) $(sort $(wildcard tests/integration/test_*.sh))

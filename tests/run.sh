@@ -2,7 +2,8 @@
 # run.sh [--all]: builds and tests everything, on a bare Debian 12 or 13: root, or sudo. What is missing is installed first.
 #
 # Ends with a table of what ran, and the line "N passed, N failed"; exit status 0 only if none failed.
-#   --all   also what takes longer: the fault tests and those of the Python package with ASan and UBSan, fuzzing
+#   --all   also what takes longer: the fault tests and those of the Python package with ASan and UBSan,
+#           fuzzing, valgrind
 # BLOTTER_KEEP=1 keeps the folders of failed tests (servers' data and logs).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -100,5 +101,6 @@ stage "threads, TSan" make -s -j"$jobs" "${tsan[@]}" test-threads || true
 unset BLOTTER_TEST_PREFIX
 if [[ -n $all ]]; then
     stage "fuzzing" make -s fuzz || true
+    stage "valgrind" make -s test-valgrind || true
 fi
 finish
