@@ -65,7 +65,7 @@ all: lib program examples
 help:
 	@echo 'make            the library, the program and the examples, under $(BUILD)/'
 	@echo 'make python     the Python package, under $(BUILD)/python'
-	@echo 'make test       everything that tests/run.sh runs: tests, sanitizers, static checks (10 minutes)'
+	@echo 'make test       everything that tests/run.sh runs: tests, sanitizers, static checks (12 minutes)'
 	@echo 'make test-all   the same, and what takes longer'
 	@echo 'make test-unit, test-integration, test-fault, test-python, lint   parts of it'
 	@echo 'make chaos      everything is broken at random for CHAOS_SECONDS=120, and what was accepted is compared with what is stored'
@@ -167,13 +167,14 @@ test-valgrind: tests program
 	@BLOTTER_PROGRAM=$(BUILD)/blotter BLOTTER_TEST_JOBS=1 BLOTTER_TEST_TIMEOUT=1200 BLOTTER_TEST_PREFIX='$(VALGRIND)' \
 	    tests/run_programs.sh $(VALGRIND_TESTS:%=$(BUILD)/%)
 
+# Tests against servers mostly wait, so more of them run at a time than there are processors.
+SERVER_TEST_JOBS = BLOTTER_TEST_JOBS=$${BLOTTER_TEST_JOBS:-$$(($$(nproc) * 2))}
 test-integration: tests program examples
-	@BLOTTER_PROGRAM=$(BUILD)/blotter tests/run_programs.sh $(INTEGRATION_TESTS:%=$(BUILD)/%) $(sort $(wildcard tests/integration/test_*.sh))
+	@BLOTTER_PROGRAM=$(BUILD)/blotter $(SERVER_TEST_JOBS) tests/run_programs.sh $(INTEGRATION_TESTS:%=$(BUILD)/%) $(sort $(wildcard tests/integration/test_*.sh))
 
-# What breaks real servers, the README's table of failures; mostly waiting, so more at a time than there are processors.
+# What breaks real servers: the README's table of failures.
 test-fault: tests program
-	@BLOTTER_PROGRAM=$(BUILD)/blotter BLOTTER_TEST_JOBS=$${BLOTTER_TEST_JOBS:-$$(($$(nproc) * 2))} \
-	    tests/run_programs.sh $(FAULT_TESTS:%=$(BUILD)/%) $(sort $(wildcard tests/fault/test_*.sh))
+	@BLOTTER_PROGRAM=$(BUILD)/blotter $(SERVER_TEST_JOBS) tests/run_programs.sh $(FAULT_TESTS:%=$(BUILD)/%) $(sort $(wildcard tests/fault/test_*.sh))
 
 # One of them for longer. The seed that it prints, given as CHAOS_SEED, repeats what was broken when.
 CHAOS_SECONDS ?= 120
