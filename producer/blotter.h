@@ -200,7 +200,8 @@ int blotter_stats(blotter_producer *producer, struct blotter_stats *stats);
 
 /* Writes `closed`, sends what it can within timeout_ms (-1: all of it), stops the sender, frees all but a page. A journal in
  * which everything is committed is removed (for that it waits a fifth of a second longer than for sending, within timeout_ms);
- * any other stays and is adopted by the next open, or by `blotter ship`.
+ * any other stays and is adopted by the next open, or by `blotter ship`. In a journal that was full it waits up
+ * to two seconds, within timeout_ms, for room for `closed`.
  * Threads:  one; submits that are under way in others finish, or get CLOSED
  * Returns:  how many records stay in the journal not yet sent, 0 or more; FORKED (the child's handle is freed) */
 int64_t blotter_close(blotter_producer *producer, int timeout_ms);

@@ -290,25 +290,31 @@ int64_t journal_append_session(struct journal *journal, const char *event)
     }
 }
 
-void journal_close_writing(struct journal *journal)
+/* Nothing of this producer is there to be closed, `closed` is there, or there is no room for it: then who adopts the journal
+ * writes it. */
+static bool cannot_write_closed(const struct journal *journal, uint64_t next)
+{
+    return (next & NEXT_OPENING) || !has_room(journal, next & NEXT_POSITION) ||
+           ((next & NEXT_CLOSED) && journal_is_closed(journal));
+}
+
+bool journal_close_writing(struct journal *journal)
 {
     for (;;) {
         uint64_t next = atomic_load_explicit(&journal->header->next.value, memory_order_acquire); /* as in journal_append */
-        if (next & NEXT_CLOSED)
-            return;
-        if ((next & NEXT_OPENING) || !has_room(journal, next)) {
-            /* not a word of this producer is there, or no room for the last one: who adopts the journal writes it */
+        uint64_t position = next & NEXT_POSITION;
+        if (cannot_write_closed(journal, next)) {
             atomic_fetch_or_explicit(&journal->header->next.value, NEXT_CLOSED, memory_order_acq_rel);
-            return;
+            return false;
         }
         uint64_t committed = journal_cursor(&journal->header->committed);
         struct blotter_session session = {
             .event = "closed",
-            .last_seq = (int64_t)(next - journal->base),
+            .last_seq = (int64_t)(position - journal->base),
             .confirmed_seq = committed > journal->base ? (int64_t)(committed - 1 - journal->base) : 0,
         };
-        if (claim_for_session(journal, next, (next + 1) | NEXT_CLOSED, &session, SLOT_IS_CLOSED))
-            return;
+        if (claim_for_session(journal, next, (position + 1) | NEXT_CLOSED, &session, SLOT_IS_CLOSED))
+            return true;
     }
 }
 

@@ -195,8 +195,9 @@ int64_t journal_append(struct journal *, enum record_kind, const unsigned char *
 /* Appends a session record of the writer. event: "heartbeat"; last_seq is its own seq. Returns its seq, or FULL, CLOSED. */
 int64_t journal_append_session(struct journal *, const char *event);
 
-/* Appends `closed` and lets nothing more in, in one step; without room only the latter. Threads: one. */
-void journal_close_writing(struct journal *);
+/* Appends `closed` and lets nothing more in, in one step; without room only the latter, and `closed` when it is called again and
+ * there is room. Threads: one. Returns whether `closed` was appended now. */
+bool journal_close_writing(struct journal *);
 
 /* Releases everything; the file is removed if everything in it is committed and nobody else uses it. The handle itself, and
  * a page in place of the header, stay for threads that still call journal_append: they get CLOSED. In a forked child only

@@ -27,6 +27,7 @@
 #include "schema/stream.h"
 
 #define BLOTTER_PUBLIC __attribute__((visibility("default")))
+#define FOR_EVER_MS (INT64_MAX / 2)
 #define DEFAULT_REDIS "redis://127.0.0.1:6379"
 
 enum {
@@ -34,6 +35,7 @@ enum {
     SYNC_INTERVAL_MS = 100,
     BODY_BYTES_SMALL = 4096,
     SUBMITS_PER_SAMPLE = 64, /* a power of two; of so many one is timed */
+    CLOSE_ROOM_MS = 2000,    /* how long close waits for room for `closed` in a journal that was full */
     CLOSE_GRACE_MS = 200,    /* how long close waits for the word about the last records, so that no journal is left behind */
 };
 
@@ -486,11 +488,10 @@ static void wait_until(blotter_producer *producer, uint64_t last, enum blotter_s
         sender_wait(producer->sender, last, stage, left > 0 ? (int)left : 0);
 }
 
-static void finish_sending(blotter_producer *producer, int timeout_ms)
+static void finish_sending(blotter_producer *producer, int64_t until)
 {
     uint64_t last = journal_next(producer->journal) - 1;
-    int64_t start = now_ms(), until = timeout_ms < 0 ? INT64_MAX / 2 : start + timeout_ms;
-    if (timeout_ms < 0 && producer->kind == BLOTTER_SENDER_THREAD)
+    if (until == FOR_EVER_MS && producer->kind == BLOTTER_SENDER_THREAD)
         sender_wait(producer->sender, last, BLOTTER_SENT, -1);
     else
         wait_until(producer, last, BLOTTER_SENT, until);
@@ -498,6 +499,21 @@ static void finish_sending(blotter_producer *producer, int timeout_ms)
         return;
     int64_t grace = now_ms() + CLOSE_GRACE_MS;
     wait_until(producer, last, BLOTTER_COMMITTED, grace < until ? grace : until);
+}
+
+/* There was no room for `closed`: there is when the drainer's word for the oldest record has come. */
+static void write_late_closed(blotter_producer *producer, int64_t until)
+{
+    struct journal *journal = producer->journal;
+    int64_t limit = now_ms() + CLOSE_ROOM_MS;
+    bool closed = false;
+    if (limit > until)
+        limit = until;
+    wait_until(producer, journal_cursor(&journal->header->floor), BLOTTER_COMMITTED, limit);
+    while (!(closed = journal_close_writing(journal)) && now_ms() < limit)
+        usleep(1000); /* the sender has told us before it makes the room */
+    if (closed)
+        finish_sending(producer, until);
 }
 
 static void stop_thread(blotter_producer *producer)
@@ -524,9 +540,13 @@ BLOTTER_PUBLIC int64_t blotter_close(blotter_producer *producer, int timeout_ms)
         free(producer); /* threads, sockets and the rest are the parent's */
         return BLOTTER_FORKED;
     }
-    journal_close_writing(journal);
-    if (producer->sender)
-        finish_sending(producer, timeout_ms);
+    int64_t until = timeout_ms < 0 ? FOR_EVER_MS : now_ms() + timeout_ms;
+    bool closed = journal_close_writing(journal);
+    if (producer->sender) {
+        finish_sending(producer, until);
+        if (!closed && journal_next(journal) > journal->base + 1)
+            write_late_closed(producer, until);
+    }
     atomic_store(&producer->closed, true); /* seq_cst: see enter */
     if (producer->sender)
         sender_release_waiters(producer->sender);

@@ -6,6 +6,9 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/fixture/load.h"
 
@@ -124,6 +127,36 @@ static void close_sends_what_it_can(void **state)
     load_finish(load);
 }
 
+/* In a child, as closing waits here. */
+static pid_t resume_redis_later(int ms)
+{
+    pid_t redis = fixture_redis_pid(story_redis), child = fork();
+    if (child == 0) {
+        usleep((useconds_t)ms * 1000);
+        kill(redis, SIGCONT);
+        _exit(0);
+    }
+    return child;
+}
+
+/* There is no room for `closed` when close is called; it is written when there is. */
+static void closing_a_full_journal_ends_complete(void **state)
+{
+    (void)state;
+    story_drainer("d1");
+    struct load *load = load_start(&(struct load_options){.slots = 256});
+    load_await_accepted(load, 300);
+    fixture_redis_pause(story_redis);
+    for (int64_t full = load_full(load); load_full(load) == full;)
+        fixture_sleep_ms(1);
+    load_stop(load);
+    pid_t child = resume_redis_later(200);
+    assert_int_equal(load_close(load, 0, STORY_TIMEOUT_MS), 0);
+    waitpid(child, NULL, 0);
+    story_await_int(1, "SELECT count(*) FROM blotter.audit WHERE state = 'complete'");
+    load_finish(load);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, story_begin, load_end)
@@ -131,6 +164,7 @@ int main(void)
         TEST(waiting_ends_in_time_whoever_is_away),
         TEST(close_says_how_many_stay_and_the_next_producer_sends_them),
         TEST(close_sends_what_it_can),
+        TEST(closing_a_full_journal_ends_complete),
     };
     return cmocka_run_group_tests_name("wait_and_close", tests, NULL, NULL);
 }
