@@ -158,11 +158,11 @@ test-threads: $(THREAD_TESTS:%=$(BUILD)/%)
 	@tests/run_programs.sh $^
 
 # With valgrind, the program that the tests run included, their servers not. Left out: what steps through instructions, or switches
-# stacks itself.
+# stacks itself, and tests of how soon a drainer does things.
 VALGRIND := valgrind -q --vgdb=no --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite,indirect \
 	--trace-children=yes --trace-children-skip=/bin/*,/usr/bin/*,/usr/lib/postgresql/*
 VALGRIND_TESTS := $(filter-out %/test_journal_crash %/test_journal_model,$(UNIT_TESTS)) $(FUZZERS) \
-	$(addprefix tests/integration/,test_bad_input test_drain test_loader test_redis_link test_sender test_ship test_stored_once)
+	$(addprefix tests/integration/,test_bad_input test_loader test_redis_link test_sender test_ship test_stored_once)
 test-valgrind: tests program
 	@BLOTTER_PROGRAM=$(BUILD)/blotter BLOTTER_TEST_JOBS=1 BLOTTER_TEST_TIMEOUT=1200 BLOTTER_TEST_PREFIX='$(VALGRIND)' \
 	    tests/run_programs.sh $(VALGRIND_TESTS:%=$(BUILD)/%)
