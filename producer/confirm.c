@@ -203,11 +203,25 @@ static void forget_settled_segments(struct confirm *confirm)
     memmove(confirm->segments, confirm->segments + gone, confirm->segment_count * sizeof *confirm->segments);
 }
 
+/* Is it an error that leaves the connection usable and passes by itself or by an operator's hand (LOADING, OOM, READONLY,
+ * MISCONF, NOAUTH, NOPERM, WRONGPASS, MASTERDOWN, BUSY, CLUSTERDOWN, NOREPLICAS, TRYAGAIN)? */
+static bool passes(const char *error_text)
+{
+    static const char *const passing[] = {"LOADING",    "OOM",  "READONLY",    "MISCONF",    "NOAUTH",   "NOPERM",
+                                          "MASTERDOWN", "BUSY", "CLUSTERDOWN", "NOREPLICAS", "TRYAGAIN", "WRONGPASS"};
+    for (size_t i = 0; i < sizeof passing / sizeof *passing; i++) {
+        size_t length = strlen(passing[i]);
+        if (strncmp(error_text, passing[i], length) == 0 && (error_text[length] == ' ' || error_text[length] == 0))
+            return true;
+    }
+    return false;
+}
+
 /* Not every error is a refusal: that there is no group, or no stream, is an answer. */
 static void note_refusal(struct confirm *confirm, enum question question, const redisReply *reply)
 {
     unsigned before = confirm->refused;
-    if (reply->type == REDIS_REPLY_ERROR && (question == WORDS || redis_error_passes(reply->str)))
+    if (reply->type == REDIS_REPLY_ERROR && (question == WORDS || passes(reply->str)))
         confirm->refused |= question;
     else
         confirm->refused &= ~(unsigned)question;

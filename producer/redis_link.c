@@ -589,15 +589,3 @@ redis_link_reply *redis_link_answering(const struct redis_link *link, uintptr_t 
     *tag = oldest->tag;
     return oldest->callback;
 }
-
-bool redis_error_passes(const char *error_text)
-{
-    static const char *const passing[] = {"LOADING",    "OOM",  "READONLY",    "MISCONF",    "NOAUTH",   "NOPERM",
-                                          "MASTERDOWN", "BUSY", "CLUSTERDOWN", "NOREPLICAS", "TRYAGAIN", "WRONGPASS"};
-    for (size_t i = 0; i < sizeof passing / sizeof *passing; i++) {
-        size_t length = strlen(passing[i]);
-        if (strncmp(error_text, passing[i], length) == 0 && (error_text[length] == ' ' || error_text[length] == 0))
-            return true;
-    }
-    return false;
-}

@@ -88,8 +88,4 @@ unsigned redis_link_unanswered(const struct redis_link *); /* commands without t
  * answers. NULL: none is awaited, or one without callback. */
 redis_link_reply *redis_link_answering(const struct redis_link *, uintptr_t *tag);
 
-/* Is it an error that leaves the connection usable and passes by itself or by an operator's hand (LOADING, OOM, READONLY,
- * MISCONF, NOAUTH, NOPERM, WRONGPASS, MASTERDOWN, BUSY, CLUSTERDOWN, NOREPLICAS, TRYAGAIN)? */
-bool redis_error_passes(const char *error_text);
-
 #endif
