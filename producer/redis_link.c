@@ -160,12 +160,21 @@ static void set_state(struct redis_link *link, enum redis_link_state state)
 
 /* --- commands and answers ------------------------------------------------------------------------------------------------- */
 
+/* Where our write fails first, what the server said before it hung up (that it has too many clients) waits in the socket. */
+static void lose_connection(struct redis_link *link, const redisAsyncContext *context)
+{
+    char said[sizeof link->last_error] = "";
+    recv(context->c.fd, said, sizeof said - 1, MSG_DONTWAIT);
+    said[strcspn(said, "\r\n")] = 0;
+    lose(link, *said == '-' ? said + 1 : context->errstr);
+}
+
 static void on_reply(redisAsyncContext *context, void *reply, void *privdata)
 {
     (void)privdata;
     struct redis_link *link = context->data;
     if (reply == NULL)
-        lose(link, context->errstr);
+        lose_connection(link, context);
     struct owed owed = owed_pop(&link->owed);
     link->heard_ms = now_ms();
     if (owed.callback)
@@ -217,7 +226,7 @@ static void on_greeting(redisAsyncContext *context, void *reply, void *must_succ
 {
     struct redis_link *link = context->data;
     if (reply == NULL)
-        lose(link, context->errstr);
+        lose_connection(link, context);
     else if (!greeting_accepted(reply, must_succeed != NULL))
         lose(link, ((redisReply *)reply)->str);
     else if (--link->greetings == 0 && link->state == REDIS_LINK_GREETING)

@@ -256,10 +256,16 @@ static bool all_say_why(void *arg)
     return say == PRODUCERS;
 }
 
+static void assert_all_say_why(struct refused *refused, int timeout_ms)
+{
+    if (!fixture_wait_until(all_say_why, refused, timeout_ms))
+        fixture_fail("%s: last_error is \"%s\" and \"%s\"", refused->refusal->exchange, load_stats(refused->load, 0).last_error,
+                     load_stats(refused->load, 1).last_error);
+}
+
 static void await_refused(struct refused *refused)
 {
-    if (!fixture_wait_until(all_say_why, refused, STORY_TIMEOUT_MS))
-        fixture_fail("%s: last_error is \"%s\"", refused->refusal->exchange, load_stats(refused->load, 0).last_error);
+    assert_all_say_why(refused, STORY_TIMEOUT_MS);
     for (int i = 0; i < PRODUCERS; i++)
         refused->cpu_us[i] = load_sender_cpu_us(refused->load, i);
     refused->errors = load_totals(refused->load).errors;
@@ -268,7 +274,7 @@ static void await_refused(struct refused *refused)
 static void assert_patient(struct refused *refused, int64_t outage_ms)
 {
     struct load *load = refused->load;
-    assert_true(all_say_why(refused));
+    assert_all_say_why(refused, 0);
     for (int i = 0; i < PRODUCERS; i++) {
         int64_t cpu_us = load_sender_cpu_us(load, i) - refused->cpu_us[i];
         struct blotter_stats stats = load_stats(load, i);

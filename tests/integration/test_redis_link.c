@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <event2/event.h>
 #include <hiredis/hiredis.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -184,6 +185,30 @@ static void a_wrong_password_is_said_and_not_shown(void **state)
     run_until(&ups, 1, 2000);
 }
 
+static bool has_turned_one_away(void *operator)
+{
+    redisReply *info = redisCommand(operator, "INFO stats");
+    bool has = strstr(info->str, "\nrejected_connections:0") == NULL;
+    freeReplyObject(info);
+    return has;
+}
+
+/* Redis has said why and hung up before the first write, which fails: what it said is told, not "Broken pipe". */
+static void a_server_that_hangs_up_at_once_is_listened_to(void **state)
+{
+    (void)state;
+    char url[256];
+    snprintf(url, sizeof url, "unix://%s", fixture_redis_socket(redis));
+    redisContext *operator= fixture_redis_connect(redis);
+    freeReplyObject(redisCommand(operator, "CONFIG SET maxclients 1"));
+    link_to((struct redis_link_options){.url = url});
+    event_base_loop(base, EVLOOP_NONBLOCK); /* it connects */
+    assert_true(fixture_wait_until(has_turned_one_away, operator, 2000));
+    run_for(20);
+    assert_string_equal(redis_link_last_error(redis_link), "ERR max number of clients reached");
+    redisFree(operator);
+}
+
 static void a_name_is_looked_up_and_a_database_selected(void **state)
 {
     (void)state;
@@ -237,8 +262,10 @@ int main(void)
         TEST(a_stopped_server_is_given_up),
         TEST(an_idle_half_open_connection_is_noticed),
         TEST(a_wrong_password_is_said_and_not_shown),
+        TEST(a_server_that_hangs_up_at_once_is_listened_to),
         TEST(a_name_is_looked_up_and_a_database_selected),
         cmocka_unit_test(urls_are_taken_apart),
     };
+    signal(SIGPIPE, SIG_IGN); /* as whoever runs a link must */
     return cmocka_run_group_tests_name("redis link", tests, NULL, NULL);
 }
