@@ -38,13 +38,23 @@ static PGconn *holder_of(const char *sql)
     return holder;
 }
 
-/* Long enough that what the drainer does beside waiting for the lock is seen: taking the batch apart, and coming back. */
+static const char *two_orders(const char *status)
+{
+    return fixture_format("{\"order_id\": \"A\", \"status\": \"%s\"}\n{\"order_id\": \"B\", \"status\": \"%s\"}\n", status,
+                          status);
+}
+
+/* Two open orders change while the locks are held: those of the load may be over when their rows are locked. Held long enough that
+ * what the drainer does beside waiting is seen: taking the batch apart, and coming back. */
 static void locked_out_by(const char *sql)
 {
     struct load *load = some_load();
     struct fixture_program *drainer = drainer_by(NULL, NULL, "d1", "--lock-timeout", "100ms");
     drainer_await_loaded("d1", 100);
+    story_publish(0, "hand", two_orders("open"));
+    story_await_int(2, "SELECT count(*) FROM blotter.orders WHERE exchange = 'hand'");
     PGconn *holder = holder_of(sql);
+    story_publish(0, "hand", two_orders("canceled"));
     drainer_await_says(drainer, "SQLSTATE 55P03: taken apart");
     struct drainer_calm since = drainer_calm(drainer);
     fixture_sleep_ms(1500);
@@ -70,12 +80,6 @@ static void locked_progress_is_waited_for(void **state)
 {
     (void)state;
     locked_out_by("BEGIN; LOCK TABLE blotter.progress IN EXCLUSIVE MODE");
-}
-
-static const char *two_orders(const char *status)
-{
-    return fixture_format("{\"order_id\": \"A\", \"status\": \"%s\"}\n{\"order_id\": \"B\", \"status\": \"%s\"}\n", status,
-                          status);
 }
 
 /* The holder has B and wants A; the drainer, in the order of the key, has A and wants B. It is the drainer that gives way, as the
