@@ -44,8 +44,8 @@ static const char *two_orders(const char *status)
                           status);
 }
 
-/* Two open orders change while the locks are held: those of the load may be over when their rows are locked. Held long enough that
- * what the drainer does beside waiting is seen: taking the batch apart, and coming back. */
+/* Two open orders change while the locks are held: those of the load may be over when their rows are locked. Held long enough
+ * that what the drainer does beside waiting is seen: taking the batch apart, and coming back. */
 static void locked_out_by(const char *sql)
 {
     struct load *load = some_load();
