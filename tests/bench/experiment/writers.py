@@ -202,13 +202,16 @@ class MappedFile(Writer):
 class Blotter(Writer):
     """Blotter"""
 
-    sender = "thread"
+    sender, poll_interval_us = "thread", 0
 
     async def open(self, venues):
         import blotter
 
         self.producers = {
-            venue: blotter.Producer(venue, sender=self.sender, journal=self.folder, slots=1 << 16, slot_bytes=512) for venue in venues
+            venue: blotter.Producer(
+                venue, sender=self.sender, poll_interval_us=self.poll_interval_us, journal=self.folder, slots=1 << 16, slot_bytes=512
+            )
+            for venue in venues
         }
         self.ids = [producer.stats().producer_id for producer in self.producers.values()]
 
@@ -236,6 +239,12 @@ class Blotter(Writer):
             return cursor.fetchone()[0]
 
 
+class BlotterSlow(Blotter):
+    """Blotter, poll every 10 ms"""
+
+    poll_interval_us = 10000
+
+
 class BlotterShip(Blotter):
     """Blotter, sender none + ship"""
 
@@ -254,6 +263,7 @@ WRITERS = {
     "redis_async": RedisAsync,
     "mmap": MappedFile,
     "blotter": Blotter,
+    "blotter_slow": BlotterSlow,
     "blotter_ship": BlotterShip,
 }
 
