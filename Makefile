@@ -27,7 +27,7 @@ LIB_SOURCES := $(SCHEMA:%=schema/%.c) $(PRODUCER:%=producer/%.c)
 PROGRAM_SOURCES := $(DRAINER:%=drainer/%.c)
 EXAMPLES := desk loop minimal
 UNIT_TESTS := $(patsubst %.c,%,$(wildcard tests/unit/test_*.c))
-THREAD_TESTS := tests/unit/test_journal_threads tests/unit/test_producer tests/unit/test_producer_close tests/unit/test_log tests/integration/test_sender
+THREAD_TESTS := tests/unit/test_journal_threads tests/unit/test_producer tests/unit/test_producer_close tests/unit/test_log $(patsubst %.c,%,$(wildcard tests/integration/test_sender*.c))
 INTEGRATION_TESTS := $(patsubst %.c,%,$(wildcard tests/integration/test_*.c))
 FAULT_TESTS := $(patsubst %.c,%,$(wildcard tests/fault/test_*.c))
 FUZZERS := $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -162,7 +162,7 @@ test-threads: $(THREAD_TESTS:%=$(BUILD)/%)
 VALGRIND := valgrind -q --vgdb=no --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite,indirect \
 	--trace-children=yes --trace-children-skip=/bin/*,/usr/bin/*,/usr/lib/postgresql/*
 VALGRIND_TESTS := $(filter-out %/test_journal_crash %/test_journal_model,$(UNIT_TESTS)) $(FUZZERS) \
-	$(addprefix tests/integration/,test_bad_input test_loader test_redis_link test_sender test_ship test_stored_once)
+	$(addprefix tests/integration/,test_bad_input test_loader test_redis_link test_sender test_sender_redis test_sender_caller test_ship test_stored_once)
 test-valgrind: tests program
 	@BLOTTER_PROGRAM=$(BUILD)/blotter BLOTTER_TEST_JOBS=1 BLOTTER_TEST_TIMEOUT=1200 BLOTTER_TEST_PREFIX='$(VALGRIND)' \
 	    tests/run_programs.sh $(VALGRIND_TESTS:%=$(BUILD)/%)

@@ -353,6 +353,25 @@ static void on_stuck(void *owner, struct stream *stream)
     intake->options.on_stuck(intake->options.owner, stream);
 }
 
+static struct watch *watch_of(struct intake *intake)
+{
+    const struct intake_options *options = &intake->options;
+
+    return watch_create(&(struct watch_options){.link = intake->link,
+                                                .streams = options->streams,
+                                                .consumer = options->consumer,
+                                                .pattern = options->pattern,
+                                                .keep_entries = options->keep_entries,
+                                                .group_limit = options->group_limit,
+                                                .trim_interval_ms = options->trim_interval_ms,
+                                                .claim_idle_ms = options->claim_idle_ms,
+                                                .gauge = options->gauge,
+                                                .on_looked = on_looked,
+                                                .on_group_wanted = on_group_wanted,
+                                                .on_stuck = on_stuck,
+                                                .owner = intake});
+}
+
 struct intake *intake_create(const struct intake_options *options, char *error, size_t error_size)
 {
     struct intake *intake = calloc(1, sizeof *intake);
@@ -377,19 +396,7 @@ struct intake *intake_create(const struct intake_options *options, char *error, 
     intake->link = redis_link_create(&reading, error, error_size);
     intake->doorbell = intake->link == NULL ? NULL : doorbell_create(&link, options->streams, on_ring, intake, error, error_size);
     gather_init(&intake->gather, intake->link, options->gathering, options->batch_rows, options->batch_bytes);
-    intake->watch = watch_create(&(struct watch_options){.link = intake->link,
-                                                         .streams = options->streams,
-                                                         .consumer = options->consumer,
-                                                         .pattern = options->pattern,
-                                                         .keep_entries = options->keep_entries,
-                                                         .group_limit = options->group_limit,
-                                                         .trim_interval_ms = options->trim_interval_ms,
-                                                         .claim_idle_ms = options->claim_idle_ms,
-                                                         .gauge = options->gauge,
-                                                         .on_looked = on_looked,
-                                                         .on_group_wanted = on_group_wanted,
-                                                         .on_stuck = on_stuck,
-                                                         .owner = intake});
+    intake->watch = watch_of(intake);
     intake->tick = event_new(options->base, -1, EV_PERSIST, on_tick, intake);
     if (intake->doorbell == NULL || intake->tick == NULL) {
         intake_destroy(intake);

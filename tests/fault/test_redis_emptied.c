@@ -10,21 +10,13 @@
 
 enum { UNREAD = 600 };
 
-/* Redis has so many that no drainer has read: it is stopped. */
-static void leave_unread(struct load *load, struct fixture_program *drainer, int64_t records)
-{
-    fixture_program_signal(drainer, SIGSTOP);
-    load_await_accepted(load, records);
-    load_await_stage(load, BLOTTER_SENT);
-}
-
 static void what_flushall_has_thrown_away_is_sent_again(void **state)
 {
     (void)state;
     struct fixture_program *drainer = story_drainer("d1");
     struct load *load = load_start(&(struct load_options){.producers = 3, .per_second = 1000});
     load_await_accepted(load, 1000);
-    leave_unread(load, drainer, UNREAD);
+    load_leave_unread(load, drainer, UNREAD);
     fixture_redis_run(story_redis, "FLUSHALL");
     fixture_program_signal(drainer, SIGCONT);
     load_await_accepted(load, 1000);
@@ -42,7 +34,7 @@ static void what_a_restart_without_a_file_has_forgotten_is_sent_again(void **sta
     struct fixture_program *drainer = story_drainer("d1");
     struct load *load = load_start(&(struct load_options){.producers = 3, .per_second = 1000});
     load_await_accepted(load, 1000);
-    leave_unread(load, drainer, UNREAD);
+    load_leave_unread(load, drainer, UNREAD);
     fixture_redis_kill9(story_redis);
     load_await_accepted(load, 500);
     fixture_redis_start_again(story_redis);

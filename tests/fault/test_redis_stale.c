@@ -15,14 +15,6 @@
 
 enum { UNREAD = 300 };
 
-/* Redis has so many more that no drainer has read: it is stopped. */
-static void leave_unread(struct load *load, struct fixture_program *drainer)
-{
-    fixture_program_signal(drainer, SIGSTOP);
-    load_await_accepted(load, UNREAD);
-    load_await_stage(load, BLOTTER_SENT);
-}
-
 /* --- killed ---------------------------------------------------------------------------------------------------------------- */
 
 /* The file that Redis appends to. */
@@ -54,7 +46,7 @@ static void what_a_killed_redis_had_not_written_is_sent_again(void **state)
     struct fixture_program *drainer = story_drainer("d1");
     struct load *load = load_start(&(struct load_options){.producers = 3, .per_second = 1000});
     load_await_accepted(load, 1000);
-    leave_unread(load, drainer);
+    load_leave_unread(load, drainer, UNREAD);
     off_t written = size_of(append_only_file());
     load_await_accepted(load, UNREAD);
     load_await_stage(load, BLOTTER_SENT);
@@ -111,11 +103,11 @@ static void what_a_stale_replica_has_missed_is_sent_again(void **state)
     struct load *load = load_start(&(struct load_options){.producers = 3, .per_second = 1000});
     load_await_accepted(load, 1000);
     assert_true(fixture_wait_until(is_in_step, replica, STORY_TIMEOUT_MS));
-    leave_unread(load, drainer);
+    load_leave_unread(load, drainer, UNREAD);
     fixture_redis_run(replica, "REPLICAOF NO ONE"); /* from here on it misses all: sent, delivered, acknowledged, said */
     fixture_program_signal(drainer, SIGCONT);
     load_await_accepted(load, 1000);
-    leave_unread(load, drainer);
+    load_leave_unread(load, drainer, UNREAD);
     fixture_redis_kill9(master);
     take_the_place(replica, master);
     fixture_program_signal(drainer, SIGCONT);

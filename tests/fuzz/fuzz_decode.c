@@ -10,16 +10,9 @@
 #include "schema/decimal.h"
 #include "schema/record.h"
 #include "schema/stream.h"
+#include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                            \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                \
-        }                                                                           \
-    } while (0)
 
 static bool inside(const struct record_value *value, const void *area, size_t size)
 {

@@ -21,16 +21,9 @@
 
 #include "producer/blotter.h"
 #include "producer/journal_file.h"
+#include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                            \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                \
-        }                                                                           \
-    } while (0)
 
 enum { SLOTS = 64, SLOT_BYTES = 256, FILE_BYTES = SLOTS * SLOT_BYTES + 2 * JOURNAL_PAGE_BYTES, LIMIT_BYTES = 1 << 20 };
 

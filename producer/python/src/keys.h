@@ -11,32 +11,31 @@
 #include <blotter.h>
 #include <stdint.h>
 
-#define CCXT_ORDER_KEYS(X)                       \
-    X(id, order_id, TEXT, 1)                     \
-    X(clientOrderId, client_order_id, TEXT, 1)   \
-    X(timestamp, exchange_time, TIME_MS, 1)      \
-    X(timeInForce, time_in_force, TEXT, 1)       \
-    X(triggerPrice, trigger_price, DECIMAL, 1)   \
-    X(stopPrice, trigger_price, DECIMAL, 2)      \
-    X(amount, quantity, DECIMAL, 1)              \
-    X(filled, filled_quantity, DECIMAL, 1)       \
-    X(remaining, remaining_quantity, DECIMAL, 1) \
-    X(average, average_price, DECIMAL, 1)        \
-    X(takerOrMaker, liquidity, TEXT, 1)          \
-    X(postOnly, post_only, BOOL, 1)              \
-    X(reduceOnly, reduce_only, BOOL, 1)          \
-    X(fee, fee, FEE, 0)                          \
-    X(fees, fee, FEES, 2)
-
-#define CCXT_TRADE_KEYS(X)                     \
-    X(id, trade_id, TEXT, 1)                   \
-    X(order, order_id, TEXT, 1)                \
+/* Of both. */
+#define CCXT_KEYS(X)                           \
     X(clientOrderId, client_order_id, TEXT, 1) \
     X(timestamp, exchange_time, TIME_MS, 1)    \
     X(amount, quantity, DECIMAL, 1)            \
     X(takerOrMaker, liquidity, TEXT, 1)        \
     X(fee, fee, FEE, 0)                        \
     X(fees, fee, FEES, 2)
+
+#define CCXT_ORDER_KEYS(X)                       \
+    CCXT_KEYS(X)                                 \
+    X(id, order_id, TEXT, 1)                     \
+    X(timeInForce, time_in_force, TEXT, 1)       \
+    X(triggerPrice, trigger_price, DECIMAL, 1)   \
+    X(stopPrice, trigger_price, DECIMAL, 2)      \
+    X(filled, filled_quantity, DECIMAL, 1)       \
+    X(remaining, remaining_quantity, DECIMAL, 1) \
+    X(average, average_price, DECIMAL, 1)        \
+    X(postOnly, post_only, BOOL, 1)              \
+    X(reduceOnly, reduce_only, BOOL, 1)
+
+#define CCXT_TRADE_KEYS(X)   \
+    CCXT_KEYS(X)             \
+    X(id, trade_id, TEXT, 1) \
+    X(order, order_id, TEXT, 1)
 
 /* Of both, and of no field. */
 #define OTHER_KEYS(X)                                                         \

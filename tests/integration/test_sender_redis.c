@@ -1,0 +1,177 @@
+/* test_sender_redis.c: Redis is away, refuses, or has lost what it was given: the sender keeps every record, sends again what is
+ * missing there, and nothing that only waits. */
+#include "tests/integration/sender_seen.h"
+
+#include "tests/fixture/proxy.h"
+
+static void nothing_is_lost_while_redis_is_away(void **state)
+{
+    (void)state;
+    struct fixture_redis *kept = fixture_redis_start(&(struct fixture_redis_options){.aof = true, .appendfsync = "always"});
+    redis = kept;
+    blotter_producer *producer = open_small();
+    submit_many(producer, 50);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    fixture_redis_kill9(kept);
+    await_event(BLOTTER_EVENT_REDIS_DOWN, 1, 2000);
+    int accepted = 0, full = 0;
+    for (int i = 0; i < 300; i++) {
+        int64_t seq = submit(producer, i);
+        accepted += seq > 0;
+        full += seq == BLOTTER_FULL;
+    }
+    assert_int_equal(accepted + full, 300);
+    assert_true(full > 0);
+    await_event(BLOTTER_EVENT_FULL, 1, 1000);
+    assert_true(strlen(stats_of(producer).last_error) > 0);
+    fixture_redis_start_again(kept);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    await_event(BLOTTER_EVENT_ROOM, 1, 1000);
+    assert_true(submit(producer, 1) > 0);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    assert_int_equal(fixture_redis_int(redis, "XLEN " STREAM), 1 + 50 + accepted + 1);
+    assert_int_equal(told(BLOTTER_EVENT_REDIS_DOWN), 1);
+    assert_string_equal(stats_of(producer).last_error, "");
+    blotter_close(producer, 1000);
+}
+
+static void an_error_answer_keeps_the_record_and_is_visible(void **state)
+{
+    (void)state;
+    fixture_redis_run(redis, "SET " STREAM " wrongtype");
+    blotter_producer *producer = open_small();
+    submit_many(producer, 20);
+    await_event(BLOTTER_EVENT_REDIS_REFUSES, 1, 2000);
+    fixture_sleep_ms(600);
+    struct blotter_stats stats = stats_of(producer);
+    assert_non_null(strstr(stats.last_error, "WRONGTYPE"));
+    assert_true(stats.last_error_at_ns > 0);
+    assert_true(stats.errors < 100); /* the window once, and no hot loop */
+    assert_int_equal(stats.sent, 0);
+    fixture_redis_run(redis, "DEL " STREAM);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 4000), BLOTTER_OK);
+    assert_int_equal(fixture_redis_int(redis, "XLEN " STREAM), 21);
+    assert_string_equal(stats_of(producer).last_error, "");
+    assert_int_equal(told(BLOTTER_EVENT_REDIS_REFUSES), 1);
+    blotter_close(producer, 1000);
+}
+
+static void a_memory_limit_is_waited_out_in_order(void **state)
+{
+    (void)state;
+    blotter_producer *producer = open_small();
+    fixture_redis_run(redis, "CONFIG SET maxmemory 1");
+    submit_many(producer, 50);
+    await_event(BLOTTER_EVENT_REDIS_REFUSES, 1, 2000);
+    assert_non_null(strstr(first_text[BLOTTER_EVENT_REDIS_REFUSES], "OOM"));
+    fixture_redis_run(redis, "CONFIG SET maxmemory 0");
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 4000), BLOTTER_OK);
+    await_length(51, 1000);
+    blotter_close(producer, 1000);
+}
+
+static void undelivered_records_are_not_sent_again(void **state)
+{
+    (void)state;
+    blotter_producer *producer = open_small();
+    fixture_redis_run(redis, "XGROUP CREATE " STREAM " drainers 0 MKSTREAM");
+    submit_many(producer, 20);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    fixture_redis_run(redis, "XREADGROUP GROUP drainers d COUNT 5 STREAMS " STREAM " >"); /* pending, and not delivered */
+    fixture_sleep_ms(7500);
+    assert_int_equal(stats_of(producer).resent, 0);
+    assert_int_equal(fixture_redis_int(redis, "XLEN " STREAM), 21);
+    fixture_redis_run(redis, "XGROUP DELCONSUMER " STREAM " drainers d"); /* nobody will ever say a word for these five */
+    await_event(BLOTTER_EVENT_RESEND, 1, 9000);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    assert_true(fixture_redis_int(redis, "XLEN " STREAM) >= 42); /* a heartbeat may be among them */
+    blotter_close(producer, 1000);
+}
+
+static void a_flushed_server_gets_everything_again(void **state)
+{
+    (void)state;
+    blotter_producer *producer = open_small();
+    submit_many(producer, 20);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    say_settled(stats_of(producer).producer_id, "3-5");
+    assert_int_equal(blotter_wait(producer, 21, BLOTTER_COMMITTED, 50), BLOTTER_TIMEOUT);
+    fixture_redis_run(redis, "FLUSHALL");
+    submit_many(producer, 3);
+    await_event(BLOTTER_EVENT_RESEND, 1, 9000);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    assert_int_equal(fixture_redis_int(redis, "XLEN " STREAM), 3 + 24 - 3);
+    assert_int_equal(stats_of(producer).resent, 21);
+    blotter_close(producer, 1000);
+}
+
+static void another_record_under_the_same_id_is_not_taken_for_ours(void **state)
+{
+    (void)state;
+    blotter_producer *producer = open_small();
+    submit_many(producer, 20);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    const char *first = fixture_redis_run(redis, "EVAL %s 1 " STREAM, "return redis.call('XRANGE', KEYS[1], '-', '+')[1][1]");
+    fixture_redis_run(redis, "FLUSHALL");
+    fixture_redis_run(redis, "XADD " STREAM " %s order somebody-else's", first); /* undelivered: ours would be waited for */
+    await_event(BLOTTER_EVENT_RESEND, 1, 9000);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    assert_int_equal(fixture_redis_int(redis, "XLEN " STREAM), 1 + 21);
+    blotter_close(producer, 1000);
+}
+
+/* Sent again or not, each counts once. */
+static int64_t records_in_stream(void)
+{
+    return fixture_redis_int(redis, "EVAL %s 1 " STREAM,
+                             "local known, count = {}, 0\n"
+                             "for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+')) do\n"
+                             "  if not known[entry[2][2]] then known[entry[2][2]], count = true, count + 1 end\n"
+                             "end\n"
+                             "return count");
+}
+
+/* The journal is full before the silence has lasted: what makes room is only what waits in Redis. */
+static void records_that_redis_has_lost_are_not_let_go(void **state)
+{
+    (void)state;
+    blotter_producer *producer = open_small();
+    submit_many(producer, 100);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    fixture_redis_run(redis, "FLUSHALL");
+    fixture_sleep_ms(300); /* what was seen before counts no longer */
+    int accepted = 100;
+    for (int64_t seq; (seq = submit(producer, accepted)) != BLOTTER_FULL; accepted++)
+        assert_true(seq > 0);
+    await_event(BLOTTER_EVENT_RESEND, 1, 3000);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    assert_true(records_in_stream() >= 1 + accepted); /* a heartbeat may be among them */
+    blotter_close(producer, 1000);
+}
+
+static void a_cut_connection_is_made_again(void **state)
+{
+    (void)state;
+    struct fixture_proxy *proxy = fixture_proxy_redis(redis, false);
+    blotter_producer *producer = open_with((struct blotter_options){.slots = 256, .redis = fixture_proxy_address(proxy)});
+    submit_many(producer, 10);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    fixture_proxy_cut(proxy);
+    submit_many(producer, 10);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    /* Of what was under way when it was cut nobody knows whether it was applied: it may be there twice, never less than once. */
+    assert_true(fixture_redis_int(redis, "XLEN " STREAM) >= 21);
+    assert_true(stats_of(producer).connects >= 2);
+    blotter_close(producer, 1000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(nothing_is_lost_while_redis_is_away),        TEST(an_error_answer_keeps_the_record_and_is_visible),
+        TEST(a_memory_limit_is_waited_out_in_order),      TEST(undelivered_records_are_not_sent_again),
+        TEST(a_flushed_server_gets_everything_again),     TEST(another_record_under_the_same_id_is_not_taken_for_ours),
+        TEST(records_that_redis_has_lost_are_not_let_go), TEST(a_cut_connection_is_made_again),
+    };
+    return cmocka_run_group_tests_name("sender_redis", tests, NULL, NULL);
+}
