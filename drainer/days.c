@@ -8,6 +8,8 @@
 
 #include "drainer/sql_text.h"
 
+#define SECONDS_PER_DAY 86400
+#define SECONDS_AHEAD (SECONDS_PER_DAY / 2)
 #define DAYS_AT_ONCE 32 /* to be made by one command: each takes locks on new tables to the command's end */
 
 enum day { DAY_UNKNOWN, DAY_READY, DAY_EXPIRED };
@@ -35,12 +37,18 @@ static bool is_in(const struct days *days, const struct entry *entry, enum day s
 
 void days_forget(struct days *days)
 {
-    memset(days->states, DAY_UNKNOWN, sizeof days->states);
+    *days = (struct days){0};
 }
 
-bool days_ask(struct days *days, const struct batch *batch, size_t from, size_t to, struct sql_text *sql)
+static void ask(struct sql_text *sql, int64_t day, size_t *asked)
 {
-    int64_t last = -1;
+    sql_text_add(sql, "%s(%" PRId64 "::int)", *asked == 0 ? "" : ", ", day);
+    ++*asked;
+}
+
+bool days_ask(struct days *days, const struct batch *batch, size_t from, size_t to, int64_t now_s, struct sql_text *sql)
+{
+    int64_t last = -1, ahead = (now_s + SECONDS_AHEAD) / SECONDS_PER_DAY;
     size_t asked = 0;
 
     sql_text_clear(sql);
@@ -50,9 +58,12 @@ bool days_ask(struct days *days, const struct batch *batch, size_t from, size_t 
 
         if (is_in(days, entry, DAY_UNKNOWN) && day_of(entry) != last) {
             last = day_of(entry);
-            sql_text_add(sql, "%s(%" PRId64 "::int)", asked == 0 ? "" : ", ", last);
-            asked++;
+            ask(sql, last, &asked);
         }
+    }
+    if (ahead != days->ahead && ahead >= DAY_FIRST && ahead < DAY_FIRST + DAYS_MAX) { /* a clock may say anything */
+        days->ahead = ahead;
+        ask(sql, ahead, &asked);
     }
     sql_text_add(sql, ") AS days(n) GROUP BY n ORDER BY n");
     return asked > 0;

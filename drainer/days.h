@@ -1,5 +1,6 @@
 /* days.h: which days' partitions are known to be there. PostgreSQL makes a day when it is asked for it (blotter.make_day), and
- * says whether it is one that is kept. */
+ * says whether it is one that is kept. It is asked for the days of a batch's records, and at noon (UTC) for the next day, so that
+ * nothing is made at midnight. */
 #ifndef BLOTTER_DRAINER_DAYS_H
 #define BLOTTER_DRAINER_DAYS_H
 
@@ -20,12 +21,14 @@ struct sql_text;
 
 struct days {
     uint8_t states[DAYS_MAX]; /* by days since DAY_FIRST */
+    int64_t ahead;            /* the last day that was asked for ahead, since 1970; once: its failure must not stop today */
 };
 
 void days_forget(struct days *);
 
-/* Writes the query that makes the days of these entries that are not known, some at once. False: all are known. */
-bool days_ask(struct days *, const struct batch *, size_t from, size_t to, struct sql_text *);
+/* Writes the query that makes the days of these entries that are not known, some at once, and the day that comes. False: all are
+ * known. now_s: since 1970. */
+bool days_ask(struct days *, const struct batch *, size_t from, size_t to, int64_t now_s, struct sql_text *);
 
 /* Takes that query's rows. */
 void days_learn(struct days *, const PGresult *);

@@ -479,7 +479,7 @@ static bool make_days(struct loader *loader)
 {
     struct sql_text *sql = &loader->transaction.sql;
 
-    if (!days_ask(&loader->days, loader->batch, loader->current.from, loader->current.to, sql)) {
+    if (!days_ask(&loader->days, loader->batch, loader->current.from, loader->current.to, time(NULL), sql)) {
         return false;
     }
     pg_link_run(loader->link,

@@ -120,9 +120,38 @@ static void days_are_made_when_they_are_wanted(void **state)
     load();
     assert_loaded();
     assert_true(has_day("2026-02-01") && has_day("2025-12-31") && has_day("2026-01-31") && has_day("2026-02-02"));
-    assert_int_equal(count("partitions"), 8);
+    assert_int_equal(count("partitions"), 8 + 2); /* two: the day that comes */
     assert_int_equal(count("order_events"), 4);
     assert_int_equal(counters()->transactions, 1);
+}
+
+/* The UTC day that it is in twelve hours, as the names of tables write it. */
+static const char *day_that_comes(void)
+{
+    return fixture_postgres_run(server, "SELECT to_char((now() + interval '12 hours') AT TIME ZONE 'UTC', 'YYYYMMDD')");
+}
+
+static void day_that_comes_is_made_ahead(void **state)
+{
+    (void)state;
+    const char *before = day_that_comes();
+    add_order(1);
+    load();
+    assert_loaded();
+    assert_true(has_day(before) || has_day(day_that_comes())); /* noon may have struck between */
+}
+
+static void day_that_comes_and_cannot_be_made_is_left_for_its_own_records(void **state)
+{
+    (void)state;
+    fixture_postgres_run(server, "CREATE TABLE blotter.order_events_%s (somebody_s int)", day_that_comes());
+    add_order(1);
+    load();
+    assert_true(seen.failed);
+    assert_string_equal(seen.failure.sqlstate, "42P07");
+    load();
+    assert_loaded();
+    assert_int_equal(count("order_events"), 1);
 }
 
 static void batch_may_hold_more_days_than_are_made_at_once(void **state)
@@ -218,6 +247,8 @@ int main(void)
         TEST(record_that_comes_twice_in_a_batch_is_stored_once),
         TEST(part_that_is_new_is_stored_beside_what_was_there),
         TEST(days_are_made_when_they_are_wanted),
+        TEST(day_that_comes_is_made_ahead),
+        TEST(day_that_comes_and_cannot_be_made_is_left_for_its_own_records),
         TEST(batch_may_hold_more_days_than_are_made_at_once),
         TEST(day_that_went_away_is_made_again),
         TEST(day_that_goes_away_after_many_refused_records_is_made_again),
