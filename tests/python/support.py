@@ -108,6 +108,10 @@ class Servers:
 class TapResult(unittest.TestResult):
     """A line for each test. A test that is skipped has failed."""
 
+    def __init__(self):
+        super().__init__()
+        self._began = time.monotonic()  # setUpModule may fail, before any test
+
     def startTest(self, test):
         super().startTest(test)
         self._began = time.monotonic()
