@@ -27,5 +27,11 @@ void log_event(const char *link, const char *journal, enum blotter_event event, 
     case BLOTTER_EVENT_RESEND:
         log_warn(journal, "sent again: %s", text);
         break;
+    case BLOTTER_EVENT_NOT_SYNCED:
+        log_warn(journal, "the disk does not take the journal: %s", text);
+        break;
+    case BLOTTER_EVENT_SYNCED:
+        log_info(journal, "the disk takes the journal again");
+        break;
     }
 }

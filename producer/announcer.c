@@ -115,6 +115,16 @@ void announcer_damaged(struct announcer *announcer, uint64_t *records, const cha
     announcer_event(announcer, BLOTTER_EVENT_DAMAGED, text);
 }
 
+void announcer_synced(struct announcer *announcer, int error, const char *path)
+{
+    char text[320];
+    if ((error != 0) == announcer->told_not_synced)
+        return;
+    announcer->told_not_synced = error != 0;
+    snprintf(text, sizeof text, "%s%s%s", error ? strerror(error) : "", error ? ": " : "", path);
+    announcer_event(announcer, error ? BLOTTER_EVENT_NOT_SYNCED : BLOTTER_EVENT_SYNCED, text);
+}
+
 void announcer_let_go(struct announcer *announcer, uint64_t records)
 {
     char text[96];

@@ -22,7 +22,7 @@ struct announcer {
     const char *place;                            /* of the last connection */
     char down[160], refused[REFUSED_THINGS][160]; /* "": it is not */
     int told;                                     /* UP, DOWN or REFUSES; -1: nothing yet */
-    bool told_full, told_let_go;
+    bool told_full, told_let_go, told_not_synced;
     uint64_t full_seen;
     pthread_mutex_t mutex; /* of what follows */
     int64_t error_at_ns;
@@ -47,6 +47,9 @@ void announcer_full(struct announcer *, uint64_t full, uint64_t held, uint64_t s
 
 /* So many records were found damaged when the journal was opened; told once, and set to 0. */
 void announcer_damaged(struct announcer *, uint64_t *records, const char *path);
+
+/* How msync of the journal at this path ended: 0, or errno. */
+void announcer_synced(struct announcer *, int error, const char *path);
 
 /* So many sent records were let go; that is over. */
 void announcer_let_go(struct announcer *, uint64_t records);

@@ -86,6 +86,8 @@ enum blotter_event {
     BLOTTER_EVENT_LET_GO,        /* sent records that wait for PostgreSQL had to make room; text: how many */
     BLOTTER_EVENT_DAMAGED,       /* records were found damaged in the journal and are lost; text: how many, where */
     BLOTTER_EVENT_RESEND,        /* records without the drainer's word are sent again; text: how many and why */
+    BLOTTER_EVENT_NOT_SYNCED,    /* msync fails: what is accepted from now on may not outlive a loss of power; text: why, where */
+    BLOTTER_EVENT_SYNCED,        /* it succeeds again; pages that the disk had refused may still be missing there; text: where */
 };
 
 /* Zero is the default of every member, so `struct blotter_options options = {.exchange = "binance"}` will do. */

@@ -14,6 +14,7 @@
 #include "producer/sender.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <event2/event.h>
 #include <hiredis/hiredis.h>
 #include <pthread.h>
@@ -394,7 +395,7 @@ static void do_what_is_due(struct sender *sender)
     if (sender->journal->writer && due(&sender->heartbeat_ms, now, HEARTBEAT_MS))
         journal_append_session(sender->journal, "heartbeat");
     if (sender->options.sync_interval_ms && due(&sender->synced_ms, now, sender->options.sync_interval_ms))
-        journal_sync(sender->journal);
+        announcer_synced(&sender->announcer, journal_sync(sender->journal) == 0 ? 0 : errno, sender->journal->path);
 }
 
 static void add_timer(struct event *event, int64_t us)

@@ -6,6 +6,7 @@
  * and of that everything that submit had returned before that msync must be there, whole, and nothing that is not. */
 #include "tests/unit/journals.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <sys/stat.h>
@@ -26,6 +27,8 @@ static struct {
 } disk;
 static _Atomic int64_t accepted; /* the last seq that was returned */
 static int submitted;
+static _Atomic bool disk_is_broken;
+static _Atomic unsigned told_not_synced, told_synced;
 static int number_of[2 * RING_SLOTS]; /* which submit was returned that seq; 0: none, it is a heartbeat */
 
 int msync(void *address, size_t length, int flags);
@@ -38,6 +41,10 @@ __attribute__((visibility("default"))) int msync(void *address, size_t length, i
     if (whole)
         memcpy(bytes, address, length);
     int result = (int)syscall(SYS_msync, address, length, flags);
+    if (disk_is_broken) {
+        errno = EIO;
+        result = -1;
+    }
     pthread_mutex_lock(&mutex);
     if (whole && result == 0) {
         memcpy(disk.bytes, bytes, sizeof bytes);
@@ -141,6 +148,13 @@ static void leave_a_lap(void)
     die(journal);
 }
 
+static void on_event(void *arg, enum blotter_event event, const char *text)
+{
+    (void)arg;
+    told_not_synced += event == BLOTTER_EVENT_NOT_SYNCED && strstr(text, strerror(EIO)) && strstr(text, path);
+    told_synced += event == BLOTTER_EVENT_SYNCED && strcmp(text, path) == 0;
+}
+
 static blotter_producer *begin(enum blotter_sync sync)
 {
     blotter_producer *producer;
@@ -152,6 +166,7 @@ static blotter_producer *begin(enum blotter_sync sync)
     struct blotter_options options = {.exchange = "okx",
                                       .journal = path,
                                       .redis = "unix:///nowhere/redis.sock",
+                                      .on_event = on_event,
                                       .sync = sync,
                                       .sync_interval_ms = SYNC_INTERVAL_MS};
     if (blotter_open(&producer, &options) != 0)
@@ -214,6 +229,29 @@ static void without_sync_the_kernel_writes_when_it_likes(void **state)
     assert_int_equal(disk.syncs, 0);
 }
 
+static void await_syncs(unsigned more)
+{
+    for (unsigned want = disk.syncs + more; disk.syncs < want;)
+        usleep(1000);
+}
+
+static void a_disk_that_refuses_is_told_once_and_when_it_is_over(void **state)
+{
+    (void)state;
+    blotter_producer *producer = begin(BLOTTER_SYNC_INTERVAL);
+    await_syncs(3);
+    assert_int_equal(told_not_synced + told_synced, 0);
+    disk_is_broken = true;
+    submit_one(producer);
+    await_syncs(5);
+    assert_int_equal(told_not_synced, 1);
+    disk_is_broken = false;
+    await_syncs(5);
+    assert_int_equal(told_not_synced, 1);
+    assert_int_equal(told_synced, 1);
+    blotter_close(producer, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
 
 int main(void)
@@ -221,6 +259,7 @@ int main(void)
     random_begin();
     const struct CMUnitTest tests[] = {
         TEST(what_was_accepted_before_the_last_sync_survives),
+        TEST(a_disk_that_refuses_is_told_once_and_when_it_is_over),
         TEST(without_sync_the_kernel_writes_when_it_likes),
     };
     return cmocka_run_group_tests_name("loss of power", tests, NULL, NULL);
