@@ -8,8 +8,11 @@
 #include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
+#include "drainer/intake_scripts.h"
+#include "schema/stream.h"
 #include "tests/fixture/drainers.h"
 
 static struct load *load_of(const char *exchange)
@@ -36,6 +39,32 @@ static void a_connection_that_is_cut_over_and_over_loses_nothing(void **state)
     load_finish(load);
     drainer_stop(drainer);
     assert_true(fixture_proxy_counts(line).cuts_at > CUTS / 2);
+}
+
+static bool has_stalled(void *line)
+{
+    return fixture_proxy_counts(line).stalls_at > 0;
+}
+
+/* So an order's events are loaded in their order all the same. */
+static void what_was_on_its_way_is_claimed_before_anything_is_read(void **state)
+{
+    (void)state;
+    struct fixture_proxy *line = fixture_proxy_redis(story_redis, false);
+    struct fixture_program *drainer = drainer_by(line, NULL, "d1");
+    story_add_order("blotter:okx", 7, 1, 1, &(struct blotter_order){.order_id = "before"});
+    drainer_await_loaded("d1", 1);
+    fixture_proxy_cut_at(line, FIXTURE_TO_CLIENT, "on-its-way", FIXTURE_STALL_BEFORE);
+    story_add_order("blotter:okx", 7, 2, 2, &(struct blotter_order){.order_id = "on-its-way"});
+    assert_true(fixture_wait_until(has_stalled, line, STORY_TIMEOUT_MS));
+    story_add_order("blotter:okx", 7, 3, 3, &(struct blotter_order){.order_id = "behind"});
+    fixture_proxy_cut(line);
+    fixture_proxy_stall(line, 0);
+    drainer_await_loaded("d1", 3);
+    assert_string_equal(story_table("SELECT count(*) FROM blotter.order_events a, blotter.order_events b WHERE a.seq = 2 AND "
+                                    "b.seq = 3 AND a.stored_at <= b.stored_at"),
+                        "1");
+    drainer_stop(drainer);
 }
 
 static void entries_that_a_stranger_reads_are_claimed(void **state)
@@ -106,14 +135,35 @@ static void two_drainers_under_one_name_store_everything_once(void **state)
     drainer_stop(third);
 }
 
+static const char *left_by_removal(const char *name, const char *unused_ms)
+{
+    const char *pending = fixture_redis_run(story_redis, "EVAL %s 1 blotter:okx " STREAM_GROUP " %s %s",
+                                            intake_script_remove_consumers, name, unused_ms);
+    return fixture_format("%s: %s", pending, fixture_redis_run(story_redis, "XINFO CONSUMERS blotter:okx " STREAM_GROUP));
+}
+
+/* Whoever ends removes its own name, and those that nobody uses; never one whose entries would be lost with it. */
+static void a_name_with_entries_pending_is_not_removed(void **state)
+{
+    (void)state;
+    fixture_redis_run(story_redis, "XGROUP CREATE blotter:okx " STREAM_GROUP " 0 MKSTREAM");
+    for (int i = 0; i < 2; i++)
+        fixture_redis_run(story_redis, "XADD blotter:okx %d-1 order x", i + 1);
+    fixture_redis_run(story_redis, "XREADGROUP GROUP " STREAM_GROUP " busy COUNT 1 STREAMS blotter:okx >");
+    fixture_redis_run(story_redis, "XREADGROUP GROUP " STREAM_GROUP " done COUNT 1 STREAMS blotter:okx >");
+    fixture_redis_run(story_redis, "XACK blotter:okx " STREAM_GROUP " 2-1");
+    story_assert_says(left_by_removal("ends", "3600000"), "name done");
+    story_assert_says(left_by_removal("busy", "3600000"), "1: name busy");
+    const char *left = left_by_removal("ends", "-1");
+    story_assert_says(left, "0: name busy");
+    assert_null(strstr(left, "name done"));
+    fixture_redis_run(story_redis, "XACK blotter:okx " STREAM_GROUP " 1-1");
+    assert_string_equal(left_by_removal("busy", "3600000"), "0: ");
+}
+
 /* --- another Redis --------------------------------------------------------------------------------------------------------- */
 
 enum { ORDERS = 3 };
-
-static bool has_stalled(void *line)
-{
-    return fixture_proxy_counts(line).stalls_at > 0;
-}
 
 static bool has_stalled_twice(void *line)
 {
@@ -185,7 +235,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, story_begin, load_end)
     static const struct CMUnitTest tests[] = {
-        TEST(a_connection_that_is_cut_over_and_over_loses_nothing), TEST(entries_that_a_stranger_reads_are_claimed),
+        TEST(a_connection_that_is_cut_over_and_over_loses_nothing), TEST(what_was_on_its_way_is_claimed_before_anything_is_read),
+        TEST(a_name_with_entries_pending_is_not_removed),           TEST(entries_that_a_stranger_reads_are_claimed),
         TEST(entries_that_are_trimmed_while_pending_are_counted),   TEST(a_group_that_is_destroyed_over_and_over_is_read_again),
         TEST(two_drainers_under_one_name_store_everything_once),    TEST(an_id_read_on_another_connection_is_not_acknowledged),
     };

@@ -100,7 +100,7 @@ static void a_deadlock_is_got_over(void **state)
     assert_int_equal(PQresultStatus(result), PGRES_TUPLES_OK);
     PQclear(result);
     PQfinish(holder);
-    drainer_await_says(drainer, "SQLSTATE 40P01");
+    drainer_await_says(drainer, "SQLSTATE 40P01: nothing is acknowledged, it will be read again\"");
     story_await_int(2, "SELECT count(*) FROM blotter.orders WHERE exchange = 'hand' AND status = 'canceled'");
     finish(load, drainer);
 }

@@ -93,6 +93,21 @@ static void take_the_place(struct fixture_redis *replica, struct fixture_redis *
         fixture_fail("cannot rename the socket");
 }
 
+static bool resend_is_told(void *load)
+{
+    return load_totals(load).resent >= UNREAD;
+}
+
+/* And not after a silence, or because of it. */
+static void assert_noticed_at_once(struct load *load)
+{
+    assert_true(fixture_wait_until(resend_is_told, load, STORY_TIMEOUT_MS));
+    for (int i = 0; i < 3; i++) {
+        if (load_told(load, i, BLOTTER_EVENT_RESEND) > 0)
+            story_assert_says(load_text(load, i, BLOTTER_EVENT_RESEND), ": Redis is back without the newest");
+    }
+}
+
 static void what_a_stale_replica_has_missed_is_sent_again(void **state)
 {
     (void)state;
@@ -110,11 +125,11 @@ static void what_a_stale_replica_has_missed_is_sent_again(void **state)
     load_leave_unread(load, drainer, UNREAD);
     fixture_redis_kill9(master);
     take_the_place(replica, master);
+    assert_noticed_at_once(load);
     fixture_program_signal(drainer, SIGCONT);
     load_await_accepted(load, 1000);
     load_stop(load);
     load_await_stage(load, BLOTTER_COMMITTED);
-    assert_true(load_totals(load).resent >= UNREAD);
     load_finish(load);
 }
 

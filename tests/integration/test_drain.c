@@ -94,6 +94,17 @@ static void once_loads_all_that_is_there_and_ends(void **state)
     assert_int_equal(story_pending() + story_waiting(), 0);
 }
 
+/* A column of a user's own is filled in by the very transaction that stores the row. */
+static void what_is_acknowledged_was_committed_to_disk_whatever_the_database_says(void **state)
+{
+    (void)state;
+    story_sql("ALTER DATABASE blotter SET synchronous_commit = off");
+    story_sql("ALTER TABLE blotter.order_events ADD COLUMN committed text DEFAULT current_setting('synchronous_commit')");
+    story_publish(0, "okx", story_order_lines(1, 3));
+    story_drain_once();
+    assert_string_equal(story_table("SELECT committed, count(*) FROM blotter.order_events GROUP BY 1"), "on 3");
+}
+
 static void sigterm_under_load_leaves_nothing_pending(void **state)
 {
     (void)state;
@@ -268,6 +279,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         TEST(once_on_an_empty_redis_just_ends),
         TEST(once_loads_all_that_is_there_and_ends),
+        TEST(what_is_acknowledged_was_committed_to_disk_whatever_the_database_says),
         TEST(sigterm_under_load_leaves_nothing_pending),
         TEST(a_lone_record_is_visible_within_250_ms),
         TEST(a_drainer_that_is_killed_under_load_is_replaced_at_once),

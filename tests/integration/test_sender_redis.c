@@ -2,7 +2,17 @@
  * missing there, and nothing that only waits. */
 #include "tests/integration/sender_seen.h"
 
+#include <stdlib.h>
+
 #include "tests/fixture/proxy.h"
+
+/* What Redis counts of a command: "calls", "failed_calls". 0: it has not been given. */
+static int64_t counted(const char *command, const char *what)
+{
+    const char *line = strstr(fixture_redis_run(redis, "INFO commandstats"), fixture_format("cmdstat_%s:", command));
+    const char *number = line ? strstr(line, fixture_format("%s=", what)) : NULL;
+    return number ? strtoll(strchr(number, '=') + 1, NULL, 10) : 0;
+}
 
 static void nothing_is_lost_while_redis_is_away(void **state)
 {
@@ -46,7 +56,8 @@ static void an_error_answer_keeps_the_record_and_is_visible(void **state)
     struct blotter_stats stats = stats_of(producer);
     assert_non_null(strstr(stats.last_error, "WRONGTYPE"));
     assert_true(stats.last_error_at_ns > 0);
-    assert_true(stats.errors < 100); /* the window once, and no hot loop */
+    assert_true(stats.errors < 100);                       /* no hot loop */
+    assert_true(counted("xadd", "failed_calls") < 2 * 21); /* all of them once, and from then on the first */
     assert_int_equal(stats.sent, 0);
     fixture_redis_run(redis, "DEL " STREAM);
     assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 4000), BLOTTER_OK);
@@ -131,6 +142,12 @@ static int64_t records_in_stream(void)
                              "return count");
 }
 
+static bool has_looked(void *arg)
+{
+    (void)arg;
+    return counted("xinfo|groups", "calls") > 0;
+}
+
 /* The journal is full before the silence has lasted: what makes room is only what waits in Redis. */
 static void records_that_redis_has_lost_are_not_let_go(void **state)
 {
@@ -138,6 +155,7 @@ static void records_that_redis_has_lost_are_not_let_go(void **state)
     blotter_producer *producer = open_small();
     submit_many(producer, 100);
     assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    assert_true(fixture_wait_until(has_looked, NULL, 10000)); /* the sender, and found them waiting */
     fixture_redis_run(redis, "FLUSHALL");
     fixture_sleep_ms(300); /* what was seen before counts no longer */
     int accepted = 100;
@@ -146,6 +164,76 @@ static void records_that_redis_has_lost_are_not_let_go(void **state)
     await_event(BLOTTER_EVENT_RESEND, 1, 3000);
     assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
     assert_true(records_in_stream() >= 1 + accepted); /* a heartbeat may be among them */
+    blotter_close(producer, 1000);
+}
+
+/* Redis does not answer, so what it has is not known, even where it was sent to it. */
+static void records_without_an_answer_are_not_let_go(void **state)
+{
+    (void)state;
+    blotter_producer *producer = open_small();
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    fixture_redis_pause(redis);
+    int accepted = 0;
+    for (int64_t seq; (seq = submit(producer, accepted)) != BLOTTER_FULL; accepted++)
+        assert_true(seq > 0 && accepted < 256);
+    await_event(BLOTTER_EVENT_FULL, 1, 10000); /* the sender has seen it */
+    assert_int_equal(stats_of(producer).held, 256);
+    assert_int_equal(stats_of(producer).let_go, 0);
+    fixture_redis_kill9(redis);
+    fixture_redis_start_again(redis);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    assert_true(records_in_stream() >= accepted);
+    blotter_close(producer, 1000);
+}
+
+struct sent_to {
+    struct fixture_proxy *line;
+    int64_t bytes;
+};
+
+static bool has_passed(void *arg)
+{
+    const struct sent_to *sent = arg;
+    return fixture_proxy_counts(sent->line).to_server_bytes >= sent->bytes;
+}
+
+/* None of it has arrived. */
+static void what_was_under_way_when_the_connection_was_lost_is_sent_again(void **state)
+{
+    (void)state;
+    struct fixture_proxy *proxy = fixture_proxy_redis(redis, false);
+    blotter_producer *producer = open_with((struct blotter_options){.slots = 256, .redis = fixture_proxy_address(proxy)});
+    submit_many(producer, 10);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    struct sent_to sent = {proxy, 0};
+    fixture_proxy_swallow(proxy, FIXTURE_TO_SERVER);
+    sent.bytes = fixture_proxy_counts(proxy).to_server_bytes + 10 * 64; /* more than whatever else is asked meanwhile */
+    submit_many(producer, 10);
+    assert_true(fixture_wait_until(has_passed, &sent, 10000));
+    fixture_proxy_swallow(proxy, 0); /* which cuts it */
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    assert_int_equal(records_in_stream(), 21);
+    assert_int_equal(stats_of(producer).resent, 0); /* nobody had to notice that they are not there */
+    blotter_close(producer, 1000);
+}
+
+/* Whose clock is behind that of the server before. */
+static void the_words_of_another_server_are_read_from_its_first_on(void **state)
+{
+    (void)state;
+    blotter_producer *producer = open_small();
+    submit_many(producer, 10);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    fixture_redis_run(redis, "XADD blotter-ack:{" STREAM "}:%lld 99999999999999-0 settled 1-5",
+                      (long long)stats_of(producer).producer_id);
+    assert_int_equal(blotter_wait(producer, 5, BLOTTER_COMMITTED, 10000), BLOTTER_OK);
+    fixture_redis_run(redis, "FLUSHALL");
+    fixture_redis_run(redis, "CLIENT KILL TYPE normal SKIPME yes");
+    await_event(BLOTTER_EVENT_RESEND, 1, 10000);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, 10000), BLOTTER_OK);
+    say_settled(stats_of(producer).producer_id, "6-11");
+    assert_int_equal(blotter_wait(producer, 11, BLOTTER_COMMITTED, 10000), BLOTTER_OK);
     blotter_close(producer, 1000);
 }
 
@@ -168,10 +256,17 @@ static void a_cut_connection_is_made_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(nothing_is_lost_while_redis_is_away),        TEST(an_error_answer_keeps_the_record_and_is_visible),
-        TEST(a_memory_limit_is_waited_out_in_order),      TEST(undelivered_records_are_not_sent_again),
-        TEST(a_flushed_server_gets_everything_again),     TEST(another_record_under_the_same_id_is_not_taken_for_ours),
-        TEST(records_that_redis_has_lost_are_not_let_go), TEST(a_cut_connection_is_made_again),
+        TEST(nothing_is_lost_while_redis_is_away),
+        TEST(an_error_answer_keeps_the_record_and_is_visible),
+        TEST(a_memory_limit_is_waited_out_in_order),
+        TEST(undelivered_records_are_not_sent_again),
+        TEST(a_flushed_server_gets_everything_again),
+        TEST(another_record_under_the_same_id_is_not_taken_for_ours),
+        TEST(records_that_redis_has_lost_are_not_let_go),
+        TEST(records_without_an_answer_are_not_let_go),
+        TEST(what_was_under_way_when_the_connection_was_lost_is_sent_again),
+        TEST(the_words_of_another_server_are_read_from_its_first_on),
+        TEST(a_cut_connection_is_made_again),
     };
     return cmocka_run_group_tests_name("sender_redis", tests, NULL, NULL);
 }

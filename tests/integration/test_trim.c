@@ -8,6 +8,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "drainer/intake_scripts.h"
+#include "schema/stream.h"
 #include "tests/fixture/load.h"
 
 #define STREAM "blotter:okx"
@@ -125,6 +127,78 @@ static void another_group_that_does_not_move_is_overruled_and_named(void **state
     story_assert_says(story_audit(0), "complete");
 }
 
+/* --- what a trim may take ----------------------------------------------------------------------------------------------------
+ */
+
+/* One trim that is to keep no tail; Redis removes entries one by one here. Returns how many are left. */
+static int64_t left_by_trim(void)
+{
+    fixture_redis_run(story_redis, "EVAL %s 1 " STREAM " " STREAM_GROUP " 0 1000000", intake_script_trim);
+    return length();
+}
+
+/* Entries that both groups, ours and `mine`, could read. */
+static void add_entries(const char *const ids[], int count)
+{
+    fixture_redis_run(story_redis, "CONFIG SET stream-node-max-entries 1");
+    for (int i = 0; i < count; i++)
+        fixture_redis_run(story_redis, "XADD " STREAM " %s order x", ids[i]);
+    fixture_redis_run(story_redis, "XGROUP CREATE " STREAM " " STREAM_GROUP " 0");
+    fixture_redis_run(story_redis, "XGROUP CREATE " STREAM " mine 0");
+}
+
+static void read_as(const char *group, int count)
+{
+    fixture_redis_run(story_redis, "XREADGROUP GROUP %s one COUNT %d STREAMS " STREAM " >", group, count);
+}
+
+static void what_a_group_has_not_acknowledged_stays_whatever_was_read_behind_it(void **state)
+{
+    (void)state;
+    static const char *const ids[] = {"1-1", "2-1", "3-1", "4-1", "5-1", "6-1"}, *const groups[] = {STREAM_GROUP, "mine"};
+    add_entries(ids, 6);
+    assert_int_equal(left_by_trim(), 6);
+    for (int i = 0; i < 2; i++)
+        read_as(groups[i], 6);
+    assert_int_equal(left_by_trim(), 6);
+    for (int i = 0; i < 2; i++) {
+        fixture_redis_run(story_redis, "XACK " STREAM " %s 1-1 2-1 4-1", groups[i]);
+        assert_int_equal(left_by_trim(), i == 0 ? 6 : 4); /* once both have; 4-1 is behind one that is pending */
+    }
+    fixture_redis_run(story_redis, "XACK " STREAM " mine 3-1 5-1 6-1");
+    assert_int_equal(left_by_trim(), 4);
+    fixture_redis_run(story_redis, "XACK " STREAM " " STREAM_GROUP " 3-1");
+    assert_int_equal(left_by_trim(), 2);
+}
+
+/* Ids are numbers, too large for a double, and of any length. */
+static void the_slower_group_is_told_by_numbers(void **state)
+{
+    (void)state;
+    static const char *const ids[] = {
+        "9-9", "9-10", "10-1", "9007199254740992-0", "9007199254740993-0", "9007199254740993-18446744073709551615"};
+    add_entries(ids, 6);
+    read_as(STREAM_GROUP, 6);
+    for (int i = 0; i < 6; i++) {
+        read_as("mine", 1);
+        fixture_redis_run(story_redis, "XACK " STREAM " mine %s", ids[i]);
+        fixture_redis_run(story_redis, "XACK " STREAM " " STREAM_GROUP " %s",
+                          ids[i]); /* always as far as the other has read, or on */
+        assert_int_equal(left_by_trim(), 6 - i);
+    }
+}
+
+static void without_our_group_nothing_goes(void **state)
+{
+    (void)state;
+    static const char *const ids[] = {"1-1", "2-1"};
+    add_entries(ids, 2);
+    read_as("mine", 2);
+    fixture_redis_run(story_redis, "XACK " STREAM " mine 1-1 2-1");
+    fixture_redis_run(story_redis, "XGROUP DESTROY " STREAM " " STREAM_GROUP);
+    assert_int_equal(left_by_trim(), 2);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, load_end)
@@ -133,6 +207,9 @@ int main(void)
         TEST(a_stream_does_not_grow_while_it_is_used),
         TEST(another_group_is_respected),
         TEST(another_group_that_does_not_move_is_overruled_and_named),
+        TEST(what_a_group_has_not_acknowledged_stays_whatever_was_read_behind_it),
+        TEST(the_slower_group_is_told_by_numbers),
+        TEST(without_our_group_nothing_goes),
     };
     return cmocka_run_group_tests_name("trim", tests, NULL, NULL);
 }
