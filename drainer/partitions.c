@@ -285,7 +285,7 @@ int command_partitions(const struct settings *settings)
     int code;
 
     if (!lists && !drops) {
-        return command_fail(settings, EXIT_CODE_USAGE, "expected list or drop");
+        return command_fail(settings, EXIT_CODE_USAGE, "expected list or drop, not \"%.64s\"", settings->arguments[0]);
     }
     if (!pg_open(&pg, settings) || !pg_check_schema(&pg)) {
         code = pg.exit_code;

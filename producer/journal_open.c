@@ -171,7 +171,8 @@ static int reserve(int fd, const char *path, uint64_t size, uint64_t bytes, char
         problem = errno; /* other errors: the file system cannot, and holes stay holes */
     if (problem == 0)
         return 0;
-    return fail(error, BLOTTER_SYSTEM, "%s: cannot reserve %llu bytes: %s", path, (unsigned long long)bytes, strerror(problem));
+    return fail(error, BLOTTER_SYSTEM, "%s: cannot reserve %llu bytes: %s; make room, or choose fewer slots or another folder",
+                path, (unsigned long long)bytes, strerror(problem));
 }
 
 static bool all_zero(int fd, uint64_t from, uint64_t to)

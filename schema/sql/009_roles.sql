@@ -29,7 +29,9 @@ COMMENT ON FUNCTION blotter.fence(bigint, interval) IS
 -- SECURITY DEFINER functions, and what changes tables by them, are not for everybody.
 REVOKE EXECUTE ON FUNCTION blotter.make_day(date), blotter.make_days(int), blotter.fold_days(date), blotter.fence(bigint, interval) FROM PUBLIC;
 
-DO $$
+CREATE FUNCTION blotter.grant_roles() RETURNS void
+    LANGUAGE plpgsql
+    AS $$
 DECLARE
     role text;
 BEGIN
@@ -39,7 +41,7 @@ BEGIN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', role);
             EXCEPTION
                 WHEN insufficient_privilege THEN
-                    RAISE NOTICE 'role % was not created: this user may not create roles', role;
+                    RAISE WARNING 'role % was not created, as this user may not create roles: once it is there, SELECT blotter.grant_roles()', role;
                     CONTINUE;
                 WHEN duplicate_object OR unique_violation THEN
                     NULL; -- another database's migration was faster: roles are the cluster's
@@ -58,3 +60,6 @@ BEGIN
     END LOOP;
 END
 $$;
+COMMENT ON FUNCTION blotter.grant_roles() IS
+    'Makes the roles blotter_drainer and blotter_reader where they are missing and the user may, and grants them what they need in this database.';
+SELECT blotter.grant_roles();

@@ -184,6 +184,30 @@ static void a_database_that_is_not_utf8_is_refused(void **state)
     fixture_postgres_stop(other, FIXTURE_IMMEDIATE);
 }
 
+/* In a cluster that never had them. */
+static void roles_that_migrate_may_not_create_are_told_and_can_be_granted_later(void **state)
+{
+    (void)state;
+    struct fixture_postgres *fresh = fixture_postgres_start(&(struct fixture_postgres_options){.no_fsync = true});
+    fixture_postgres_run(fresh, "CREATE ROLE owner LOGIN");
+    fixture_postgres_run(fresh, "CREATE DATABASE desk OWNER owner");
+    const char *place =
+        fixture_format("host=%s port=%d dbname=desk user=", fixture_postgres_socket_folder(fresh), fixture_postgres_port(fresh));
+    const char *const owner[] = {fixture_format("BLOTTER_POSTGRES=%sowner", place), NULL};
+    struct fixture_program *migrate =
+        story_run_program(0, STORY_ARGV("migrate"), &(struct fixture_program_options){.environment = owner});
+    story_assert_says(fixture_program_stderr(migrate), "role blotter_drainer was not created");
+    story_assert_says(fixture_program_stderr(migrate), "SELECT blotter.grant_roles()");
+    fixture_postgres_run(fresh, "CREATE ROLE blotter_drainer NOLOGIN");
+    fixture_postgres_run(fresh, "CREATE ROLE loader LOGIN IN ROLE blotter_drainer");
+    const char *const loader[] = {fixture_format("BLOTTER_POSTGRES=%sloader", place), NULL};
+    PGconn *desk = PQconnectdb(fixture_format("%sowner", place));
+    PQclear(PQexec(desk, "SELECT blotter.grant_roles()"));
+    PQfinish(desk);
+    story_run_program(0, STORY_ARGV("drain", "--once"), &(struct fixture_program_options){.environment = loader});
+    fixture_postgres_stop(fresh, FIXTURE_IMMEDIATE);
+}
+
 static void a_malformed_place_is_told_and_not_printed(void **state)
 {
     (void)state;
@@ -206,6 +230,7 @@ int main(void)
         TEST(before_migrate_each_command_names_it),
         TEST(a_schema_that_is_older_than_the_program_is_refused_and_nothing_acknowledged),
         TEST(a_database_that_is_not_utf8_is_refused),
+        TEST(roles_that_migrate_may_not_create_are_told_and_can_be_granted_later),
         TEST(a_malformed_place_is_told_and_not_printed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
