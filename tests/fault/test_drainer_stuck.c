@@ -11,8 +11,9 @@
 
 #include "tests/fixture/drainers.h"
 
-/* Stops the holder of the stream when these bytes are on their way, and continues it once another has loaded for it. The line to
- * PostgreSQL stays as it is meanwhile: what the holder had sent last may arrive, or not. */
+/* Stops the holder of the stream when these bytes are on their way, and continues it once another has loaded for it: one that
+ * comes later, as it would take a holder that is merely slow for stuck. The line to PostgreSQL stays as it is meanwhile: what
+ * the holder had sent last may arrive, or not. */
 static void stopped_at(bool on_redis, enum fixture_direction direction, const char *bytes, enum fixture_cut when, bool arrives)
 {
     struct fixture_proxy *redis = fixture_proxy_redis(story_redis, false);
@@ -21,12 +22,11 @@ static void stopped_at(bool on_redis, enum fixture_direction direction, const ch
     struct load *load = load_start(&(struct load_options){.producers = 2, .per_second = 1000});
     struct fixture_program *first = drainer_by(redis, postgres, "d1");
     drainer_await_loaded("d1", 100);
-    struct fixture_program *second = drainer_by(NULL, NULL, "d2", "--claim-idle", "1s");
-    drainer_await_says(second, "found");
     drainer_stall_at(line, direction, bytes, when);
     fixture_program_signal(first, SIGSTOP);
     if (arrives)
         fixture_proxy_stall(line, 0);
+    struct fixture_program *second = drainer_by(NULL, NULL, "d2", "--claim-idle", "1s");
     drainer_await_says(second, "the session of a stuck drainer was terminated");
     drainer_await_loaded("d2", 500);
     fixture_proxy_stall(line, 0);

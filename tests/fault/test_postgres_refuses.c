@@ -88,8 +88,9 @@ static void a_standby_is_waited_for_until_it_is_promoted(void **state)
     struct load *load = some_load();
     struct fixture_program *drainer = drainer_by(NULL, NULL, "d1", "--postgres", both);
     drainer_await_loaded("d1", 100);
-    fixture_postgres_stop(primary, FIXTURE_FAST); /* which waits until the standby has everything */
+    fixture_postgres_stop(primary, FIXTURE_FAST); /* which waits until the standby has received everything */
     use_postgres(standby);
+    story_await_int(1, "SELECT (pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn())::int");
     assert_waits(drainer, "25006");
     story_sql("SELECT pg_promote()");
     finish(load, drainer);

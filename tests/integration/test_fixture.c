@@ -12,6 +12,9 @@
 
 #include "tests/fixture/proxy.h"
 
+#define TIMEOUT_MS 60000 /* for what happens at some time */
+#define SILENCE_MS 300   /* in which nothing must come */
+
 static void redis_keeps_its_data_over_a_kill_when_it_has_an_aof(void **state)
 {
     (void)state;
@@ -62,7 +65,7 @@ static void redis_replica_follows_its_primary(void **state)
     struct fixture_redis *primary = fixture_redis_start(&(struct fixture_redis_options){.tcp = true, .password = "secret"});
     struct fixture_redis *replica = fixture_redis_start(&(struct fixture_redis_options){.replica_of = primary});
     fixture_redis_run(primary, "SET key value");
-    assert_true(fixture_wait_until(replica_has_key, replica, 10000));
+    assert_true(fixture_wait_until(replica_has_key, replica, TIMEOUT_MS));
 }
 
 static void redis_does_not_answer_while_paused(void **state)
@@ -121,7 +124,7 @@ static void a_program_is_fed_and_captured_and_its_end_is_told(void **state)
     const char *const shell[] = {"sh", "-c", "cat; echo \"$COLOUR$HOME\" >&2; exit 7", NULL};
     static const char *const environment[] = {"COLOUR=green", "HOME", NULL};
     assert_int_equal(
-        fixture_run(shell, &(struct fixture_program_options){.input = "hello", .environment = environment}, 5000, &program), 7);
+        fixture_run(shell, &(struct fixture_program_options){.input = "hello", .environment = environment}, TIMEOUT_MS, &program), 7);
     assert_string_equal(fixture_program_stdout(program), "hello");
     assert_string_equal(fixture_program_stderr(program), "green\n");
 }
@@ -131,11 +134,11 @@ static void a_program_is_stopped_by_a_signal_and_watched(void **state)
     (void)state;
     struct fixture_program *program =
         fixture_program_start((const char *const[]){"sh", "-c", "echo ready; exec sleep 60", NULL}, NULL);
-    assert_true(fixture_program_says(program, "ready", 5000));
+    assert_true(fixture_program_says(program, "ready", TIMEOUT_MS));
     assert_false(fixture_program_says(program, "something else", 50));
     assert_true(fixture_program_running(program));
     fixture_program_signal(program, SIGSTOP);
-    assert_int_equal(fixture_program_stop(program, SIGTERM, 5000), 128 + SIGTERM);
+    assert_int_equal(fixture_program_stop(program, SIGTERM, TIMEOUT_MS), 128 + SIGTERM);
     assert_false(fixture_program_running(program));
 }
 
@@ -181,7 +184,7 @@ static void nothing_is_left_of_a_test_that_is_killed(void **state)
     assert_int_equal(read(words[0], &told, sizeof told), sizeof told);
     close(words[0]);
     waitpid(child, NULL, 0);
-    assert_true(fixture_wait_until(folder_is_gone, told.folder, 15000));
+    assert_true(fixture_wait_until(folder_is_gone, told.folder, TIMEOUT_MS));
     assert_true(process_is_gone(&told.redis));
     assert_true(process_is_gone(&told.postgres));
     assert_true(process_is_gone(&told.program));
@@ -192,17 +195,22 @@ static redisContext *redis_through(const struct fixture_proxy *proxy)
     redisContext *context = redisConnectUnix(fixture_proxy_address(proxy) + strlen("unix://"));
     assert_non_null(context);
     assert_int_equal(context->err, 0);
-    redisSetTimeout(context, (struct timeval){.tv_usec = 300000});
     return context;
 }
 
 /* The answer is a status or an integer; false: there is none in time. */
-static bool answers(redisContext *context, const char *command)
+static bool answers_within(redisContext *context, const char *command, int timeout_ms)
 {
+    redisSetTimeout(context, (struct timeval){timeout_ms / 1000, timeout_ms % 1000 * 1000});
     redisReply *reply = redisCommand(context, command);
     bool good = reply && reply->type != REDIS_REPLY_ERROR;
     freeReplyObject(reply);
     return good;
+}
+
+static bool answers(redisContext *context, const char *command)
+{
+    return answers_within(context, command, TIMEOUT_MS);
 }
 
 static void a_proxy_passes_on_what_is_written(void **state)
@@ -214,7 +222,6 @@ static void a_proxy_passes_on_what_is_written(void **state)
     char *large = malloc(3000001);
     memset(large, 'x', 3000000);
     large[3000000] = 0;
-    redisSetTimeout(context, (struct timeval){.tv_sec = 10});
     redisReply *reply = redisCommand(context, "SET large %s", large);
     freeReplyObject(reply);
     reply = redisCommand(context, "GET large");
@@ -246,6 +253,11 @@ static void a_proxy_cuts_and_closes_and_opens(void **state)
     redisFree(context);
 }
 
+static bool has_stalled_key(void *redis)
+{
+    return fixture_redis_int(redis, "EXISTS stalled") == 1;
+}
+
 static void a_proxy_that_stalls_loses_nothing_and_one_that_swallows_does(void **state)
 {
     (void)state;
@@ -253,14 +265,13 @@ static void a_proxy_that_stalls_loses_nothing_and_one_that_swallows_does(void **
     struct fixture_proxy *proxy = fixture_proxy_redis(redis, false);
     redisContext *context = redis_through(proxy);
     fixture_proxy_stall(proxy, FIXTURE_BOTH);
-    assert_false(answers(context, "INCR stalled"));
+    assert_false(answers_within(context, "INCR stalled", SILENCE_MS));
     fixture_proxy_stall(proxy, 0);
     redisFree(context);
-    fixture_sleep_ms(100);
-    assert_int_equal(fixture_redis_int(redis, "GET stalled"), 1);
+    assert_true(fixture_wait_until(has_stalled_key, redis, TIMEOUT_MS));
     context = redis_through(proxy);
     fixture_proxy_swallow(proxy, FIXTURE_BOTH);
-    assert_false(answers(context, "INCR swallowed"));
+    assert_false(answers_within(context, "INCR swallowed", SILENCE_MS));
     fixture_proxy_swallow(proxy, 0);
     redisFree(context);
     fixture_sleep_ms(100);
@@ -272,12 +283,16 @@ static void a_proxy_delays(void **state)
     (void)state;
     struct fixture_proxy *proxy = fixture_proxy_redis(fixture_redis_start(NULL), false);
     redisContext *context = redis_through(proxy);
-    redisSetTimeout(context, (struct timeval){.tv_sec = 10});
     fixture_proxy_delay(proxy, FIXTURE_BOTH, 100);
     int64_t began = fixture_now_ms();
     assert_true(answers(context, "PING"));
     assert_true(fixture_now_ms() - began >= 200);
     redisFree(context);
+}
+
+static bool has_a_row(void *postgres)
+{
+    return fixture_postgres_int(postgres, "SELECT count(*) FROM t") > 0;
 }
 
 static void a_proxy_loses_the_answer_to_commit_or_commit_itself(void **state)
@@ -295,7 +310,10 @@ static void a_proxy_loses_the_answer_to_commit_or_commit_itself(void **state)
         assert_int_not_equal(PQresultStatus(result), PGRES_COMMAND_OK);
         PQclear(result);
         PQfinish(connection);
-        fixture_sleep_ms(200);
+        if (after)
+            assert_true(fixture_wait_until(has_a_row, postgres, TIMEOUT_MS));
+        else
+            fixture_sleep_ms(SILENCE_MS);
         assert_int_equal(fixture_postgres_int(postgres, "SELECT count(*) FROM t"), after);
     }
     assert_int_equal(fixture_proxy_counts(proxy).cuts_at, 2);
@@ -322,10 +340,10 @@ static void a_proxy_stalls_before_or_behind_what_it_is_told(void **state)
     fixture_proxy_cut_at(after, FIXTURE_TO_SERVER, "INCR two\r\n", FIXTURE_STALL_AFTER);
     assert_int_equal(write(first->fd, commands, strlen(commands)), strlen(commands));
     assert_int_equal(write(second->fd, commands, strlen(commands)), strlen(commands));
-    assert_true(fixture_wait_until(has_stalled, before, 10000));
-    assert_true(fixture_wait_until(has_stalled, after, 10000));
-    assert_true(fixture_wait_until(has_both, redis, 10000));
-    assert_false(answers(other, "PING"));
+    assert_true(fixture_wait_until(has_stalled, before, TIMEOUT_MS));
+    assert_true(fixture_wait_until(has_stalled, after, TIMEOUT_MS));
+    assert_true(fixture_wait_until(has_both, redis, TIMEOUT_MS));
+    assert_false(answers_within(other, "PING", SILENCE_MS));
     assert_string_equal(fixture_redis_run(redis, "MGET one two three"), "1 1 (nil)");
     fixture_proxy_stall(before, 0);
     fixture_proxy_stall(after, 0);
