@@ -17,6 +17,7 @@
 #include "tests/fixture/servers.h"
 
 #define STREAM "blotter:kraken"
+#define TIMEOUT_MS 60000 /* for what takes milliseconds: machines are busy */
 
 static struct fixture_redis *redis;
 static int events[16];
@@ -110,10 +111,10 @@ static inline bool was_told(void *arg)
     return told(awaited->event) >= awaited->value;
 }
 
-static inline void await_event(enum blotter_event event, int times, int timeout_ms)
+static inline void await_event(enum blotter_event event, int times)
 {
     struct awaited awaited = {.event = event, .value = times};
-    assert_true(fixture_wait_until(was_told, &awaited, timeout_ms));
+    assert_true(fixture_wait_until(was_told, &awaited, TIMEOUT_MS));
 }
 
 static inline bool length_reached(void *arg)
@@ -122,10 +123,10 @@ static inline bool length_reached(void *arg)
     return fixture_redis_int(redis, "XLEN " STREAM) >= awaited->value;
 }
 
-static inline void await_length(int64_t length, int timeout_ms)
+static inline void await_length(int64_t length)
 {
     struct awaited awaited = {.value = length};
-    assert_true(fixture_wait_until(length_reached, &awaited, timeout_ms));
+    assert_true(fixture_wait_until(length_reached, &awaited, TIMEOUT_MS));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)

@@ -124,7 +124,8 @@ static void a_program_is_fed_and_captured_and_its_end_is_told(void **state)
     const char *const shell[] = {"sh", "-c", "cat; echo \"$COLOUR$HOME\" >&2; exit 7", NULL};
     static const char *const environment[] = {"COLOUR=green", "HOME", NULL};
     assert_int_equal(
-        fixture_run(shell, &(struct fixture_program_options){.input = "hello", .environment = environment}, TIMEOUT_MS, &program), 7);
+        fixture_run(shell, &(struct fixture_program_options){.input = "hello", .environment = environment}, TIMEOUT_MS, &program),
+        7);
     assert_string_equal(fixture_program_stdout(program), "hello");
     assert_string_equal(fixture_program_stderr(program), "green\n");
 }
