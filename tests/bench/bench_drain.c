@@ -295,7 +295,7 @@ static void compare(const struct backlog *backlog, bool keep_orders, size_t runs
 
 int main(void)
 {
-    struct backlog backlog = {.rows = (uint64_t)figure_setting("BENCH_ROWS", 400000),
+    struct backlog backlog = {.rows = (uint64_t)figure_setting("BENCH_ROWS", 1000000),
                               .streams = (unsigned)figure_setting("BENCH_STREAMS", 4),
                               .open_orders = (unsigned)figure_setting("BENCH_OPEN_ORDERS", 500)};
     size_t runs = (size_t)figure_setting("BENCH_RUNS", 3);

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Runs the benchmarks named, or all: `make bench`, `make bench BENCH=drain`. Each prints its table; build/bench.json is an array of all
 # figures, those of the benchmarks that did not run now as they were measured last. Settings come from the environment, and so from
-# make's command line, as in `make bench BENCH=drain BENCH_ROWS=1000000`:
+# make's command line, as in `make bench BENCH=drain BENCH_ROWS=100000`:
 #     BENCH_RUNS         all but memory: how often each side is measured; the median counts
 #     BENCH_RATE         submit, python: calls a second where it is hot (100000)
 #     BENCH_CALLS        python: calls a run where it is hot (50000)
 #     BENCH_RECORDS      send: records a run (200000)
-#     BENCH_ROWS         drain, drainers: rows of the backlog (400000); memory: with 200 streams (200000)
+#     BENCH_ROWS         drain: rows of the backlog (1000000); drainers (400000); memory: with 200 streams (200000)
 #     BENCH_STREAMS      drain: streams, each with a producer of its own (4)
 #     BENCH_OPEN_ORDERS  drain, memory: orders of a producer that are under way at a time (500; 20 with 200 streams)
 #     BENCH_SECONDS      latency: how long each pace is kept (5)
