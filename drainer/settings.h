@@ -74,7 +74,7 @@
     X(poll_interval, DURATION, "1ms", SHIP, RANGE(1, 1000),                                                                     \
       "how often ship looks for new records, into all its journals at once; 10ms costs a tenth of the processor that 1ms does") \
     X(json, BOOL, "no", STATUS | AUDIT | REJECTS | PARTITIONS | JOURNAL | CHECK, ANY, "print JSON")                             \
-    X(watch, BOOL, "no", STATUS, ANY, "print again every interval, until interrupted")                                          \
+    X(watch, BOOL, "no", STATUS, ANY, "print again every interval, until interrupted, or a server is lost")                     \
     X(interval, DURATION, "2s", STATUS, RANGE(100, 3600000), "how often --watch prints")                                        \
     X(max_behind, DURATION, "0", STATUS | DRAIN, RANGE(0, 604800000),                                                           \
       "a record that waits for longer than this in a stream: status exits with 1, /readyz of drain says no; 0: never")          \

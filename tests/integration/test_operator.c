@@ -37,6 +37,27 @@ static void status_knows_the_age_of_what_is_pending(void **state)
 }
 
 /* After XDEL in the middle, and XGROUP SETID without ENTRIESREAD, Redis cannot tell; nor can it after it has loaded an AOF. */
+static bool shows_twice(void *watch)
+{
+    const char *once = strstr(fixture_program_stdout(watch), "behind ");
+    return once != NULL && strstr(once + 1, "behind ") != NULL;
+}
+
+static void status_watches_until_it_is_interrupted(void **state)
+{
+    (void)state;
+    struct fixture_program *watch = story_start("status", "--watch", "--interval", "100ms");
+    assert_true(fixture_wait_until(shows_twice, watch, STORY_TIMEOUT_MS));
+    story_publish(0, "okx", story_order_lines(1, 3));
+    assert_true(fixture_program_says(watch, "blotter:okx       5    5        0", STORY_TIMEOUT_MS));
+    assert_int_equal(fixture_program_stop(watch, SIGINT, STORY_TIMEOUT_MS), 0);
+    struct fixture_program *behind = story_start("status", "--watch", "--interval", "100ms", "--max-behind", "1ms");
+    assert_true(fixture_wait_until(shows_twice, behind, STORY_TIMEOUT_MS)); /* that it is behind does not end it */
+    fixture_redis_kill9(story_redis);
+    assert_int_equal(fixture_program_wait(behind, STORY_TIMEOUT_MS), 3);
+    fixture_redis_start_again(story_redis);
+}
+
 static void status_counts_where_redis_does_not_know_the_lag(void **state)
 {
     (void)state;
@@ -97,6 +118,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(status_shows_what_waits_and_what_is_stored),
         TEST(status_knows_the_age_of_what_is_pending),
+        TEST(status_watches_until_it_is_interrupted),
         TEST(status_counts_where_redis_does_not_know_the_lag),
         TEST(check_finds_what_would_lose_records),
         TEST(publish_gives_up_after_its_timeout_and_the_journal_keeps_what_is_missing),
