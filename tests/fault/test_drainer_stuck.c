@@ -8,7 +8,9 @@
 #include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "drainer/streams.h"
 #include "tests/fixture/drainers.h"
 
 /* Stops the holder of the stream when these bytes are on their way, and continues it once another has loaded for it: one that
@@ -63,6 +65,40 @@ static void stopped_before_it_has_acknowledged_is_cut_off_and_comes_back(void **
     stopped_at(true, FIXTURE_TO_SERVER, "XACK", FIXTURE_STALL_BEFORE, false);
 }
 
+static PGconn *hold_lease_of(const char *name)
+{
+    struct streams streams = {0};
+    PGconn *holder = fixture_postgres_connect(story_postgres);
+    PGresult *result = PQexec(
+        holder, fixture_format("SELECT pg_advisory_lock(%lld)", (long long)streams_add(&streams, name, strlen(name))->lock_key));
+    assert_int_equal(PQresultStatus(result), PGRES_TUPLES_OK);
+    PQclear(result);
+    streams_release(&streams);
+    return holder;
+}
+
+/* The holder is the test, which reads and, as where PostgreSQL is slow, acknowledges nothing; until it stops reading. */
+static void one_that_makes_progress_is_left_alone_however_slow_it_is(void **state)
+{
+    enum { CLAIM_IDLE_MS = 2000, STEP_MS = 100 };
+    (void)state;
+    for (int i = 1; i <= 100; i++)
+        story_add_order("blotter:okx", 7, i, i, &(struct blotter_order){.order_id = "1"});
+    fixture_redis_run(story_redis, "XGROUP CREATE blotter:okx drainers 0");
+    PGconn *holder = hold_lease_of("blotter:okx");
+    struct fixture_program *other = drainer_by(NULL, NULL, "d2", "--claim-idle", fixture_format("%dms", CLAIM_IDLE_MS));
+    drainer_await_says(other, "found");
+    for (int i = 0; i < 2 * CLAIM_IDLE_MS / STEP_MS; i++) {
+        fixture_redis_run(story_redis, "XREADGROUP GROUP drainers d1 COUNT 1 STREAMS blotter:okx >");
+        fixture_sleep_ms(STEP_MS);
+    }
+    assert_null(strstr(fixture_program_stderr(other), "made no progress"));
+    drainer_await_says(other, "its drainer has made no progress for 2 s: its session is terminated");
+    drainer_await_loaded("d2", 100);
+    PQfinish(holder);
+    drainer_stop(other);
+}
+
 static int compare(const void *a, const void *b)
 {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -107,6 +143,7 @@ int main(void)
         TEST(stopped_before_it_knows_of_its_commit_is_cut_off_and_comes_back),
         TEST(stopped_while_its_last_batch_is_on_the_way_is_cut_off_and_comes_back),
         TEST(stopped_before_it_has_acknowledged_is_cut_off_and_comes_back),
+        TEST(one_that_makes_progress_is_left_alone_however_slow_it_is),
         TEST(a_killed_one_is_replaced_at_once),
     };
     return cmocka_run_group_tests_name("drainer_stuck", tests, NULL, NULL);

@@ -7,6 +7,8 @@
 #include <cmocka.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,19 +31,30 @@ struct waiter {
     int64_t seq;
     enum blotter_stage stage;
     int status;
+    _Atomic pid_t tid;
 };
 
 static void *wait_for_ever(void *arg)
 {
     struct waiter *waiter = arg;
+    atomic_store(&waiter->tid, gettid());
     waiter->status = blotter_wait(waiter->producer, waiter->seq, waiter->stage, -1);
     return NULL;
 }
 
+static bool sleeps(void *arg)
+{
+    const struct waiter *waiter = arg;
+    pid_t tid = atomic_load(&waiter->tid);
+    return tid != 0 && strstr(fixture_read_file(fixture_format("/proc/self/task/%d/stat", (int)tid)), ") S ");
+}
+
+/* It waits when this returns. */
 static void start_waiter(struct waiter *waiter, struct load *load, enum blotter_stage stage)
 {
     *waiter = (struct waiter){.producer = load_producer(load, 0), .seq = load_stats(load, 0).accepted, .stage = stage};
     assert_int_equal(pthread_create(&waiter->thread, NULL, wait_for_ever, waiter), 0);
+    assert_true(fixture_wait_until(sleeps, waiter, STORY_TIMEOUT_MS));
 }
 
 static int end_of(struct waiter *waiter)

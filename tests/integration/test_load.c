@@ -63,6 +63,10 @@ static void the_proof_finds_what_is_missing_or_changed_or_too_much(void **state)
         "should be");
     assert_found(load, "UPDATE twice SET producer_id = 9223372036854775807; INSERT INTO blotter.order_events SELECT * FROM twice",
                  "no more");
+    story_sql("INSERT INTO blotter.rejects (identity, stream, entry_id, producer_id, seq, reason, raw) "
+              "SELECT 'x', '', '', producer_id, seq, 'why not', '' FROM blotter.order_events WHERE producer_id = " ONE);
+    story_assert_says(load_wrong_rows(load), "is rejected: why not");
+    story_sql("DELETE FROM blotter.rejects");
     load_finish(load);
 }
 

@@ -204,6 +204,58 @@ static void records_in_flight_are_open_and_not_missing(void **state)
     assert_string_equal(story_table("SELECT from_seq, to_seq, state FROM blotter.gaps"), "3 3 in flight");
 }
 
+/* As a session record says it; beside the order of that number, whose day has tables. */
+static void say(int64_t producer_id, int64_t seq, const char *event, const char *follows, int64_t last, int64_t confirmed)
+{
+    story_sql("INSERT INTO blotter.sessions (producer_id, seq, recorded_at, exchange, event, follows, last_seq, confirmed_seq) "
+              "SELECT %" PRId64 ", %" PRId64 ", max(recorded_at), 'okx', '%s', %s, %" PRId64 ", %" PRId64
+              " FROM blotter.order_events",
+              producer_id, seq, event, follows, last, confirmed);
+}
+
+/* The producer knew that it was committed, while it was open. */
+static void a_record_that_was_confirmed_is_missing_and_not_in_flight(void **state)
+{
+    (void)state;
+    for (int seq = 1; seq <= 5; seq++) {
+        if (seq != 2 && seq != 4)
+            story_add_order("blotter:okx", 77, seq, 0, &(struct blotter_order){.order_id = "1"});
+    }
+    story_drain_once();
+    say(77, 6, "heartbeat", "NULL", 6, 3);
+    story_assert_says(story_audit(1), "missing: producer 77 of okx, seq 2 (1 records)");
+    assert_string_equal(story_table("SELECT state, up_to_seq, last_seq, missing, in_flight FROM blotter.audit"),
+                        "missing 1 6 1 1");
+    assert_string_equal(story_table("SELECT from_seq, state FROM blotter.gaps ORDER BY 1"), "2 missing\n4 in flight");
+}
+
+/* Nobody of ours stores a number under two times; blocks of numbers are told apart all the same. */
+static void a_row_too_many_does_not_hide_one_that_is_missing(void **state)
+{
+    (void)state;
+    static const int64_t seqs[] = {1, 2, 4, 4};
+    for (int i = 0; i < 4; i++)
+        story_add_order("blotter:okx", 77, seqs[i], i, &(struct blotter_order){.order_id = "1"});
+    story_drain_once();
+    say(77, 5, "closed", "NULL", 5, 4);
+    story_assert_says(story_audit(1), "missing: producer 77 of okx, seq 3 (1 records)");
+}
+
+/* Not one record of it has arrived, nor its own last word; who took its journal over says how far it had come. */
+static void a_producer_of_which_only_its_successor_tells_is_missed(void **state)
+{
+    (void)state;
+    story_add_order("blotter:okx", 78, 2, 0, &(struct blotter_order){.order_id = "1"});
+    story_drain_once();
+    say(78, 1, "opened", "77", 9, 6);
+    story_assert_says(story_audit(1), "missing: producer 77 of okx, seq 1-6 (6 records)");
+    assert_string_equal(story_table("SELECT producer_id, state, last_seq, missing, in_flight FROM blotter.audit ORDER BY 1"),
+                        "77 missing 9 6 3\n78 open 2 0 0");
+    story_run(1, "audit", "--quick");
+    assert_string_equal(story_table("SELECT state, settled, last_seq FROM blotter.audit_quick WHERE producer_id = 77"),
+                        "missing 0 9");
+}
+
 static void a_producer_that_is_still_open_is_open_and_complete_once_it_has_closed(void **state)
 {
     (void)state;
@@ -230,6 +282,9 @@ int main(void)
         TEST(a_deleted_row_is_missed_whichever_it_is),
         TEST(a_producer_whose_last_word_is_deleted_is_not_complete),
         TEST(records_in_flight_are_open_and_not_missing),
+        TEST(a_record_that_was_confirmed_is_missing_and_not_in_flight),
+        TEST(a_row_too_many_does_not_hide_one_that_is_missing),
+        TEST(a_producer_of_which_only_its_successor_tells_is_missed),
         TEST(a_producer_that_is_still_open_is_open_and_complete_once_it_has_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
