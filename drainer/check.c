@@ -318,7 +318,21 @@ static bool check_pg_schema(struct check *check, struct pg *pg)
     return true;
 }
 
+static bool check_pg(struct check *check, struct pg *pg)
+{
+    check_pg_settings(check, pg);
+    return check_pg_clock(check, pg) && check_pg_schema(check, pg);
+}
+
 /* --- both ---------------------------------------------------------------------------------------------------------------- */
+
+/* Why it was not seen, or not to its end, has been said on stderr. */
+static void find_unseen(struct check *check, bool seen, const char *where)
+{
+    if (!seen) {
+        find(check, BAD, where, "connection", "none, or it was lost");
+    }
+}
 
 static int print(const struct check *check)
 {
@@ -341,15 +355,12 @@ int command_check(const struct settings *settings)
     report_column(check.report, "where", REPORT_TEXT);
     report_column(check.report, "what", REPORT_TEXT);
     report_column(check.report, "finding", REPORT_TEXT);
-    if (!redis_open(&redis, settings) || !check_redis(&check, &redis)) {
-        code = redis.exit_code;
-    } else if (!pg_open(&pg, settings)) {
-        code = pg.exit_code;
-    } else {
-        check_pg_settings(&check, &pg);
-        bool done = check_pg_clock(&check, &pg) && check_pg_schema(&check, &pg);
-        code = done ? print(&check) : pg.exit_code;
-    }
+    bool redis_seen = redis_open(&redis, settings) && check_redis(&check, &redis);
+    bool pg_seen = pg_open(&pg, settings) && check_pg(&check, &pg);
+    find_unseen(&check, redis_seen, "redis");
+    find_unseen(&check, pg_seen, "postgres");
+    code = print(&check);
+    code = !redis_seen ? redis.exit_code : !pg_seen ? pg.exit_code : code;
     report_destroy(check.report);
     redis_close(&redis);
     pg_close(&pg);

@@ -89,6 +89,18 @@ static void check_finds_what_would_lose_records(void **state)
     story_assert_says(fixture_program_stdout(check), "bad      redis     maxmemory-policy       allkeys-lru");
 }
 
+static void check_looks_at_one_server_without_the_other(void **state)
+{
+    (void)state;
+    struct fixture_program *check = story_run(3, "check", "--redis", "unix:///nowhere.sock");
+    story_assert_says(fixture_program_stderr(check), "unix:///nowhere.sock: cannot connect");
+    story_assert_says(fixture_program_stdout(check), "bad      redis     connection");
+    story_assert_says(fixture_program_stdout(check), "user postgres may load");
+    check = story_run(3, "check", "--json", "--postgres", "host=/nowhere");
+    story_assert_says(fixture_program_stdout(check), "\"ok\": false");
+    story_assert_says(fixture_program_stdout(check), "\"maxmemory-policy\"");
+}
+
 static void publish_gives_up_after_its_timeout_and_the_journal_keeps_what_is_missing(void **state)
 {
     (void)state;
@@ -121,6 +133,7 @@ int main(void)
         TEST(status_watches_until_it_is_interrupted),
         TEST(status_counts_where_redis_does_not_know_the_lag),
         TEST(check_finds_what_would_lose_records),
+        TEST(check_looks_at_one_server_without_the_other),
         TEST(publish_gives_up_after_its_timeout_and_the_journal_keeps_what_is_missing),
         TEST(no_journal_is_no_answer),
     };
