@@ -94,7 +94,7 @@ static void check_looks_at_one_server_without_the_other(void **state)
     (void)state;
     struct fixture_program *check = story_run(3, "check", "--redis", "unix:///nowhere.sock");
     story_assert_says(fixture_program_stderr(check), "unix:///nowhere.sock: cannot connect");
-    story_assert_says(fixture_program_stdout(check), "bad      redis     connection");
+    story_assert_says(fixture_program_stdout(check), "bad     redis     connection             none");
     story_assert_says(fixture_program_stdout(check), "user postgres may load");
     check = story_run(3, "check", "--json", "--postgres", "host=/nowhere");
     story_assert_says(fixture_program_stdout(check), "\"ok\": false");
