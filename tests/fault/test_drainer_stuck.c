@@ -99,6 +99,8 @@ static void one_that_makes_progress_is_left_alone_however_slow_it_is(void **stat
     drainer_stop(other);
 }
 
+#define DEFAULT_CLAIM_IDLE_MS 60000
+
 static int compare(const void *a, const void *b)
 {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -106,7 +108,7 @@ static int compare(const void *a, const void *b)
 }
 
 /* From kill -9 of the one that loads to the first row of another: a fraction of a second where the machine has nothing else to
- * do, some seconds where it is busy; but nobody waits for an idle time to pass. */
+ * do, some seconds where it is busy; but nobody waits until it passes for stuck. */
 static void a_killed_one_is_replaced_at_once(void **state)
 {
     enum { ROUNDS = 5 };
@@ -130,7 +132,7 @@ static void a_killed_one_is_replaced_at_once(void **state)
     qsort(took_ms, ROUNDS, sizeof took_ms[0], compare);
     printf("taken over within %lld ms to %lld ms, median %lld ms\n", (long long)took_ms[0], (long long)took_ms[ROUNDS - 1],
            (long long)took_ms[ROUNDS / 2]);
-    assert_in_range(took_ms[ROUNDS / 2], 0, 5000 * DRAINER_SLOWER);
+    assert_in_range(took_ms[ROUNDS / 2], 0, DEFAULT_CLAIM_IDLE_MS / 2);
     load_finish(load);
     drainer_stop(holder);
 }

@@ -11,7 +11,7 @@
 
 #include "tests/fixture/story.h"
 
-#define BOUND_MS 20000 /* connect_timeout is 5 s, and machines are busy */
+#define BOUND_MS STORY_TIMEOUT_MS /* connect_timeout is 5 s, and machines are busy */
 #define SECRET "s3cret-w0rd"
 #define COMMANDS_MAX 8
 #define ATTEMPTS_MAX 5

@@ -278,7 +278,7 @@ static void session_terminated_in_a_command_is_a_lost_connection(void **state)
 static void command_that_takes_too_long_gives_the_connection_up(void **state)
 {
     (void)state;
-    open_ready(300);
+    open_ready(1000); /* which a session has for its preparation, and the last command, too */
     run("SELECT pg_sleep(100)");
     assert_lost();
     assert_string_equal(seen.failure.message, "no answer in time");

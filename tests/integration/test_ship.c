@@ -353,7 +353,7 @@ static void the_exit_status_says_what_was_wrong(void **state)
     story_run(2, "ship", "--journal", "/nowhere/okx.0");
     story_run(2, "ship", "--journal", "/nowhere/");
     strategy_kill(sending);
-    ship = story_run(1, "ship", "--once", "--until", "committed", "--timeout", "1s"); /* there is no drainer */
+    ship = story_run(1, "ship", "--once", "--until", "committed", "--timeout", "3s"); /* there is no drainer */
     story_assert_says(fixture_program_stderr(ship),
                       "given up, as nothing moved for the time given by the setting timeout, with ");
     story_assert_says(fixture_program_stderr(ship), "is a drainer running?");

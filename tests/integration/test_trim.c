@@ -64,6 +64,14 @@ static void what_is_acknowledged_is_removed_but_for_a_tail(void **state)
     assert_lag_is(0);
 }
 
+/* Which on a busy machine may be slower than the producers: what waits for it cannot be trimmed. */
+static void wait_for_the_drainer(struct load *load)
+{
+    load_stop(load);
+    load_await_stage(load, BLOTTER_COMMITTED);
+    load_resume(load);
+}
+
 /* Never more than is under way between two trims, whatever has passed through: looked at all the while. */
 static void a_stream_does_not_grow_while_it_is_used(void **state)
 {
@@ -75,6 +83,8 @@ static void a_stream_does_not_grow_while_it_is_used(void **state)
     for (; passed < 20000; passed = load_accepted(load)) {
         longest = length() > longest ? length() : longest;
         load_await_accepted(load, 200);
+        if (passed / 2000 != load_accepted(load) / 2000)
+            wait_for_the_drainer(load);
     }
     load_finish(load);
     await_trimmed();
