@@ -56,6 +56,12 @@ static bool has_stalled(void *line)
     return fixture_proxy_counts(line).stalls_at > 0;
 }
 
+static bool is_pending(void *arg)
+{
+    (void)arg;
+    return story_pending() == 1;
+}
+
 /* So an order's events are loaded in their order all the same. */
 static void what_was_on_its_way_is_claimed_before_anything_is_read(void **state)
 {
@@ -64,9 +70,13 @@ static void what_was_on_its_way_is_claimed_before_anything_is_read(void **state)
     struct fixture_program *drainer = drainer_by(line, NULL, "d1");
     story_add_order("blotter:okx", 7, 1, 1, &(struct blotter_order){.order_id = "before"});
     drainer_await_loaded("d1", 1);
-    fixture_proxy_cut_at(line, FIXTURE_TO_CLIENT, "on-its-way", FIXTURE_STALL_BEFORE);
-    story_add_order("blotter:okx", 7, 2, 2, &(struct blotter_order){.order_id = "on-its-way"});
+    story_await_drained();
+    fixture_program_signal(drainer, SIGSTOP); /* so that it reads once more when the line is ready */
+    story_add_order("blotter:okx", 7, 2, 2, &(struct blotter_order){.order_id = "on its way"});
+    fixture_proxy_cut_at(line, FIXTURE_TO_SERVER, "\r\n>\r\n", FIXTURE_STALL_AFTER);
+    fixture_program_signal(drainer, SIGCONT);
     assert_true(fixture_wait_until(has_stalled, line, STORY_TIMEOUT_MS));
+    assert_true(fixture_wait_until(is_pending, NULL, STORY_TIMEOUT_MS));
     story_add_order("blotter:okx", 7, 3, 3, &(struct blotter_order){.order_id = "behind"});
     fixture_proxy_cut(line);
     fixture_proxy_stall(line, 0);

@@ -144,6 +144,23 @@ static void complete_but_unpublished_records_are_kept(void **state)
     die(journal);
 }
 
+/* It was accepted: to call it void would hide that it is lost. */
+static void a_damaged_record_is_missing_and_not_void(void **state)
+{
+    (void)state;
+    struct journal *journal = open_at(path);
+    const struct journal_slot *slot;
+    for (unsigned i = 1; i <= 5; i++)
+        add(journal, i);
+    journal_slot_at(journal, 4)->body[0] ^= 1;
+    die(journal);
+    journal = open_at(path);
+    assert_int_equal(journal->found.damaged, 1);
+    assert_int_equal(journal->found.voided, 0);
+    assert_int_equal(journal_read(journal, 4, &slot), JOURNAL_LEFT_OUT);
+    die(journal);
+}
+
 /* A ring in its second lap, partly sent, of a process that died. */
 static int64_t make_used(unsigned char *bytes, size_t *size, unsigned *kept)
 {
@@ -524,6 +541,7 @@ int main(void)
         TEST(a_full_journal_is_adopted_and_opened_when_there_is_room),
         TEST(a_claim_that_was_never_published_becomes_void),
         TEST(complete_but_unpublished_records_are_kept),
+        TEST(a_damaged_record_is_missing_and_not_void),
         TEST(any_flipped_byte_costs_at_most_one_record),
         TEST(a_journal_cut_at_any_byte_keeps_what_is_whole_or_is_left_alone),
         TEST(another_version_is_left_alone),
