@@ -20,7 +20,8 @@ INSERT INTO blotter.retention (first_day) VALUES ('2015-01-01');
 
 -- CREATE TABLE ... PARTITION OF would wait for an open COPY into another day, and readers would queue behind it. LIKE and ATTACH
 -- do not. SECURITY DEFINER: a drainer owns no tables. A table of a day to be kept that somebody has detached is attached again: what is
--- recorded of that day belongs together.
+-- recorded of that day belongs together. An identity, of a column of a user's own, is the parent's: PostgreSQL 17 attaches no table that has
+-- one itself, and gives it the parent's.
 CREATE FUNCTION blotter.make_day(day date) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -58,7 +59,7 @@ BEGIN
         ELSIF FOUND THEN
             CONTINUE;
         ELSIF to_regclass('blotter.' || part) IS NULL THEN
-            EXECUTE format('CREATE TABLE blotter.%I (LIKE blotter.%I INCLUDING ALL)', part, parent);
+            EXECUTE format('CREATE TABLE blotter.%I (LIKE blotter.%I INCLUDING ALL EXCLUDING IDENTITY)', part, parent);
             EXECUTE format('COMMENT ON TABLE blotter.%I IS %L', part, parent || ' recorded on ' || to_char(day, 'YYYY-MM-DD') || ' UTC');
         END IF;
         BEGIN
