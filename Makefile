@@ -18,7 +18,7 @@ SOVERSION := 0
 
 SCHEMA := fields decimal text json encode decode stream
 JOURNAL := journal journal_open journal_lock journal_recover
-PRODUCER := producer histogram waiters waker $(JOURNAL) sender xadd announcer confirm room ranges redis_link owed redis_url resolve status
+PRODUCER := producer histogram waiters waker $(JOURNAL) sender xadd announcer confirm room ranges redis_link owed redis_url redis_tls resolve status
 DRAINER := commands settings settings_help log pg migrate json_line line_input publish ship shipment log_event redis_blocking report status survey check audit partitions rejects journal_command \
 	drain intake intake_read intake_claim gather entry_reader intake_scripts doorbell watch \
 	streams redis_reply settle batch copy order_fold session loader days split replay load_stats monitor lease pg_link sql_text sqlstate
@@ -36,9 +36,9 @@ MIGRATIONS := $(sort $(wildcard schema/sql/*.sql))
 
 # --- libraries ------------------------------------------------------------------------------------------------------------------
 
-# msgpack-c, which only the tests use, has two names: msgpack (Debian 12), msgpack-c (Debian 13). TLS to Redis needs hiredis 1.x.
+# msgpack-c, which only the tests use, has two names: msgpack (Debian 12), msgpack-c (Debian 13). TLS to Redis needs hiredis 1.x, and OpenSSL.
 MSGPACK := $(shell $(PKG_CONFIG) --exists msgpack-c && echo msgpack-c || echo msgpack)
-HIREDIS_SSL := $(shell $(PKG_CONFIG) --exists hiredis_ssl && echo hiredis_ssl)
+HIREDIS_SSL := $(shell $(PKG_CONFIG) --exists hiredis_ssl openssl && echo hiredis_ssl openssl)
 LIB_PACKAGES := hiredis libevent_core libevent_pthreads $(HIREDIS_SSL)
 PROGRAM_PACKAGES := $(LIB_PACKAGES) libevent_extra libpq jansson
 TEST_PACKAGES := $(PROGRAM_PACKAGES) cmocka $(MSGPACK)

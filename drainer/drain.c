@@ -418,7 +418,7 @@ static bool read_from(struct drain *drain)
 static bool create_intake(struct drain *drain)
 {
     const struct settings *settings = drain->settings;
-    char error[256];
+    char error[512];
 
     drain->intake = intake_create(&(struct intake_options){.base = drain->base,
                                                            .redis = settings->redis,

@@ -315,7 +315,7 @@ static bool open_producer(struct publish *publish)
                                       .sync = strcmp(settings->sync, "interval") == 0 ? BLOTTER_SYNC_INTERVAL : BLOTTER_SYNC_NONE,
                                       .on_event = on_event,
                                       .on_event_arg = publish};
-    char error[256];
+    char error[512];
 
     if (settings->exchange == NULL) {
         command_fail(settings, EXIT_CODE_USAGE, "setting exchange: required, as in --exchange binance");

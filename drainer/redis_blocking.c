@@ -4,9 +4,8 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
-#ifdef HAVE_HIREDIS_SSL
-#include <hiredis/hiredis_ssl.h>
-#endif
+
+#include "producer/redis_tls.h"
 
 #define WORDS_MAX 16
 
@@ -42,9 +41,14 @@ static enum exit_code code_of(const redisReply *reply)
 int redis_fail(struct redis *redis, const redisReply *reply, const char *doing)
 {
     const char *why = redis->context == NULL ? "out of memory" : redis->context->errstr;
+    char explained[256];
 
     if (reply == NULL && redis->context != NULL && redis->context->err == REDIS_ERR_IO && errno == EAGAIN) {
         why = "no answer in the time given by the setting connect_timeout";
+    }
+    if (reply == NULL) {
+        redis_tls_explain(redis->tls, redis->connected, redis->greeted, why, explained, sizeof explained);
+        why = explained;
     }
     if (reply != NULL) {
         why = reply->type == REDIS_REPLY_ERROR ? reply->str : "an answer of an unexpected kind";
@@ -74,23 +78,11 @@ redisReply *redis_ask(struct redis *redis, const char *word, ...)
 
 static bool start_tls(struct redis *redis)
 {
-    if (!redis->url.tls) {
-        return true;
+    if (redis->tls != NULL && redis_tls_start(redis->tls, redis->context) != 0) {
+        redis_fail(redis, NULL, "cannot connect");
+        return false;
     }
-#ifdef HAVE_HIREDIS_SSL
-    redisSSLContextError problem = REDIS_SSL_CTX_NONE;
-    redisInitOpenSSL();
-    redis->tls = redisCreateSSLContext(NULL, "/etc/ssl/certs", NULL, NULL, redis->url.host, &problem);
-    if (redis->tls != NULL && redisInitiateSSLWithContext(redis->context, redis->tls) == REDIS_OK) {
-        return true;
-    }
-    redis_fail(redis, NULL, redis->tls == NULL ? redisSSLContextGetError(problem) : "TLS");
-#else
-    redis->exit_code =
-        command_fail(redis->settings, EXIT_CODE_USAGE,
-                     "setting redis: rediss:// needs a hiredis with TLS (1.0 or newer), which this was built without");
-#endif
-    return false;
+    return true;
 }
 
 /* False: said. */
@@ -136,12 +128,13 @@ static bool connect_now(struct redis *redis)
         return false;
     }
     redisSetTimeout(redis->context, timeout);
+    redis->connected = true;
     return true;
 }
 
 bool redis_open(struct redis *redis, const struct settings *settings)
 {
-    char error[256];
+    char error[512];
 
     *redis = (struct redis){.settings = settings, .exit_code = EXIT_CODE_USAGE};
     if (redis_url_parse(&redis->url, settings->redis, error, sizeof error) != 0) {
@@ -151,7 +144,12 @@ bool redis_open(struct redis *redis, const struct settings *settings)
     if (settings->redis_password != NULL) {
         snprintf(redis->url.password, sizeof redis->url.password, "%s", settings->redis_password);
     }
-    return connect_now(redis) && start_tls(redis) && greet(redis);
+    if (redis->url.tls && (redis->tls = redis_tls_create(&redis->url, error, sizeof error)) == NULL) {
+        command_fail(settings, EXIT_CODE_USAGE, "setting redis: %s", error);
+        return false;
+    }
+    redis->greeted = connect_now(redis) && start_tls(redis) && greet(redis);
+    return redis->greeted;
 }
 
 void redis_close(struct redis *redis)
@@ -159,10 +157,6 @@ void redis_close(struct redis *redis)
     if (redis->context != NULL) {
         redisFree(redis->context);
     }
-#ifdef HAVE_HIREDIS_SSL
-    if (redis->tls != NULL) {
-        redisFreeSSLContext(redis->tls);
-    }
-#endif
+    redis_tls_destroy(redis->tls);
     explicit_bzero(&redis->url, sizeof redis->url);
 }

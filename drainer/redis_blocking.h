@@ -11,14 +11,15 @@
 #include "drainer/settings.h"
 #include "producer/redis_url.h"
 
-struct redisSSLContext;
+struct redis_tls;
 
 struct redis {
     const struct settings *settings;
     redisContext *context;
-    struct redisSSLContext *tls;
+    struct redis_tls *tls; /* NULL: without */
     struct redis_url url;
-    int exit_code; /* of the last failure */
+    bool connected, greeted; /* it was made; the server has let us in */
+    int exit_code;           /* of the last failure */
 };
 
 /* Connects, authenticates, selects the database. False: said, exit_code is set. Close it in both cases. */

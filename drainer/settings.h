@@ -28,7 +28,7 @@
     X(config, STRING, NONE, EVERY, VALUE("FILE"), "read settings from this file")                                               \
     X(log_level, CHOICE, "info", EVERY, CHOICES("debug|info|warn|error"), "least serious level of the log on stderr")           \
     X(redis, PLACE, "redis://127.0.0.1:6379", DRAIN | PUBLISH | SHIP | STATUS | CHECK, VALUE("URL"),                            \
-      "where Redis is: redis://[user@]host[:port][/db], rediss://..., unix:///path[?db=N]")                                     \
+      "where Redis is: redis://[user@]host[:port][/db], rediss://...[?cacert=FILE&cert=FILE&key=FILE], unix:///path[?db=N]")    \
     X(redis_password, SECRET, NONE, DRAIN | PUBLISH | SHIP | STATUS | CHECK, VALUE("TEXT"),                                     \
       "password for Redis; goes before one in the URL")                                                                         \
     X(redis_password_file, STRING, NONE, DRAIN | PUBLISH | SHIP | STATUS | CHECK, VALUE("FILE"),                                \

@@ -94,7 +94,7 @@ enum blotter_event {
 struct blotter_options {
     const char *exchange;       /* required, [a-z0-9._-]{1,32} */
     const char *lane;           /* NULL: none; else as exchange: a stream of its own, blotter:<exchange>:<lane> */
-    const char *redis;          /* URL; NULL: $BLOTTER_REDIS, else redis://127.0.0.1:6379 */
+    const char *redis;          /* URL; NULL: $BLOTTER_REDIS, else redis://127.0.0.1:6379. With TLS: rediss://, see blotter(1) */
     const char *redis_password; /* overrides the URL's; NULL: $BLOTTER_REDIS_PASSWORD, if set */
     const char *journal;        /* a folder, or a file's path; NULL: $BLOTTER_JOURNAL, else /dev/shm/blotter-<uid>. In a folder:
                                    <exchange>[:<lane>].<n>, the first that is not locked */

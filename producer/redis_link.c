@@ -29,9 +29,6 @@
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
 #include <hiredis/sds.h>
-#ifdef HAVE_HIREDIS_SSL
-#include <hiredis/hiredis_ssl.h>
-#endif
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -41,6 +38,7 @@
 #include <time.h>
 
 #include "producer/owed.h"
+#include "producer/redis_tls.h"
 #include "producer/redis_url.h"
 #include "producer/resolve.h"
 
@@ -73,9 +71,7 @@ struct redis_link {
     struct owed_queue owed;
     unsigned seed;
     char last_error[256];
-#ifdef HAVE_HIREDIS_SSL
-    redisSSLContext *tls;
-#endif
+    struct redis_tls *tls; /* NULL: without */
 };
 
 static void on_timer(evutil_socket_t fd, short what, void *arg);
@@ -137,6 +133,9 @@ static unsigned timer_ms(struct redis_link *link, enum redis_link_state state)
         return backoff_ms(link);
     case REDIS_LINK_UP:
         return watch_ms(link);
+    case REDIS_LINK_GREETING: /* a port without TLS is silent: said before those give up who wait as long as an attempt may take
+                               */
+        return link->tls ? link->options.connect_timeout_ms / 2 : link->options.connect_timeout_ms;
     default:
         return link->options.connect_timeout_ms;
     }
@@ -164,7 +163,8 @@ static void set_state(struct redis_link *link, enum redis_link_state state)
 static void lose_connection(struct redis_link *link, const redisAsyncContext *context)
 {
     char said[sizeof link->last_error] = "";
-    recv(context->c.fd, said, sizeof said - 1, MSG_DONTWAIT);
+    if (link->tls == NULL)
+        recv(context->c.fd, said, sizeof said - 1, MSG_DONTWAIT);
     said[strcspn(said, "\r\n")] = 0;
     lose(link, *said == '-' ? said + 1 : context->errstr);
 }
@@ -295,15 +295,6 @@ static void set_socket_options(const struct redis_link *link, int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
 }
 
-static bool start_tls(struct redis_link *link)
-{
-#ifdef HAVE_HIREDIS_SSL
-    return !link->url.tls || redisInitiateSSLWithContext(&link->context->c, link->tls) == REDIS_OK;
-#else
-    return !link->url.tls;
-#endif
-}
-
 /* address: of the host, as text; NULL for a Unix socket */
 static void connect_to(struct redis_link *link, const char *address)
 {
@@ -318,7 +309,7 @@ static void connect_to(struct redis_link *link, const char *address)
     context->c.reader->privdata = link->options.reply_privdata; /* now: the reader prepares for an answer before it comes */
     if (address)
         set_socket_options(link, context->c.fd);
-    if (!start_tls(link)) {
+    if (link->tls && redis_tls_start(link->tls, &context->c) != 0) {
         lose(link, context->c.err ? context->c.errstr : "TLS cannot be started");
         return;
     }
@@ -363,7 +354,8 @@ static void lose(struct redis_link *link, const char *why)
         return;
     bool lasted = link->state == REDIS_LINK_UP && now_ms() - link->since_ms >= (int64_t)link->options.backoff_max_ms;
     link->attempts = lasted ? 1 : link->attempts + 1;
-    snprintf(link->last_error, sizeof link->last_error, "%s", why && *why ? why : "the connection was lost");
+    redis_tls_explain(link->tls, link->state >= REDIS_LINK_GREETING, link->state == REDIS_LINK_UP,
+                      why && *why ? why : "the connection was lost", link->last_error, sizeof link->last_error);
     resolve_cancel(link->lookup);
     link->lookup = NULL;
     set_state(link, REDIS_LINK_CLOSING);
@@ -460,24 +452,6 @@ static void apply_defaults(struct redis_link_options *options)
         options->backoff_max_ms = BACKOFF_MAX_MS;
 }
 
-/* Certificates are checked against the system's authorities. */
-static int prepare_tls(struct redis_link *link, char *error, size_t error_size)
-{
-    if (!link->url.tls)
-        return 0;
-#ifdef HAVE_HIREDIS_SSL
-    redisSSLContextError problem = REDIS_SSL_CTX_NONE;
-    redisInitOpenSSL();
-    link->tls = redisCreateSSLContext(NULL, "/etc/ssl/certs", NULL, NULL, link->url.host, &problem);
-    if (link->tls)
-        return 0;
-    snprintf(error, error_size, "Redis URL: TLS: %s", redisSSLContextGetError(problem));
-#else
-    snprintf(error, error_size, "Redis URL: rediss:// needs a hiredis with TLS (1.0 or newer), which this was built without");
-#endif
-    return -1;
-}
-
 static int prepare(struct redis_link *link, char *error, size_t error_size)
 {
     const struct redis_link_options *options = &link->options;
@@ -489,7 +463,7 @@ static int prepare(struct redis_link *link, char *error, size_t error_size)
     }
     if (options->password)
         snprintf(link->url.password, sizeof link->url.password, "%s", options->password);
-    if (prepare_tls(link, error, error_size) != 0)
+    if (link->url.tls && (link->tls = redis_tls_create(&link->url, error, error_size)) == NULL)
         return -1;
     link->timer = evtimer_new(options->base, on_timer, link);
     link->settle = event_new(options->base, -1, 0, on_settle, link);
@@ -532,10 +506,7 @@ void redis_link_destroy(struct redis_link *link)
         event_free(link->timer);
     if (link->settle)
         event_free(link->settle);
-#ifdef HAVE_HIREDIS_SSL
-    if (link->tls)
-        redisFreeSSLContext(link->tls);
-#endif
+    redis_tls_destroy(link->tls);
     owed_release(&link->owed);
     free(link->name);
     explicit_bzero(&link->url, sizeof link->url);

@@ -1,6 +1,6 @@
 /* redis_link.h: one reconnecting async connection to Redis on an event base; the producer's sender and the drainer both use it.
  *
- * Parses the URL (redis_url.h; rediss:// where hiredis has TLS), resolves names without blocking the loop (resolve.h), connects,
+ * Parses the URL (redis_url.h; rediss:// by redis_tls.h), resolves names without blocking the loop (resolve.h), connects,
  * authenticates, selects the database and names the connection; watches that answers come (oldest unanswered command, PING when
  * idle); reconnects with jittered back-off. Never frees a hiredis context inside one of its callbacks. Every command's callback
  * is called exactly once.

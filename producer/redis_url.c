@@ -14,7 +14,9 @@ struct slice {
 static int wrong(char *error, size_t error_size, const char *what)
 {
     snprintf(error, error_size,
-             "Redis URL: %s; expected redis://[user:password@]host[:port][/db], rediss://..., or unix:///path[?db=N]", what);
+             "Redis URL: %s; expected redis://[user:password@]host[:port][/db], rediss://...[?cacert=FILE&cert=FILE&key=FILE], "
+             "or unix:///path[?db=N]",
+             what);
     return -1;
 }
 
@@ -130,13 +132,37 @@ static int parse_unix(struct redis_url *url, struct slice text, char *error, siz
     return 0;
 }
 
+/* name=value, the name being one of redis-cli's options. */
+static bool take_file(struct redis_url *url, struct slice parameter)
+{
+    struct slice name, value;
+    if (!cut(parameter, '=', false, &name, &value) || value.length == 0)
+        return false;
+    if (name.length == 6 && memcmp(name.at, "cacert", 6) == 0)
+        return decode(value, url->cacert);
+    if (name.length == 4 && memcmp(name.at, "cert", 4) == 0)
+        return decode(value, url->cert);
+    return name.length == 3 && memcmp(name.at, "key", 3) == 0 && decode(value, url->key);
+}
+
+static bool take_files(struct redis_url *url, struct slice query)
+{
+    struct slice parameter;
+    while (cut(query, '&', false, &parameter, &query))
+        if (!take_file(url, parameter))
+            return false;
+    return take_file(url, query) && !*url->cert == !*url->key;
+}
+
 static int parse_tcp(struct redis_url *url, struct slice text, char *error, size_t error_size)
 {
-    struct slice authority = text, path = {NULL, 0};
-    /* The password may hold a slash, so the database begins at the first one behind the last @. */
+    struct slice authority = text, path = {NULL, 0}, query = {NULL, 0}, ignored;
+    /* The password may hold a slash or a question mark, so database and files begin at the first one behind the last @. */
     const char *at = memrchr(text.at, '@', text.length);
     size_t before = at ? (size_t)(at - text.at) : 0;
-    struct slice tail = {text.at + before, text.length - before}, ignored;
+    struct slice tail = {text.at + before, text.length - before};
+    if (cut(tail, '?', false, &tail, &query))
+        authority.length = before + tail.length;
     if (cut(tail, '/', false, &ignored, &path))
         authority.length = (size_t)(path.at - 1 - text.at);
     if (!take_user(url, &authority))
@@ -145,6 +171,10 @@ static int parse_tcp(struct redis_url *url, struct slice text, char *error, size
         return wrong(error, error_size, "host or port is missing or malformed");
     if (path.length > 0 && !number(path, DB_MAX, &url->db))
         return wrong(error, error_size, "the database is not a number");
+    if (query.at != NULL && !url->tls)
+        return wrong(error, error_size, "only rediss:// takes files of certificates");
+    if (query.at != NULL && !take_files(url, query))
+        return wrong(error, error_size, "behind the ? only cacert=FILE is known, and cert=FILE with key=FILE, joined by &");
     bool v6 = strchr(url->host, ':') != NULL;
     snprintf(url->place, sizeof url->place, "%s://%s%s%s:%d/%d", url->tls ? "rediss" : "redis", v6 ? "[" : "", url->host,
              v6 ? "]" : "", url->port, url->db);

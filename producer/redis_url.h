@@ -1,5 +1,6 @@
-/* redis_url.h: a Redis URL taken apart: redis://[user[:password]@]host[:port][/db], rediss:// the same with TLS,
- * unix://[user[:password]@]/path[?db=N]. User, password and path may be percent-encoded. */
+/* redis_url.h: a Redis URL taken apart: redis://[user[:password]@]host[:port][/db], rediss:// the same with TLS and, behind it,
+ * ?cacert=FILE&cert=FILE&key=FILE, each as wanted; unix://[user[:password]@]/path[?db=N]. User, password, path and files may be
+ * percent-encoded; an @ or & in a file's path has to be. */
 #ifndef BLOTTER_PRODUCER_REDIS_URL_H
 #define BLOTTER_PRODUCER_REDIS_URL_H
 
@@ -16,6 +17,9 @@ struct redis_url {
     int db;
     char user[REDIS_URL_PART_BYTES];       /* "": none */
     char password[REDIS_URL_PART_BYTES];   /* "": none */
+    char cacert[REDIS_URL_PART_BYTES];     /* authorities' certificates, PEM; "": the system's */
+    char cert[REDIS_URL_PART_BYTES];       /* our certificate, PEM; "": none */
+    char key[REDIS_URL_PART_BYTES];        /* and its key; both or none */
     char place[REDIS_URL_PART_BYTES + 32]; /* the URL again without user and password, for messages */
 };
 

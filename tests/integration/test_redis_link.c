@@ -250,9 +250,39 @@ static void urls_are_taken_apart(void **state)
     assert_int_equal(url.db, 4);
     assert_int_equal(redis_url_parse(&url, "redis://host", error, sizeof error), 0);
     assert_int_equal(url.port, 6379);
-    static const char *const wrong[] = {
-        "http://x", "redis://", "redis://:secret@", "redis://h:0",   "redis://h:70000", "redis://h/one",       "redis://h:port",
-        "unix://",  "unix://x", "unix:///x?d=1",    "redis://%zz@h", "redis://[::1",    "redis://secret%0@h:1"};
+    assert_int_equal(redis_url_parse(&url, "rediss://:s/s?1@h:7000/2?cert=/a&cacert=/etc/b%40c&key=/d%26", error, sizeof error),
+                     0);
+    assert_true(url.tls && url.db == 2 && url.port == 7000);
+    assert_string_equal(url.password, "s/s?1");
+    assert_string_equal(url.cacert, "/etc/b@c");
+    assert_string_equal(url.cert, "/a");
+    assert_string_equal(url.key, "/d&");
+    assert_string_equal(url.place, "rediss://h:7000/2");
+    assert_int_equal(redis_url_parse(&url, "rediss://h?cacert=/a/b", error, sizeof error), 0);
+    assert_string_equal(url.host, "h");
+    assert_string_equal(url.cacert, "/a/b");
+    static const char *const wrong[] = {"redis://h?cacert=/a",
+                                        "rediss://h?",
+                                        "rediss://h?cert=/a",
+                                        "rediss://h?key=/a",
+                                        "rediss://h?cacert=",
+                                        "rediss://h?ca=/a",
+                                        "rediss://h?cacert=/a&",
+                                        "rediss://h?cacert=/a&secret",
+                                        "rediss://h?cacert=%00",
+                                        "http://x",
+                                        "redis://",
+                                        "redis://:secret@",
+                                        "redis://h:0",
+                                        "redis://h:70000",
+                                        "redis://h/one",
+                                        "redis://h:port",
+                                        "unix://",
+                                        "unix://x",
+                                        "unix:///x?d=1",
+                                        "redis://%zz@h",
+                                        "redis://[::1",
+                                        "redis://secret%0@h:1"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         if (redis_url_parse(&url, wrong[i], error, sizeof error) == 0)
             fail_msg("%s is taken", wrong[i]);

@@ -11,8 +11,8 @@ class Producer(_core.Producer):
     """Records the orders and trades of one exchange.
 
     exchange          name of the stream, of a-z 0-9 . _ - and at most 32 characters
-    redis             URL: redis://[user:password@]host:port/db, rediss://..., unix:///path; None: $BLOTTER_REDIS, else
-                      redis://127.0.0.1:6379
+    redis             URL: redis://[user:password@]host:port/db, rediss:// the same with TLS, its certificates by
+                      ?cacert=FILE&cert=FILE&key=FILE, unix:///path; None: $BLOTTER_REDIS, else redis://127.0.0.1:6379
     redis_password    instead of the URL's; None: $BLOTTER_REDIS_PASSWORD, if set
     journal           a folder or a file, str or PathLike; None: /dev/shm/blotter-<uid>, which survives the process, not the
                       machine
