@@ -359,6 +359,30 @@ static void a_proxy_stalls_before_or_behind_what_it_is_told(void **state)
     redisFree(other);
 }
 
+/* A forked child counts on where we do, so that it would be given the same. */
+static void a_port_is_given_to_one_process_alone(void **state)
+{
+    int words[2], first = fixture_free_port(), childs = 0;
+    (void)state;
+    assert_int_equal(pipe(words), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        childs = fixture_free_port();
+        if (write(words[1], &childs, sizeof childs) != sizeof childs)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    assert_int_equal(read(words[0], &childs, sizeof childs), sizeof childs);
+    int ours = fixture_free_port();
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    close(words[0]);
+    close(words[1]);
+    assert_int_not_equal(childs, first);
+    assert_int_not_equal(childs, ours);
+}
+
 static void nothing_is_left_after_cleanup(void **state)
 {
     (void)state;
@@ -388,6 +412,7 @@ int main(void)
         cmocka_unit_test(a_proxy_delays),
         cmocka_unit_test(a_proxy_loses_the_answer_to_commit_or_commit_itself),
         cmocka_unit_test(a_proxy_stalls_before_or_behind_what_it_is_told),
+        cmocka_unit_test(a_port_is_given_to_one_process_alone),
         cmocka_unit_test(nothing_is_left_of_a_test_that_is_killed),
         cmocka_unit_test(nothing_is_left_after_cleanup),
     };
