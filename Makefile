@@ -131,6 +131,12 @@ $(BUILD)/tests/integration/test_submit_calls: | $(BUILD)/libblotter.so
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libblotter.a
 	$(LINK) -o $@ $^ $(LIB_LIBS)
 
+# Goes into servers, which have no sanitizer.
+$(BUILD)/tests/fault/slow_disk.so: tests/fault/slow_disk.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O2 -fPIC -shared -o $@ $<
+$(BUILD)/tests/fault/test_slow_disk: | $(BUILD)/tests/fault/slow_disk.so
+
 # Chaos is a test of several files.
 $(BUILD)/tests/fault/test_chaos: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fault/chaos_*.c))
 

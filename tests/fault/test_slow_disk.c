@@ -1,0 +1,136 @@
+/* test_slow_disk.c: the disk of Redis, or of PostgreSQL, stalls: fsync does not return (slow_disk.c). Submit takes as long as
+ * ever, and all that was accepted is stored, once. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/fixture/load.h"
+
+enum {
+    PRODUCERS = 2,
+    PER_SECOND = 500,
+    MEANWHILE = 3000,         /* records accepted while the disk stalls: three seconds */
+    SLOWEST_US = 1000 * 1000, /* of a submit: one that waited for the disk would take longer */
+    KEPT = 100,
+    KEPT_MAX = 500, /* Redis trims by whole nodes of its tree */
+};
+
+static const char *stalls; /* the file */
+
+/* What is started from now on has such a disk. It may be started by another user, who cannot see what we have built. */
+static void slow_disk_begin(void)
+{
+    char program[PATH_MAX];
+    const char *library = fixture_format("%s/slow_disk.so", fixture_folder());
+    stalls = fixture_format("%s/stalls", fixture_folder());
+    if (!realpath(fixture_blotter(), program))
+        fixture_fail("there is no %s", fixture_blotter());
+    const char *built = fixture_format("%s/tests/fault/slow_disk.so", dirname(program));
+    assert_int_equal(
+        fixture_run((const char *const[]){"install", "-m", "755", built, library, NULL}, NULL, STORY_TIMEOUT_MS, NULL), 0);
+    setenv("SLOW_DISK", stalls, 1);
+    setenv("LD_PRELOAD", library, 1);
+}
+
+static void slow_disk_end(void)
+{
+    unsetenv("LD_PRELOAD");
+}
+
+static struct load *start(void)
+{
+    story_drainer("usual");
+    struct load *load = load_start(&(struct load_options){.producers = PRODUCERS, .per_second = PER_SECOND});
+    load_await_accepted(load, 500);
+    load_await_stage(load, BLOTTER_COMMITTED);
+    return load;
+}
+
+static int64_t stored(void)
+{
+    return story_int("SELECT count(*) FROM blotter.order_events");
+}
+
+/* Stalls until so many are accepted, none of which may be stored meanwhile, but those that were under way. */
+static void stall(struct load *load)
+{
+    fixture_write_file(stalls, "");
+    int64_t before = load_accepted(load);
+    load_await_accepted(load, MEANWHILE);
+    assert_true(stored() < before + MEANWHILE / 2);
+}
+
+static void assert_unmoved(struct load *load, int64_t calm_us)
+{
+    print_message("slowest submit: %lld us before, %lld us with the stall\n", (long long)calm_us,
+                  (long long)load_slowest_us(load));
+    assert_true(load_slowest_us(load) < SLOWEST_US);
+    assert_int_equal(load_full(load), 0);
+}
+
+static void redis_that_waits_for_its_disk_holds_up_no_submit(void **state)
+{
+    (void)state;
+    slow_disk_begin();
+    struct fixture_redis *slow = fixture_redis_start(&(struct fixture_redis_options){.aof = true, .appendfsync = "always"});
+    slow_disk_end();
+    story_use_redis(slow);
+    struct load *load = start();
+    int64_t calm_us = load_slowest_us(load);
+    stall(load);
+    assert_true(load_accepted(load) - load_totals(load).sent > MEANWHILE / 2);
+    unlink(stalls);
+    assert_unmoved(load, calm_us);
+    load_finish(load);
+}
+
+static bool is_trimmed(void *arg)
+{
+    (void)arg;
+    return fixture_redis_int(story_redis, "XLEN blotter:okx") < KEPT_MAX;
+}
+
+static void use_slow_postgres(void)
+{
+    slow_disk_begin();
+    story_postgres = fixture_postgres_start(NULL);
+    slow_disk_end();
+    setenv("BLOTTER_POSTGRES", fixture_postgres_conninfo(story_postgres), 1);
+    setenv("BLOTTER_KEEP_ENTRIES", fixture_format("%d", KEPT), 1);
+    setenv("BLOTTER_TRIM_INTERVAL", "100ms", 1);
+    story_run(0, "migrate");
+}
+
+static void postgresql_that_waits_for_its_disk_lets_the_stream_grow_and_shrink(void **state)
+{
+    (void)state;
+    use_slow_postgres();
+    struct load *load = start();
+    int64_t calm_us = load_slowest_us(load);
+    stall(load);
+    load_await_stage(load, BLOTTER_SENT);
+    assert_true(fixture_redis_int(story_redis, "XLEN blotter:okx") > MEANWHILE / 2);
+    unlink(stalls);
+    assert_unmoved(load, calm_us);
+    load_stop(load);
+    load_await_stage(load, BLOTTER_COMMITTED);
+    assert_true(fixture_wait_until(is_trimmed, NULL, STORY_TIMEOUT_MS));
+    load_finish(load);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, story_begin, load_end)
+    static const struct CMUnitTest tests[] = {
+        TEST(redis_that_waits_for_its_disk_holds_up_no_submit),
+        TEST(postgresql_that_waits_for_its_disk_lets_the_stream_grow_and_shrink), /* the last: it leaves its PostgreSQL */
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
