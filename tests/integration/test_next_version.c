@@ -36,7 +36,7 @@ static void the_next_version_follows_and_adopts_journals_of_this_one(void **stat
     (void)state;
     int64_t entries = 100;
     struct fixture_program *ship = story_start_program(NEXT_ARGV("ship"), NULL);
-    struct strategy *strategy = strategy_start(&(struct strategy_options){.per_second = 1000, .slots = 1024});
+    struct strategy *strategy = strategy_start(&(struct strategy_options){.per_second = 1000, .slots = 16384});
     assert_true(fixture_wait_until(has_grown, &entries, STORY_TIMEOUT_MS));
     assert_int_equal(fixture_program_stop(ship, SIGTERM, STORY_TIMEOUT_MS), 0);
     strategy_await_accepted(strategy, 100);
