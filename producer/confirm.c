@@ -369,7 +369,7 @@ static bool parse_id(const redisReply *reply, struct entry_id *id)
     return true;
 }
 
-/* XRANGE of one id: is it this record? */
+/* XRANGE of one id: is it this record, which is open? (One that is not may be overwritten at this moment.) */
 static bool holds_record(const struct confirm *confirm, const redisReply *reply, uint64_t position)
 {
     const struct journal_slot *slot;
@@ -466,7 +466,8 @@ static void on_entry(void *owner, uintptr_t tag, struct redisReply *reply)
         return;
     note_refusal(confirm, ENTRY, reply);
     look->answered_by_error |= reply->type == REDIS_REPLY_ERROR;
-    look->gone = reply->type == REDIS_REPLY_ARRAY && !holds_record(confirm, reply, look->position);
+    look->gone =
+        reply->type == REDIS_REPLY_ARRAY && is_open(confirm, look->position) && !holds_record(confirm, reply, look->position);
     look->awaited--;
 }
 
