@@ -1,7 +1,9 @@
 """Simulated exchanges: a websocket server each, on a free loopback port.
 
 On "start" one sends its messages, `exchange:order:time`, at gaps of Poisson(2) ms, then "done". The time is when it was sent, in ns of
-CLOCK_MONOTONIC, which all processes of a machine share. The gaps are drawn from one generator, seed 42, exchange by exchange.
+CLOCK_MONOTONIC, which all processes of a machine share. The gaps are drawn from one generator, seed 42, exchange by exchange. They are
+between the times at which messages are due: one that is sent late, as a sleep is long or the processor taken, delays no other, as the
+market would not wait for it either.
 
     python3 exchange.py EXCHANGES MESSAGES        prints the ports as JSON, and serves until its stdin ends
 """
@@ -37,8 +39,10 @@ def make_handler(exchange, gaps):
     async def serve(connection, *_):
         if await connection.recv() != "start":
             return
+        due = time.monotonic()
         for order, gap in enumerate(gaps, 1):
-            await asyncio.sleep(gap)
+            due += gap
+            await asyncio.sleep(due - time.monotonic())
             await connection.send(f"{exchange}:{order}:{time.monotonic_ns()}")
         await connection.send("done")
         await connection.wait_closed()
