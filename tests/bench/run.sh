@@ -15,7 +15,7 @@ set -eu
 
 build=${BUILD:-build}
 export BLOTTER_PROGRAM=${BLOTTER_PROGRAM:-$build/blotter}
-all=(submit python send drain drainers merge latency memory)
+all=(submit python send drain drainers takeover merge latency memory)
 figures=$build/bench
 
 if [ $# -eq 0 ]; then
