@@ -12,7 +12,9 @@
 #include "drainer/intake_parts.h"
 #include "drainer/redis_reply.h"
 
-#define ENTRIES_PER_READ_MAX 400
+#define ENTRIES_PER_READ 400
+#define ENTRIES_PER_STREAM 10 /* at least: of many streams it may be one that has a backlog */
+#define ENTRIES_PER_READ_MAX 2000
 
 void intake_take_read(struct intake *intake, struct stream_entry_id id, const struct raw_field *fields, size_t field_count)
 {
@@ -46,6 +48,13 @@ void intake_on_read(void *owner, uintptr_t tag, struct redisReply *reply)
     intake_turn(intake);
 }
 
+static size_t most_in_answer(size_t streams)
+{
+    size_t entries = streams * ENTRIES_PER_STREAM;
+
+    return entries < ENTRIES_PER_READ ? ENTRIES_PER_READ : entries > ENTRIES_PER_READ_MAX ? ENTRIES_PER_READ_MAX : entries;
+}
+
 static void read_streams(struct intake *intake)
 {
     struct streams *streams = intake->options.streams;
@@ -59,7 +68,7 @@ static void read_streams(struct intake *intake)
     }
     n = streams_to_read(streams, reading);
     if (n > 0) {
-        snprintf(count, sizeof count, "%zu", gather_room(&intake->gather, n, ENTRIES_PER_READ_MAX));
+        snprintf(count, sizeof count, "%zu", gather_room(&intake->gather, n, most_in_answer(n)));
         argv[0] = "XREADGROUP";
         argv[1] = "GROUP";
         argv[2] = STREAM_GROUP;
