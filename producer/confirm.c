@@ -63,9 +63,10 @@ struct confirm {
     uint64_t noted; /* positions below belong to a known segment */
     uint64_t sent;  /* words count for positions below: those beyond may be another journal's, a copy of this one */
     uint64_t committed;
-    unsigned asked;   /* answers of confirm_ask still to come */
-    bool newest_seen; /* on this connection, or there was nothing to see */
-    unsigned refused; /* questions that were answered with an error */
+    unsigned asked;       /* answers of confirm_ask still to come */
+    uint64_t sent_before; /* `sent` as this connection came up */
+    bool newest_seen;     /* on this connection, or there was nothing to see */
+    unsigned refused;     /* questions that were answered with an error */
     struct look look;
     uint64_t waiting;
     int64_t waiting_at_ms;
@@ -352,6 +353,7 @@ void confirm_on_up(struct confirm *confirm)
 {
     confirm->asked = confirm->refused = 0;
     confirm->newest_seen = false;
+    confirm->sent_before = confirm->sent;
     confirm->look.awaited = 0;
     confirm->waiting = 0;
     for (size_t i = 0; i < confirm->segment_count; i++)
@@ -392,15 +394,17 @@ static void on_newest(void *owner, uintptr_t position, struct redisReply *reply)
     if (reply == NULL)
         return;
     note_refusal(confirm, ENTRY, reply);
+    confirm->newest_seen = reply->type != REDIS_REPLY_ERROR; /* while it is LOADING it cannot say */
     if (reply->type == REDIS_REPLY_ARRAY && is_open(confirm, position) && !holds_record(confirm, reply, position))
         confirm->options.on_lost(confirm->options.owner, "Redis is back without the newest");
     confirm->options.on_answered(confirm->options.owner);
 }
 
-/* Once on each connection, after the words: looks for the newest open record that was sent. False: there is nothing to ask. */
+/* After the words, until there was an answer on this connection: looks for the newest open record that was sent before it. False:
+ * there is nothing to ask. */
 static bool ask_newest(struct confirm *confirm)
 {
-    uint64_t newest = confirm->sent;
+    uint64_t newest = confirm->sent_before;
     char id[ID_BYTES];
     if (confirm->newest_seen)
         return false;
