@@ -3,6 +3,7 @@
 #
 # A program is a cmocka test, or a script that says `ok NAME` and `not ok NAME` (TAP), or else counts as one test by its exit
 # status. A skipped test counts as failed; so does a program that ends badly or runs no test. Exit status 1 if any has failed.
+# What the prefix cannot run (it says why, and exits with 77) counts as neither.
 #
 # BLOTTER_TEST_JOBS      how many run at the same time (as many as there are processors: they wait more than they compute)
 # BLOTTER_TEST_RESULTS   a file to which "passed failed name" is appended for each program
@@ -16,6 +17,7 @@ timeout=${BLOTTER_TEST_TIMEOUT:-300}
 results=${BLOTTER_TEST_RESULTS:-/dev/null}
 read -ra prefix <<<"${BLOTTER_TEST_PREFIX-}"
 running=()
+not_judged=77
 
 clean_up() {
     local status=$?
@@ -55,7 +57,9 @@ run_one() { # run_one FILE PROGRAM
         passed=1
     fi
     if ((status == 124)); then note="did not end within $timeout s"; fi
-    if ((status != 0 && failed == 0)); then
+    if ((status == not_judged && ${#prefix[@]} > 0 && passed + failed == 0)); then
+        word=NOTE note=$(tail -n 1 "$file")
+    elif ((status != 0 && failed == 0)); then
         failed=1 note=${note:-ended with status $status}
     elif ((status == 0 && passed + failed == 0)); then
         failed=1 note="ran no test"

@@ -2,6 +2,7 @@
 #include "tests/fault/chaos_parts.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,7 +35,7 @@ static void start_desk(struct chaos *chaos, unsigned which)
 {
     const struct fixture_proxy *line = chaos->desk_lines[which % CHAOS_DESK_LINE_COUNT];
     const char *const environment[] = {fixture_format("BLOTTER_REDIS=%s", fixture_proxy_address(line)), NULL};
-    const char *const argv[] = {"/proc/self/exe",
+    const char *const argv[] = {program_invocation_name, /* not /proc/self/exe, which is valgrind where that runs us */
                                 "desk",
                                 fixture_format("%u", which),
                                 chaos->folder,

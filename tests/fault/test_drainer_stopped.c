@@ -117,7 +117,7 @@ static void stopped_while_redis_is_away_waits_a_little_for_it(void **state)
     fixture_program_signal(drainer, SIGTERM);
     drainer_await_says(drainer, "stopping: SIGTERM");
     fixture_proxy_open(redis);
-    assert_int_equal(fixture_program_wait(drainer, 6000 * DRAINER_SLOWER), 0);
+    assert_int_equal(fixture_program_wait(drainer, 6000), 0);
     assert_string_equal(fixture_redis_run(story_redis, "XINFO CONSUMERS blotter:okx drainers"), "");
 }
 

@@ -280,7 +280,7 @@ static void assert_patient(struct refused *refused, int64_t outage_ms)
         struct blotter_stats stats = load_stats(load, i);
         print_message("%-12s %4.1f %% of a processor: %s\n", refused->refusal->exchange, (double)cpu_us / 10 / (double)outage_ms,
                       stats.last_error);
-        assert_true(cpu_us < outage_ms * 10 * CPU_PER_CENT);
+        assert_true(cpu_us < outage_ms * 10 * CPU_PER_CENT || !fixture_judges_cost("CPU time"));
         assert_true(stats.last_error_at_ns > 0);
         assert_int_equal(load_told(load, i, BLOTTER_EVENT_REDIS_DOWN), refused->refusal->down);
         assert_int_equal(load_told(load, i, BLOTTER_EVENT_REDIS_REFUSES), refused->refusal->refuses);

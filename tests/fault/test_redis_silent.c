@@ -37,7 +37,7 @@ static void assert_noticed(struct load *load)
 static void assert_patient(struct load *load, const int64_t cpu_us[PRODUCERS], int64_t silent_ms)
 {
     for (int i = 0; i < PRODUCERS; i++) {
-        assert_true(load_sender_cpu_us(load, i) - cpu_us[i] < silent_ms * 10 * CPU_PER_CENT);
+        assert_true(load_sender_cpu_us(load, i) - cpu_us[i] < silent_ms * 10 * CPU_PER_CENT || !fixture_judges_cost("CPU time"));
         assert_int_equal(load_told(load, i, BLOTTER_EVENT_REDIS_DOWN), 1);
         assert_int_equal(load_told(load, i, BLOTTER_EVENT_REDIS_UP), 1);
     }

@@ -11,11 +11,6 @@
 
 #include "tests/fixture/story.h"
 
-#ifdef __SANITIZE_ADDRESS__
-#define SLOWER 4
-#else
-#define SLOWER 1
-#endif
 #define BACKLOG 20000
 #define CLAIM_IDLE_MS 60000 /* as it is by default */
 
@@ -47,7 +42,7 @@ static void assert_all_stored_once(int64_t count)
 
 static void assert_stops(struct fixture_program *drainer)
 {
-    assert_int_equal(fixture_program_stop(drainer, SIGTERM, 6000 * SLOWER), 0);
+    assert_int_equal(fixture_program_stop(drainer, SIGTERM, 6000), 0);
 }
 
 struct at_least {
