@@ -13,18 +13,24 @@
 #include "producer/blotter.h"
 #include "tests/fixture/fixture.h"
 
-#define SLOTS 16384
+#define SLOTS 65536   /* half of it is more than a minute's */
 #define LOOK_EVERY 64 /* submits, before it is looked how full the journal is */
 #define CLOSE_MS 1000
 #define COMMIT_MS 120000
-#define CATCH_UP_NS 1000000000
+#define TICK_NS 2000000
 
 const char *const chaos_exchanges[CHAOS_EXCHANGES] = {"binance", "bybit", "coinbase", "kraken", "okx"};
 
-/* A line of the file: a producer that was opened (seq 0), whose first record has that index; or a record that was accepted. */
+/* A line of the file: a record that was accepted, or what seq then says; index: of the first record that comes behind. */
+enum { OPENED = 0, HAS_NO_ROOM = -1 };
 struct note {
     int64_t producer_id, seq;
     uint64_t index;
+};
+
+/* What has to be submitted when: so many a second since the beginning, whoever was alive. */
+struct pace {
+    int64_t began_ms, duration_ms, per_second;
 };
 
 struct place {
@@ -34,7 +40,7 @@ struct place {
     int notes; /* the file */
     uint64_t index;
     unsigned submits;
-    int64_t full;
+    bool no_room;
 };
 
 static volatile sig_atomic_t told; /* to end, by that signal */
@@ -64,6 +70,7 @@ static int fail(const struct place *place, const char *what)
 
 /* --- the process ----------------------------------------------------------------------------------------------------------- */
 
+/* OPENED, HAS_NO_ROOM, or a record. */
 static int note(struct place *place, int64_t seq)
 {
     struct note line = {place->stats.producer_id, seq, place->index};
@@ -80,7 +87,7 @@ static uint64_t first_index(int file)
     if (size < (off_t)sizeof last || pread(file, &last, sizeof last, size - (off_t)sizeof last) != sizeof last) {
         return 0;
     }
-    return last.index + (last.seq == 0 ? 1 : 2);
+    return last.index + (last.seq > 0 ? 2 : 1);
 }
 
 static int open_place(struct place *place, const char *folder, unsigned desk, unsigned producer)
@@ -100,21 +107,16 @@ static int open_place(struct place *place, const char *folder, unsigned desk, un
     }
     place->index = first_index(place->notes);
     blotter_stats(place->producer, &place->stats);
-    return note(place, 0);
+    return note(place, OPENED);
 }
 
 /* Records that are sent without being committed are never let go: nothing is submitted while the journal is half full. */
 static bool has_room(struct place *place)
 {
-    if (place->submits++ % LOOK_EVERY == 0) {
+    if (place->no_room || place->submits++ % LOOK_EVERY == 0) {
         blotter_stats(place->producer, &place->stats);
     }
-    if (place->stats.held > place->stats.slots / 2) {
-        place->submits = 0;
-        place->full++;
-        return false;
-    }
-    return true;
+    return place->stats.held <= place->stats.slots / 2;
 }
 
 static int submit(struct place *place, int64_t time_ns)
@@ -122,9 +124,6 @@ static int submit(struct place *place, int64_t time_ns)
     struct sample_order sample;
     int64_t seq;
 
-    if (!has_room(place)) {
-        return 0;
-    }
     proof_make_order(&sample, place->submitter, place->index, time_ns);
     seq = blotter_order(place->producer, &sample.order);
     if (seq < 0) {
@@ -145,20 +144,52 @@ static int64_t now_ns(void)
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
-static int submit_all(struct place places[CHAOS_DESK_PRODUCERS], int64_t time_ns, int per_second)
+/* By now, of one producer of the desk. */
+static uint64_t due(const struct pace *pace)
 {
-    int64_t due = now_ns();
+    int64_t elapsed_ms = fixture_now_ms() - pace->began_ms;
+
+    elapsed_ms = elapsed_ms < pace->duration_ms ? elapsed_ms : pace->duration_ms;
+    return (uint64_t)(elapsed_ms * pace->per_second / CHAOS_DESK_PRODUCERS / 1000);
+}
+
+/* Up to what is due, where there is room. */
+static int submit_due(struct place *place, const struct pace *pace, int64_t time_ns)
+{
+    while (place->index < due(pace) && told != SIGTERM) {
+        if (!has_room(place)) {
+            bool noted = place->no_room;
+
+            place->no_room = true;
+            return noted ? 0 : note(place, HAS_NO_ROOM);
+        }
+        place->no_room = false;
+        if (submit(place, time_ns) != 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static bool all_is_submitted(const struct place places[CHAOS_DESK_PRODUCERS], const struct pace *pace)
+{
+    bool all = true;
+
+    for (unsigned i = 0; i < CHAOS_DESK_PRODUCERS; i++) {
+        all = all && places[i].index >= due(pace);
+    }
+    return all;
+}
+
+static int submit_all(struct place places[CHAOS_DESK_PRODUCERS], int64_t time_ns, const struct pace *pace)
+{
     int failed = 0;
 
-    for (unsigned turn = 0; !told && !failed; turn++) {
-        int64_t now = now_ns();
-
-        failed = submit(&places[turn % CHAOS_DESK_PRODUCERS], time_ns);
-        due += INT64_C(1000000000) / per_second;
-        due = due < now - CATCH_UP_NS ? now - CATCH_UP_NS : due; /* it was stopped */
-        if (due > now) {
-            nanosleep(&(struct timespec){(due - now) / 1000000000, (due - now) % 1000000000}, NULL);
+    while (!failed && told != SIGTERM && (told != SIGINT || !all_is_submitted(places, pace))) {
+        for (unsigned i = 0; i < CHAOS_DESK_PRODUCERS && !failed; i++) {
+            failed = submit_due(&places[i], pace, time_ns);
         }
+        nanosleep(&(struct timespec){.tv_nsec = TICK_NS}, NULL);
     }
     return failed;
 }
@@ -196,16 +227,14 @@ static int close_place(struct place *place)
         failed = fail(place, "sent records were let go");
     }
     blotter_close(place->producer, told == SIGINT ? COMMIT_MS : CLOSE_MS);
-    if (place->full > 0) {
-        printf("submitter %u: %" PRId64 " times without room\n", place->submitter, place->full);
-    }
     return failed;
 }
 
 int chaos_desk_main(int argc, char **argv)
 {
     struct place places[CHAOS_DESK_PRODUCERS] = {{0}};
-    int failed = argc != 6;
+    int failed = argc != 8;
+    struct pace pace = {0};
 
     signal(SIGTERM, on_signal);
     signal(SIGINT, on_signal);
@@ -214,7 +243,10 @@ int chaos_desk_main(int argc, char **argv)
     for (unsigned i = 0; i < CHAOS_DESK_PRODUCERS && !failed; i++) {
         failed = open_place(&places[i], argv[3], (unsigned)atoi(argv[2]), i);
     }
-    failed = failed || submit_all(places, strtoll(argv[4], NULL, 10), atoi(argv[5]));
+    if (!failed) {
+        pace = (struct pace){atoll(argv[5]), atoll(argv[6]), atoll(argv[7])};
+        failed = submit_all(places, atoll(argv[4]), &pace);
+    }
     for (unsigned i = 0; i < CHAOS_DESK_PRODUCERS && !failed; i++) {
         failed = close_place(&places[i]);
     }
@@ -223,32 +255,39 @@ int chaos_desk_main(int argc, char **argv)
 
 /* --- what they said -------------------------------------------------------------------------------------------------------- */
 
-/* One producer's file. What follows the last record of each open is unsure. */
-static void collect_file(FILE *file, unsigned submitter, struct proof *proof)
+/* What comes behind a process' last note, and its producer would have said next. */
+static void collect_unsure(const struct note *last, unsigned submitter, struct proof *proof)
 {
-    struct note line, last = {0};
-    bool any = false;
-
-    while (fread(&line, sizeof line, 1, file) == 1) {
-        struct proof_record record = {line.producer_id, line.seq, line.index, submitter};
-
-        if (line.seq > 0) {
-            proof->records[proof->count++] = record;
-        } else if (any) {
-            proof->unsure[proof->unsure_count++] =
-                (struct proof_record){last.producer_id, last.seq, last.index + (last.seq > 0), submitter};
-        }
-        last = line;
-        any = true;
-    }
-    if (any) {
-        proof->unsure[proof->unsure_count++] =
-            (struct proof_record){last.producer_id, last.seq, last.index + (last.seq > 0), submitter};
-    }
+    proof->unsure[proof->unsure_count++] =
+        (struct proof_record){last->producer_id, last->seq, last->index + (last->seq > 0), submitter};
 }
 
-void chaos_desk_collect(const char *folder, unsigned desks, unsigned exchange, struct proof *proof)
+/* One producer's file. What follows the last record of each open is unsure. Returns how often it had no room. */
+static unsigned collect_file(FILE *file, unsigned submitter, struct proof *proof)
 {
+    struct note line, last = {0};
+    unsigned without_room = 0;
+
+    for (bool any = false; fread(&line, sizeof line, 1, file) == 1; any = true) {
+        if (line.seq > 0) {
+            proof->records[proof->count++] = (struct proof_record){line.producer_id, line.seq, line.index, submitter};
+        } else if (line.seq == HAS_NO_ROOM) {
+            without_room++;
+        } else if (any) {
+            collect_unsure(&last, submitter, proof);
+        }
+        last = line;
+    }
+    if (last.producer_id != 0) {
+        collect_unsure(&last, submitter, proof);
+    }
+    return without_room;
+}
+
+unsigned chaos_desk_collect(const char *folder, unsigned desks, unsigned exchange, struct proof *proof)
+{
+    unsigned without_room = 0;
+
     for (unsigned submitter = 0; submitter < desks * CHAOS_DESK_PRODUCERS; submitter++) {
         char path[4096];
         FILE *file;
@@ -269,8 +308,9 @@ void chaos_desk_collect(const char *folder, unsigned desks, unsigned exchange, s
         if (proof->records == NULL || proof->unsure == NULL) {
             abort();
         }
-        collect_file(file, submitter, proof);
+        without_room += collect_file(file, submitter, proof);
         fclose(file);
     }
     proof->exchange = chaos_exchanges[exchange];
+    return without_room;
 }

@@ -18,12 +18,14 @@ extern const char *const chaos_exchanges[CHAOS_EXCHANGES];
 /* Which exchange a desk's producer serves: two desks serve each. */
 unsigned chaos_desk_exchange(unsigned desk, unsigned producer);
 
-/* The process: `PROGRAM desk NUMBER FOLDER TIME_NS PER_SECOND`. SIGTERM: closes within a second, whatever is sent by then;
- * SIGINT: waits until everything is committed, then closes. Its exit status: 0, or 1 where something that should not happen has.
- */
+/* The process: `PROGRAM desk NUMBER FOLDER TIME_NS BEGAN_MS DURATION_MS PER_SECOND`. It submits so many a second since the
+ * beginning, what was due while it was stopped or dead as soon as it can. SIGTERM: closes within a second, whatever is sent by
+ * then; SIGINT: waits until everything that is due is submitted, and committed, then closes. Its exit status: 0, or 1 where
+ * something that should not happen has. */
 int chaos_desk_main(int argc, char **argv);
 
-/* What all desks said they accepted, of one exchange, and what they may have. */
-void chaos_desk_collect(const char *folder, unsigned desks, unsigned exchange, struct proof *);
+/* What all desks said they accepted so far, of one exchange, and what they may have. Returns how often one had to wait for room
+ * in its journal. */
+unsigned chaos_desk_collect(const char *folder, unsigned desks, unsigned exchange, struct proof *);
 
 #endif

@@ -40,6 +40,8 @@ static void start_desk(struct chaos *chaos, unsigned which)
                                 fixture_format("%u", which),
                                 chaos->folder,
                                 fixture_format("%" PRId64, chaos->time_ns),
+                                fixture_format("%" PRId64, chaos->began_ms),
+                                fixture_format("%" PRId64, chaos->duration_ms),
                                 fixture_format("%d", chaos->per_second),
                                 NULL};
 
@@ -58,6 +60,7 @@ static void start_shipper(struct chaos *chaos)
 
 void chaos_parts_start(struct chaos *chaos)
 {
+    chaos->began_ms = fixture_now_ms();
     for (unsigned i = 0; i < CHAOS_DESK_LINE_COUNT; i++) {
         chaos->desk_lines[i] = fixture_proxy_redis(story_redis, false);
     }
@@ -70,7 +73,6 @@ void chaos_parts_start(struct chaos *chaos)
     for (unsigned i = 0; i < CHAOS_DESK_COUNT; i++) {
         start_desk(chaos, i);
     }
-    chaos->began_ms = fixture_now_ms();
 }
 
 /* It ended by itself, or because it was told to: with one of these? A sanitizer's finding is never right. */
@@ -172,12 +174,21 @@ void chaos_parts_finish(struct chaos *chaos)
     check_end(&chaos->shipper, "shipper", 0, (const int[]){0, -1});
 }
 
+/* A kill: was it one? The program may just have ended by itself. */
+static void saw(struct chaos *chaos, const struct chaos_step *step, bool killed)
+{
+    chaos->kills[step->part].tried++;
+    chaos->kills[step->part].seen += killed;
+}
+
 /* --- Redis ----------------------------------------------------------------------------------------------------------------- */
 
 static void redis_kill(struct chaos *chaos, const struct chaos_step *step)
 {
-    (void)chaos, (void)step;
+    pid_t pid = fixture_redis_pid(story_redis);
+
     fixture_redis_kill9(story_redis);
+    saw(chaos, step, kill(pid, 0) != 0);
 }
 
 static void redis_stop(struct chaos *chaos, const struct chaos_step *step)
@@ -274,8 +285,10 @@ static void redis_clients(struct chaos *chaos, const struct chaos_step *step)
 
 static void postgres_kill(struct chaos *chaos, const struct chaos_step *step)
 {
-    (void)chaos, (void)step;
+    pid_t pid = fixture_postgres_pid(story_postgres);
+
     fixture_postgres_kill9(story_postgres);
+    saw(chaos, step, kill(pid, 0) != 0);
 }
 
 static void postgres_stop(struct chaos *chaos, const struct chaos_step *step)
@@ -346,7 +359,7 @@ static void worker_kill(struct chaos *chaos, const struct chaos_step *step)
     struct chaos_worker *worker = worker_of(chaos, step);
 
     worker->wanted = false;
-    fixture_program_stop(worker->program, SIGKILL, END_MS);
+    saw(chaos, step, fixture_program_stop(worker->program, SIGKILL, END_MS) == 128 + SIGKILL);
 }
 
 static void worker_term(struct chaos *chaos, const struct chaos_step *step)

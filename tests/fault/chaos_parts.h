@@ -23,12 +23,16 @@ struct chaos_worker {
 struct chaos {
     const char *folder; /* what the desks note, and their journals */
     int64_t time_ns;    /* of the first order */
-    int per_second;     /* of one desk */
+    int64_t duration_ms;
+    int per_second; /* of one desk */
     struct chaos_worker drainers[CHAOS_DRAINER_COUNT], desks[CHAOS_DESK_COUNT], shipper;
     struct fixture_proxy *desk_lines[CHAOS_DESK_LINE_COUNT], *redis_lines[CHAOS_REDIS_LINE_COUNT],
         *postgres_lines[CHAOS_POSTGRES_LINE_COUNT];
     PGconn *locker;
     int64_t began_ms;
+    struct chaos_kills {
+        int tried, seen;
+    } kills[CHAOS_PART_COUNT];
     int restarts; /* of drainers and shippers that had ended by themselves */
 };
 

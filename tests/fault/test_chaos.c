@@ -40,12 +40,12 @@ static int64_t now_ns(void)
 
 /* --- breaking -------------------------------------------------------------------------------------------------------------- */
 
-static void run(struct chaos *chaos, const struct chaos_schedule *schedule, int64_t duration_ms)
+static void run(struct chaos *chaos, const struct chaos_schedule *schedule)
 {
     size_t next = 0;
     char text[160];
 
-    while (next < schedule->count || fixture_now_ms() < chaos->began_ms + duration_ms) {
+    while (next < schedule->count || fixture_now_ms() < chaos->began_ms + chaos->duration_ms) {
         if (next < schedule->count && fixture_now_ms() - chaos->began_ms >= schedule->steps[next].at_ms) {
             chaos_step_text(&schedule->steps[next], text, sizeof text);
             printf("%s\n", text);
@@ -75,10 +75,57 @@ static void stop_drainers(struct chaos *chaos)
 
 /* --- the proof ------------------------------------------------------------------------------------------------------------- */
 
-static size_t prove_rows(const struct chaos *chaos)
+/* What the desks have accepted so far, and what they may have. */
+static struct load {
+    size_t accepted, unsure;
+    unsigned without_room;
+} load_of(const struct chaos *chaos)
 {
-    size_t accepted = 0;
+    struct load load = {0};
 
+    for (unsigned exchange = 0; exchange < CHAOS_EXCHANGES; exchange++) {
+        struct proof proof = {0};
+
+        load.without_room += chaos_desk_collect(chaos->folder, CHAOS_DESK_COUNT, exchange, &proof);
+        load.accepted += proof.count;
+        load.unsure += proof.unsure_count;
+        free(proof.records);
+        free(proof.unsure);
+    }
+    return load;
+}
+
+/* Nothing of what was due was left out: what broke made it late, at most. */
+static void prove_load(const struct chaos *chaos, const struct load *in_time)
+{
+    struct load load = load_of(chaos);
+    double seconds = (double)chaos->duration_ms / 1000, due = seconds * chaos->per_second * CHAOS_DESK_COUNT;
+
+    printf("%zu records accepted, %.0f a second of %.0f due; %.0f of them within the schedule; %u times a journal was too full\n",
+           load.accepted, (double)load.accepted / seconds, due / seconds, (double)in_time->accepted / seconds, load.without_room);
+    assert_true((double)(load.accepted + load.unsure) >= due);
+}
+
+static void prove_kills(const struct chaos *chaos)
+{
+    static const char *const names[] = {
+#define X(id, name, count, pause_ms) name,
+        CHAOS_PARTS(X)
+#undef X
+    };
+
+    for (int part = 0; part < CHAOS_PART_COUNT; part++) {
+        const struct chaos_kills *kills = &chaos->kills[part];
+
+        if (kills->tried > 0) {
+            printf("%s: killed %d of %d times\n", names[part], kills->seen, kills->tried);
+        }
+        assert_true(2 * kills->seen >= kills->tried); /* others had just ended by themselves */
+    }
+}
+
+static void prove_rows(const struct chaos *chaos)
+{
     for (unsigned exchange = 0; exchange < CHAOS_EXCHANGES; exchange++) {
         struct proof proof = {.time_ns = chaos->time_ns};
 
@@ -87,14 +134,12 @@ static size_t prove_rows(const struct chaos *chaos)
 
         printf("%-8s %zu accepted and stored; of %zu that a killed desk could not tell of, %zu\n", proof.exchange, proof.count,
                proof.unsure_count, proof.unsure_stored);
-        accepted += proof.count;
         free(proof.records);
         free(proof.unsure);
         if (*wrong != '\0') {
             fixture_fail("%s: %s", proof.exchange, wrong);
         }
     }
-    return accepted;
 }
 
 static void prove_audited(void)
@@ -130,34 +175,35 @@ static void prove_orders(void)
 static void whatever_breaks_every_accepted_record_is_stored_once(void **state)
 {
     uint64_t seed = number_of("CHAOS_SEED", (uint64_t)now_ns() % 1000000000);
-    int64_t duration_ms = (int64_t)number_of("CHAOS_SECONDS", 30) * 1000;
-    struct chaos chaos = {
-        .folder = story_journals(), .time_ns = now_ns(), .per_second = (int)number_of("CHAOS_RATE", 5000) / CHAOS_DESK_COUNT};
+    struct chaos chaos = {.folder = fixture_folder(),
+                          .time_ns = now_ns(),
+                          .duration_ms = (int64_t)number_of("CHAOS_SECONDS", 30) * 1000,
+                          .per_second = (int)number_of("CHAOS_RATE", 5000) / CHAOS_DESK_COUNT};
     struct chaos_schedule schedule;
 
     (void)state;
-    printf("CHAOS_SEED=%" PRIu64 " CHAOS_SECONDS=%" PRId64 "\n", seed, duration_ms / 1000);
-    chaos.folder = fixture_folder();
+    printf("CHAOS_SEED=%" PRIu64 " CHAOS_SECONDS=%" PRId64 "\n", seed, chaos.duration_ms / 1000);
     if (seed % 2 == 1) {
         fixture_redis_run(story_redis, "CONFIG SET appendonly yes");
         fixture_redis_run(story_redis, "CONFIG REWRITE");
     }
-    chaos_schedule_draw(&schedule, seed, duration_ms, CHAOS_EXCHANGES);
+    chaos_schedule_draw(&schedule, seed, chaos.duration_ms, CHAOS_EXCHANGES);
     chaos_parts_start(&chaos);
-    run(&chaos, &schedule, duration_ms);
+    run(&chaos, &schedule);
     int64_t healed_ms = fixture_now_ms();
+    struct load in_time = load_of(&chaos);
     chaos_parts_finish(&chaos);
     story_await_drained();
     int64_t drained_ms = fixture_now_ms();
     stop_drainers(&chaos);
-    size_t accepted = prove_rows(&chaos);
+    prove_kills(&chaos);
+    prove_load(&chaos, &in_time);
+    prove_rows(&chaos);
     prove_audited();
     prove_orders();
-    printf(
-        "%zu steps in %.1f s; %zu records accepted, %.0f a second; %d programs started again as they could not reach a server; "
-        "all was committed %.1f s after the last was healed\n",
-        schedule.count, (double)(healed_ms - chaos.began_ms) / 1000, accepted,
-        (double)accepted * 1000 / (double)(healed_ms - chaos.began_ms), chaos.restarts, (double)(drained_ms - healed_ms) / 1000);
+    printf("%zu steps in %.1f s; %d programs started again as they could not reach a server; all was committed %.1f s after the "
+           "last was healed\n",
+           schedule.count, (double)(healed_ms - chaos.began_ms) / 1000, chaos.restarts, (double)(drained_ms - healed_ms) / 1000);
     chaos_schedule_release(&schedule);
 }
 
