@@ -9,6 +9,8 @@
 #include "tests/fixture/proof.h"
 
 #define CHAOS_EXCHANGES 5
+#define CHAOS_GOOD_DESKS 5  /* what they accept is stored */
+#define CHAOS_CLOCK_DESKS 1 /* those behind; what they accept is rejected, for their clock is two days ahead */
 #define CHAOS_DESK_PRODUCERS 2
 
 #define CHAOS_DESK_LISTENS "listens" /* what it says on stdout once signals do not just kill it */
@@ -24,8 +26,8 @@ unsigned chaos_desk_exchange(unsigned desk, unsigned producer);
  * something that should not happen has. */
 int chaos_desk_main(int argc, char **argv);
 
-/* What all desks said they accepted so far, of one exchange, and what they may have. Returns how often one had to wait for room
+/* What these desks said they accepted so far, of one exchange, and what they may have. Returns how often one had to wait for room
  * in its journal. */
-unsigned chaos_desk_collect(const char *folder, unsigned desks, unsigned exchange, struct proof *);
+unsigned chaos_desk_collect(const char *folder, unsigned first_desk, unsigned desks, unsigned exchange, struct proof *);
 
 #endif

@@ -26,7 +26,7 @@ static void start_drainer(struct chaos *chaos, unsigned which)
                                        NULL};
 
     chaos->drainers[which].program = story_start_program(
-        STORY_ARGV("drain", "--consumer", fixture_format("d%u", which), "--claim-idle", "2s", "--postgres-timeout", "5s"),
+        STORY_ARGV("drain", "--consumer", fixture_format("d%u", which), "--claim-idle", "4s", "--postgres-timeout", "5s"),
         &(struct fixture_program_options){.environment = environment});
     chaos->drainers[which].wanted = true;
 }
@@ -42,7 +42,7 @@ static void start_desk(struct chaos *chaos, unsigned which)
                                 fixture_format("%" PRId64, chaos->time_ns),
                                 fixture_format("%" PRId64, chaos->began_ms),
                                 fixture_format("%" PRId64, chaos->duration_ms),
-                                fixture_format("%d", chaos->per_second),
+                                fixture_format("%d", which < CHAOS_GOOD_DESKS ? chaos->per_second : chaos->per_second / 2),
                                 NULL};
 
     chaos->desks[which].program = story_start_program(argv, &(struct fixture_program_options){.environment = environment});
@@ -515,6 +515,7 @@ static const struct {
     [CHAOS_POSTGRES_LINE_SWALLOW] = {line_swallow, line_swallow},
     [CHAOS_POSTGRES_LINE_DELAY] = {line_delay, line_delay},
 };
+_Static_assert(CHAOS_DESK_COUNT == CHAOS_GOOD_DESKS + CHAOS_CLOCK_DESKS, "all desks are broken");
 _Static_assert(sizeof acts / sizeof *acts == CHAOS_VERB_COUNT, "each verb is done by something");
 
 void chaos_parts_do(struct chaos *chaos, const struct chaos_step *step)

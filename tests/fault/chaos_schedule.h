@@ -13,7 +13,7 @@
     X(REDIS, "redis", 1, 4000)                        \
     X(POSTGRES, "postgres", 1, 5000)                  \
     X(DRAINER, "drainer", 3, 7000)                    \
-    X(DESK, "desk", 5, 9000)                          \
+    X(DESK, "desk", 6, 9000)                          \
     X(SHIPPER, "shipper", 1, 9000)                    \
     X(DESK_LINE, "desks to redis, line", 2, 9000)     \
     X(REDIS_LINE, "drainer to redis, line", 3, 12000) \
@@ -55,7 +55,7 @@ enum chaos_count { CHAOS_PARTS(X) };
     X(POSTGRES_LOCK, POSTGRES, "LOCK TABLE", 500, 4000)                                \
     X(DRAINER_KILL, DRAINER, "kill -9", 100, 2000)                                     \
     X(DRAINER_TERM, DRAINER, "SIGTERM", 100, 2000)                                     \
-    X(DRAINER_PAUSE, DRAINER, "SIGSTOP", 500, 6000)                                    \
+    X(DRAINER_PAUSE, DRAINER, "SIGSTOP", 500, 8000)                                    \
     X(DESK_KILL, DESK, "kill -9", 50, 2000)                                            \
     X(DESK_TERM, DESK, "SIGTERM", 50, 1000)                                            \
     X(DESK_PAUSE, DESK, "SIGSTOP", 500, 4000)                                          \
