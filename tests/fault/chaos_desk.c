@@ -284,17 +284,17 @@ static void collect_unsure(const struct note *last, unsigned submitter, struct p
 }
 
 /* One producer's file. What follows the last record of each open is unsure. Returns how often it had no room. */
-static unsigned collect_file(FILE *file, unsigned submitter, struct proof *proof)
+static unsigned collect_file(FILE *file, size_t lines, unsigned submitter, struct proof *proof)
 {
     struct note line, last = {0};
     unsigned without_room = 0;
 
-    for (bool any = false; fread(&line, sizeof line, 1, file) == 1; any = true) {
+    for (size_t i = 0; i < lines && fread(&line, sizeof line, 1, file) == 1; i++) {
         if (line.seq > 0) {
             proof->records[proof->count++] = (struct proof_record){line.producer_id, line.seq, line.index, submitter};
         } else if (line.seq == HAS_NO_ROOM) {
             without_room++;
-        } else if (any) {
+        } else if (i > 0) {
             collect_unsure(&last, submitter, proof);
         }
         last = line;
@@ -330,7 +330,7 @@ unsigned chaos_desk_collect(const char *folder, unsigned first_desk, unsigned de
         if (proof->records == NULL || proof->unsure == NULL) {
             abort();
         }
-        without_room += collect_file(file, submitter, proof);
+        without_room += collect_file(file, more, submitter, proof); /* it may be growing */
         fclose(file);
     }
     proof->exchange = chaos_exchanges[exchange];
