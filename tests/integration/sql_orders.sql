@@ -5,6 +5,15 @@ INSERT INTO test.events (at, seq, order_id, status, price, quantity, filled_quan
     (1, 1, 'X', 'open', 10, 5, 0), (2, 2, 'X', 'partially_filled', 11, NULL, 2), (3, 3, 'X', 'Filled', NULL, NULL, 5), (4, 4, 'X', 'open', NULL, NULL, 1);
 CALL test.in_any_order('a_late_open_does_not_undo_filled_null_erases_nothing_and_filled_quantity_does_not_fall', 'X[]: Filled over c= p=11 q=5 f=5 1.4.4.7');
 
+INSERT INTO test.events (at, seq, order_id, status) VALUES (1, 1, 'X', 'open'), (2, 2, 'X', 'filled'), (3, 3, 'X', 'canceled');
+CALL test.in_any_order('the_first_of_two_terminal_statuses_stays', 'X[]: filled over c= p= q= f= 1.3.3.7');
+
+INSERT INTO test.events (at, seq, order_id, client_order_id, status) VALUES (1, 1, 'X', 'c', 'open'), (2, 2, NULL, 'c', 'filled'), (3, 3, NULL, 'c', 'pending_new');
+CALL test.in_any_order('a_client_id_that_is_used_again_is_no_news_of_the_order_that_is_over', E'X[]: filled over c=c p= q= f= 1.2.2.7\n?c[]: pending_new alive c=c p= q= f= 3.3.3.7');
+
+INSERT INTO test.events (at, seq, order_id, status, price) VALUES (1, 1, 'X', 'open', 10), (2, 2, 'X', NULL, 11), (3, 3, 'Y', NULL, 10), (4, 4, 'Y', NULL, 11);
+CALL test.in_any_order('an_event_that_gives_no_status_leaves_it', E'X[]: open alive c= p=11 q= f= 1.2.2.7\nY[]: - alive c= p=11 q= f= 3.4.4.7');
+
 INSERT INTO test.events (at, seq, order_id, client_order_id, status, price) VALUES
     (1, 1, NULL, 'c', 'pending_new', 10), (2, 2, 'X', 'c', 'open', NULL), (3, 3, 'X', NULL, NULL, 11), (4, 4, NULL, 'c', 'canceled', NULL);
 CALL test.in_any_order('an_order_seen_first_by_client_id_and_later_by_venue_id_is_one_row', 'X[]: canceled over c=c p=11 q= f= 1.4.4.7');

@@ -161,6 +161,25 @@ CREATE TEMPORARY TABLE reads AS SELECT pg_temp.may('SELECT FROM blotter.position
     || pg_temp.may('INSERT INTO blotter.venues VALUES (''x'', ''symbol'')') || pg_temp.may('SELECT blotter.make_day(''2026-08-05'')') || pg_temp.may('SELECT blotter.fence(1)') AS may;
 RESET ROLE;
 SELECT test.same('a_reader_reads', (SELECT may FROM reads), 'yesnonono');
+CREATE TEMPORARY TABLE granted AS
+SELECT a.grantee::regrole::text AS role, a.privilege_type AS may, c.relname::text AS name
+FROM pg_class c, aclexplode(c.relacl) AS a
+WHERE c.relnamespace = 'blotter'::regnamespace AND a.grantee IN ('blotter_drainer'::regrole, 'blotter_reader'::regrole);
+SELECT test.same('a_drainer_may_write_this_and_no_more',
+                 (SELECT string_agg(concat_ws(' ', may, names), E'\n' ORDER BY may)
+                  FROM (SELECT may, string_agg(name, ' ' ORDER BY name COLLATE "C") AS names FROM granted
+                        WHERE role = 'blotter_drainer' AND may <> 'SELECT' GROUP BY may) AS g),
+                 E'DELETE client_only_ids order_client_ids order_errors orders\n'
+                 || E'INSERT client_only_ids gone_seqs kept_order_events order_client_ids order_errors order_events orders progress rejects sessions trades\n'
+                 'UPDATE client_only_ids gone_seqs orders progress rejects');
+SELECT test.same('a_reader_may_read_everything_and_only_that', (SELECT string_agg(DISTINCT may, ' ') FROM granted WHERE role = 'blotter_reader')
+                     || ' ' || coalesce((SELECT string_agg(c.relname, ',') FROM pg_class c WHERE c.relnamespace = 'blotter'::regnamespace AND c.relkind IN ('r', 'p', 'v')
+                                         AND NOT has_table_privilege('blotter_reader', c.oid, 'SELECT')), 'all'), 'SELECT all');
+SELECT test.same('what_acts_as_the_owner_is_not_for_everybody',
+                 (SELECT string_agg(p.proname, ' ') FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
+                  WHERE p.pronamespace = 'blotter'::regnamespace AND a.grantee = 0 AND (p.prosecdef OR p.proname = 'make_days')), NULL);
+SELECT test.same('a_drainer_may_call_this', (SELECT string_agg(p.proname, ' ' ORDER BY p.proname) FROM pg_proc p, aclexplode(p.proacl) AS a
+                                             WHERE a.grantee = 'blotter_drainer'::regrole), 'fence make_day make_days');
 
 SELECT test.clear();
 DELETE FROM blotter.rejects;

@@ -94,6 +94,52 @@ static void check_finds_what_would_lose_records(void **state)
     story_assert_says(fixture_program_stdout(check), "bad      redis     maxmemory-policy       allkeys-lru");
 }
 
+static void check_says(const char *postgres, const char *finding, const char *where, const char *what, const char *text)
+{
+    const char *found = fixture_program_stdout(story_run(1, "check", "--json", "--postgres", postgres));
+    story_assert_says(found, fixture_format("{\"result\": \"%s\", \"where\": \"%s\", \"what\": \"%s\", \"finding\": \"%s",
+                                            finding, where, what, text));
+}
+
+static void check_knows_what_is_wrong_with_redis(void **state)
+{
+    static const struct {
+        const char *spoil, *mend, *finding, *what, *text;
+    } cases[] = {
+        {"CONFIG SET maxmemory-policy allkeys-lru", "CONFIG SET maxmemory-policy noeviction", "warning", "maxmemory-policy",
+         "allkeys-lru, maxmemory 0; streams"},
+        {"CONFIG SET appendfsync no", "CONFIG SET appendfsync everysec", "warning", "appendfsync", "no; what was written last"},
+        {"ACL SETUSER default -xadd -eval", "ACL SETUSER default +@all", "bad", "rights",
+         "user default may not use, on keys blotter:* and blotter-ack:*: XADD EVAL\""},
+        {"REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", "bad", "role", "slave; writes are refused"},
+    };
+    const char *postgres = fixture_postgres_conninfo(story_postgres);
+    (void)state;
+    check_says(postgres, "warning", "redis", "appendonly", "no; a restart empties the streams");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        fixture_redis_run(story_redis, cases[i].spoil);
+        check_says(postgres, cases[i].finding, "redis", cases[i].what, cases[i].text);
+        fixture_redis_run(story_redis, cases[i].mend);
+    }
+    story_assert_says(fixture_program_stdout(story_run(1, "check", "--json")), "\"finding\": \"master, replicas: 0\"");
+}
+
+static void check_knows_what_is_wrong_with_postgresql(void **state)
+{
+    const char *postgres = fixture_postgres_conninfo(story_postgres);
+    (void)state;
+    check_says(fixture_format("%s options='-c default_transaction_read_only=on'", postgres), "bad", "postgres",
+               "transaction_read_only", "on; nothing can be stored");
+    check_says(fixture_format("%s dbname=postgres", postgres), "bad", "postgres", "schema",
+               "there is none; run `blotter migrate`");
+    story_sql("CREATE ROLE only_reads LOGIN IN ROLE blotter_reader");
+    check_says(fixture_format("%s user=only_reads", postgres), "bad", "postgres", "rights",
+               "user only_reads cannot load; grant blotter_drainer; missing: INSERT on blotter.order_events, ");
+    story_sql("GRANT blotter_drainer TO only_reads");
+    check_says(fixture_format("%s user=only_reads", postgres), "ok", "postgres", "rights", "user only_reads may load");
+    story_sql("DROP ROLE only_reads");
+}
+
 static void check_looks_at_one_server_without_the_other(void **state)
 {
     (void)state;
@@ -138,6 +184,8 @@ int main(void)
         TEST(status_watches_until_it_is_interrupted),
         TEST(status_counts_where_redis_does_not_know_the_lag),
         TEST(check_finds_what_would_lose_records),
+        TEST(check_knows_what_is_wrong_with_redis),
+        TEST(check_knows_what_is_wrong_with_postgresql),
         TEST(check_looks_at_one_server_without_the_other),
         TEST(publish_gives_up_after_its_timeout_and_the_journal_keeps_what_is_missing),
         TEST(no_journal_is_no_answer),

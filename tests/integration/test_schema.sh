@@ -59,7 +59,7 @@ done <"$dir/kinds"
 check 'fields_h_names_three_kinds' "$(wc -l <"$dir/kinds")" 3
 check 'the_schema_version_is_the_newest_migration' "$(sql -c 'SELECT blotter.schema_version()')" "$(find "$root/schema/sql" -name '[0-9]*.sql' | wc -l)"
 
-for file in tables orders views; do
+for file in tables orders fills views; do
     quiet -f "$here/sql_$file.sql"
 done
 

@@ -84,9 +84,9 @@ static void number_keeps_its_digits_whatever_they_are(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
-        snprintf(text, sizeof text, "{\"order_id\":\"1\",\"price\":%s,\"x\":[%s , {\"y\":%s}]}", numbers[i], numbers[i],
+        snprintf(text, sizeof text, "{\"order_id\":\"1\",\"price\":%s,\"x\":[%s , {\"y\":%s}, 1e999]}", numbers[i], numbers[i],
                  numbers[i]);
-        snprintf(expected, sizeof expected, "{\"x\":[%s , {\"y\":%s}]}", numbers[i], numbers[i]);
+        snprintf(expected, sizeof expected, "{\"x\":[%s , {\"y\":%s}, 1e999]}", numbers[i], numbers[i]);
         assert_parsed(text);
         assert_string_equal(line.order.price, numbers[i]);
         assert_string_equal(line.order.extra, expected);
@@ -105,6 +105,18 @@ static void what_is_no_number_is_refused(void **state)
         assert_int_equal(parse_bytes(text, strlen(text)), -1);
         assert_memory_equal(line.problem, "price: not JSON, at byte ", 25);
     }
+}
+
+static void null_is_as_good_as_nothing_and_times_may_lie_before_1970(void **state)
+{
+    (void)state;
+    assert_parsed("{\"order_id\":null,\"client_order_id\":\"c\",\"price\":null,\"post_only\":null,\"exchange_time\":-1}");
+    assert_null(line.order.order_id);
+    assert_null(line.order.price);
+    assert_int_equal(line.order.post_only, 0);
+    assert_int_equal(line.order.exchange_time, -1);
+    assert_parsed("{\"order_id\":\"1\",\"exchange_time\":null}");
+    assert_int_equal(line.order.exchange_time, 0);
 }
 
 static void kind_may_come_last(void **state)
@@ -227,6 +239,7 @@ int main(void)
         TEST(order_has_every_field_as_written),
         TEST(number_keeps_its_digits_whatever_they_are),
         TEST(what_is_no_number_is_refused),
+        TEST(null_is_as_good_as_nothing_and_times_may_lie_before_1970),
         TEST(kind_may_come_last),
         TEST(other_exchange_is_refused),
         TEST(unknown_keys_go_into_extra_as_written),

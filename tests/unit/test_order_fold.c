@@ -229,6 +229,8 @@ static void order_with_two_client_ids_is_late(void **state)
     (void)state;
     FOLD(EVENT(1, [ORDER_client_order_id] = "a"), EVENT(2, [ORDER_price] = "1"), EVENT(3, [ORDER_client_order_id] = ""));
     assert_int_equal(order(0)[C_LATE].bytes[0], 0);
+    FOLD(EVENT(1, [ORDER_price] = "1"), EVENT(2, [ORDER_client_order_id] = "a"));
+    assert_int_equal(order(0)[C_LATE].bytes[0], 0);
     FOLD(EVENT(1, [ORDER_client_order_id] = "a"), EVENT(2, [ORDER_client_order_id] = "b"));
     assert_int_equal(order_fold_count(fold), 1);
     assert_int_equal(order(0)[C_LATE].bytes[0], 1);

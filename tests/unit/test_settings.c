@@ -97,6 +97,9 @@ static void flag_goes_before_environment_before_file_before_default(void **state
     assert_int_equal(settings.batch_bytes, 128 << 10);
     assert_int_equal(settings.lock_timeout, 300);
     assert_int_equal(settings.keep_entries, 10000);
+    setenv("BLOTTER_BATCH_ROWS", "", 1); /* as a unit file leaves it */
+    assert_int_equal(load(COMMAND_DRAIN, ""), 0);
+    assert_int_equal(settings.batch_rows, 5);
 }
 
 static void flags_come_in_several_forms(void **state)
@@ -145,7 +148,10 @@ static void number_needs_its_unit(void **state)
                                         "--claim-idle=",
                                         "--batch-bytes 4MB",
                                         "--batch-rows 99999999999999999999",
+                                        "--batch-rows 100001",
+                                        "--batch-bytes 1GiB",
                                         "--batch-bytes 9999999999GiB",
+                                        "--batch-bytes 17592186044417MiB", /* 2^64 bytes and 1 MiB */
                                         "--batch-rows 10k"};
 
     (void)state;
@@ -153,6 +159,31 @@ static void number_needs_its_unit(void **state)
         assert_int_equal(load(COMMAND_DRAIN, wrong[i]), -1);
     }
     assert_int_equal(load(COMMAND_PUBLISH, "--timeout 0"), 0);
+}
+
+static void each_unit_is_worth_what_it_says(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t value;
+    } durations[] = {{"5000ms", 5000}, {"5s", 5000}, {"5m", 300000}, {"5h", 18000000}, {"5d", 432000000}};
+    static const struct {
+        const char *text;
+        int64_t value;
+    } sizes[] = {{"65537", 65537}, {"65537B", 65537}, {"65KiB", 65 << 10}, {"65MiB", 65 << 20}};
+    char words[64];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof durations / sizeof durations[0]; i++) {
+        snprintf(words, sizeof words, "--max-behind %s", durations[i].text);
+        assert_int_equal(load(COMMAND_DRAIN, words), 0);
+        assert_int_equal(settings.max_behind, durations[i].value);
+    }
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        snprintf(words, sizeof words, "--batch-bytes %s", sizes[i].text);
+        assert_int_equal(load(COMMAND_DRAIN, words), 0);
+        assert_int_equal(settings.batch_bytes, sizes[i].value);
+    }
 }
 
 static void unknown_names_are_refused(void **state)
@@ -167,6 +198,9 @@ static void unknown_names_are_refused(void **state)
     assert_refused(COMMAND_DRAIN, "--consumer --once", "--consumer: needs a value");
     file("batch_rows = 5\nbach_rows = 5\n");
     assert_refused(COMMAND_DRAIN, "", ":2: there is no setting bach_rows");
+    unlink(path);
+    file("config = another\n");
+    assert_refused(COMMAND_DRAIN, "", ":1: there is no setting config");
 }
 
 static void file_that_cannot_be_read_is_named(void **state)
@@ -305,6 +339,7 @@ int main(void)
         TEST(arguments_are_what_is_no_flag),
         TEST(value_out_of_range_is_named_with_its_origin),
         TEST(number_needs_its_unit),
+        TEST(each_unit_is_worth_what_it_says),
         TEST(unknown_names_are_refused),
         TEST(file_that_cannot_be_read_is_named),
         TEST(flag_of_the_file_goes_before_its_environment),

@@ -61,6 +61,8 @@ static void where_an_error_was_reported_tells_who_raised_it(void **state)
     (void)state;
     assert_true(sqlstate_is_raised("pl_exec.c"));
     assert_true(sqlstate_is_raised("plpy_elog.c"));
+    assert_true(sqlstate_is_raised("plperl.c"));
+    assert_true(sqlstate_is_raised("pltcl.c"));
     assert_false(sqlstate_is_raised("plancache.c"));
     assert_false(sqlstate_is_raised("lock.c"));
     assert_false(sqlstate_is_raised(NULL));
