@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/fixture/proxy.h"
 #include "tests/fixture/story.h"
 
 #define BOUND_MS STORY_TIMEOUT_MS /* connect_timeout is 5 s, and machines are busy */
@@ -208,6 +209,30 @@ static void roles_that_migrate_may_not_create_are_told_and_can_be_granted_later(
     fixture_postgres_stop(fresh, FIXTURE_IMMEDIATE);
 }
 
+static bool has_stalled(void *arg)
+{
+    return fixture_proxy_counts(arg).stalls_at > 0;
+}
+
+/* It gives up a Redis that it has not reached within five seconds; but those count from when it looks for Redis. */
+static void a_redis_that_is_there_is_found_however_long_postgresql_took(void **state)
+{
+    (void)state;
+    struct fixture_proxy *line = fixture_proxy_postgres(story_postgres, false), *redis = fixture_proxy_redis(story_redis, false);
+    const char *const environment[] = {fixture_format("BLOTTER_POSTGRES=%s", fixture_proxy_address(line)),
+                                       fixture_format("BLOTTER_REDIS=%s", fixture_proxy_address(redis)), NULL};
+    fixture_proxy_delay(redis, FIXTURE_BOTH, 300); /* so that it is not there in the first moment */
+    fixture_proxy_cut_at(line, FIXTURE_TO_SERVER, "SELECT", FIXTURE_STALL_BEFORE);
+    struct fixture_program *drainer =
+        story_start_program(STORY_ARGV("drain", "--once"), &(struct fixture_program_options){.environment = environment});
+    assert_true(fixture_wait_until(has_stalled, line, STORY_TIMEOUT_MS));
+    fixture_sleep_ms(5500);
+    fixture_proxy_stall(line, 0);
+    int status = fixture_program_wait(drainer, BOUND_MS);
+    if (status != 0)
+        fail_msg("blotter drain: exit status %d; it said:\n%s", status, fixture_program_stderr(drainer));
+}
+
 static void a_malformed_place_is_told_and_not_printed(void **state)
 {
     (void)state;
@@ -231,6 +256,7 @@ int main(void)
         TEST(a_schema_that_is_older_than_the_program_is_refused_and_nothing_acknowledged),
         TEST(a_database_that_is_not_utf8_is_refused),
         TEST(roles_that_migrate_may_not_create_are_told_and_can_be_granted_later),
+        TEST(a_redis_that_is_there_is_found_however_long_postgresql_took),
         TEST(a_malformed_place_is_told_and_not_printed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
