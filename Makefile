@@ -69,7 +69,7 @@ help:
 	@echo 'make test-all   the same, and what takes longer'
 	@echo 'make test-unit, test-integration, test-fault, test-python, lint   parts of it'
 	@echo 'make chaos      everything is broken at random for CHAOS_SECONDS=120, and what was accepted is compared with what is stored'
-	@echo 'make test-valgrind   the unit, fault and integration tests with valgrind, the programs that they start included'
+	@echo 'make test-valgrind   unit, fault and main integration tests with valgrind, the programs that they start included'
 	@echo 'make fuzz       each fuzzer for FUZZ_SECONDS=60'
 	@echo 'make run        the quickstart: Redis, PostgreSQL, drainers and a simulated desk'
 	@echo 'make bench      speeds beside their limits; BENCH=name for one of them'
@@ -163,8 +163,10 @@ test-unit: tests
 test-threads: $(THREAD_TESTS:%=$(BUILD)/%)
 	@tests/run_programs.sh $^
 
-# With valgrind, the programs of ours that the tests start included; VALGRIND_TESTS=tests/fault/test_poison for one.
-VALGRIND_TESTS ?= $(UNIT_TESTS) $(FUZZERS) $(FAULT_TESTS) $(INTEGRATION_TESTS)
+# With valgrind, the programs of ours that the tests start included; VALGRIND_TESTS=tests/fault/test_poison for one. Of the integration
+# tests those of what works on bytes and connections: the others start the same programs, which the fault tests do as well.
+VALGRIND_TESTS ?= $(UNIT_TESTS) $(FUZZERS) $(FAULT_TESTS) \
+	$(addprefix tests/integration/,test_bad_input test_loader test_redis_link test_sender test_sender_redis test_sender_caller test_ship test_stored_once)
 test-valgrind: tests program examples
 	@BLOTTER_PROGRAM=$(BUILD)/blotter BLOTTER_TEST_JOBS=$${BLOTTER_TEST_JOBS:-1} BLOTTER_TEST_TIMEOUT=1200 \
 	    BLOTTER_TEST_PREFIX=tests/valgrind.sh tests/run_programs.sh $(VALGRIND_TESTS:%=$(BUILD)/%)
