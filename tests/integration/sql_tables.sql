@@ -27,6 +27,18 @@ END $$;
 SELECT test.same('a_table_in_the_way_is_named', test.day_in_the_way(), 'table blotter.trades_20260810 is in the way: child table is missing column "producer_id"');
 SELECT test.same('and_seen', (SELECT state FROM blotter.partitions WHERE partition = 'trades_20260810'), 'detached');
 DROP TABLE blotter.trades_20260810;
+CREATE VIEW blotter.trades_20260810 AS SELECT 1 AS one;
+SELECT test.ok('so_is_a_view', test.day_in_the_way() LIKE 'table blotter.trades_20260810 is in the way: %');
+DROP VIEW blotter.trades_20260810;
+
+-- At any moment it is another day in one of these zones than in UTC.
+CREATE TEMPORARY TABLE todays (day date);
+SET timezone = 'Pacific/Kiritimati';
+INSERT INTO todays SELECT blotter.today();
+SET timezone = 'Etc/GMT+12';
+INSERT INTO todays SELECT blotter.today();
+RESET timezone;
+SELECT test.same('today_is_the_same_in_every_time_zone', (SELECT count(DISTINCT day)::text FROM todays), '1');
 
 -- A day that somebody has detached.
 INSERT INTO blotter.trades (producer_id, seq, recorded_at, exchange, symbol, price, quantity) VALUES (8, 1, '2026-08-03Z', 'okx', 'B', 1, 1);
@@ -86,6 +98,17 @@ SELECT test.same('expired_records_are_counted_once', concat(blotter.add_expired(
 SELECT test.same('in_progress_too', (SELECT concat_ws(' ', expired, last_seq) FROM blotter.progress WHERE producer_id = 2), '3 3');
 
 SELECT test.same('stored_at_is_set', (SELECT count(*)::text FROM blotter.order_events WHERE stored_at > now() - interval '1 hour'), '3');
+
+-- A reject does not count beside the row of the same record, of whatever kind, nor once its day is gone.
+INSERT INTO blotter.rejects (identity, stream, entry_id, producer_id, seq, recorded_at, reason, raw, replayed_at)
+SELECT 'p:4:' || n, 'blotter:okx', n || '-1', 4, n, '2026-07-31 12:00Z', 'bad', '', CASE WHEN n = 5 THEN now() END FROM generate_series(1, 6) AS n;
+INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange) VALUES (4, 1, '2026-07-31 12:00Z', 'okx');
+INSERT INTO blotter.trades (producer_id, seq, recorded_at, exchange, symbol, price, quantity) VALUES (4, 2, '2026-07-31 12:00Z', 'okx', 'B', 1, 1);
+INSERT INTO blotter.sessions (producer_id, seq, recorded_at, exchange, event) VALUES (4, 3, '2026-07-31 12:00Z', 'okx', 'void');
+SELECT blotter.add_expired('d', '{4}', '{4}');
+SELECT test.same('only_a_reject_that_is_nowhere_else_is_one', (SELECT string_agg(seq::text, ',') FROM blotter.unstored_rejects WHERE producer_id = 4), '6');
+SELECT test.same('ranges_are_written_as_people_do_and_end_with_dots_where_there_are_more',
+                 concat_ws(' ', blotter.range_list('{[1,2),[3,6)}', 2), blotter.range_list('{[1,2),[3,6),[8,9)}', 2)), '1,3-5 1,3-5,...');
 
 -- What merging cannot do harms nobody: this key is too long for an index.
 SELECT test.clear();

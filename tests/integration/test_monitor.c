@@ -108,6 +108,22 @@ static void start_drainer(void)
     await_answer("/readyz", "200");
 }
 
+static bool held_are(void *arg)
+{
+    double held =
+        sample("blotter_stream_held{stream=\"blotter:kraken\"}") + sample("blotter_stream_held{stream=\"blotter:okx\"}");
+
+    return held == *(const double *)arg;
+}
+
+/* Of the streams of kraken and okx. */
+static void await_held(double count)
+{
+    if (!fixture_wait_until(held_are, &count, STORY_TIMEOUT_MS)) {
+        fail_msg("not %g streams are held; all:\n%s\n%s", count, get("/metrics"), fixture_program_stderr(drainer));
+    }
+}
+
 /* --- the text's form ----------------------------------------------------------------------------------------------------- */
 
 /* A line is "# HELP name text", "# TYPE name type", or "name{label="value"} number", of the metric announced last. */
@@ -197,6 +213,53 @@ static void the_numbers_are_those_of_what_was_loaded(void **state)
     check_histogram(text, "blotter_drain_copy_seconds");
     check_histogram(text, "blotter_drain_commit_seconds");
     check_histogram(text, "blotter_drain_record_age_seconds");
+    const char *bucket = strstr(text, "blotter_drain_commit_seconds_bucket{le=\"");
+    assert_true(strtod(strchr(bucket, '"') + 1, NULL) < 1e-3);
+    double seconds = sample("blotter_drain_commit_seconds_sum");
+    assert_true(seconds > 0 && seconds < STORY_TIMEOUT_MS / 1000.0);
+
+    /* Read once more: what a duplicate key meets is told as that, and as nothing else. */
+    fixture_redis_run(story_redis, "XGROUP SETID blotter:okx drainers 0");
+    await_sample("blotter_drain_failures_total{action=\"DUPLICATE\"}", 1, 2);
+    await_sample("blotter_drain_failures_total{action=\"DATA\"}", 0, 0);
+    await_sample("blotter_drain_failures_total{action=\"RETRY\"}", 0, 0);
+}
+
+static void who_holds_which_stream_is_told_by_each_drainer(void **state)
+{
+    (void)state;
+    story_add("blotter:kraken", "order", "x", 1);
+    const char *first = story_add("blotter:okx", "order", "x", 1);
+    start_drainer();
+    await_sample("blotter_drainers", 1, 1);
+    await_sample("blotter_stream_held{stream=\"blotter:kraken\"}", 1, 1);
+    await_sample("blotter_stream_held{stream=\"blotter:okx\"}", 1, 1);
+    struct fixture_program *another = story_drainer("another");
+    await_sample("blotter_drainers", 2, 2);
+    await_held(1);
+    fixture_program_stop(another, SIGTERM, STORY_TIMEOUT_MS);
+    await_held(2);
+    await_sample("blotter_drainers", 1, 1);
+
+    /* Nobody reads while PostgreSQL is away: what waits is lag, and pending is none. */
+    fixture_postgres_stop(story_postgres, FIXTURE_FAST);
+    await_sample("blotter_postgres_up", 0, 0);
+    await_held(0);
+    const char *ids[3];
+    for (int i = 0; i < 3; i++) {
+        ids[i] = story_add("blotter:okx", "order", "x", 1);
+    }
+    await_sample("blotter_stream_lag{stream=\"blotter:okx\"}", 3, 3);
+    await_sample("blotter_stream_pending{stream=\"blotter:okx\"}", 0, 0);
+    fixture_redis_run(story_redis, "XDEL blotter:okx %s", ids[1]);
+    fixture_redis_run(story_redis, "XGROUP SETID blotter:okx drainers %s", first); /* from then on Redis does not know the lag */
+    await_sample("blotter_stream_lag{stream=\"blotter:okx\"}", -1, -1);
+    fixture_redis_run(story_redis, "DEL blotter:okx");
+    await_sample("blotter_stream_held{stream=\"blotter:okx\"}", -1, -1); /* nothing is said of it */
+    await_answer("/readyz", "503");
+    assert_null(strstr(get("/readyz"), "blotter:okx: "));
+    fixture_postgres_start_again(story_postgres);
+    await_answer("/readyz", "200");
 }
 
 static void a_stream_that_is_behind_is_not_ready(void **state)
@@ -225,6 +288,7 @@ static void a_lost_server_is_not_ready(void **state)
     await_answer("/readyz", "503");
     story_assert_says(get("/readyz"), "redis: not connected");
     assert_true(answers("/healthz", "200"));
+    assert_true(sample("blotter_redis_up") == 0);
     fixture_redis_start_again(story_redis);
     await_answer("/readyz", "200");
     fixture_postgres_stop(story_postgres, FIXTURE_FAST);
@@ -270,6 +334,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, story_begin, story_end)
     const struct CMUnitTest tests[] = {
         TEST(the_numbers_are_those_of_what_was_loaded),
+        TEST(who_holds_which_stream_is_told_by_each_drainer),
         TEST(a_stream_that_is_behind_is_not_ready),
         TEST(a_lost_server_is_not_ready),
         TEST(strange_requests_do_not_hurt),

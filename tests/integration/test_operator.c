@@ -48,6 +48,26 @@ static bool shows_twice(void *watch)
     return once != NULL && strstr(once + 1, "behind ") != NULL;
 }
 
+static void status_tells_who_loads_when_and_what_was_refused(void **state)
+{
+    (void)state;
+    story_add("blotter:okx", "order", "x", 1);
+    fixture_sleep_ms(20);
+    struct fixture_program *before = story_run(1, "status", "--json", "--max-behind", "10ms"); /* nobody has read it */
+    story_assert_says(fixture_program_stdout(before), "\"drainers\": 0, \"open_rejects\": 0, \"last_load_s\": null");
+    story_assert_says(fixture_program_stdout(story_run(0, "status")), "nothing loaded yet, 0 open rejects");
+    struct fixture_program *drainer = story_drainer("one");
+    story_publish(0, "okx", story_order_lines(1, 1));
+    story_await_drained();
+    story_await_int(1, "SELECT count(*) FROM blotter.progress");
+    const char *loading = fixture_program_stdout(story_run(0, "status", "--json"));
+    story_assert_says(loading, "\"drainers\": 1, \"open_rejects\": 1, \"last_load_s\": ");
+    assert_null(strstr(loading, "\"last_load_s\": null"));
+    fixture_program_stop(drainer, SIGTERM, STORY_TIMEOUT_MS);
+    story_sql("UPDATE blotter.rejects SET discarded_at = now()");
+    story_assert_says(fixture_program_stdout(story_run(0, "status", "--json")), "\"drainers\": 0, \"open_rejects\": 0");
+}
+
 static void status_watches_until_it_is_interrupted(void **state)
 {
     (void)state;
@@ -132,6 +152,12 @@ static void check_knows_what_is_wrong_with_postgresql(void **state)
                "transaction_read_only", "on; nothing can be stored");
     check_says(fixture_format("%s dbname=postgres", postgres), "bad", "postgres", "schema",
                "there is none; run `blotter migrate`");
+    story_sql("ALTER SYSTEM SET full_page_writes = off");
+    story_sql("SELECT pg_reload_conf()");
+    story_await_int(1, "SELECT count(*) FROM pg_settings WHERE name = 'full_page_writes' AND setting = 'off'");
+    check_says(postgres, "bad", "postgres", "full_page_writes", "off; a crash of the machine may tear pages");
+    story_sql("ALTER SYSTEM RESET full_page_writes");
+    story_sql("SELECT pg_reload_conf()");
     story_sql("CREATE ROLE only_reads LOGIN IN ROLE blotter_reader");
     check_says(fixture_format("%s user=only_reads", postgres), "bad", "postgres", "rights",
                "user only_reads cannot load; grant blotter_drainer; missing: INSERT on blotter.order_events, ");
@@ -181,6 +207,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(status_shows_what_waits_and_what_is_stored),
         TEST(status_knows_the_age_of_what_is_pending),
+        TEST(status_tells_who_loads_when_and_what_was_refused),
         TEST(status_watches_until_it_is_interrupted),
         TEST(status_counts_where_redis_does_not_know_the_lag),
         TEST(check_finds_what_would_lose_records),
