@@ -109,6 +109,7 @@ static bool has_to_start(struct chaos *chaos, struct chaos_worker *worker, const
 
 void chaos_parts_tend(struct chaos *chaos)
 {
+    chaos_takeover_tend(&chaos->takeover);
     for (unsigned i = 0; i < CHAOS_DRAINER_COUNT; i++) {
         if (has_to_start(chaos, &chaos->drainers[i], "drainer", i)) {
             start_drainer(chaos, i);
@@ -345,6 +346,20 @@ static void postgres_unlock(struct chaos *chaos, const struct chaos_step *step)
     chaos->locker = NULL;
 }
 
+/* --- both ------------------------------------------------------------------------------------------------------------------ */
+
+static void takeover_begin(struct chaos *chaos, const struct chaos_step *step)
+{
+    (void)step;
+    chaos_takeover_begin(&chaos->takeover);
+}
+
+static void takeover_end(struct chaos *chaos, const struct chaos_step *step)
+{
+    (void)step;
+    chaos_takeover_end(&chaos->takeover);
+}
+
 /* --- processes ------------------------------------------------------------------------------------------------------------- */
 
 static struct chaos_worker *worker_of(struct chaos *chaos, const struct chaos_step *step)
@@ -464,6 +479,7 @@ static void line_delay(struct chaos *chaos, const struct chaos_step *step)
 static const struct {
     act *breaks, *heals;
 } acts[] = {
+    [CHAOS_SERVERS_TAKEOVER] = {takeover_begin, takeover_end},
     [CHAOS_REDIS_KILL] = {redis_kill, redis_start},
     [CHAOS_REDIS_RESTART] = {redis_stop, redis_start},
     [CHAOS_REDIS_PAUSE] = {redis_pause, redis_resume},

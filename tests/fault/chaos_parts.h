@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "tests/fault/chaos_schedule.h"
+#include "tests/fault/chaos_takeover.h"
 #include "tests/fixture/proxy.h"
 #include "tests/fixture/story.h"
 
@@ -29,6 +30,7 @@ struct chaos {
     struct fixture_proxy *desk_lines[CHAOS_DESK_LINE_COUNT], *redis_lines[CHAOS_REDIS_LINE_COUNT],
         *postgres_lines[CHAOS_POSTGRES_LINE_COUNT];
     PGconn *locker;
+    struct chaos_takeover takeover;
     int64_t began_ms;
     struct chaos_kills {
         int tried, seen;

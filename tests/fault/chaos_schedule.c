@@ -61,6 +61,20 @@ static void add(struct chaos_schedule *schedule, struct chaos_step step)
     schedule->steps[schedule->count++] = step;
 }
 
+/* The end of what is done with both servers at that time, if this part is one of them; 0: nothing is. */
+static int64_t taken_until(const struct chaos_schedule *schedule, const struct chaos_step *step)
+{
+    for (size_t i = 0; i < schedule->count && (step->part == CHAOS_REDIS || step->part == CHAOS_POSTGRES); i++) {
+        const struct chaos_step *taken = &schedule->steps[i];
+
+        if (taken->part == CHAOS_SERVERS && taken->heals == 0 && step->at_ms <= taken->at_ms + taken->hold_ms &&
+            step->at_ms + step->hold_ms >= taken->at_ms) {
+            return taken->at_ms + taken->hold_ms;
+        }
+    }
+    return 0;
+}
+
 /* What becomes of one part, from the beginning to the end. */
 static void draw_part(struct chaos_schedule *schedule, uint64_t *state, struct chaos_step step, int64_t duration_ms,
                       unsigned exchanges)
@@ -71,6 +85,9 @@ static void draw_part(struct chaos_schedule *schedule, uint64_t *state, struct c
         step.verb = draw_verb(state, step.part);
         step.of = (unsigned)between(state, 0, exchanges - 1);
         step.hold_ms = between(state, verbs[step.verb].least_ms, verbs[step.verb].most_ms);
+        for (int64_t until; (until = taken_until(schedule, &step)) > 0;) {
+            step.at_ms = until + 1;
+        }
         if (step.at_ms + step.hold_ms > duration_ms) {
             return;
         }

@@ -1,7 +1,8 @@
 /* chaos_schedule.h: what is broken when: a list drawn from a seed, the same list from the same seed.
  *
  * Every part (each drainer, each line between two programs ...) is broken and healed by itself, at times of its own, so that any
- * two may be broken at the same time; one part is broken in one way at a time. */
+ * two may be broken at the same time; one part is broken in one way at a time. While something is done with both servers nothing
+ * else is done to either. */
 #ifndef BLOTTER_TESTS_CHAOS_SCHEDULE_H
 #define BLOTTER_TESTS_CHAOS_SCHEDULE_H
 
@@ -10,6 +11,7 @@
 
 /* X(ID, name, how many, ms between a healing and the next breaking, on average) */
 #define CHAOS_PARTS(X)                                \
+    X(SERVERS, "both servers", 1, 9000)               \
     X(REDIS, "redis", 1, 4000)                        \
     X(POSTGRES, "postgres", 1, 5000)                  \
     X(DRAINER, "drainer", 3, 7000)                    \
@@ -30,6 +32,7 @@ enum chaos_count { CHAOS_PARTS(X) };
 
 /* X(ID, part, what is done, for at least and at most so many ms: 0 where there is nothing to heal) */
 #define CHAOS_VERBS(X)                                                                 \
+    X(SERVERS_TAKEOVER, SERVERS, "another Redis takes over", 4000, 5000)               \
     X(REDIS_KILL, REDIS, "kill -9", 100, 3000)                                         \
     X(REDIS_RESTART, REDIS, "stopped", 100, 1000)                                      \
     X(REDIS_PAUSE, REDIS, "SIGSTOP", 500, 4000)                                        \

@@ -228,6 +228,7 @@ static void whatever_breaks_every_accepted_record_is_stored_once(void **state)
     prove_load(&chaos, &in_time);
     prove_rows(&chaos);
     prove_rejects(&chaos);
+    chaos_takeover_prove(&chaos.takeover);
     prove_audited();
     prove_orders();
     printf("%zu steps in %.1f s; %d programs started again as they could not reach a server; all was committed %.1f s after the "
