@@ -65,11 +65,11 @@ static bool compare(struct proof *proof, size_t *at, const struct reject *reject
 
 static PGresult *rejects_of(PGconn *server, const char *exchange)
 {
-    PGresult *result = PQexecParams(server,
-                                    "SELECT int8send(producer_id), int8send(seq), raw FROM blotter.rejects WHERE exchange = $1 "
-                                    "AND kind = 'order' AND reason LIKE '" CHAOS_REJECTED_FOR "' AND producer_id IS NOT NULL "
-                                    "ORDER BY producer_id, seq",
-                                    1, NULL, &exchange, NULL, NULL, 1);
+    const char *sql = fixture_format("SELECT int8send(producer_id), int8send(seq), raw FROM blotter.rejects "
+                                     "WHERE exchange = '%s' AND kind = 'order' AND producer_id > 0 AND producer_id <> %d "
+                                     "AND reason LIKE '%s' ORDER BY producer_id, seq",
+                                     exchange, CHAOS_OF_NONSENSE, CHAOS_REJECTED_FOR);
+    PGresult *result = PQexecParams(server, sql, 0, NULL, NULL, NULL, NULL, 1);
 
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
         fixture_fail("rejects: %s", PQerrorMessage(server));

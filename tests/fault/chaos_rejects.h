@@ -7,6 +7,8 @@
 /* What says in a reject's reason that it is one of these. */
 #define CHAOS_REJECTED_FOR "recorded_at: % is out of range %"
 
+#define CHAOS_OF_NONSENSE 5 /* the producer_id in what is no record, where it has one */
+
 /* The first reject that is not as it should be, or is missing, in words; "" when all is well. Sorts the records. */
 const char *chaos_wrong_rejects(struct proof *);
 

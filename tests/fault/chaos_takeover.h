@@ -18,10 +18,10 @@
 struct chaos_takeover {
     enum { TAKEOVER_NONE, TAKEOVER_LOCKING, TAKEOVER_FILLING, TAKEOVER_REREADING, TAKEOVER_SETTLING, TAKEOVER_OVER } state;
     PGconn *lock, *next_lock;
-    int64_t since_ms;         /* in this state */
-    int begun, whole;         /* how many, and how many that went through all states */
-    int64_t trades, expected; /* so many swapped in; of these acknowledged */
-    const char *acknowledged; /* their numbers: "1,2" */
+    int64_t since_ms;                  /* in this state */
+    int begun, whole;                  /* how many, and how many that went through all states */
+    int64_t swapped, trades, expected; /* trades put there by the last, by all; of these acknowledged */
+    const char *acknowledged;          /* their numbers: "1,2" */
 };
 
 void chaos_takeover_begin(struct chaos_takeover *);

@@ -23,8 +23,6 @@
 #include "tests/fault/chaos_parts.h"
 #include "tests/fault/chaos_rejects.h"
 
-#define OF_NONSENSE 5 /* the producer_id in what is no record, where it has one */
-
 static uint64_t number_of(const char *name, uint64_t otherwise)
 {
     const char *given = getenv(name);
@@ -174,13 +172,13 @@ static void prove_audited(void)
     for (size_t i = 0; i < sizeof views / sizeof views[0]; i++) {
         if (story_int("SELECT count(*) FROM blotter.%s WHERE state <> 'complete' AND producer_id <> %d AND "
                       "NOT (state = 'open' AND producer_id IN (SELECT producer_id FROM blotter.rejects))",
-                      views[i], OF_NONSENSE) != 0) {
+                      views[i], CHAOS_OF_NONSENSE) != 0) {
             fixture_fail("%s is not complete:\n%s", views[i], audit);
         }
     }
     assert_int_equal(story_int("SELECT count(*) FROM blotter.rejects WHERE producer_id > 0 AND producer_id <> %d AND "
                                "reason NOT LIKE '%s'",
-                               OF_NONSENSE, CHAOS_REJECTED_FOR),
+                               CHAOS_OF_NONSENSE, CHAOS_REJECTED_FOR),
                      0);
 }
 
