@@ -18,8 +18,21 @@ if [[ -n $why ]]; then
     exit 77
 fi
 
+# Errors begin with ==PID==, what valgrind says of itself with --PID--. Also shown where the test was ended from outside.
+show_errors() {
+    local status=$? log
+    for log in "$logs"/*; do
+        grep -qs '^==' "$log" || continue
+        status=9
+        printf '\nvalgrind, process %s:\n' "${log##*/}"
+        grep '^==' "$log" | head -n 200
+    done
+    rm -rf "$logs"
+    exit "$status"
+}
+
 logs=$(mktemp -d "${TMPDIR:-/tmp}/blotter-valgrind-XXXXXX")
-trap 'rm -rf "$logs"' EXIT
+trap show_errors EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
@@ -29,15 +42,4 @@ options=(
     --leak-check=full "--show-leak-kinds=definite,indirect" "--errors-for-leak-kinds=definite,indirect"
     --trace-children=yes --trace-children-skip="/bin/*,/usr/bin/*,/usr/lib/postgresql/*,*/redis-server"
 )
-status=0
-BLOTTER_TEST_SLOWER=${BLOTTER_TEST_SLOWER:-5} valgrind "${options[@]}" "$@" || status=$?
-
-# Errors begin with ==PID==, what valgrind says of itself with --PID--.
-for log in "$logs"/*; do
-    [[ -e $log ]] || continue
-    grep -q '^==' "$log" || continue
-    status=9
-    printf '\nvalgrind, process %s:\n' "${log##*/}"
-    grep '^==' "$log" | head -n 200
-done
-exit "$status"
+BLOTTER_TEST_SLOWER=${BLOTTER_TEST_SLOWER:-5} valgrind "${options[@]}" "$@"
