@@ -236,6 +236,28 @@ static void records_that_a_trigger_refuses_with_different_errors_are_rejected(vo
         "7 40001, 12 55000");
 }
 
+/* The SQLSTATE of a day without partition, and as that no constraint's name: so it is looked for the day a few times, not for
+ * ever. Nor is a day that does go missing later taken for such a record. */
+static void records_that_a_trigger_refuses_as_a_missing_day_would_be_are_rejected(void **state)
+{
+    (void)state;
+    make_trigger("order_events", "RAISE 'no' USING ERRCODE = 'check_violation'", "RAISE 'no' USING ERRCODE = 'check_violation'");
+    add_refused();
+    load();
+    assert_loaded();
+    assert_int_equal(count("order_events"), 18);
+    assert_string_equal(
+        fixture_postgres_run(server, "SELECT string_agg(seq || ' ' || sqlstate, ', ' ORDER BY seq) FROM blotter.rejects"),
+        "7 23514, 12 23514");
+    fixture_postgres_run(server, "DROP TABLE blotter.order_events_20260201, blotter.trades_20260201");
+    batch_clear(&seen.batch);
+    add_order_of(21, TODAY + 21, "BTC", "open");
+    load();
+    assert_loaded();
+    assert_int_equal(count("order_events"), 1);
+    assert_int_equal(count("rejects"), 2);
+}
+
 static void refused_record_beside_one_in_doubt_does_not_keep_it_from_being_rejected(void **state)
 {
     (void)state;
@@ -340,6 +362,7 @@ int main(void)
         TEST(lock_that_is_met_while_a_batch_is_taken_apart_rejects_nothing),
         TEST(record_that_a_trigger_refuses_with_an_error_that_passes_is_rejected_at_the_third_time),
         TEST(records_that_a_trigger_refuses_with_different_errors_are_rejected),
+        TEST(records_that_a_trigger_refuses_as_a_missing_day_would_be_are_rejected),
         TEST(refused_record_beside_one_in_doubt_does_not_keep_it_from_being_rejected),
         TEST(orders_that_a_trigger_refuses_do_not_reject_their_events),
         TEST(table_that_is_missing_needs_a_person_and_rejects_nothing),

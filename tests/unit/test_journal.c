@@ -161,6 +161,40 @@ static void a_damaged_record_is_missing_and_not_void(void **state)
     die(journal);
 }
 
+/* Of what was in memory only, after a restart of the machine, nobody knows whether it had been accepted. */
+static void what_was_claimed_before_the_machine_went_down_is_missing_and_not_void(void **state)
+{
+    (void)state;
+    struct journal *journal = open_at(path);
+    for (unsigned i = 1; i <= 5; i++)
+        add(journal, i);
+    atomic_fetch_add(&journal->header->next.value, 1);
+    add(journal, 7);
+    snprintf(journal->header->owner.boot, sizeof journal->header->owner.boot, "another");
+    journal_owner_seal(&journal->header->owner);
+    die(journal);
+    journal = open_at(path);
+    assert_int_equal(journal->found.damaged, 1);
+    assert_int_equal(journal->found.voided, 0);
+    die(journal);
+}
+
+static void sizes_that_make_no_journal_are_refused(void **state)
+{
+    static const struct {
+        uint32_t slots, slot_bytes;
+    } wrong[] = {{SLOTS - 1, SLOT_BYTES},  {SLOTS / 2, SLOT_BYTES}, {SLOTS * 3, SLOT_BYTES},
+                 {SLOTS, SLOT_BYTES - 64}, {SLOTS, SLOT_BYTES + 8}, {SLOTS, 65536 + 64}};
+    struct journal *journal;
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        struct journal_options options = both;
+        options.slots = wrong[i].slots;
+        options.slot_bytes = wrong[i].slot_bytes;
+        assert_int_equal(journal_open(&journal, path, &options, error), BLOTTER_OPTION);
+    }
+}
+
 /* A ring in its second lap, partly sent, of a process that died. */
 static int64_t make_used(unsigned char *bytes, size_t *size, unsigned *kept)
 {
@@ -487,10 +521,13 @@ static void a_child_is_no_owner_and_does_not_keep_the_lock(void **state)
     pid_t child = fork();
     if (child == 0) {
         close(to_child[1]);
-        bool forked = journal_forked(journal);
+        bool forked = journal_forked(journal); /* and does nothing about it, as who knows nothing of us */
+        bool told = write(to_parent[1], &byte, 1) == 1 && read(to_child[0], &byte, 1) == 0;
         journal_release(journal);
-        bool told = write(to_parent[1], &byte, 1) == 1;
-        _exit(told && read(to_child[0], &byte, 1) == 0 && forked ? 0 : 1);
+        char other[sizeof path + 8];
+        snprintf(other, sizeof other, "%s.child", path);
+        bool has_its_own = journal_open(&journal, other, &both, error) == 0 && !journal_forked(journal);
+        _exit(told && forked && has_its_own ? 0 : 1);
     }
     close(to_child[0]);
     assert_int_equal(read(to_parent[0], &byte, 1), 1); /* its fork handlers have run */
@@ -542,6 +579,8 @@ int main(void)
         TEST(a_claim_that_was_never_published_becomes_void),
         TEST(complete_but_unpublished_records_are_kept),
         TEST(a_damaged_record_is_missing_and_not_void),
+        TEST(what_was_claimed_before_the_machine_went_down_is_missing_and_not_void),
+        TEST(sizes_that_make_no_journal_are_refused),
         TEST(any_flipped_byte_costs_at_most_one_record),
         TEST(a_journal_cut_at_any_byte_keeps_what_is_whole_or_is_left_alone),
         TEST(another_version_is_left_alone),
