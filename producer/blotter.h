@@ -75,19 +75,22 @@ enum blotter_sync {
                                   journals on disk */
 };
 
-/* What has changed, told once per change. */
+/* What has changed, told once per change. X(name, value, word, meaning); a new one gets the next value. */
+#define BLOTTER_EVENTS(X)                                                                                                 \
+    X(REDIS_UP, 0, "redis_up", "connected, or no longer refusing; text: where")                                           \
+    X(REDIS_DOWN, 1, "redis_down", "not connected; text: why")                                                            \
+    X(REDIS_REFUSES, 2, "redis_refuses", "Redis answers an error, or another one: it is asked again; text: it")           \
+    X(FULL, 3, "full", "the journal became full")                                                                         \
+    X(ROOM, 4, "room", "the journal has room again")                                                                      \
+    X(LET_GO, 5, "let_go", "sent records that wait for PostgreSQL had to make room; text: how many")                      \
+    X(DAMAGED, 6, "damaged", "records were found damaged in the journal and are lost; text: how many, where")             \
+    X(RESEND, 7, "resend", "records without the drainer's word are sent again; text: how many and why")                   \
+    X(NOT_SYNCED, 8, "not_synced", "msync fails: what is accepted now may not outlive a loss of power; text: why, where") \
+    X(SYNCED, 9, "synced", "msync succeeds again; pages that the disk refused may still be missing there; text: where")
 enum blotter_event {
-    BLOTTER_EVENT_REDIS_UP,      /* connected, or no longer refusing; text: where */
-    BLOTTER_EVENT_REDIS_DOWN,    /* text: why */
-    BLOTTER_EVENT_REDIS_REFUSES, /* Redis answers with an error, or with another one: records are kept, it is asked again; text:
-                                    it */
-    BLOTTER_EVENT_FULL,          /* the journal became full */
-    BLOTTER_EVENT_ROOM,          /* it has room again */
-    BLOTTER_EVENT_LET_GO,        /* sent records that wait for PostgreSQL had to make room; text: how many */
-    BLOTTER_EVENT_DAMAGED,       /* records were found damaged in the journal and are lost; text: how many, where */
-    BLOTTER_EVENT_RESEND,        /* records without the drainer's word are sent again; text: how many and why */
-    BLOTTER_EVENT_NOT_SYNCED,    /* msync fails: what is accepted from now on may not outlive a loss of power; text: why, where */
-    BLOTTER_EVENT_SYNCED,        /* it succeeds again; pages that the disk had refused may still be missing there; text: where */
+#define X(name, value, word, meaning) BLOTTER_EVENT_##name = (value),
+    BLOTTER_EVENTS(X)
+#undef X
 };
 
 /* Zero is the default of every member, so `struct blotter_options options = {.exchange = "binance"}` will do. */

@@ -1,5 +1,6 @@
 """Nothing that a call makes outlives it: no memory, no reference. BLOTTER_LEAK_CALLS says how many calls (12000)."""
 
+import asyncio
 import datetime
 import gc
 import os
@@ -109,18 +110,64 @@ class Leaks(unittest.TestCase):
                 for value, one, other in zip(values, *counts, strict=True):
                     self.assertLess(abs(one - other), AT_A_TIME // 20, repr(value)[:80])
 
+    def test_events_stay_with_nobody(self):
+        """Each watch hears of the Redis that is not there; most leave before they are told that there is no more."""
+
+        async def watch(producer, times):
+            for _ in range(times):
+                watch = producer.watch()
+                name = (await anext(watch)).name
+                producer.events()
+                waiting = asyncio.ensure_future(anext(watch))
+                await asyncio.sleep(0)
+                waiting.cancel()
+            return name
+
+        def grown(measure):
+            gc.collect()
+            before = measure()
+            asyncio.run(watch(producer, 1000))
+            gc.collect()
+            return measure() - before
+
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+            with blotter.Producer("kraken", journal=folder, redis="redis://127.0.0.1:1", slots=64) as producer:
+                name = asyncio.run(watch(producer, 100))
+                self.assertEqual(name, "redis_down")
+                shared = [name, None, True, False, blotter.Event, blotter.Producer]
+                measures = [
+                    sys.getallocatedblocks,
+                    lambda: tracemalloc.get_traced_memory()[0] // 20,
+                    lambda: len(os.listdir("/proc/self/fd")),
+                    lambda: sum(map(sys.getrefcount, shared)),
+                ]
+                tracemalloc.start()
+                self.addCleanup(tracemalloc.stop)
+                for measure in measures:
+                    growth = [grown(measure) for _ in range(2)]
+                    self.assertLess(min(growth), 200, growth)
+                producer.close(0)
+
     def test_a_producer_that_has_gone_leaves_nothing(self):
         def open_and_close():
             grown(lambda: 0, RECORDS["plain"], 1, slots=64)
+            with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+                producer = blotter.Producer("kraken", journal=folder, redis="redis://127.0.0.1:1", slots=64)
+                producer.events()
+                producer.close(0)
 
         open_and_close()
         descriptors = len(os.listdir("/proc/self/fd"))
         gc.collect()
-        before = sys.getallocatedblocks()
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        open_and_close()
+        before, memory = sys.getallocatedblocks(), tracemalloc.get_traced_memory()[0]
         for _ in range(50):
             open_and_close()
         gc.collect()
         self.assertLess(sys.getallocatedblocks() - before, 50)
+        self.assertLess(tracemalloc.get_traced_memory()[0] - memory, 50 * 400)
         self.assertEqual(len(os.listdir("/proc/self/fd")), descriptors)
 
 

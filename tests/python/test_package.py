@@ -83,9 +83,10 @@ class Describing(unittest.TestCase):
         for method, fields in (("order", blotter.ORDER_FIELDS), ("trade", blotter.TRADE_FIELDS)):
             self.assertEqual(tuple(argument.arg for argument in self.methods[method].args.kwonlyargs), fields)
 
-    def test_the_stubs_have_every_counter(self):
-        names = [node.name for node in self.classes["Stats"].body]
-        self.assertEqual(names, list(blotter.Stats.__match_args__))
+    def test_the_stubs_have_every_counter_and_what_an_event_has(self):
+        for kind in blotter.Stats, blotter.Event:
+            names = [node.name for node in self.classes[kind.__name__].body]
+            self.assertEqual(names, list(kind.__match_args__))
 
     def test_the_stubs_have_every_method_and_option(self):
         core = blotter.Producer.__mro__[1]
@@ -101,7 +102,7 @@ class Describing(unittest.TestCase):
             value = getattr(blotter, name)
             if isinstance(value, type):
                 self.assertGreater(len(value.__doc__ or ""), 40, name)
-        for name in ("order", "trade", "flush", "stats", "close", "committed", "sent"):
+        for name in ("order", "trade", "flush", "stats", "events", "close", "committed", "sent", "watch"):
             method = getattr(blotter.Producer, name)
             self.assertGreater(len(method.__doc__), 40, name)
             inspect.signature(method)

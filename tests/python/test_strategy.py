@@ -3,6 +3,7 @@ and PostgreSQL, of which audit says that nothing is missing."""
 
 import asyncio
 import json
+import logging
 import os
 import re
 import signal
@@ -45,11 +46,13 @@ class Desk(unittest.TestCase):
     def setUp(self):
         exchange = servers.start(sys.executable, EXAMPLES / "exchange.py", "--tickers", "400", "--fills", "4", stdout=subprocess.PIPE, text=True)
         self.url = exchange.stdout.readline().strip()
+        self.log = servers.folder / "strategy.log"
 
     def start(self):
         command = [sys.executable, EXAMPLES / "strategy.py", self.url, "--postgres", postgres_url()]
         environment = os.environ | {"PYTHONPATH": str(support.PACKAGE)}  # with the sanitizer that the extension needs
-        return servers.start(*command, stdout=subprocess.PIPE, text=True, env=environment)
+        with self.log.open("a") as log:
+            return servers.start(*command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
 
     def ask(self, method, **params):
         """What the exchange itself says."""
@@ -98,6 +101,7 @@ class Desk(unittest.TestCase):
         desk.send_signal(signal.SIGTERM)
         said, _ = desk.communicate(timeout=support.TIMEOUT)
         self.assertEqual(desk.returncode, 0)
+        self.assertEqual(len(re.findall(r"INFO blotter: redis_up \S", self.log.read_text())), 4, self.log.read_text())
         self.assert_all_agree(json.loads(said)["positions"])
 
     def assert_all_agree(self, believed):
@@ -127,17 +131,20 @@ class Readme(unittest.TestCase):
         """The Python of its section, in a row: what was open is open again, a position is what was traded."""
         section = (support.TREE / "README.md").read_text().split("## Recording from Python")[1].split("\n## ")[0]
         blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-        self.assertEqual(len(blocks), 3)
+        self.assertEqual(len(blocks), 4)
         order = {"id": "4611686", "symbol": "BTC/USDT", "side": "buy", "status": "open", "price": 67123.1, "amount": 0.25, "filled": 0.1}
         trade = {"id": "1", "order": "4611686", "symbol": "BTC/USDT", "side": "buy", "price": 67123.1, "amount": 0.1}
-        names = {"psycopg2": psycopg2, "asyncpg": asyncpg, "order": order, "trade": trade}
+        names = {"logging": logging, "psycopg2": psycopg2, "asyncpg": asyncpg, "order": order, "trade": trade}
         names["postgres"] = postgres_url()
         calls = ["on_order(order)", "producer.trade(trade, account='main')"]
-        text = "\n".join([blocks[0], *calls, blocks[1], "first = orders", "async def reload():", "    global orders, rows"])
-        text += "\n    connection = await asyncpg.connect(postgres)\n" + textwrap.indent(blocks[2], "    ") + "    await connection.close()\n"
+        text = "\n".join([blocks[0], *calls, blocks[1], blocks[2], "first = orders", "async def reload():", "    global orders, rows"])
+        text += "\n    connection = await asyncpg.connect(postgres)\n" + textwrap.indent(blocks[3], "    ") + "    await connection.close()\n"
         exec(text.replace("dbname=trading", servers.settings["BLOTTER_POSTGRES"]), names)
         asyncio.run(names["reload"]())
         names["producer"].close()
+        with self.assertLogs(level="WARNING") as logged:
+            asyncio.run(names["log_events"](names["producer"]))
+        self.assertIn("blotter: redis_up ", logged.output[0])
         self.assertEqual(names["first"]["4611686"], ("4611686", "BTC/USDT", "buy", Decimal("67123.1"), Decimal("0.1")))
         self.assertEqual(names["orders"]["4611686"]["status"], "open")
         self.assertEqual(names["positions"], {"BTC/USDT": Decimal("0.1")})

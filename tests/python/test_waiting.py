@@ -89,6 +89,15 @@ class Waiting(unittest.TestCase):
 
         asyncio.run(wait())
 
+    def assert_nobody_else_is_told(self):
+        mine = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(50)]  # one of them has the number that the waiter's had
+        self.order()
+        self.producer.flush(support.TIMEOUT)
+        for fd in mine:
+            with self.assertRaises(BlockingIOError):
+                os.eventfd_read(fd)
+            os.close(fd)
+
     def test_who_gives_up_is_not_told(self):
         async def give_up():
             self.producer.committed(seq + 1).cancel()
@@ -99,13 +108,7 @@ class Waiting(unittest.TestCase):
         before = eventfds()
         asyncio.run(give_up())
         self.assertEqual(eventfds(), before)
-        mine = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(50)]  # one of them has the number that the waiter's had
-        self.order()
-        self.producer.flush(support.TIMEOUT)
-        for fd in mine:
-            with self.assertRaises(BlockingIOError):
-                os.eventfd_read(fd)
-            os.close(fd)
+        self.assert_nobody_else_is_told()
 
     def test_what_is_reached_already_is_done_at_once(self):
         seq = self.order()
@@ -170,7 +173,9 @@ class Waiting(unittest.TestCase):
         loop = asyncio.new_event_loop()
 
         async def forget():
-            self.producer.committed(10**9)
+            self.producer.committed(seq + 1)
+
+        seq = self.order()
 
         loop.run_until_complete(forget())
         self.assertGreater(eventfds(), before)
@@ -178,8 +183,7 @@ class Waiting(unittest.TestCase):
         del loop
         gc.collect()
         self.assertEqual(eventfds(), before)
-        self.order()
-        self.producer.flush(support.TIMEOUT)
+        self.assert_nobody_else_is_told()
 
     def test_closing_ends_what_waits(self):
         async def wait():

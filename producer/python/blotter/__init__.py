@@ -9,7 +9,7 @@
 Open one producer for each exchange and process, and share it among all strategies and threads.
 """
 
-from blotter._core import ORDER_FIELDS, TRADE_FIELDS, Full, Stats, __version__
+from blotter._core import ORDER_FIELDS, TRADE_FIELDS, Event, Full, Stats, __version__
 from blotter._producer import Producer
 
-__all__ = ["Full", "ORDER_FIELDS", "Producer", "Stats", "TRADE_FIELDS", "__version__"]
+__all__ = ["Event", "Full", "ORDER_FIELDS", "Producer", "Stats", "TRADE_FIELDS", "__version__"]

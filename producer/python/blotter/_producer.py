@@ -5,6 +5,7 @@ import weakref
 
 from blotter import _core
 from blotter._waiting import Waiter
+from blotter._watching import Watch
 
 
 class Producer(_core.Producer):
@@ -44,6 +45,19 @@ class Producer(_core.Producer):
     def sent(self, seq=None):
         """The same for Redis: done when it has answered for the record seq and all before it."""
         return self._await(_core.SENT, seq)
+
+    def watch(self):
+        """Return an asynchronous iterator over this producer's events, each a blotter.Event:
+
+            async for event in producer.watch():
+                logging.warning("%s %s", event.name, event.text)
+
+        It begins with those that were told before and are kept, at most 64, and ends when the producer is closed. It belongs to the
+        running loop; several may watch, and each gets all of them. No thread of Python's; the sender waits for nobody: who is
+        64 events late misses the oldest, which the next one's `missed` counts. Cancelling loses none. Raises RuntimeError without
+        a running loop, in a forked child, and with sender='none', where `blotter ship` logs them.
+        """
+        return Watch(self)
 
     def _await(self, stage, seq):
         loop = asyncio.get_running_loop()

@@ -6,7 +6,6 @@ libblotter to be told of the lowest seq that is waited for. The loop and the fut
 
 import heapq
 import itertools
-import os
 
 _order = itertools.count()  # so that futures are not compared
 
@@ -17,11 +16,11 @@ class Waiter:
         self._loop = loop
         self._waiting = {}  # stage: heap of (seq, number, future)
         self._futures = 0  # that are not done
-        self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        loop.add_reader(self._fd, self._on_told)
+        self._wakeup = producer._wakeup(False)  # where the loop goes, and leaves futures that nobody will end, this goes too
+        loop.add_reader(self._wakeup.fd, self._on_told)
 
     def is_closed(self):
-        return self._fd < 0
+        return self._wakeup is None
 
     def add(self, stage, seq, future):
         heap = self._waiting.setdefault(stage, [])
@@ -32,9 +31,7 @@ class Waiter:
             self._ask(stage, heap)
 
     def _on_told(self):
-        try:
-            os.eventfd_read(self._fd)
-        except BlockingIOError:
+        if not self._wakeup.reset():
             return
         for stage, heap in self._waiting.items():
             self._ask(stage, heap)
@@ -46,7 +43,7 @@ class Waiter:
             if not future.done():
                 try:
                     if not self._producer._reached(stage, seq):
-                        return self._producer._notify(self._fd, stage, seq)
+                        return self._producer._notify(self._wakeup.fd, stage, seq)
                     future.set_result(None)
                 except RuntimeError as problem:
                     future.set_exception(problem)
@@ -57,20 +54,5 @@ class Waiter:
     def _on_done(self, future):
         self._futures -= 1
         if self._futures == 0:
-            self._loop.remove_reader(self._fd)
-            self._close()
-
-    def _close(self):
-        """Withdrawn first: a descriptor that is closed may be anybody's next."""
-        for stage in self._waiting:
-            try:
-                self._producer._notify(self._fd, stage, 0)
-            except (RuntimeError, ReferenceError):
-                pass  # the producer is closed: nothing is written any more
-        os.close(self._fd)
-        self._fd = -1
-
-    def __del__(self):
-        """The loop has gone, and left futures that nobody will end."""
-        if self._fd >= 0:
-            self._close()
+            self._loop.remove_reader(self._wakeup.fd)
+            self._wakeup = None

@@ -13,6 +13,7 @@ import asyncio
 import datetime
 import itertools
 import json
+import logging
 import random
 import signal
 from decimal import Decimal
@@ -197,6 +198,13 @@ class Desk:
         print(json.dumps({"positions": held}), flush=True)
 
 
+async def log_events(producer):
+    """That all is well again, and what is not, as the producer learns it."""
+    async for event in producer.watch():
+        level = logging.INFO if event.name in ("redis_up", "room", "synced") else logging.WARNING
+        logging.log(level, "blotter: %s %s", event.name, event.text)
+
+
 def stop_signal():
     """An event that SIGINT and SIGTERM set."""
     stop = asyncio.Event()
@@ -222,10 +230,13 @@ async def main():
     parser.add_argument("exchange", help="ws://host:port, as exchange.py prints it")
     parser.add_argument("--postgres", required=True, help="as asyncpg takes it: postgresql://...")
     given = parser.parse_args()
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     stop = stop_signal()
     postgres = await asyncpg.connect(given.postgres)
     with blotter.Producer(EXCHANGE) as producer:
+        logging_events = asyncio.create_task(log_events(producer))
         await run_desk(given.exchange, producer, postgres, stop)
+    await logging_events  # closed, it ends
     await postgres.close()
 
 

@@ -10,6 +10,8 @@
 struct core {
     PyObject *full;         /* the exception */
     PyObject *stats_type;   /* what stats() returns */
+    PyObject *event_type;   /* of what events() returns a list */
+    PyObject *wakeup_type;  /* see wakeup.h */
     PyObject *decimal_type; /* decimal.Decimal */
     struct key_table keys[RECORD_KINDS];
 };
@@ -17,7 +19,7 @@ struct core {
 /* By which a type finds its module. */
 struct PyModuleDef *core_definition(void);
 
-extern PyType_Spec producer_spec;
+extern PyType_Spec producer_spec, wakeup_spec;
 
 /* The type of what stats() returns; NULL: an exception is raised. */
 PyObject *stats_type_create(void);

@@ -1,5 +1,6 @@
 /* module.c: blotter._core, the part of the package that is written in C. */
 #include "core.h"
+#include "events.h"
 #include "value.h"
 
 static int add_exceptions(PyObject *module, struct core *core)
@@ -22,6 +23,18 @@ static int import_decimal(struct core *core)
         return -1;
     }
     return core->decimal_type ? 0 : -1;
+}
+
+static int add_types(PyObject *module, struct core *core)
+{
+    core->stats_type = stats_type_create();
+    if (core->stats_type == NULL || PyModule_AddObjectRef(module, "Stats", core->stats_type) != 0)
+        return -1;
+    core->event_type = event_type_create();
+    if (core->event_type == NULL || PyModule_AddObjectRef(module, "Event", core->event_type) != 0)
+        return -1;
+    core->wakeup_type = PyType_FromModuleAndSpec(module, &wakeup_spec, NULL);
+    return core->wakeup_type ? 0 : -1;
 }
 
 static int add_producer(PyObject *module)
@@ -48,8 +61,7 @@ static int core_exec(PyObject *module)
     if (key_table_init(&core->keys[RECORD_ORDER], RECORD_ORDER) != 0 ||
         key_table_init(&core->keys[RECORD_TRADE], RECORD_TRADE) != 0)
         return -1;
-    core->stats_type = stats_type_create();
-    if (core->stats_type == NULL || PyModule_AddObjectRef(module, "Stats", core->stats_type) != 0)
+    if (add_types(module, core) != 0)
         return -1;
     if (add_names(module, "ORDER_FIELDS", RECORD_ORDER) != 0 || add_names(module, "TRADE_FIELDS", RECORD_TRADE) != 0)
         return -1;
@@ -64,6 +76,8 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
     struct core *core = PyModule_GetState(module);
     Py_VISIT(core->full);
     Py_VISIT(core->stats_type);
+    Py_VISIT(core->event_type);
+    Py_VISIT(core->wakeup_type);
     Py_VISIT(core->decimal_type);
     int status = key_table_traverse(&core->keys[RECORD_ORDER], visit, arg);
     return status ? status : key_table_traverse(&core->keys[RECORD_TRADE], visit, arg);
@@ -74,6 +88,8 @@ static int core_clear(PyObject *module)
     struct core *core = PyModule_GetState(module);
     Py_CLEAR(core->full);
     Py_CLEAR(core->stats_type);
+    Py_CLEAR(core->event_type);
+    Py_CLEAR(core->wakeup_type);
     Py_CLEAR(core->decimal_type);
     key_table_release(&core->keys[RECORD_ORDER]);
     key_table_release(&core->keys[RECORD_TRADE]);

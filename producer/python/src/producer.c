@@ -12,7 +12,9 @@
 #include <time.h>
 
 #include "core.h"
+#include "events.h"
 #include "record.h"
+#include "wakeup.h"
 
 #define SLICE_MS 100
 #define CLOSE_SECONDS 5.0
@@ -20,6 +22,7 @@
 struct producer {
     PyObject_HEAD blotter_producer *handle; /* NULL: never opened, or released in a forked child */
     struct core *core;                      /* of the module, which the type keeps alive */
+    struct event_ring *events;              /* NULL: without a sender */
     PyObject *exchange;
     char take_info, closed;
 };
@@ -119,12 +122,29 @@ static int raise_open(int status)
     return -1;
 }
 
-static int open_handle(struct producer *self, const struct blotter_options *options)
+static int make_ring(struct producer *self, struct blotter_options *options)
 {
+    if (options->sender == BLOTTER_SENDER_NONE)
+        return 0;
+    options->on_event = event_ring_tell;
+    options->on_event_arg = self->events = event_ring_create();
+    if (self->events == NULL)
+        PyErr_NoMemory();
+    return self->events ? 0 : -1;
+}
+
+static int open_handle(struct producer *self, struct blotter_options *options)
+{
+    if (make_ring(self, options) != 0)
+        return -1;
     PyThreadState *thread = PyEval_SaveThread();
     int status = blotter_open(&self->handle, options);
     PyEval_RestoreThread(thread);
-    return status == BLOTTER_OK ? 0 : raise_open(status);
+    if (status == BLOTTER_OK)
+        return 0;
+    event_ring_release(self->events);
+    self->events = NULL;
+    return raise_open(status);
 }
 
 /* What the caller gave, as it gave it. */
@@ -362,6 +382,42 @@ static PyObject *producer_stats(PyObject *object, PyObject *unused)
     return status == BLOTTER_OK ? make_stats((PyTypeObject *)self->core->stats_type, &stats) : raise_status(self, status);
 }
 
+/* --- events ----------------------------------------------------------------------------------------------------------------- */
+
+/* There is somebody to ask, or RuntimeError. */
+static bool has_events(const struct producer *self)
+{
+    if (self->events && event_ring_is_ours(self->events))
+        return true;
+    if (self->events)
+        PyErr_SetString(PyExc_RuntimeError, blotter_status_text(BLOTTER_FORKED));
+    else if (is_open(self))
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the producer was opened without a sender: `blotter ship` sends, and logs its events");
+    return false;
+}
+
+static PyObject *take_events(struct producer *self, int fd)
+{
+    return events_take(self->events, fd, (PyTypeObject *)self->core->event_type);
+}
+
+static PyObject *producer_events(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    struct producer *self = (struct producer *)object;
+    return has_events(self) ? take_events(self, LISTENER_WHO_ASKS) : NULL;
+}
+
+/* For blotter._waiting, and with True for blotter._watching. */
+static PyObject *producer_wakeup(PyObject *object, PyObject *listens)
+{
+    struct producer *self = (struct producer *)object;
+    if (!is_open(self) || (listens == Py_True && !has_events(self)))
+        return NULL;
+    return wakeup_create((PyTypeObject *)self->core->wakeup_type, self->handle, self->events, listens == Py_True);
+}
+
 static PyObject *producer_repr(PyObject *object)
 {
     struct producer *self = (struct producer *)object;
@@ -370,6 +426,12 @@ static PyObject *producer_repr(PyObject *object)
 }
 
 /* --- closing ---------------------------------------------------------------------------------------------------------------- */
+
+static void end_events(struct producer *self)
+{
+    if (self->events && event_ring_is_ours(self->events))
+        event_ring_close(self->events);
+}
 
 /* Waits without the GIL, so that other threads may record until it is closed. */
 static int64_t close_handle(struct producer *self, int timeout_ms)
@@ -380,6 +442,7 @@ static int64_t close_handle(struct producer *self, int timeout_ms)
     PyEval_RestoreThread(thread);
     if (unsent == BLOTTER_FORKED)
         self->handle = NULL; /* it is freed */
+    end_events(self);
     return unsent;
 }
 
@@ -427,6 +490,7 @@ static void producer_finalize(PyObject *object)
         PyErr_WriteUnraisable(object);
     self->closed = 1;
     blotter_close(self->handle, 0);
+    end_events(self);
     PyErr_Restore(type, value, traceback);
 }
 
@@ -436,9 +500,11 @@ static void producer_dealloc(PyObject *object)
     if (PyObject_CallFinalizerFromDealloc(object) < 0)
         return; /* it lives on */
     Py_CLEAR(((struct producer *)object)->exchange);
+    event_ring_release(((struct producer *)object)->events); /* closed, so nothing is told any more */
     type->tp_free(object);
     Py_DECREF(type);
 }
+
 /* --- the type --------------------------------------------------------------------------------------------------------------- */
 
 PyDoc_STRVAR(order_doc,
@@ -461,6 +527,12 @@ PyDoc_STRVAR(flush_doc, "flush(timeout=None, stage='committed')\n--\n\n"
                         "timeout is in seconds, None: for ever. Raises TimeoutError, and the records stay in the journal;\n"
                         "RuntimeError once closed, in a forked child, and with sender='none'. In a coroutine await committed().");
 PyDoc_STRVAR(stats_doc, "stats()\n--\n\nReturn counters and states, a blotter.Stats. Cheap. Raises RuntimeError once closed.");
+PyDoc_STRVAR(events_doc,
+             "events()\n--\n\n"
+             "Return the events that events() has not returned yet, oldest first: a list of blotter.Event, often empty.\n\n"
+             "For loops that look now and then; in a coroutine watch() awaits them. The newest 64 are kept, also after\n"
+             "close(); an event's `missed` says how many were forgotten before it. Cheap, and never waits. Raises\n"
+             "RuntimeError in a forked child, and with sender='none', where `blotter ship` logs them.");
 PyDoc_STRVAR(close_doc,
              "close(timeout=5.0)\n--\n\n"
              "Send what can be sent within timeout seconds (None: all of it), and stop. Returns how many records stay in\n"
@@ -478,8 +550,10 @@ static PyMethodDef methods[] = {
     {"flush", KEYWORDS(producer_flush), flush_doc},
     {"stats", producer_stats, METH_NOARGS, stats_doc},
     {"close", KEYWORDS(producer_close), close_doc},
+    {"events", producer_events, METH_NOARGS, events_doc},
     {"_reached", producer_reached, METH_VARARGS, NULL},
     {"_notify", producer_notify, METH_VARARGS, NULL},
+    {"_wakeup", producer_wakeup, METH_O, NULL},
     {"__enter__", producer_enter, METH_NOARGS, NULL},
     {"__exit__", FAST(producer_exit), NULL},
     {NULL, NULL, 0, NULL},

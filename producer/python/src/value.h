@@ -43,7 +43,7 @@ bool value_is_mapping(PyObject *value); /* something that dict() takes for one; 
 
 enum outcome value_fail(struct value_context *, PyObject *type, const char *problem);
 
-/* UTF-8 bytes of a str into `out`, which has room for three times its length; returns how many, or -1: it has a surrogate. */
+/* UTF-8 bytes of a str into `out`, which has room for four times its length; returns how many, or -1: it has a surrogate. */
 Py_ssize_t value_utf8(PyObject *text, char *out);
 
 #endif

@@ -1,0 +1,166 @@
+/* event_ring.c: see event_ring.h. The memory is of the kind that Python counts, and that may be asked for without the GIL. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "event_ring.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+struct listener {
+    struct listener *next;
+    uint64_t heard; /* how many of all told events it has had, or missed */
+    int fd;
+};
+
+struct event_ring {
+    int owners;
+    pid_t process;
+    pthread_mutex_t mutex; /* of all that follows */
+    uint64_t told;
+    bool closed;
+    struct listener *listeners;
+    struct event events[EVENTS_KEPT]; /* event n, from 0, at n % EVENTS_KEPT */
+};
+
+struct event_ring *event_ring_create(void)
+{
+    struct event_ring *ring = PyMem_RawCalloc(1, sizeof *ring);
+    if (ring == NULL)
+        return NULL;
+    ring->owners = 1;
+    ring->process = getpid();
+    pthread_mutex_init(&ring->mutex, NULL);
+    if (event_ring_listen(ring, LISTENER_WHO_ASKS) != 0) {
+        event_ring_release(ring);
+        return NULL;
+    }
+    return ring;
+}
+
+struct event_ring *event_ring_share(struct event_ring *ring)
+{
+    if (ring)
+        ring->owners++;
+    return ring;
+}
+
+void event_ring_release(struct event_ring *ring)
+{
+    if (ring == NULL || --ring->owners > 0)
+        return;
+    while (ring->listeners) {
+        struct listener *listener = ring->listeners;
+        ring->listeners = listener->next;
+        PyMem_RawFree(listener);
+    }
+    if (event_ring_is_ours(ring))
+        pthread_mutex_destroy(&ring->mutex);
+    PyMem_RawFree(ring);
+}
+
+bool event_ring_is_ours(const struct event_ring *ring)
+{
+    return ring->process == getpid();
+}
+
+/* --- telling --------------------------------------------------------------------------------------------------------------- */
+
+/* Under the mutex: so a descriptor is not written to once its listener has gone. */
+static void wake_all(const struct event_ring *ring)
+{
+    static const uint64_t one = 1;
+    for (const struct listener *listener = ring->listeners; listener; listener = listener->next) {
+        if (listener->fd >= 0 && write(listener->fd, &one, sizeof one) < 0)
+            continue; /* it is full, and so says all that it can */
+    }
+}
+
+void event_ring_tell(void *arg, enum blotter_event what, const char *text)
+{
+    struct event_ring *ring = arg;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    pthread_mutex_lock(&ring->mutex);
+    struct event *event = &ring->events[ring->told++ % EVENTS_KEPT];
+    event->what = (int)what;
+    event->at_ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+    snprintf(event->text, sizeof event->text, "%s", text);
+    wake_all(ring);
+    pthread_mutex_unlock(&ring->mutex);
+}
+
+void event_ring_close(struct event_ring *ring)
+{
+    pthread_mutex_lock(&ring->mutex);
+    ring->closed = true;
+    wake_all(ring);
+    pthread_mutex_unlock(&ring->mutex);
+}
+
+bool event_ring_is_closed(struct event_ring *ring)
+{
+    pthread_mutex_lock(&ring->mutex);
+    bool closed = ring->closed;
+    pthread_mutex_unlock(&ring->mutex);
+    return closed;
+}
+
+/* --- listening ------------------------------------------------------------------------------------------------------------- */
+
+int event_ring_listen(struct event_ring *ring, int fd)
+{
+    struct listener *listener = PyMem_RawMalloc(sizeof *listener);
+    if (listener == NULL)
+        return -1;
+    pthread_mutex_lock(&ring->mutex);
+    *listener = (struct listener){ring->listeners, 0, fd};
+    if (ring->told > EVENTS_KEPT)
+        listener->heard = ring->told - EVENTS_KEPT; /* what was forgotten before it came is not missed */
+    ring->listeners = listener;
+    pthread_mutex_unlock(&ring->mutex);
+    return 0;
+}
+
+/* Under the mutex. Where the listener hangs, or NULL does. */
+static struct listener **find_listener(struct event_ring *ring, int fd)
+{
+    struct listener **at = &ring->listeners;
+    while (*at && (*at)->fd != fd)
+        at = &(*at)->next;
+    return at;
+}
+
+void event_ring_unlisten(struct event_ring *ring, int fd)
+{
+    pthread_mutex_lock(&ring->mutex);
+    struct listener **at = find_listener(ring, fd), *listener = *at;
+    if (listener)
+        *at = listener->next;
+    pthread_mutex_unlock(&ring->mutex);
+    PyMem_RawFree(listener);
+}
+
+/* Under the mutex. */
+static bool take(const struct event_ring *ring, struct listener *listener, struct event *out)
+{
+    if (listener == NULL || listener->heard == ring->told)
+        return false;
+    uint64_t oldest = ring->told > EVENTS_KEPT ? ring->told - EVENTS_KEPT : 0;
+    uint64_t next = listener->heard < oldest ? oldest : listener->heard;
+    *out = ring->events[next % EVENTS_KEPT];
+    out->missed = next - listener->heard;
+    listener->heard = next + 1;
+    return true;
+}
+
+bool event_ring_take(struct event_ring *ring, int fd, struct event *out)
+{
+    pthread_mutex_lock(&ring->mutex);
+    bool taken = take(ring, *find_listener(ring, fd), out);
+    pthread_mutex_unlock(&ring->mutex);
+    return taken;
+}
