@@ -4,6 +4,8 @@ import datetime
 import decimal
 import math
 import os
+import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -38,6 +40,7 @@ class Refusals(unittest.TestCase):
         self.refuses(TypeError, "order_id", "True", "bool", order_id=True)
         self.refuses(TypeError, "price", "True", "bool", order_id="1", price=True)
         self.refuses(TypeError, "amount", "[1]", "list", order_id="1", amount=[1])
+        self.refuses(TypeError, "datetime", "b'2025'", "bytes", order_id="1", datetime=b"2025", symbol="X")
         self.refuses(TypeError, "post_only", "1", "bool", "int", order_id="1", post_only=1)
         self.refuses(TypeError, "exchange_time", "None of it", order_id="1", exchange_time=Odd("None of it"))
         self.refuses(TypeError, "exchange_time", "1.7e+18", order_id="1", exchange_time=1.7e18)
@@ -78,6 +81,30 @@ class Refusals(unittest.TestCase):
 
         with self.assertRaisesRegex(KeyError, "my own"):
             self.producer.order(order_id="1", exchange_time=datetime.datetime(2024, 1, 1, tzinfo=Zone()))
+
+    def test_values_that_change_the_record_when_they_are_shown(self):
+        """In a program of its own, which marks memory that is free: it must not be looked at."""
+        program = """
+import blotter, os, sys
+class Value:
+    def __repr__(self):
+        given.clear()
+        return "shown"
+class Key(str):
+    __hash__ = str.__hash__
+    def __str__(self):
+        given.clear()
+        return "price"
+with blotter.Producer("kraken", sender="none", slots=64) as producer:
+    for given in {"order_id": "1", "price": Value()}, {"order_id": "1", Key("price"): "".join(["a", "bc"])}:
+        try: producer.order(given)
+        except (TypeError, ValueError) as problem: print(problem)
+"""
+        environment = dict(os.environ, PYTHONMALLOC="debug", PYTHONPATH=str(support.PACKAGE), BLOTTER_JOURNAL=self.folder.name)
+        done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=support.TIMEOUT)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("price: shown: str, int, float or Decimal is wanted, not Value", done.stdout)
+        self.assertIn("price: 'abc': not a finite decimal", done.stdout)
 
     def test_extra_that_is_no_json_is_refused(self):
         self.refuses(ValueError, "note", "nan", order_id="1", note=math.nan)

@@ -248,8 +248,10 @@ static enum outcome finish(struct record *record)
 {
     const struct key_table *table = record->options->table;
     enum outcome outcome = TAKEN;
-    if (record->datetime.name && !is_given(record, table->exchange_time))
-        outcome = json_add(&record->extra, record->datetime.name, record->datetime.value);
+    if (record->datetime.name && !is_given(record, table->exchange_time)) {
+        record->now = record->datetime;
+        outcome = json_add(&record->extra, record->now.name, record->now.value);
+    }
     if (outcome == TAKEN)
         *(const char **)((char *)&record->of + table->extra->offset) = json_end(&record->extra);
     return outcome;
@@ -279,22 +281,29 @@ static enum outcome take_all(struct record *record, PyObject *dict, PyObject *co
     return outcome == TAKEN ? finish(record) : outcome;
 }
 
-static void raise_problem(const struct record *record)
+static void raise_shown(const struct value_context *context, PyObject *name, PyObject *value)
 {
-    PyObject *text;
-    if (record->context.problem_type == NULL)
-        return; /* raised already */
-    text = PyObject_Repr(record->now.value);
+    PyObject *text = PyObject_Repr(value);
     if (text == NULL) {
         PyErr_Clear();
         text = PyUnicode_FromString("(a value that cannot be shown)");
     }
-    if (text && record->context.problem_type == PyExc_TypeError)
-        PyErr_Format(PyExc_TypeError, "%S: %.100U: %s, not %s", record->now.name, text, record->context.problem,
-                     Py_TYPE(record->now.value)->tp_name);
+    if (text && context->problem_type == PyExc_TypeError)
+        PyErr_Format(PyExc_TypeError, "%S: %.100U: %s, not %s", name, text, context->problem, Py_TYPE(value)->tp_name);
     else if (text)
-        PyErr_Format(record->context.problem_type, "%S: %.100U: %s", record->now.name, text, record->context.problem);
+        PyErr_Format(context->problem_type, "%S: %.100U: %s", name, text, context->problem);
     Py_XDECREF(text);
+}
+
+/* Both are held: showing them may run Python code, which may drop them from the caller's dictionary. */
+static void raise_problem(const struct record *record)
+{
+    if (record->context.problem_type == NULL)
+        return; /* raised already */
+    PyObject *name = Py_NewRef(record->now.name), *value = Py_NewRef(record->now.value);
+    raise_shown(&record->context, name, value);
+    Py_DECREF(name);
+    Py_DECREF(value);
 }
 
 /* NULL: an exception is raised. */
@@ -359,7 +368,10 @@ void record_raise(const struct record *record, const char *problem)
             continue;
         const char *name = key_of_field(record->options->table->kind, i)->name;
         if (strlen(name) == length && strncmp(name, problem, length) == 0) {
-            PyErr_Format(PyExc_ValueError, "%S: %.100R%s", source->name, source->value, problem + length);
+            PyObject *given_as = Py_NewRef(source->name), *value = Py_NewRef(source->value); /* see raise_problem */
+            PyErr_Format(PyExc_ValueError, "%S: %.100R%s", given_as, value, problem + length);
+            Py_DECREF(given_as);
+            Py_DECREF(value);
             return;
         }
     }
