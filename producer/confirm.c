@@ -68,8 +68,7 @@ struct confirm {
     bool newest_seen;     /* on this connection, or there was nothing to see */
     unsigned refused;     /* questions that were answered with an error */
     struct look look;
-    uint64_t waiting;
-    int64_t waiting_at_ms;
+    struct waiting waiting;
     uint64_t silent_position; /* the oldest open record when the silence began */
     int64_t silent_since_ms;  /* 0: nothing strange */
     unsigned resends;         /* for this position */
@@ -355,7 +354,7 @@ void confirm_on_up(struct confirm *confirm)
     confirm->newest_seen = false;
     confirm->sent_before = confirm->sent;
     confirm->look.awaited = 0;
-    confirm->waiting = 0;
+    confirm->waiting.below = 0;
     for (size_t i = 0; i < confirm->segment_count; i++)
         confirm->segments[i].last_word[0] = 0;
 }
@@ -435,8 +434,7 @@ static void judge(struct confirm *confirm)
     if (!is_open(confirm, look->position))
         return;
     bool strange = !look->answered_by_error && (look->gone || (look->group && look->delivered && !look->pending));
-    confirm->waiting = strange || look->answered_by_error ? 0 : look->sent;
-    confirm->waiting_at_ms = look->at_ms;
+    confirm->waiting = (struct waiting){strange || look->answered_by_error ? 0 : look->sent, look->at_ms};
     if (!strange) {
         confirm->silent_since_ms = 0;
     } else if (confirm->silent_since_ms == 0) {
@@ -452,12 +450,11 @@ static void judge(struct confirm *confirm)
 
 bool confirm_is_strange(const struct confirm *confirm)
 {
-    return confirm->waiting == 0;
+    return confirm->waiting.below == 0;
 }
 
-uint64_t confirm_waiting(const struct confirm *confirm, int64_t *seen_at_ms)
+struct waiting confirm_waiting(const struct confirm *confirm)
 {
-    *seen_at_ms = confirm->waiting_at_ms;
     return confirm->waiting;
 }
 

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "producer/journal.h"
+#include "producer/room.h"
 
 struct redis_link;
 struct confirm;
@@ -52,7 +53,7 @@ bool confirm_ask(struct confirm *, uint64_t sent);
 void confirm_look(struct confirm *, uint64_t first, uint64_t sent, bool pressed, int64_t now_ms);
 /* Has the last look seen such signs, or an error? */
 bool confirm_is_strange(const struct confirm *);
-/* What is sent below this position was seen to wait in the stream, and when: only of these may some be let go. */
-uint64_t confirm_waiting(const struct confirm *, int64_t *seen_at_ms);
+/* What the last look has seen waiting in the stream: only of these may some be let go. */
+struct waiting confirm_waiting(const struct confirm *);
 
 #endif

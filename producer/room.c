@@ -3,7 +3,6 @@
 
 #include <time.h>
 
-#include "producer/confirm.h"
 #include "producer/journal.h"
 
 enum { SEEN_LATELY_MS = 250 };
@@ -19,28 +18,26 @@ static uint64_t held_by(const struct journal *journal)
 }
 
 /* Up to where records were seen to wait, lately. */
-static uint64_t waiting(const struct confirm *confirm)
+static uint64_t below_lately(struct waiting waiting)
 {
     struct timespec now;
-    int64_t seen_at_ms;
-    uint64_t position = confirm_waiting(confirm, &seen_at_ms);
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* called for each answer */
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - seen_at_ms < SEEN_LATELY_MS ? position : 0;
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - waiting.seen_at_ms < SEEN_LATELY_MS ? waiting.below : 0;
 }
 
-bool room_is_pressed(const struct journal *journal, const struct confirm *confirm)
+bool room_is_pressed(const struct journal *journal, struct waiting waiting)
 {
     uint64_t floor = journal_cursor(&journal->header->floor), sent = journal_cursor(&journal->header->sent);
-    return held_by(journal) > journal->slots / 2 && waiting(confirm) < lowest(sent, floor + journal->slots / 4);
+    return held_by(journal) > journal->slots / 2 && below_lately(waiting) < lowest(sent, floor + journal->slots / 4);
 }
 
-uint64_t room_let_go_below(const struct journal *journal, const struct confirm *confirm)
+uint64_t room_let_go_below(const struct journal *journal, struct waiting waiting)
 {
     uint64_t held = held_by(journal), most = journal->slots / 8 * 7;
     if (held <= most || journal_is_closing(journal)) /* closing: nobody needs any */
         return 0;
     uint64_t sent = journal_cursor(&journal->header->sent);
-    return lowest(journal_cursor(&journal->header->floor) + held - most, lowest(sent, waiting(confirm)));
+    return lowest(journal_cursor(&journal->header->floor) + held - most, lowest(sent, below_lately(waiting)));
 }
 
 bool room_is_ample(const struct journal *journal)

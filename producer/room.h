@@ -7,14 +7,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct confirm;
 struct journal;
 
+/* What is sent below this position was seen to wait in Redis, and when (CLOCK_MONOTONIC). */
+struct waiting {
+    uint64_t below;
+    int64_t seen_at_ms;
+};
+
 /* Does it fill, and has nobody seen lately that what it holds waits in Redis? */
-bool room_is_pressed(const struct journal *, const struct confirm *);
+bool room_is_pressed(const struct journal *, struct waiting);
 
 /* Records below this position may be let go now; the floor, or less: none. */
-uint64_t room_let_go_below(const struct journal *, const struct confirm *);
+uint64_t room_let_go_below(const struct journal *, struct waiting);
 
 /* Is there so much room that what was let go is over? */
 bool room_is_ample(const struct journal *);

@@ -168,7 +168,7 @@ static bool due(int64_t *last_ms, int64_t now, int64_t interval_ms)
 
 static void look_when_due(struct sender *sender)
 {
-    bool pressed = room_is_pressed(sender->journal, sender->confirm);
+    bool pressed = room_is_pressed(sender->journal, confirm_waiting(sender->confirm));
     int64_t now = now_ms(), interval = !pressed ? LOOK_MS : confirm_is_strange(sender->confirm) ? LOOK_STRANGE_MS : 0;
     if (sender->state == SENDING && due(&sender->looked_ms, now, interval))
         confirm_look(sender->confirm, confirm_first_open(sender->confirm, floor_of(sender)), sent_of(sender), pressed, now);
@@ -178,7 +178,7 @@ static void make_room(struct sender *sender)
 {
     if (room_is_ample(sender->journal))
         announcer_let_go_over(&sender->announcer);
-    uint64_t floor = floor_of(sender), target = room_let_go_below(sender->journal, sender->confirm);
+    uint64_t floor = floor_of(sender), target = room_let_go_below(sender->journal, confirm_waiting(sender->confirm));
     if (sender->state != SENDING || target <= floor)
         return;
     uint64_t open = confirm_open_within(sender->confirm, floor, target);
@@ -299,7 +299,7 @@ static void pump(struct sender *sender)
     /* Between the last callback of a lost connection and on_change nothing is in flight, and yet not all is answered. */
     if (sender->state == SENDING && sender->stale == 0 && redis_link_up(sender->link))
         send_all(sender);
-    if (room_is_pressed(sender->journal, sender->confirm))
+    if (room_is_pressed(sender->journal, confirm_waiting(sender->confirm)))
         look_when_due(sender);
     make_room(sender);
 }
