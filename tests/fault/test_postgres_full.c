@@ -33,7 +33,7 @@ static void enter_own_namespace(void)
         fixture_write_file("/proc/self/uid_map", fixture_format("%u %u 1", user, user));
         fixture_write_file("/proc/self/gid_map", fixture_format("%u %u 1", group, group));
     }
-    if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+    if (mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0)
         fixture_fail("mount: %s", strerror(errno));
 }
 
