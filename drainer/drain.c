@@ -35,7 +35,7 @@
 
 #define SUMMARY_INTERVAL_S 60
 #define STOP_TIMEOUT_S 5
-#define START_TIMEOUT_S 5 /* for the first connection to Redis; later ones are tried for ever */
+#define START_TIMEOUT_MS 5000 /* for the first connection to Redis; later ones are tried for ever */
 #define RETRY_MIN_MS 100
 #define RETRY_MAX_MS 2000
 #define RETRY_PERSON_MS 15000
@@ -64,8 +64,8 @@ struct drain {
     struct batch batches[2], *gathering;
     bool loading, leasing, session_ready, looked_before_lease, leased_since_look;
     bool redis_was_up;
-    time_t connecting_since; /* to Redis: not the while that PostgreSQL took before */
-    bool waiting;            /* the retry timer runs: nothing is read or loaded */
+    int64_t connecting_since_ms; /* to Redis: not the while that PostgreSQL took before */
+    bool waiting;                /* the retry timer runs: nothing is read or loaded */
     unsigned retry_ms;
     enum drain_phase phase;
     int exit_code;
@@ -265,7 +265,7 @@ static void check_first_connection(struct drain *drain)
         strstr(error, "WRONGPASS") != NULL || strstr(error, "NOAUTH") != NULL || strstr(error, "invalid password") != NULL;
 
     drain->redis_was_up = drain->redis_was_up || intake_up(drain->intake);
-    if (drain->redis_was_up || (!refused && time(NULL) < drain->connecting_since + START_TIMEOUT_S)) {
+    if (drain->redis_was_up || (!refused && intake_now_ms() < drain->connecting_since_ms + START_TIMEOUT_MS)) {
         return;
     }
     redis_url_parse(&url, drain->settings->redis, ignored, sizeof ignored); /* once more, for its place */
@@ -580,7 +580,7 @@ int command_drain(const struct settings *settings)
     }
     log_info("drain", "drainer %s: up to %u rows a batch", drain.drainer, (unsigned)settings->batch_rows);
     pg_link_start(drain.link);
-    drain.connecting_since = time(NULL);
+    drain.connecting_since_ms = intake_now_ms();
     intake_start(drain.intake);
     event_base_dispatch(drain.base);
     say_end(&drain);

@@ -43,7 +43,6 @@ struct intake {
     struct intake_counters counters;
 };
 
-int64_t intake_now_ms(void);
 int64_t intake_wall_ns(void);
 void intake_turn(struct intake *); /* tells the owner that something has changed */
 
