@@ -103,11 +103,12 @@ static double inherit_lock(void)
 
 static void measure(size_t runs)
 {
-    double taken[RUNS_MAX], inherited[RUNS_MAX];
+    double taken[RUNS_MAX], inherited[RUNS_MAX], longest = 0;
 
     for (size_t i = 0; i < runs; i++) {
         inherited[i] = inherit_lock();
         taken[i] = kill_one((int)i);
+        longest = taken[i] > longest ? taken[i] : longest;
     }
     figure_add(&(struct figure){.name = "takeover.p50",
                                 .value = figure_median(taken, runs),
@@ -115,8 +116,8 @@ static void measure(size_t runs)
                                 .beside = {{"lock", figure_median(inherited, runs)}},
                                 .target_is = FIGURE_AT_MOST,
                                 .target = 1000});
-    figure_add(&(struct figure){
-        .name = "takeover.max", .value = taken[runs - 1], .unit = "ms", .target_is = FIGURE_AT_MOST, .target = 1000});
+    figure_add(
+        &(struct figure){.name = "takeover.max", .value = longest, .unit = "ms", .target_is = FIGURE_AT_MOST, .target = 1000});
 }
 
 int main(void)
