@@ -399,15 +399,19 @@ class Ending(unittest.TestCase):
     def test_a_program_that_does_not_close_ends_at_once(self):
         text = f"""
             import threading
+            heard = []
             p = blotter.Producer("unclosed", slots=64, redis="{NOWHERE}")
             async def listen(forget):
                 async for event in p.watch():
-                    print(event.name, flush=True)
+                    heard.append(event.name)
                     if forget: return asyncio.ensure_future(listen(False))
+            async def await_all():
+                while len(heard) < 3: await asyncio.sleep(0.01)
             threading.Thread(target=lambda: asyncio.run(listen(False)), daemon=True).start()
             loop = asyncio.new_event_loop()
             forgotten = loop.run_until_complete(listen(True))
-            loop.run_until_complete(asyncio.sleep(0.1))
+            loop.run_until_complete(await_all())
+            print(*heard)
             """
         self.assertEqual(self.run_program(text).split(), ["redis_down"] * 3)
 
