@@ -14,27 +14,33 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvl
 VERSION := $(shell sed -n 's/^.define BLOTTER_VERSION "\(.*\)"/\1/p' producer/blotter.h)
 SOVERSION := 0
 
-# --- what it is made of ---------------------------------------------------------------------------------------------------------
+# --- what it is made of ---
 
 SCHEMA := fields decimal text json encode decode stream
 JOURNAL := journal journal_open journal_lock journal_recover
-PRODUCER := producer histogram waiters waker $(JOURNAL) sender xadd announcer confirm room ranges redis_link owed redis_url redis_tls resolve status
-DRAINER := commands settings settings_help log pg migrate json_line line_input publish ship shipment log_event redis_blocking report status survey check audit partitions rejects journal_command \
-	drain intake intake_read intake_claim gather entry_reader intake_scripts doorbell watch \
-	streams redis_reply settle batch copy order_fold session loader days split replay load_stats monitor lease pg_link sql_text sqlstate
+PRODUCER := producer histogram waiters waker $(JOURNAL) sender xadd event_notifier confirm eviction \
+	ranges redis_link in_flight redis_url redis_tls resolve status
+REDIS_SIDE := intake intake_read intake_claim gather entry_reader intake_scripts doorbell stream_watch streams redis_reply \
+	settle redis_blocking stream_survey
+POSTGRES_SIDE := pg_link pg_failure pg_session pg_blocking loader lease days bisect sql_text sqlstate load_stats
+COMMANDS := audit check journal_command json_line line_input log_event migrate partitions publish rejects rejects_replay \
+	report ship shipment status
+DRAINER := commands settings settings_help log monitor drain batch copy order_changes \
+	$(REDIS_SIDE:%=redis/%) $(POSTGRES_SIDE:%=postgres/%) $(COMMANDS:%=commands/%)
 
 LIB_SOURCES := $(SCHEMA:%=schema/%.c) $(PRODUCER:%=producer/%.c)
 PROGRAM_SOURCES := $(DRAINER:%=drainer/%.c)
 EXAMPLES := desk loop minimal
-UNIT_TESTS := $(patsubst %.c,%,$(wildcard tests/unit/test_*.c))
-THREAD_TESTS := tests/unit/test_journal_threads tests/unit/test_producer tests/unit/test_producer_close tests/unit/test_log $(patsubst %.c,%,$(wildcard tests/integration/test_sender*.c))
-INTEGRATION_TESTS := $(patsubst %.c,%,$(wildcard tests/integration/test_*.c))
+UNIT_TESTS := $(patsubst %.c,%,$(wildcard tests/unit/*/test_*.c))
+THREAD_TESTS := $(addprefix tests/unit/,producer/test_journal_threads producer/test_producer producer/test_producer_close drainer/test_log) \
+	 $(patsubst %.c,%,$(wildcard tests/integration/producer/test_sender*.c))
+INTEGRATION_TESTS := $(patsubst %.c,%,$(wildcard tests/integration/*/test_*.c))
 FAULT_TESTS := $(patsubst %.c,%,$(wildcard tests/fault/test_*.c))
 FUZZERS := $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(patsubst %.c,%,$(wildcard tests/bench/bench_*.c))
 MIGRATIONS := $(sort $(wildcard schema/sql/*.sql))
 
-# --- libraries ------------------------------------------------------------------------------------------------------------------
+# --- libraries ---
 
 # msgpack-c, which only the tests use, has two names: msgpack (Debian 12), msgpack-c (Debian 13). TLS to Redis needs hiredis 1.x, and OpenSSL.
 MSGPACK := $(shell $(PKG_CONFIG) --exists msgpack-c && echo msgpack-c || echo msgpack)
@@ -54,7 +60,7 @@ LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/%.o)
 PROGRAM_OBJECTS := $(PROGRAM_SOURCES:%.c=$(BUILD)/%.o)
 FIXTURE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fixture/*.c))
 
-# --- targets --------------------------------------------------------------------------------------------------------------------
+# --- targets ---
 
 .PHONY: all help lib program examples python tests test test-all test-unit test-threads test-valgrind test-integration test-fault test-python chaos fuzz lint run bench experiment install clean
 .DELETE_ON_ERROR:
@@ -103,14 +109,14 @@ $(BUILD)/blotter.pc: producer/blotter.pc.in producer/blotter.h
 	sed -e 's|@prefix@|$(prefix)|' -e 's|@version@|$(VERSION)|' -e 's|@requires@|$(LIB_PACKAGES)|' $< > $@
 
 # The migrations travel in the program: one C string each.
-$(BUILD)/drainer/migrations.c: drainer/embed.sh $(MIGRATIONS)
+$(BUILD)/drainer/commands/migrations.c: drainer/commands/embed.sh $(MIGRATIONS)
 	@mkdir -p $(@D)
-	sh drainer/embed.sh $(MIGRATIONS) > $@
+	sh drainer/commands/embed.sh $(MIGRATIONS) > $@
 
-$(BUILD)/drainer/migrations.o: $(BUILD)/drainer/migrations.c
+$(BUILD)/drainer/commands/migrations.o: $(BUILD)/drainer/commands/migrations.c
 	$(CC) $(BLOTTER_CFLAGS) -c $< -o $@
 
-$(BUILD)/blotter: $(BUILD)/drainer/main.o $(PROGRAM_OBJECTS) $(BUILD)/drainer/migrations.o $(BUILD)/libblotter.a
+$(BUILD)/blotter: $(BUILD)/drainer/main.o $(PROGRAM_OBJECTS) $(BUILD)/drainer/commands/migrations.o $(BUILD)/libblotter.a
 	$(LINK) -o $@ $^ $(PROGRAM_LIBS)
 
 $(BUILD)/example/%: $(BUILD)/producer/example/%.o $(BUILD)/libblotter.a
@@ -122,10 +128,10 @@ python: $(BUILD)/libblotter.a $(BUILD)/blotter.pc
 	BLOTTER_BUILD=$(abspath $(BUILD)) CC='$(CC)' CFLAGS='$(WARNINGS) $(SANITIZE) $(CFLAGS)' LDFLAGS='$(SANITIZE) $(LDFLAGS)' \
 	    $(PYTHON) -W ignore producer/python/setup.py -q build --build-base $(abspath $(BUILD))/python.tmp --build-lib $(abspath $(BUILD))/python
 
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $(FIXTURE_OBJECTS) $(PROGRAM_OBJECTS) $(BUILD)/drainer/migrations.o $(BUILD)/libblotter.a
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(FIXTURE_OBJECTS) $(PROGRAM_OBJECTS) $(BUILD)/drainer/commands/migrations.o $(BUILD)/libblotter.a
 	$(LINK) -o $@ $^ $(TEST_LIBS)
 
-$(BUILD)/tests/integration/test_submit_calls: | $(BUILD)/libblotter.so
+$(BUILD)/tests/integration/producer/test_submit_calls: | $(BUILD)/libblotter.so
 
 # A fuzz target as a test, which replays its corpus.
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libblotter.a
@@ -145,10 +151,10 @@ $(BUILD)/next/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(BLOTTER_CFLAGS) -DJOURNAL_VERSION=2 -c $< -o $@
 
-$(BUILD)/next/blotter: $(JOURNAL:%=$(BUILD)/next/producer/%.o) $(BUILD)/drainer/main.o $(PROGRAM_OBJECTS) $(BUILD)/drainer/migrations.o $(BUILD)/libblotter.a
+$(BUILD)/next/blotter: $(JOURNAL:%=$(BUILD)/next/producer/%.o) $(BUILD)/drainer/main.o $(PROGRAM_OBJECTS) $(BUILD)/drainer/commands/migrations.o $(BUILD)/libblotter.a
 	$(LINK) -o $@ $^ $(PROGRAM_LIBS)
 
-# --- tests ----------------------------------------------------------------------------------------------------------------------
+# --- tests ---
 
 test:
 	tests/run.sh
@@ -166,7 +172,8 @@ test-threads: $(THREAD_TESTS:%=$(BUILD)/%)
 # With valgrind, the programs of ours that the tests start included; VALGRIND_TESTS=tests/fault/test_poison for one. Of the integration
 # tests those of what works on bytes and connections: the others start the same programs, which the fault tests do as well.
 VALGRIND_TESTS ?= $(UNIT_TESTS) $(FUZZERS) $(FAULT_TESTS) \
-	$(addprefix tests/integration/,test_bad_input test_loader test_redis_link test_sender test_sender_redis test_sender_caller test_ship test_stored_once)
+	$(addprefix tests/integration/,commands/test_bad_input postgres/test_loader producer/test_redis_link producer/test_sender \
+	producer/test_sender_redis producer/test_sender_caller commands/test_ship drainer/test_stored_once)
 test-valgrind: tests program examples
 	@BLOTTER_PROGRAM=$(BUILD)/blotter BLOTTER_TEST_JOBS=$${BLOTTER_TEST_JOBS:-1} BLOTTER_TEST_TIMEOUT=1200 \
 	    BLOTTER_TEST_PREFIX=tests/valgrind.sh tests/run_programs.sh $(VALGRIND_TESTS:%=$(BUILD)/%)
@@ -174,7 +181,7 @@ test-valgrind: tests program examples
 # Tests against servers mostly wait, so more of them run at a time than there are processors.
 SERVER_TEST_JOBS = BLOTTER_TEST_JOBS=$${BLOTTER_TEST_JOBS:-$$(($$(nproc) * 2))}
 test-integration: tests program examples
-	@BLOTTER_PROGRAM=$(BUILD)/blotter $(SERVER_TEST_JOBS) tests/run_programs.sh $(INTEGRATION_TESTS:%=$(BUILD)/%) $(sort $(wildcard tests/integration/test_*.sh))
+	@BLOTTER_PROGRAM=$(BUILD)/blotter $(SERVER_TEST_JOBS) tests/run_programs.sh $(INTEGRATION_TESTS:%=$(BUILD)/%) $(sort $(wildcard tests/integration/*/test_*.sh))
 
 # What breaks real servers: the README's table of failures.
 test-fault: tests program
@@ -221,7 +228,7 @@ experiment:
 	$(MAKE) -s python program $(BUILD)/tests/python/serve
 	BLOTTER_BUILD=$(BUILD) $(PYTHON) tests/bench/experiment/run.py $(EXPERIMENT)
 
-# --- installing -----------------------------------------------------------------------------------------------------------------
+# --- installing ---
 
 install: lib program
 	install -D -m 755 $(BUILD)/blotter $(DESTDIR)$(prefix)/bin/blotter

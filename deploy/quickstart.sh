@@ -63,7 +63,7 @@ while (($# > 0)); do
     shift
 done
 
-# --- processes ---------------------------------------------------------------------------------------------------------------
+# --- processes ---
 #
 # Every child gets a process group of its own: Ctrl-C then reaches this script alone, which stops the others in order. What runs
 # to its end (apt, make, initdb, the desk) is `step`; what stays (servers, drainers) is `start`, is listed in $run/processes, and
@@ -186,7 +186,7 @@ wait_for() { # what, log, command...: until the command succeeds
     exit 1
 }
 
-# --- one at a time -----------------------------------------------------------------------------------------------------------
+# --- one at a time ---
 
 mkdir -p "$run"
 exec 9>"$run/lock"
@@ -218,7 +218,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 remove_data
 
-# --- install, build ----------------------------------------------------------------------------------------------------------
+# --- install, build ---
 
 if ((EUID != 0)) && [[ -n "$(deploy/packages.sh --missing run)" ]] && command -v sudo >/dev/null; then
     sudo -v # asks for the password here, where it can
@@ -235,7 +235,7 @@ build_everything() {
 step "build" build_everything
 blotter=$root/$build/blotter desk=$root/$build/example/desk
 
-# --- servers -----------------------------------------------------------------------------------------------------------------
+# --- servers ---
 
 postgres=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -t/ -k5 -n | tail -n 1)
 [[ -x $postgres/postgres ]] || {
@@ -311,7 +311,7 @@ create_database() {
 }
 step "blotter migrate" create_database
 
-# --- trade -------------------------------------------------------------------------------------------------------------------
+# --- trade ---
 
 printf '[%3d s] %s\n' "$SECONDS" "two drainers: start"
 for instance in 1 2; do
@@ -323,7 +323,7 @@ trade() {
 }
 step "a desk of $strategies strategies on 5 exchanges, $rate order updates a second, for $seconds s" trade || desk_failed=yes
 
-# --- show --------------------------------------------------------------------------------------------------------------------
+# --- show ---
 
 title() {
     printf '\n--- %s\n' "$1"

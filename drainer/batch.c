@@ -1,8 +1,9 @@
 /* batch.c: see batch.h.
  *
- * The identity of an entry that carries none: producer_id is negative and made of a hash over the stream's name, the entry's id
- * and its bytes, seq of the id's second half, recorded_at of its first. So the same bytes under the same id are the same record,
- * however often they are read; other bytes, or the same under another id, are another. */
+ * The identity of an entry that carries none: producer_id is negative and made of a hash over the
+ * stream's name, the entry's id and its bytes, seq of the id's second half, recorded_at of its
+ * first. So the same bytes under the same id are the same record, however often they are read;
+ * other bytes, or the same under another id, are another. */
 #include "drainer/batch.h"
 
 #include <assert.h>
@@ -13,12 +14,14 @@
 #include <time.h>
 
 #include "drainer/log.h"
-#include "drainer/order_fold.h"
+#include "drainer/order_changes.h"
 #include "schema/stream.h"
 
-#define KIND_BYTES_KEPT 256 /* of a field name that is no kind, in a reject */
-#define NS_PER_US 1000
-#define NS_PER_MS 1000000
+enum {
+    KIND_BYTES_KEPT = 256, /* of a field name that is no kind, in a reject */
+    NS_PER_US = 1000,
+    NS_PER_MS = 1000000,
+};
 
 void batch_release(struct batch *batch)
 {
@@ -51,7 +54,7 @@ void batch_clear(struct batch *batch)
     batch->count = batch->rejected = batch->expired = 0;
     batch->careful = batch->refused = false;
     if (batch->fold != NULL) {
-        order_fold_clear(batch->fold);
+        order_changes_clear(batch->fold);
     }
     for (int kind = 0; kind < RECORD_KINDS; kind++) {
         batch->rows[kind].length = 0;
@@ -117,7 +120,8 @@ static void set_reason(struct batch *batch, struct entry *entry, const char *rea
     batch->rejected++;
 }
 
-void batch_reject(struct batch *batch, struct entry *entry, const char *sqlstate, const char *reason)
+void batch_reject(struct batch *batch, struct entry *entry, const char *sqlstate,
+                  const char *reason)
 {
     batch->refused = true;
     snprintf(entry->sqlstate, sizeof entry->sqlstate, "%s", sqlstate);
@@ -145,8 +149,8 @@ static void put_integer(struct record_value *value, int64_t integer)
     *value = (struct record_value){.present = true, .integer = integer};
 }
 
-static void identify_foreign(struct record *record, const char *stream_name, struct stream_entry_id id, const char *raw,
-                             size_t length)
+static void identify_foreign(struct record *record, const char *stream_name,
+                             struct stream_entry_id id, const char *raw, size_t length)
 {
     uint64_t h = hash(UINT64_C(0xcbf29ce484222325), stream_name, strlen(stream_name));
 
@@ -154,31 +158,37 @@ static void identify_foreign(struct record *record, const char *stream_name, str
     h = hash(h, raw, length);
     put_integer(&record->values[IDENTITY_producer_id], -(int64_t)(h >> 2) - 1);
     put_integer(&record->values[IDENTITY_seq], (int64_t)(id.seq & INT64_MAX));
-    put_integer(&record->values[IDENTITY_recorded_at], id.ms > INT64_MAX / NS_PER_MS ? INT64_MAX : (int64_t)id.ms * NS_PER_MS);
+    put_integer(&record->values[IDENTITY_recorded_at],
+                id.ms > INT64_MAX / NS_PER_MS ? INT64_MAX : (int64_t)id.ms * NS_PER_MS);
 }
 
 /* The checks that need to know the stream and the time. NULL: all is well. */
-static const char *check_identity(struct record *record, const char *exchange, int64_t now_ns, char *text, size_t size)
+static const char *check_identity(struct record *record, const char *exchange, int64_t now_ns,
+                                  char *text, size_t size)
 {
     struct record_value *value = &record->values[IDENTITY_exchange];
     int64_t recorded_at = record->values[IDENTITY_recorded_at].integer;
 
     if (!value->present) {
-        *value = (struct record_value){.bytes = exchange, .length = (uint32_t)strlen(exchange), .present = true};
-    } else if (value->length != strlen(exchange) || memcmp(value->bytes, exchange, value->length) != 0) {
+        *value = (struct record_value){
+            .bytes = exchange, .length = (uint32_t)strlen(exchange), .present = true};
+    } else if (value->length != strlen(exchange) ||
+               memcmp(value->bytes, exchange, value->length) != 0) {
         return "exchange: is not that of the stream";
     }
     if (recorded_at < LIMIT_RECORDED_AT_MIN_NS || recorded_at > now_ns + LIMIT_FUTURE_NS) {
         snprintf(text, size,
-                 "recorded_at: %" PRId64 " ns is out of range (from 2015-01-01 to a day ahead of the drainer's clock)",
+                 "recorded_at: %" PRId64
+                 " ns is out of range (from 2015-01-01 to a day ahead of the drainer's clock)",
                  recorded_at);
         return text;
     }
     return NULL;
 }
 
-/* A record that could not be decoded to its end may still say who wrote it: then its producer is told, and audit counts it. But
- * it must be sure: a wrong word would let go of a record that is nowhere yet. */
+/* A record that could not be decoded to its end may still say who wrote it: then its producer is
+ * told, and audit counts it. But it must be sure: a wrong word would let go of a record that is
+ * nowhere yet. */
 static void note_identity(struct entry *entry, const struct record *record)
 {
     if (!record->values[IDENTITY_producer_id].present || !record->values[IDENTITY_seq].present) {
@@ -193,13 +203,15 @@ static void note_identity(struct entry *entry, const struct record *record)
 static void forget_field_at_fault(struct record *record, const struct record_problem *problem)
 {
     for (int i = IDENTITY_producer_id; i <= IDENTITY_recorded_at; i++) {
-        if (problem->field != NULL && strcmp(problem->field, record_schemas[record->kind].fields[i].name) == 0) {
+        if (problem->field != NULL &&
+            strcmp(problem->field, record_schemas[record->kind].fields[i].name) == 0) {
             record->values[i] = (struct record_value){0};
         }
     }
 }
 
-static const char *decode(struct record *record, const struct raw_field *fields, size_t field_count, char *text, size_t size)
+static const char *decode(struct record *record, const struct raw_field *fields, size_t field_count,
+                          char *text, size_t size)
 {
     static char scratch_bytes[RECORD_SCRATCH_BYTES]; /* the drainer has one thread */
     struct record_scratch scratch = {.bytes = scratch_bytes, .capacity = sizeof scratch_bytes};
@@ -207,7 +219,8 @@ static const char *decode(struct record *record, const struct raw_field *fields,
     int kind;
 
     record->kind = RECORD_KINDS;
-    memset(record->values, 0, RECORD_IDENTITY_FIELDS * sizeof record->values[0]); /* what note_identity() looks at */
+    memset(record->values, 0,
+           RECORD_IDENTITY_FIELDS * sizeof record->values[0]); /* what note_identity() looks at */
     if (field_count != 2) {
         snprintf(text, size, "the entry has %zu fields, not one", field_count / 2);
         return text;
@@ -217,17 +230,18 @@ static const char *decode(struct record *record, const struct raw_field *fields,
         return "the entry's field is not the name of a kind: order, trade, session";
     }
     record->kind = (enum record_kind)kind;
-    if (record_decode(record->kind, fields[1].bytes, fields[1].length, &scratch, record, &problem) != 0) {
-        snprintf(text, size, "%s%s%s", problem.field == NULL ? "" : problem.field, problem.field == NULL ? "" : ": ",
-                 record_fault_text(problem.fault));
+    if (record_decode(record->kind, fields[1].bytes, fields[1].length, &scratch, record,
+                      &problem) != 0) {
+        snprintf(text, size, "%s%s%s", problem.field == NULL ? "" : problem.field,
+                 problem.field == NULL ? "" : ": ", record_fault_text(problem.fault));
         forget_field_at_fault(record, &problem);
         return text;
     }
     return NULL;
 }
 
-/* What a reject keeps of an entry with no field, or several: all of it, each part behind its length, as Redis' protocol writes
- * it. */
+/* What a reject keeps of an entry with no field, or several: all of it, each part behind its
+ * length, as Redis' protocol writes it. */
 static void append_raw(struct batch *batch, const struct raw_field *fields, size_t field_count)
 {
     char head[32];
@@ -254,12 +268,13 @@ static void add_row(struct batch *batch, struct entry *entry, const struct recor
     copy_put_record(rows, record, columns);
     entry->row_length = (uint32_t)rows->length - entry->row_offset;
     if (record->kind == RECORD_ORDER && batch->fold != NULL) {
-        order_fold_add(batch->fold, rows, columns);
+        order_changes_add(batch->fold, rows, columns);
     }
 }
 
-void batch_add(struct batch *batch, struct stream *stream, const char *exchange, const char *stream_name,
-               struct stream_entry_id id, const struct raw_field *fields, size_t field_count, uint16_t deliveries, int64_t now_ns)
+void batch_add(struct batch *batch, struct stream *stream, const char *exchange,
+               const char *stream_name, struct stream_entry_id id, const struct raw_field *fields,
+               size_t field_count, uint16_t deliveries, int64_t now_ns)
 {
     struct entry *entry = new_entry(batch);
     struct record record;
@@ -273,7 +288,9 @@ void batch_add(struct batch *batch, struct stream *stream, const char *exchange,
     entry->raw_length = (uint32_t)batch->raw.length - entry->raw_offset;
     entry->kind_offset = (uint32_t)batch->raw.length;
     entry->kind_length =
-        field_count == 0 ? 0 : (uint32_t)(fields[0].length < KIND_BYTES_KEPT ? fields[0].length : KIND_BYTES_KEPT);
+        field_count == 0
+            ? 0
+            : (uint32_t)(fields[0].length < KIND_BYTES_KEPT ? fields[0].length : KIND_BYTES_KEPT);
     raw_append(batch, field_count == 0 ? "" : fields[0].bytes, entry->kind_length);
 
     reason = decode(&record, fields, field_count, text, sizeof text);
@@ -292,15 +309,19 @@ void batch_add(struct batch *batch, struct stream *stream, const char *exchange,
     }
 }
 
-/* One bad record is one reject, however often it is sent: by its identity where it has one, else by stream, id and bytes. */
-static void format_identity(const struct batch *batch, const struct entry *entry, const char *stream_name, char *out, size_t size)
+/* One bad record is one reject, however often it is sent: by its identity where it has one, else by
+ * stream, id and bytes. */
+static void format_identity(const struct batch *batch, const struct entry *entry,
+                            const char *stream_name, char *out, size_t size)
 {
     if (entry->producer_id > 0 && entry->seq > 0) {
         snprintf(out, size, "p:%" PRId64 ":%" PRId64, entry->producer_id, entry->seq);
     } else {
-        uint64_t h = hash(UINT64_C(0xcbf29ce484222325), batch->raw.bytes + entry->raw_offset, entry->raw_length);
+        uint64_t h = hash(UINT64_C(0xcbf29ce484222325), batch->raw.bytes + entry->raw_offset,
+                          entry->raw_length);
 
-        snprintf(out, size, "s:%s:%" PRIu64 "-%" PRIu64 ":%016" PRIx64, stream_name, entry->id.ms, entry->id.seq, h);
+        snprintf(out, size, "s:%s:%" PRIu64 "-%" PRIu64 ":%016" PRIx64, stream_name, entry->id.ms,
+                 entry->id.seq, h);
     }
 }
 
@@ -313,8 +334,8 @@ static void put_int64_or_null(struct copy_buffer *out, int64_t value)
     }
 }
 
-void batch_put_reject(const struct batch *batch, const struct entry *entry, const char *stream_name, const char *exchange,
-                      const char *drainer, struct copy_buffer *out)
+void batch_put_reject(const struct batch *batch, const struct entry *entry, const char *stream_name,
+                      const char *exchange, const char *drainer, struct copy_buffer *out)
 {
     char identity[STREAM_NAME_BYTES + 96], id[48];
 

@@ -1,7 +1,9 @@
-/* batch.h: entries of streams, gathered to be loaded in one transaction: decoded, checked and encoded as COPY rows.
+/* batch.h: entries of streams, gathered to be loaded in one transaction: decoded, checked and
+ * encoded as COPY rows.
  *
- * An entry becomes a row of its table, or a reject with the reason; its raw bytes are kept for the case that only PostgreSQL
- * finds the fault. Memory is bounded by the limits given; nothing points into Redis' replies afterwards. One thread. */
+ * An entry becomes a row of its table, or a reject with the reason; its raw bytes are kept for the
+ * case that only PostgreSQL finds the fault. Memory is bounded by the limits given; nothing points
+ * into Redis' replies afterwards. One thread. */
 #ifndef BLOTTER_DRAINER_BATCH_H
 #define BLOTTER_DRAINER_BATCH_H
 
@@ -12,7 +14,7 @@
 #include "drainer/copy.h"
 #include "schema/record.h"
 
-struct order_fold;
+struct order_changes;
 struct stream;
 
 struct stream_entry_id {
@@ -24,12 +26,15 @@ struct stream_entry_id {
  *        │            └──────► FAILED ─────┤ forgotten: its entries are pending, and read again
  *        └─────────────────────────────────┘
  *
- * A batch that is gathering is forgotten as well: when the Redis it was read from has gone, or PostgreSQL. */
-#define BATCH_STATES(X)                                 \
-    X(GATHERING, "gathering")                           \
-    X(LOADING, "being loaded")                          \
+ * A batch that is gathering is forgotten as well: when the Redis it was read from has gone, or
+ * PostgreSQL. */
+/* clang-format off */
+#define BATCH_STATES(X) \
+    X(GATHERING, "gathering") \
+    X(LOADING, "being loaded") \
     X(COMMITTED, "committed, and not acknowledged yet") \
     X(FAILED, "given up")
+/* clang-format on */
 #define X(name, text) BATCH_##name,
 enum batch_state { BATCH_STATES(X) };
 #undef X
@@ -47,12 +52,12 @@ struct entry {
     int64_t recorded_at_us;   /* since 1970 */
     enum record_kind kind;    /* RECORD_KINDS: unknown */
     enum entry_fate fate;
-    uint32_t row_offset, row_length;   /* in rows[kind] */
-    uint32_t raw_offset, raw_length;   /* in raw */
-    uint32_t reason_offset;            /* in raw, NUL-terminated; of a reject */
-    uint16_t deliveries;               /* 0: unknown, at least one */
-    bool replayed;                     /* read again from the stream's kept tail: not pending, so not acknowledged */
-    bool is_void;                      /* a session record that says: this seq was claimed, but never a record */
+    uint32_t row_offset, row_length; /* in rows[kind] */
+    uint32_t raw_offset, raw_length; /* in raw */
+    uint32_t reason_offset;          /* in raw, NUL-terminated; of a reject */
+    uint16_t deliveries;             /* 0: unknown, at least one */
+    bool replayed; /* read again from the stream's kept tail: not pending, so not acknowledged */
+    bool is_void;  /* a session record that says: this seq was claimed, but never a record */
     uint32_t kind_offset, kind_length; /* in raw: the entry's field name */
     char sqlstate[6];                  /* of a reject that PostgreSQL found, else "" */
 };
@@ -63,11 +68,12 @@ struct batch {
     size_t count, capacity;
     struct copy_buffer rows[RECORD_KINDS];
     struct copy_buffer raw;
-    struct order_fold *fold; /* of its orders, as they came; borrowed; NULL: orders are not kept */
-    bool refused;            /* a row was turned into a reject, so the fold says more than the rows */
-    bool careful;            /* may hold what is stored already: through staging */
-    uint64_t epoch;          /* of the Redis connection that its entries were read on */
-    int64_t gathered_at_us;  /* CLOCK_MONOTONIC of its first entry */
+    struct order_changes
+        *fold;      /* of its orders, as they came; borrowed; NULL: orders are not kept */
+    bool refused;   /* a row was turned into a reject, so the fold says more than the rows */
+    bool careful;   /* may hold what is stored already: through staging */
+    uint64_t epoch; /* of the Redis connection that its entries were read on */
+    int64_t gathered_at_us; /* CLOCK_MONOTONIC of its first entry */
     size_t rejected, expired;
 };
 
@@ -78,15 +84,18 @@ void batch_clear(struct batch *); /* keeps the memory; it gathers again */
 void batch_enter(struct batch *, enum batch_state);
 size_t batch_bytes(const struct batch *);
 
-/* An entry as Redis has it: field names and values in turn; a good one has one field, whose name is the record's kind. */
+/* An entry as Redis has it: field names and values in turn; a good one has one field, whose name is
+ * the record's kind. */
 struct raw_field {
     const char *bytes;
     size_t length;
 };
 
-/* Adds an entry; never fails on its content. now_ns: the wall clock, to tell a time in the future. */
-void batch_add(struct batch *, struct stream *, const char *exchange, const char *stream_name, struct stream_entry_id id,
-               const struct raw_field *fields, size_t field_count, uint16_t deliveries, int64_t now_ns);
+/* Adds an entry; never fails on its content. now_ns: the wall clock, to tell a time in the future.
+ */
+void batch_add(struct batch *, struct stream *, const char *exchange, const char *stream_name,
+               struct stream_entry_id id, const struct raw_field *fields, size_t field_count,
+               uint16_t deliveries, int64_t now_ns);
 
 /* Turns a row into a reject: PostgreSQL refused it. */
 void batch_reject(struct batch *, struct entry *, const char *sqlstate, const char *reason);
@@ -94,9 +103,10 @@ void batch_reject(struct batch *, struct entry *, const char *sqlstate, const ch
 const char *batch_reason(const struct batch *, const struct entry *);
 
 /* Writes the row of blotter.rejects (columns BATCH_REJECT_COLUMNS) of a rejected entry. */
-#define BATCH_REJECT_COLUMNS \
-    "identity, stream, entry_id, exchange, kind, producer_id, seq, recorded_at, delivery_count, reason, sqlstate, raw, drainer"
-void batch_put_reject(const struct batch *, const struct entry *, const char *stream_name, const char *exchange,
-                      const char *drainer, struct copy_buffer *);
+#define BATCH_REJECT_COLUMNS                                                                      \
+    "identity, stream, entry_id, exchange, kind, producer_id, seq, recorded_at, delivery_count, " \
+    "reason, sqlstate, raw, drainer"
+void batch_put_reject(const struct batch *, const struct entry *, const char *stream_name,
+                      const char *exchange, const char *drainer, struct copy_buffer *);
 
 #endif

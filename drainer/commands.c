@@ -8,6 +8,7 @@
 #include "drainer/settings.h"
 #include "producer/blotter.h"
 
+/* clang-format off */
 const struct command commands[COMMAND_COUNT] = {
 #define X(id, name_, arguments_, fewest, most, text_) \
     {.name = #name_,                                  \
@@ -19,6 +20,7 @@ const struct command commands[COMMAND_COUNT] = {
     COMMANDS(X)
 #undef X
 };
+/* clang-format on */
 
 int command_of(const char *name)
 {
@@ -52,7 +54,8 @@ int command_help(const struct settings *settings)
         int about = command_of(settings->arguments[0]);
 
         if (about < 0) {
-            return command_fail(settings, EXIT_CODE_USAGE, "there is no command \"%.64s\"; `blotter help` lists them",
+            return command_fail(settings, EXIT_CODE_USAGE,
+                                "there is no command \"%.64s\"; `blotter help` lists them",
                                 settings->arguments[0]);
         }
         settings_print_help(stdout, (enum command_id)about);

@@ -1,5 +1,6 @@
-/* copy.c: see copy.h. The format is that of PostgreSQL's manual, "COPY", section Binary Format: a head, rows of a 16-bit count
- * and per column a 32-bit length (-1: null) with that many bytes, all in network order; a row whose count is -1 ends it. */
+/* copy.c: see copy.h. The format is that of PostgreSQL's manual, "COPY", section Binary Format: a
+ * head, rows of a 16-bit count and per column a 32-bit length (-1: null) with that many bytes, all
+ * in network order; a row whose count is -1 ends it. */
 #include "drainer/copy.h"
 
 #include <stdlib.h>
@@ -8,10 +9,10 @@
 #include "schema/decimal.h"
 
 #define EPOCH_2000_US INT64_C(946684800000000)
-#define JSONB_VERSION 1
+enum { JSONB_VERSION = 1 };
 
-const unsigned char copy_head[COPY_HEAD_BYTES] = {'P', 'G', 'C', 'O', 'P', 'Y', '\n', 0xff, '\r', '\n',
-                                                  0,   0,   0,   0,   0,   0,   0,    0,    0};
+const unsigned char copy_head[COPY_HEAD_BYTES] = {
+    'P', 'G', 'C', 'O', 'P', 'Y', '\n', 0xff, '\r', '\n', 0, 0, 0, 0, 0, 0, 0, 0, 0};
 const unsigned char copy_tail[COPY_TAIL_BYTES] = {0xff, 0xff};
 
 int64_t copy_timestamp(int64_t ns)
@@ -21,7 +22,8 @@ int64_t copy_timestamp(int64_t ns)
     return us - EPOCH_2000_US;
 }
 
-/* Makes room for `length` more bytes and returns where they go; the caller adds to buffer->length what it wrote. */
+/* Makes room for `length` more bytes and returns where they go; the caller adds to buffer->length
+ * what it wrote. */
 static unsigned char *reserve(struct copy_buffer *buffer, size_t length)
 {
     if (buffer->capacity - buffer->length < length) {
@@ -33,7 +35,8 @@ static unsigned char *reserve(struct copy_buffer *buffer, size_t length)
         }
         bytes = realloc(buffer->bytes, capacity);
         if (bytes == NULL) {
-            abort(); /* bounded by the batch's limits: out of memory here is the end of the process; Redis keeps the entries */
+            abort(); /* bounded by the batch's limits: out of memory here is the end of the process;
+                        Redis keeps the entries */
         }
         buffer->bytes = bytes;
         buffer->capacity = capacity;
@@ -94,7 +97,8 @@ static unsigned char *write_row_head(unsigned char *p, int columns)
     return p + sizeof big;
 }
 
-static unsigned char *write_value(unsigned char *p, enum field_kind kind, const struct record_value *value)
+static unsigned char *write_value(unsigned char *p, enum field_kind kind,
+                                  const struct record_value *value)
 {
     size_t length;
 
@@ -126,12 +130,14 @@ static size_t row_bound(const struct record *record, unsigned fields)
     size_t bound = 2;
 
     for (unsigned i = 0; i < fields; i++) {
-        bound += 16 + DECIMAL_NUMERIC_BYTES_MAX + (record->values[i].present ? record->values[i].length : 0);
+        bound += 16 + DECIMAL_NUMERIC_BYTES_MAX +
+                 (record->values[i].present ? record->values[i].length : 0);
     }
     return bound;
 }
 
-void copy_put_record(struct copy_buffer *buffer, const struct record *record, uint32_t columns[RECORD_FIELDS_MAX])
+void copy_put_record(struct copy_buffer *buffer, const struct record *record,
+                     uint32_t columns[RECORD_FIELDS_MAX])
 {
     const struct record_schema *schema = &record_schemas[record->kind];
     unsigned char *p = reserve(buffer, row_bound(record, schema->field_count));
@@ -144,7 +150,9 @@ void copy_put_record(struct copy_buffer *buffer, const struct record *record, ui
     buffer->length = (size_t)(p - buffer->bytes);
 }
 
-/* --- single columns ------------------------------------------------------------------------------------------------------ */
+/* --- single columns
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void advance(struct copy_buffer *buffer, const unsigned char *end)
 {
@@ -198,7 +206,9 @@ void copy_put_bool(struct copy_buffer *buffer, int value)
     advance(buffer, write_bool(reserve(buffer, 5), value));
 }
 
-/* --- reading rows back --------------------------------------------------------------------------------------------------- */
+/* --- reading rows back
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static int16_t read_int16(const unsigned char *p)
 {
@@ -226,7 +236,8 @@ int64_t copy_field_int64(const struct copy_field *field)
     return (int64_t)be64toh(big);
 }
 
-/* numeric: count of base-10000 digits, weight of the first, sign, display scale, then the digits, each 16 bits. */
+/* numeric: count of base-10000 digits, weight of the first, sign, display scale, then the digits,
+ * each 16 bits. */
 #define NUMERIC_NEGATIVE 0x4000
 
 static int numeric_sign(const unsigned char *p)

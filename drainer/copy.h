@@ -9,7 +9,8 @@
 
 #include "schema/record.h"
 
-/* Microseconds since 2000-01-01, PostgreSQL's timestamptz, of nanoseconds since 1970 (rounded towards the past). */
+/* Microseconds since 2000-01-01, PostgreSQL's timestamptz, of nanoseconds since 1970 (rounded
+ * towards the past). */
 int64_t copy_timestamp(int64_t ns);
 
 struct copy_buffer {
@@ -20,23 +21,30 @@ struct copy_buffer {
 void copy_buffer_release(struct copy_buffer *);
 void copy_put_row_head(struct copy_buffer *, int columns);
 void copy_put_null(struct copy_buffer *);
-void copy_put_bytes(struct copy_buffer *, const void *bytes, size_t length); /* text, bytea, or a field that is binary already */
-void copy_put_raw(struct copy_buffer *, const void *columns, size_t length); /* columns with their lengths */
-void copy_put_text(struct copy_buffer *, const char *text);                  /* NULL: null */
+void copy_put_bytes(struct copy_buffer *, const void *bytes,
+                    size_t length); /* text, bytea, or a field that is binary already */
+void copy_put_raw(struct copy_buffer *, const void *columns,
+                  size_t length);                           /* columns with their lengths */
+void copy_put_text(struct copy_buffer *, const char *text); /* NULL: null */
 void copy_put_int32(struct copy_buffer *, int32_t value);
 void copy_put_int64(struct copy_buffer *, int64_t value);
 void copy_put_bool(struct copy_buffer *, int value);
 
-/* One row: every field of the record's kind, in the order of fields.h. columns gets where each begins in the buffer. */
-void copy_put_record(struct copy_buffer *, const struct record *, uint32_t columns[RECORD_FIELDS_MAX]);
+/* One row: every field of the record's kind, in the order of fields.h. columns gets where each
+ * begins in the buffer. */
+void copy_put_record(struct copy_buffer *, const struct record *,
+                     uint32_t columns[RECORD_FIELDS_MAX]);
 
 /* What stands before the first row of a COPY BINARY, and behind the last. */
-#define COPY_HEAD_BYTES 19
-#define COPY_TAIL_BYTES 2
+enum {
+    COPY_HEAD_BYTES = 19,
+    COPY_TAIL_BYTES = 2,
+};
 extern const unsigned char copy_head[COPY_HEAD_BYTES];
 extern const unsigned char copy_tail[COPY_TAIL_BYTES];
 
-/* A column of a row that lies in a buffer: where its bytes begin, and how long they are; -1: null. */
+/* A column of a row that lies in a buffer: where its bytes begin, and how long they are; -1: null.
+ */
 struct copy_field {
     const unsigned char *bytes;
     int32_t length;

@@ -1,16 +1,15 @@
 /* drain.c: `blotter drain`: loads streams into PostgreSQL until it is told to stop.
  *
- * Two batches: while one is loaded, the other gathers; they change places when the loader is free. So at low load a lone record
- * waits for nothing, and at high load batches grow to what one commit takes. All work is decided in one place, turn(), which runs
- * after anything has changed:
+ * Two batches: while one is loaded, the other gathers; they change places when the loader is free.
+ * So at low load a lone record waits for nothing, and at high load batches grow to what one commit
+ * takes. All work is decided in one place, turn(), which runs after anything has changed:
  *
- *     loader free ── lease due ──► lease_run()                      (same connection: the locks belong to the session that loads)
- *          │
- *          └─ gathered something ► swap, loader_load() ──► intake_settle(): XACK, words
- *     gathering has room ────────► intake_read()
+ *     loader free ── lease due ──► lease_run()                      (same connection: the locks
+ * belong to the session that loads) │ └─ gathered something ► swap, loader_load() ──►
+ * intake_settle(): XACK, words gathering has room ────────► intake_read()
  *
- * When a batch cannot be loaded everything in hand is forgotten and, after a while, what is pending is claimed again: Redis is
- * the drainer's only memory. */
+ * When a batch cannot be loaded everything in hand is forgotten and, after a while, what is pending
+ * is claimed again: Redis is the drainer's only memory. */
 #include <assert.h>
 #include <event2/event.h>
 #include <inttypes.h>
@@ -22,29 +21,36 @@
 #include <unistd.h>
 
 #include "drainer/commands.h"
-#include "drainer/intake.h"
-#include "drainer/lease.h"
-#include "drainer/loader.h"
 #include "drainer/log.h"
 #include "drainer/monitor.h"
-#include "drainer/pg.h"
-#include "drainer/pg_link.h"
-#include "drainer/session.h"
+#include "drainer/postgres/lease.h"
+#include "drainer/postgres/loader.h"
+#include "drainer/postgres/pg_blocking.h"
+#include "drainer/postgres/pg_link.h"
+#include "drainer/postgres/pg_session.h"
+#include "drainer/redis/intake.h"
 #include "drainer/settings.h"
 #include "producer/redis_url.h"
 
-#define SUMMARY_INTERVAL_S 60
-#define STOP_TIMEOUT_S 5
-#define START_TIMEOUT_MS 5000 /* for the first connection to Redis; later ones are tried for ever */
-#define RETRY_MIN_MS 100
-#define RETRY_MAX_MS 2000
-#define RETRY_PERSON_MS 15000
-#define CONNECT_TIMEOUT_MS 10000
+enum {
+    SUMMARY_INTERVAL_S = 60,
+    STOP_TIMEOUT_S = 5,
+};
+#define START_TIMEOUT_MS                                                     \
+    5000 /* for the first connection to Redis; later ones are tried for ever \
+          */
+enum {
+    RETRY_MIN_MS = 100,
+    RETRY_MAX_MS = 2000,
+    RETRY_PERSON_MS = 15000,
+    CONNECT_TIMEOUT_MS = 10000,
+};
 
 enum drain_phase {
     DRAIN_RUNNING,
     DRAIN_STOPPING,   /* reads no more; loads what is gathered */
-    DRAIN_SIGNING_OFF /* all is loaded: the last acknowledgements and the consumer's removal are on their way */
+    DRAIN_SIGNING_OFF /* all is loaded: the last acknowledgements and the consumer's removal are on
+                         their way */
 };
 
 struct drain {
@@ -59,7 +65,7 @@ struct drain {
     struct pg_link *link;
     struct lease *lease;
     struct loader *loader;
-    struct session session;
+    struct pg_session session;
     struct monitor *monitor; /* NULL: not asked for */
     struct batch batches[2], *gathering;
     bool loading, leasing, session_ready, looked_before_lease, leased_since_look;
@@ -77,7 +83,7 @@ static void turn_soon(struct drain *drain)
     event_active(drain->turn_event, EV_TIMEOUT, 0);
 }
 
-/* --- giving up what is in hand ------------------------------------------------------------------------------------------- */
+/* --- giving up what is in hand --- */
 
 static void forget_all(struct drain *drain)
 {
@@ -110,7 +116,9 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
     turn_soon(drain);
 }
 
-/* --- loading ------------------------------------------------------------------------------------------------------------- */
+/* --- loading
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 static void use_link(struct drain *drain);
 
@@ -121,14 +129,15 @@ static void on_loaded(void *owner, struct batch *batch, const struct pg_failure 
     drain->loading = false;
     if (failure == NULL) {
         drain->retry_ms = 0;
-        use_link(drain);                       /* first, so that PostgreSQL does not wait for the settling */
-        if (batch->state == BATCH_COMMITTED) { /* else the connection was lost at once, and everything is forgotten */
+        use_link(drain); /* first, so that PostgreSQL does not wait for the settling */
+        if (batch->state == BATCH_COMMITTED) { /* else the connection was lost at once, and
+                                                  everything is forgotten */
             intake_settle(drain->intake, batch);
             batch_clear(batch);
         }
     } else {
-        log_warn("batch", "%s, SQLSTATE %s: nothing is acknowledged, it will be read again%s", failure->message,
-                 failure->sqlstate[0] == '\0' ? "none" : failure->sqlstate,
+        log_warn("batch", "%s, SQLSTATE %s: nothing is acknowledged, it will be read again%s",
+                 failure->message, failure->sqlstate[0] == '\0' ? "none" : failure->sqlstate,
                  failure->action == PG_ACTION_PERSON ? "; this needs a person" : "");
         forget_all(drain);
         wait_before_retry(drain, failure->action);
@@ -147,7 +156,9 @@ static void load_gathered(struct drain *drain)
     loader_load(drain->loader, batch, on_loaded, drain);
 }
 
-/* --- leases -------------------------------------------------------------------------------------------------------------- */
+/* --- leases
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_taken(void *owner, struct stream *stream)
 {
@@ -179,7 +190,9 @@ static void on_stuck(void *owner, struct stream *stream)
     turn_soon(drain);
 }
 
-/* --- stopping ------------------------------------------------------------------------------------------------------------ */
+/* --- stopping
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static void stop(struct drain *drain, const char *why)
 {
@@ -234,13 +247,15 @@ static void on_signed_off(struct drain *drain)
     } else if (left == 0) {
         event_base_loopbreak(drain->base);
     } else {
-        drain->phase = DRAIN_STOPPING; /* Redis has gone meanwhile: once more, if it is back in time */
+        drain->phase =
+            DRAIN_STOPPING; /* Redis has gone meanwhile: once more, if it is back in time */
     }
 }
 
 static void go_on_stopping(struct drain *drain)
 {
-    if (drain->phase == DRAIN_STOPPING && !is_busy(drain) && intake_up(drain->intake) && intake_quiet(drain->intake)) {
+    if (drain->phase == DRAIN_STOPPING && !is_busy(drain) && intake_up(drain->intake) &&
+        intake_quiet(drain->intake)) {
         drain->phase = DRAIN_SIGNING_OFF;
         intake_sign_off(drain->intake);
     }
@@ -251,8 +266,8 @@ static void go_on_stopping(struct drain *drain)
 
 static bool all_is_loaded(const struct drain *drain)
 {
-    return drain->session_ready && drain->leased_since_look && !drain->loading && drain->gathering->count == 0 &&
-           intake_drained(drain->intake);
+    return drain->session_ready && drain->leased_since_look && !drain->loading &&
+           drain->gathering->count == 0 && intake_drained(drain->intake);
 }
 
 /* A server that cannot be reached from the start is more likely a wrong setting than an outage. */
@@ -261,25 +276,30 @@ static void check_first_connection(struct drain *drain)
     const char *error = intake_last_error(drain->intake);
     struct redis_url url = {0};
     char ignored[256];
-    bool refused =
-        strstr(error, "WRONGPASS") != NULL || strstr(error, "NOAUTH") != NULL || strstr(error, "invalid password") != NULL;
+    bool refused = strstr(error, "WRONGPASS") != NULL || strstr(error, "NOAUTH") != NULL ||
+                   strstr(error, "invalid password") != NULL;
 
     drain->redis_was_up = drain->redis_was_up || intake_up(drain->intake);
-    if (drain->redis_was_up || (!refused && intake_now_ms() < drain->connecting_since_ms + START_TIMEOUT_MS)) {
+    if (drain->redis_was_up ||
+        (!refused && intake_now_ms() < drain->connecting_since_ms + START_TIMEOUT_MS)) {
         return;
     }
-    redis_url_parse(&url, drain->settings->redis, ignored, sizeof ignored); /* once more, for its place */
-    command_fail(drain->settings, EXIT_CODE_UNREACHABLE, "setting redis: %s: cannot connect: %s", url.place,
-                 error[0] == '\0' ? "no answer" : error);
+    redis_url_parse(&url, drain->settings->redis, ignored,
+                    sizeof ignored); /* once more, for its place */
+    command_fail(drain->settings, EXIT_CODE_UNREACHABLE, "setting redis: %s: cannot connect: %s",
+                 url.place, error[0] == '\0' ? "no answer" : error);
     drain->exit_code = EXIT_CODE_UNREACHABLE;
     event_base_loopbreak(drain->base);
 }
 
-/* --- the turn ------------------------------------------------------------------------------------------------------------ */
+/* --- the turn
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static void use_link(struct drain *drain)
 {
-    if (drain->loading || drain->leasing || drain->waiting || !drain->session_ready || !pg_link_ready(drain->link)) {
+    if (drain->loading || drain->leasing || drain->waiting || !drain->session_ready ||
+        !pg_link_ready(drain->link)) {
         return;
     }
     if (drain->phase == DRAIN_RUNNING && intake_up(drain->intake) && lease_due(drain->lease)) {
@@ -315,14 +335,16 @@ static void on_turn(void *owner)
     turn_soon(owner);
 }
 
-/* --- the session --------------------------------------------------------------------------------------------------------- */
+/* --- the session
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static void on_prepared_rows(void *owner, int statement, const PGresult *result)
 {
     struct drain *drain = owner;
 
     (void)statement;
-    session_take(&drain->session, result);
+    pg_session_take(&drain->session, result);
 }
 
 static void on_session(void *owner, bool ready, const struct pg_failure *why)
@@ -338,23 +360,28 @@ static void on_session(void *owner, bool ready, const struct pg_failure *why)
         drain->loading = drain->leasing = false;
         forget_all(drain);
         lease_forget(drain->lease);
-        session_release(&drain->session);
+        pg_session_release(&drain->session);
     }
     turn_soon(drain);
 }
 
-/* --- telling ------------------------------------------------------------------------------------------------------------- */
+/* --- telling
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_summary(evutil_socket_t fd, short what, void *arg)
 {
     struct drain *drain = arg;
-    const struct loader_counters *now = &loader_stats(drain->loader)->counters, *before = &drain->summary_loader;
+    const struct loader_counters *now = &loader_stats(drain->loader)->counters,
+                                 *before = &drain->summary_loader;
 
     (void)fd, (void)what;
     log_info("drain",
-             "streams=%zu of %zu drainers=%u rows=%" PRIu64 " transactions=%" PRIu64 " rejected=%" PRIu64 " retries=%" PRIu64,
-             streams_held(&drain->streams), drain->streams.count, lease_members(drain->lease), now->rows - before->rows,
-             now->transactions - before->transactions, now->rejected - before->rejected, now->retries - before->retries);
+             "streams=%zu of %zu drainers=%u rows=%" PRIu64 " transactions=%" PRIu64
+             " rejected=%" PRIu64 " retries=%" PRIu64,
+             streams_held(&drain->streams), drain->streams.count, lease_members(drain->lease),
+             now->rows - before->rows, now->transactions - before->transactions,
+             now->rejected - before->rejected, now->retries - before->retries);
     drain->summary_loader = *now;
 }
 
@@ -363,11 +390,15 @@ static void say_end(const struct drain *drain)
     const struct loader_counters *loader = &loader_stats(drain->loader)->counters;
 
     log_info("drain",
-             "stopped: rows=%" PRIu64 " transactions=%" PRIu64 " rejected=%" PRIu64 " expired=%" PRIu64 " acked=%" PRIu64,
-             loader->rows, loader->transactions, loader->rejected, loader->expired, intake_counters(drain->intake)->acked);
+             "stopped: rows=%" PRIu64 " transactions=%" PRIu64 " rejected=%" PRIu64
+             " expired=%" PRIu64 " acked=%" PRIu64,
+             loader->rows, loader->transactions, loader->rejected, loader->expired,
+             intake_counters(drain->intake)->acked);
 }
 
-/* --- start and end ------------------------------------------------------------------------------------------------------- */
+/* --- start and end
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static void name_drainer(struct drain *drain)
 {
@@ -384,17 +415,20 @@ static void name_drainer(struct drain *drain)
 /* The name goes into SQL text. */
 static bool name_is_plain(const char *name)
 {
-    return name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")] == '\0';
+    return name[strspn(
+               name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")] == '\0';
 }
 
-/* --from: an entry id, "ms" or "ms-seq", or a time in UTC, 2026-05-01T12:00:00Z (the seconds may be left out). */
+/* --from: an entry id, "ms" or "ms-seq", or a time in UTC, 2026-05-01T12:00:00Z (the seconds may be
+ * left out). */
 static bool parse_from(const char *text, struct stream_entry_id *id)
 {
     struct tm tm = {0};
     const char *end;
     char *rest;
 
-    if ((end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm)) != NULL || (end = strptime(text, "%Y-%m-%dT%H:%MZ", &tm)) != NULL) {
+    if ((end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm)) != NULL ||
+        (end = strptime(text, "%Y-%m-%dT%H:%MZ", &tm)) != NULL) {
         *id = (struct stream_entry_id){(uint64_t)timegm(&tm) * 1000, 0};
         return *end == '\0';
     }
@@ -408,7 +442,8 @@ static bool read_from(struct drain *drain)
     drain->has_from = drain->settings->from != NULL;
     if (drain->has_from && !parse_from(drain->settings->from, &drain->from)) {
         command_fail(drain->settings, EXIT_CODE_USAGE,
-                     "setting from: \"%s\" is neither an entry id (1767225600000-0) nor a time (2026-05-01T12:00:00Z)",
+                     "setting from: \"%s\" is neither an entry id (1767225600000-0) nor a time "
+                     "(2026-05-01T12:00:00Z)",
                      drain->settings->from);
         return false;
     }
@@ -420,25 +455,26 @@ static bool create_intake(struct drain *drain)
     const struct settings *settings = drain->settings;
     char error[512];
 
-    drain->intake = intake_create(&(struct intake_options){.base = drain->base,
-                                                           .redis = settings->redis,
-                                                           .redis_password = settings->redis_password,
-                                                           .consumer = drain->drainer,
-                                                           .pattern = settings->streams,
-                                                           .batch_rows = (unsigned)settings->batch_rows,
-                                                           .batch_bytes = (unsigned)settings->batch_bytes,
-                                                           .keep_entries = (unsigned)settings->keep_entries,
-                                                           .group_limit = (unsigned)settings->group_limit,
-                                                           .from = drain->has_from ? &drain->from : NULL,
-                                                           .trim_interval_ms = (unsigned)settings->trim_interval,
-                                                           .claim_idle_ms = (unsigned)settings->claim_idle,
-                                                           .gauge = settings->metrics != NULL,
-                                                           .streams = &drain->streams,
-                                                           .gathering = &drain->gathering,
-                                                           .on_turn = on_turn,
-                                                           .on_stuck = on_stuck,
-                                                           .owner = drain},
-                                  error, sizeof error);
+    drain->intake = intake_create(
+        &(struct intake_options){.base = drain->base,
+                                 .redis = settings->redis,
+                                 .redis_password = settings->redis_password,
+                                 .consumer = drain->drainer,
+                                 .pattern = settings->streams,
+                                 .batch_rows = (unsigned)settings->batch_rows,
+                                 .batch_bytes = (unsigned)settings->batch_bytes,
+                                 .keep_entries = (unsigned)settings->keep_entries,
+                                 .group_limit = (unsigned)settings->group_limit,
+                                 .from = drain->has_from ? &drain->from : NULL,
+                                 .trim_interval_ms = (unsigned)settings->trim_interval,
+                                 .claim_idle_ms = (unsigned)settings->claim_idle,
+                                 .gauge = settings->metrics != NULL,
+                                 .streams = &drain->streams,
+                                 .gathering = &drain->gathering,
+                                 .on_turn = on_turn,
+                                 .on_stuck = on_stuck,
+                                 .owner = drain},
+        error, sizeof error);
     if (drain->intake == NULL) {
         command_fail(settings, EXIT_CODE_USAGE, "setting redis: %s", error);
     }
@@ -448,32 +484,37 @@ static bool create_intake(struct drain *drain)
 static void create_postgres_side(struct drain *drain)
 {
     const struct settings *settings = drain->settings;
-    char *sql = session_sql(settings, LEASE_JOIN_SQL), application_name[64];
+    char *sql = pg_session_sql(settings, LEASE_JOIN_SQL), application_name[64];
 
     snprintf(application_name, sizeof application_name, "blotter drain %.40s", drain->drainer);
-    drain->link = pg_link_create(&(struct pg_link_options){.base = drain->base,
-                                                           .conninfo = settings->postgres,
-                                                           .application_name = application_name,
-                                                           .prepare_sql = sql,
-                                                           .on_prepared_rows = on_prepared_rows,
-                                                           .on_change = on_session,
-                                                           .owner = drain,
-                                                           .connect_timeout_ms = CONNECT_TIMEOUT_MS,
-                                                           .command_timeout_ms = (unsigned)settings->postgres_timeout});
+    drain->link = pg_link_create(
+        &(struct pg_link_options){.base = drain->base,
+                                  .conninfo = settings->postgres,
+                                  .application_name = application_name,
+                                  .prepare_sql = sql,
+                                  .on_prepared_rows = on_prepared_rows,
+                                  .on_change = on_session,
+                                  .owner = drain,
+                                  .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+                                  .command_timeout_ms = (unsigned)settings->postgres_timeout});
     free(sql);
-    drain->lease = lease_create(drain->link, &(struct lease_options){.streams = &drain->streams,
-                                                                     .take_all = settings->once,
-                                                                     .interval_ms = (unsigned)settings->rebalance_interval,
-                                                                     .on_taken = on_taken,
-                                                                     .on_done = on_leased,
-                                                                     .owner = drain});
+    drain->lease = lease_create(
+        drain->link, &(struct lease_options){.streams = &drain->streams,
+                                             .take_all = settings->once,
+                                             .interval_ms = (unsigned)settings->rebalance_interval,
+                                             .on_taken = on_taken,
+                                             .on_done = on_leased,
+                                             .owner = drain});
     for (int i = 0; i < 2 && settings->orders; i++) {
-        drain->batches[i].fold = order_fold_create(&drain->session.venues_by_symbol, &drain->session.terminal_statuses);
+        drain->batches[i].fold = order_changes_create(&drain->session.venues_by_symbol,
+                                                      &drain->session.terminal_statuses);
     }
-    drain->loader = loader_create(drain->link, &(struct loader_options){.drainer = drain->drainer,
-                                                                        .keep_orders = settings->orders,
-                                                                        .venues_by_symbol = &drain->session.venues_by_symbol,
-                                                                        .terminal_statuses = &drain->session.terminal_statuses});
+    drain->loader = loader_create(
+        drain->link,
+        &(struct loader_options){.drainer = drain->drainer,
+                                 .keep_orders = settings->orders,
+                                 .venues_by_symbol = &drain->session.venues_by_symbol,
+                                 .terminal_statuses = &drain->session.terminal_statuses});
 }
 
 static bool create_monitor(struct drain *drain)
@@ -483,15 +524,16 @@ static bool create_monitor(struct drain *drain)
     if (drain->settings->metrics == NULL) {
         return true;
     }
-    drain->monitor = monitor_create(&(struct monitor_options){.base = drain->base,
-                                                              .address = drain->settings->metrics,
-                                                              .streams = &drain->streams,
-                                                              .intake = drain->intake,
-                                                              .lease = drain->lease,
-                                                              .loader = drain->loader,
-                                                              .link = drain->link,
-                                                              .max_behind_ms = drain->settings->max_behind},
-                                    error, sizeof error);
+    drain->monitor =
+        monitor_create(&(struct monitor_options){.base = drain->base,
+                                                 .address = drain->settings->metrics,
+                                                 .streams = &drain->streams,
+                                                 .intake = drain->intake,
+                                                 .lease = drain->lease,
+                                                 .loader = drain->loader,
+                                                 .link = drain->link,
+                                                 .max_behind_ms = drain->settings->max_behind},
+                       error, sizeof error);
     if (drain->monitor == NULL) {
         command_fail(drain->settings, EXIT_CODE_USAGE, "setting metrics: %s", error);
     }
@@ -529,11 +571,11 @@ static void release(struct drain *drain)
         }
     }
     for (int i = 0; i < 2; i++) {
-        order_fold_destroy(drain->batches[i].fold);
+        order_changes_destroy(drain->batches[i].fold);
         batch_release(&drain->batches[i]);
     }
     streams_release(&drain->streams);
-    session_release(&drain->session);
+    pg_session_release(&drain->session);
     event_base_free(drain->base);
 }
 
@@ -556,8 +598,10 @@ int command_drain(const struct settings *settings)
     srandom((unsigned)time(NULL) ^ (unsigned)getpid());
     name_drainer(&drain);
     if (!name_is_plain(drain.drainer)) {
-        return command_fail(settings, EXIT_CODE_USAGE,
-                            "setting consumer: \"%s\" is not a name: letters, digits, '.', '_' and '-' are", drain.drainer);
+        return command_fail(
+            settings, EXIT_CODE_USAGE,
+            "setting consumer: \"%s\" is not a name: letters, digits, '.', '_' and '-' are",
+            drain.drainer);
     }
     if (!read_from(&drain)) {
         return EXIT_CODE_USAGE;
@@ -578,7 +622,8 @@ int command_drain(const struct settings *settings)
         release(&drain);
         return EXIT_CODE_USAGE;
     }
-    log_info("drain", "drainer %s: up to %u rows a batch", drain.drainer, (unsigned)settings->batch_rows);
+    log_info("drain", "drainer %s: up to %u rows a batch", drain.drainer,
+             (unsigned)settings->batch_rows);
     pg_link_start(drain.link);
     drain.connecting_since_ms = intake_now_ms();
     intake_start(drain.intake);

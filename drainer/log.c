@@ -1,5 +1,5 @@
-/* log.c: see log.h. A few recent lines are remembered, by a hash over level, object and text in which runs of digits count as
- * one. */
+/* log.c: see log.h. A few recent lines are remembered, by a hash over level, object and text in
+ * which runs of digits count as one. */
 #include "drainer/log.h"
 
 #include <pthread.h>
@@ -11,9 +11,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WINDOW_MS 10000
-#define REMEMBERED 32
-#define TEXT_BYTES 768
+enum {
+    WINDOW_MS = 10000,
+    REMEMBERED = 32,
+    TEXT_BYTES = 768,
+};
 #define LINE_BYTES (2 * TEXT_BYTES + 256)
 
 struct recent {
@@ -25,18 +27,22 @@ struct recent {
     char text[TEXT_BYTES]; /* the last one held back */
 };
 
+/* clang-format off */
 static const char *const level_names[] = {
 #define X(level, name) #name,
     LOG_LEVELS(X)
 #undef X
 };
+/* clang-format on */
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static enum log_level threshold = LOG_INFO;
 static unsigned window_ms = WINDOW_MS;
 static struct recent recents[REMEMBERED];
 
-/* --- one line ------------------------------------------------------------------------------------------------------------ */
+/* --- one line
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 struct line {
     char bytes[LINE_BYTES];
@@ -85,7 +91,8 @@ static void put_value(struct line *line, const char *text)
     bool plain = text[0] != '\0';
 
     for (const char *at = text; *at != '\0'; at++) {
-        plain = plain && (unsigned char)*at > ' ' && *at != '"' && *at != '=' && *at != '\\' && *at != 0x7f;
+        plain = plain && (unsigned char)*at > ' ' && *at != '"' && *at != '=' && *at != '\\' &&
+                *at != 0x7f;
     }
     if (plain) {
         put_text(line, text);
@@ -107,7 +114,8 @@ static void put_time(struct line *line)
     put_text(line, text);
 }
 
-static void write_line(enum log_level level, const char *object, const char *text, unsigned repeated)
+static void write_line(enum log_level level, const char *object, const char *text,
+                       unsigned repeated)
 {
     struct line line = {.length = 0};
     char count[32];
@@ -128,7 +136,9 @@ static void write_line(enum log_level level, const char *object, const char *tex
     (void)written; /* nowhere to say so */
 }
 
-/* --- repeats ------------------------------------------------------------------------------------------------------------- */
+/* --- repeats
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 static int64_t now_ms(void)
 {
@@ -218,7 +228,7 @@ static bool remember(enum log_level level, const char *object, const char *text)
     return true;
 }
 
-/* --- for the rest of the program ----------------------------------------------------------------------------------------- */
+/* --- for the rest of the program --- */
 
 void log_open(enum log_level level)
 {
@@ -262,7 +272,8 @@ void log_line(enum log_level level, const char *object, const char *format, ...)
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     pthread_mutex_lock(&mutex);
-    if (level >= threshold && (level == LOG_DEBUG || window_ms == 0 || remember(level, object, text))) {
+    if (level >= threshold &&
+        (level == LOG_DEBUG || window_ms == 0 || remember(level, object, text))) {
         write_line(level, object, text, 0);
     }
     pthread_mutex_unlock(&mutex);

@@ -12,18 +12,20 @@
 #include <string.h>
 #include <time.h>
 
-#include "drainer/intake.h"
-#include "drainer/lease.h"
-#include "drainer/loader.h"
 #include "drainer/log.h"
-#include "drainer/pg_link.h"
-#include "drainer/streams.h"
+#include "drainer/postgres/lease.h"
+#include "drainer/postgres/loader.h"
+#include "drainer/postgres/pg_link.h"
+#include "drainer/redis/intake.h"
+#include "drainer/redis/streams.h"
 #include "producer/blotter.h"
 
-#define TIMEOUT_S 5
-#define HEADERS_BYTES 8192
-#define BODY_BYTES 1024
-#define HOST_BYTES 128
+enum {
+    TIMEOUT_S = 5,
+    HEADERS_BYTES = 8192,
+    BODY_BYTES = 1024,
+    HOST_BYTES = 128,
+};
 
 struct monitor {
     struct monitor_options options;
@@ -51,11 +53,14 @@ static double oldest_seconds(const struct stream_gauge *gauge)
     return age_ms > 0 ? (double)age_ms / 1000 : 0;
 }
 
-/* --- /metrics ------------------------------------------------------------------------------------------------------------ */
+/* --- /metrics
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static void put_head(struct evbuffer *out, const char *name, const char *type, const char *meaning)
 {
-    evbuffer_add_printf(out, "# HELP blotter_%s %s\n# TYPE blotter_%s %s\n", name, meaning, name, type);
+    evbuffer_add_printf(out, "# HELP blotter_%s %s\n# TYPE blotter_%s %s\n", name, meaning, name,
+                        type);
 }
 
 static void put_counter(struct evbuffer *out, const char *name, const char *meaning, uint64_t value)
@@ -72,7 +77,8 @@ static void put_gauge(struct evbuffer *out, const char *name, const char *meanin
 
 static void put_failures(struct evbuffer *out, const struct load_stats *stats)
 {
-    put_head(out, "drain_failures_total", "counter", "transactions that failed, by what was done about it");
+    put_head(out, "drain_failures_total", "counter",
+             "transactions that failed, by what was done about it");
 #define X(name, text)                                                                            \
     evbuffer_add_printf(out, "blotter_drain_failures_total{action=\"" #name "\"} %" PRIu64 "\n", \
                         stats->failures[PG_ACTION_##name]);
@@ -81,8 +87,8 @@ static void put_failures(struct evbuffer *out, const struct load_stats *stats)
 }
 
 /* A bucket for each power of two; those of the histogram that lie between are summed up. */
-static void put_histogram(struct evbuffer *out, const char *name, const char *meaning, const struct histogram *histogram,
-                          double unit)
+static void put_histogram(struct evbuffer *out, const char *name, const char *meaning,
+                          const struct histogram *histogram, double unit)
 {
     struct blotter_histogram copy;
     uint64_t count = 0;
@@ -94,10 +100,13 @@ static void put_histogram(struct evbuffer *out, const char *name, const char *me
 
         count += copy.count[i];
         if ((last & (last + 1)) == 0 && last > 0 && i + 1 < BLOTTER_BUCKETS) {
-            evbuffer_add_printf(out, "blotter_%s_bucket{le=\"%.10g\"} %" PRIu64 "\n", name, (double)last * unit, count);
+            evbuffer_add_printf(out, "blotter_%s_bucket{le=\"%.10g\"} %" PRIu64 "\n", name,
+                                (double)last * unit, count);
         }
     }
-    evbuffer_add_printf(out, "blotter_%s_bucket{le=\"+Inf\"} %" PRIu64 "\nblotter_%s_sum %.10g\nblotter_%s_count %" PRIu64 "\n",
+    evbuffer_add_printf(out,
+                        "blotter_%s_bucket{le=\"+Inf\"} %" PRIu64
+                        "\nblotter_%s_sum %.10g\nblotter_%s_count %" PRIu64 "\n",
                         name, count, name, (double)copy.sum * unit, name, count);
 }
 
@@ -146,15 +155,16 @@ static bool stream_held(const struct stream *stream, double *value)
 }
 
 /* Names of streams are of characters that need no quoting (schema/stream.h). */
-static void put_streams(struct evbuffer *out, const struct streams *streams, const char *name, const char *meaning,
-                        stream_value *value_of)
+static void put_streams(struct evbuffer *out, const struct streams *streams, const char *name,
+                        const char *meaning, stream_value *value_of)
 {
     double value;
 
     put_head(out, name, "gauge", meaning);
     for (size_t i = 0; i < streams->count; i++) {
         if (streams->all[i]->present && value_of(streams->all[i], &value)) {
-            evbuffer_add_printf(out, "blotter_%s{stream=\"%s\"} %.10g\n", name, streams->all[i]->name, value);
+            evbuffer_add_printf(out, "blotter_%s{stream=\"%s\"} %.10g\n", name,
+                                streams->all[i]->name, value);
         }
     }
 }
@@ -167,18 +177,25 @@ static void put_all(struct evbuffer *out, const struct monitor *monitor)
     evbuffer_add_printf(out, "blotter_build_info{version=\"" BLOTTER_VERSION "\"} 1\n");
     put_gauge(out, "redis_up", "1 while Redis is connected", intake_up(from->intake));
     put_gauge(out, "postgres_up", "1 while PostgreSQL is connected", postgres_up(monitor));
-    put_gauge(out, "drainers", "drainers that share the streams, this one included", lease_members(from->lease));
+    put_gauge(out, "drainers", "drainers that share the streams, this one included",
+              lease_members(from->lease));
     put_loader(out, loader_stats(from->loader));
     put_intake(out, intake_counters(from->intake));
     put_streams(out, from->streams, "stream_held", "1: this drainer loads the stream", stream_held);
-    put_streams(out, from->streams, "stream_lag", "entries not yet read; missing while Redis does not know", stream_lag);
-    put_streams(out, from->streams, "stream_pending", "entries read and not yet committed", stream_pending);
-    put_streams(out, from->streams, "stream_oldest_seconds", "age of the oldest entry not yet committed", stream_oldest);
+    put_streams(out, from->streams, "stream_lag",
+                "entries not yet read; missing while Redis does not know", stream_lag);
+    put_streams(out, from->streams, "stream_pending", "entries read and not yet committed",
+                stream_pending);
+    put_streams(out, from->streams, "stream_oldest_seconds",
+                "age of the oldest entry not yet committed", stream_oldest);
 }
 
-/* --- answering ----------------------------------------------------------------------------------------------------------- */
+/* --- answering
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
-static void answer(struct evhttp_request *request, int code, const char *type, struct evbuffer *body)
+static void answer(struct evhttp_request *request, int code, const char *type,
+                   struct evbuffer *body)
 {
     struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
 
@@ -215,7 +232,8 @@ static void put_behind(struct evbuffer *out, const struct monitor *monitor)
         double oldest = oldest_seconds(&streams->all[i]->gauge);
 
         if (streams->all[i]->present && oldest > limit) {
-            evbuffer_add_printf(out, "%s: %.1f s behind, more than max_behind, %.1f s\n", streams->all[i]->name, oldest, limit);
+            evbuffer_add_printf(out, "%s: %.1f s behind, more than max_behind, %.1f s\n",
+                                streams->all[i]->name, oldest, limit);
         }
     }
 }
@@ -241,7 +259,9 @@ static void on_readyz(struct evhttp_request *request, void *arg)
     evbuffer_free(body);
 }
 
-/* --- the interface ------------------------------------------------------------------------------------------------------- */
+/* --- the interface
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 /* "HOST:PORT" in two. False: it is not that. */
 static bool split_address(const char *address, char host[HOST_BYTES], uint16_t *port)
@@ -255,11 +275,13 @@ static bool split_address(const char *address, char host[HOST_BYTES], uint16_t *
         address++;
         length -= 2;
     }
-    if (digits[0] < '0' || digits[0] > '9' || *end != '\0' || number == 0 || number > UINT16_MAX || length >= HOST_BYTES) {
+    if (digits[0] < '0' || digits[0] > '9' || *end != '\0' || number == 0 || number > UINT16_MAX ||
+        length >= HOST_BYTES) {
         return false;
     }
     *port = (uint16_t)number;
-    snprintf(host, HOST_BYTES, "%.*s", length == 0 ? 9 : (int)length, length == 0 ? "127.0.0.1" : address);
+    snprintf(host, HOST_BYTES, "%.*s", length == 0 ? 9 : (int)length,
+             length == 0 ? "127.0.0.1" : address);
     return true;
 }
 
@@ -269,18 +291,22 @@ static bool listen_on(struct monitor *monitor, char *error, size_t error_size)
     uint16_t port;
 
     if (!split_address(monitor->options.address, host, &port)) {
-        snprintf(error, error_size, "\"%.64s\" is no HOST:PORT, port 1 to 65535, as in 127.0.0.1:9187", monitor->options.address);
+        snprintf(error, error_size,
+                 "\"%.64s\" is no HOST:PORT, port 1 to 65535, as in 127.0.0.1:9187",
+                 monitor->options.address);
         return false;
     }
     if (monitor->http == NULL || evhttp_bind_socket(monitor->http, host, port) != 0) {
-        snprintf(error, error_size, "cannot listen on %s, port %u: %s", host, port, strerror(errno));
+        snprintf(error, error_size, "cannot listen on %s, port %u: %s", host, port,
+                 strerror(errno));
         return false;
     }
     log_info("monitor", "listening on %s, port %u: /metrics /healthz /readyz", host, port);
     return true;
 }
 
-struct monitor *monitor_create(const struct monitor_options *options, char *error, size_t error_size)
+struct monitor *monitor_create(const struct monitor_options *options, char *error,
+                               size_t error_size)
 {
     struct monitor *monitor = calloc(1, sizeof *monitor);
 

@@ -1,5 +1,6 @@
-/* settings.c: reads settings. The sources are read from the least to the most important, each overwriting the one before, so
- * that a mistake is found wherever it is. What is printed about them is in settings_help.c. */
+/* settings.c: reads settings. The sources are read from the least to the most important, each
+ * overwriting the one before, so that a mistake is found wherever it is. What is printed about them
+ * is in settings_help.c. */
 #include "drainer/settings.h"
 
 #include <ctype.h>
@@ -7,15 +8,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LINE_BYTES 4096
-#define NAME_BYTES 64
+enum {
+    LINE_BYTES = 4096,
+    NAME_BYTES = 64,
+};
 
+/* clang-format off */
 enum command_bit {
 #define X(id, name, arguments, fewest, most, text) id = 1u << COMMAND_##id,
     COMMANDS(X)
 #undef X
         EVERY = (1u << COMMAND_COUNT) - 1
 };
+/* clang-format on */
 
 #define NONE NULL
 #define ANY .min = 0
@@ -23,6 +28,7 @@ enum command_bit {
 #define CHOICES(list) .choices = (list)
 #define RANGE(least, most) .min = (least), .max = (most)
 
+/* clang-format off */
 const struct setting setting_table[] = {
 #define X(member, kind, default_, commands_, allowed, meaning_) \
     {.name = #member,                                           \
@@ -35,6 +41,7 @@ const struct setting setting_table[] = {
     SETTINGS(X)
 #undef X
 };
+/* clang-format on */
 const size_t setting_count = sizeof setting_table / sizeof setting_table[0];
 
 /* Where a value comes from, as it is named in messages. */
@@ -49,14 +56,18 @@ struct loading {
     char *error;
 };
 
-/* --- values -------------------------------------------------------------------------------------------------------------- */
+/* --- values
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 struct unit {
     const char *suffix;
     int64_t factor;
 };
-static const struct unit durations[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
-static const struct unit sizes[] = {{"", 1}, {"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {NULL, 0}};
+static const struct unit durations[] = {{"ms", 1},      {"s", 1000},     {"m", 60000},
+                                        {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
+static const struct unit sizes[] = {{"", 1},          {"B", 1},         {"KiB", 1 << 10},
+                                    {"MiB", 1 << 20}, {"GiB", 1 << 30}, {NULL, 0}};
 static const struct unit counts[] = {{"", 1}, {NULL, 0}};
 
 /* Digits and a suffix. */
@@ -86,7 +97,8 @@ static bool parse_number(const char *text, const struct unit *units, int64_t *ou
 
 static bool parse_bool(const char *text, bool *out)
 {
-    static const char *const yes[] = {"yes", "true", "on", "1"}, *const no[] = {"no", "false", "off", "0"};
+    static const char *const yes[] = {"yes", "true", "on", "1"}, *const no[] = {"no", "false",
+                                                                                "off", "0"};
 
     for (size_t i = 0; i < sizeof yes / sizeof yes[0]; i++) {
         if (strcmp(text, yes[i]) == 0 || strcmp(text, no[i]) == 0) {
@@ -149,7 +161,8 @@ static bool assign(struct settings *settings, const struct setting *setting, con
     case SETTING_DURATION:
     case SETTING_SIZE:
     case SETTING_COUNT:
-        if (!parse_number(text, units_of(setting->type), &number) || number < setting->min || number > setting->max) {
+        if (!parse_number(text, units_of(setting->type), &number) || number < setting->min ||
+            number > setting->max) {
             return false;
         }
         *(int64_t *)member = number;
@@ -158,7 +171,9 @@ static bool assign(struct settings *settings, const struct setting *setting, con
     abort();
 }
 
-/* --- names --------------------------------------------------------------------------------------------------------------- */
+/* --- names
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 /* '-' and '_' are the same in a name. */
 static bool name_is(const struct setting *setting, const char *name, size_t length)
@@ -227,7 +242,7 @@ static const struct setting *nearest(const char *name, enum command_id command)
     return best;
 }
 
-/* --- complaints: each returns -1 ----------------------------------------------------------------------------------------- */
+/* --- complaints: each returns -1 --- */
 
 static void flag_name(char out[NAME_BYTES], const char *name)
 {
@@ -237,7 +252,8 @@ static void flag_name(char out[NAME_BYTES], const char *name)
     }
 }
 
-static int bad_value(const struct loading *loading, const struct setting *setting, const struct origin *origin, const char *text)
+static int bad_value(const struct loading *loading, const struct setting *setting,
+                     const struct origin *origin, const char *text)
 {
     bool quiet = setting->type == SETTING_PLACE || setting->type == SETTING_SECRET;
     char allowed[256], where[300];
@@ -248,8 +264,9 @@ static int bad_value(const struct loading *loading, const struct setting *settin
     } else {
         snprintf(where, sizeof where, "%s", origin->text);
     }
-    snprintf(loading->error, SETTINGS_ERROR_BYTES, "setting %s (from %s): \"%.128s\" is not allowed: expected %s", setting->name,
-             where, quiet ? "..." : text, allowed);
+    snprintf(loading->error, SETTINGS_ERROR_BYTES,
+             "setting %s (from %s): \"%.128s\" is not allowed: expected %s", setting->name, where,
+             quiet ? "..." : text, allowed);
     return -1;
 }
 
@@ -263,18 +280,21 @@ static int unknown_flag(const struct loading *loading, const char *name, size_t 
     if (meant != NULL) {
         flag_name(flag, meant->name);
     }
-    snprintf(loading->error, SETTINGS_ERROR_BYTES, "unknown flag --%s%s%s%s; `blotter help %s` lists the flags", given,
-             meant == NULL ? "" : ", perhaps --", flag, meant == NULL ? "" : " is meant", commands[loading->command].name);
+    snprintf(loading->error, SETTINGS_ERROR_BYTES,
+             "unknown flag --%s%s%s%s; `blotter help %s` lists the flags", given,
+             meant == NULL ? "" : ", perhaps --", flag, meant == NULL ? "" : " is meant",
+             commands[loading->command].name);
     return -1;
 }
 
-static int unknown_setting(const struct loading *loading, const char *name, const struct origin *origin)
+static int unknown_setting(const struct loading *loading, const char *name,
+                           const struct origin *origin)
 {
     bool plain = name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-")] == '\0';
 
     snprintf(loading->error, SETTINGS_ERROR_BYTES,
-             "%.256s:%u: there is no setting %.64s; `blotter help --sample-config` lists them", origin->text, origin->line,
-             plain ? name : "of that name");
+             "%.256s:%u: there is no setting %.64s; `blotter help --sample-config` lists them",
+             origin->text, origin->line, plain ? name : "of that name");
     return -1;
 }
 
@@ -287,11 +307,13 @@ static int flag_of_others(const struct loading *loading, const struct setting *s
         if ((setting->commands & (1u << i)) != 0) {
             size_t length = strlen(others);
 
-            snprintf(others + length, sizeof others - length, "%s%s", length == 0 ? "" : ", ", commands[i].name);
+            snprintf(others + length, sizeof others - length, "%s%s", length == 0 ? "" : ", ",
+                     commands[i].name);
         }
     }
-    snprintf(loading->error, SETTINGS_ERROR_BYTES, "`blotter %s` has no flag --%s; it belongs to: %s",
-             commands[loading->command].name, flag, others);
+    snprintf(loading->error, SETTINGS_ERROR_BYTES,
+             "`blotter %s` has no flag --%s; it belongs to: %s", commands[loading->command].name,
+             flag, others);
     return -1;
 }
 
@@ -304,7 +326,8 @@ static int flag_for_secret(const struct loading *loading, const struct setting *
         *at = (char)toupper((unsigned char)*at);
     }
     snprintf(loading->error, SETTINGS_ERROR_BYTES,
-             "setting %s: a secret is not given on the command line, where every user of the machine can read it; use the "
+             "setting %s: a secret is not given on the command line, where every user of the "
+             "machine can read it; use the "
              "environment (BLOTTER_%s), %s_file, or the file of --config",
              setting->name, environment, setting->name);
     return -1;
@@ -316,11 +339,15 @@ static int complain(const struct loading *loading, const char *what, const char 
     return -1;
 }
 
-/* --- the command line ---------------------------------------------------------------------------------------------------- */
+/* --- the command line
+ * ----------------------------------------------------------------------------------------------------
+ */
 
-/* Takes one flag; `next` is the word behind it. Returns how many words it took, or -1. With only set, any other flag is just
- * stepped over: the file's name has to be known before the file is read, and the file is read before the flags. */
-static int take_flag(const struct loading *loading, const char *word, const char *next, const struct setting *only)
+/* Takes one flag; `next` is the word behind it. Returns how many words it took, or -1. With only
+ * set, any other flag is just stepped over: the file's name has to be known before the file is
+ * read, and the file is read before the flags. */
+static int take_flag(const struct loading *loading, const char *word, const char *next,
+                     const struct setting *only)
 {
     const char *name = word + 2, *equals = strchr(name, '=');
     size_t length = equals == NULL ? strlen(name) : (size_t)(equals - name);
@@ -354,7 +381,8 @@ static int take_flag(const struct loading *loading, const char *word, const char
 }
 
 /* Returns how many arguments there are beside the flags, or -1. */
-static int take_words(const struct loading *loading, int argc, char **argv, const struct setting *only)
+static int take_words(const struct loading *loading, int argc, char **argv,
+                      const struct setting *only)
 {
     int count = 0;
     bool flags = true;
@@ -385,15 +413,16 @@ static int check_arguments(const struct loading *loading, int count)
     const struct command *command = &commands[loading->command];
 
     if (count < command->fewest_arguments || count > command->most_arguments) {
-        snprintf(loading->error, SETTINGS_ERROR_BYTES, "`blotter %s` takes %s%s, %s", command->name,
-                 command->arguments[0] == '\0' ? "no arguments" : "the arguments ", command->arguments,
-                 count < command->fewest_arguments ? "but there are too few" : "but there are more");
+        snprintf(
+            loading->error, SETTINGS_ERROR_BYTES, "`blotter %s` takes %s%s, %s", command->name,
+            command->arguments[0] == '\0' ? "no arguments" : "the arguments ", command->arguments,
+            count < command->fewest_arguments ? "but there are too few" : "but there are more");
         return -1;
     }
     return 0;
 }
 
-/* --- the environment, the file ------------------------------------------------------------------------------------------- */
+/* --- the environment, the file --- */
 
 static int take_environment(const struct loading *loading, const struct setting *setting)
 {
@@ -416,7 +445,8 @@ static char *trimmed(char *text)
     while (isspace((unsigned char)*text)) {
         text++;
     }
-    for (size_t length = strlen(text); length > 0 && isspace((unsigned char)text[length - 1]); length--) {
+    for (size_t length = strlen(text); length > 0 && isspace((unsigned char)text[length - 1]);
+         length--) {
         text[length - 1] = '\0';
     }
     return text;
@@ -441,7 +471,8 @@ static int take_line(const struct loading *loading, char *line, const struct ori
         return unknown_setting(loading, name, origin);
     }
     const char *value = trimmed(equals + 1);
-    return assign(loading->settings, setting, value) ? 0 : bad_value(loading, setting, origin, value);
+    return assign(loading->settings, setting, value) ? 0
+                                                     : bad_value(loading, setting, origin, value);
 }
 
 static int take_file(const struct loading *loading, const char *path)
@@ -452,7 +483,8 @@ static int take_file(const struct loading *loading, const char *path)
     FILE *file = fopen(path, "re");
 
     if (file == NULL) {
-        snprintf(loading->error, SETTINGS_ERROR_BYTES, "setting config: cannot read %.256s: %s", path, strerror(errno));
+        snprintf(loading->error, SETTINGS_ERROR_BYTES, "setting config: cannot read %.256s: %s",
+                 path, strerror(errno));
         return -1;
     }
     while (result == 0 && fgets(line, sizeof line, file) != NULL) {
@@ -460,14 +492,16 @@ static int take_file(const struct loading *loading, const char *path)
         result = take_line(loading, line, &origin);
     }
     if (result == 0 && ferror(file)) {
-        snprintf(loading->error, SETTINGS_ERROR_BYTES, "setting config: cannot read %.256s: %s", path, strerror(errno));
+        snprintf(loading->error, SETTINGS_ERROR_BYTES, "setting config: cannot read %.256s: %s",
+                 path, strerror(errno));
         result = -1;
     }
     fclose(file);
     return result;
 }
 
-/* The password's file is a setting of its own, so that a service manager can hand over a file that only it can read. */
+/* The password's file is a setting of its own, so that a service manager can hand over a file that
+ * only it can read. */
 static int take_password_file(const struct loading *loading)
 {
     struct settings *settings = loading->settings;
@@ -483,7 +517,8 @@ static int take_password_file(const struct loading *loading)
         fclose(file);
     }
     if (!read) {
-        snprintf(loading->error, SETTINGS_ERROR_BYTES, "setting redis_password_file: cannot read %.256s: %s",
+        snprintf(loading->error, SETTINGS_ERROR_BYTES,
+                 "setting redis_password_file: cannot read %.256s: %s",
                  settings->redis_password_file, file == NULL ? strerror(error) : "it is empty");
         return -1;
     }
@@ -492,7 +527,9 @@ static int take_password_file(const struct loading *loading)
     return 0;
 }
 
-/* --- all together -------------------------------------------------------------------------------------------------------- */
+/* --- all together
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 static int take_defaults(const struct loading *loading)
 {
@@ -501,20 +538,23 @@ static int take_defaults(const struct loading *loading)
     for (size_t i = 0; i < setting_count; i++) {
         const struct setting *setting = &setting_table[i];
 
-        if (setting->default_text != NULL && !assign(loading->settings, setting, setting->default_text)) {
+        if (setting->default_text != NULL &&
+            !assign(loading->settings, setting, setting->default_text)) {
             return bad_value(loading, setting, &origin, setting->default_text);
         }
     }
     return 0;
 }
 
-int settings_load(struct settings *settings, enum command_id command, int argc, char **argv, char error[SETTINGS_ERROR_BYTES])
+int settings_load(struct settings *settings, enum command_id command, int argc, char **argv,
+                  char error[SETTINGS_ERROR_BYTES])
 {
     struct loading loading = {settings, command, error};
     const struct setting *config = find("config", strlen("config"));
 
     *settings = (struct settings){.command = command, .arguments = argv};
-    if (take_defaults(&loading) != 0 || take_environment(&loading, config) != 0 || take_words(&loading, argc, argv, config) < 0) {
+    if (take_defaults(&loading) != 0 || take_environment(&loading, config) != 0 ||
+        take_words(&loading, argc, argv, config) < 0) {
         return -1;
     }
     if (settings->config != NULL && take_file(&loading, settings->config) != 0) {
@@ -537,7 +577,8 @@ void settings_release(struct settings *settings)
     for (size_t i = 0; i < setting_count; i++) {
         enum setting_type type = setting_table[i].type;
 
-        if (type == SETTING_STRING || type == SETTING_PLACE || type == SETTING_SECRET || type == SETTING_CHOICE) {
+        if (type == SETTING_STRING || type == SETTING_PLACE || type == SETTING_SECRET ||
+            type == SETTING_CHOICE) {
             set_text((char **)(void *)((char *)settings + setting_table[i].offset), NULL);
         }
     }

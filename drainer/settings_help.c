@@ -5,8 +5,10 @@
 
 #include "drainer/settings.h"
 
-#define FLAG_COLUMN 30
-#define TEXT_WIDTH 118
+enum {
+    FLAG_COLUMN = 30,
+    TEXT_WIDTH = 118,
+};
 
 static bool is_secret(const struct setting *setting)
 {
@@ -32,7 +34,8 @@ static void print_amount(char *out, size_t size, enum setting_type type, int64_t
                  {SETTING_COUNT, 1, ""}};
 
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        if (units[i].type == type && amount % units[i].factor == 0 && (amount != 0 || units[i].factor == 1)) {
+        if (units[i].type == type && amount % units[i].factor == 0 &&
+            (amount != 0 || units[i].factor == 1)) {
             snprintf(out, size, "%" PRId64 "%s", amount / units[i].factor, units[i].suffix);
             return;
         }
@@ -69,7 +72,9 @@ void setting_allowed(const struct setting *setting, char *out, size_t size)
     }
 }
 
-/* --- --help -------------------------------------------------------------------------------------------------------------- */
+/* --- --help
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static const char *value_of(const struct setting *setting)
 {
@@ -133,7 +138,8 @@ static void print_setting(FILE *out, const struct setting *setting)
         width = 0;
     }
     fprintf(out, "%*s", FLAG_COLUMN - width, "");
-    if (setting->default_text == NULL || setting->default_text[0] == '\0' || off || is_secret(setting)) {
+    if (setting->default_text == NULL || setting->default_text[0] == '\0' || off ||
+        is_secret(setting)) {
         snprintf(text, sizeof text, "%s", setting->meaning);
     } else {
         snprintf(text, sizeof text, "%s [%s]", setting->meaning, setting->default_text);
@@ -144,33 +150,48 @@ static void print_setting(FILE *out, const struct setting *setting)
 /* What a command's one line does not say. */
 static const char *const details[COMMAND_COUNT] = {
     [COMMAND_PUBLISH] =
-        "A line is a JSON object: {\"kind\": \"trade\", \"symbol\": \"BTC/USDT\", \"price\": 64250.10, \"quantity\": \"0.5\"}.\n"
-        "kind is order (if it is not given) or trade. The other keys are the columns of blotter.order_events and\n"
-        "blotter.trades; a key that is none goes into extra. Prices and quantities are numbers or strings, and keep every\n"
-        "digit. exchange_time is an integer of nanoseconds since 1970. null is the same as not given. exchange may be\n"
-        "given, and must be that of --exchange. producer_id, seq and recorded_at are set here; given, they go into extra.\n"
+        "A line is a JSON object: {\"kind\": \"trade\", \"symbol\": \"BTC/USDT\", \"price\": "
+        "64250.10, \"quantity\": \"0.5\"}.\n"
+        "kind is order (if it is not given) or trade. The other keys are the columns of "
+        "blotter.order_events and\n"
+        "blotter.trades; a key that is none goes into extra. Prices and quantities are numbers or "
+        "strings, and keep every\n"
+        "digit. exchange_time is an integer of nanoseconds since 1970. null is the same as not "
+        "given. exchange may be\n"
+        "given, and must be that of --exchange. producer_id, seq and recorded_at are set here; "
+        "given, they go into extra.\n"
         "An order needs order_id or client_order_id; a trade needs symbol, price and quantity.\n"
         "\n"
-        "A line that is no record is reported on stderr as `line N: field: problem` and skipped. At the end one line of\n"
-        "JSON goes to stdout: accepted, sent, committed, rejected, seconds. Exit status 1 if any line was skipped.\n",
-    [COMMAND_SHIP] =
-        "Takes every journal (of the folder, looking twice a second, or the one that is named) that no process sends for:\n"
-        "its writer was opened with sender = none, or has died. For one that has died, what it could not write itself is\n"
-        "written (void, closed); when PostgreSQL has all of it, its file is removed. A journal whose writer sends itself is\n"
-        "left alone until that process ends; so is what is damaged or of an unknown format, which is named once.\n"
-        "\n"
-        "With --once it ends when what was there at its start is sent, or committed. At the end one line of JSON goes to\n"
-        "stdout: journals, sent, committed, left (records, counting the library's own session records), seconds. Exit\n"
-        "status 1 if something is left, or a journal could not be read.\n",
-    [COMMAND_STATUS] =
-        "lag: entries of a stream that no drainer has read; pending: read, and not yet known to be in PostgreSQL;\n"
-        "behind: how long the oldest of both has waited. length also counts what is committed and kept (keep_entries).\n",
-    [COMMAND_AUDIT] = "complete: the producer has ended, and everything it recorded is stored, rejected or expired.\n"
-                      "open:     so far nothing is missing, but it may go on, or records are on their way.\n"
-                      "missing:  records should be here and are not; exit status 1.\n",
-    [COMMAND_CHECK] =
-        "bad: records would be lost or not stored; exit status 1. warning: they are safe only as long as journals hold\n"
-        "them, or it could not be looked at.\n",
+        "A line that is no record is reported on stderr as `line N: field: problem` and skipped. "
+        "At the end one line of\n"
+        "JSON goes to stdout: accepted, sent, committed, rejected, seconds. Exit status 1 if any "
+        "line was skipped.\n",
+    [COMMAND_SHIP] = "Takes every journal (of the folder, looking twice a second, or the one that "
+                     "is named) that no process sends for:\n"
+                     "its writer was opened with sender = none, or has died. For one that has "
+                     "died, what it could not write itself is\n"
+                     "written (void, closed); when PostgreSQL has all of it, its file is removed. "
+                     "A journal whose writer sends itself is\n"
+                     "left alone until that process ends; so is what is damaged or of an unknown "
+                     "format, which is named once.\n"
+                     "\n"
+                     "With --once it ends when what was there at its start is sent, or committed. "
+                     "At the end one line of JSON goes to\n"
+                     "stdout: journals, sent, committed, left (records, counting the library's own "
+                     "session records), seconds. Exit\n"
+                     "status 1 if something is left, or a journal could not be read.\n",
+    [COMMAND_STATUS] = "lag: entries of a stream that no drainer has read; pending: read, and not "
+                       "yet known to be in PostgreSQL;\n"
+                       "behind: how long the oldest of both has waited. length also counts what is "
+                       "committed and kept (keep_entries).\n",
+    [COMMAND_AUDIT] =
+        "complete: the producer has ended, and everything it recorded is stored, rejected or "
+        "expired.\n"
+        "open:     so far nothing is missing, but it may go on, or records are on their way.\n"
+        "missing:  records should be here and are not; exit status 1.\n",
+    [COMMAND_CHECK] = "bad: records would be lost or not stored; exit status 1. warning: they are "
+                      "safe only as long as journals hold\n"
+                      "them, or it could not be looked at.\n",
     [COMMAND_JOURNAL] = "Exit status 1 if something in it is damaged.\n",
 };
 
@@ -178,8 +199,9 @@ void settings_print_help(FILE *out, enum command_id command)
 {
     const struct command *about = &commands[command];
 
-    fprintf(out, "Usage: blotter %s%s%s [--flag ...]\n\n%c%s.\n\n", about->name, about->arguments[0] == '\0' ? "" : " ",
-            about->arguments, toupper((unsigned char)about->text[0]), about->text + 1);
+    fprintf(out, "Usage: blotter %s%s%s [--flag ...]\n\n%c%s.\n\n", about->name,
+            about->arguments[0] == '\0' ? "" : " ", about->arguments,
+            toupper((unsigned char)about->text[0]), about->text + 1);
     if (details[command] != NULL) {
         fprintf(out, "%s\n", details[command]);
     }
@@ -188,24 +210,26 @@ void settings_print_help(FILE *out, enum command_id command)
             print_setting(out, &setting_table[i]);
         }
     }
-    fprintf(out,
-            "\nDefaults are in brackets. Every flag may also be given by the environment, as BLOTTER_ and its name, or in the\n"
-            "file of --config; flags go first, then the environment, then the file.\n");
+    fprintf(out, "\nDefaults are in brackets. Every flag may also be given by the environment, as "
+                 "BLOTTER_ and its name, or in the\n"
+                 "file of --config; flags go first, then the environment, then the file.\n");
 }
 
 void settings_print_commands(FILE *out)
 {
-    fprintf(
-        out,
-        "Blotter records every order and trade of a trading system in PostgreSQL.\n\nUsage: blotter COMMAND [--flag ...]\n\n");
+    fprintf(out, "Blotter records every order and trade of a trading system in "
+                 "PostgreSQL.\n\nUsage: blotter COMMAND [--flag ...]\n\n");
     for (int i = 0; i < COMMAND_COUNT; i++) {
         fprintf(out, "  %-12s%s\n", commands[i].name, commands[i].text);
     }
     fprintf(out, "\n`blotter COMMAND --help` explains a command.\n"
-                 "Exit status: 0 done; 1 the answer is no; 2 usage or configuration; 3 a server could not be reached.\n");
+                 "Exit status: 0 done; 1 the answer is no; 2 usage or configuration; 3 a server "
+                 "could not be reached.\n");
 }
 
-/* --- the sample file ----------------------------------------------------------------------------------------------------- */
+/* --- the sample file
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static void print_users(FILE *out, unsigned users)
 {
@@ -225,11 +249,13 @@ static void print_users(FILE *out, unsigned users)
 
 void settings_print_sample(FILE *out)
 {
-    fprintf(out,
-            "# Settings of `blotter`, each with its default. Made by `blotter help --sample-config`.\n"
-            "#\n"
-            "# A flag (--batch-rows 500) goes before the environment (BLOTTER_BATCH_ROWS=500), which goes before this file.\n"
-            "# A line is `name = value`, or a comment that begins with #. Values take no quotes.\n");
+    fprintf(
+        out,
+        "# Settings of `blotter`, each with its default. Made by `blotter help --sample-config`.\n"
+        "#\n"
+        "# A flag (--batch-rows 500) goes before the environment (BLOTTER_BATCH_ROWS=500), which "
+        "goes before this file.\n"
+        "# A line is `name = value`, or a comment that begins with #. Values take no quotes.\n");
     for (size_t i = 0; i < setting_count; i++) {
         const struct setting *setting = &setting_table[i];
         char allowed[256];
@@ -240,7 +266,8 @@ void settings_print_sample(FILE *out)
         setting_allowed(setting, allowed, sizeof allowed);
         fprintf(out, "\n# %s\n# %s; for ", setting->meaning, allowed);
         print_users(out, setting->commands);
-        fprintf(out, "\n#%s =%s%s\n", setting->name, setting->default_text == NULL || setting->default_text[0] == '\0' ? "" : " ",
+        fprintf(out, "\n#%s =%s%s\n", setting->name,
+                setting->default_text == NULL || setting->default_text[0] == '\0' ? "" : " ",
                 setting->default_text == NULL ? "" : setting->default_text);
     }
 }

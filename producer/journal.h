@@ -1,10 +1,13 @@
-/* journal.h: the file in which accepted records wait until PostgreSQL has them. Format and recovery: journal.c.
+/* journal.h: the file in which accepted records wait until PostgreSQL has them. Format and
+ * recovery: journal.c.
  *
- * Roles: the writer appends, and owns `next`; the sender reads in order, and alone moves `sent`, `committed` and `floor`. One
- * process may be both. Each role is a lock on the file, so writer and sender may also be two processes.
+ * Roles: the writer appends, and owns `next`; the sender reads in order, and alone moves `sent`,
+ * `committed` and `floor`. One process may be both. Each role is a lock on the file, so writer and
+ * sender may also be two processes.
  *
- * A position is where a record is: 1, 2, 3 ... for ever, across owners; its slot is position modulo slots. A seq is its number
- * within its producer. Cursors name the first position that is not yet ...: `sent` is the first unsent one. */
+ * A position is where a record is: 1, 2, 3 ... for ever, across owners; its slot is position modulo
+ * slots. A seq is its number within its producer. Cursors name the first position that is not yet
+ * ...: `sent` is the first unsent one. */
 #ifndef BLOTTER_PRODUCER_JOURNAL_H
 #define BLOTTER_PRODUCER_JOURNAL_H
 
@@ -17,23 +20,28 @@
 #include "schema/limits.h"
 #include "schema/record.h"
 
-/* The format of new files, and the oldest one that is still read. A file keeps the version it was made with. */
+/* The format of new files, and the oldest one that is still read. A file keeps the version it was
+ * made with. */
 #ifndef JOURNAL_VERSION
 #define JOURNAL_VERSION 1
 #endif
-#define JOURNAL_VERSION_OLDEST 1
-#define JOURNAL_PAGE_BYTES 4096
-#define JOURNAL_SLOT_HEAD_BYTES 64
-#define JOURNAL_SLOTS_MIN 64
-#define JOURNAL_SLOTS_MAX 16777216
-#define JOURNAL_SLOTS_DEFAULT 32768
-#define JOURNAL_SLOT_BYTES_MIN 256
-#define JOURNAL_SLOT_BYTES_MAX 65536
-#define JOURNAL_SLOT_BYTES_DEFAULT 1024
-#define JOURNAL_PATH_BYTES 256
-#define JOURNAL_ERROR_BYTES 512
+enum {
+    JOURNAL_VERSION_OLDEST = 1,
+    JOURNAL_PAGE_BYTES = 4096,
+    JOURNAL_SLOT_HEAD_BYTES = 64,
+    JOURNAL_SLOTS_MIN = 64,
+    JOURNAL_SLOTS_MAX = 16777216,
+    JOURNAL_SLOTS_DEFAULT = 32768,
+    JOURNAL_SLOT_BYTES_MIN = 256,
+    JOURNAL_SLOT_BYTES_MAX = 65536,
+    JOURNAL_SLOT_BYTES_DEFAULT = 1024,
+    JOURNAL_PATH_BYTES = 256,
+    JOURNAL_ERROR_BYTES = 512,
+};
 
-/* --- the file ------------------------------------------------------------------------------------------------------------- */
+/* --- the file
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 /* Never changes; in the first page and again in the last. */
 struct journal_geometry {
@@ -109,16 +117,20 @@ struct journal_slot {
     uint64_t zero[2];
     unsigned char body[];
 };
-_Static_assert(sizeof(struct journal_slot) == JOURNAL_SLOT_HEAD_BYTES, "the slot head's layout is the file's format");
+_Static_assert(sizeof(struct journal_slot) == JOURNAL_SLOT_HEAD_BYTES,
+               "the slot head's layout is the file's format");
 
 uint64_t journal_body_checksum(const unsigned char *body, uint32_t length);
-uint64_t journal_slot_checksum(const struct journal_slot *, uint64_t position, uint64_t body_checksum);
+uint64_t journal_slot_checksum(const struct journal_slot *, uint64_t position,
+                               uint64_t body_checksum);
 void journal_geometry_seal(struct journal_geometry *);
 bool journal_geometry_valid(const struct journal_geometry *);
 void journal_owner_seal(struct journal_owner *);
 bool journal_owner_valid(const struct journal_owner *);
 
-/* --- a journal that is open ----------------------------------------------------------------------------------------------- */
+/* --- a journal that is open
+ * -----------------------------------------------------------------------------------------------
+ */
 
 struct journal_options {
     const char *exchange;       /* may be NULL for a sender: whatever the file says */
@@ -126,7 +138,8 @@ struct journal_options {
     uint32_t slots, slot_bytes; /* for a new file; an old one keeps its own */
     bool write, send;           /* the roles to take */
     bool create;                /* make the file if there is none */
-    bool patient;               /* a writer that wants this file and no other: waits for a shipper to let go of it */
+    bool patient; /* a writer that wants this file and no other: waits for a shipper to let go of it
+                   */
 };
 
 /* What opening found in a file of a former owner. */
@@ -164,23 +177,26 @@ struct journal {
     } follows;
 };
 
-/* Opens, or makes, the file at path, takes the roles, and as a writer (or as a sender whose writer is dead) recovers what is
- * in it. Returns 0 or a blotter_status (BUSY, CORRUPT, FORMAT, SYSTEM, OPTION), with a text in error. BUSY for a sender also
- * while its writer is opening it. */
-int journal_open(struct journal **, const char *path, const struct journal_options *, char error[JOURNAL_ERROR_BYTES]);
+/* Opens, or makes, the file at path, takes the roles, and as a writer (or as a sender whose writer
+ * is dead) recovers what is in it. Returns 0 or a blotter_status (BUSY, CORRUPT, FORMAT, SYSTEM,
+ * OPTION), with a text in error. BUSY for a sender also while its writer is opening it. */
+int journal_open(struct journal **, const char *path, const struct journal_options *,
+                 char error[JOURNAL_ERROR_BYTES]);
 
-/* The same for the first <exchange>[:<lane>].<n> of a folder that is not in use, damaged or of an unknown format. */
+/* The same for the first <exchange>[:<lane>].<n> of a folder that is not in use, damaged or of an
+ * unknown format. */
 int journal_open_in_folder(struct journal **, const char *folder, const struct journal_options *,
                            char error[JOURNAL_ERROR_BYTES]);
 
 /* Is it a folder, or by a slash at its end meant to be one? */
 bool journal_is_folder(const char *path);
 
-/* Would journal_open find a journal there that lacks a sender? Locks and changes nothing. OK; BUSY: it has one, or its writer is
- * still making it; or CORRUPT, FORMAT, SYSTEM with a text. */
+/* Would journal_open find a journal there that lacks a sender? Locks and changes nothing. OK; BUSY:
+ * it has one, or its writer is still making it; or CORRUPT, FORMAT, SYSTEM with a text. */
 int journal_probe(const char *path, char error[JOURNAL_ERROR_BYTES]);
 
-/* Makes the default folder, /dev/shm/blotter-<uid>, if need be, and refuses one that belongs to somebody else. */
+/* Makes the default folder, /dev/shm/blotter-<uid>, if need be, and refuses one that belongs to
+ * somebody else. */
 int journal_default_folder(char out[JOURNAL_PATH_BYTES], char error[JOURNAL_ERROR_BYTES]);
 
 /* Is it the handle of a parent process? No system call. */
@@ -189,34 +205,43 @@ static inline bool journal_forked(const struct journal *journal)
     return *journal->alive == 0;
 }
 
-/* Appends a record whose body was encoded. Threads: any. Never blocks. Returns its seq, or FULL (counted), CLOSED. */
-int64_t journal_append(struct journal *, enum record_kind, const unsigned char *body, uint32_t length, unsigned fields);
+/* Appends a record whose body was encoded. Threads: any. Never blocks. Returns its seq, or FULL
+ * (counted), CLOSED. */
+int64_t journal_append(struct journal *, enum record_kind, const unsigned char *body,
+                       uint32_t length, unsigned fields);
 
-/* Appends a session record of the writer. event: "heartbeat"; last_seq is its own seq. Returns its seq, or FULL, CLOSED. */
+/* Appends a session record of the writer. event: "heartbeat"; last_seq is its own seq. Returns its
+ * seq, or FULL, CLOSED. */
 int64_t journal_append_session(struct journal *, const char *event);
 
-/* Appends `closed` and lets nothing more in, in one step; without room only the latter, and `closed` when it is called again and
- * there is room. Threads: one. Returns whether `closed` was appended now. */
+/* Appends `closed` and lets nothing more in, in one step; without room only the latter, and
+ * `closed` when it is called again and there is room. Threads: one. Returns whether `closed` was
+ * appended now. */
 bool journal_close_writing(struct journal *);
 
-/* Releases everything; the file is removed if everything in it is committed and nobody else uses it. The handle itself, and
- * a page in place of the header, stay for threads that still call journal_append: they get CLOSED. In a forked child only
- * forgets. */
+/* Releases everything; the file is removed if everything in it is committed and nobody else uses
+ * it. The handle itself, and a page in place of the header, stay for threads that still call
+ * journal_append: they get CLOSED. In a forked child only forgets. */
 void journal_release(struct journal *);
 
-/* --- reading, by the sender ----------------------------------------------------------------------------------------------- */
+/* --- reading, by the sender
+ * -----------------------------------------------------------------------------------------------
+ */
 
 enum journal_read { JOURNAL_NOTHING_YET, JOURNAL_RECORD, JOURNAL_LEFT_OUT, JOURNAL_DAMAGED };
 
 /* What is at a position >= floor. The slot stays as it is until `floor` has passed it. */
-enum journal_read journal_read(const struct journal *, uint64_t position, const struct journal_slot **);
+enum journal_read journal_read(const struct journal *, uint64_t position,
+                               const struct journal_slot **);
 
 static inline struct journal_slot *journal_slot_at(const struct journal *journal, uint64_t position)
 {
-    return (struct journal_slot *)(journal->slot_area + (size_t)(position & (journal->slots - 1)) * journal->slot_bytes);
+    return (struct journal_slot *)(journal->slot_area +
+                                   (size_t)(position & (journal->slots - 1)) * journal->slot_bytes);
 }
 
-/* Copies the head, reading it once: the memory may be that of another process, and be changed by one that runs wild. */
+/* Copies the head, reading it once: the memory may be that of another process, and be changed by
+ * one that runs wild. */
 static inline void journal_slot_head(const struct journal_slot *slot, struct journal_slot *head)
 {
     memcpy(head, slot, sizeof *head);
@@ -232,7 +257,8 @@ static inline uint64_t journal_next(const struct journal *journal)
 /* Does it take no more records? As after its writer's end, until another opens it. */
 static inline bool journal_is_closing(const struct journal *journal)
 {
-    return (atomic_load_explicit(&journal->header->next.value, memory_order_acquire) & NEXT_CLOSED) != 0;
+    return (atomic_load_explicit(&journal->header->next.value, memory_order_acquire) &
+            NEXT_CLOSED) != 0;
 }
 
 static inline uint64_t journal_cursor(const struct journal_cursor *cursor)
@@ -240,7 +266,8 @@ static inline uint64_t journal_cursor(const struct journal_cursor *cursor)
     return atomic_load_explicit(&cursor->value, memory_order_acquire);
 }
 
-/* The sender only. release: a submitter that sees `floor` move may overwrite what the sender has read before. */
+/* The sender only. release: a submitter that sees `floor` move may overwrite what the sender has
+ * read before. */
 static inline void journal_cursor_set(struct journal_cursor *cursor, uint64_t position)
 {
     atomic_store_explicit(&cursor->value, position, memory_order_release);
@@ -250,15 +277,16 @@ static inline void journal_cursor_set(struct journal_cursor *cursor, uint64_t po
 /* msync of all of it. Blocks for the disk. */
 int journal_sync(struct journal *);
 
-/* Sender: is the writer dead? Then what it could not write is written (`void`; `closed`, once there is room for it), and the
- * writer's lock given back. Call it now and then. Returns whether the journal has no living writer now. */
+/* Sender: is the writer dead? Then what it could not write is written (`void`; `closed`, once there
+ * is room for it), and the writer's lock given back. Call it now and then. Returns whether the
+ * journal has no living writer now. */
 bool journal_adopt(struct journal *);
 
-/* Sender of a living writer: are the cursors such as a sender can have left? Mends those that are not. False: the writer is
- * still opening the journal. */
+/* Sender of a living writer: are the cursors such as a sender can have left? Mends those that are
+ * not. False: the writer is still opening the journal. */
 bool journal_mend_cursors(struct journal *);
 
-/* --- recovery and inspection (journal_recover.c) --------------------------------------------------------------------------- */
+/* --- recovery and inspection (journal_recover.c) --- */
 
 struct journal_picture {
     uint32_t version, slots, slot_bytes;
@@ -267,12 +295,12 @@ struct journal_picture {
     bool owner_valid, closed;
     uint64_t base, next, sent, committed, floor;
     uint64_t valid, unpublished, damaged; /* of the positions from floor to next */
-    uint64_t unsent, unconfirmed;         /* valid ones: not yet sent; sent, without the drainer's word */
+    uint64_t unsent, unconfirmed; /* valid ones: not yet sent; sent, without the drainer's word */
     uint64_t file_bytes, expected_bytes;
 };
 
-/* Looks at a journal without locking or changing it; of one in use it is a picture that was never quite true. Returns 0, or
- * SYSTEM, CORRUPT, FORMAT with a text. */
+/* Looks at a journal without locking or changing it; of one in use it is a picture that was never
+ * quite true. Returns 0, or SYSTEM, CORRUPT, FORMAT with a text. */
 int journal_inspect(const char *path, struct journal_picture *, char error[JOURNAL_ERROR_BYTES]);
 
 int64_t journal_now_ns(struct journal *);

@@ -1,8 +1,9 @@
 /* journal_lock.c: the two locks of a journal, and what a forked child must not keep of them.
  *
- * Locks are open-file-description locks: who has a duplicate of the descriptor has the lock. So a child closes the descriptors
- * of all journals that are open, or being opened, when it is forked; they are opened and closed under the mutex that fork
- * takes too, so that there is none it does not know of. */
+ * Locks are open-file-description locks: who has a duplicate of the descriptor has the lock. So a
+ * child closes the descriptors of all journals that are open, or being opened, when it is forked;
+ * they are opened and closed under the mutex that fork takes too, so that there is none it does not
+ * know of. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,19 +14,23 @@
 
 #include "producer/journal_file.h"
 
-/* --- locks ---------------------------------------------------------------------------------------------------------------- */
+/* --- locks
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static struct flock lock_of(enum journal_lock which, short type)
 {
-    return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = INT64_C(1) << 60 | which, .l_len = 1};
+    return (struct flock){
+        .l_type = type, .l_whence = SEEK_SET, .l_start = INT64_C(1) << 60 | which, .l_len = 1};
 }
 
 int journal_lock(int fd, enum journal_lock which)
 {
     struct flock lock = lock_of(which, F_WRLCK);
     int result = fcntl(fd, F_OFD_SETLK, &lock);
-    if (result != 0 && errno == EACCES)
+    if (result != 0 && errno == EACCES) {
         errno = EAGAIN;
+    }
     return result;
 }
 
@@ -50,10 +55,13 @@ uint64_t journal_inode(int fd)
 bool journal_is_at(int fd, const char *path)
 {
     struct stat opened, named;
-    return fstat(fd, &opened) == 0 && stat(path, &named) == 0 && opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
+    return fstat(fd, &opened) == 0 && stat(path, &named) == 0 && opened.st_dev == named.st_dev &&
+           opened.st_ino == named.st_ino;
 }
 
-/* --- forks ---------------------------------------------------------------------------------------------------------------- */
+/* --- forks
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static pthread_mutex_t open_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct journal *open_journals; /* under open_mutex */
@@ -61,8 +69,9 @@ static volatile uint32_t *alive_page; /* under open_mutex; 1, and 0 in a child *
 
 static void close_file(struct journal *journal)
 {
-    if (journal->lock_fd >= 0)
+    if (journal->lock_fd >= 0) {
         close(journal->lock_fd);
+    }
     journal->lock_fd = -1;
 }
 
@@ -78,8 +87,9 @@ static void after_fork_in_parent(void)
 
 static void after_fork_in_child(void)
 {
-    for (struct journal *each = open_journals; each; each = each->next_open)
+    for (struct journal *each = open_journals; each != NULL; each = each->next_open) {
         close_file(each);
+    }
     open_journals = NULL;
     pthread_mutex_unlock(&open_mutex);
 }
@@ -89,14 +99,18 @@ static void install_fork_handlers(void)
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
-/* One page for all journals that this process opens; a child that opens its own makes another. Never unmapped. */
+/* One page for all journals that this process opens; a child that opens its own makes another.
+ * Never unmapped. */
 static const volatile uint32_t *alive_word(void)
 {
-    if (alive_page && *alive_page)
+    if (alive_page != NULL && *alive_page) {
         return alive_page;
-    void *page = mmap(NULL, JOURNAL_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (page == MAP_FAILED)
+    }
+    void *page =
+        mmap(NULL, JOURNAL_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) {
         return NULL;
+    }
     if (madvise(page, JOURNAL_PAGE_BYTES, MADV_WIPEONFORK) != 0) {
         munmap(page, JOURNAL_PAGE_BYTES);
         return NULL;
@@ -112,7 +126,7 @@ bool journal_remember(struct journal *journal)
     pthread_once(&once, install_fork_handlers);
     pthread_mutex_lock(&open_mutex);
     journal->alive = alive_word();
-    if (journal->alive) {
+    if (journal->alive != NULL) {
         journal->next_open = open_journals;
         open_journals = journal;
     }
@@ -123,7 +137,7 @@ bool journal_remember(struct journal *journal)
 void journal_forget(struct journal *journal)
 {
     pthread_mutex_lock(&open_mutex);
-    for (struct journal **each = &open_journals; *each; each = &(*each)->next_open) {
+    for (struct journal **each = &open_journals; *each != NULL; each = &(*each)->next_open) {
         if (*each == journal) {
             *each = journal->next_open;
             break;
@@ -137,7 +151,8 @@ int journal_open_file(struct journal *journal, const char *path, int flags)
 {
     pthread_mutex_lock(&open_mutex);
     assert(journal->lock_fd < 0);
-    int fd = journal->lock_fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | flags, 0600);
+    int fd = journal->lock_fd =
+        open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | flags, 0600);
     int problem = errno;
     pthread_mutex_unlock(&open_mutex);
     errno = problem;

@@ -1,4 +1,5 @@
-/* journal_recover.c: what an owner that is gone has left behind, by the rules at the top of journal.c. */
+/* journal_recover.c: what an owner that is gone has left behind, by the rules at the top of
+ * journal.c. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +31,8 @@ struct span {
     bool same_boot, copied;
 };
 
-/* Was the file copied from the one that its owner had open? That one may still be in use, so nothing is said in its name. */
+/* Was the file copied from the one that its owner had open? That one may still be in use, so
+ * nothing is said in its name. */
 static bool is_copy(const struct journal *journal)
 {
     const struct journal_owner *owner = &journal->header->owner;
@@ -40,7 +42,8 @@ static bool is_copy(const struct journal *journal)
 static bool is_intact(const struct span *span, uint64_t position)
 {
     const struct journal *journal = span->journal;
-    uint64_t end = JOURNAL_PAGE_BYTES + ((position & (journal->slots - 1)) + 1) * journal->slot_bytes;
+    uint64_t end =
+        JOURNAL_PAGE_BYTES + ((position & (journal->slots - 1)) + 1) * journal->slot_bytes;
     return end <= span->intact_bytes;
 }
 
@@ -48,13 +51,16 @@ static bool is_intact(const struct span *span, uint64_t position)
 static enum slot_state slot_state(const struct span *span, uint64_t position)
 {
     const struct journal *journal = span->journal;
-    if (!is_intact(span, position))
+    if (!is_intact(span, position)) {
         return SLOT_DAMAGED;
+    }
     const struct journal_slot *slot = journal_slot_at(journal, position);
-    if (journal_slot_holds(journal, slot, position))
+    if (journal_slot_holds(journal, slot, position)) {
         return SLOT_VALID;
+    }
     uint64_t published = atomic_load_explicit(&slot->published, memory_order_acquire);
-    bool last_lap = published == 0 || (position > journal->slots && published == position - journal->slots);
+    bool last_lap =
+        published == 0 || (position > journal->slots && published == position - journal->slots);
     return last_lap && span->same_boot ? SLOT_UNPUBLISHED : SLOT_DAMAGED;
 }
 
@@ -66,15 +72,19 @@ static uint64_t largest_held(const struct journal *journal, uint64_t intact_byte
     for (uint64_t i = 0; i < journal->slots && is_intact(&all, i); i++) {
         const struct journal_slot *slot = journal_slot_at(journal, i);
         uint64_t published = atomic_load_explicit(&slot->published, memory_order_acquire);
-        if (published > largest && published <= POSITION_MAX && (published & (journal->slots - 1)) == i &&
-            journal_slot_holds(journal, slot, published))
+        if (published > largest && published <= POSITION_MAX &&
+            (published & (journal->slots - 1)) == i &&
+            journal_slot_holds(journal, slot, published)) {
             largest = published;
+        }
     }
     return largest;
 }
 
-/* The smaller of a cursor and its complement, or `otherwise` if that is no position within [low, high]. */
-static uint64_t hint(const struct journal_cursor *cursor, uint64_t low, uint64_t high, uint64_t otherwise)
+/* The smaller of a cursor and its complement, or `otherwise` if that is no position within [low,
+ * high]. */
+static uint64_t hint(const struct journal_cursor *cursor, uint64_t low, uint64_t high,
+                     uint64_t otherwise)
 {
     uint64_t value = atomic_load_explicit(&cursor->value, memory_order_acquire);
     uint64_t check = ~atomic_load_explicit(&cursor->check, memory_order_acquire);
@@ -90,12 +100,16 @@ static void decide_span(struct span *span)
     uint64_t after_held = largest_held(journal, span->intact_bytes) + 1, slots = journal->slots;
     uint64_t next = journal_next(journal);
     uint64_t floor = hint(&header->floor, 1, POSITION_MAX, 0);
-    if (next < after_held || next > POSITION_MAX || (floor && (next < floor || next - floor > slots)))
+    if (next < after_held || next > POSITION_MAX ||
+        (floor && (next < floor || next - floor > slots))) {
         next = after_held;
-    if (floor == 0 && next - 1 > slots + after_held)
+    }
+    if (floor == 0 && next - 1 > slots + after_held) {
         next = after_held; /* neither is to be believed */
-    if (floor == 0 || floor > next || next - floor > slots)
+    }
+    if (floor == 0 || floor > next || next - floor > slots) {
         floor = next > slots ? next - slots : 1;
+    }
     span->next = next;
     span->floor = floor;
 }
@@ -105,24 +119,28 @@ static struct identity identity_of(const struct journal_slot *slot, uint64_t pos
     return (struct identity){slot->producer_id, position - (uint64_t)slot->seq};
 }
 
-/* Voids belong to the last owner, as those of earlier ones were made records when they were adopted. Where the owner's part
- * is damaged, the record before tells. */
-static struct identity identity_of_lost(const struct span *span, uint64_t position, struct identity before)
+/* Voids belong to the last owner, as those of earlier ones were made records when they were
+ * adopted. Where the owner's part is damaged, the record before tells. */
+static struct identity identity_of_lost(const struct span *span, uint64_t position,
+                                        struct identity before)
 {
     const struct journal_owner *owner = &span->journal->header->owner;
-    if (journal_owner_valid(owner) && position > owner->base)
+    if (journal_owner_valid(owner) && position > owner->base) {
         return (struct identity){owner->producer_id, owner->base};
+    }
     return before;
 }
 
 static void leave_out(struct journal *journal, uint64_t position)
 {
-    struct journal_slot head = {.kind = SLOT_LEFT_OUT}; /* the damaged body stays, for who wants to look at it */
+    struct journal_slot head = {
+        .kind = SLOT_LEFT_OUT}; /* the damaged body stays, for who wants to look at it */
     static const unsigned char nothing[1];
     journal_publish(journal, position, &head, nothing, journal_body_checksum(nothing, 0));
 }
 
-static void make_void(struct journal *journal, uint64_t position, struct identity who, int64_t recorded_at_ns)
+static void make_void(struct journal *journal, uint64_t position, struct identity who,
+                      int64_t recorded_at_ns)
 {
     unsigned char body[JOURNAL_SESSION_BYTES];
     unsigned fields;
@@ -146,7 +164,8 @@ static void settle_slots(struct journal *journal, const struct span *span)
         enum slot_state state = slot_state(span, position);
         struct identity who = identity_of_lost(span, position, before);
         if (state == SLOT_VALID) {
-            atomic_store_explicit(&slot->published, position, memory_order_release); /* as in journal_publish */
+            atomic_store_explicit(&slot->published, position,
+                                  memory_order_release); /* as in journal_publish */
             if (slot->kind != SLOT_LEFT_OUT) {
                 before = identity_of(slot, position);
                 recorded_at_ns = slot->recorded_at_ns;
@@ -155,7 +174,8 @@ static void settle_slots(struct journal *journal, const struct span *span)
         } else if (state == SLOT_UNPUBLISHED && span->copied) {
             leave_out(journal, position);
         } else if (state == SLOT_UNPUBLISHED && who.producer_id && position > who.base) {
-            make_void(journal, position, who, recorded_at_ns ? recorded_at_ns : journal_now_ns(journal));
+            make_void(journal, position, who,
+                      recorded_at_ns ? recorded_at_ns : journal_now_ns(journal));
             journal->found.voided++;
         } else {
             leave_out(journal, position);
@@ -177,8 +197,9 @@ static struct identity last_identity(const struct journal *journal, uint64_t nex
             *closed = (slot->flags & SLOT_IS_CLOSED) != 0;
         }
     }
-    if (journal_owner_valid(owner) && owner->base + 1 < next && !*closed)
+    if (journal_owner_valid(owner) && owner->base + 1 < next && !*closed) {
         last = (struct identity){owner->producer_id, owner->base};
+    }
     return last;
 }
 
@@ -190,7 +211,8 @@ bool journal_is_closed(const struct journal *journal)
     return (closed || last.producer_id == 0 || is_copy(journal)) && (next & NEXT_CLOSED);
 }
 
-/* In one go with the decision about `next`: `closed` of the dead owner, if it has left none and there is room. */
+/* In one go with the decision about `next`: `closed` of the dead owner, if it has left none and
+ * there is room. */
 static uint64_t close_for_the_dead(struct journal *journal, uint64_t next, uint64_t floor)
 {
     bool closed;
@@ -198,9 +220,11 @@ static uint64_t close_for_the_dead(struct journal *journal, uint64_t next, uint6
     uint64_t committed = journal_cursor(&journal->header->committed);
     journal->follows.producer_id = last.producer_id;
     journal->follows.last_seq = last.producer_id ? (int64_t)(next - 1 - last.base) : 0;
-    journal->follows.confirmed_seq = last.producer_id && committed > last.base ? (int64_t)(committed - 1 - last.base) : 0;
-    if (last.producer_id == 0 || closed || is_copy(journal) || next - floor >= journal->slots)
+    journal->follows.confirmed_seq =
+        last.producer_id && committed > last.base ? (int64_t)(committed - 1 - last.base) : 0;
+    if (last.producer_id == 0 || closed || is_copy(journal) || next - floor >= journal->slots) {
         return next;
+    }
     unsigned char body[JOURNAL_SESSION_BYTES];
     unsigned fields;
     struct blotter_session session = {.event = "closed",
@@ -216,8 +240,10 @@ static uint64_t close_for_the_dead(struct journal *journal, uint64_t next, uint6
                                 .fields = (uint16_t)fields,
                                 .length = length};
     const struct journal_slot *before = journal_slot_at(journal, next - 1);
-    if (journal_slot_holds(journal, before, next - 1) && before->recorded_at_ns > head.recorded_at_ns)
+    if (journal_slot_holds(journal, before, next - 1) &&
+        before->recorded_at_ns > head.recorded_at_ns) {
         head.recorded_at_ns = before->recorded_at_ns;
+    }
     journal_publish(journal, next, &head, body, journal_body_checksum(body, length));
     return next + 1;
 }
@@ -235,12 +261,14 @@ static void set_closed(struct journal *journal, uint64_t next)
     atomic_store_explicit(&journal->header->next.value, next | NEXT_CLOSED, memory_order_release);
 }
 
-/* The slot in which a file was cut off may seem whole to who opens it next, if its record was short. */
+/* The slot in which a file was cut off may seem whole to who opens it next, if its record was
+ * short. */
 static void wipe_cut_slot(const struct journal *journal)
 {
     uint64_t slots_end = journal->map_bytes - JOURNAL_PAGE_BYTES;
-    if (journal->intact_bytes >= slots_end)
+    if (journal->intact_bytes >= slots_end) {
         return;
+    }
     uint64_t index = (journal->intact_bytes - JOURNAL_PAGE_BYTES) / journal->slot_bytes;
     memset(journal_slot_at(journal, index), 0, JOURNAL_SLOT_HEAD_BYTES);
 }
@@ -251,50 +279,58 @@ void journal_recover(struct journal *journal, bool no_sender)
     journal_boot_id(boot);
     struct journal_header *header = journal->header;
     struct span span = {.journal = journal, .intact_bytes = journal->intact_bytes};
-    span.same_boot = !journal_owner_valid(&header->owner) || memcmp(header->owner.boot, boot, sizeof boot) == 0;
+    span.same_boot =
+        !journal_owner_valid(&header->owner) || memcmp(header->owner.boot, boot, sizeof boot) == 0;
     span.copied = is_copy(journal);
     memset(&journal->found, 0, sizeof journal->found);
     decide_span(&span);
     wipe_cut_slot(journal);
     settle_slots(journal, &span);
     journal->intact_bytes = journal->map_bytes; /* what was cut off is settled */
-    if (no_sender)
+    if (no_sender) {
         set_cursors(header, &span);
+    }
     set_closed(journal, close_for_the_dead(journal, span.next, span.floor));
 }
 
-/* --- a sender's view of its writer ---------------------------------------------------------------------------------------- */
+/* --- a sender's view of its writer --- */
 
 bool journal_adopt(struct journal *journal)
 {
     assert(journal->sender && !journal->writer);
-    if (journal_lock(journal->lock_fd, JOURNAL_LOCK_WRITER) != 0)
+    if (journal_lock(journal->lock_fd, JOURNAL_LOCK_WRITER) != 0) {
         return false;
+    }
     _Atomic uint64_t *next = &journal->header->next.value;
-    if (journal->adopted == 0 || atomic_load_explicit(next, memory_order_acquire) != journal->adopted)
+    if (journal->adopted == 0 ||
+        atomic_load_explicit(next, memory_order_acquire) != journal->adopted) {
         journal_recover(journal, true);
-    else if (!journal_is_closed(journal)) /* there was no room for it */
-        set_closed(journal, close_for_the_dead(journal, journal_next(journal), journal_cursor(&journal->header->floor)));
+    } else if (!journal_is_closed(journal)) { /* there was no room for it */
+        set_closed(journal, close_for_the_dead(journal, journal_next(journal),
+                                               journal_cursor(&journal->header->floor)));
+    }
     journal->adopted = atomic_load_explicit(next, memory_order_acquire);
     journal_unlock(journal->lock_fd, JOURNAL_LOCK_WRITER);
     return true;
 }
 
-/* While the writer lives the value itself is what it goes by: to take the smaller one of value and complement could lead below
- * what it has overwritten by now. */
+/* While the writer lives the value itself is what it goes by: to take the smaller one of value and
+ * complement could lead below what it has overwritten by now. */
 static void mend(struct journal_cursor *cursor, uint64_t low, uint64_t high)
 {
     uint64_t value = journal_cursor(cursor);
-    if (value < low || value > high)
+    if (value < low || value > high) {
         journal_cursor_set(cursor, hint(cursor, low, high, low));
+    }
 }
 
 bool journal_mend_cursors(struct journal *journal)
 {
     struct journal_header *header = journal->header;
     uint64_t next = atomic_load_explicit(&header->next.value, memory_order_acquire);
-    if (next == 0 || (next & NEXT_CLOSED))
+    if (next == 0 || (next & NEXT_CLOSED)) {
         return false;
+    }
     next &= NEXT_POSITION;
     mend(&header->floor, next > journal->slots ? next - journal->slots : 1, next);
     uint64_t floor = journal_cursor(&header->floor);
@@ -303,7 +339,9 @@ bool journal_mend_cursors(struct journal *journal)
     return true;
 }
 
-/* --- inspection ----------------------------------------------------------------------------------------------------------- */
+/* --- inspection
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 static void count_slots(const struct span *span, struct journal_picture *picture)
 {
@@ -311,10 +349,11 @@ static void count_slots(const struct span *span, struct journal_picture *picture
         switch (slot_state(span, position)) {
         case SLOT_VALID:
             picture->valid++;
-            if (position >= picture->sent)
+            if (position >= picture->sent) {
                 picture->unsent++;
-            else if (position >= picture->committed)
+            } else if (position >= picture->committed) {
                 picture->unconfirmed++;
+            }
             break;
         case SLOT_UNPUBLISHED:
             picture->unpublished++;
@@ -326,12 +365,14 @@ static void count_slots(const struct span *span, struct journal_picture *picture
     }
 }
 
-static void fill_picture(const struct journal *journal, uint64_t size, struct journal_picture *picture)
+static void fill_picture(const struct journal *journal, uint64_t size,
+                         struct journal_picture *picture)
 {
     const struct journal_header *header = journal->header;
     struct span span = {.journal = journal, .intact_bytes = size, .same_boot = true};
     decide_span(&span);
-    picture->closed = (atomic_load_explicit(&header->next.value, memory_order_acquire) & NEXT_CLOSED) != 0;
+    picture->closed =
+        (atomic_load_explicit(&header->next.value, memory_order_acquire) & NEXT_CLOSED) != 0;
     picture->next = span.next;
     picture->floor = span.floor;
     picture->sent = hint(&header->sent, span.floor, span.next, span.floor);
@@ -347,16 +388,20 @@ static void fill_picture(const struct journal *journal, uint64_t size, struct jo
     count_slots(&span, picture);
 }
 
-/* The file may be shorter than its geometry says: memory in its full size, with what there is of it. */
+/* The file may be shorter than its geometry says: memory in its full size, with what there is of
+ * it. */
 static int map_copy(int fd, uint64_t size, size_t bytes, void **out)
 {
-    unsigned char *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (map == MAP_FAILED)
+    unsigned char *map =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED) {
         return -1;
+    }
     for (uint64_t at = 0; at < size && at < bytes;) {
         ssize_t got = pread(fd, map + at, (size_t)(bytes - at), (off_t)at);
-        if (got <= 0)
+        if (got <= 0) {
             break;
+        }
         at += (uint64_t)got;
     }
     *out = map;
@@ -374,8 +419,9 @@ static int inspect_open(int fd, const char *path, struct journal_picture *pictur
         return BLOTTER_SYSTEM;
     }
     int status = journal_read_geometry(fd, (uint64_t)st.st_size, &geometry, error);
-    if (status != 0)
+    if (status != 0) {
         return status;
+    }
     picture->file_bytes = (uint64_t)st.st_size;
     picture->expected_bytes = journal_bytes(geometry.slots, geometry.slot_bytes);
     if (map_copy(fd, picture->file_bytes, picture->expected_bytes, &map) != 0) {
@@ -394,11 +440,13 @@ static int inspect_open(int fd, const char *path, struct journal_picture *pictur
     return 0;
 }
 
-int journal_inspect(const char *path, struct journal_picture *picture, char error[JOURNAL_ERROR_BYTES])
+int journal_inspect(const char *path, struct journal_picture *picture,
+                    char error[JOURNAL_ERROR_BYTES])
 {
     memset(picture, 0, sizeof *picture);
     *error = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO may be there, which nobody writes to */
+    int fd = open(path, O_RDONLY | O_CLOEXEC |
+                            O_NONBLOCK); /* a FIFO may be there, which nobody writes to */
     if (fd < 0) {
         snprintf(error, JOURNAL_ERROR_BYTES, "%.255s: %s", path, strerror(errno));
         return BLOTTER_SYSTEM;

@@ -1,23 +1,24 @@
-/* ranges.h: a set of positions as sorted, disjoint, half-open ranges. What the drainer says comes nearly in order, so there is
- * mostly one. One thread. */
+/* ranges.h: a set of positions as sorted, disjoint, half-open ranges. What the drainer says comes
+ * nearly in order, so there is mostly one. One thread. */
 #ifndef BLOTTER_PRODUCER_RANGES_H
 #define BLOTTER_PRODUCER_RANGES_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#define RANGES_MAX 4096
+enum { RANGES_MAX = 4096 };
 
-struct range {
+struct position_range {
     uint64_t from, to;
 };
 
 struct ranges {
     size_t count;
-    struct range each[RANGES_MAX];
+    struct position_range each[RANGES_MAX];
 };
 
-/* Adds [from, to). What would make one range too many is dropped: the set may hold less than it was told. */
+/* Adds [from, to). What would make one range too many is dropped: the set may hold less than it was
+ * told. */
 void ranges_add(struct ranges *, uint64_t from, uint64_t to);
 /* The end of the range that holds `position`, or `position` itself if none does. */
 uint64_t ranges_end(const struct ranges *, uint64_t position);

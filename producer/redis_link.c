@@ -8,16 +8,19 @@
  *                     └────── CLOSING ◄─────┴──────────────┴───────────┴─────────┘
  *                                           any failure, or redis_link_reset
  *
- * set_state() is the only place that changes the state, and it arms the state's timer: the back-off in WAITING, the limit of
- * an attempt in RESOLVING, CONNECTING and GREETING, a look at the oldest answer owed in UP.
+ * set_state() is the only place that changes the state, and it arms the state's timer: the back-off
+ * in WAITING, the limit of an attempt in RESOLVING, CONNECTING and GREETING, a look at the oldest
+ * answer in_flight in UP.
  *
- * hiredis allows little inside its callbacks: no free or disconnect in onConnect (use after free before 1.1), a free in a
- * reply callback is put off, and after onDisconnect it frees the context itself. So callbacks only note what happened
- * (lose(), or the last greeting's answer) and activate `settle`, an event of its own, which runs outside of them: there the
- * context is freed, which gives every command still owed an answer its NULL, and the owner is told.
+ * hiredis allows little inside its callbacks: no free or disconnect in onConnect (use after free
+ * before 1.1), a free in a reply callback is put off, and after onDisconnect it frees the context
+ * itself. So callbacks only note what happened (lose(), or the last greeting's answer) and activate
+ * `settle`, an event of its own, which runs outside of them: there the context is freed, which
+ * gives every command still in_flight an answer its NULL, and the owner is told.
  *
- * Answers come in the order of the commands, so what belongs to each is kept in a queue (owed.h). The owner's reply functions are
- * put into the reader only once the greeting is over, as its answers are ours.
+ * Answers come in the order of the commands, so what belongs to each is kept in a queue
+ * (in_flight.h). The owner's reply functions are put into the reader only once the greeting is
+ * over, as its answers are ours.
  *
  * hiredis writes with write(2): a thread that runs this must block or ignore SIGPIPE. */
 #include "producer/redis_link.h"
@@ -37,7 +40,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#include "producer/owed.h"
+#include "producer/in_flight.h"
 #include "producer/redis_tls.h"
 #include "producer/redis_url.h"
 #include "producer/resolve.h"
@@ -47,7 +50,7 @@ enum {
     ANSWER_TIMEOUT_MS = 10000,
     BACKOFF_MIN_MS = 50,
     BACKOFF_MAX_MS = 2000,
-    WATCH_MAX_MS = 1000, /* how often UP looks at what it is owed */
+    WATCH_MAX_MS = 1000, /* how often UP looks at what it is in_flight */
     KEEPALIVE_IDLE_S = 10,
     KEEPALIVE_INTERVAL_S = 3,
     KEEPALIVE_COUNT = 3,
@@ -63,12 +66,13 @@ struct redis_link {
     struct resolve *lookup;
     redisAsyncContext *context;
     uint64_t epoch;
-    unsigned attempts;  /* in a row that did not lead to a lasting connection; also picks the address */
+    unsigned
+        attempts; /* in a row that did not lead to a lasting connection; also picks the address */
     unsigned greetings; /* answers to the greeting that are still to come */
     bool told_up;       /* the owner's last on_change said up */
     int64_t since_ms;   /* when this state began */
     int64_t heard_ms;   /* when the last answer came */
-    struct owed_queue owed;
+    struct in_flight_queue in_flight;
     unsigned seed;
     char last_error[256];
     struct redis_tls *tls; /* NULL: without */
@@ -81,11 +85,14 @@ static void lose(struct redis_link *link, const char *why);
 static int64_t now_ms(void)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* called per command: a few ns, and 4 ms exact is enough */
+    clock_gettime(CLOCK_MONOTONIC_COARSE,
+                  &now); /* called per command: a few ns, and 4 ms exact is enough */
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* --- states --------------------------------------------------------------------------------------------------------------- */
+/* --- states
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 #define BIT(state) (1u << REDIS_LINK_##state)
 static const unsigned next_states[] = {
@@ -108,15 +115,18 @@ const char *redis_link_state_text(enum redis_link_state state)
     return (unsigned)state < sizeof texts / sizeof *texts ? texts[state] : "unknown";
 }
 
-/* Half of each delay is random, so that the clients of a restarted server do not all come at once. */
+/* Half of each delay is random, so that the clients of a restarted server do not all come at once.
+ */
 static unsigned backoff_ms(struct redis_link *link)
 {
-    if (link->attempts == 0)
+    if (link->attempts == 0) {
         return 0;
+    }
     unsigned shift = link->attempts - 1 < 16 ? link->attempts - 1 : 16;
     uint64_t delay = (uint64_t)link->options.backoff_min_ms << shift;
-    if (delay > link->options.backoff_max_ms)
+    if (delay > link->options.backoff_max_ms) {
         delay = link->options.backoff_max_ms;
+    }
     return (unsigned)(delay / 2 + (unsigned)rand_r(&link->seed) % (delay / 2 + 1));
 }
 
@@ -133,9 +143,11 @@ static unsigned timer_ms(struct redis_link *link, enum redis_link_state state)
         return backoff_ms(link);
     case REDIS_LINK_UP:
         return watch_ms(link);
-    case REDIS_LINK_GREETING: /* a port without TLS is silent: said before those give up who wait as long as an attempt may take
+    case REDIS_LINK_GREETING: /* a port without TLS is silent: said before those give up who wait as
+                               * long as an attempt may take
                                */
-        return link->tls ? link->options.connect_timeout_ms / 2 : link->options.connect_timeout_ms;
+        return link->tls != NULL ? link->options.connect_timeout_ms / 2
+                                 : link->options.connect_timeout_ms;
     default:
         return link->options.connect_timeout_ms;
     }
@@ -143,7 +155,8 @@ static unsigned timer_ms(struct redis_link *link, enum redis_link_state state)
 
 static void arm_timer(struct redis_link *link, unsigned delay_ms)
 {
-    struct timeval delay = {.tv_sec = delay_ms / 1000, .tv_usec = (suseconds_t)(delay_ms % 1000) * 1000};
+    struct timeval delay = {.tv_sec = delay_ms / 1000,
+                            .tv_usec = (suseconds_t)(delay_ms % 1000) * 1000};
     event_add(link->timer, &delay);
 }
 
@@ -153,18 +166,23 @@ static void set_state(struct redis_link *link, enum redis_link_state state)
     link->state = state;
     link->since_ms = now_ms();
     event_del(link->timer);
-    if (state != REDIS_LINK_CLOSING)
+    if (state != REDIS_LINK_CLOSING) {
         arm_timer(link, timer_ms(link, state));
+    }
 }
 
-/* --- commands and answers ------------------------------------------------------------------------------------------------- */
+/* --- commands and answers
+ * -------------------------------------------------------------------------------------------------
+ */
 
-/* Where our write fails first, what the server said before it hung up (that it has too many clients) waits in the socket. */
+/* Where our write fails first, what the server said before it hung up (that it has too many
+ * clients) waits in the socket. */
 static void lose_connection(struct redis_link *link, const redisAsyncContext *context)
 {
     char said[sizeof link->last_error] = "";
-    if (link->tls == NULL)
+    if (link->tls == NULL) {
         recv(context->c.fd, said, sizeof said - 1, MSG_DONTWAIT);
+    }
     said[strcspn(said, "\r\n")] = 0;
     lose(link, *said == '-' ? said + 1 : context->errstr);
 }
@@ -173,71 +191,85 @@ static void on_reply(redisAsyncContext *context, void *reply, void *privdata)
 {
     (void)privdata;
     struct redis_link *link = context->data;
-    if (reply == NULL)
+    if (reply == NULL) {
         lose_connection(link, context);
-    struct owed owed = owed_pop(&link->owed);
+    }
+    struct in_flight in_flight = in_flight_pop(&link->in_flight);
     link->heard_ms = now_ms();
-    if (owed.callback)
-        owed.callback(owed.owner, owed.tag, reply);
+    if (in_flight.callback != NULL) {
+        in_flight.callback(in_flight.owner, in_flight.tag, reply);
+    }
 }
 
-int redis_link_send(struct redis_link *link, redis_link_reply *callback, uintptr_t tag, const char *resp, size_t length)
+int redis_link_send(struct redis_link *link, redis_link_reply *callback, uintptr_t tag,
+                    const char *resp, size_t length)
 {
-    if (link->state != REDIS_LINK_UP || !owed_reserve(&link->owed) ||
-        redisAsyncFormattedCommand(link->context, on_reply, NULL, resp, length) != REDIS_OK)
+    if (link->state != REDIS_LINK_UP || !in_flight_reserve(&link->in_flight) ||
+        redisAsyncFormattedCommand(link->context, on_reply, NULL, resp, length) != REDIS_OK) {
         return -1;
-    owed_push(&link->owed, (struct owed){callback, link->options.owner, tag, now_ms()});
+    }
+    in_flight_push(&link->in_flight,
+                   (struct in_flight){callback, link->options.owner, tag, now_ms()});
     return 0;
 }
 
-int redis_link_sendv_as(struct redis_link *link, void *owner, redis_link_reply *callback, uintptr_t tag, int argc,
-                        const char **argv, const size_t *lengths)
+int redis_link_sendv_as(struct redis_link *link, void *owner, redis_link_reply *callback,
+                        uintptr_t tag, int argc, const char **argv, const size_t *lengths)
 {
-    if (link->state != REDIS_LINK_UP || !owed_reserve(&link->owed) ||
-        redisAsyncCommandArgv(link->context, on_reply, NULL, argc, argv, lengths) != REDIS_OK)
+    if (link->state != REDIS_LINK_UP || !in_flight_reserve(&link->in_flight) ||
+        redisAsyncCommandArgv(link->context, on_reply, NULL, argc, argv, lengths) != REDIS_OK) {
         return -1;
-    owed_push(&link->owed, (struct owed){callback, owner, tag, now_ms()});
+    }
+    in_flight_push(&link->in_flight, (struct in_flight){callback, owner, tag, now_ms()});
     return 0;
 }
 
-int redis_link_sendv(struct redis_link *link, redis_link_reply *callback, uintptr_t tag, int argc, const char **argv,
-                     const size_t *lengths)
+int redis_link_sendv(struct redis_link *link, redis_link_reply *callback, uintptr_t tag, int argc,
+                     const char **argv, const size_t *lengths)
 {
     return redis_link_sendv_as(link, link->options.owner, callback, tag, argc, argv, lengths);
 }
 
-/* --- greeting ------------------------------------------------------------------------------------------------------------- */
+/* --- greeting
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 static bool starts_with(const char *text, const char *prefix)
 {
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-/* AUTH and SELECT must succeed. The last command only shows that the server talks to us: an ACL may forbid CLIENT, and PING
- * is refused while the disk is full, but without a password or a free connection there is nothing to do here. */
+/* AUTH and SELECT must succeed. The last command only shows that the server talks to us: an ACL may
+ * forbid CLIENT, and PING is refused while the disk is full, but without a password or a free
+ * connection there is nothing to do here. */
 static bool greeting_accepted(const redisReply *reply, bool must_succeed)
 {
-    if (reply->type != REDIS_REPLY_ERROR)
+    if (reply->type != REDIS_REPLY_ERROR) {
         return true;
-    return !must_succeed && !starts_with(reply->str, "NOAUTH") && !starts_with(reply->str, "ERR max number of clients");
+    }
+    return !must_succeed && !starts_with(reply->str, "NOAUTH") &&
+           !starts_with(reply->str, "ERR max number of clients");
 }
 
 static void on_greeting(redisAsyncContext *context, void *reply, void *must_succeed)
 {
     struct redis_link *link = context->data;
-    if (reply == NULL)
+    if (reply == NULL) {
         lose_connection(link, context);
-    else if (!greeting_accepted(reply, must_succeed != NULL))
+    } else if (!greeting_accepted(reply, must_succeed != NULL)) {
         lose(link, ((redisReply *)reply)->str);
-    else if (--link->greetings == 0 && link->state == REDIS_LINK_GREETING)
+    } else if (--link->greetings == 0 && link->state == REDIS_LINK_GREETING) {
         event_active(link->settle, 0, 0);
+    }
 }
 
 static void greet_with(struct redis_link *link, bool must_succeed, int argc, const char **argv)
 {
     link->greetings++;
-    if (redisAsyncCommandArgv(link->context, on_greeting, must_succeed ? link : NULL, argc, argv, NULL) != REDIS_OK)
+    if (redisAsyncCommandArgv(link->context, on_greeting, must_succeed ? link : NULL, argc, argv,
+                              NULL) != REDIS_OK) {
         lose(link, "out of memory");
+    }
 }
 
 static void greet(struct redis_link *link)
@@ -246,27 +278,34 @@ static void greet(struct redis_link *link)
     char db[16];
     snprintf(db, sizeof db, "%d", url->db);
     link->greetings = 0;
-    if (*url->password && *url->user)
+    if (*url->password && *url->user) {
         greet_with(link, true, 3, (const char *[]){"AUTH", url->user, url->password});
-    else if (*url->password)
+    } else if (*url->password) {
         greet_with(link, true, 2, (const char *[]){"AUTH", url->password});
-    if (url->db != 0)
+    }
+    if (url->db != 0) {
         greet_with(link, true, 2, (const char *[]){"SELECT", db});
-    if (link->name)
+    }
+    if (link->name != NULL) {
         greet_with(link, false, 3, (const char *[]){"CLIENT", "SETNAME", link->name});
-    else
+    } else {
         greet_with(link, false, 1, (const char *[]){"PING"});
+    }
 }
 
-/* --- connecting ----------------------------------------------------------------------------------------------------------- */
+/* --- connecting
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 static void on_connect(const redisAsyncContext *context, int status)
 {
     struct redis_link *link = context->data;
-    if (status != REDIS_OK)
+    if (status != REDIS_OK) {
         link->context = NULL; /* hiredis frees it when we return */
-    if (link->state != REDIS_LINK_CONNECTING)
+    }
+    if (link->state != REDIS_LINK_CONNECTING) {
         return; /* given up meanwhile */
+    }
     if (status != REDIS_OK) {
         lose(link, context->c.errstr); /* the context's own errstr is not set yet */
         return;
@@ -283,7 +322,8 @@ static void on_disconnect(const redisAsyncContext *context, int status)
     lose(link, context->err ? context->errstr : "closed by the server");
 }
 
-/* Options of the socket may fail on exotic systems; the watch over answers is what finds a dead peer, these only help. */
+/* Options of the socket may fail on exotic systems; the watch over answers is what finds a dead
+ * peer, these only help. */
 static void set_socket_options(const struct redis_link *link, int fd)
 {
     int on = 1, idle = KEEPALIVE_IDLE_S, interval = KEEPALIVE_INTERVAL_S, count = KEEPALIVE_COUNT;
@@ -299,17 +339,20 @@ static void set_socket_options(const struct redis_link *link, int fd)
 static void connect_to(struct redis_link *link, const char *address)
 {
     set_state(link, REDIS_LINK_CONNECTING);
-    redisAsyncContext *context = address ? redisAsyncConnect(address, link->url.port) : redisAsyncConnectUnix(link->url.host);
+    redisAsyncContext *context = address != NULL ? redisAsyncConnect(address, link->url.port)
+                                                 : redisAsyncConnectUnix(link->url.host);
     link->context = context;
     if (context == NULL || context->err) {
-        lose(link, context ? context->errstr : "out of memory");
+        lose(link, context != NULL ? context->errstr : "out of memory");
         return;
     }
     context->data = link;
-    context->c.reader->privdata = link->options.reply_privdata; /* now: the reader prepares for an answer before it comes */
-    if (address)
+    context->c.reader->privdata =
+        link->options.reply_privdata; /* now: the reader prepares for an answer before it comes */
+    if (address != NULL) {
         set_socket_options(link, context->c.fd);
-    if (link->tls && redis_tls_start(link->tls, &context->c) != 0) {
+    }
+    if (link->tls != NULL && redis_tls_start(link->tls, &context->c) != 0) {
         lose(link, context->c.err ? context->c.errstr : "TLS cannot be started");
         return;
     }
@@ -317,7 +360,8 @@ static void connect_to(struct redis_link *link, const char *address)
         lose(link, "cannot be attached to the event loop");
         return;
     }
-    redisAsyncSetConnectCallback(context, on_connect); /* waits for the first write event: attached before */
+    redisAsyncSetConnectCallback(context,
+                                 on_connect); /* waits for the first write event: attached before */
     redisAsyncSetDisconnectCallback(context, on_disconnect);
 }
 
@@ -325,10 +369,11 @@ static void on_resolved(void *owner, const char *address, const char *why)
 {
     struct redis_link *link = owner;
     link->lookup = NULL;
-    if (address)
+    if (address != NULL) {
         connect_to(link, address);
-    else
+    } else {
         lose(link, why);
+    }
 }
 
 static void attempt(struct redis_link *link)
@@ -339,23 +384,31 @@ static void attempt(struct redis_link *link)
         connect_to(link, link->url.host);
     } else {
         set_state(link, REDIS_LINK_RESOLVING);
-        link->lookup = resolve_start(link->options.base, link->url.host, link->attempts, on_resolved, link);
-        if (link->lookup == NULL)
+        link->lookup =
+            resolve_start(link->options.base, link->url.host, link->attempts, on_resolved, link);
+        if (link->lookup == NULL) {
             lose(link, strerror(errno));
+        }
     }
 }
 
-/* --- going up and down ---------------------------------------------------------------------------------------------------- */
+/* --- going up and down
+ * ----------------------------------------------------------------------------------------------------
+ */
 
-/* Notes the end of an attempt or a connection; the rest is done by on_settle. Callable anywhere, any number of times. */
+/* Notes the end of an attempt or a connection; the rest is done by on_settle. Callable anywhere,
+ * any number of times. */
 static void lose(struct redis_link *link, const char *why)
 {
-    if (!(next_states[link->state] & BIT(CLOSING)))
+    if (!(next_states[link->state] & BIT(CLOSING))) {
         return;
-    bool lasted = link->state == REDIS_LINK_UP && now_ms() - link->since_ms >= (int64_t)link->options.backoff_max_ms;
+    }
+    bool lasted = link->state == REDIS_LINK_UP &&
+                  now_ms() - link->since_ms >= (int64_t)link->options.backoff_max_ms;
     link->attempts = lasted ? 1 : link->attempts + 1;
     redis_tls_explain(link->tls, link->state >= REDIS_LINK_GREETING, link->state == REDIS_LINK_UP,
-                      why && *why ? why : "the connection was lost", link->last_error, sizeof link->last_error);
+                      why != NULL && *why ? why : "the connection was lost", link->last_error,
+                      sizeof link->last_error);
     resolve_cancel(link->lookup);
     link->lookup = NULL;
     set_state(link, REDIS_LINK_CLOSING);
@@ -366,9 +419,10 @@ static void free_context(struct redis_link *link)
 {
     redisAsyncContext *context = link->context;
     link->context = NULL;
-    if (context)
-        redisAsyncFree(context); /* every command owed an answer gets its NULL in here */
-    assert(link->owed.count == 0);
+    if (context != NULL) {
+        redisAsyncFree(context); /* every command in_flight an answer gets its NULL in here */
+    }
+    assert(link->in_flight.count == 0);
 }
 
 static void go_down(struct redis_link *link)
@@ -383,8 +437,9 @@ static void go_down(struct redis_link *link)
 
 static void go_up(struct redis_link *link)
 {
-    if (link->options.reply_functions)
+    if (link->options.reply_functions != NULL) {
         link->context->c.reader->fn = (redisReplyObjectFunctions *)link->options.reply_functions;
+    }
     link->epoch++;
     link->heard_ms = now_ms();
     link->told_up = true;
@@ -396,27 +451,29 @@ static void on_settle(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what;
     struct redis_link *link = arg;
-    if (link->state == REDIS_LINK_CLOSING)
+    if (link->state == REDIS_LINK_CLOSING) {
         go_down(link);
-    else if (link->state == REDIS_LINK_GREETING)
+    } else if (link->state == REDIS_LINK_GREETING) {
         go_up(link);
+    }
 }
 
-/* A server that does not answer is as good as none: the kernel still acknowledges for a stopped process, and says nothing
- * about a peer that vanished while the line was idle. */
+/* A server that does not answer is as good as none: the kernel still acknowledges for a stopped
+ * process, and says nothing about a peer that vanished while the line was idle. */
 static void watch(struct redis_link *link)
 {
     int64_t now = now_ms(), limit = (int64_t)link->options.answer_timeout_ms;
     static const char ping[] = "*1\r\n$4\r\nPING\r\n";
-    const struct owed *oldest = owed_oldest(&link->owed);
-    if (oldest && now - oldest->sent_ms >= limit) {
+    const struct in_flight *oldest = in_flight_oldest(&link->in_flight);
+    if (oldest != NULL && now - oldest->sent_ms >= limit) {
         char why[64];
         snprintf(why, sizeof why, "no answer for %u ms", link->options.answer_timeout_ms);
         lose(link, why);
         return;
     }
-    if (!oldest && now - link->heard_ms >= limit / 2)
+    if (oldest == NULL && now - link->heard_ms >= limit / 2) {
         redis_link_send(link, NULL, 0, ping, sizeof ping - 1);
+    }
     arm_timer(link, watch_ms(link));
 }
 
@@ -438,43 +495,56 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------------------- */
+/* --- life
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
 static void apply_defaults(struct redis_link_options *options)
 {
-    if (options->connect_timeout_ms == 0)
+    if (options->connect_timeout_ms == 0) {
         options->connect_timeout_ms = CONNECT_TIMEOUT_MS;
-    if (options->answer_timeout_ms == 0)
+    }
+    if (options->answer_timeout_ms == 0) {
         options->answer_timeout_ms = ANSWER_TIMEOUT_MS;
-    if (options->backoff_min_ms == 0)
+    }
+    if (options->backoff_min_ms == 0) {
         options->backoff_min_ms = BACKOFF_MIN_MS;
-    if (options->backoff_max_ms == 0)
+    }
+    if (options->backoff_max_ms == 0) {
         options->backoff_max_ms = BACKOFF_MAX_MS;
+    }
 }
 
 static int prepare(struct redis_link *link, char *error, size_t error_size)
 {
     const struct redis_link_options *options = &link->options;
-    if (redis_url_parse(&link->url, options->url, error, error_size) != 0)
-        return -1;
-    if (options->password && strlen(options->password) >= sizeof link->url.password) {
-        snprintf(error, error_size, "Redis password: longer than %zu bytes", sizeof link->url.password - 1);
+    if (redis_url_parse(&link->url, options->url, error, error_size) != 0) {
         return -1;
     }
-    if (options->password)
-        snprintf(link->url.password, sizeof link->url.password, "%s", options->password);
-    if (link->url.tls && (link->tls = redis_tls_create(&link->url, error, error_size)) == NULL)
+    if (options->password != NULL && strlen(options->password) >= sizeof link->url.password) {
+        snprintf(error, error_size, "Redis password: longer than %zu bytes",
+                 sizeof link->url.password - 1);
         return -1;
+    }
+    if (options->password != NULL) {
+        snprintf(link->url.password, sizeof link->url.password, "%s", options->password);
+    }
+    if (link->url.tls && (link->tls = redis_tls_create(&link->url, error, error_size)) == NULL) {
+        return -1;
+    }
     link->timer = evtimer_new(options->base, on_timer, link);
     link->settle = event_new(options->base, -1, 0, on_settle, link);
     link->name = options->name ? strdup(options->name) : NULL;
-    if (link->timer && link->settle && (link->name || !options->name))
+    if (link->timer != NULL && link->settle != NULL &&
+        (link->name != NULL || options->name == NULL)) {
         return 0;
+    }
     snprintf(error, error_size, "out of memory");
     return -1;
 }
 
-struct redis_link *redis_link_create(const struct redis_link_options *options, char *error, size_t error_size)
+struct redis_link *redis_link_create(const struct redis_link_options *options, char *error,
+                                     size_t error_size)
 {
     struct redis_link *link = calloc(1, sizeof *link);
     if (link == NULL) {
@@ -490,24 +560,29 @@ struct redis_link *redis_link_create(const struct redis_link_options *options, c
         redis_link_destroy(link);
         return NULL;
     }
-    link->options.url = link->options.password = link->options.name = NULL; /* borrowed for the call only */
+    link->options.url = link->options.password = link->options.name =
+        NULL; /* borrowed for the call only */
     return link;
 }
 
 void redis_link_destroy(struct redis_link *link)
 {
-    if (link == NULL)
+    if (link == NULL) {
         return;
-    if (next_states[link->state] & BIT(CLOSING))
+    }
+    if (next_states[link->state] & BIT(CLOSING)) {
         set_state(link, REDIS_LINK_CLOSING); /* refuses commands from the last callbacks */
+    }
     free_context(link);
     resolve_cancel(link->lookup);
-    if (link->timer)
+    if (link->timer != NULL) {
         event_free(link->timer);
-    if (link->settle)
+    }
+    if (link->settle != NULL) {
         event_free(link->settle);
+    }
     redis_tls_destroy(link->tls);
-    owed_release(&link->owed);
+    in_flight_release(&link->in_flight);
     free(link->name);
     explicit_bzero(&link->url, sizeof link->url);
     free(link);
@@ -515,8 +590,9 @@ void redis_link_destroy(struct redis_link *link)
 
 void redis_link_start(struct redis_link *link)
 {
-    if (link->state == REDIS_LINK_IDLE)
+    if (link->state == REDIS_LINK_IDLE) {
         set_state(link, REDIS_LINK_WAITING);
+    }
 }
 
 void redis_link_reset(struct redis_link *link, const char *why)
@@ -524,7 +600,9 @@ void redis_link_reset(struct redis_link *link, const char *why)
     lose(link, why);
 }
 
-/* --- looking at it -------------------------------------------------------------------------------------------------------- */
+/* --- looking at it
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 enum redis_link_state redis_link_state(const struct redis_link *link)
 {
@@ -553,19 +631,20 @@ const char *redis_link_place(const struct redis_link *link)
 
 size_t redis_link_unsent_bytes(const struct redis_link *link)
 {
-    return link->context ? sdslen(link->context->c.obuf) : 0;
+    return link->context != NULL ? sdslen(link->context->c.obuf) : 0;
 }
 
 unsigned redis_link_unanswered(const struct redis_link *link)
 {
-    return link->owed.count;
+    return link->in_flight.count;
 }
 
 redis_link_reply *redis_link_answering(const struct redis_link *link, uintptr_t *tag)
 {
-    const struct owed *oldest = owed_oldest(&link->owed);
-    if (oldest == NULL)
+    const struct in_flight *oldest = in_flight_oldest(&link->in_flight);
+    if (oldest == NULL) {
         return NULL;
+    }
     *tag = oldest->tag;
     return oldest->callback;
 }

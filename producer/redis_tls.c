@@ -22,13 +22,18 @@ struct redis_tls {
     char host[REDIS_URL_PART_BYTES];
 };
 
-/* --- files ---------------------------------------------------------------------------------------------------------------- */
+/* --- files
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static bool fail(char *error, size_t error_size, const char *what, const char *file)
 {
-    unsigned long code = ERR_peek_error(); /* the first: the last only says which part of OpenSSL it was */
-    const char *why = ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
-    snprintf(error, error_size, "Redis URL: TLS: %s%s%s: %s", what, *file ? " " : "", file, why ? why : "cannot be used");
+    unsigned long code =
+        ERR_peek_error(); /* the first: the last only says which part of OpenSSL it was */
+    const char *why =
+        ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
+    snprintf(error, error_size, "Redis URL: TLS: %s%s%s: %s", what, *file ? " " : "", file,
+             why ? why : "cannot be used");
     ERR_clear_error();
     return false;
 }
@@ -42,35 +47,44 @@ static int no_passphrase(char *text, int size, int writing, void *arg)
 
 static bool load_authorities(SSL_CTX *context, const char *file, char *error, size_t error_size)
 {
-    if (*file && SSL_CTX_load_verify_locations(context, file, NULL) != 1)
+    if (*file && SSL_CTX_load_verify_locations(context, file, NULL) != 1) {
         return fail(error, error_size, "cacert", file);
-    if (!*file && SSL_CTX_set_default_verify_paths(context) != 1)
+    }
+    if (!*file && SSL_CTX_set_default_verify_paths(context) != 1) {
         return fail(error, error_size, "the system's authorities", "");
+    }
     return true;
 }
 
 static bool load_own(SSL_CTX *context, const struct redis_url *url, char *error, size_t error_size)
 {
-    if (!*url->cert)
+    if (!*url->cert) {
         return true;
-    if (SSL_CTX_use_certificate_chain_file(context, url->cert) != 1)
+    }
+    if (SSL_CTX_use_certificate_chain_file(context, url->cert) != 1) {
         return fail(error, error_size, "cert", url->cert);
-    if (SSL_CTX_use_PrivateKey_file(context, url->key, SSL_FILETYPE_PEM) != 1) /* also if it is not the certificate's */
+    }
+    if (SSL_CTX_use_PrivateKey_file(context, url->key, SSL_FILETYPE_PEM) !=
+        1) { /* also if it is not the certificate's */
         return fail(error, error_size, "key", url->key);
+    }
     return true;
 }
 
-static bool prepare(struct redis_tls *tls, const struct redis_url *url, char *error, size_t error_size)
+static bool prepare(struct redis_tls *tls, const struct redis_url *url, char *error,
+                    size_t error_size)
 {
     ERR_clear_error();
     tls->context = SSL_CTX_new(TLS_client_method());
-    if (tls->context == NULL)
+    if (tls->context == NULL) {
         return fail(error, error_size, "OpenSSL", "");
+    }
     SSL_CTX_set_min_proto_version(tls->context, TLS1_2_VERSION);
     SSL_CTX_set_verify(tls->context, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_default_passwd_cb(tls->context, no_passphrase);
     snprintf(tls->host, sizeof tls->host, "%s", url->host);
-    return load_authorities(tls->context, url->cacert, error, error_size) && load_own(tls->context, url, error, error_size);
+    return load_authorities(tls->context, url->cacert, error, error_size) &&
+           load_own(tls->context, url, error, error_size);
 }
 
 struct redis_tls *redis_tls_create(const struct redis_url *url, char *error, size_t error_size)
@@ -87,19 +101,23 @@ struct redis_tls *redis_tls_create(const struct redis_url *url, char *error, siz
 
 void redis_tls_destroy(struct redis_tls *tls)
 {
-    if (tls == NULL)
+    if (tls == NULL) {
         return;
+    }
     SSL_free(tls->ssl);
     SSL_CTX_free(tls->context);
     free(tls);
 }
 
-/* --- connecting ----------------------------------------------------------------------------------------------------------- */
+/* --- connecting
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 static bool expect_host(SSL *ssl, const char *host)
 {
-    if (resolve_is_literal(host))
+    if (resolve_is_literal(host)) {
         return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
+    }
     return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
 }
 
@@ -108,16 +126,20 @@ int redis_tls_start(struct redis_tls *tls, struct redisContext *context)
 {
     SSL_free(tls->ssl);
     tls->ssl = SSL_new(tls->context);
-    if (tls->ssl == NULL || !expect_host(tls->ssl, tls->host))
+    if (tls->ssl == NULL || !expect_host(tls->ssl, tls->host)) {
         return -1;
+    }
     SSL_up_ref(tls->ssl);
-    if (redisInitiateSSL(context, tls->ssl) == REDIS_OK)
+    if (redisInitiateSSL(context, tls->ssl) == REDIS_OK) {
         return 0;
+    }
     SSL_free(tls->ssl);
     return -1;
 }
 
-/* --- what went wrong ------------------------------------------------------------------------------------------------------- */
+/* --- what went wrong
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static void explain_refusal(long result, char *text, size_t size)
 {
@@ -139,45 +161,57 @@ static void explain_refusal(long result, char *text, size_t size)
     snprintf(text, size, "TLS: the server's certificate is refused: %s; %s", why, advice);
 }
 
-/* A server that wants a certificate hangs up when ours is missing, and its alert is lost if we have written meanwhile. */
+/* A server that wants a certificate hangs up when ours is missing, and its alert is lost if we have
+ * written meanwhile. */
 static void explain_refused(const char *how, const char *why, char *text, size_t size)
 {
-    snprintf(text, size, "TLS: the server %s: %s; if it asks for a certificate, name ours in the URL, ?cert=FILE&key=FILE", how,
-             why);
+    snprintf(text, size,
+             "TLS: the server %s: %s; if it asks for a certificate, name ours in the URL, "
+             "?cert=FILE&key=FILE",
+             how, why);
 }
 
 /* The server's alerts are OpenSSL's reasons from 1000 on. */
 static void explain_error(unsigned long code, const char *why, char *text, size_t size)
 {
     const char *said = ERR_reason_error_string(code);
-    if (ERR_GET_REASON(code) >= SSL_AD_REASON_OFFSET)
+    if (ERR_GET_REASON(code) >= SSL_AD_REASON_OFFSET) {
         explain_refused("refuses us", said ? said : "no reason given", text, size);
-    else
-        snprintf(text, size, "TLS: %s; if the port is one without TLS, the URL is redis://", said ? said : why);
+    } else {
+        snprintf(text, size, "TLS: %s; if the port is one without TLS, the URL is redis://",
+                 said ? said : why);
+    }
 }
 
 /* OpenSSL's word for what the other side did by hanging up, or for nothing that it knows. */
 static bool is_end(unsigned long code)
 {
-    return code == 0 || ERR_GET_LIB(code) != ERR_LIB_SSL || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
+    return code == 0 || ERR_GET_LIB(code) != ERR_LIB_SSL ||
+           ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
 }
 
-static void explain_tls(struct redis_tls *tls, bool connected, bool greeted, const char *why, char *text, size_t size)
+static void explain_tls(struct redis_tls *tls, bool connected, bool greeted, const char *why,
+                        char *text, size_t size)
 {
     unsigned long code = ERR_peek_last_error();
     long result = tls->ssl ? SSL_get_verify_result(tls->ssl) : X509_V_OK;
-    bool agreed = tls->ssl && SSL_is_init_finished(tls->ssl), ended = strstr(why, "timed out") == NULL;
-    ERR_clear_error(); /* the queue is the thread's: another connection would take what is left for its own */
-    if (result != X509_V_OK)
+    bool agreed = tls->ssl && SSL_is_init_finished(tls->ssl),
+         ended = strstr(why, "timed out") == NULL;
+    ERR_clear_error(); /* the queue is the thread's: another connection would take what is left for
+                          its own */
+    if (result != X509_V_OK) {
         explain_refusal(result, text, size);
-    else if (!is_end(code))
+    } else if (!is_end(code)) {
         explain_error(code, why, text, size);
-    else if (connected && !agreed)
-        snprintf(text, size, "TLS: no answer to the handshake; if the port is one without TLS, the URL is redis://");
-    else if (connected && !greeted && ended)
+    } else if (connected && !agreed) {
+        snprintf(
+            text, size,
+            "TLS: no answer to the handshake; if the port is one without TLS, the URL is redis://");
+    } else if (connected && !greeted && ended) {
         explain_refused("refuses us, or went away", "it hung up", text, size);
-    else
+    } else {
         snprintf(text, size, "%s", greeted && code ? "closed by the server" : why);
+    }
 }
 
 #else
@@ -185,10 +219,10 @@ static void explain_tls(struct redis_tls *tls, bool connected, bool greeted, con
 struct redis_tls *redis_tls_create(const struct redis_url *url, char *error, size_t error_size)
 {
     (void)url;
-    snprintf(
-        error, error_size,
-        "Redis URL: rediss:// needs TLS, which this build has not, as it was made with a hiredis older than 1.0 (Debian 12's): "
-        "build it on Debian 13, or give the redis:// URL of a TLS tunnel");
+    snprintf(error, error_size,
+             "Redis URL: rediss:// needs TLS, which this build has not, as it was made with a "
+             "hiredis older than 1.0 (Debian 12's): "
+             "build it on Debian 13, or give the redis:// URL of a TLS tunnel");
     return NULL;
 }
 
@@ -203,7 +237,8 @@ int redis_tls_start(struct redis_tls *tls, struct redisContext *context)
     return -1;
 }
 
-static void explain_tls(struct redis_tls *tls, bool connected, bool greeted, const char *why, char *text, size_t size)
+static void explain_tls(struct redis_tls *tls, bool connected, bool greeted, const char *why,
+                        char *text, size_t size)
 {
     (void)tls, (void)connected, (void)greeted;
     snprintf(text, size, "%s", why);
@@ -211,20 +246,26 @@ static void explain_tls(struct redis_tls *tls, bool connected, bool greeted, con
 
 #endif
 
-/* A TLS server takes our first command for a broken handshake: it says so in TLS (an alert begins with \x15), or hangs up. */
+/* A TLS server takes our first command for a broken handshake: it says so in TLS (an alert begins
+ * with \x15), or hangs up. */
 static void explain_plain(bool greeted, const char *why, char *text, size_t size)
 {
-    bool alert = strstr(why, "Protocol error") != NULL, gone = strstr(why, "closed") || strstr(why, "reset by peer");
-    if (!greeted && (alert || gone))
-        snprintf(text, size, "%s before it answered; if the port is one with TLS, the URL is rediss://", why);
-    else
+    bool alert = strstr(why, "Protocol error") != NULL,
+         gone = strstr(why, "closed") || strstr(why, "reset by peer");
+    if (!greeted && (alert || gone)) {
+        snprintf(text, size,
+                 "%s before it answered; if the port is one with TLS, the URL is rediss://", why);
+    } else {
         snprintf(text, size, "%s", why);
+    }
 }
 
-void redis_tls_explain(struct redis_tls *tls, bool connected, bool greeted, const char *why, char *text, size_t size)
+void redis_tls_explain(struct redis_tls *tls, bool connected, bool greeted, const char *why,
+                       char *text, size_t size)
 {
-    if (tls)
+    if (tls != NULL) {
         explain_tls(tls, connected, greeted, why, text, size);
-    else
+    } else {
         explain_plain(!connected || greeted, why, text, size);
+    }
 }

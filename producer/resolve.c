@@ -1,4 +1,5 @@
-/* resolve.c: a lookup is shared by the loop and its thread; the last of both frees it, so neither waits for the other. */
+/* resolve.c: a lookup is shared by the loop and its thread; the last of both frees it, so neither
+ * waits for the other. */
 #include "producer/resolve.h"
 
 #include <arpa/inet.h>
@@ -36,10 +37,12 @@ bool resolve_is_literal(const char *host)
 static void unreference(struct resolve *lookup)
 {
     /* acq_rel: the one that frees sees everything the other has written */
-    if (atomic_fetch_sub_explicit(&lookup->references, 1, memory_order_acq_rel) > 1)
+    if (atomic_fetch_sub_explicit(&lookup->references, 1, memory_order_acq_rel) > 1) {
         return;
-    if (lookup->result)
+    }
+    if (lookup->result != NULL) {
         freeaddrinfo(lookup->result);
+    }
     close(lookup->ready_fd);
     free(lookup);
 }
@@ -51,7 +54,8 @@ static void *lookup_main(void *arg)
     lookup->error = getaddrinfo(lookup->host, NULL, &hints, &lookup->result);
     uint64_t one = 1;
     ssize_t written = write(lookup->ready_fd, &one, sizeof one);
-    (void)written; /* cannot fail on an eventfd that was never written; if it did, the caller's timer ends the wait */
+    (void)written; /* cannot fail on an eventfd that was never written; if it did, the caller's
+                      timer ends the wait */
     unreference(lookup);
     return NULL;
 }
@@ -59,14 +63,18 @@ static void *lookup_main(void *arg)
 static bool pick_address(const struct resolve *lookup, char out[RESOLVE_ADDRESS_BYTES])
 {
     unsigned count = 0;
-    for (const struct addrinfo *each = lookup->result; each; each = each->ai_next)
+    for (const struct addrinfo *each = lookup->result; each != NULL; each = each->ai_next) {
         count++;
-    if (count == 0)
+    }
+    if (count == 0) {
         return false;
+    }
     const struct addrinfo *each = lookup->result;
-    for (unsigned skip = lookup->pick % count; skip > 0; skip--)
+    for (unsigned skip = lookup->pick % count; skip > 0; skip--) {
         each = each->ai_next;
-    return getnameinfo(each->ai_addr, each->ai_addrlen, out, RESOLVE_ADDRESS_BYTES, NULL, 0, NI_NUMERICHOST) == 0;
+    }
+    return getnameinfo(each->ai_addr, each->ai_addrlen, out, RESOLVE_ADDRESS_BYTES, NULL, 0,
+                       NI_NUMERICHOST) == 0;
 }
 
 static void on_ready(evutil_socket_t fd, short what, void *arg)
@@ -74,8 +82,9 @@ static void on_ready(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct resolve *lookup = arg;
     uint64_t count;
-    if (read(fd, &count, sizeof count) != sizeof count)
+    if (read(fd, &count, sizeof count) != sizeof count) {
         return;
+    }
     char address[RESOLVE_ADDRESS_BYTES], why[320];
     bool found = lookup->error == 0 && pick_address(lookup, address);
     snprintf(why, sizeof why, "cannot look up %.200s: %s", lookup->host,
@@ -92,8 +101,9 @@ static int start_thread(struct resolve *lookup)
     sigset_t all, before;
     pthread_attr_t attributes;
     pthread_t thread;
-    if (pthread_attr_init(&attributes) != 0)
+    if (pthread_attr_init(&attributes) != 0) {
         return ENOMEM;
+    }
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -103,12 +113,14 @@ static int start_thread(struct resolve *lookup)
     return error;
 }
 
-struct resolve *resolve_start(struct event_base *base, const char *host, unsigned pick, resolve_done *done, void *owner)
+struct resolve *resolve_start(struct event_base *base, const char *host, unsigned pick,
+                              resolve_done *done, void *owner)
 {
     size_t length = strlen(host) + 1;
     struct resolve *lookup = calloc(1, sizeof *lookup + length);
-    if (lookup == NULL)
+    if (lookup == NULL) {
         return NULL;
+    }
     memcpy(lookup->host, host, length);
     lookup->done = done;
     lookup->owner = owner;
@@ -121,10 +133,12 @@ struct resolve *resolve_start(struct event_base *base, const char *host, unsigne
     atomic_init(&lookup->references, 2);
     lookup->ready = event_new(base, lookup->ready_fd, EV_READ, on_ready, lookup);
     int error = ENOMEM;
-    if (lookup->ready && event_add(lookup->ready, NULL) == 0)
+    if (lookup->ready && event_add(lookup->ready, NULL) == 0) {
         error = start_thread(lookup);
+    }
     if (error != 0) {
-        atomic_store_explicit(&lookup->references, 1, memory_order_relaxed); /* there is no thread */
+        atomic_store_explicit(&lookup->references, 1,
+                              memory_order_relaxed); /* there is no thread */
         resolve_cancel(lookup);
         errno = error;
         return NULL;
@@ -134,10 +148,12 @@ struct resolve *resolve_start(struct event_base *base, const char *host, unsigne
 
 void resolve_cancel(struct resolve *lookup)
 {
-    if (lookup == NULL)
+    if (lookup == NULL) {
         return;
-    if (lookup->ready)
+    }
+    if (lookup->ready != NULL) {
         event_free(lookup->ready);
+    }
     lookup->ready = NULL;
     unreference(lookup);
 }

@@ -2,15 +2,17 @@
  *
  *     OFFLINE ──► ASKING ──► SENDING ◄──► REFUSED         any ──► OFFLINE when the link is lost
  *
- *     ASKING    the drainer's word is read before anything is sent: what is committed already need not go again
- *     SENDING   published records go out in order, up to a window of records and of bytes
+ *     ASKING    the drainer's word is read before anything is sent: what is committed already need
+ * not go again SENDING   published records go out in order, up to a window of records and of bytes
  *     REFUSED   Redis has answered with an error: back-off, then again from that record on
  *
- * Positions:  floor <= sent <= next_send <= next. `sent` is the first position that Redis has not answered for, `next_send` the
- * next one to hand to the link. Going back means next_send = sent; answers to what went out before are counted in `stale` and
- * not believed. Nothing is handed out while there are any: order is kept.
+ * Positions:  floor <= sent <= next_send <= next. `sent` is the first position that Redis has not
+ * answered for, `next_send` the next one to hand to the link. Going back means next_send = sent;
+ * answers to what went out before are counted in `stale` and not believed. Nothing is handed out
+ * while there are any: order is kept.
  *
- * When the ring is nearly full `floor` is raised over the oldest sent records without a word (room.h), never over unsent ones. */
+ * When the ring is nearly full `floor` is raised over the oldest sent records without a word
+ * (room.h), never over unsent ones. */
 #include "producer/sender.h"
 
 #include <assert.h>
@@ -25,11 +27,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "producer/announcer.h"
 #include "producer/confirm.h"
+#include "producer/event_notifier.h"
+#include "producer/eviction.h"
 #include "producer/histogram.h"
 #include "producer/redis_link.h"
-#include "producer/room.h"
 #include "producer/waiters.h"
 #include "producer/waker.h"
 #include "producer/xadd.h"
@@ -47,15 +49,18 @@ enum {
     REFUSED_MIN_MS = 50,
     REFUSED_MAX_MS = 2000,
     CONNECT_BACKOFF_MAX_MS = 500, /* so that records flow within a second of Redis' return */
-    RECORDS_PER_SAMPLE = 16,      /* a power of two; of so many one is timed while more than so many are under way */
-    READONLY_RESET_MS = 5000,     /* the master's name may lead elsewhere by now */
+    RECORDS_PER_SAMPLE =
+        16, /* a power of two; of so many one is timed while more than so many are under way */
+    READONLY_RESET_MS = 5000, /* the master's name may lead elsewhere by now */
 };
 
-#define SENDER_STATES(X)                    \
-    X(OFFLINE, "no connection")             \
+/* clang-format off */
+#define SENDER_STATES(X) \
+    X(OFFLINE, "no connection") \
     X(ASKING, "reading the drainer's word") \
-    X(SENDING, "sending")                   \
+    X(SENDING, "sending") \
     X(REFUSED, "refused by Redis, waiting")
+/* clang-format on */
 #define X(name, text) name,
 enum sender_state { SENDER_STATES(X) };
 #undef X
@@ -78,10 +83,10 @@ struct sender {
     unsigned seed;
     char stream[STREAM_NAME_BYTES];
     struct xadd xadd;
-    struct announcer announcer;
+    struct event_notifier notifier;
     /* shared with other threads */
     struct waiters waiters;
-    _Atomic int64_t resent, let_go, connects, errors, redis_up;
+    _Atomic int64_t resent, evicted, connects, errors, redis_up;
     struct histogram submit_to_sent_ns;
 };
 
@@ -113,7 +118,9 @@ static void set_state(struct sender *sender, enum sender_state state)
     sender->state = state;
 }
 
-/* --- cursors -------------------------------------------------------------------------------------------------------------- */
+/* --- cursors
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static uint64_t sent_of(const struct sender *sender)
 {
@@ -129,8 +136,9 @@ static void set_sent(struct sender *sender, uint64_t position)
 {
     assert(position >= floor_of(sender));
     journal_cursor_set(&sender->journal->header->sent, position);
-    if (sender->next_send < position)
+    if (sender->next_send < position) {
         sender->next_send = position;
+    }
 }
 
 static void go_back(struct sender *sender)
@@ -142,10 +150,12 @@ static void go_back(struct sender *sender)
 /* Order of stores: floor never is beyond sent, whoever looks. */
 static void raise_floor(struct sender *sender, uint64_t position)
 {
-    if (position <= floor_of(sender))
+    if (position <= floor_of(sender)) {
         return;
-    if (sent_of(sender) < position)
+    }
+    if (sent_of(sender) < position) {
         set_sent(sender, position);
+    }
     journal_cursor_set(&sender->journal->header->floor, position);
 }
 
@@ -160,34 +170,44 @@ static void on_settled(void *owner)
 
 static bool due(int64_t *last_ms, int64_t now, int64_t interval_ms)
 {
-    if (now - *last_ms < interval_ms)
+    if (now - *last_ms < interval_ms) {
         return false;
+    }
     *last_ms = now;
     return true;
 }
 
 static void look_when_due(struct sender *sender)
 {
-    bool pressed = room_is_pressed(sender->journal, confirm_waiting(sender->confirm));
-    int64_t now = now_ms(), interval = !pressed ? LOOK_MS : confirm_is_strange(sender->confirm) ? LOOK_STRANGE_MS : 0;
-    if (sender->state == SENDING && due(&sender->looked_ms, now, interval))
-        confirm_look(sender->confirm, confirm_first_open(sender->confirm, floor_of(sender)), sent_of(sender), pressed, now);
+    bool pressed = eviction_is_near(sender->journal, confirm_waiting(sender->confirm));
+    int64_t now = now_ms(), interval = !pressed                              ? LOOK_MS
+                                       : confirm_is_strange(sender->confirm) ? LOOK_STRANGE_MS
+                                                                             : 0;
+    if (sender->state == SENDING && due(&sender->looked_ms, now, interval)) {
+        confirm_look(sender->confirm, confirm_first_open(sender->confirm, floor_of(sender)),
+                     sent_of(sender), pressed, now);
+    }
 }
 
 static void make_room(struct sender *sender)
 {
-    if (room_is_ample(sender->journal))
-        announcer_let_go_over(&sender->announcer);
-    uint64_t floor = floor_of(sender), target = room_let_go_below(sender->journal, confirm_waiting(sender->confirm));
-    if (sender->state != SENDING || target <= floor)
+    if (eviction_is_over(sender->journal)) {
+        event_notifier_eviction_over(&sender->notifier);
+    }
+    uint64_t floor = floor_of(sender),
+             target = eviction_below(sender->journal, confirm_waiting(sender->confirm));
+    if (sender->state != SENDING || target <= floor) {
         return;
+    }
     uint64_t open = confirm_open_within(sender->confirm, floor, target);
-    count(&sender->let_go, (int64_t)open);
-    announcer_let_go(&sender->announcer, open);
+    count(&sender->evicted, (int64_t)open);
+    event_notifier_evicted(&sender->notifier, open);
     raise_floor(sender, target);
 }
 
-/* --- sending -------------------------------------------------------------------------------------------------------------- */
+/* --- sending
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static void refuse(struct sender *sender, const char *error)
 {
@@ -197,24 +217,30 @@ static void refuse(struct sender *sender, const char *error)
         sender->refused_ms = REFUSED_MIN_MS;
         sender->refused_since_ms = now;
     }
-    announcer_refused(&sender->announcer, REFUSED_SENDING, error);
-    sender->resume_at_ms = now + sender->refused_ms / 2 + (unsigned)rand_r(&sender->seed) % (sender->refused_ms / 2 + 1);
-    sender->refused_ms = sender->refused_ms * 2 < REFUSED_MAX_MS ? sender->refused_ms * 2 : REFUSED_MAX_MS;
+    event_notifier_refused(&sender->notifier, REFUSED_SENDING, error);
+    sender->resume_at_ms = now + sender->refused_ms / 2 +
+                           (unsigned)rand_r(&sender->seed) % (sender->refused_ms / 2 + 1);
+    sender->refused_ms =
+        sender->refused_ms * 2 < REFUSED_MAX_MS ? sender->refused_ms * 2 : REFUSED_MAX_MS;
     go_back(sender);
     set_state(sender, REFUSED);
-    if (strncmp(error, "READONLY", 8) == 0 && now - sender->refused_since_ms > READONLY_RESET_MS)
+    if (strncmp(error, "READONLY", 8) == 0 && now - sender->refused_since_ms > READONLY_RESET_MS) {
         redis_link_reset(sender->link, error);
+    }
 }
 
 /* Only what this producer has submitted, and only the first time that it is sent. */
 static void time_answer(struct sender *sender, uint64_t position)
 {
     struct journal *journal = sender->journal;
-    if (position < sender->untimed || position <= journal->base)
+    if (position < sender->untimed || position <= journal->base) {
         return;
+    }
     sender->untimed = position + 1;
-    if (sender->in_flight < RECORDS_PER_SAMPLE || position % RECORDS_PER_SAMPLE == 0)
-        histogram_add(&sender->submit_to_sent_ns, journal_now_ns(journal) - journal_slot_at(journal, position)->recorded_at_ns);
+    if (sender->in_flight < RECORDS_PER_SAMPLE || position % RECORDS_PER_SAMPLE == 0) {
+        histogram_add(&sender->submit_to_sent_ns,
+                      journal_now_ns(journal) - journal_slot_at(journal, position)->recorded_at_ns);
+    }
 }
 
 static void take_answer(struct sender *sender, uint64_t position, const char *id)
@@ -225,10 +251,11 @@ static void take_answer(struct sender *sender, uint64_t position, const char *id
     confirm_note_entry(sender->confirm, position, ms, seq);
     /* with nothing more under way, what was skipped behind this record is done as well */
     uint64_t done = sender->in_flight == 0 ? sender->next_send : position + 1;
-    if (done > sent_of(sender)) /* else a word for an earlier copy of it was quicker */
+    if (done > sent_of(sender)) { /* else a word for an earlier copy of it was quicker */
         set_sent(sender, done);
+    }
     sender->refused_ms = 0;
-    announcer_refused(&sender->announcer, REFUSED_SENDING, NULL);
+    event_notifier_refused(&sender->notifier, REFUSED_SENDING, NULL);
     waiters_wake(&sender->waiters);
 }
 
@@ -236,23 +263,28 @@ static void on_added(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct sender *sender = owner;
     sender->in_flight--;
-    if (reply == NULL)
+    if (reply == NULL) {
         return; /* unknown; on_change goes back to it */
-    if (sender->stale > 0)
+    }
+    if (sender->stale > 0) {
         sender->stale--;
-    else if (reply->type == REDIS_REPLY_STRING)
+    } else if (reply->type == REDIS_REPLY_STRING) {
         take_answer(sender, tag, reply->str);
-    else
-        refuse(sender, reply->type == REDIS_REPLY_ERROR ? reply->str : "an answer to XADD that is no entry id");
-    if (sender->in_flight < WINDOW_RECORDS / 2)
+    } else {
+        refuse(sender, reply->type == REDIS_REPLY_ERROR ? reply->str
+                                                        : "an answer to XADD that is no entry id");
+    }
+    if (sender->in_flight < WINDOW_RECORDS / 2) {
         pump(sender);
+    }
 }
 
 static int send_record(struct sender *sender, uint64_t position, const struct journal_slot *slot)
 {
     size_t length;
     const char *command = xadd_command(&sender->xadd, slot, &length);
-    return command ? redis_link_send(sender->link, on_added, (uintptr_t)position, command, length) : -1;
+    return command ? redis_link_send(sender->link, on_added, (uintptr_t)position, command, length)
+                   : -1;
 }
 
 /* Takes the record at next_send. False: there is none yet, or it cannot be sent now. */
@@ -265,8 +297,8 @@ static bool send_next(struct sender *sender)
     case JOURNAL_NOTHING_YET:
         return false;
     case JOURNAL_DAMAGED:
-        announcer_event(&sender->announcer, BLOTTER_EVENT_DAMAGED,
-                        "a record was damaged in the journal's memory and is left out");
+        event_notifier_event(&sender->notifier, BLOTTER_EVENT_DAMAGED,
+                             "a record was damaged in the journal's memory and is left out");
         /* fall through */
     case JOURNAL_LEFT_OUT:
         confirm_skip(confirm, position);
@@ -274,8 +306,9 @@ static bool send_next(struct sender *sender)
     case JOURNAL_RECORD:
         confirm_note_record(confirm, position, slot);
         if (!confirm_is_settled(confirm, position)) {
-            if (send_record(sender, position, slot) != 0)
+            if (send_record(sender, position, slot) != 0) {
                 return false;
+            }
             sender->in_flight++;
         }
     }
@@ -285,10 +318,13 @@ static bool send_next(struct sender *sender)
 
 static void send_all(struct sender *sender)
 {
-    unsigned window = sender->refused_ms ? 1 : WINDOW_RECORDS; /* one tries whether it is still refused */
-    while (sender->in_flight < window && redis_link_unsent_bytes(sender->link) < WINDOW_BYTES && send_next(sender))
+    unsigned window =
+        sender->refused_ms ? 1 : WINDOW_RECORDS; /* one tries whether it is still refused */
+    while (sender->in_flight < window && redis_link_unsent_bytes(sender->link) < WINDOW_BYTES &&
+           send_next(sender))
         ;
-    if (sender->in_flight == 0 && sent_of(sender) < sender->next_send) { /* nothing but skipped ones */
+    if (sender->in_flight == 0 &&
+        sent_of(sender) < sender->next_send) { /* nothing but skipped ones */
         set_sent(sender, sender->next_send);
         on_settled(sender);
     }
@@ -296,21 +332,27 @@ static void send_all(struct sender *sender)
 
 static void pump(struct sender *sender)
 {
-    /* Between the last callback of a lost connection and on_change nothing is in flight, and yet not all is answered. */
-    if (sender->state == SENDING && sender->stale == 0 && redis_link_up(sender->link))
+    /* Between the last callback of a lost connection and on_change nothing is in flight, and yet
+     * not all is answered. */
+    if (sender->state == SENDING && sender->stale == 0 && redis_link_up(sender->link)) {
         send_all(sender);
-    if (room_is_pressed(sender->journal, confirm_waiting(sender->confirm)))
+    }
+    if (eviction_is_near(sender->journal, confirm_waiting(sender->confirm))) {
         look_when_due(sender);
+    }
     make_room(sender);
 }
 
-/* --- what others tell us -------------------------------------------------------------------------------------------------- */
+/* --- what others tell us
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static void on_answered(void *owner)
 {
     struct sender *sender = owner;
-    if (sender->state != ASKING)
+    if (sender->state != ASKING) {
         return;
+    }
     set_state(sender, SENDING);
     pump(sender);
 }
@@ -320,13 +362,15 @@ static void on_lost(void *owner, const char *why)
 {
     struct sender *sender = owner;
     uint64_t first = confirm_first_open(sender->confirm, floor_of(sender)), sent = sent_of(sender);
-    if ((sender->state != SENDING && sender->state != ASKING) || first >= sent)
+    if ((sender->state != SENDING && sender->state != ASKING) || first >= sent) {
         return;
+    }
     char text[160];
     uint64_t open = confirm_open_within(sender->confirm, first, sent);
-    snprintf(text, sizeof text, "%llu records without the drainer's word: %s", (unsigned long long)open, why);
+    snprintf(text, sizeof text, "%llu records without the drainer's word: %s",
+             (unsigned long long)open, why);
     count(&sender->resent, (int64_t)open);
-    announcer_event(&sender->announcer, BLOTTER_EVENT_RESEND, text);
+    event_notifier_event(&sender->notifier, BLOTTER_EVENT_RESEND, text);
     journal_cursor_set(&sender->journal->header->sent, first);
     go_back(sender);
 }
@@ -334,20 +378,22 @@ static void on_lost(void *owner, const char *why)
 static void on_refused(void *owner, const char *error)
 {
     struct sender *sender = owner;
-    if (error)
+    if (error != NULL) {
         count(&sender->errors, 1);
-    announcer_refused(&sender->announcer, REFUSED_CONFIRMING, error);
+    }
+    event_notifier_refused(&sender->notifier, REFUSED_CONFIRMING, error);
 }
 
 static void go_up(struct sender *sender, const char *place)
 {
     count(&sender->connects, 1);
     atomic_store_explicit(&sender->redis_up, 1, memory_order_relaxed); /* for people */
-    announcer_up(&sender->announcer, place);
+    event_notifier_up(&sender->notifier, place);
     set_state(sender, ASKING);
     confirm_on_up(sender->confirm);
-    if (!confirm_ask(sender->confirm, journal_next(sender->journal)))
+    if (!confirm_ask(sender->confirm, journal_next(sender->journal))) {
         on_answered(sender);
+    }
 }
 
 static void on_change(void *owner, bool up, const char *why)
@@ -357,15 +403,17 @@ static void on_change(void *owner, bool up, const char *why)
         go_up(sender, why);
         return;
     }
-    assert(sender->in_flight == 0);                                    /* the link has called back for all */
+    assert(sender->in_flight == 0); /* the link has called back for all */
     atomic_store_explicit(&sender->redis_up, 0, memory_order_relaxed); /* for people */
     sender->refused_ms = 0;
     go_back(sender);
     set_state(sender, OFFLINE);
-    announcer_down(&sender->announcer, why);
+    event_notifier_down(&sender->notifier, why);
 }
 
-/* --- the clock ------------------------------------------------------------------------------------------------------------ */
+/* --- the clock
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static bool in_a_hurry(const struct sender *sender)
 {
@@ -375,27 +423,38 @@ static bool in_a_hurry(const struct sender *sender)
 
 static void ask_when_due(struct sender *sender, int64_t now)
 {
-    if (sender->state == SENDING && due(&sender->asked_ms, now, in_a_hurry(sender) ? HURRY_MS : ASK_MS))
+    if (sender->state == SENDING &&
+        due(&sender->asked_ms, now, in_a_hurry(sender) ? HURRY_MS : ASK_MS)) {
         confirm_ask(sender->confirm, sent_of(sender));
+    }
 }
 
 static void do_what_is_due(struct sender *sender)
 {
     int64_t now = now_ms();
-    announcer_damaged(&sender->announcer, &sender->journal->found.damaged, sender->journal->path);
-    if (sender->state == REFUSED && now >= sender->resume_at_ms)
+    event_notifier_damaged(&sender->notifier, &sender->journal->found.damaged,
+                           sender->journal->path);
+    if (sender->state == REFUSED && now >= sender->resume_at_ms) {
         set_state(sender, SENDING);
-    if (sender->state == OFFLINE && *redis_link_last_error(sender->link))
-        announcer_down(&sender->announcer, redis_link_last_error(sender->link));
+    }
+    if (sender->state == OFFLINE && *redis_link_last_error(sender->link)) {
+        event_notifier_down(&sender->notifier, redis_link_last_error(sender->link));
+    }
     pump(sender);
     ask_when_due(sender, now);
     look_when_due(sender);
-    announcer_full(&sender->announcer, atomic_load_explicit(&sender->journal->full, memory_order_relaxed), /* a counter */
-                   journal_next(sender->journal) - floor_of(sender), sender->journal->slots);
-    if (sender->journal->writer && due(&sender->heartbeat_ms, now, HEARTBEAT_MS))
+    event_notifier_full(
+        &sender->notifier,
+        atomic_load_explicit(&sender->journal->full, memory_order_relaxed), /* a counter */
+        journal_next(sender->journal) - floor_of(sender), sender->journal->slots);
+    if (sender->journal->writer && due(&sender->heartbeat_ms, now, HEARTBEAT_MS)) {
         journal_append_session(sender->journal, "heartbeat");
-    if (sender->options.sync_interval_ms && due(&sender->synced_ms, now, sender->options.sync_interval_ms))
-        announcer_synced(&sender->announcer, journal_sync(sender->journal) == 0 ? 0 : errno, sender->journal->path);
+    }
+    if (sender->options.sync_interval_ms &&
+        due(&sender->synced_ms, now, sender->options.sync_interval_ms)) {
+        event_notifier_synced(&sender->notifier, journal_sync(sender->journal) == 0 ? 0 : errno,
+                              sender->journal->path);
+    }
 }
 
 static void add_timer(struct event *event, int64_t us)
@@ -433,7 +492,9 @@ void sender_wake(struct sender *sender)
     waker_wake(&sender->waker);
 }
 
-/* --- waiting -------------------------------------------------------------------------------------------------------------- */
+/* --- waiting
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static const struct journal_cursor *cursor_of(const struct sender *sender, enum blotter_stage stage)
 {
@@ -444,10 +505,12 @@ static const struct journal_cursor *cursor_of(const struct sender *sender, enum 
 int sender_wait(struct sender *sender, uint64_t position, enum blotter_stage stage, int timeout_ms)
 {
     const struct journal_cursor *cursor = cursor_of(sender, stage);
-    if (journal_cursor(cursor) > position)
+    if (journal_cursor(cursor) > position) {
         return BLOTTER_OK;
-    if (timeout_ms == 0)
+    }
+    if (timeout_ms == 0) {
         return BLOTTER_TIMEOUT;
+    }
     bool committed = stage == BLOTTER_COMMITTED;
     waiters_enter(&sender->waiters, committed);
     sender_wake(sender);
@@ -458,16 +521,18 @@ int sender_wait(struct sender *sender, uint64_t position, enum blotter_stage sta
 
 void sender_hurry(struct sender *sender, bool on)
 {
-    if (on)
+    if (on) {
         waiters_enter(&sender->waiters, true);
-    else
+    } else {
         waiters_leave(&sender->waiters, true);
+    }
     sender_wake(sender);
 }
 
 int sender_notify(struct sender *sender, int fd, enum blotter_stage stage, uint64_t position)
 {
-    int status = waiters_notify(&sender->waiters, fd, cursor_of(sender, stage), position, stage == BLOTTER_COMMITTED);
+    int status = waiters_notify(&sender->waiters, fd, cursor_of(sender, stage), position,
+                                stage == BLOTTER_COMMITTED);
     sender_wake(sender);
     return status;
 }
@@ -485,24 +550,28 @@ void sender_release_waiters(struct sender *sender)
 void sender_stats(struct sender *sender, struct blotter_stats *stats)
 {
     stats->resent = atomic_load_explicit(&sender->resent, memory_order_relaxed); /* counters */
-    stats->let_go = atomic_load_explicit(&sender->let_go, memory_order_relaxed);
+    stats->evicted = atomic_load_explicit(&sender->evicted, memory_order_relaxed);
     stats->connects = atomic_load_explicit(&sender->connects, memory_order_relaxed);
     stats->errors = atomic_load_explicit(&sender->errors, memory_order_relaxed);
     stats->redis_up = atomic_load_explicit(&sender->redis_up, memory_order_relaxed);
     histogram_copy(&sender->submit_to_sent_ns, &stats->submit_to_sent_ns);
-    announcer_stats(&sender->announcer, stats);
+    event_notifier_stats(&sender->notifier, stats);
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------------------- */
+/* --- life
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
-/* What a former owner left is read once, so that the words for it can be asked for before any of it is sent again. */
+/* What a former owner left is read once, so that the words for it can be asked for before any of it
+ * is sent again. */
 static void note_leftovers(struct sender *sender)
 {
     uint64_t next = journal_next(sender->journal);
     for (uint64_t position = floor_of(sender); position < next; position++) {
         const struct journal_slot *slot;
-        if (journal_read(sender->journal, position, &slot) == JOURNAL_RECORD)
+        if (journal_read(sender->journal, position, &slot) == JOURNAL_RECORD) {
             confirm_note_record(sender->confirm, position, slot);
+        }
     }
     journal_cursor_set(&sender->journal->header->sent, floor_of(sender));
     sender->next_send = floor_of(sender);
@@ -512,8 +581,8 @@ static bool make_parts(struct sender *sender, char *error, size_t error_size)
 {
     struct event_base *base = sender->options.base;
     char name[96];
-    snprintf(name, sizeof name, "blotter-%s%s%s-%d", sender->journal->exchange, *sender->journal->lane ? "-" : "",
-             sender->journal->lane, (int)getpid());
+    snprintf(name, sizeof name, "blotter-%s%s%s-%d", sender->journal->exchange,
+             *sender->journal->lane ? "-" : "", sender->journal->lane, (int)getpid());
     struct redis_link_options link = {.base = base,
                                       .url = sender->options.redis,
                                       .password = sender->options.password,
@@ -522,8 +591,9 @@ static bool make_parts(struct sender *sender, char *error, size_t error_size)
                                       .on_change = on_change,
                                       .owner = sender};
     sender->link = redis_link_create(&link, error, error_size);
-    if (sender->link == NULL)
+    if (sender->link == NULL) {
         return false;
+    }
     struct confirm_options confirm = {.journal = sender->journal,
                                       .link = sender->link,
                                       .stream = sender->stream,
@@ -534,11 +604,13 @@ static bool make_parts(struct sender *sender, char *error, size_t error_size)
                                       .on_refused = on_refused};
     snprintf(error, error_size, "the sender: out of memory or descriptors");
     sender->confirm = confirm_create(&confirm);
-    if (!waker_init(&sender->waker, base, on_wake, sender) || !xadd_init(&sender->xadd, sender->journal, sender->stream))
+    if (!waker_init(&sender->waker, base, on_wake, sender) ||
+        !xadd_init(&sender->xadd, sender->journal, sender->stream)) {
         return false;
+    }
     sender->poll = event_new(base, -1, EV_PERSIST, on_poll, sender);
     sender->tick = event_new(base, -1, 0, on_tick, sender);
-    return sender->confirm && sender->poll && sender->tick;
+    return sender->confirm != NULL && sender->poll != NULL && sender->tick != NULL;
 }
 
 struct sender *sender_create(const struct sender_options *options, char *error, size_t error_size)
@@ -552,7 +624,7 @@ struct sender *sender_create(const struct sender_options *options, char *error, 
     sender->options = *options;
     sender->journal = options->journal;
     waiters_init(&sender->waiters);
-    announcer_init(&sender->announcer, options->on_event, options->on_event_arg);
+    event_notifier_init(&sender->notifier, options->on_event, options->on_event_arg);
     stream_name(sender->stream, sender->journal->exchange, sender->journal->lane);
     if (!make_parts(sender, error, error_size)) {
         sender_destroy(sender);
@@ -564,29 +636,32 @@ struct sender *sender_create(const struct sender_options *options, char *error, 
     sender->heartbeat_ms = sender->synced_ms = now_ms();
     note_leftovers(sender);
     add_timer(sender->tick, 0);
-    if (options->poll_interval_us)
+    if (options->poll_interval_us) {
         add_timer(sender->poll, options->poll_interval_us);
+    }
     redis_link_start(sender->link);
     return sender;
 }
 
 static void free_event(struct event *event)
 {
-    if (event)
+    if (event != NULL) {
         event_free(event);
+    }
 }
 
 void sender_destroy(struct sender *sender)
 {
-    if (sender == NULL)
+    if (sender == NULL) {
         return;
+    }
     redis_link_destroy(sender->link);
     free_event(sender->poll);
     free_event(sender->tick);
     waker_release(&sender->waker);
     confirm_destroy(sender->confirm);
     waiters_release(&sender->waiters);
-    announcer_release(&sender->announcer);
+    event_notifier_release(&sender->notifier);
     xadd_release(&sender->xadd);
     free(sender);
 }

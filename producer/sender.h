@@ -1,7 +1,9 @@
-/* sender.h: sends what a journal holds to a Redis stream, in order, and gives its places free on the drainer's word.
+/* sender.h: sends what a journal holds to a Redis stream, in order, and gives its places free on
+ * the drainer's word.
  *
- * Works on any journal opened with the sender's role, so also on one that another process writes. Everything runs on the
- * given event base and the one thread that runs it, but what says "any thread". */
+ * Works on any journal opened with the sender's role, so also on one that another process writes.
+ * Everything runs on the given event base and the one thread that runs it, but what says "any
+ * thread". */
 #ifndef BLOTTER_PRODUCER_SENDER_H
 #define BLOTTER_PRODUCER_SENDER_H
 
@@ -18,15 +20,16 @@ struct sender;
 struct sender_options {
     struct event_base *base;
     struct journal *journal;
-    const char *redis;                                                 /* URL; borrowed for the call */
-    const char *password;                                              /* may be NULL; borrowed for the call */
-    uint32_t poll_interval_us;                                         /* 0: only when woken, or by sender_poll */
-    uint32_t sync_interval_ms;                                         /* 0: no msync */
+    const char *redis;         /* URL; borrowed for the call */
+    const char *password;      /* may be NULL; borrowed for the call */
+    uint32_t poll_interval_us; /* 0: only when woken, or by sender_poll */
+    uint32_t sync_interval_ms; /* 0: no msync */
     void (*on_event)(void *arg, enum blotter_event, const char *text); /* may be NULL */
     void *on_event_arg;
 };
 
-/* NULL with a text in error: the URL is wrong, or out of memory. Starts at once; does not wait for Redis. */
+/* NULL with a text in error: the URL is wrong, or out of memory. Starts at once; does not wait for
+ * Redis. */
 struct sender *sender_create(const struct sender_options *, char *error, size_t error_size);
 /* Takes NULL. Nobody may wait any more. Not from a callback of the base. */
 void sender_destroy(struct sender *);
@@ -34,24 +37,29 @@ void sender_destroy(struct sender *);
 /* There is something new to send. Any thread; one system call, and only if the sender sleeps. */
 void sender_wake(struct sender *);
 
-/* Looks for something new to send: for who has many senders on one base, and polls them all by one timer. */
+/* Looks for something new to send: for who has many senders on one base, and polls them all by one
+ * timer. */
 void sender_poll(struct sender *);
 
-/* Waits until everything up to `position` has reached the stage. Any thread but the base's. OK, TIMEOUT, CLOSED. */
+/* Waits until everything up to `position` has reached the stage. Any thread but the base's. OK,
+ * TIMEOUT, CLOSED. */
 int sender_wait(struct sender *, uint64_t position, enum blotter_stage, int timeout_ms);
 
-/* From `on` to off words are read as often as while somebody waits: for who runs the base itself until it has what it waits for.
+/* From `on` to off words are read as often as while somebody waits: for who runs the base itself
+ * until it has what it waits for.
  */
 void sender_hurry(struct sender *, bool on);
 
-/* Writes 1 to fd, once, when that is so; one request for each fd and stage. Any thread. OK, CLOSED, SYSTEM. */
+/* Writes 1 to fd, once, when that is so; one request for each fd and stage. Any thread. OK, CLOSED,
+ * SYSTEM. */
 int sender_notify(struct sender *, int fd, enum blotter_stage, uint64_t position);
 void sender_withdraw(struct sender *, int fd, enum blotter_stage);
 
 /* Whoever waits, or begins to, gets CLOSED; every notice is given. Any thread. */
 void sender_release_waiters(struct sender *);
 
-/* Fills in what the sender knows: resent, let_go, connects, errors, redis_up, last_error. Any thread. */
+/* Fills in what the sender knows: resent, evicted, connects, errors, redis_up, last_error. Any
+ * thread. */
 void sender_stats(struct sender *, struct blotter_stats *);
 
 #endif

@@ -1,4 +1,5 @@
-/* waiters.c: see waiters.h. Waiting is rare and advancing is not, so the sender looks at a counter before it takes the lock. */
+/* waiters.c: see waiters.h. Waiting is rare and advancing is not, so the sender looks at a counter
+ * before it takes the lock. */
 #include "producer/waiters.h"
 
 #include <assert.h>
@@ -42,8 +43,9 @@ void waiters_release(struct waiters *waiters)
 
 void waiters_enter(struct waiters *waiters, bool in_hurry)
 {
-    atomic_fetch_add_explicit(&waiters->count, 1, memory_order_acq_rel);           /* see waiters_wake */
-    atomic_fetch_add_explicit(&waiters->in_hurry, in_hurry, memory_order_relaxed); /* only makes words be read sooner */
+    atomic_fetch_add_explicit(&waiters->count, 1, memory_order_acq_rel); /* see waiters_wake */
+    atomic_fetch_add_explicit(&waiters->in_hurry, in_hurry,
+                              memory_order_relaxed); /* only makes words be read sooner */
 }
 
 void waiters_leave(struct waiters *waiters, bool in_hurry)
@@ -56,8 +58,9 @@ void waiters_leave(struct waiters *waiters, bool in_hurry)
 static void give(int fd)
 {
     uint64_t one = 1;
-    if (write(fd, &one, sizeof one) < 0)
+    if (write(fd, &one, sizeof one) < 0) {
         return; /* it is full, and so says all that it can */
+    }
 }
 
 /* Under the mutex. */
@@ -73,7 +76,7 @@ static void drop(struct waiters *waiters, struct notice **at)
 static void give_notices(struct waiters *waiters)
 {
     struct notice **at = &waiters->notices;
-    while (*at) {
+    while (*at != NULL) {
         if (!waiters->closing && journal_cursor((*at)->cursor) <= (*at)->position) {
             at = &(*at)->next;
             continue;
@@ -94,10 +97,11 @@ void waiters_close(struct waiters *waiters)
 
 void waiters_wake(struct waiters *waiters)
 {
-    /* acq_rel, and a read-modify-write as in waiters_enter: of the two one comes first. If theirs, we see the waiter; if ours,
-     * it sees the cursor that we have moved. */
-    if (atomic_fetch_add_explicit(&waiters->count, 0, memory_order_acq_rel) == 0)
+    /* acq_rel, and a read-modify-write as in waiters_enter: of the two one comes first. If theirs,
+     * we see the waiter; if ours, it sees the cursor that we have moved. */
+    if (atomic_fetch_add_explicit(&waiters->count, 0, memory_order_acq_rel) == 0) {
         return;
+    }
     pthread_mutex_lock(&waiters->mutex);
     give_notices(waiters);
     pthread_cond_broadcast(&waiters->advanced);
@@ -117,18 +121,21 @@ static struct timespec deadline_after(int timeout_ms)
     return at;
 }
 
-int waiters_wait(struct waiters *waiters, const struct journal_cursor *cursor, uint64_t position, int timeout_ms)
+int waiters_wait(struct waiters *waiters, const struct journal_cursor *cursor, uint64_t position,
+                 int timeout_ms)
 {
     struct timespec deadline = deadline_after(timeout_ms < 0 ? 0 : timeout_ms);
     int status = BLOTTER_OK;
     pthread_mutex_lock(&waiters->mutex);
     while (status == BLOTTER_OK && journal_cursor(cursor) <= position) {
-        if (waiters->closing)
+        if (waiters->closing) {
             status = BLOTTER_CLOSED;
-        else if (timeout_ms < 0)
+        } else if (timeout_ms < 0) {
             pthread_cond_wait(&waiters->advanced, &waiters->mutex);
-        else if (pthread_cond_timedwait(&waiters->advanced, &waiters->mutex, &deadline) == ETIMEDOUT)
+        } else if (pthread_cond_timedwait(&waiters->advanced, &waiters->mutex, &deadline) ==
+                   ETIMEDOUT) {
             status = journal_cursor(cursor) > position ? BLOTTER_OK : BLOTTER_TIMEOUT;
+        }
     }
     pthread_mutex_unlock(&waiters->mutex);
     return status;
@@ -137,7 +144,7 @@ int waiters_wait(struct waiters *waiters, const struct journal_cursor *cursor, u
 /* Under the mutex. */
 static void drop_asked(struct waiters *waiters, int fd, const struct journal_cursor *cursor)
 {
-    for (struct notice **at = &waiters->notices; *at; at = &(*at)->next) {
+    for (struct notice **at = &waiters->notices; *at != NULL; at = &(*at)->next) {
         if ((*at)->fd == fd && (*at)->cursor == cursor) {
             drop(waiters, at);
             return;
@@ -145,12 +152,15 @@ static void drop_asked(struct waiters *waiters, int fd, const struct journal_cur
     }
 }
 
-int waiters_notify(struct waiters *waiters, int fd, const struct journal_cursor *cursor, uint64_t position, bool in_hurry)
+int waiters_notify(struct waiters *waiters, int fd, const struct journal_cursor *cursor,
+                   uint64_t position, bool in_hurry)
 {
     struct notice *notice = malloc(sizeof *notice);
-    if (notice == NULL)
+    if (notice == NULL) {
         return BLOTTER_SYSTEM;
-    *notice = (struct notice){.cursor = cursor, .position = position, .fd = fd, .in_hurry = in_hurry};
+    }
+    *notice =
+        (struct notice){.cursor = cursor, .position = position, .fd = fd, .in_hurry = in_hurry};
     waiters_enter(waiters, in_hurry);
     pthread_mutex_lock(&waiters->mutex);
     drop_asked(waiters, fd, cursor);

@@ -1,5 +1,5 @@
-/* waiters.h: threads, and event loops, that wait for a cursor of the journal to pass a position, and the sender that moves it.
- * Any thread. */
+/* waiters.h: threads, and event loops, that wait for a cursor of the journal to pass a position,
+ * and the sender that moves it. Any thread. */
 #ifndef BLOTTER_PRODUCER_WAITERS_H
 #define BLOTTER_PRODUCER_WAITERS_H
 
@@ -33,11 +33,13 @@ void waiters_wake(struct waiters *);
 void waiters_enter(struct waiters *, bool in_hurry);
 void waiters_leave(struct waiters *, bool in_hurry);
 /* Waits until the cursor is beyond `position`. timeout_ms -1: for ever. OK, TIMEOUT, CLOSED. */
-int waiters_wait(struct waiters *, const struct journal_cursor *, uint64_t position, int timeout_ms);
+int waiters_wait(struct waiters *, const struct journal_cursor *, uint64_t position,
+                 int timeout_ms);
 
-/* Writes 1 to fd, once, when the cursor is beyond `position`. Replaces what was asked for this fd and cursor before. OK, CLOSED,
- * SYSTEM: out of memory. */
-int waiters_notify(struct waiters *, int fd, const struct journal_cursor *, uint64_t position, bool in_hurry);
+/* Writes 1 to fd, once, when the cursor is beyond `position`. Replaces what was asked for this fd
+ * and cursor before. OK, CLOSED, SYSTEM: out of memory. */
+int waiters_notify(struct waiters *, int fd, const struct journal_cursor *, uint64_t position,
+                   bool in_hurry);
 void waiters_withdraw(struct waiters *, int fd, const struct journal_cursor *);
 
 #endif

@@ -1,4 +1,5 @@
-/* waker.h: lets any thread wake an event loop, at the cost of a system call only when the loop sleeps. */
+/* waker.h: lets any thread wake an event loop, at the cost of a system call only when the loop
+ * sleeps. */
 #ifndef BLOTTER_PRODUCER_WAKER_H
 #define BLOTTER_PRODUCER_WAKER_H
 
@@ -16,7 +17,8 @@ struct waker {
     void *arg;
 };
 
-/* on_wake runs in the loop; it sees whatever was published before a waker_wake. False: out of memory or descriptors. */
+/* on_wake runs in the loop; it sees whatever was published before a waker_wake. False: out of
+ * memory or descriptors. */
 bool waker_init(struct waker *, struct event_base *, void (*on_wake)(void *arg), void *arg);
 /* Also after waker_init has failed, or of zeroes. */
 void waker_release(struct waker *);

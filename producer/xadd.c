@@ -1,4 +1,5 @@
-/* xadd.c: see xadd.h. Written by hand, as printf and hiredis' own formatting take several times as long. */
+/* xadd.c: see xadd.h. Written by hand, as printf and hiredis' own formatting take several times as
+ * long. */
 #include "producer/xadd.h"
 
 #include <assert.h>
@@ -12,9 +13,9 @@ bool xadd_init(struct xadd *xadd, const struct journal *journal, const char *str
     xadd->stream = stream;
     for (int kind = 0; kind < RECORD_KINDS; kind++) {
         const char *name = record_schemas[kind].name;
-        int length =
-            snprintf(xadd->prefix[kind], XADD_PREFIX_BYTES, "*5\r\n$4\r\nXADD\r\n$%zu\r\n%s\r\n$1\r\n*\r\n$%zu\r\n%s\r\n",
-                     strlen(stream), stream, strlen(name), name);
+        int length = snprintf(xadd->prefix[kind], XADD_PREFIX_BYTES,
+                              "*5\r\n$4\r\nXADD\r\n$%zu\r\n%s\r\n$1\r\n*\r\n$%zu\r\n%s\r\n",
+                              strlen(stream), stream, strlen(name), name);
         assert(length > 0 && length < XADD_PREFIX_BYTES);
         xadd->prefix_length[kind] = (size_t)length;
     }
@@ -38,9 +39,12 @@ const char *xadd_command(struct xadd *xadd, const struct journal_slot *slot, siz
 {
     struct journal_slot is;
     journal_slot_head(slot, &is);
-    if (is.kind >= RECORD_KINDS || is.length > xadd->journal->slot_bytes - JOURNAL_SLOT_HEAD_BYTES)
+    if (is.kind >= RECORD_KINDS ||
+        is.length > xadd->journal->slot_bytes - JOURNAL_SLOT_HEAD_BYTES) {
         return NULL;
-    struct record_identity identity = {is.producer_id, is.seq, is.recorded_at_ns, xadd->journal->exchange};
+    }
+    struct record_identity identity = {is.producer_id, is.seq, is.recorded_at_ns,
+                                       xadd->journal->exchange};
     unsigned char head[RECORD_HEAD_BYTES_MAX];
     size_t head_length = record_encode_head(&identity, is.fields, head);
     char bulk[24];

@@ -7,7 +7,7 @@
 
 #include "producer/journal.h"
 
-#define XADD_PREFIX_BYTES 160
+enum { XADD_PREFIX_BYTES = 160 };
 
 struct xadd {
     const struct journal *journal;
@@ -21,8 +21,8 @@ struct xadd {
 bool xadd_init(struct xadd *, const struct journal *, const char *stream);
 void xadd_release(struct xadd *);
 
-/* The whole command in RESP for a record, valid until the next one. NULL: it is of no kind that is known, or
- * longer than a slot is. */
+/* The whole command in RESP for a record, valid until the next one. NULL: it is of no kind that is
+ * known, or longer than a slot is. */
 const char *xadd_command(struct xadd *, const struct journal_slot *, size_t *length);
 
 #endif

@@ -1,11 +1,13 @@
 /* decimal.c: decimals as text, and as PostgreSQL's binary numeric.
  *
- * Exchanges send prices as text, and text is what is kept: digits are moved, never computed. A number is read into its
- * significant digits and the place of its point, and written out again; an exponent only moves the point. The result is what
- * PostgreSQL prints for the numeric of the same text: 1E5 is 100000, 1.50E1 is 15.0, 0E-3 is 0.000, -0.0 is 0.0.
+ * Exchanges send prices as text, and text is what is kept: digits are moved, never computed. A
+ * number is read into its significant digits and the place of its point, and written out again; an
+ * exponent only moves the point. The result is what PostgreSQL prints for the numeric of the same
+ * text: 1E5 is 100000, 1.50E1 is 15.0, 0E-3 is 0.000, -0.0 is 0.0.
  *
- * Where a number does arrive in binary floating point, its shortest digits that read back as the same value are taken. Those of
- * most prices are found by arithmetic that is exact; the rest by printing and reading back. Neither depends on the locale. */
+ * Where a number does arrive in binary floating point, its shortest digits that read back as the
+ * same value are taken. Those of most prices are found by arithmetic that is exact; the rest by
+ * printing and reading back. Neither depends on the locale. */
 #include "schema/decimal.h"
 
 #include <math.h>
@@ -18,7 +20,9 @@ static bool is_digit(char c)
     return (unsigned char)(c - '0') < 10;
 }
 
-/* --- canonical text ------------------------------------------------------------------------------------------------------ */
+/* --- canonical text
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 /* 0.digits × 10^point, with `scale` digits behind the point once written without exponent. */
 struct number {
@@ -30,30 +34,37 @@ struct number {
 };
 
 /* Far beyond what LIMIT_DECIMAL_DIGITS lets through, and far from overflow. */
-#define EXPONENT_MAX 100000
+enum { EXPONENT_MAX = 100000 };
 
 /* Reads the `E-7` of 9.2E-7, or nothing. Returns false where there is something else. */
 static bool parse_exponent(const char *at, const char *end, int *exponent)
 {
     *exponent = 0;
-    if (at == end)
+    if (at == end) {
         return true;
-    if (*at != 'e' && *at != 'E')
+    }
+    if (*at != 'e' && *at != 'E') {
         return false;
+    }
     at++;
     bool negative = at < end && *at == '-';
-    if (at < end && (*at == '-' || *at == '+'))
+    if (at < end && (*at == '-' || *at == '+')) {
         at++;
-    if (at == end)
-        return false;
-    for (; at < end; at++) {
-        if (!is_digit(*at))
-            return false;
-        if (*exponent < EXPONENT_MAX)
-            *exponent = *exponent * 10 + (*at - '0');
     }
-    if (negative)
+    if (at == end) {
+        return false;
+    }
+    for (; at < end; at++) {
+        if (!is_digit(*at)) {
+            return false;
+        }
+        if (*exponent < EXPONENT_MAX) {
+            *exponent = *exponent * 10 + (*at - '0');
+        }
+    }
+    if (negative) {
         *exponent = -*exponent;
+    }
     return true;
 }
 
@@ -64,8 +75,9 @@ static bool parse_number(const char *at, const char *end, struct number *number)
 
     number->digit_count = 0;
     number->negative = at < end && *at == '-';
-    if (at < end && (*at == '-' || *at == '+'))
+    if (at < end && (*at == '-' || *at == '+')) {
         at++;
+    }
     for (; at < end && (is_digit(*at) || (*at == '.' && !point_seen)); at++) {
         if (*at == '.') {
             point_seen = true;
@@ -73,11 +85,13 @@ static bool parse_number(const char *at, const char *end, struct number *number)
         }
         seen++;
         behind_point += point_seen;
-        if (*at != '0' || number->digit_count > 0)
+        if (*at != '0' || number->digit_count > 0) {
             number->digits[number->digit_count++] = *at;
+        }
     }
-    if (seen == 0 || !parse_exponent(at, end, &exponent))
+    if (seen == 0 || !parse_exponent(at, end, &exponent)) {
         return false;
+    }
     number->scale = behind_point > exponent ? behind_point - exponent : 0;
     number->point = number->digit_count > 0 ? number->digit_count - behind_point + exponent : 0;
     return true;
@@ -94,19 +108,25 @@ int decimal_canonical(const char *text, size_t length, char *out)
     struct number number;
     char *at = out;
 
-    if (length > LIMIT_DECIMAL_BYTES || !parse_number(text, text + length, &number))
+    if (length > LIMIT_DECIMAL_BYTES || !parse_number(text, text + length, &number)) {
         return -1;
+    }
     int before_point = number.point > 0 ? number.point : 1;
-    if (before_point + number.scale > LIMIT_DECIMAL_DIGITS)
+    if (before_point + number.scale > LIMIT_DECIMAL_DIGITS) {
         return -1;
-    if (number.negative && number.digit_count > 0)
+    }
+    if (number.negative && number.digit_count > 0) {
         *at++ = '-';
-    for (int i = number.point - before_point; i < number.point; i++)
+    }
+    for (int i = number.point - before_point; i < number.point; i++) {
         *at++ = digit_at(&number, i);
-    if (number.scale > 0)
+    }
+    if (number.scale > 0) {
         *at++ = '.';
-    for (int i = number.point; i < number.point + number.scale; i++)
+    }
+    for (int i = number.point; i < number.point + number.scale; i++) {
         *at++ = digit_at(&number, i);
+    }
     return (int)(at - out);
 }
 
@@ -117,23 +137,29 @@ bool decimal_is_canonical(const char *text, size_t length)
     bool not_zero = false;
 
     const char *first = at += negative;
-    for (; at < end && is_digit(*at); at++)
+    for (; at < end && is_digit(*at); at++) {
         not_zero |= *at != '0';
-    if (at == first || (*first == '0' && at > first + 1))
+    }
+    if (at == first || (*first == '0' && at > first + 1)) {
         return false;
+    }
     size_t digits = (size_t)(at - first);
     if (at < end && *at == '.') {
         const char *point = at++;
-        for (; at < end && is_digit(*at); at++)
+        for (; at < end && is_digit(*at); at++) {
             not_zero |= *at != '0';
+        }
         digits += (size_t)(at - point - 1);
-        if (at == point + 1)
+        if (at == point + 1) {
             return false;
+        }
     }
     return at == end && digits <= LIMIT_DECIMAL_DIGITS && (not_zero || !negative);
 }
 
-/* --- from numbers -------------------------------------------------------------------------------------------------------- */
+/* --- from numbers
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 int decimal_from_uint64(uint64_t value, char *out)
 {
@@ -150,8 +176,9 @@ int decimal_from_uint64(uint64_t value, char *out)
 
 int decimal_from_int64(int64_t value, char *out)
 {
-    if (value >= 0)
+    if (value >= 0) {
         return decimal_from_uint64((uint64_t)value, out);
+    }
     out[0] = '-';
     return 1 + decimal_from_uint64(-(uint64_t)value, out + 1);
 }
@@ -165,39 +192,47 @@ static int append_exponent(char *out, char *at, int exponent)
     return (int)(at - out);
 }
 
-/* Finds the digits of a double that has at most 15 of them and at most 15 behind the point, else returns 0.
- * Integers to 10^15 and powers of ten to 10^15 are exact and a division rounds correctly, so whole / power is what reading
- * the decimal would give; and of 15 digits or fewer only one decimal gives this double. */
+/* Finds the digits of a double that has at most 15 of them and at most 15 behind the point, else
+ * returns 0. Integers to 10^15 and powers of ten to 10^15 are exact and a division rounds
+ * correctly, so whole / power is what reading the decimal would give; and of 15 digits or fewer
+ * only one decimal gives this double. */
 static int few_digits(double value, char *out)
 {
     double power = 1;
 
     for (int scale = 0; scale <= 15; scale++, power *= 10) {
         double shifted = value * power;
-        if (!(fabs(shifted) < 1e15))
+        if (!(fabs(shifted) < 1e15)) {
             return 0;
+        }
         int64_t whole = (int64_t)(shifted < 0 ? shifted - 0.5 : shifted + 0.5);
-        if ((double)whole / power == value)
+        if ((double)whole / power == value) {
             return append_exponent(out, out + decimal_from_int64(whole, out), -scale);
+        }
     }
     return 0;
 }
 
-/* Writes `precision` significant digits of the value, without a point as the locale has a say in that. */
+/* Writes `precision` significant digits of the value, without a point as the locale has a say in
+ * that. */
 static int print_digits(double value, int precision, char *out)
 {
     char printed[64], *at = out;
     const char *from = printed;
 
     snprintf(printed, sizeof printed, "%.*e", precision - 1, value);
-    if (*from == '-')
+    if (*from == '-') {
         *at++ = *from++;
-    for (; *from != 'e'; from++)
-        if (is_digit(*from))
+    }
+    for (; *from != 'e'; from++) {
+        if (is_digit(*from)) {
             *at++ = *from;
+        }
+    }
     int exponent = atoi(from + 1) - (precision - 1);
-    for (; at[-1] == '0' && at - 1 > out && is_digit(at[-2]); at--)
+    for (; at[-1] == '0' && at - 1 > out && is_digit(at[-2]); at--) {
         exponent++;
+    }
     return append_exponent(out, at, exponent);
 }
 
@@ -206,14 +241,15 @@ static bool reads_back(const char *text, double value, bool is_float)
     return is_float ? strtof(text, NULL) == (float)value : strtod(text, NULL) == value;
 }
 
-/* At a power of two the doubles above are twice as far apart as those below, and the decimal that reads back may be the next
- * one up from the nearest. */
+/* At a power of two the doubles above are twice as far apart as those below, and the decimal that
+ * reads back may be the next one up from the nearest. */
 static bool next_reads_back(char *text, double value, bool is_float)
 {
     char *last = strchr(text, 'e') - 1;
 
-    if (*last == '9')
+    if (*last == '9') {
         return false;
+    }
     ++*last;
     return reads_back(text, value, is_float);
 }
@@ -226,12 +262,15 @@ int decimal_float_digits(double value, bool is_float, char *out)
     int enough = is_float ? 9 : 17;
     int length = is_float ? 0 : few_digits(value, out);
 
-    if (length > 0)
+    if (length > 0) {
         return length;
+    }
     for (;; precision++) {
         length = print_digits(value, precision, out);
-        if (precision == enough || reads_back(out, value, is_float) || next_reads_back(out, value, is_float))
+        if (precision == enough || reads_back(out, value, is_float) ||
+            next_reads_back(out, value, is_float)) {
             return length;
+        }
     }
 }
 
@@ -239,8 +278,9 @@ static int from_floating(double value, bool is_float, char *out)
 {
     char digits[DECIMAL_FLOAT_BYTES];
 
-    if (!isfinite(value))
+    if (!isfinite(value)) {
         return -1;
+    }
     return decimal_canonical(digits, (size_t)decimal_float_digits(value, is_float, digits), out);
 }
 
@@ -254,11 +294,13 @@ int decimal_from_float(float value, char *out)
     return from_floating((double)value, true, out);
 }
 
-/* --- PostgreSQL's numeric ------------------------------------------------------------------------------------------------ */
+/* --- PostgreSQL's numeric
+ * ------------------------------------------------------------------------------------------------
+ */
 
-/* int16 group count, int16 weight of the first group, uint16 sign, uint16 scale, then the groups: four decimal digits each,
- * aligned at the point, without groups of zeros at either end. */
-#define NUMERIC_HEAD_BYTES 8
+/* int16 group count, int16 weight of the first group, uint16 sign, uint16 scale, then the groups:
+ * four decimal digits each, aligned at the point, without groups of zeros at either end. */
+enum { NUMERIC_HEAD_BYTES = 8 };
 #define NUMERIC_NEGATIVE 0x4000
 
 static void put_uint16(unsigned char *out, unsigned value)
@@ -275,10 +317,11 @@ struct groups {
 
 static void add_group(struct groups *groups, unsigned value)
 {
-    if (groups->count > 0 || value > 0)
+    if (groups->count > 0 || value > 0) {
         put_uint16(groups->out + 2 * groups->count++, value);
-    else
+    } else {
         groups->skipped++;
+    }
 }
 
 /* The value of up to four digits. */
@@ -286,8 +329,9 @@ static unsigned digits_value(const char *at, unsigned count)
 {
     unsigned value = 0;
 
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i++) {
         value = value * 10 + (unsigned)(at[i] - '0');
+    }
     return value;
 }
 
@@ -307,10 +351,12 @@ static void add_fraction(struct groups *groups, const char *at, unsigned count)
     static const unsigned filling[] = {0, 1000, 100, 10};
     unsigned over = count % 4;
 
-    for (const char *last = at + count - over; at < last; at += 4)
+    for (const char *last = at + count - over; at < last; at += 4) {
         add_group(groups, digits_value(at, 4));
-    if (over > 0)
+    }
+    if (over > 0) {
         add_group(groups, digits_value(at, over) * filling[over]);
+    }
 }
 
 size_t decimal_to_numeric(const char *canonical, size_t length, unsigned char *out)
@@ -319,16 +365,19 @@ size_t decimal_to_numeric(const char *canonical, size_t length, unsigned char *o
     bool negative = at < end && *at == '-';
     at += negative;
     const char *point = at;
-    while (point < end && *point != '.')
+    while (point < end && *point != '.') {
         point++;
+    }
     unsigned whole = (unsigned)(point - at);
     unsigned scale = point < end ? (unsigned)(end - point - 1) : 0;
     struct groups groups = {.out = out + NUMERIC_HEAD_BYTES};
 
     add_whole(&groups, at, whole);
     add_fraction(&groups, end - scale, scale);
-    while (groups.count > 0 && !groups.out[2 * groups.count - 2] && !groups.out[2 * groups.count - 1])
+    while (groups.count > 0 && !groups.out[2 * groups.count - 2] &&
+           !groups.out[2 * groups.count - 1]) {
         groups.count--;
+    }
     put_uint16(out, groups.count);
     put_uint16(out + 2, groups.count > 0 ? (whole + 3) / 4 - 1 - groups.skipped : 0);
     put_uint16(out + 4, negative ? NUMERIC_NEGATIVE : 0); /* no canonical zero is negative */
@@ -336,7 +385,9 @@ size_t decimal_to_numeric(const char *canonical, size_t length, unsigned char *o
     return NUMERIC_HEAD_BYTES + 2 * groups.count;
 }
 
-/* --- comparison ---------------------------------------------------------------------------------------------------------- */
+/* --- comparison
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static int sign(int value)
 {
@@ -347,15 +398,16 @@ static int sign(int value)
 static const char *point_or_end(const char *at, const char *end)
 {
     const char *point = memchr(at, '.', (size_t)(end - at));
-    return point ? point : end;
+    return point != NULL ? point : end;
 }
 
 static int compare_fractions(const char *a, const char *a_end, const char *b, const char *b_end)
 {
     for (ptrdiff_t i = 0; i < a_end - a || i < b_end - b; i++) {
         int difference = (i < a_end - a ? a[i] : '0') - (i < b_end - b ? b[i] : '0');
-        if (difference)
+        if (difference) {
             return sign(difference);
+        }
     }
     return 0;
 }
@@ -364,20 +416,24 @@ static int compare_magnitudes(const char *a, const char *a_end, const char *b, c
 {
     const char *a_point = point_or_end(a, a_end), *b_point = point_or_end(b, b_end);
 
-    if (a_point - a != b_point - b) /* no leading zeros: more digits are more */
+    if (a_point - a != b_point - b) { /* no leading zeros: more digits are more */
         return a_point - a > b_point - b ? 1 : -1;
+    }
     int order = memcmp(a, b, (size_t)(a_point - a));
-    if (order)
+    if (order) {
         return sign(order);
-    return compare_fractions(a_point + (a_point < a_end), a_end, b_point + (b_point < b_end), b_end);
+    }
+    return compare_fractions(a_point + (a_point < a_end), a_end, b_point + (b_point < b_end),
+                             b_end);
 }
 
 int decimal_compare(const char *a, size_t a_length, const char *b, size_t b_length)
 {
     bool a_negative = a[0] == '-', b_negative = b[0] == '-';
 
-    if (a_negative != b_negative) /* there is no negative zero */
+    if (a_negative != b_negative) { /* there is no negative zero */
         return a_negative ? -1 : 1;
+    }
     int order = compare_magnitudes(a + a_negative, a + a_length, b + b_negative, b + b_length);
     return a_negative ? -order : order;
 }

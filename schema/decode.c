@@ -1,9 +1,10 @@
 /* decode.c: msgpack from the stream to a record, or to the reason why it is none.
  *
- * One pass over the map. A known key's value is checked and kept as a pointer into the given bytes; where it has to be written
- * anew (a decimal that was a float, an id that was an integer) it goes to the scratch, from its end downwards. What is unknown
- * becomes JSON as it is met, from the scratch's beginning upwards. Records come from one's own encoder nearly always, with
- * the keys in the order of fields.h, so a key is looked for first behind the one before it.
+ * One pass over the map. A known key's value is checked and kept as a pointer into the given bytes;
+ * where it has to be written anew (a decimal that was a float, an id that was an integer) it goes
+ * to the scratch, from its end downwards. What is unknown becomes JSON as it is met, from the
+ * scratch's beginning upwards. Records come from one's own encoder nearly always, with the keys in
+ * the order of fields.h, so a key is looked for first behind the one before it.
  *
  * The first fault ends it: a record is taken whole or not at all. */
 #include <stdlib.h>
@@ -16,7 +17,8 @@
 #include "schema/text.h"
 #include "schema/unpack.h"
 
-_Static_assert(ORDER_extra == ORDER_FIELDS - 1 && TRADE_extra == TRADE_FIELDS - 1 && SESSION_extra == SESSION_FIELDS - 1,
+_Static_assert(ORDER_extra == ORDER_FIELDS - 1 && TRADE_extra == TRADE_FIELDS - 1 &&
+                   SESSION_extra == SESSION_FIELDS - 1,
                "extra must be the last field");
 
 struct decoder {
@@ -33,13 +35,17 @@ struct decoder {
     const char *field;       /* being decoded, for the problem */
 };
 
-/* --- values -------------------------------------------------------------------------------------------------------------- */
+/* --- values
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 /* Keeps text that was made here, as a value. */
-static enum record_fault keep(struct decoder *decoder, struct record_value *out, const char *text, int length)
+static enum record_fault keep(struct decoder *decoder, struct record_value *out, const char *text,
+                              int length)
 {
-    if (decoder->low - decoder->json.at < length)
+    if (decoder->low - decoder->json.at < length) {
         return RECORD_FAULT_TOO_LONG;
+    }
     decoder->low -= length;
     decoder->json.end = decoder->low;
     memcpy(decoder->low, text, (size_t)length);
@@ -54,7 +60,8 @@ static void point_into(struct record_value *out, const struct unpack_value *valu
     out->length = (uint32_t)value->length;
 }
 
-static enum record_fault decode_text(struct decoder *decoder, const struct unpack_value *value, struct record_value *out)
+static enum record_fault decode_text(struct decoder *decoder, const struct unpack_value *value,
+                                     struct record_value *out)
 {
     char digits[DECIMAL_INTEGER_BYTES];
 
@@ -64,8 +71,9 @@ static enum record_fault decode_text(struct decoder *decoder, const struct unpac
     case UNPACK_BIG:
         return keep(decoder, out, digits, decimal_from_uint64(value->length, digits));
     case UNPACK_STR:
-        if (value->length > LIMIT_TEXT_BYTES)
+        if (value->length > LIMIT_TEXT_BYTES) {
             return RECORD_FAULT_TOO_LONG;
+        }
         point_into(out, value);
         return text_check(out->bytes, out->length);
     default:
@@ -73,18 +81,21 @@ static enum record_fault decode_text(struct decoder *decoder, const struct unpac
     }
 }
 
-static enum record_fault decode_decimal(struct decoder *decoder, const struct unpack_value *value, struct record_value *out)
+static enum record_fault decode_decimal(struct decoder *decoder, const struct unpack_value *value,
+                                        struct record_value *out)
 {
     char text[LIMIT_DECIMAL_BYTES];
     int length;
 
     switch (value->type) {
     case UNPACK_STR:
-        if (value->length > LIMIT_DECIMAL_BYTES)
+        if (value->length > LIMIT_DECIMAL_BYTES) {
             return RECORD_FAULT_TOO_LONG;
+        }
         point_into(out, value);
-        if (decimal_is_canonical(out->bytes, out->length))
+        if (decimal_is_canonical(out->bytes, out->length)) {
             return RECORD_FAULT_NONE;
+        }
         length = decimal_canonical(out->bytes, out->length, text);
         break;
     case UNPACK_INT:
@@ -107,8 +118,9 @@ static enum record_fault decode_decimal(struct decoder *decoder, const struct un
 
 static enum record_fault decode_integer(const struct unpack_value *value, struct record_value *out)
 {
-    if (value->type != UNPACK_INT)
+    if (value->type != UNPACK_INT) {
         return value->type == UNPACK_BIG ? RECORD_FAULT_OUT_OF_RANGE : RECORD_FAULT_WRONG_TYPE;
+    }
     out->integer = value->integer;
     return RECORD_FAULT_NONE;
 }
@@ -116,32 +128,39 @@ static enum record_fault decode_integer(const struct unpack_value *value, struct
 static enum record_fault decode_bool(const struct unpack_value *value, struct record_value *out)
 {
     out->integer = value->type == UNPACK_TRUE;
-    return value->type == UNPACK_TRUE || value->type == UNPACK_FALSE ? RECORD_FAULT_NONE : RECORD_FAULT_WRONG_TYPE;
+    return value->type == UNPACK_TRUE || value->type == UNPACK_FALSE ? RECORD_FAULT_NONE
+                                                                     : RECORD_FAULT_WRONG_TYPE;
 }
 
-/* `extra` itself. As text it is kept as it is, and merged at the end if need be; a map's members are written at once. */
-static enum record_fault decode_extra(struct decoder *decoder, const struct unpack_value *value, struct record_value *out)
+/* `extra` itself. As text it is kept as it is, and merged at the end if need be; a map's members
+ * are written at once. */
+static enum record_fault decode_extra(struct decoder *decoder, const struct unpack_value *value,
+                                      struct record_value *out)
 {
     switch (value->type) {
     case UNPACK_STR:
-        if (value->length > LIMIT_EXTRA_BYTES)
+        if (value->length > LIMIT_EXTRA_BYTES) {
             return RECORD_FAULT_TOO_LONG;
+        }
         point_into(out, value);
         return json_object_check(out->bytes, out->length);
     case UNPACK_MAP:
-        return json_write_members(&decoder->json, &decoder->reader, value->length, &decoder->comma, 1);
+        return json_write_members(&decoder->json, &decoder->reader, value->length, &decoder->comma,
+                                  1);
     default:
         return RECORD_FAULT_WRONG_TYPE;
     }
 }
 
-static enum record_fault decode_value(struct decoder *decoder, unsigned index, const struct unpack_value *value)
+static enum record_fault decode_value(struct decoder *decoder, unsigned index,
+                                      const struct unpack_value *value)
 {
     struct record_value *out = &decoder->record->values[index];
 
     out->present = value->type != UNPACK_NIL;
-    if (!out->present)
+    if (!out->present) {
         return RECORD_FAULT_NONE;
+    }
     decoder->present |= UINT64_C(1) << index;
     switch (decoder->schema->fields[index].kind) {
     case FIELD_TEXT:
@@ -160,32 +179,39 @@ static enum record_fault decode_value(struct decoder *decoder, unsigned index, c
     abort();
 }
 
-/* --- keys ---------------------------------------------------------------------------------------------------------------- */
+/* --- keys
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 /* The index of the field of that name, or -1. */
 static int find_field(const struct decoder *decoder, const struct unpack_value *key)
 {
     for (unsigned index = 0; index < decoder->schema->field_count; index++) {
         const struct record_field *field = &decoder->schema->fields[index];
-        if (field->name_length == key->length && memcmp(field->name, key->bytes, key->length) == 0)
+        if (field->name_length == key->length &&
+            memcmp(field->name, key->bytes, key->length) == 0) {
             return (int)index;
+        }
     }
     return -1;
 }
 
-/* Takes the key, if it is short and that of a field behind the one before, as one's own encoder writes them. Else takes nothing
- * and returns -1. */
+/* Takes the key, if it is short and that of a field behind the one before, as one's own encoder
+ * writes them. Else takes nothing and returns -1. */
 static int take_expected_key(struct decoder *decoder)
 {
     struct unpack_reader *reader = &decoder->reader;
     ptrdiff_t left = reader->end - reader->at;
-    unsigned length = left > 0 ? reader->at[0] ^ 0xa0U : 0xff; /* a short string's first byte is 0xa0 + length */
+    unsigned length =
+        left > 0 ? reader->at[0] ^ 0xa0U : 0xff; /* a short string's first byte is 0xa0 + length */
 
-    if (length > 0x1f || left <= (ptrdiff_t)length)
+    if (length > 0x1f || left <= (ptrdiff_t)length) {
         return -1;
+    }
     for (unsigned index = decoder->expected; index < decoder->schema->field_count; index++) {
         const struct record_field *field = &decoder->schema->fields[index];
-        if (field->name_length == length && text_same(field->name, (const char *)reader->at + 1, length)) {
+        if (field->name_length == length &&
+            text_same(field->name, (const char *)reader->at + 1, length)) {
             reader->at += 1 + length;
             return (int)index;
         }
@@ -198,8 +224,9 @@ static enum record_fault decode_field(struct decoder *decoder, unsigned index)
     struct unpack_value value;
 
     decoder->field = decoder->schema->fields[index].name;
-    if (decoder->seen >> index & 1)
+    if (decoder->seen >> index & 1) {
         return RECORD_FAULT_DUPLICATE;
+    }
     decoder->seen |= UINT64_C(1) << index;
     decoder->expected = index + 1;
     enum record_fault fault = unpack_next(&decoder->reader, &value);
@@ -211,17 +238,21 @@ static enum record_fault decode_pair(struct decoder *decoder)
     struct unpack_value key;
     int index = take_expected_key(decoder);
 
-    if (index >= 0)
+    if (index >= 0) {
         return decode_field(decoder, (unsigned)index);
+    }
     decoder->field = NULL;
     enum record_fault fault = unpack_next(&decoder->reader, &key);
-    if (fault)
+    if (fault) {
         return fault;
-    if (key.type != UNPACK_STR)
+    }
+    if (key.type != UNPACK_STR) {
         return RECORD_FAULT_NOT_MSGPACK;
+    }
     index = find_field(decoder, &key);
-    if (index >= 0)
+    if (index >= 0) {
         return decode_field(decoder, (unsigned)index);
+    }
     decoder->field = decoder->schema->fields[decoder->extra].name;
     return json_write_member(&decoder->json, &decoder->reader, &key, &decoder->comma, 1);
 }
@@ -231,21 +262,28 @@ static enum record_fault decode_pairs(struct decoder *decoder)
     struct unpack_value map;
 
     enum record_fault fault = unpack_next(&decoder->reader, &map);
-    if (fault)
+    if (fault) {
         return fault;
-    if (map.type != UNPACK_MAP)
+    }
+    if (map.type != UNPACK_MAP) {
         return RECORD_FAULT_NOT_MSGPACK;
-    if (map.length > LIMIT_KEYS)
+    }
+    if (map.length > LIMIT_KEYS) {
         return RECORD_FAULT_TOO_MANY;
-    for (uint64_t i = 0; i < map.length && !fault; i++)
+    }
+    for (uint64_t i = 0; i < map.length && !fault; i++) {
         fault = decode_pair(decoder);
-    if (fault)
+    }
+    if (fault) {
         return fault;
+    }
     decoder->field = NULL;
     return decoder->reader.at < decoder->reader.end ? RECORD_FAULT_TRAILING : RECORD_FAULT_NONE;
 }
 
-/* --- the record as a whole ----------------------------------------------------------------------------------------------- */
+/* --- the record as a whole
+ * -----------------------------------------------------------------------------------------------
+ */
 
 /* Makes `extra` of what was given as text and of the members that were written. */
 static enum record_fault finish_extra(struct decoder *decoder, const char *written)
@@ -254,17 +292,21 @@ static enum record_fault finish_extra(struct decoder *decoder, const char *writt
     size_t inside_length;
 
     decoder->field = decoder->schema->fields[decoder->extra].name;
-    if (!decoder->comma && (!out->present || out->bytes)) /* absent, or text and nothing to add */
+    if (!decoder->comma &&
+        (!out->present || out->bytes != NULL)) { /* absent, or text and nothing to add */
         return RECORD_FAULT_NONE;
-    if (out->bytes) {
+    }
+    if (out->bytes != NULL) {
         const char *inside = json_object_inside(out->bytes, out->length, &inside_length);
-        if (inside_length > 0)
+        if (inside_length > 0) {
             json_write(&decoder->json, ",", 1);
+        }
         json_write(&decoder->json, inside, inside_length);
     }
     json_write(&decoder->json, "}", 1);
-    if (decoder->json.full || decoder->json.at - written > LIMIT_EXTRA_BYTES)
+    if (decoder->json.full || decoder->json.at - written > LIMIT_EXTRA_BYTES) {
         return RECORD_FAULT_TOO_LONG;
+    }
     out->present = true;
     out->bytes = written;
     out->length = (uint32_t)(decoder->json.at - written);
@@ -282,39 +324,47 @@ static enum record_fault check_identity(struct decoder *decoder)
     for (unsigned i = 0; any && i < 3; i++) {
         int64_t least = parts[i] == IDENTITY_recorded_at ? LIMIT_RECORDED_AT_MIN_NS : 1;
         decoder->field = decoder->schema->fields[parts[i]].name;
-        if (!values[parts[i]].present)
+        if (!values[parts[i]].present) {
             return RECORD_FAULT_MISSING;
-        if (values[parts[i]].integer < least)
+        }
+        if (values[parts[i]].integer < least) {
             return RECORD_FAULT_OUT_OF_RANGE;
+        }
     }
     decoder->field = decoder->schema->fields[IDENTITY_exchange].name;
-    if (exchange->present && !stream_name_part_valid(exchange->bytes, exchange->length))
-        return exchange->length > LIMIT_EXCHANGE_BYTES ? RECORD_FAULT_TOO_LONG : RECORD_FAULT_OUT_OF_RANGE;
+    if (exchange->present && !stream_name_part_valid(exchange->bytes, exchange->length)) {
+        return exchange->length > LIMIT_EXCHANGE_BYTES ? RECORD_FAULT_TOO_LONG
+                                                       : RECORD_FAULT_OUT_OF_RANGE;
+    }
     return RECORD_FAULT_NONE;
 }
 
 static enum record_fault check_required(struct decoder *decoder)
 {
     decoder->field = record_missing(decoder->record->kind, decoder->present);
-    return decoder->field ? RECORD_FAULT_MISSING : RECORD_FAULT_NONE;
+    return decoder->field != NULL ? RECORD_FAULT_MISSING : RECORD_FAULT_NONE;
 }
 
 static enum record_fault decode(struct decoder *decoder, size_t length)
 {
     char *written = decoder->json.at;
 
-    if (length > LIMIT_RECORD_BYTES)
+    if (length > LIMIT_RECORD_BYTES) {
         return RECORD_FAULT_TOO_LONG;
+    }
     json_write(&decoder->json, "{", 1);
     enum record_fault fault = decode_pairs(decoder);
-    if (!fault)
+    if (!fault) {
         fault = finish_extra(decoder, written);
-    if (!fault)
+    }
+    if (!fault) {
         fault = check_identity(decoder);
+    }
     return fault ? fault : check_required(decoder);
 }
 
-int record_decode(enum record_kind kind, const void *bytes, size_t length, struct record_scratch *scratch, struct record *record,
+int record_decode(enum record_kind kind, const void *bytes, size_t length,
+                  struct record_scratch *scratch, struct record *record,
                   struct record_problem *problem)
 {
     const struct record_schema *schema = &record_schemas[kind];

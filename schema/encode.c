@@ -1,11 +1,13 @@
 /* encode.c: records as C structs to msgpack, on the thread of the strategy that submits them.
  *
- * The lists of fields.h become one table per kind: where the member lies, what it is, and its key as it goes on the wire,
- * length byte included, so that a key is one copy of constant size. One loop walks the table. Validating costs no pass of its
- * own: text and decimals are checked eight bytes at a time while they are copied. What is out of the ordinary, a sign, an
- * exponent or a letter beyond ASCII, is handed to the slow and thorough functions of decimal.c and text.c.
+ * The lists of fields.h become one table per kind: where the member lies, what it is, and its key
+ * as it goes on the wire, length byte included, so that a key is one copy of constant size. One
+ * loop walks the table. Validating costs no pass of its own: text and decimals are checked eight
+ * bytes at a time while they are copied. What is out of the ordinary, a sign, an exponent or a
+ * letter beyond ASCII, is handed to the slow and thorough functions of decimal.c and text.c.
  *
- * Nothing is allocated, nothing is written behind the capacity given, and no call is made that could wait. */
+ * Nothing is allocated, nothing is written behind the capacity given, and no call is made that
+ * could wait. */
 #include <assert.h>
 #include <string.h>
 
@@ -16,7 +18,7 @@
 #define KEY_NAME_BYTES 23
 #define KEY_BYTES_MAX (1 + KEY_NAME_BYTES)
 #define FIXSTR 0xa0
-#define FIXSTR_MAX 31
+enum { FIXSTR_MAX = 31 };
 #define STR8 0xd9
 #define STR16 0xda
 #define INT64 0xd3
@@ -32,9 +34,12 @@ struct packed_field {
     unsigned char key_head; /* key_head and key_name are one run of bytes on the wire */
     char key_name[KEY_NAME_BYTES];
 } __attribute__((aligned(32)));
-_Static_assert(offsetof(struct packed_field, key_name) == offsetof(struct packed_field, key_head) + 1, "a key must be one run");
+_Static_assert(offsetof(struct packed_field, key_name) ==
+                   offsetof(struct packed_field, key_head) + 1,
+               "a key must be one run");
 
-#define PACKED(type, name, kind) {offsetof(struct type, name), FIELD_##kind, sizeof #name, FIXSTR + sizeof #name - 1, #name},
+#define PACKED(type, name, kind) \
+    {offsetof(struct type, name), FIELD_##kind, sizeof #name, FIXSTR + sizeof #name - 1, #name},
 #define ORDER_FIELD(name, kind, meaning) PACKED(blotter_order, name, kind)
 #define TRADE_FIELD(name, kind, meaning) PACKED(blotter_trade, name, kind)
 #define SESSION_FIELD(name, kind, meaning) PACKED(blotter_session, name, kind)
@@ -42,13 +47,15 @@ static const struct packed_field order_fields[] = {BLOTTER_ORDER_FIELDS(ORDER_FI
 static const struct packed_field trade_fields[] = {BLOTTER_TRADE_FIELDS(TRADE_FIELD)};
 static const struct packed_field session_fields[] = {BLOTTER_SESSION_FIELDS(SESSION_FIELD)};
 
-#define KEY_FITS(name, kind, meaning) _Static_assert(sizeof #name - 1 <= KEY_NAME_BYTES, "raise KEY_NAME_BYTES");
+#define KEY_FITS(name, kind, meaning) \
+    _Static_assert(sizeof #name - 1 <= KEY_NAME_BYTES, "raise KEY_NAME_BYTES");
 BLOTTER_ORDER_FIELDS(KEY_FITS)
 BLOTTER_TRADE_FIELDS(KEY_FITS)
 BLOTTER_SESSION_FIELDS(KEY_FITS)
 
-/* Where a body ends at the latest, and why it could not be written. What writes takes the place to write at and returns the
- * place behind what it wrote, or NULL with the fault set: kept out of the struct, the place stays in a register. */
+/* Where a body ends at the latest, and why it could not be written. What writes takes the place to
+ * write at and returns the place behind what it wrote, or NULL with the fault set: kept out of the
+ * struct, the place stays in a register. */
 struct body {
     unsigned char *end;
     enum record_fault fault;
@@ -72,20 +79,24 @@ static inline size_t room(const struct body *body, const unsigned char *at)
     return (size_t)(body->end - at);
 }
 
-/* Copies a key. Where there is room all of KEY_BYTES_MAX are copied, which takes no call, and what is too much of it is
- * written over. */
-static inline unsigned char *put_key(struct body *body, unsigned char *at, const struct packed_field *field)
+/* Copies a key. Where there is room all of KEY_BYTES_MAX are copied, which takes no call, and what
+ * is too much of it is written over. */
+static inline unsigned char *put_key(struct body *body, unsigned char *at,
+                                     const struct packed_field *field)
 {
-    if (room(body, at) >= KEY_BYTES_MAX)
+    if (room(body, at) >= KEY_BYTES_MAX) {
         memcpy(at, &field->key_head, KEY_BYTES_MAX);
-    else if (room(body, at) >= field->key_bytes)
+    } else if (room(body, at) >= field->key_bytes) {
         memcpy(at, &field->key_head, field->key_bytes);
-    else
+    } else {
         return refuse_full(body);
+    }
     return at + field->key_bytes;
 }
 
-/* --- text ---------------------------------------------------------------------------------------------------------------- */
+/* --- text
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static inline uint64_t load4(const char *at)
 {
@@ -94,8 +105,8 @@ static inline uint64_t load4(const char *at)
     return word;
 }
 
-/* Copies text and returns all its bytes ored together: the high bits are clear if it is ASCII. A last word may overlap the
- * one before it, which spares a loop over single bytes. */
+/* Copies text and returns all its bytes ored together: the high bits are clear if it is ASCII. A
+ * last word may overlap the one before it, which spares a loop over single bytes. */
 static inline uint64_t copy_ored(unsigned char *out, const char *text, size_t length)
 {
     uint64_t ored = 0, word;
@@ -112,8 +123,9 @@ static inline uint64_t copy_ored(unsigned char *out, const char *text, size_t le
         memcpy(out, text, 4);
         memcpy(out + length - 4, text + length - 4, 4);
     } else {
-        for (size_t i = 0; i < length; i++)
+        for (size_t i = 0; i < length; i++) {
             ored |= out[i] = (unsigned char)text[i];
+        }
     }
     return ored;
 }
@@ -122,7 +134,8 @@ static inline size_t str_head_bytes(size_t length)
 {
     return length <= FIXSTR_MAX ? 1 : length <= UINT8_MAX ? 2 : 3;
 }
-_Static_assert(LIMIT_TEXT_BYTES <= UINT16_MAX && LIMIT_EXTRA_BYTES <= UINT16_MAX, "str32 is not written");
+_Static_assert(LIMIT_TEXT_BYTES <= UINT16_MAX && LIMIT_EXTRA_BYTES <= UINT16_MAX,
+               "str32 is not written");
 
 static inline unsigned char *put_str_head(unsigned char *at, size_t length)
 {
@@ -142,10 +155,12 @@ static inline unsigned char *put_str_head(unsigned char *at, size_t length)
 }
 
 /* Writes a str of bytes that have been checked. */
-static unsigned char *put_str(struct body *body, unsigned char *at, const char *bytes, size_t length)
+static unsigned char *put_str(struct body *body, unsigned char *at, const char *bytes,
+                              size_t length)
 {
-    if (room(body, at) < str_head_bytes(length) + length)
+    if (room(body, at) < str_head_bytes(length) + length) {
         return refuse_full(body);
+    }
     at = put_str_head(at, length);
     memcpy(at, bytes, length);
     return at + length;
@@ -155,13 +170,16 @@ static inline unsigned char *put_text(struct body *body, unsigned char *at, cons
 {
     size_t length = strlen(text);
 
-    if (length > LIMIT_TEXT_BYTES)
+    if (length > LIMIT_TEXT_BYTES) {
         return refuse(body, RECORD_FAULT_TOO_LONG);
-    if (room(body, at) < str_head_bytes(length) + length)
+    }
+    if (room(body, at) < str_head_bytes(length) + length) {
         return refuse_full(body);
+    }
     at = put_str_head(at, length);
-    if ((copy_ored(at, text, length) & TEXT_HIGH_BITS) && text_check(text, length))
+    if ((copy_ored(at, text, length) & TEXT_HIGH_BITS) && text_check(text, length)) {
         return refuse(body, RECORD_FAULT_NOT_UTF8);
+    }
     return at + length;
 }
 
@@ -173,31 +191,40 @@ static unsigned char *put_json(struct body *body, unsigned char *at, const char 
     return fault ? refuse(body, fault) : put_str(body, at, text, length);
 }
 
-/* --- decimals ------------------------------------------------------------------------------------------------------------ */
+/* --- decimals
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
-/* The bytes of a text of 1 to 8 in the low bytes of a word, zeros above them. Reads nothing behind the text. */
+/* The bytes of a text of 1 to 8 in the low bytes of a word, zeros above them. Reads nothing behind
+ * the text. */
 static inline uint64_t load_short(const char *text, size_t length)
 {
-    if (length == 8)
+    if (length == 8) {
         return text_load8(text);
-    if (length >= 4)
+    }
+    if (length >= 4) {
         return load4(text) | load4(text + length - 4) << (8 * (length - 4));
-    return (uint64_t)(unsigned char)text[0] | (uint64_t)(unsigned char)text[length / 2] << (8 * (length / 2)) |
+    }
+    return (uint64_t)(unsigned char)text[0] |
+           (uint64_t)(unsigned char)text[length / 2] << (8 * (length / 2)) |
            (uint64_t)(unsigned char)text[length - 1] << (8 * (length - 1));
 }
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "load_short is for little-endian machines");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "load_short is for little-endian machines");
 
-/* The high bit of every byte that is no digit. Where a byte is above 0x7f the one behind it may be wrong as well. */
+/* The high bit of every byte that is no digit. Where a byte is above 0x7f the one behind it may be
+ * wrong as well. */
 static inline uint64_t not_digits(uint64_t word)
 {
     uint64_t value = word ^ (TEXT_ONES * '0');
     return ((value + TEXT_ONES * (0x80 - 10)) | value) & TEXT_HIGH_BITS;
 }
 
-#define SHORT_DECIMAL_BYTES 16
+enum { SHORT_DECIMAL_BYTES = 16 };
 
-/* Copies a decimal of 1 to SHORT_DECIMAL_BYTES bytes to `out`, spoiling all SHORT_DECIMAL_BYTES of it, and returns where bytes
- * are that are no digits: bit 8 i for byte i, bit 8 i + 1 for byte 8 + i. */
+/* Copies a decimal of 1 to SHORT_DECIMAL_BYTES bytes to `out`, spoiling all SHORT_DECIMAL_BYTES of
+ * it, and returns where bytes are that are no digits: bit 8 i for byte i, bit 8 i + 1 for byte 8 +
+ * i. */
 static inline uint64_t copy_digits(unsigned char *out, const char *text, size_t length)
 {
     uint64_t low, high;
@@ -214,34 +241,40 @@ static inline uint64_t copy_digits(unsigned char *out, const char *text, size_t 
     return not_digits(low) >> 7 | not_digits(high) >> (8 * (SHORT_DECIMAL_BYTES - length)) >> 6;
 }
 
-/* Copies a decimal if it is short, canonical as it is and not negative, as nearly all are, without a branch that depends on
- * its digits. False if it is not that. */
+/* Copies a decimal if it is short, canonical as it is and not negative, as nearly all are, without
+ * a branch that depends on its digits. False if it is not that. */
 static inline bool copy_short_decimal(unsigned char *out, const char *text, size_t length)
 {
-    if (length - 1 >= SHORT_DECIMAL_BYTES) /* or empty */
+    if (length - 1 >= SHORT_DECIMAL_BYTES) { /* or empty */
         return false;
+    }
     uint64_t others = copy_digits(out, text, length);
-    if (others == 0)
+    if (others == 0) {
         return text[0] != '0' || length == 1;
-    if (others & (others - 1))
+    }
+    if (others & (others - 1)) {
         return false;
+    }
     unsigned bit = (unsigned)__builtin_ctzll(others);
     size_t point = bit / 8 + 8 * (bit % 8);
     return text[point] == '.' && point > 0 && point + 1 < length && (text[0] != '0' || point == 1);
 }
 
 /* Apart, as it is rare and needs much stack. */
-static __attribute__((noinline)) unsigned char *put_odd_decimal(struct body *body, unsigned char *at, const char *text,
-                                                                size_t length)
+static __attribute__((noinline)) unsigned char *
+put_odd_decimal(struct body *body, unsigned char *at, const char *text, size_t length)
 {
     char canonical[LIMIT_DECIMAL_BYTES];
 
-    if (length > LIMIT_DECIMAL_BYTES)
+    if (length > LIMIT_DECIMAL_BYTES) {
         return refuse(body, RECORD_FAULT_TOO_LONG);
-    if (decimal_is_canonical(text, length))
+    }
+    if (decimal_is_canonical(text, length)) {
         return put_str(body, at, text, length);
+    }
     int written = decimal_canonical(text, length, canonical);
-    return written < 0 ? refuse(body, RECORD_FAULT_NOT_DECIMAL) : put_str(body, at, canonical, (size_t)written);
+    return written < 0 ? refuse(body, RECORD_FAULT_NOT_DECIMAL)
+                       : put_str(body, at, canonical, (size_t)written);
 }
 
 static inline unsigned char *put_decimal(struct body *body, unsigned char *at, const char *text)
@@ -255,15 +288,19 @@ static inline unsigned char *put_decimal(struct body *body, unsigned char *at, c
     return put_odd_decimal(body, at, text, length);
 }
 
-/* --- integers and flags -------------------------------------------------------------------------------------------------- */
+/* --- integers and flags
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static inline unsigned char *store_int64(unsigned char *at, int64_t value)
 {
     uint64_t bits = (uint64_t)value;
 
     at[0] = INT64;
-    for (int i = 0; i < 8; i++)
-        at[1 + i] = (unsigned char)(bits >> (56 - 8 * i)); /* compilers make one swap and store of it */
+    for (int i = 0; i < 8; i++) {
+        at[1 + i] =
+            (unsigned char)(bits >> (56 - 8 * i)); /* compilers make one swap and store of it */
+    }
     return at + 9;
 }
 
@@ -274,15 +311,19 @@ static inline unsigned char *put_int64(struct body *body, unsigned char *at, int
 
 static inline unsigned char *put_bool(struct body *body, unsigned char *at, enum blotter_bool value)
 {
-    if (value != BLOTTER_TRUE && value != BLOTTER_FALSE)
+    if (value != BLOTTER_TRUE && value != BLOTTER_FALSE) {
         return refuse(body, RECORD_FAULT_OUT_OF_RANGE);
-    if (room(body, at) < 1)
+    }
+    if (room(body, at) < 1) {
         return refuse_full(body);
+    }
     *at = value == BLOTTER_TRUE ? TRUE_BYTE : FALSE_BYTE;
     return at + 1;
 }
 
-/* --- records ------------------------------------------------------------------------------------------------------------- */
+/* --- records
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 /* Every member is NULL or zero where it is absent; bools are as wide as an int. */
 static inline bool is_present(enum field_kind kind, const void *member)
@@ -301,7 +342,8 @@ static inline bool is_present(enum field_kind kind, const void *member)
     return false;
 }
 
-static inline unsigned char *put_value(struct body *body, unsigned char *at, enum field_kind kind, const void *member)
+static inline unsigned char *put_value(struct body *body, unsigned char *at, enum field_kind kind,
+                                       const void *member)
 {
     switch (kind) {
     case FIELD_TEXT:
@@ -332,10 +374,11 @@ static int fail(struct record_problem *problem, enum record_fault fault, const c
     return -1;
 }
 
-/* A loop over a table, although the same loop unrolled is faster while it is hot: it is five times the code, and slower when it
- * is cold, which is how a strategy that trades now and then finds it. */
-static inline int encode(const struct layout *layout, const void *record, unsigned char *out, size_t capacity, unsigned *fields,
-                         struct record_problem *problem)
+/* A loop over a table, although the same loop unrolled is faster while it is hot: it is five times
+ * the code, and slower when it is cold, which is how a strategy that trades now and then finds it.
+ */
+static inline int encode(const struct layout *layout, const void *record, unsigned char *out,
+                         size_t capacity, unsigned *fields, struct record_problem *problem)
 {
     const size_t most = LIMIT_RECORD_BYTES - RECORD_HEAD_BYTES_MAX;
     struct body body = {out + (capacity < most ? capacity : most), RECORD_FAULT_NONE, false};
@@ -346,48 +389,56 @@ static inline int encode(const struct layout *layout, const void *record, unsign
     for (unsigned i = 0; i < layout->count; i++) {
         const struct packed_field *field = &layout->fields[i];
         const void *member = (const char *)record + field->offset;
-        if (!is_present((enum field_kind)field->kind, member))
+        if (!is_present((enum field_kind)field->kind, member)) {
             continue;
+        }
         at = put_key(&body, at, field);
-        if (at)
+        if (at != NULL) {
             at = put_value(&body, at, (enum field_kind)field->kind, member);
-        if (!at)
+        }
+        if (at == NULL) {
             return fail(problem, body.fault,
-                        body.full ? NULL : record_schemas[layout->kind].fields[RECORD_IDENTITY_FIELDS + i].name);
+                        body.full
+                            ? NULL
+                            : record_schemas[layout->kind].fields[RECORD_IDENTITY_FIELDS + i].name);
+        }
         given |= UINT64_C(1) << (RECORD_IDENTITY_FIELDS + i);
         count++;
     }
     const char *missing = record_missing(layout->kind, given);
-    if (missing)
+    if (missing != NULL) {
         return fail(problem, RECORD_FAULT_MISSING, missing);
+    }
     *fields = count;
     return (int)(at - out);
 }
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
-int record_encode_order(const struct blotter_order *order, unsigned char *out, size_t capacity, unsigned *fields,
-                        struct record_problem *problem)
+int record_encode_order(const struct blotter_order *order, unsigned char *out, size_t capacity,
+                        unsigned *fields, struct record_problem *problem)
 {
     static const struct layout layout = {RECORD_ORDER, order_fields, COUNT(order_fields)};
     return encode(&layout, order, out, capacity, fields, problem);
 }
 
-int record_encode_trade(const struct blotter_trade *trade, unsigned char *out, size_t capacity, unsigned *fields,
-                        struct record_problem *problem)
+int record_encode_trade(const struct blotter_trade *trade, unsigned char *out, size_t capacity,
+                        unsigned *fields, struct record_problem *problem)
 {
     static const struct layout layout = {RECORD_TRADE, trade_fields, COUNT(trade_fields)};
     return encode(&layout, trade, out, capacity, fields, problem);
 }
 
-int record_encode_session(const struct blotter_session *session, unsigned char *out, size_t capacity, unsigned *fields,
-                          struct record_problem *problem)
+int record_encode_session(const struct blotter_session *session, unsigned char *out,
+                          size_t capacity, unsigned *fields, struct record_problem *problem)
 {
     static const struct layout layout = {RECORD_SESSION, session_fields, COUNT(session_fields)};
     return encode(&layout, session, out, capacity, fields, problem);
 }
 
-/* --- the head ------------------------------------------------------------------------------------------------------------ */
+/* --- the head
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static unsigned char *put_map_head(unsigned char *at, unsigned pairs)
 {
@@ -410,7 +461,8 @@ static unsigned char *put_checked(unsigned char *at, const char *text, size_t le
 
 #define PUT_NAME(at, name) put_checked(at, name, sizeof name - 1)
 
-size_t record_encode_head(const struct record_identity *identity, unsigned fields, unsigned char out[RECORD_HEAD_BYTES_MAX])
+size_t record_encode_head(const struct record_identity *identity, unsigned fields,
+                          unsigned char out[RECORD_HEAD_BYTES_MAX])
 {
     size_t length = strlen(identity->exchange);
     unsigned char *at = put_map_head(out, RECORD_IDENTITY_FIELDS + fields);

@@ -1,29 +1,37 @@
-/* fields.c: the field lists of fields.h as tables, for everything that walks a record instead of naming its fields. */
+/* fields.c: the field lists of fields.h as tables, for everything that walks a record instead of
+ * naming its fields. */
 #include <string.h>
 
 #include "schema/record.h"
 
 #define FIELD(name, kind, meaning) {#name, FIELD_##kind, sizeof #name - 1, meaning},
 
-#define X(kind, name, table, fields) \
-    static const struct record_field name##_fields[] = {BLOTTER_IDENTITY_FIELDS(FIELD) fields(FIELD)};
+#define X(kind, name, table, fields)                                                   \
+    static const struct record_field name##_fields[] = {BLOTTER_IDENTITY_FIELDS(FIELD) \
+                                                            fields(FIELD)};
 BLOTTER_RECORD_KINDS(X)
 #undef X
 
+/* clang-format off */
 const struct record_schema record_schemas[RECORD_KINDS] = {
 #define X(kind, name, table, fields) {#name, #table, sizeof name##_fields / sizeof name##_fields[0], name##_fields},
     BLOTTER_RECORD_KINDS(X)
 #undef X
 };
+/* clang-format on */
 
 /* Which fields are present is kept in 64 bits. */
-_Static_assert(RECORD_FIELDS_MAX <= 64 && (int)SESSION_FIELDS <= RECORD_FIELDS_MAX, "too many fields");
+_Static_assert(RECORD_FIELDS_MAX <= 64 && (int)SESSION_FIELDS <= RECORD_FIELDS_MAX,
+               "too many fields");
 
 int record_kind_of(const char *name, size_t length)
 {
-    for (int kind = 0; kind < RECORD_KINDS; kind++)
-        if (strlen(record_schemas[kind].name) == length && memcmp(record_schemas[kind].name, name, length) == 0)
+    for (int kind = 0; kind < RECORD_KINDS; kind++) {
+        if (strlen(record_schemas[kind].name) == length &&
+            memcmp(record_schemas[kind].name, name, length) == 0) {
             return kind;
+        }
+    }
     return -1;
 }
 
@@ -37,7 +45,8 @@ const char *record_fault_text(enum record_fault fault)
     return (size_t)fault < sizeof texts / sizeof texts[0] ? texts[fault] : "of an unknown fault";
 }
 
-/* What a record cannot do without: of every row one field is enough. A row ends with 0, which is no field's own index. */
+/* What a record cannot do without: of every row one field is enough. A row ends with 0, which is no
+ * field's own index. */
 static const unsigned char required[RECORD_KINDS][4][3] = {
     [RECORD_ORDER] = {{ORDER_order_id, ORDER_client_order_id}},
     [RECORD_TRADE] = {{TRADE_symbol}, {TRADE_price}, {TRADE_quantity}},
@@ -48,10 +57,12 @@ const char *record_missing(enum record_kind kind, uint64_t present)
 {
     for (unsigned row = 0; required[kind][row][0]; row++) {
         uint64_t enough = 0;
-        for (unsigned i = 0; required[kind][row][i]; i++)
+        for (unsigned i = 0; required[kind][row][i]; i++) {
             enough |= UINT64_C(1) << required[kind][row][i];
-        if (!(present & enough))
+        }
+        if (!(present & enough)) {
             return record_schemas[kind].fields[required[kind][row][0]].name;
+        }
     }
     return NULL;
 }

@@ -1,8 +1,9 @@
 /* json.c: checks JSON text, and writes msgpack values as JSON.
  *
- * The check exists so that a bad `extra` is refused where it is made and not by PostgreSQL, in the middle of somebody else's
- * batch: what passes here, jsonb accepts. It is stricter than jsonb at two points: only an object, and only so deep. Numbers
- * are judged by the digits they would have written out, as numeric is what jsonb keeps them in.
+ * The check exists so that a bad `extra` is refused where it is made and not by PostgreSQL, in the
+ * middle of somebody else's batch: what passes here, jsonb accepts. It is stricter than jsonb at
+ * two points: only an object, and only so deep. Numbers are judged by the digits they would have
+ * written out, as numeric is what jsonb keeps them in.
  *
  * Both parts recurse, never deeper than LIMIT_NESTING. */
 #include "schema/json.h"
@@ -13,10 +14,14 @@
 #include "schema/text.h"
 
 /* What numeric holds: digits before and behind the point. */
-#define NUMERIC_WHOLE_MAX 131072
-#define NUMERIC_SCALE_MAX 16383
+enum {
+    NUMERIC_WHOLE_MAX = 131072,
+    NUMERIC_SCALE_MAX = 16383,
+};
 
-/* --- checking ------------------------------------------------------------------------------------------------------------ */
+/* --- checking
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 struct scan {
     const char *at;
@@ -30,15 +35,17 @@ static bool is_blank(char c)
 
 static void skip_blanks(struct scan *scan)
 {
-    while (scan->at < scan->end && is_blank(*scan->at))
+    while (scan->at < scan->end && is_blank(*scan->at)) {
         scan->at++;
+    }
 }
 
 /* Steps over one character if it is this one. */
 static bool accept(struct scan *scan, char c)
 {
-    if (scan->at == scan->end || *scan->at != c)
+    if (scan->at == scan->end || *scan->at != c) {
         return false;
+    }
     scan->at++;
     return true;
 }
@@ -47,8 +54,9 @@ static unsigned skip_digits(struct scan *scan)
 {
     const char *first = scan->at;
 
-    while (scan->at < scan->end && *scan->at >= '0' && *scan->at <= '9')
+    while (scan->at < scan->end && *scan->at >= '0' && *scan->at <= '9') {
         scan->at++;
+    }
     return (unsigned)(scan->at - first);
 }
 
@@ -57,9 +65,11 @@ static long exponent_value(const char *at, const char *end)
 {
     long value = 0;
 
-    for (; at < end; at++)
-        if (value <= 2 * NUMERIC_WHOLE_MAX)
+    for (; at < end; at++) {
+        if (value <= 2 * NUMERIC_WHOLE_MAX) {
             value = value * 10 + (*at - '0');
+        }
+    }
     return value;
 }
 
@@ -71,21 +81,26 @@ static enum record_fault check_number(struct scan *scan)
     accept(scan, '-');
     const char *first = scan->at;
     unsigned whole = skip_digits(scan);
-    if (whole == 0 || (whole > 1 && *first == '0'))
+    if (whole == 0 || (whole > 1 && *first == '0')) {
         return RECORD_FAULT_NOT_JSON;
-    if (accept(scan, '.') && (scale = skip_digits(scan)) == 0)
+    }
+    if (accept(scan, '.') && (scale = skip_digits(scan)) == 0) {
         return RECORD_FAULT_NOT_JSON;
+    }
     if (accept(scan, 'e') || accept(scan, 'E')) {
         bool negative = accept(scan, '-');
-        if (!negative)
+        if (!negative) {
             accept(scan, '+');
+        }
         const char *digits = scan->at;
-        if (skip_digits(scan) == 0)
+        if (skip_digits(scan) == 0) {
             return RECORD_FAULT_NOT_JSON;
+        }
         exponent = negative ? -exponent_value(digits, scan->at) : exponent_value(digits, scan->at);
     }
-    if ((long)whole + exponent > NUMERIC_WHOLE_MAX || (long)scale - exponent > NUMERIC_SCALE_MAX)
+    if ((long)whole + exponent > NUMERIC_WHOLE_MAX || (long)scale - exponent > NUMERIC_SCALE_MAX) {
         return RECORD_FAULT_OUT_OF_RANGE;
+    }
     return RECORD_FAULT_NONE;
 }
 
@@ -94,36 +109,44 @@ static int hex4(struct scan *scan)
 {
     int value = 0;
 
-    if (scan->end - scan->at < 4)
+    if (scan->end - scan->at < 4) {
         return -1;
+    }
     for (int i = 0; i < 4; i++) {
         char c = *scan->at++;
-        if (c >= '0' && c <= '9')
+        if (c >= '0' && c <= '9') {
             value = value * 16 + (c - '0');
-        else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
+        } else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f') {
             value = value * 16 + ((c | 0x20) - 'a' + 10);
-        else
+        } else {
             return -1;
+        }
     }
     return value;
 }
 
 static enum record_fault check_escape(struct scan *scan)
 {
-    if (scan->at == scan->end)
+    if (scan->at == scan->end) {
         return RECORD_FAULT_NOT_JSON;
+    }
     char c = *scan->at++;
-    if (c != 'u')
-        return c && strchr("\"\\/bfnrt", c) ? RECORD_FAULT_NONE : RECORD_FAULT_NOT_JSON;
+    if (c != 'u') {
+        return c && strchr("\"\\/bfnrt", c) != NULL ? RECORD_FAULT_NONE : RECORD_FAULT_NOT_JSON;
+    }
     int unit = hex4(scan);
-    if (unit == 0)
+    if (unit == 0) {
         return RECORD_FAULT_HAS_NUL;
-    if (unit < 0 || (unit >= 0xdc00 && unit <= 0xdfff))
+    }
+    if (unit < 0 || (unit >= 0xdc00 && unit <= 0xdfff)) {
         return RECORD_FAULT_NOT_JSON;
-    if (unit < 0xd800 || unit > 0xdbff)
+    }
+    if (unit < 0xd800 || unit > 0xdbff) {
         return RECORD_FAULT_NONE;
-    if (!accept(scan, '\\') || !accept(scan, 'u'))
+    }
+    if (!accept(scan, '\\') || !accept(scan, 'u')) {
         return RECORD_FAULT_NOT_JSON;
+    }
     unit = hex4(scan);
     return unit >= 0xdc00 && unit <= 0xdfff ? RECORD_FAULT_NONE : RECORD_FAULT_NOT_JSON;
 }
@@ -140,15 +163,19 @@ static enum record_fault check_string(struct scan *scan)
         if (c == '\\') {
             scan->at++;
             enum record_fault fault = check_escape(scan);
-            if (fault)
+            if (fault) {
                 return fault;
+            }
             continue;
         }
-        if (c < 0x20)
+        if (c < 0x20) {
             return c ? RECORD_FAULT_NOT_JSON : RECORD_FAULT_HAS_NUL;
-        unsigned length = text_sequence((const unsigned char *)scan->at, (const unsigned char *)scan->end);
-        if (!length)
+        }
+        unsigned length =
+            text_sequence((const unsigned char *)scan->at, (const unsigned char *)scan->end);
+        if (!length) {
             return RECORD_FAULT_NOT_UTF8;
+        }
         scan->at += length;
     }
     return RECORD_FAULT_NOT_JSON;
@@ -156,8 +183,9 @@ static enum record_fault check_string(struct scan *scan)
 
 static enum record_fault check_word(struct scan *scan, const char *word, size_t length)
 {
-    if ((size_t)(scan->end - scan->at) < length || memcmp(scan->at, word, length) != 0)
+    if ((size_t)(scan->end - scan->at) < length || memcmp(scan->at, word, length) != 0) {
         return RECORD_FAULT_NOT_JSON;
+    }
     scan->at += length;
     return RECORD_FAULT_NONE;
 }
@@ -167,11 +195,13 @@ static enum record_fault check_value(struct scan *scan, unsigned depth);
 static enum record_fault check_key(struct scan *scan)
 {
     skip_blanks(scan);
-    if (!accept(scan, '"'))
+    if (!accept(scan, '"')) {
         return RECORD_FAULT_NOT_JSON;
+    }
     enum record_fault fault = check_string(scan);
-    if (fault)
+    if (fault) {
         return fault;
+    }
     skip_blanks(scan);
     return accept(scan, ':') ? RECORD_FAULT_NONE : RECORD_FAULT_NOT_JSON;
 }
@@ -181,17 +211,21 @@ static enum record_fault check_members(struct scan *scan, bool object, unsigned 
 {
     char close = object ? '}' : ']';
 
-    if (depth > LIMIT_NESTING)
+    if (depth > LIMIT_NESTING) {
         return RECORD_FAULT_TOO_DEEP;
+    }
     skip_blanks(scan);
-    if (accept(scan, close))
+    if (accept(scan, close)) {
         return RECORD_FAULT_NONE;
+    }
     do {
         enum record_fault fault = object ? check_key(scan) : RECORD_FAULT_NONE;
-        if (!fault)
+        if (!fault) {
             fault = check_value(scan, depth);
-        if (fault)
+        }
+        if (fault) {
             return fault;
+        }
         skip_blanks(scan);
     } while (accept(scan, ','));
     return accept(scan, close) ? RECORD_FAULT_NONE : RECORD_FAULT_NOT_JSON;
@@ -200,12 +234,15 @@ static enum record_fault check_members(struct scan *scan, bool object, unsigned 
 static enum record_fault check_value(struct scan *scan, unsigned depth)
 {
     skip_blanks(scan);
-    if (accept(scan, '"'))
+    if (accept(scan, '"')) {
         return check_string(scan);
-    if (accept(scan, '{'))
+    }
+    if (accept(scan, '{')) {
         return check_members(scan, true, depth + 1);
-    if (accept(scan, '['))
+    }
+    if (accept(scan, '[')) {
         return check_members(scan, false, depth + 1);
+    }
     switch (scan->at < scan->end ? *scan->at : '\0') {
     case 't':
         return check_word(scan, "true", 4);
@@ -222,14 +259,17 @@ enum record_fault json_object_check(const char *text, size_t length)
 {
     struct scan scan = {text, text + length};
 
-    if (length > LIMIT_EXTRA_BYTES)
+    if (length > LIMIT_EXTRA_BYTES) {
         return RECORD_FAULT_TOO_LONG;
+    }
     skip_blanks(&scan);
-    if (!accept(&scan, '{'))
+    if (!accept(&scan, '{')) {
         return RECORD_FAULT_NOT_JSON;
+    }
     enum record_fault fault = check_members(&scan, true, 1);
-    if (fault)
+    if (fault) {
         return fault;
+    }
     skip_blanks(&scan);
     return scan.at == scan.end ? RECORD_FAULT_NONE : RECORD_FAULT_NOT_JSON;
 }
@@ -238,21 +278,27 @@ const char *json_object_inside(const char *text, size_t length, size_t *inside_l
 {
     const char *at = text, *end = text + length;
 
-    while (*at != '{')
+    while (*at != '{') {
         at++;
-    while (end[-1] != '}')
+    }
+    while (end[-1] != '}') {
         end--;
+    }
     at++;
     end--;
-    while (at < end && is_blank(*at))
+    while (at < end && is_blank(*at)) {
         at++;
-    while (at < end && is_blank(end[-1]))
+    }
+    while (at < end && is_blank(end[-1])) {
         end--;
+    }
     *inside_length = (size_t)(end - at);
     return at;
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------------------- */
+/* --- writing
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 void json_write(struct json_writer *writer, const char *text, size_t length)
 {
@@ -271,18 +317,21 @@ static void write_hex(struct json_writer *writer, unsigned byte)
     json_write(writer, pair, 2);
 }
 
-static enum record_fault write_string(struct json_writer *writer, const uint8_t *bytes, uint64_t length)
+static enum record_fault write_string(struct json_writer *writer, const uint8_t *bytes,
+                                      uint64_t length)
 {
     const char *text = (const char *)bytes;
     size_t plain = 0; /* since where nothing needed an escape */
 
     enum record_fault fault = text_check(text, length);
-    if (fault)
+    if (fault) {
         return fault;
+    }
     json_write(writer, "\"", 1);
     for (size_t i = 0; i < length; i++) {
-        if (bytes[i] >= 0x20 && bytes[i] != '"' && bytes[i] != '\\')
+        if (bytes[i] >= 0x20 && bytes[i] != '"' && bytes[i] != '\\') {
             continue;
+        }
         json_write(writer, text + plain, i - plain);
         plain = i + 1;
         if (bytes[i] >= 0x20) {
@@ -302,8 +351,9 @@ static enum record_fault write_string(struct json_writer *writer, const uint8_t 
 static void write_hex_bytes(struct json_writer *writer, const uint8_t *bytes, uint64_t length)
 {
     json_write(writer, "\\\\x", 3);
-    for (uint64_t i = 0; i < length && !writer->full; i++)
+    for (uint64_t i = 0; i < length && !writer->full; i++) {
         write_hex(writer, bytes[i]);
+    }
     json_write(writer, "\"", 1);
 }
 
@@ -327,16 +377,20 @@ static void write_ext(struct json_writer *writer, const struct unpack_value *val
     write_hex_bytes(writer, value->bytes, value->length);
 }
 
-static enum record_fault write_floating(struct json_writer *writer, const struct unpack_value *value)
+static enum record_fault write_floating(struct json_writer *writer,
+                                        const struct unpack_value *value)
 {
     char text[LIMIT_DECIMAL_BYTES];
     bool is_float = value->type == UNPACK_FLOAT;
 
-    if (!isfinite(value->floating))
+    if (!isfinite(value->floating)) {
         return RECORD_FAULT_OUT_OF_RANGE;
-    int length = is_float ? decimal_from_float((float)value->floating, text) : decimal_from_double(value->floating, text);
-    if (length < 0) /* too many digits without exponent */
+    }
+    int length = is_float ? decimal_from_float((float)value->floating, text)
+                          : decimal_from_double(value->floating, text);
+    if (length < 0) { /* too many digits without exponent */
         length = decimal_float_digits(value->floating, is_float, text);
+    }
     json_write(writer, text, (size_t)length);
     return RECORD_FAULT_NONE;
 }
@@ -380,24 +434,28 @@ static enum record_fault write_scalar(struct json_writer *writer, const struct u
     return RECORD_FAULT_NONE;
 }
 
-static enum record_fault write_elements(struct json_writer *writer, struct unpack_reader *reader, uint64_t count, unsigned depth)
+static enum record_fault write_elements(struct json_writer *writer, struct unpack_reader *reader,
+                                        uint64_t count, unsigned depth)
 {
     struct unpack_value element;
 
     for (uint64_t i = 0; i < count; i++) {
         enum record_fault fault = unpack_next(reader, &element);
-        if (!fault && i > 0)
+        if (!fault && i > 0) {
             json_write(writer, ",", 1);
-        if (!fault)
+        }
+        if (!fault) {
             fault = json_write_value(writer, reader, &element, depth);
-        if (fault)
+        }
+        if (fault) {
             return fault;
+        }
     }
     return RECORD_FAULT_NONE;
 }
 
-enum record_fault json_write_value(struct json_writer *writer, struct unpack_reader *reader, const struct unpack_value *value,
-                                   unsigned depth)
+enum record_fault json_write_value(struct json_writer *writer, struct unpack_reader *reader,
+                                   const struct unpack_value *value, unsigned depth)
 {
     bool map = value->type == UNPACK_MAP, comma = false;
     enum record_fault fault;
@@ -419,43 +477,50 @@ enum record_fault json_write_value(struct json_writer *writer, struct unpack_rea
 static enum record_fault write_key(struct json_writer *writer, const struct unpack_value *key)
 {
     int64_t time_ns;
-    bool is_string = key->type == UNPACK_STR || key->type == UNPACK_BIN ||
-                     (key->type == UNPACK_EXT && unpack_time_ns(key, &time_ns) != RECORD_FAULT_NONE);
+    bool is_string =
+        key->type == UNPACK_STR || key->type == UNPACK_BIN ||
+        (key->type == UNPACK_EXT && unpack_time_ns(key, &time_ns) != RECORD_FAULT_NONE);
 
-    if (!is_string)
+    if (!is_string) {
         json_write(writer, "\"", 1);
+    }
     enum record_fault fault = write_scalar(writer, key);
-    if (!is_string)
+    if (!is_string) {
         json_write(writer, "\"", 1);
+    }
     return fault;
 }
 
-enum record_fault json_write_member(struct json_writer *writer, struct unpack_reader *reader, const struct unpack_value *key,
-                                    bool *comma, unsigned depth)
+enum record_fault json_write_member(struct json_writer *writer, struct unpack_reader *reader,
+                                    const struct unpack_value *key, bool *comma, unsigned depth)
 {
     struct unpack_value value;
 
-    if (*comma)
+    if (*comma) {
         json_write(writer, ",", 1);
+    }
     *comma = true;
     enum record_fault fault = write_key(writer, key);
     json_write(writer, ":", 1);
-    if (!fault)
+    if (!fault) {
         fault = unpack_next(reader, &value);
+    }
     return fault ? fault : json_write_value(writer, reader, &value, depth);
 }
 
-enum record_fault json_write_members(struct json_writer *writer, struct unpack_reader *reader, uint64_t pairs, bool *comma,
-                                     unsigned depth)
+enum record_fault json_write_members(struct json_writer *writer, struct unpack_reader *reader,
+                                     uint64_t pairs, bool *comma, unsigned depth)
 {
     struct unpack_value key;
 
     for (uint64_t i = 0; i < pairs; i++) {
         enum record_fault fault = unpack_next(reader, &key);
-        if (!fault)
+        if (!fault) {
             fault = json_write_member(writer, reader, &key, comma, depth);
-        if (fault)
+        }
+        if (fault) {
             return fault;
+        }
     }
     return RECORD_FAULT_NONE;
 }

@@ -1,10 +1,12 @@
 /* record.h: records as C structs, on the wire (msgpack), and decoded.
  *
- * Encoding is for the producer's hot path: no allocation, keys packed at compile time. It is done in two parts, because the
- * identity is known only when a place in the journal has been claimed: the body (every field but the identity), which the
- * journal keeps, and the whole record, which the sender makes of it.
+ * Encoding is for the producer's hot path: no allocation, keys packed at compile time. It is done
+ * in two parts, because the identity is known only when a place in the journal has been claimed:
+ * the body (every field but the identity), which the journal keeps, and the whole record, which the
+ * sender makes of it.
  *
- * Decoding takes hostile bytes and allocates nothing: values point into the given bytes or into the caller's scratch. */
+ * Decoding takes hostile bytes and allocates nothing: values point into the given bytes or into the
+ * caller's scratch. */
 #ifndef BLOTTER_SCHEMA_RECORD_H
 #define BLOTTER_SCHEMA_RECORD_H
 
@@ -16,14 +18,16 @@
 #include "schema/limits.h"
 #include "schema/record_structs.h"
 
-/* --- kinds and fields as tables ----------------------------------------------------------------------------------------- */
+/* --- kinds and fields as tables --- */
 
+/* clang-format off */
 enum record_kind {
 #define X(kind, name, table, fields) RECORD_##kind,
     BLOTTER_RECORD_KINDS(X)
 #undef X
         RECORD_KINDS
 };
+/* clang-format on */
 
 enum field_kind { FIELD_TEXT, FIELD_DECIMAL, FIELD_TIME, FIELD_INT, FIELD_BOOL, FIELD_JSON };
 
@@ -41,71 +45,89 @@ struct record_schema {
     const struct record_field *fields;
 };
 
-/* Indexes into a schema's fields (and struct record's values): the identity first, then the kind's own. */
+/* Indexes into a schema's fields (and struct record's values): the identity first, then the kind's
+ * own. */
 #define X(name, kind, meaning) IDENTITY_##name,
 enum identity_field { BLOTTER_IDENTITY_FIELDS(X) RECORD_IDENTITY_FIELDS };
 #undef X
 #define X(name, kind, meaning) ORDER_##name,
-enum order_field { ORDER_BEFORE_FIRST = RECORD_IDENTITY_FIELDS - 1, BLOTTER_ORDER_FIELDS(X) ORDER_FIELDS };
+enum order_field {
+    ORDER_BEFORE_FIRST = RECORD_IDENTITY_FIELDS - 1,
+    BLOTTER_ORDER_FIELDS(X) ORDER_FIELDS
+};
 #undef X
 #define X(name, kind, meaning) TRADE_##name,
-enum trade_field { TRADE_BEFORE_FIRST = RECORD_IDENTITY_FIELDS - 1, BLOTTER_TRADE_FIELDS(X) TRADE_FIELDS };
+enum trade_field {
+    TRADE_BEFORE_FIRST = RECORD_IDENTITY_FIELDS - 1,
+    BLOTTER_TRADE_FIELDS(X) TRADE_FIELDS
+};
 #undef X
 #define X(name, kind, meaning) SESSION_##name,
-enum session_field { SESSION_BEFORE_FIRST = RECORD_IDENTITY_FIELDS - 1, BLOTTER_SESSION_FIELDS(X) SESSION_FIELDS };
+enum session_field {
+    SESSION_BEFORE_FIRST = RECORD_IDENTITY_FIELDS - 1,
+    BLOTTER_SESSION_FIELDS(X) SESSION_FIELDS
+};
 #undef X
 #define RECORD_FIELDS_MAX 48
-_Static_assert((int)ORDER_FIELDS <= RECORD_FIELDS_MAX && (int)TRADE_FIELDS <= RECORD_FIELDS_MAX, "raise RECORD_FIELDS_MAX");
+_Static_assert((int)ORDER_FIELDS <= RECORD_FIELDS_MAX && (int)TRADE_FIELDS <= RECORD_FIELDS_MAX,
+               "raise RECORD_FIELDS_MAX");
 
 extern const struct record_schema record_schemas[RECORD_KINDS];
 
 /* The kind of that wire name, or -1. */
 int record_kind_of(const char *name, size_t length);
 
-/* The name of a required field that is missing, or NULL. Bit i of `present`: the field of index i is given. */
+/* The name of a required field that is missing, or NULL. Bit i of `present`: the field of index i
+ * is given. */
 const char *record_missing(enum record_kind, uint64_t present);
 
-/* --- encoding ------------------------------------------------------------------------------------------------------------ */
+/* --- encoding
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 enum record_fault { /* X-list with texts: RECORD_FAULTS */
-#define RECORD_FAULTS(X)                                                \
-    X(NONE, "no fault")                                                 \
-    X(TOO_LONG, "longer than the limit")                                \
-    X(NOT_UTF8, "not valid UTF-8")                                      \
-    X(HAS_NUL, "has a NUL byte, which PostgreSQL cannot store")         \
+/* clang-format off */
+#define RECORD_FAULTS(X) \
+    X(NONE, "no fault") \
+    X(TOO_LONG, "longer than the limit") \
+    X(NOT_UTF8, "not valid UTF-8") \
+    X(HAS_NUL, "has a NUL byte, which PostgreSQL cannot store") \
     X(NOT_DECIMAL, "not a finite decimal number of at most 128 digits") \
-    X(NOT_JSON, "not a JSON object that PostgreSQL can store")          \
-    X(MISSING, "required and missing")                                  \
-    X(WRONG_TYPE, "has a value of the wrong type")                      \
-    X(OUT_OF_RANGE, "out of range")                                     \
-    X(TOO_DEEP, "nested too deeply")                                    \
-    X(TOO_MANY, "has too many keys")                                    \
-    X(TRUNCATED, "ends in the middle of a value")                       \
-    X(TRAILING, "has bytes behind its end")                             \
-    X(NOT_MSGPACK, "not a msgpack map with string keys")                \
-    X(DUPLICATE, "given twice")                                         \
+    X(NOT_JSON, "not a JSON object that PostgreSQL can store") \
+    X(MISSING, "required and missing") \
+    X(WRONG_TYPE, "has a value of the wrong type") \
+    X(OUT_OF_RANGE, "out of range") \
+    X(TOO_DEEP, "nested too deeply") \
+    X(TOO_MANY, "has too many keys") \
+    X(TRUNCATED, "ends in the middle of a value") \
+    X(TRAILING, "has bytes behind its end") \
+    X(NOT_MSGPACK, "not a msgpack map with string keys") \
+    X(DUPLICATE, "given twice") \
     X(UNKNOWN_KIND, "of an unknown kind")
+/* clang-format on */
 #define X(name, text) RECORD_FAULT_##name,
                     RECORD_FAULTS(X)
 #undef X
 };
 const char *record_fault_text(enum record_fault);
 
-/* Where and what was wrong: "price: not a finite decimal number …". field is NULL where the record as a whole is meant. */
+/* Where and what was wrong: "price: not a finite decimal number …". field is NULL where the record
+ * as a whole is meant. */
 struct record_problem {
     enum record_fault fault;
     const char *field; /* static */
 };
 
-/* Validates the struct and writes the body: the map's keys and values without the map's head and the identity.
- * Returns the body's length and sets *fields to the number of pairs; or -1 with *problem set, buffer contents then undefined.
- * Needs capacity for the whole, else RECORD_FAULT_TOO_LONG with field NULL. Never allocates, no system call, reentrant. */
-int record_encode_order(const struct blotter_order *, unsigned char *out, size_t capacity, unsigned *fields,
-                        struct record_problem *);
-int record_encode_trade(const struct blotter_trade *, unsigned char *out, size_t capacity, unsigned *fields,
-                        struct record_problem *);
-int record_encode_session(const struct blotter_session *, unsigned char *out, size_t capacity, unsigned *fields,
-                          struct record_problem *);
+/* Validates the struct and writes the body: the map's keys and values without the map's head and
+ * the identity. Returns the body's length and sets *fields to the number of pairs; or -1 with
+ * *problem set, buffer contents then undefined. Needs capacity for the whole, else
+ * RECORD_FAULT_TOO_LONG with field NULL. Never allocates, no system call, reentrant. */
+int record_encode_order(const struct blotter_order *, unsigned char *out, size_t capacity,
+                        unsigned *fields, struct record_problem *);
+int record_encode_trade(const struct blotter_trade *, unsigned char *out, size_t capacity,
+                        unsigned *fields, struct record_problem *);
+int record_encode_session(const struct blotter_session *, unsigned char *out, size_t capacity,
+                          unsigned *fields, struct record_problem *);
 
 struct record_identity {
     int64_t producer_id;
@@ -113,16 +135,20 @@ struct record_identity {
     int64_t recorded_at_ns;
     const char *exchange;
 };
-#define RECORD_HEAD_BYTES_MAX (3 + (1 + 11 + 9) + (1 + 3 + 9) + (1 + 11 + 9) + (1 + 8 + 2 + LIMIT_EXCHANGE_BYTES))
+#define RECORD_HEAD_BYTES_MAX \
+    (3 + (1 + 11 + 9) + (1 + 3 + 9) + (1 + 11 + 9) + (1 + 8 + 2 + LIMIT_EXCHANGE_BYTES))
 
-/* Writes the map's head and the identity fields for a body of `fields` pairs; the body's bytes follow it on the wire.
- * Returns the length, at most RECORD_HEAD_BYTES_MAX. */
-size_t record_encode_head(const struct record_identity *, unsigned fields, unsigned char out[RECORD_HEAD_BYTES_MAX]);
+/* Writes the map's head and the identity fields for a body of `fields` pairs; the body's bytes
+ * follow it on the wire. Returns the length, at most RECORD_HEAD_BYTES_MAX. */
+size_t record_encode_head(const struct record_identity *, unsigned fields,
+                          unsigned char out[RECORD_HEAD_BYTES_MAX]);
 
-/* --- decoding ------------------------------------------------------------------------------------------------------------ */
+/* --- decoding
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
-/* A decoded value. TEXT: bytes as sent. DECIMAL: canonical text. JSON: valid JSON text of an object. TIME (ns), INT, BOOL (0, 1):
- * in `integer`. Absent or nil: present is false. */
+/* A decoded value. TEXT: bytes as sent. DECIMAL: canonical text. JSON: valid JSON text of an
+ * object. TIME (ns), INT, BOOL (0, 1): in `integer`. Absent or nil: present is false. */
 struct record_value {
     const char *bytes;
     uint32_t length;
@@ -132,11 +158,12 @@ struct record_value {
 
 struct record {
     enum record_kind kind;
-    struct record_value values[RECORD_FIELDS_MAX]; /* by the kind's field index; the identity first */
+    struct record_value
+        values[RECORD_FIELDS_MAX]; /* by the kind's field index; the identity first */
 };
 
-/* Where decimals made from numbers and JSON made from maps go; record_decode begins anew in it, so the values of the record
- * before are then lost. */
+/* Where decimals made from numbers and JSON made from maps go; record_decode begins anew in it, so
+ * the values of the record before are then lost. */
 struct record_scratch {
     char *bytes;
     size_t capacity; /* RECORD_SCRATCH_BYTES is enough for any record */
@@ -144,17 +171,18 @@ struct record_scratch {
 };
 #define RECORD_SCRATCH_BYTES (8 * LIMIT_RECORD_BYTES)
 
-/* Decodes one record: any key order, nil is absent, unknown keys are added to `extra`. Checks everything that does not need a
- * server: limits, UTF-8, NUL, decimals, times, JSON, required fields (an order's id; a trade's symbol, price, quantity).
- * Does not require the identity fields (foreign clients have none); where given, their types are checked, that producer_id,
- * seq and recorded_at are given together, are positive, recorded_at not before LIMIT_RECORDED_AT_MIN_NS, and that exchange is
- * a valid name. A problem within an unknown key is one of `extra`. What JSON msgpack values become: json.h.
- * Returns 0, or -1 with *problem set. */
-int record_decode(enum record_kind, const void *bytes, size_t length, struct record_scratch *, struct record *,
-                  struct record_problem *);
+/* Decodes one record: any key order, nil is absent, unknown keys are added to `extra`. Checks
+ * everything that does not need a server: limits, UTF-8, NUL, decimals, times, JSON, required
+ * fields (an order's id; a trade's symbol, price, quantity). Does not require the identity fields
+ * (foreign clients have none); where given, their types are checked, that producer_id, seq and
+ * recorded_at are given together, are positive, recorded_at not before LIMIT_RECORDED_AT_MIN_NS,
+ * and that exchange is a valid name. A problem within an unknown key is one of `extra`. What JSON
+ * msgpack values become: json.h. Returns 0, or -1 with *problem set. */
+int record_decode(enum record_kind, const void *bytes, size_t length, struct record_scratch *,
+                  struct record *, struct record_problem *);
 
-/* Is it one JSON object that jsonb accepts: grammar, UTF-8, no \u0000, surrogates in pairs, numbers in numeric's range, at most
- * LIMIT_NESTING deep and LIMIT_EXTRA_BYTES long? */
+/* Is it one JSON object that jsonb accepts: grammar, UTF-8, no \u0000, surrogates in pairs, numbers
+ * in numeric's range, at most LIMIT_NESTING deep and LIMIT_EXTRA_BYTES long? */
 enum record_fault json_object_check(const char *text, size_t length);
 
 /* Is it UTF-8 (no surrogates, no overlong forms) without NUL? */

@@ -1,4 +1,5 @@
-/* record_structs.h: the records as C structs, made of the lists in fields.h. Public: blotter.h includes it. */
+/* record_structs.h: the records as C structs, made of the lists in fields.h. Public: blotter.h
+ * includes it. */
 #ifndef BLOTTER_SCHEMA_RECORD_STRUCTS_H
 #define BLOTTER_SCHEMA_RECORD_STRUCTS_H
 

@@ -1,7 +1,7 @@
 /* stream.c: the names under which records travel through Redis (the scheme is in stream.h).
  *
- * Names are made of validated parts only, so that a name never needs quoting, and a part never holds the `:` that separates
- * or the braces that Redis Cluster hashes by. */
+ * Names are made of validated parts only, so that a name never needs quoting, and a part never
+ * holds the `:` that separates or the braces that Redis Cluster hashes by. */
 #include "schema/stream.h"
 
 #include <assert.h>
@@ -16,11 +16,14 @@ static bool name_character(char c)
 
 bool stream_name_part_valid(const char *text, size_t length)
 {
-    if (length < 1 || length > LIMIT_EXCHANGE_BYTES)
+    if (length < 1 || length > LIMIT_EXCHANGE_BYTES) {
         return false;
-    for (size_t i = 0; i < length; i++)
-        if (!name_character(text[i]))
+    }
+    for (size_t i = 0; i < length; i++) {
+        if (!name_character(text[i])) {
             return false;
+        }
+    }
     return true;
 }
 
@@ -30,7 +33,8 @@ void stream_name(char out[STREAM_NAME_BYTES], const char *exchange, const char *
 
     assert(stream_name_part_valid(exchange, strlen(exchange)));
     assert(!with_lane || stream_name_part_valid(lane, strlen(lane)));
-    snprintf(out, STREAM_NAME_BYTES, STREAM_PREFIX "%s%s%s", exchange, with_lane ? ":" : "", with_lane ? lane : "");
+    snprintf(out, STREAM_NAME_BYTES, STREAM_PREFIX "%s%s%s", exchange, with_lane ? ":" : "",
+             with_lane ? lane : "");
 }
 
 void stream_ack_name(char out[STREAM_ACK_NAME_BYTES], const char *stream, int64_t producer_id)
@@ -40,25 +44,29 @@ void stream_ack_name(char out[STREAM_ACK_NAME_BYTES], const char *stream, int64_
 
 static bool copy_part(char out[LIMIT_EXCHANGE_BYTES + 1], const char *text, size_t length)
 {
-    if (!stream_name_part_valid(text, length))
+    if (!stream_name_part_valid(text, length)) {
         return false;
+    }
     memcpy(out, text, length);
     out[length] = '\0';
     return true;
 }
 
-bool stream_parse(const char *name, size_t length, char exchange[LIMIT_EXCHANGE_BYTES + 1], char lane[LIMIT_EXCHANGE_BYTES + 1])
+bool stream_parse(const char *name, size_t length, char exchange[LIMIT_EXCHANGE_BYTES + 1],
+                  char lane[LIMIT_EXCHANGE_BYTES + 1])
 {
     const size_t prefix = sizeof STREAM_PREFIX - 1;
 
-    if (length < prefix || memcmp(name, STREAM_PREFIX, prefix) != 0)
+    if (length < prefix || memcmp(name, STREAM_PREFIX, prefix) != 0) {
         return false;
+    }
     name += prefix;
     length -= prefix;
     lane[0] = '\0';
     const char *colon = memchr(name, ':', length);
-    if (!colon)
+    if (colon == NULL) {
         return copy_part(exchange, name, length);
+    }
     size_t before = (size_t)(colon - name);
     return copy_part(exchange, name, before) && copy_part(lane, colon + 1, length - before - 1);
 }

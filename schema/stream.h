@@ -2,7 +2,8 @@
  *
  * blotter:<exchange>            the stream of an exchange
  * blotter:<exchange>:<lane>     a lane of it
- * blotter-ack:{<stream>}:<producer_id>   where the drainer says what is committed (same cluster slot, outside the pattern) */
+ * blotter-ack:{<stream>}:<producer_id>   where the drainer says what is committed (same cluster
+ * slot, outside the pattern) */
 #ifndef BLOTTER_SCHEMA_STREAM_H
 #define BLOTTER_SCHEMA_STREAM_H
 
@@ -15,9 +16,11 @@
 #define STREAM_PREFIX "blotter:"
 #define STREAM_PATTERN "blotter:*"
 #define STREAM_GROUP "drainers"
-#define STREAM_NAME_BYTES (sizeof STREAM_PREFIX + 2 * LIMIT_EXCHANGE_BYTES + 1)   /* with the NUL */
-#define STREAM_ACK_NAME_BYTES (sizeof "blotter-ack:{}:" + STREAM_NAME_BYTES + 20) /* with the NUL */
-#define STREAM_ACK_FIELD "settled"                                                /* its value: ranges of seq, "1-50,53,60-70" */
+#define STREAM_NAME_BYTES (sizeof STREAM_PREFIX + 2 * LIMIT_EXCHANGE_BYTES + 1) /* with the NUL */
+#define STREAM_ACK_NAME_BYTES                                           \
+    (sizeof "blotter-ack:{}:" + STREAM_NAME_BYTES + 20) /* with the NUL \
+                                                         */
+#define STREAM_ACK_FIELD "settled" /* its value: ranges of seq, "1-50,53,60-70" */
 
 /* Is it a valid exchange or lane name: [a-z0-9._-]{1,32}? */
 bool stream_name_part_valid(const char *text, size_t length);
@@ -27,6 +30,7 @@ void stream_name(char out[STREAM_NAME_BYTES], const char *exchange, const char *
 void stream_ack_name(char out[STREAM_ACK_NAME_BYTES], const char *stream, int64_t producer_id);
 
 /* Splits a stream's name into exchange and lane ("" if none). False: not one of ours. */
-bool stream_parse(const char *name, size_t length, char exchange[LIMIT_EXCHANGE_BYTES + 1], char lane[LIMIT_EXCHANGE_BYTES + 1]);
+bool stream_parse(const char *name, size_t length, char exchange[LIMIT_EXCHANGE_BYTES + 1],
+                  char lane[LIMIT_EXCHANGE_BYTES + 1]);
 
 #endif

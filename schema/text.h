@@ -7,8 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The length, 1 to 4, of the UTF-8 sequence that begins at `at`, or 0: not one (surrogates and overlong forms are none).
- * Needs at < end, reads nothing at or behind end. */
+/* The length, 1 to 4, of the UTF-8 sequence that begins at `at`, or 0: not one (surrogates and
+ * overlong forms are none). Needs at < end, reads nothing at or behind end. */
 unsigned text_sequence(const unsigned char *at, const unsigned char *end);
 
 /* Eight bytes that may lie anywhere. */
@@ -26,17 +26,23 @@ static inline uint32_t text_load4(const void *at)
     return word;
 }
 
-/* Are they the same? For texts of a few bytes, where the call of memcmp is most of its time: two words that overlap, wherever
- * the text is longer than one. */
+/* Are they the same? For texts of a few bytes, where the call of memcmp is most of its time: two
+ * words that overlap, wherever the text is longer than one. */
 static inline bool text_same(const char *a, const char *b, size_t length)
 {
-    if (length > 16)
+    if (length > 16) {
         return memcmp(a, b, length) == 0;
-    if (length >= 8)
-        return text_load8(a) == text_load8(b) && text_load8(a + length - 8) == text_load8(b + length - 8);
-    if (length >= 4)
-        return text_load4(a) == text_load4(b) && text_load4(a + length - 4) == text_load4(b + length - 4);
-    return length == 0 || (a[0] == b[0] && a[length / 2] == b[length / 2] && a[length - 1] == b[length - 1]);
+    }
+    if (length >= 8) {
+        return text_load8(a) == text_load8(b) &&
+               text_load8(a + length - 8) == text_load8(b + length - 8);
+    }
+    if (length >= 4) {
+        return text_load4(a) == text_load4(b) &&
+               text_load4(a + length - 4) == text_load4(b + length - 4);
+    }
+    return length == 0 ||
+           (a[0] == b[0] && a[length / 2] == b[length / 2] && a[length - 1] == b[length - 1]);
 }
 
 #define TEXT_HIGH_BITS UINT64_C(0x8080808080808080)

@@ -1,8 +1,9 @@
 /* unpack.h: reads msgpack one value at a time, from bytes that anybody may have written.
  *
- * A reader never looks behind its end, allocates nothing and follows no count: arrays and maps yield their head alone, and the
- * caller reads as many values as it wants. So five bytes that announce four billion elements cost nothing (msgpack-c would
- * allocate for them). Inline, as the drainer does little else for each of a record's forty values. */
+ * A reader never looks behind its end, allocates nothing and follows no count: arrays and maps
+ * yield their head alone, and the caller reads as many values as it wants. So five bytes that
+ * announce four billion elements cost nothing (msgpack-c would allocate for them). Inline, as the
+ * drainer does little else for each of a record's forty values. */
 #ifndef BLOTTER_SCHEMA_UNPACK_H
 #define BLOTTER_SCHEMA_UNPACK_H
 
@@ -36,45 +37,52 @@ struct unpack_reader {
 struct unpack_value {
     enum unpack_type type;
     int8_t ext_type;
-    uint64_t length;      /* of str, bin and ext in bytes, of arrays in elements, of maps in pairs; the value of UNPACK_BIG */
-    int64_t integer;      /* INT */
-    double floating;      /* FLOAT, DOUBLE */
+    uint64_t length; /* of str, bin and ext in bytes, of arrays in elements, of maps in pairs; the
+                        value of UNPACK_BIG */
+    int64_t integer; /* INT */
+    double floating; /* FLOAT, DOUBLE */
     const uint8_t *bytes; /* str, bin, ext */
 };
 
-/* What follows the first bytes 0xc0 to 0xdf: `head` bytes, big-endian, that are the value, or the length. */
+/* What follows the first bytes 0xc0 to 0xdf: `head` bytes, big-endian, that are the value, or the
+ * length. */
 struct unpack_form {
     uint8_t type;
     uint8_t head;
     uint8_t length; /* of fixext, which has no head */
 };
 static const struct unpack_form unpack_forms[32] = {
-    {UNPACK_NIL, 0, 0},   {UNPACK_NONE, 0, 0},   {UNPACK_FALSE, 0, 0}, {UNPACK_TRUE, 0, 0},  {UNPACK_BIN, 1, 0},
-    {UNPACK_BIN, 2, 0},   {UNPACK_BIN, 4, 0},    {UNPACK_EXT, 1, 0},   {UNPACK_EXT, 2, 0},   {UNPACK_EXT, 4, 0},
-    {UNPACK_FLOAT, 4, 0}, {UNPACK_DOUBLE, 8, 0}, {UNPACK_UINT, 1, 0},  {UNPACK_UINT, 2, 0},  {UNPACK_UINT, 4, 0},
-    {UNPACK_UINT, 8, 0},  {UNPACK_INT, 1, 0},    {UNPACK_INT, 2, 0},   {UNPACK_INT, 4, 0},   {UNPACK_INT, 8, 0},
-    {UNPACK_EXT, 0, 1},   {UNPACK_EXT, 0, 2},    {UNPACK_EXT, 0, 4},   {UNPACK_EXT, 0, 8},   {UNPACK_EXT, 0, 16},
-    {UNPACK_STR, 1, 0},   {UNPACK_STR, 2, 0},    {UNPACK_STR, 4, 0},   {UNPACK_ARRAY, 2, 0}, {UNPACK_ARRAY, 4, 0},
-    {UNPACK_MAP, 2, 0},   {UNPACK_MAP, 4, 0},
+    {UNPACK_NIL, 0, 0},   {UNPACK_NONE, 0, 0},  {UNPACK_FALSE, 0, 0}, {UNPACK_TRUE, 0, 0},
+    {UNPACK_BIN, 1, 0},   {UNPACK_BIN, 2, 0},   {UNPACK_BIN, 4, 0},   {UNPACK_EXT, 1, 0},
+    {UNPACK_EXT, 2, 0},   {UNPACK_EXT, 4, 0},   {UNPACK_FLOAT, 4, 0}, {UNPACK_DOUBLE, 8, 0},
+    {UNPACK_UINT, 1, 0},  {UNPACK_UINT, 2, 0},  {UNPACK_UINT, 4, 0},  {UNPACK_UINT, 8, 0},
+    {UNPACK_INT, 1, 0},   {UNPACK_INT, 2, 0},   {UNPACK_INT, 4, 0},   {UNPACK_INT, 8, 0},
+    {UNPACK_EXT, 0, 1},   {UNPACK_EXT, 0, 2},   {UNPACK_EXT, 0, 4},   {UNPACK_EXT, 0, 8},
+    {UNPACK_EXT, 0, 16},  {UNPACK_STR, 1, 0},   {UNPACK_STR, 2, 0},   {UNPACK_STR, 4, 0},
+    {UNPACK_ARRAY, 2, 0}, {UNPACK_ARRAY, 4, 0}, {UNPACK_MAP, 2, 0},   {UNPACK_MAP, 4, 0},
 };
 
 static inline uint64_t unpack_big_endian(const unsigned char *at, unsigned bytes)
 {
     uint64_t value = 0;
-    for (unsigned i = 0; i < bytes; i++)
+    for (unsigned i = 0; i < bytes; i++) {
         value = value << 8 | at[i];
+    }
     return value;
 }
 
-static inline enum record_fault unpack_bytes(struct unpack_reader *reader, struct unpack_value *value)
+static inline enum record_fault unpack_bytes(struct unpack_reader *reader,
+                                             struct unpack_value *value)
 {
     if (value->type == UNPACK_EXT) {
-        if (reader->at == reader->end)
+        if (reader->at == reader->end) {
             return RECORD_FAULT_TRUNCATED;
+        }
         value->ext_type = (int8_t)*reader->at++;
     }
-    if (value->length > (uint64_t)(reader->end - reader->at))
+    if (value->length > (uint64_t)(reader->end - reader->at)) {
         return RECORD_FAULT_TRUNCATED;
+    }
     value->bytes = reader->at;
     reader->at += value->length;
     return RECORD_FAULT_NONE;
@@ -101,34 +109,43 @@ static inline void unpack_number(struct unpack_value *value, uint64_t bits, unsi
     }
 }
 
-static inline enum record_fault unpack_long_form(struct unpack_reader *reader, unsigned first, struct unpack_value *value)
+static inline enum record_fault unpack_long_form(struct unpack_reader *reader, unsigned first,
+                                                 struct unpack_value *value)
 {
     const struct unpack_form *form = &unpack_forms[first - 0xc0];
 
-    if (form->type == UNPACK_NONE)
+    if (form->type == UNPACK_NONE) {
         return RECORD_FAULT_NOT_MSGPACK;
-    if (reader->end - reader->at < form->head)
+    }
+    if (reader->end - reader->at < form->head) {
         return RECORD_FAULT_TRUNCATED;
+    }
     uint64_t head = unpack_big_endian(reader->at, form->head);
     reader->at += form->head;
     value->type = (enum unpack_type)form->type;
     value->length = form->head ? head : form->length;
-    if (value->type >= UNPACK_STR && value->type <= UNPACK_EXT)
+    if (value->type >= UNPACK_STR && value->type <= UNPACK_EXT) {
         return unpack_bytes(reader, value);
-    if (value->type >= UNPACK_UINT && value->type <= UNPACK_DOUBLE)
+    }
+    if (value->type >= UNPACK_UINT && value->type <= UNPACK_DOUBLE) {
         unpack_number(value, head, form->head);
+    }
     return RECORD_FAULT_NONE;
 }
 
-/* Reads the next value, or an array's or a map's head. Faults: TRUNCATED, NOT_MSGPACK; the reader is then useless. */
-static inline enum record_fault unpack_next(struct unpack_reader *reader, struct unpack_value *value)
+/* Reads the next value, or an array's or a map's head. Faults: TRUNCATED, NOT_MSGPACK; the reader
+ * is then useless. */
+static inline enum record_fault unpack_next(struct unpack_reader *reader,
+                                            struct unpack_value *value)
 {
-    if (reader->at == reader->end)
+    if (reader->at == reader->end) {
         return RECORD_FAULT_TRUNCATED;
+    }
     unsigned first = *reader->at++;
 
-    if (first >= 0xc0 && first <= 0xdf)
+    if (first >= 0xc0 && first <= 0xdf) {
         return unpack_long_form(reader, first, value);
+    }
     if (first >= 0xa0 && first <= 0xbf) {
         value->type = UNPACK_STR;
         value->length = first & 0x1f;
@@ -155,10 +172,12 @@ static inline enum record_fault unpack_time_ns(const struct unpack_value *value,
         *time_ns = value->integer;
         return RECORD_FAULT_NONE;
     }
-    if (value->type == UNPACK_BIG)
+    if (value->type == UNPACK_BIG) {
         return RECORD_FAULT_OUT_OF_RANGE;
-    if (value->type != UNPACK_EXT || value->ext_type != -1)
+    }
+    if (value->type != UNPACK_EXT || value->ext_type != -1) {
         return RECORD_FAULT_WRONG_TYPE;
+    }
     if (value->length == 4) {
         seconds = (int64_t)unpack_big_endian(value->bytes, 4);
     } else if (value->length == 8) { /* 30 bits of nanoseconds, 34 of seconds */
@@ -172,8 +191,9 @@ static inline enum record_fault unpack_time_ns(const struct unpack_value *value,
         return RECORD_FAULT_WRONG_TYPE;
     }
     if (nanoseconds > 999999999 || __builtin_mul_overflow(seconds, INT64_C(1000000000), time_ns) ||
-        __builtin_add_overflow(*time_ns, (int64_t)nanoseconds, time_ns))
+        __builtin_add_overflow(*time_ns, (int64_t)nanoseconds, time_ns)) {
         return RECORD_FAULT_OUT_OF_RANGE;
+    }
     return RECORD_FAULT_NONE;
 }
 

@@ -93,16 +93,21 @@ public_header() {
     fi
 }
 
-# schema <- producer <- drainer: nothing includes what stands to its right.
+# schema <- producer <- drainer: nothing includes what stands to its right. Inside the drainer, the Redis side knows nothing of
+# PostgreSQL, the PostgreSQL side of Redis only the streams, and neither knows the commands.
 layers() {
     local found=0
-    if grep -nE '#include "(producer|drainer|tests)/' schema/*.[ch]; then found=1; fi
-    if grep -nE '#include "(drainer|tests)/' producer/*.[ch]; then found=1; fi
-    if grep -nE '#include "tests/' drainer/*.[ch]; then found=1; fi
-    if grep -nE '#include "(schema/(record|decimal|stream)\.h|producer/[^b]|drainer|tests)' producer/example/*.c; then
-        echo "the examples use the public API only"
-        found=1
-    fi
+    forbid() { # forbid PATTERN FILE...
+        local pattern=$1
+        shift
+        if grep -nE "#include \"($pattern)" "$@"; then found=1; fi
+    }
+    forbid '(producer|drainer|tests)/' schema/*.[ch]
+    forbid '(drainer|tests)/' producer/*.[ch]
+    forbid 'tests/' drainer/*.[ch] drainer/*/*.[ch]
+    forbid 'drainer/(postgres|commands)/' drainer/redis/*.[ch]
+    forbid 'drainer/(redis/([^s]|s[^t]|st[^r]|str[^e]|stream_)|commands/)' drainer/postgres/*.[ch]
+    forbid '(schema/(record|decimal|stream)\.h|producer/[^b]|drainer|tests)' producer/example/*.c
     return "$found"
 }
 

@@ -1,4 +1,5 @@
-/* minimal.c: record one order, and see it arrive in PostgreSQL. Build: cc minimal.c $(pkg-config --cflags --libs blotter) */
+/* minimal.c: record one order, and see it arrive in PostgreSQL. Build: cc minimal.c $(pkg-config
+ * --cflags --libs blotter) */
 #include <stdio.h>
 
 #include "producer/blotter.h" /* <blotter.h>, once installed */
@@ -10,11 +11,16 @@ int main(void)
         fprintf(stderr, "%s\n", blotter_open_error());
         return 1;
     }
-    struct blotter_order order = {
-        .order_id = "28", .symbol = "BTCUSDT", .side = "buy", .price = "64250.10", .quantity = "0.0300"};
+    struct blotter_order order = {.order_id = "28",
+                                  .symbol = "BTCUSDT",
+                                  .side = "buy",
+                                  .price = "64250.10",
+                                  .quantity = "0.0300"};
     int64_t seq = blotter_order(producer, &order); /* never waits */
-    if (seq < 0)
+    if (seq < 0) {
         fprintf(stderr, "%s: %s\n", blotter_status_text((int)seq), blotter_problem());
-    printf("%s\n", blotter_status_text(blotter_wait(producer, seq, BLOTTER_COMMITTED, 5000))); /* a strategy would not wait */
+    }
+    printf("%s\n", blotter_status_text(blotter_wait(producer, seq, BLOTTER_COMMITTED,
+                                                    5000))); /* a strategy would not wait */
     return blotter_close(producer, 1000) == 0 ? 0 : 1;
 }

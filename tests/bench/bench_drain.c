@@ -1,10 +1,12 @@
 /* bench_drain.c: how fast one drainer loads a backlog, beside COPY of exactly the same rows.
  *
- * The rival is the best that a loader without Redis could do: the rows are prepared in a file, encoded, in the order in which the
- * drainer stored them, and go into the same tables with the same indexes over the same socket, in transactions of the drainer's
- * own median size, each one simple query as the drainer sends it. Where `orders` is kept, a second file holds the rows for
- * blotter.merge_orders(), folded in advance. Both are measured in turn, A B A B, tables emptied and a CHECKPOINT in between; a
- * first run of the drainer warms up, and says the order and the median. */
+ * The rival is the best that a loader without Redis could do: the rows are prepared in a file,
+ * encoded, in the order in which the drainer stored them, and go into the same tables with the same
+ * indexes over the same socket, in transactions of the drainer's own median size, each one simple
+ * query as the drainer sends it. Where `orders` is kept, a second file holds the rows for
+ * blotter.merge_orders(), folded in advance. Both are measured in turn, A B A B, tables emptied and
+ * a CHECKPOINT in between; a first run of the drainer warms up, and says the order and the median.
+ */
 #include <endian.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -16,12 +18,14 @@
 #include <unistd.h>
 
 #include "drainer/copy.h"
-#include "drainer/order_fold.h"
+#include "drainer/order_changes.h"
 #include "tests/fixture/backlog.h"
 #include "tests/fixture/figure.h"
 
-#define RUNS_MAX 20
-#define CHUNK_BYTES 65536
+enum {
+    RUNS_MAX = 20,
+    CHUNK_BYTES = 65536,
+};
 
 /* Rows of one COPY after the other, each with head and tail. */
 struct prepared {
@@ -40,7 +44,8 @@ struct rival {
 
 static void file_create(struct prepared *file, const char *name, uint64_t slices)
 {
-    file->fd = open(fixture_format("%s/%s", fixture_folder(), name), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    file->fd = open(fixture_format("%s/%s", fixture_folder(), name),
+                    O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     file->ends = fixture_alloc(slices * sizeof *file->ends);
     if (file->fd < 0) {
         fixture_fail("cannot make the prepared file");
@@ -74,8 +79,9 @@ static uint64_t *stored_order(const struct backlog *backlog)
 {
     uint64_t *indexes = fixture_alloc(backlog->rows * sizeof *indexes), count = 0;
     PGconn *conn = fixture_postgres_connect(backlog->postgres);
-    PGresult *result = PQexec(conn, "COPY (SELECT producer_id, seq FROM blotter.order_events ORDER BY tableoid, ctid) "
-                                    "TO STDOUT BINARY");
+    PGresult *result = PQexec(
+        conn, "COPY (SELECT producer_id, seq FROM blotter.order_events ORDER BY tableoid, ctid) "
+              "TO STDOUT BINARY");
     char *row = NULL;
 
     PQclear(result);
@@ -86,7 +92,8 @@ static uint64_t *stored_order(const struct backlog *backlog)
         if (row + length - p >= 26 && count < backlog->rows) {
             memcpy(&producer_id, p + 6, 8);
             memcpy(&seq, p + 18, 8);
-            indexes[count++] = backlog_index(backlog, (int64_t)be64toh(producer_id), (int64_t)be64toh(seq));
+            indexes[count++] =
+                backlog_index(backlog, (int64_t)be64toh(producer_id), (int64_t)be64toh(seq));
         }
     }
     PQfinish(conn);
@@ -124,7 +131,8 @@ static void load_text_set(const struct backlog *backlog, const char *sql, struct
     PQfinish(conn);
 }
 
-static void prepare_slice(struct rival *rival, struct order_fold *fold, const uint64_t *indexes, uint64_t from, uint64_t to)
+static void prepare_slice(struct rival *rival, struct order_changes *fold, const uint64_t *indexes,
+                          uint64_t from, uint64_t to)
 {
     static struct copy_buffer rows, orders;
     size_t *offsets = malloc((to - from) * sizeof *offsets);
@@ -136,11 +144,11 @@ static void prepare_slice(struct rival *rival, struct order_fold *fold, const ui
     }
     append_slice(&rival->rows, &rows);
     if (rival->keep_orders) {
-        order_fold_clear(fold);
+        order_changes_clear(fold);
         for (uint64_t i = from; i < to; i++) {
-            order_fold_add_row(fold, &rows, offsets[i - from]);
+            order_changes_add_row(fold, &rows, offsets[i - from]);
         }
-        order_fold_put(fold, &rows, false, &orders);
+        order_changes_put(fold, &rows, false, &orders);
         append_slice(&rival->orders, &orders);
     }
     free(offsets);
@@ -149,21 +157,24 @@ static void prepare_slice(struct rival *rival, struct order_fold *fold, const ui
 static void prepare(struct rival *rival)
 {
     const struct backlog *backlog = rival->backlog;
-    uint64_t slices = (backlog->rows + rival->slice_rows - 1) / rival->slice_rows, *indexes = stored_order(backlog);
+    uint64_t slices = (backlog->rows + rival->slice_rows - 1) / rival->slice_rows,
+             *indexes = stored_order(backlog);
     struct text_set venues = {0}, statuses = {0};
-    struct order_fold *fold;
+    struct order_changes *fold;
 
-    load_text_set(backlog, "SELECT exchange FROM blotter.venues WHERE order_id_scope = 'symbol'", &venues);
+    load_text_set(backlog, "SELECT exchange FROM blotter.venues WHERE order_id_scope = 'symbol'",
+                  &venues);
     load_text_set(backlog, "SELECT status FROM blotter.terminal_statuses", &statuses);
-    fold = order_fold_create(&venues, &statuses);
+    fold = order_changes_create(&venues, &statuses);
     file_create(&rival->rows, rival->keep_orders ? "rows-merged" : "rows", slices);
     file_create(&rival->orders, "orders", slices);
     for (uint64_t from = 0; from < backlog->rows; from += rival->slice_rows) {
-        uint64_t to = from + rival->slice_rows < backlog->rows ? from + rival->slice_rows : backlog->rows;
+        uint64_t to =
+            from + rival->slice_rows < backlog->rows ? from + rival->slice_rows : backlog->rows;
 
         prepare_slice(rival, fold, indexes, from, to);
     }
-    order_fold_destroy(fold);
+    order_changes_destroy(fold);
     text_set_release(&venues);
     text_set_release(&statuses);
 }
@@ -173,12 +184,14 @@ static void make_sql(struct rival *rival)
 #define X(name, kind, meaning) ", " #name
     static const char columns[] = "producer_id, seq, recorded_at, exchange" BLOTTER_ORDER_FIELDS(X);
 #undef X
-    const char *merge = rival->keep_orders ? fixture_format("COPY pg_temp.staged_orders (%s) FROM STDIN BINARY; "
-                                                            "SELECT blotter.merge_orders(); ",
-                                                            order_fold_columns())
-                                           : "";
+    const char *merge = rival->keep_orders
+                            ? fixture_format("COPY pg_temp.staged_orders (%s) FROM STDIN BINARY; "
+                                             "SELECT blotter.merge_orders(); ",
+                                             order_changes_columns())
+                            : "";
 
-    rival->sql = (char *)fixture_format("BEGIN; COPY blotter.order_events (%s) FROM STDIN BINARY; %sCOMMIT", columns, merge);
+    rival->sql = (char *)fixture_format(
+        "BEGIN; COPY blotter.order_events (%s) FROM STDIN BINARY; %sCOMMIT", columns, merge);
 }
 
 static void send_slice(PGconn *conn, const struct prepared *file, size_t number)
@@ -225,15 +238,18 @@ static double run_rival(const struct rival *rival)
     PGconn *conn = fixture_postgres_connect(rival->backlog->postgres);
     int64_t begin_ns, end_ns;
 
-    PQclear(PQexec(conn, "SET synchronous_commit = on; SET TimeZone = 'UTC'; SET client_min_messages = warning; "
-                         "SELECT blotter.begin_session()"));
+    PQclear(PQexec(
+        conn,
+        "SET synchronous_commit = on; SET TimeZone = 'UTC'; SET client_min_messages = warning; "
+        "SELECT blotter.begin_session()"));
     begin_ns = figure_now_ns();
     for (size_t i = 0; i < rival->rows.count; i++) {
         load_slice(conn, rival, i);
     }
     end_ns = figure_now_ns();
     PQfinish(conn);
-    if (fixture_postgres_int(rival->backlog->postgres, "SELECT count(*) FROM blotter.order_events") !=
+    if (fixture_postgres_int(rival->backlog->postgres,
+                             "SELECT count(*) FROM blotter.order_events") !=
         (int64_t)rival->backlog->rows) {
         fixture_fail("COPY of prepared files did not store every row");
     }
@@ -249,14 +265,16 @@ static struct backlog_run run_drainer(const struct backlog *backlog, bool keep_o
 
 static int64_t median_batch(const struct backlog *backlog)
 {
-    return fixture_postgres_int(backlog->postgres, "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY n) FROM "
-                                                   "(SELECT count(*) AS n FROM blotter.order_events GROUP BY stored_at) t");
+    return fixture_postgres_int(
+        backlog->postgres, "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY n) FROM "
+                           "(SELECT count(*) AS n FROM blotter.order_events GROUP BY stored_at) t");
 }
 
 static void compare(const struct backlog *backlog, bool keep_orders, size_t runs)
 {
     struct rival rival = {.backlog = backlog, .keep_orders = keep_orders};
-    double drained[RUNS_MAX], copied[RUNS_MAX], ratio[RUNS_MAX], cpu[RUNS_MAX], rss = 0, rows = (double)backlog->rows;
+    double drained[RUNS_MAX], copied[RUNS_MAX], ratio[RUNS_MAX], cpu[RUNS_MAX],
+        rss = 0, rows = (double)backlog->rows;
     const char *name = keep_orders ? "orders_on" : "orders_off";
 
     run_drainer(backlog, keep_orders);
@@ -273,7 +291,8 @@ static void compare(const struct backlog *backlog, bool keep_orders, size_t runs
         copied[i] = rows / run_rival(&rival);
         ratio[i] = drained[i] / copied[i];
     }
-    figure_note("orders %s: median batch %" PRIu64 " rows", keep_orders ? "kept" : "off", rival.slice_rows);
+    figure_note("orders %s: median batch %" PRIu64 " rows", keep_orders ? "kept" : "off",
+                rival.slice_rows);
     figure_add(&(struct figure){.name = fixture_format("drain.%s.rate", name),
                                 .value = figure_median(drained, runs),
                                 .unit = "rows/s",
@@ -287,8 +306,11 @@ static void compare(const struct backlog *backlog, bool keep_orders, size_t runs
                                 .unit = "us/row",
                                 .target_is = FIGURE_AT_MOST,
                                 .target = 1.5});
-    figure_add(&(struct figure){
-        .name = fixture_format("drain.%s.rss", name), .value = rss, .unit = "MiB", .target_is = FIGURE_AT_MOST, .target = 32});
+    figure_add(&(struct figure){.name = fixture_format("drain.%s.rss", name),
+                                .value = rss,
+                                .unit = "MiB",
+                                .target_is = FIGURE_AT_MOST,
+                                .target = 32});
     close(rival.rows.fd);
     close(rival.orders.fd);
 }
@@ -305,17 +327,20 @@ int main(void)
     clock_gettime(CLOCK_REALTIME, &now);
     backlog.time_ns = now.tv_sec * INT64_C(1000000000);
     if (runs < 1 || runs > RUNS_MAX || backlog.streams < 1 || backlog.rows < backlog.streams) {
-        fixture_fail("BENCH_RUNS: 1 to %d; BENCH_STREAMS: at least 1; BENCH_ROWS: at least a row a stream", RUNS_MAX);
+        fixture_fail(
+            "BENCH_RUNS: 1 to %d; BENCH_STREAMS: at least 1; BENCH_ROWS: at least a row a stream",
+            RUNS_MAX);
     }
     backlog.redis = fixture_redis_start(NULL);
     backlog.postgres = backlog_postgres();
     bytes = backlog_fill(&backlog);
-    figure_heading("drain: %" PRIu64
-                   " orders of %.0f bytes, 4 events an order, from %u streams by one drainer; medians of %zu runs",
+    figure_heading("drain: %" PRIu64 " orders of %.0f bytes, 4 events an order, from %u streams by "
+                   "one drainer; medians of %zu runs",
                    backlog.rows, bytes, backlog.streams, runs);
-    figure_note(
-        "copy: COPY BINARY of the same rows in the same order from prepared files, a transaction each of the drainer's median");
-    figure_note("batch, same tables, indexes and socket; with the same blotter.merge_orders() where orders are kept. In turn.");
+    figure_note("copy: COPY BINARY of the same rows in the same order from prepared files, a "
+                "transaction each of the drainer's median");
+    figure_note("batch, same tables, indexes and socket; with the same blotter.merge_orders() "
+                "where orders are kept. In turn.");
     compare(&backlog, false, runs);
     compare(&backlog, true, runs);
     return 0;

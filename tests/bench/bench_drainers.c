@@ -1,5 +1,6 @@
-/* bench_drainers.c: a backlog of eight streams, loaded by one, two and four drainers that start together: the rate of all, how
- * the rows were shared out, and what bounds it: the processors that drainers, PostgreSQL and Redis share on this machine. */
+/* bench_drainers.c: a backlog of eight streams, loaded by one, two and four drainers that start
+ * together: the rate of all, how the rows were shared out, and what bounds it: the processors that
+ * drainers, PostgreSQL and Redis share on this machine. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -12,8 +13,10 @@
 #include "tests/fixture/figure.h"
 
 #define STREAMS 8
-#define DRAINERS_MAX 4
-#define TIMEOUT_MS 600000
+enum {
+    DRAINERS_MAX = 4,
+    TIMEOUT_MS = 600000,
+};
 
 static struct backlog backlog;
 
@@ -36,7 +39,8 @@ static struct fixture_program *start_drainer(int number)
 static bool is_loaded(void *arg)
 {
     (void)arg;
-    return fixture_postgres_int(backlog.postgres, "SELECT coalesce(sum(stored), 0) FROM blotter.progress") ==
+    return fixture_postgres_int(backlog.postgres,
+                                "SELECT coalesce(sum(stored), 0) FROM blotter.progress") ==
            (int64_t)backlog.rows;
 }
 
@@ -82,14 +86,19 @@ static double load_with(int count, double *drainer_cpu)
 
 static void tell(int count, double rate, double one, double cpu_share)
 {
-    figure_add(&(struct figure){
-        .name = fixture_format("drainers.%d.rate", count), .value = rate, .unit = "rows/s", .ratio = one > 0 ? rate / one : 1});
-    figure_note("rows of each: %s; of %ld processors the drainers took %.2f",
-                fixture_postgres_run(backlog.postgres,
-                                     "SELECT string_agg(rows::text, ', ' ORDER BY rows DESC) FROM (SELECT sum(stored) AS "
-                                     "rows FROM blotter.progress GROUP BY drainer) AS each"),
-                sysconf(_SC_NPROCESSORS_ONLN), cpu_share);
-    if (fixture_postgres_int(backlog.postgres, "SELECT count(*) FROM blotter.order_events") != (int64_t)backlog.rows) {
+    figure_add(&(struct figure){.name = fixture_format("drainers.%d.rate", count),
+                                .value = rate,
+                                .unit = "rows/s",
+                                .ratio = one > 0 ? rate / one : 1});
+    figure_note(
+        "rows of each: %s; of %ld processors the drainers took %.2f",
+        fixture_postgres_run(
+            backlog.postgres,
+            "SELECT string_agg(rows::text, ', ' ORDER BY rows DESC) FROM (SELECT sum(stored) AS "
+            "rows FROM blotter.progress GROUP BY drainer) AS each"),
+        sysconf(_SC_NPROCESSORS_ONLN), cpu_share);
+    if (fixture_postgres_int(backlog.postgres, "SELECT count(*) FROM blotter.order_events") !=
+        (int64_t)backlog.rows) {
         fixture_fail("a row is missing or double");
     }
 }
@@ -107,7 +116,8 @@ int main(void)
                                .time_ns = now.tv_sec * INT64_C(1000000000),
                                .redis = fixture_redis_start(NULL),
                                .postgres = backlog_postgres()};
-    figure_heading("drainers: %" PRIu64 " records in %d streams, orders kept; x: to one drainer", backlog.rows, STREAMS);
+    figure_heading("drainers: %" PRIu64 " records in %d streams, orders kept; x: to one drainer",
+                   backlog.rows, STREAMS);
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         double cpu, seconds;
 

@@ -1,13 +1,16 @@
-/* bench_latency.c: from submit to a row that others can see, by the whole path: producer, Redis, `blotter drain`, PostgreSQL.
+/* bench_latency.c: from submit to a row that others can see, by the whole path: producer, Redis,
+ * `blotter drain`, PostgreSQL.
  *
- * A reader with a connection of its own asks again and again for the rows behind the last one it has seen; a record's latency
- * goes from just before its submit to when the reader holds the answer, on one clock. So it holds the reader's own query and, on
- * average, half its pause of 0.5 ms between two questions: more than what the path takes, never less. stored_at would flatter, as
+ * A reader with a connection of its own asks again and again for the rows behind the last one it
+ * has seen; a record's latency goes from just before its submit to when the reader holds the
+ * answer, on one clock. So it holds the reader's own query and, on average, half its pause of 0.5
+ * ms between two questions: more than what the path takes, never less. stored_at would flatter, as
  * it is when the transaction began.
  *
- * Paced by the clock: 200/s is a record every 5 ms; 20,000/s is 20 records every millisecond, a burst as markets make them.
- * Servers as they are installed, durable. Beside it: one synchronous INSERT by the strategy itself, on the same server, while
- * nothing else runs. BENCH_SECONDS, BENCH_RUNS. */
+ * Paced by the clock: 200/s is a record every 5 ms; 20,000/s is 20 records every millisecond, a
+ * burst as markets make them. Servers as they are installed, durable. Beside it: one synchronous
+ * INSERT by the strategy itself, on the same server, while nothing else runs. BENCH_SECONDS,
+ * BENCH_RUNS. */
 #include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -24,12 +27,16 @@
 #include "tests/fixture/figure.h"
 #include "tests/fixture/rivals.h"
 
-#define RUNS_MAX 20
-#define OPEN_ORDERS 500
-#define READER_PAUSE_NS 500000
+enum {
+    RUNS_MAX = 20,
+    OPEN_ORDERS = 500,
+    READER_PAUSE_NS = 500000,
+};
 #define NS_PER_S INT64_C(1000000000)
-#define LATE_S 30 /* how long after the last submit a row may come */
-#define INSERTS 2000
+enum {
+    LATE_S = 30, /* how long after the last submit a row may come */
+    INSERTS = 2000,
+};
 
 struct pace {
     const char *name;
@@ -59,7 +66,9 @@ static int64_t wall_clock_ns(void)
     return now.tv_sec * NS_PER_S + now.tv_nsec;
 }
 
-/* --- the strategy --------------------------------------------------------------------------------------------------------- */
+/* --- the strategy
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static void *submit_all(void *arg)
 {
@@ -73,7 +82,8 @@ static void *submit_all(void *arg)
         while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) == EINTR) {
         }
         for (int i = 0; i < course->pace->records && done < course->count; i++, done++) {
-            sample_order_make(&sample, course->producer_number, course->next_sample++, OPEN_ORDERS, wall_clock_ns());
+            sample_order_make(&sample, course->producer_number, course->next_sample++, OPEN_ORDERS,
+                              wall_clock_ns());
             course->submitted_ns[done] = figure_now_ns();
             course->submitted_seq[done] = blotter_order(course->producer, &sample.order);
         }
@@ -82,7 +92,9 @@ static void *submit_all(void *arg)
     return NULL;
 }
 
-/* --- the reader ----------------------------------------------------------------------------------------------------------- */
+/* --- the reader
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 static int64_t binary_int64(const PGresult *result, int row, int column)
 {
@@ -95,15 +107,18 @@ static int64_t binary_int64(const PGresult *result, int row, int column)
 /* Rows of one producer are stored in its order, so what is new lies behind the last one seen. */
 static void read_all(struct course *course, PGconn *conn, int64_t producer_id)
 {
-    static const char sql[] =
-        "SELECT recorded_at, seq FROM blotter.order_events "
-        "WHERE (recorded_at, seq) > ($1, $2) AND recorded_at >= $1 AND producer_id = $3 ORDER BY recorded_at, seq";
+    static const char sql[] = "SELECT recorded_at, seq FROM blotter.order_events "
+                              "WHERE (recorded_at, seq) > ($1, $2) AND recorded_at >= $1 AND "
+                              "producer_id = $3 ORDER BY recorded_at, seq";
     int64_t producer = (int64_t)htobe64((uint64_t)producer_id), seen = 0;
-    int64_t deadline_ns = figure_now_ns() + course->count / course->pace->records * course->pace->tick_ns + LATE_S * NS_PER_S;
+    int64_t deadline_ns = figure_now_ns() +
+                          course->count / course->pace->records * course->pace->tick_ns +
+                          LATE_S * NS_PER_S;
     const char *values[] = {(char *)&course->last_at, (char *)&course->last_seq, (char *)&producer};
     const int lengths[] = {8, 8, 8}, formats[] = {1, 1, 1};
     struct timespec pause = {.tv_nsec = READER_PAUSE_NS};
-    PGresult *result = PQprepare(conn, "new_rows", sql, 3, (const Oid[]){1184 /* timestamptz */, 20 /* int8 */, 20});
+    PGresult *result = PQprepare(conn, "new_rows", sql, 3,
+                                 (const Oid[]){1184 /* timestamptz */, 20 /* int8 */, 20});
 
     if (PQresultStatus(result) != PGRES_COMMAND_OK) {
         fixture_fail("the reader: %s", PQresultErrorMessage(result));
@@ -135,13 +150,16 @@ static void read_all(struct course *course, PGconn *conn, int64_t producer_id)
     }
 }
 
-/* --- a run ---------------------------------------------------------------------------------------------------------------- */
+/* --- a run
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 struct percentiles {
     double p50[RUNS_MAX], p99[RUNS_MAX], p999[RUNS_MAX];
 };
 
-static void percentiles_set(struct percentiles *percentiles, size_t run, int64_t *times_ns, size_t count)
+static void percentiles_set(struct percentiles *percentiles, size_t run, int64_t *times_ns,
+                            size_t count)
 {
     figure_sort(times_ns, count);
     percentiles->p50[run] = figure_percentile(times_ns, count, 50) / 1e6;
@@ -149,12 +167,14 @@ static void percentiles_set(struct percentiles *percentiles, size_t run, int64_t
     percentiles->p999[run] = figure_percentile(times_ns, count, 99.9) / 1e6;
 }
 
-/* A second of records that are not counted: connections, group, lease and the day's tables are made by them. */
+/* A second of records that are not counted: connections, group, lease and the day's tables are made
+ * by them. */
 static void run_course(struct course *course, PGconn *conn, int64_t producer_id, bool counted)
 {
     pthread_t thread;
 
-    course->count = counted ? course->capacity : NS_PER_S / course->pace->tick_ns * course->pace->records;
+    course->count =
+        counted ? course->capacity : NS_PER_S / course->pace->tick_ns * course->pace->records;
     course->count = course->count < course->capacity ? course->count : course->capacity;
     if (pthread_create(&thread, NULL, submit_all, course) != 0) {
         fixture_fail("pthread_create");
@@ -164,20 +184,23 @@ static void run_course(struct course *course, PGconn *conn, int64_t producer_id,
     PQclear(PQexec(conn, "DEALLOCATE ALL"));
     for (int64_t i = 0; i < course->count; i++) {
         if (course->seen_seq[i] != course->submitted_seq[i]) {
-            fixture_fail("row %" PRId64 " is seq %" PRId64 ", submitted was %" PRId64, i, course->seen_seq[i],
-                         course->submitted_seq[i]);
+            fixture_fail("row %" PRId64 " is seq %" PRId64 ", submitted was %" PRId64, i,
+                         course->seen_seq[i], course->submitted_seq[i]);
         }
         course->seen_ns[i] -= course->submitted_ns[i];
     }
 }
 
-static void measure_pace(const struct pace *pace, size_t run, int64_t seconds, const struct fixture_redis *redis, PGconn *conn,
+static void measure_pace(const struct pace *pace, size_t run, int64_t seconds,
+                         const struct fixture_redis *redis, PGconn *conn,
                          struct percentiles *percentiles)
 {
     static unsigned producers;
-    struct course course = {
-        .pace = pace, .producer_number = producers++, .capacity = seconds * NS_PER_S / pace->tick_ns * pace->records};
-    struct blotter_options options = {.exchange = "bench", .redis = fixture_redis_url(redis), .journal = rivals_journal_folder()};
+    struct course course = {.pace = pace,
+                            .producer_number = producers++,
+                            .capacity = seconds * NS_PER_S / pace->tick_ns * pace->records};
+    struct blotter_options options = {
+        .exchange = "bench", .redis = fixture_redis_url(redis), .journal = rivals_journal_folder()};
     struct blotter_stats stats;
 
     course.submitted_ns = calloc((size_t)course.capacity * 4, sizeof *course.submitted_ns);
@@ -239,19 +262,23 @@ int main(void)
     if (runs < 1 || runs > RUNS_MAX || seconds < 1) {
         fixture_fail("BENCH_RUNS: 1 to %d; BENCH_SECONDS: at least 1", RUNS_MAX);
     }
-    if (fixture_run((const char *const[]){fixture_blotter(), "migrate", "--postgres", conninfo, NULL}, NULL, 60000, NULL) != 0) {
+    if (fixture_run(
+            (const char *const[]){fixture_blotter(), "migrate", "--postgres", conninfo, NULL}, NULL,
+            60000, NULL) != 0) {
         fixture_fail("blotter migrate failed");
     }
     rivals_begin(redis, postgres, (const unsigned char *)"", 0);
-    drainer = fixture_program_start(
-        (const char *const[]){fixture_blotter(), "drain", "--redis", fixture_redis_url(redis), "--postgres", conninfo, NULL},
-        NULL);
+    drainer = fixture_program_start((const char *const[]){fixture_blotter(), "drain", "--redis",
+                                                          fixture_redis_url(redis), "--postgres",
+                                                          conninfo, NULL},
+                                    NULL);
     conn = fixture_postgres_connect(postgres);
-    figure_heading("latency: submit to visible row, through Redis and one drainer, orders kept; %" PRId64
-                   " s a run, medians of %zu runs",
-                   seconds, runs);
-    figure_note(
-        "seen by a reader that polls, its query and half its pause of 0.5 ms included; insert: one synchronous INSERT, idle");
+    figure_heading(
+        "latency: submit to visible row, through Redis and one drainer, orders kept; %" PRId64
+        " s a run, medians of %zu runs",
+        seconds, runs);
+    figure_note("seen by a reader that polls, its query and half its pause of 0.5 ms included; "
+                "insert: one synchronous INSERT, idle");
     for (size_t run = 0; run < runs; run++) {
         measure_insert(run, &insert);
         for (size_t i = 0; i < PACES; i++) {
@@ -260,7 +287,8 @@ int main(void)
     }
     for (size_t i = 0; i < PACES; i++) {
         tell(fixture_format("latency.%s.p50", paces[i].name), all[i].p50, insert.p50, runs, 0);
-        tell(fixture_format("latency.%s.p99", paces[i].name), all[i].p99, insert.p99, runs, paces[i].target_ms);
+        tell(fixture_format("latency.%s.p99", paces[i].name), all[i].p99, insert.p99, runs,
+             paces[i].target_ms);
         tell(fixture_format("latency.%s.p999", paces[i].name), all[i].p999, insert.p999, runs, 0);
     }
     PQfinish(conn);

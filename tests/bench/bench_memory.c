@@ -1,8 +1,9 @@
-/* bench_memory.c: how much memory one drainer takes, whatever waits for it: the most it ever had resident (VmHWM, looked at every
- * 20 ms), at a large backlog in few streams, and with 200 streams.
+/* bench_memory.c: how much memory one drainer takes, whatever waits for it: the most it ever had
+ * resident (VmHWM, looked at every 20 ms), at a large backlog in few streams, and with 200 streams.
  *
- * The large backlog is of small records, so that a Redis on a small machine holds it; what the drainer holds is bounded by rows
- * and by bytes, and the second measurement is of records of the usual size, which reach the bound by bytes. */
+ * The large backlog is of small records, so that a Redis on a small machine holds it; what the
+ * drainer holds is bounded by rows and by bytes, and the second measurement is of records of the
+ * usual size, which reach the bound by bytes. */
 #include <inttypes.h>
 #include <time.h>
 
@@ -17,8 +18,8 @@ static void measure(struct backlog *backlog, const char *name)
     backlog_empty_tables(backlog);
     bytes = backlog_fill(backlog);
     run = backlog_drain(backlog, true);
-    figure_note("%s: %" PRIu64 " records of %.0f bytes in %u streams, %.0f rows/s", name, backlog->rows, bytes, backlog->streams,
-                (double)backlog->rows / run.seconds);
+    figure_note("%s: %" PRIu64 " records of %.0f bytes in %u streams, %.0f rows/s", name,
+                backlog->rows, bytes, backlog->streams, (double)backlog->rows / run.seconds);
     figure_add(&(struct figure){.name = fixture_format("memory.%s.rss", name),
                                 .value = run.max_rss_mib,
                                 .unit = "MiB",
@@ -41,8 +42,8 @@ int main(void)
     large.time_ns = many.time_ns = now.tv_sec * INT64_C(1000000000);
     large.redis = many.redis = fixture_redis_start(NULL);
     large.postgres = many.postgres = backlog_postgres();
-    figure_heading(
-        "memory: the drainer's peak resident set; orders kept; the target is for a backlog of 10 million (BENCH_BACKLOG)");
+    figure_heading("memory: the drainer's peak resident set; orders kept; the target is for a "
+                   "backlog of 10 million (BENCH_BACKLOG)");
     measure(&large, "backlog");
     measure(&many, "streams");
     return 0;

@@ -1,9 +1,11 @@
 /* bench_merge.c: what a transaction costs PostgreSQL, and how much of that is `orders`.
  *
- * The drainer's own loader sends it batches of one size after the other, each as one transaction over a unix socket, with
- * `orders` kept and without, in turn. Told are the median time of a transaction, as the drainer waits for it, and the processor
- * time that the server's process takes for it, which depends less on what else the machine does; the WAL it writes; and how many
- * updates of orders were HOT: stayed in their page and touched no index. The end of an order always touches one. */
+ * The drainer's own loader sends it batches of one size after the other, each as one transaction
+ * over a unix socket, with `orders` kept and without, in turn. Told are the median time of a
+ * transaction, as the drainer waits for it, and the processor time that the server's process takes
+ * for it, which depends less on what else the machine does; the WAL it writes; and how many updates
+ * of orders were HOT: stayed in their page and touched no index. The end of an order always touches
+ * one. */
 #include <event2/event.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,16 +13,19 @@
 #include <string.h>
 #include <time.h>
 
-#include "drainer/loader.h"
 #include "drainer/log.h"
-#include "drainer/streams.h"
+#include "drainer/postgres/loader.h"
+#include "drainer/redis/streams.h"
 #include "tests/fixture/backlog.h"
 #include "tests/fixture/figure.h"
 
-#define RUNS_MAX 20
-#define TRANSACTIONS_MAX 2000
-#define OPEN_ORDERS 250 /* under way at a time; more where a batch is larger */
-#define WARM_UP 10      /* transactions of a session that are not counted: plans, catalogs, temporary tables */
+enum {
+    RUNS_MAX = 20,
+    TRANSACTIONS_MAX = 2000,
+    OPEN_ORDERS = 250, /* under way at a time; more where a batch is larger */
+};
+#define WARM_UP \
+    10 /* transactions of a session that are not counted: plans, catalogs, temporary tables */
 
 static const struct {
     size_t rows, transactions;
@@ -28,7 +33,7 @@ static const struct {
 #define SIZES (sizeof sizes / sizeof *sizes)
 
 /* A session of the drainer's: its connection and loader, and what is loaded. */
-struct session {
+struct pg_session {
     struct event_base *base;
     struct pg_link *link;
     struct loader *loader;
@@ -44,11 +49,13 @@ struct cost {
     double ms, cpu_us, wal_bytes; /* of a transaction */
 };
 
-/* --- the session ---------------------------------------------------------------------------------------------------------- */
+/* --- the session
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static void on_prepared_rows(void *owner, int statement, const PGresult *result)
 {
-    struct session *session = owner;
+    struct pg_session *session = owner;
 
     (void)statement;
     for (int i = 0; i < PQntuples(result) && PQnfields(result) == 2; i++) {
@@ -57,14 +64,15 @@ static void on_prepared_rows(void *owner, int statement, const PGresult *result)
         if (strcmp(kind, "pid") == 0) {
             session->server_pid = atoi(text);
         } else {
-            text_set_add(strcmp(kind, "venue") == 0 ? &session->venues : &session->statuses, text, strlen(text));
+            text_set_add(strcmp(kind, "venue") == 0 ? &session->venues : &session->statuses, text,
+                         strlen(text));
         }
     }
 }
 
 static void on_change(void *owner, bool ready, const struct pg_failure *why)
 {
-    struct session *session = owner;
+    struct pg_session *session = owner;
 
     if (!ready) {
         fixture_fail("the session: %s", why->message);
@@ -74,7 +82,7 @@ static void on_change(void *owner, bool ready, const struct pg_failure *why)
 
 static void on_loaded(void *owner, struct batch *batch, const struct pg_failure *failure)
 {
-    struct session *session = owner;
+    struct pg_session *session = owner;
 
     (void)batch;
     if (failure != NULL) {
@@ -83,32 +91,35 @@ static void on_loaded(void *owner, struct batch *batch, const struct pg_failure 
     event_base_loopbreak(session->base);
 }
 
-static void session_open(struct session *session, const struct backlog *backlog, bool keep_orders)
+static void session_open(struct pg_session *session, const struct backlog *backlog,
+                         bool keep_orders)
 {
-    *session = (struct session){.base = event_base_new()};
+    *session = (struct pg_session){.base = event_base_new()};
     session->link = pg_link_create(&(struct pg_link_options){
         .base = session->base,
         .conninfo = fixture_postgres_conninfo(backlog->postgres),
         .application_name = "bench merge",
-        .prepare_sql = "SET synchronous_commit = on; SET TimeZone = 'UTC'; SET client_min_messages = warning; "
-                       "SELECT blotter.begin_session(false); SELECT 'pid', pg_backend_pid(); "
-                       "SELECT 'venue', exchange FROM blotter.venues WHERE order_id_scope = 'symbol'; "
-                       "SELECT 'status', status FROM blotter.terminal_statuses",
+        .prepare_sql =
+            "SET synchronous_commit = on; SET TimeZone = 'UTC'; SET client_min_messages = warning; "
+            "SELECT blotter.begin_session(false); SELECT 'pid', pg_backend_pid(); "
+            "SELECT 'venue', exchange FROM blotter.venues WHERE order_id_scope = 'symbol'; "
+            "SELECT 'status', status FROM blotter.terminal_statuses",
         .on_prepared_rows = on_prepared_rows,
         .on_change = on_change,
         .owner = session,
         .connect_timeout_ms = 60000,
         .command_timeout_ms = 60000});
-    session->loader = loader_create(session->link, &(struct loader_options){.drainer = "bench",
-                                                                            .keep_orders = keep_orders,
-                                                                            .venues_by_symbol = &session->venues,
-                                                                            .terminal_statuses = &session->statuses});
+    session->loader = loader_create(
+        session->link, &(struct loader_options){.drainer = "bench",
+                                                .keep_orders = keep_orders,
+                                                .venues_by_symbol = &session->venues,
+                                                .terminal_statuses = &session->statuses});
     session->stream = streams_add(&session->streams, "blotter:venue0", strlen("blotter:venue0"));
     pg_link_start(session->link);
     event_base_dispatch(session->base);
 }
 
-static void session_close(struct session *session)
+static void session_close(struct pg_session *session)
 {
     loader_destroy(session->loader);
     pg_link_destroy(session->link);
@@ -119,7 +130,7 @@ static void session_close(struct session *session)
     event_base_free(session->base);
 }
 
-static void gather(struct session *session, const struct backlog *backlog, size_t rows)
+static void gather(struct pg_session *session, const struct backlog *backlog, size_t rows)
 {
     batch_clear(&session->batch);
     for (size_t i = 0; i < rows; i++, session->next++) {
@@ -127,12 +138,13 @@ static void gather(struct session *session, const struct backlog *backlog, size_
         size_t length = backlog_record(backlog, session->next, record);
         const struct raw_field fields[] = {{"order", 5}, {(const char *)record, length}};
 
-        batch_add(&session->batch, session->stream, session->stream->exchange, session->stream->name,
-                  (struct stream_entry_id){1, session->next}, fields, 2, 1, backlog->time_ns);
+        batch_add(&session->batch, session->stream, session->stream->exchange,
+                  session->stream->name, (struct stream_entry_id){1, session->next}, fields, 2, 1,
+                  backlog->time_ns);
     }
 }
 
-static int64_t load(struct session *session)
+static int64_t load(struct pg_session *session)
 {
     int64_t begin_ns = figure_now_ns();
 
@@ -142,12 +154,15 @@ static int64_t load(struct session *session)
 }
 
 /* Nanoseconds that the server's process has run: the first number of its schedstat. */
-static int64_t server_cpu_ns(const struct session *session)
+static int64_t server_cpu_ns(const struct pg_session *session)
 {
-    return strtoll(fixture_read_file(fixture_format("/proc/%d/schedstat", session->server_pid)), NULL, 10);
+    return strtoll(fixture_read_file(fixture_format("/proc/%d/schedstat", session->server_pid)),
+                   NULL, 10);
 }
 
-/* --- measuring ------------------------------------------------------------------------------------------------------------ */
+/* --- measuring
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static int64_t wal_position(const struct backlog *backlog)
 {
@@ -158,7 +173,7 @@ static struct cost measure(const struct backlog *backlog, size_t size, bool keep
 {
     static int64_t times_ns[TRANSACTIONS_MAX];
     size_t transactions = sizes[size].transactions;
-    struct session session;
+    struct pg_session session;
     int64_t cpu_ns, wal;
 
     backlog_empty_tables(backlog);
@@ -187,8 +202,9 @@ static bool session_has_ended(void *arg)
 {
     const struct backlog *backlog = arg;
 
-    return fixture_postgres_int(backlog->postgres,
-                                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'bench merge'") == 0;
+    return fixture_postgres_int(
+               backlog->postgres,
+               "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'bench merge'") == 0;
 }
 
 static double hot_percent(struct backlog *backlog)
@@ -196,8 +212,10 @@ static double hot_percent(struct backlog *backlog)
     if (!fixture_wait_until(session_has_ended, backlog, 10000)) {
         fixture_fail("a session of the benchmark does not end");
     }
-    return (double)fixture_postgres_int(backlog->postgres, "SELECT 1000 * n_tup_hot_upd / greatest(n_tup_upd, 1) "
-                                                           "FROM pg_stat_user_tables WHERE relid = 'blotter.orders'::regclass") /
+    return (double)fixture_postgres_int(
+               backlog->postgres,
+               "SELECT 1000 * n_tup_hot_upd / greatest(n_tup_upd, 1) "
+               "FROM pg_stat_user_tables WHERE relid = 'blotter.orders'::regclass") /
            10;
 }
 
@@ -206,8 +224,10 @@ static void compare(struct backlog *backlog, size_t size, size_t runs)
 {
     double ms[2][RUNS_MAX], cpu_us[2][RUNS_MAX], wal_bytes[2][RUNS_MAX], ratio[RUNS_MAX], hot = 0;
 
-    backlog->open_orders = sizes[size].rows < OPEN_ORDERS ? OPEN_ORDERS : (unsigned)sizes[size].rows;
-    fixture_postgres_run(backlog->postgres, "SELECT pg_stat_reset_single_table_counters('blotter.orders'::regclass)");
+    backlog->open_orders =
+        sizes[size].rows < OPEN_ORDERS ? OPEN_ORDERS : (unsigned)sizes[size].rows;
+    fixture_postgres_run(backlog->postgres,
+                         "SELECT pg_stat_reset_single_table_counters('blotter.orders'::regclass)");
     for (size_t i = 0; i < runs; i++) {
         for (int keep = 0; keep < 2; keep++) {
             struct cost cost = measure(backlog, size, keep);
@@ -248,8 +268,10 @@ int main(void)
     }
     backlog.postgres = backlog_postgres();
     log_open(LOG_WARN);
-    figure_heading("merge: a transaction of the drainer's, by its number of rows; medians of %zu runs", runs);
-    figure_note("time: as the drainer waits for it; cpu: of the server's process; wal: written; hot: updates of orders that "
+    figure_heading(
+        "merge: a transaction of the drainer's, by its number of rows; medians of %zu runs", runs);
+    figure_note("time: as the drainer waits for it; cpu: of the server's process; wal: written; "
+                "hot: updates of orders that "
                 "touched no index");
     for (size_t size = 0; size < SIZES; size++) {
         compare(&backlog, size, runs);

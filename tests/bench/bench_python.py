@@ -70,7 +70,7 @@ PLAIN = [sample(number) for number in range(SAMPLES)]
 COLUMNS = tuple(PLAIN[0])
 
 
-# --- ways of recording: each opens, yields a function of one order, and closes ---------------------------------------------------
+# --- ways of recording: each opens, yields a function of one order, and closes ---
 
 
 class Way:
@@ -198,7 +198,7 @@ RIVALS = {
 }  # fmt: skip
 
 
-# --- measuring -------------------------------------------------------------------------------------------------------------------
+# --- measuring ---
 
 
 def wait_until(due, interval_ns):

@@ -1,9 +1,11 @@
-/* bench_send.c: how fast one producer's sender brings records to Redis, beside redis-benchmark's XADD of the same size.
+/* bench_send.c: how fast one producer's sender brings records to Redis, beside redis-benchmark's
+ * XADD of the same size.
  *
- * The journal is filled first, so that the sender is what is measured: it runs in this thread on an event loop of ours, and the
- * time goes from its first record to Redis' last answer. redis-benchmark sends an argument of the same length to the same server
- * over the same socket, on one connection with 128 commands in flight; what it reports is taken. In turn, A B A B, Redis emptied
- * in between. BENCH_RECORDS, BENCH_RUNS. */
+ * The journal is filled first, so that the sender is what is measured: it runs in this thread on an
+ * event loop of ours, and the time goes from its first record to Redis' last answer.
+ * redis-benchmark sends an argument of the same length to the same server over the same socket, on
+ * one connection with 128 commands in flight; what it reports is taken. In turn, A B A B, Redis
+ * emptied in between. BENCH_RECORDS, BENCH_RUNS. */
 #include <event2/event.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,9 +19,9 @@
 #include "tests/fixture/figure.h"
 #include "tests/fixture/rivals.h"
 
-#define RUNS_MAX 20
+enum { RUNS_MAX = 20 };
 #define SAMPLES 1024
-#define SEND_TIMEOUT_MS 60000
+enum { SEND_TIMEOUT_MS = 60000 };
 
 static struct sample_order samples[SAMPLES];
 
@@ -47,12 +49,13 @@ static struct blotter_stats stats_of(blotter_producer *producer)
     return stats;
 }
 
-static void run_until(struct event_base *base, blotter_producer *producer, bool (*done)(const struct blotter_stats *, int64_t),
-                      int64_t wanted)
+static void run_until(struct event_base *base, blotter_producer *producer,
+                      bool (*done)(const struct blotter_stats *, int64_t), int64_t wanted)
 {
     int64_t deadline = fixture_now_ms() + SEND_TIMEOUT_MS;
 
-    for (struct blotter_stats stats = stats_of(producer); !done(&stats, wanted); stats = stats_of(producer)) {
+    for (struct blotter_stats stats = stats_of(producer); !done(&stats, wanted);
+         stats = stats_of(producer)) {
         event_base_loop(base, EVLOOP_ONCE);
         if (fixture_now_ms() > deadline) {
             fixture_fail("the sender does not send: %s", stats.last_error);
@@ -123,7 +126,8 @@ static struct send_run run_sender(const struct fixture_redis *redis, int64_t rec
     return run;
 }
 
-/* The requests per second out of its CSV, whose last line is "the command","per second",...: the command holds no quote. */
+/* The requests per second out of its CSV, whose last line is "the command","per second",...: the
+ * command holds no quote. */
 static double run_benchmark(const struct fixture_redis *redis, int64_t records, const char *payload)
 {
     const char *const argv[] = {"redis-benchmark",
@@ -149,11 +153,12 @@ static double run_benchmark(const struct fixture_redis *redis, int64_t records, 
         fixture_fail("redis-benchmark failed:\n%s", fixture_program_stderr(program));
     }
     text = fixture_program_stdout(program);
-    for (const char *next = strstr(text, "\"XADD"); next; next = strstr(next + 1, "\"XADD")) {
+    for (const char *next = strstr(text, "\"XADD"); next != NULL;
+         next = strstr(next + 1, "\"XADD")) {
         at = next;
     }
     at = at ? strstr(at, "\",\"") : NULL;
-    if (!at) {
+    if (at == NULL) {
         fixture_fail("redis-benchmark says nothing that is understood:\n%s", text);
     }
     return at ? strtod(at + 3, NULL) : 0;
@@ -176,7 +181,9 @@ int main(void)
         sample_order_make_fill(&samples[i], i, INT64_C(1763900000000000000) + (int64_t)i * 1000003);
     }
     bytes = sample_order_encode(
-        &samples[0], &(struct record_identity){INT64_MAX, records / 2, INT64_C(1763900000000000000), "bench"}, wire, sizeof wire);
+        &samples[0],
+        &(struct record_identity){INT64_MAX, records / 2, INT64_C(1763900000000000000), "bench"},
+        wire, sizeof wire);
     payload = fixture_alloc(bytes + 1);
     memset(payload, 'x', bytes);
     run_sender(redis, records); /* warm */
@@ -192,9 +199,12 @@ int main(void)
         benched[i] = run_benchmark(redis, records, payload);
         ratio[i] = sent[i] / benched[i];
     }
-    figure_heading("send: %" PRId64 " orders of %zu bytes from a full journal to Redis, in one thread; medians of %zu runs",
-                   records, bytes, runs);
-    figure_note("redis_benchmark: -P 128 -c 1, XADD of as many bytes to the same stream, server and socket. In turn.");
+    figure_heading(
+        "send: %" PRId64
+        " orders of %zu bytes from a full journal to Redis, in one thread; medians of %zu runs",
+        records, bytes, runs);
+    figure_note("redis_benchmark: -P 128 -c 1, XADD of as many bytes to the same stream, server "
+                "and socket. In turn.");
     figure_add(&(struct figure){.name = "send.rate",
                                 .value = figure_median(sent, runs),
                                 .unit = "rec/s",

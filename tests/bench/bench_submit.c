@@ -1,16 +1,19 @@
-/* bench_submit.c: what recording one order costs the thread that calls, beside what else it could call.
+/* bench_submit.c: what recording one order costs the thread that calls, beside what else it could
+ * call.
  *
- * Every caller gets the same record: a partially filled order of 20 fields, another one each time, made before the clock starts;
- * just before it in `ms`, as a strategy has just read the exchange's message.
- * Measured is one call from clock reading to clock reading, so each figure holds the clock's own cost, which stands beside it.
- *     hot      calls follow each other at a pace below what the sender sends (BENCH_RATE a second), so that FULL = 0
- *     ms       one call a millisecond, sleeping in between, as a strategy does: caches are cold
- *     threads  four threads on one producer, together at the pace of `hot`; they yield while they wait
- * The sender runs and Redis is live. Nobody loads: the journal lets sent records go, as it does while PostgreSQL is away.
+ * Every caller gets the same record: a partially filled order of 20 fields, another one each time,
+ * made before the clock starts; just before it in `ms`, as a strategy has just read the exchange's
+ * message. Measured is one call from clock reading to clock reading, so each figure holds the
+ * clock's own cost, which stands beside it. hot      calls follow each other at a pace below what
+ * the sender sends (BENCH_RATE a second), so that FULL = 0 ms       one call a millisecond,
+ * sleeping in between, as a strategy does: caches are cold threads  four threads on one producer,
+ * together at the pace of `hot`; they yield while they wait The sender runs and Redis is live.
+ * Nobody loads: the journal lets sent records go, as it does while PostgreSQL is away.
  *
- * Rivals: memcpy of the encoded bytes into slots of a journal's size is the floor. Those that send bytes (rdkafka with its mock
- * broker, redisAsyncCommand, XADD) encode the record in the call as submit does; those that store columns (INSERT, SQLite) are
- * given text. SQLite and librdkafka are opened at run time, where they are installed; a build needs neither. */
+ * Rivals: memcpy of the encoded bytes into slots of a journal's size is the floor. Those that send
+ * bytes (rdkafka with its mock broker, redisAsyncCommand, XADD) encode the record in the call as
+ * submit does; those that store columns (INSERT, SQLite) are given text. SQLite and librdkafka are
+ * opened at run time, where they are installed; a build needs neither. */
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -27,7 +30,7 @@
 #include "tests/fixture/sample_orders.h"
 #include "tests/fixture/servers.h"
 
-#define RUNS_MAX 20
+enum { RUNS_MAX = 20 };
 #define SAMPLES 1024 /* different orders made beforehand, a power of two */
 #define SAMPLE_TIME_NS INT64_C(1763900000000000000)
 #define NS_PER_S INT64_C(1000000000)
@@ -60,7 +63,9 @@ static void series_add(struct series *series, int64_t *times, size_t count)
     series->max[run] = (double)times[count - 1];
 }
 
-/* --- ways of recording ---------------------------------------------------------------------------------------------------- */
+/* --- ways of recording
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 struct way {
     const char *name;
@@ -76,8 +81,9 @@ struct way {
 static void on_event(void *arg, enum blotter_event event, const char *text)
 {
     (void)arg;
-    if (event == BLOTTER_EVENT_REDIS_REFUSES || event == BLOTTER_EVENT_DAMAGED)
+    if (event == BLOTTER_EVENT_REDIS_REFUSES || event == BLOTTER_EVENT_DAMAGED) {
         fprintf(stderr, "event %d: %s\n", (int)event, text);
+    }
 }
 
 static bool producer_is_up(void *arg)
@@ -90,8 +96,10 @@ static bool producer_is_up(void *arg)
 
 static bool blotter_way_open(void)
 {
-    struct blotter_options options = {
-        .exchange = "bench", .redis = fixture_redis_url(bench.redis), .journal = rivals_journal_folder(), .on_event = on_event};
+    struct blotter_options options = {.exchange = "bench",
+                                      .redis = fixture_redis_url(bench.redis),
+                                      .journal = rivals_journal_folder(),
+                                      .on_event = on_event};
 
     if (blotter_open(&bench.producer, &options) != 0) {
         fixture_fail("blotter_open: %s", blotter_open_error());
@@ -116,7 +124,8 @@ static void blotter_way_close(void)
     blotter_flush(bench.producer, BLOTTER_SENT, 10000);
     blotter_stats(bench.producer, &stats);
     if (stats.full != 0 || bench.refused != 0) {
-        figure_note("NOT below the sender's rate: FULL = %" PRId64 ", refused %" PRId64, stats.full, bench.refused);
+        figure_note("NOT below the sender's rate: FULL = %" PRId64 ", refused %" PRId64, stats.full,
+                    bench.refused);
     }
     blotter_close(bench.producer, 1000);
     unlink(stats.journal);
@@ -137,26 +146,33 @@ static const struct way ways[] = {
     {"submit.hot", 100000, -1, false, blotter_way_open, blotter_way_call, NULL, blotter_way_close},
     {"clock", 100000, 0, false, nothing_open, clock_call, NULL, nothing_close},
     {"memcpy", 100000, 0, false, rivals_memcpy_open, rivals_memcpy_call, NULL, rivals_memcpy_close},
-    {"rdkafka", 100000, -1, false, rivals_kafka_open, rivals_kafka_call, rivals_kafka_between, rivals_kafka_close},
-    {"redis_async", 100000, 0, false, rivals_async_open, rivals_async_call, rivals_async_between, rivals_async_close},
+    {"rdkafka", 100000, -1, false, rivals_kafka_open, rivals_kafka_call, rivals_kafka_between,
+     rivals_kafka_close},
+    {"redis_async", 100000, 0, false, rivals_async_open, rivals_async_call, rivals_async_between,
+     rivals_async_close},
     {"submit.ms", 2000, 1000000, true, blotter_way_open, blotter_way_call, NULL, blotter_way_close},
     {"clock_ms", 1000, 1000000, true, nothing_open, clock_call, NULL, nothing_close},
-    {"memcpy_ms", 1000, 1000000, true, rivals_memcpy_open, rivals_memcpy_call, NULL, rivals_memcpy_close},
+    {"memcpy_ms", 1000, 1000000, true, rivals_memcpy_open, rivals_memcpy_call, NULL,
+     rivals_memcpy_close},
     {"xadd", 5000, 0, false, rivals_xadd_open, rivals_xadd_call, NULL, rivals_xadd_close},
     {"insert", 2000, 0, false, rivals_insert_open, rivals_insert_call, NULL, rivals_insert_close},
     {"sqlite", 300, 0, false, rivals_sqlite_open, rivals_sqlite_call, NULL, rivals_sqlite_close},
-    {"sqlite_wal", 300, 0, false, rivals_sqlite_wal_open, rivals_sqlite_call, NULL, rivals_sqlite_close},
+    {"sqlite_wal", 300, 0, false, rivals_sqlite_wal_open, rivals_sqlite_call, NULL,
+     rivals_sqlite_close},
 };
 #define WAYS (sizeof ways / sizeof *ways)
 
-/* --- measuring ------------------------------------------------------------------------------------------------------------ */
+/* --- measuring
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static int64_t hot_interval_ns(void)
 {
     return NS_PER_S / figure_setting("BENCH_RATE", 100000);
 }
 
-/* A call that is late does not make the next ones follow faster: that would be the tight loop again. */
+/* A call that is late does not make the next ones follow faster: that would be the tight loop
+ * again. */
 static void wait_until(int64_t due_ns, bool sleep, bool yield)
 {
     struct timespec due = {.tv_sec = due_ns / NS_PER_S, .tv_nsec = due_ns % NS_PER_S};
@@ -173,7 +189,8 @@ static void wait_until(int64_t due_ns, bool sleep, bool yield)
     }
 }
 
-static void measure(const struct way *way, int64_t *times, size_t count, int64_t interval_ns, bool yield)
+static void measure(const struct way *way, int64_t *times, size_t count, int64_t interval_ns,
+                    bool yield)
 {
     int64_t due_ns = figure_now_ns();
 
@@ -182,7 +199,8 @@ static void measure(const struct way *way, int64_t *times, size_t count, int64_t
         int64_t begin_ns;
 
         if (interval_ns != 0) {
-            due_ns = due_ns + interval_ns > figure_now_ns() ? due_ns + interval_ns : figure_now_ns();
+            due_ns =
+                due_ns + interval_ns > figure_now_ns() ? due_ns + interval_ns : figure_now_ns();
             wait_until(due_ns, way->sleep, yield);
         }
         if (way->sleep) {
@@ -203,15 +221,18 @@ static void run_way(const struct way *way, struct series *series)
         return;
     }
     series->name = way->name;
-    measure(way, bench.times, way->count < 1000 ? way->count : 1000, way->interval_ns < 0 ? hot_interval_ns() : way->interval_ns,
-            false); /* warm */
-    measure(way, bench.times, way->count, way->interval_ns < 0 ? hot_interval_ns() : way->interval_ns, false);
+    measure(way, bench.times, way->count < 1000 ? way->count : 1000,
+            way->interval_ns < 0 ? hot_interval_ns() : way->interval_ns, false); /* warm */
+    measure(way, bench.times, way->count,
+            way->interval_ns < 0 ? hot_interval_ns() : way->interval_ns, false);
     series_add(series, bench.times, way->count);
     way->close();
 }
 
-#define THREADS 4
-#define THREAD_CALLS 25000
+enum {
+    THREADS = 4,
+    THREAD_CALLS = 25000,
+};
 
 static void *submit_in_thread(void *arg)
 {
@@ -225,7 +246,8 @@ static void run_threads(struct series *series)
 
     blotter_way_open();
     for (int i = 0; i < THREADS; i++) {
-        if (pthread_create(&threads[i], NULL, submit_in_thread, bench.times + (size_t)i * THREAD_CALLS) != 0) {
+        if (pthread_create(&threads[i], NULL, submit_in_thread,
+                           bench.times + (size_t)i * THREAD_CALLS) != 0) {
             fixture_fail("pthread_create");
         }
     }
@@ -237,7 +259,9 @@ static void run_threads(struct series *series)
     blotter_way_close();
 }
 
-/* --- the table ------------------------------------------------------------------------------------------------------------ */
+/* --- the table
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 enum percentile { P50, P99, P999, MAX };
 
@@ -248,9 +272,10 @@ static double median_of(struct series *series, enum percentile percentile)
     return figure_median(all[percentile], series->runs);
 }
 
-/* The same percentile of those calls beside it that are made in the same way: names that end as its own does, or all the other
- * rivals for `hot`. Ratio: to memcpy. */
-static void tell(struct series *series, enum percentile percentile, double target_ns, struct series *all)
+/* The same percentile of those calls beside it that are made in the same way: names that end as its
+ * own does, or all the other rivals for `hot`. Ratio: to memcpy. */
+static void tell(struct series *series, enum percentile percentile, double target_ns,
+                 struct series *all)
 {
     static const char *const names[] = {"p50", "p99", "p999", "max"};
     struct figure figure = {.name = fixture_format("%s.%s", series->name, names[percentile]),
@@ -262,15 +287,18 @@ static void tell(struct series *series, enum percentile percentile, double targe
     int used = 0;
 
     for (size_t i = 0; i < WAYS && used < FIGURE_BESIDES; i++) {
-        bool floor = all[i].name && (strncmp(all[i].name, "clock", 5) == 0 || strncmp(all[i].name, "memcpy", 6) == 0);
+        bool floor = all[i].name && (strncmp(all[i].name, "clock", 5) == 0 ||
+                                     strncmp(all[i].name, "memcpy", 6) == 0);
         bool is_ms = all[i].name && strstr(all[i].name, "_ms") != NULL;
 
-        if (!all[i].name || strncmp(all[i].name, "submit", 6) == 0 || is_ms != ms || (!floor && !hot)) {
+        if (!all[i].name || strncmp(all[i].name, "submit", 6) == 0 || is_ms != ms ||
+            (!floor && !hot)) {
             continue;
         }
         figure.beside[used].name = all[i].name;
         figure.beside[used].value = median_of(&all[i], percentile);
-        figure.ratio = all[i].name[0] == 'm' ? figure.value / figure.beside[used].value : figure.ratio;
+        figure.ratio =
+            all[i].name[0] == 'm' ? figure.value / figure.beside[used].value : figure.ratio;
         used++;
     }
     figure_add(&figure);
@@ -279,7 +307,8 @@ static void tell(struct series *series, enum percentile percentile, double targe
 static void tell_all(struct series *all, struct series *threads)
 {
     for (size_t i = 0; i < WAYS; i++) {
-        bool hot = strcmp(ways[i].name, "submit.hot") == 0, ms = strcmp(ways[i].name, "submit.ms") == 0;
+        bool hot = strcmp(ways[i].name, "submit.hot") == 0,
+             ms = strcmp(ways[i].name, "submit.ms") == 0;
 
         if (!all[i].name) {
             figure_note("left out: %s is not installed", ways[i].name);
@@ -312,12 +341,15 @@ int main(void)
     for (size_t i = 0; i < SAMPLES; i++) {
         sample_order_make_fill(&bench.samples[i], i, SAMPLE_TIME_NS + (int64_t)i * 1000003);
     }
-    bytes = sample_order_encode(&bench.samples[0], &(struct record_identity){1, 1, SAMPLE_TIME_NS, "bench"}, wire, sizeof wire);
+    bytes = sample_order_encode(&bench.samples[0],
+                                &(struct record_identity){1, 1, SAMPLE_TIME_NS, "bench"}, wire,
+                                sizeof wire);
     rivals_begin(bench.redis, bench.postgres, wire, bytes);
-    figure_heading("submit: an order of %d fields, %zu bytes on the wire; %" PRId64 " a second; medians of %zu runs",
+    figure_heading("submit: an order of %d fields, %zu bytes on the wire; %" PRId64
+                   " a second; medians of %zu runs",
                    SAMPLE_FILL_FIELDS, bytes, figure_setting("BENCH_RATE", 100000), bench.runs);
-    figure_note(
-        "ms: one a millisecond, caches cold; threads: 4 on one producer. The rivals' same percentile beside; x: to memcpy.");
+    figure_note("ms: one a millisecond, caches cold; threads: 4 on one producer. The rivals' same "
+                "percentile beside; x: to memcpy.");
     for (size_t run = 0; run < bench.runs; run++) {
         for (size_t i = 0; i < WAYS; i++) {
             run_way(&ways[i], &all[i]);

@@ -1,7 +1,9 @@
-/* bench_takeover.c: how long the streams of a drainer that was killed wait for another: from kill -9 until each of them has a row
- * that was recorded after it. Two drainers share the streams, settings as they are by default; records come all the time.
+/* bench_takeover.c: how long the streams of a drainer that was killed wait for another: from kill
+ * -9 until each of them has a row that was recorded after it. Two drainers share the streams,
+ * settings as they are by default; records come all the time.
  *
- * Beside it the bound: how long PostgreSQL itself takes to give a dead client's lock to one that waits for it. */
+ * Beside it the bound: how long PostgreSQL itself takes to give a dead client's lock to one that
+ * waits for it. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -11,8 +13,10 @@
 #include "tests/fixture/figure.h"
 
 #define STREAMS 4
-#define PER_SECOND 200 /* of each stream */
-#define RUNS_MAX 100
+enum {
+    PER_SECOND = 200, /* of each stream */
+    RUNS_MAX = 100,
+};
 #define LOCK 42
 
 static PGconn *reader;
@@ -116,8 +120,11 @@ static void measure(size_t runs)
                                 .beside = {{"lock", figure_median(inherited, runs)}},
                                 .target_is = FIGURE_AT_MOST,
                                 .target = 1000});
-    figure_add(
-        &(struct figure){.name = "takeover.max", .value = longest, .unit = "ms", .target_is = FIGURE_AT_MOST, .target = 1000});
+    figure_add(&(struct figure){.name = "takeover.max",
+                                .value = longest,
+                                .unit = "ms",
+                                .target_is = FIGURE_AT_MOST,
+                                .target = 1000});
 }
 
 int main(void)
@@ -132,11 +139,14 @@ int main(void)
     story_begin(NULL);
     unsetenv("BLOTTER_REBALANCE_INTERVAL"); /* as it is by default */
     reader = fixture_postgres_connect(story_postgres);
-    figure_heading("takeover: kill -9 of one of two drainers of %d streams, until each stream has a newer row; %zu times",
+    figure_heading("takeover: kill -9 of one of two drainers of %d streams, until each stream has "
+                   "a newer row; %zu times",
                    STREAMS, runs);
-    figure_note("lock: how long PostgreSQL takes to give a dead client's lock to one that waits for it");
+    figure_note(
+        "lock: how long PostgreSQL takes to give a dead client's lock to one that waits for it");
     for (int i = 0; i < STREAMS; i++) {
-        loads[i] = load_start(&(struct load_options){.exchange = fixture_format("venue%d", i), .per_second = PER_SECOND});
+        loads[i] = load_start(&(struct load_options){.exchange = fixture_format("venue%d", i),
+                                                     .per_second = PER_SECOND});
     }
     other = drainer_by(NULL, NULL, "other");
     drainer_await_loaded("other", PER_SECOND);

@@ -14,16 +14,20 @@
 #include "producer/blotter.h"
 #include "tests/fixture/fixture.h"
 
-#define SLOTS 65536   /* half of it is more than a minute's */
-#define LOOK_EVERY 64 /* submits, before it is looked how full the journal is */
-#define CLOSE_MS 1000
-#define COMMIT_MS 120000
-#define CLOCK_AHEAD_S 172800
-#define TICK_NS 2000000
+enum {
+    SLOTS = 65536,   /* half of it is more than a minute's */
+    LOOK_EVERY = 64, /* submits, before it is looked how full the journal is */
+    CLOSE_MS = 1000,
+    COMMIT_MS = 120000,
+    CLOCK_AHEAD_S = 172800,
+    TICK_NS = 2000000,
+};
 
-const char *const chaos_exchanges[CHAOS_EXCHANGES] = {"binance", "bybit", "coinbase", "kraken", "okx"};
+const char *const chaos_exchanges[CHAOS_EXCHANGES] = {"binance", "bybit", "coinbase", "kraken",
+                                                      "okx"};
 
-/* A line of the file: a record that was accepted, or what seq then says; index: of the first record that comes behind. */
+/* A line of the file: a record that was accepted, or what seq then says; index: of the first record
+ * that comes behind. */
 enum { OPENED = 0, HAS_NO_ROOM = -1 };
 struct note {
     int64_t producer_id, seq;
@@ -76,13 +80,17 @@ static void note_path(char *path, size_t size, const char *folder, unsigned subm
 
 static int fail(const struct place *place, const char *what)
 {
-    fprintf(stderr, "submitter %u: %s; %" PRId64 " accepted, %" PRId64 " sent, %" PRId64 " committed, %" PRId64 " let go; %s\n",
-            place->submitter, what, place->stats.accepted, place->stats.sent, place->stats.committed, place->stats.let_go,
-            place->stats.last_error);
+    fprintf(stderr,
+            "submitter %u: %s; %" PRId64 " accepted, %" PRId64 " sent, %" PRId64
+            " committed, %" PRId64 " let go; %s\n",
+            place->submitter, what, place->stats.accepted, place->stats.sent,
+            place->stats.committed, place->stats.evicted, place->stats.last_error);
     return 1;
 }
 
-/* --- the process ----------------------------------------------------------------------------------------------------------- */
+/* --- the process
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 /* OPENED, HAS_NO_ROOM, or a record. */
 static int note(struct place *place, int64_t seq)
@@ -98,7 +106,8 @@ static uint64_t first_index(int file)
     struct note last;
     off_t size = lseek(file, 0, SEEK_END);
 
-    if (size < (off_t)sizeof last || pread(file, &last, sizeof last, size - (off_t)sizeof last) != sizeof last) {
+    if (size < (off_t)sizeof last ||
+        pread(file, &last, sizeof last, size - (off_t)sizeof last) != sizeof last) {
         return 0;
     }
     return last.index + (last.seq > 0 ? 2 : 1);
@@ -112,11 +121,12 @@ static const char *lane_of(unsigned desk, unsigned producer)
 
 static int open_place(struct place *place, const char *folder, unsigned desk, unsigned producer)
 {
-    const struct blotter_options options = {.exchange = chaos_exchanges[chaos_desk_exchange(desk, producer)],
-                                            .lane = lane_of(desk, producer),
-                                            .journal = getenv("BLOTTER_JOURNAL"),
-                                            .slots = SLOTS,
-                                            .sender = producer == 0 ? BLOTTER_SENDER_THREAD : BLOTTER_SENDER_NONE};
+    const struct blotter_options options = {
+        .exchange = chaos_exchanges[chaos_desk_exchange(desk, producer)],
+        .lane = lane_of(desk, producer),
+        .journal = getenv("BLOTTER_JOURNAL"),
+        .slots = SLOTS,
+        .sender = producer == 0 ? BLOTTER_SENDER_THREAD : BLOTTER_SENDER_NONE};
     char path[4096];
 
     place->submitter = desk * CHAOS_DESK_PRODUCERS + producer;
@@ -130,7 +140,8 @@ static int open_place(struct place *place, const char *folder, unsigned desk, un
     return note(place, OPENED);
 }
 
-/* Records that are sent without being committed are never let go: nothing is submitted while the journal is half full. */
+/* Records that are sent without being committed are never let go: nothing is submitted while the
+ * journal is half full. */
 static bool has_room(struct place *place)
 {
     if (place->no_room || place->submits++ % LOOK_EVERY == 0) {
@@ -191,7 +202,8 @@ static int submit_due(struct place *place, const struct pace *pace, int64_t time
     return 0;
 }
 
-static bool all_is_submitted(const struct place places[CHAOS_DESK_PRODUCERS], const struct pace *pace)
+static bool all_is_submitted(const struct place places[CHAOS_DESK_PRODUCERS],
+                             const struct pace *pace)
 {
     bool all = true;
 
@@ -201,7 +213,8 @@ static bool all_is_submitted(const struct place places[CHAOS_DESK_PRODUCERS], co
     return all;
 }
 
-static int submit_all(struct place places[CHAOS_DESK_PRODUCERS], int64_t time_ns, const struct pace *pace)
+static int submit_all(struct place places[CHAOS_DESK_PRODUCERS], int64_t time_ns,
+                      const struct pace *pace)
 {
     int failed = 0;
 
@@ -243,7 +256,7 @@ static int close_place(struct place *place)
     blotter_stats(place->producer, &place->stats);
     if (failed) {
         fail(place, "not everything was committed");
-    } else if (place->stats.let_go > 0) {
+    } else if (place->stats.evicted > 0) {
         failed = fail(place, "sent records were let go");
     }
     blotter_close(place->producer, told == SIGINT ? COMMIT_MS : CLOSE_MS);
@@ -274,16 +287,19 @@ int chaos_desk_main(int argc, char **argv)
     return failed;
 }
 
-/* --- what they said -------------------------------------------------------------------------------------------------------- */
+/* --- what they said
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 /* What comes behind a process' last note, and its producer would have said next. */
 static void collect_unsure(const struct note *last, unsigned submitter, struct proof *proof)
 {
-    proof->unsure[proof->unsure_count++] =
-        (struct proof_record){last->producer_id, last->seq, last->index + (last->seq > 0), submitter};
+    proof->unsure[proof->unsure_count++] = (struct proof_record){
+        last->producer_id, last->seq, last->index + (last->seq > 0), submitter};
 }
 
-/* One producer's file. What follows the last record of each open is unsure. Returns how often it had no room. */
+/* One producer's file. What follows the last record of each open is unsure. Returns how often it
+ * had no room. */
 static unsigned collect_file(FILE *file, size_t lines, unsigned submitter, struct proof *proof)
 {
     struct note line, last = {0};
@@ -291,7 +307,8 @@ static unsigned collect_file(FILE *file, size_t lines, unsigned submitter, struc
 
     for (size_t i = 0; i < lines && fread(&line, sizeof line, 1, file) == 1; i++) {
         if (line.seq > 0) {
-            proof->records[proof->count++] = (struct proof_record){line.producer_id, line.seq, line.index, submitter};
+            proof->records[proof->count++] =
+                (struct proof_record){line.producer_id, line.seq, line.index, submitter};
         } else if (line.seq == HAS_NO_ROOM) {
             without_room++;
         } else if (i > 0) {
@@ -305,7 +322,8 @@ static unsigned collect_file(FILE *file, size_t lines, unsigned submitter, struc
     return without_room;
 }
 
-unsigned chaos_desk_collect(const char *folder, unsigned first_desk, unsigned desks, unsigned exchange, struct proof *proof)
+unsigned chaos_desk_collect(const char *folder, unsigned first_desk, unsigned desks,
+                            unsigned exchange, struct proof *proof)
 {
     unsigned without_room = 0;
 
@@ -314,7 +332,8 @@ unsigned chaos_desk_collect(const char *folder, unsigned first_desk, unsigned de
         char path[4096];
         FILE *file;
 
-        if (chaos_desk_exchange(submitter / CHAOS_DESK_PRODUCERS, submitter % CHAOS_DESK_PRODUCERS) != exchange) {
+        if (chaos_desk_exchange(submitter / CHAOS_DESK_PRODUCERS,
+                                submitter % CHAOS_DESK_PRODUCERS) != exchange) {
             continue;
         }
         note_path(path, sizeof path, folder, submitter);
@@ -325,8 +344,10 @@ unsigned chaos_desk_collect(const char *folder, unsigned first_desk, unsigned de
         fseek(file, 0, SEEK_END);
         size_t more = (size_t)ftell(file) / sizeof(struct note);
         rewind(file);
-        proof->records = realloc(proof->records, (proof->count + more + 1) * sizeof *proof->records);
-        proof->unsure = realloc(proof->unsure, (proof->unsure_count + more + 1) * sizeof *proof->unsure);
+        proof->records =
+            realloc(proof->records, (proof->count + more + 1) * sizeof *proof->records);
+        proof->unsure =
+            realloc(proof->unsure, (proof->unsure_count + more + 1) * sizeof *proof->unsure);
         if (proof->records == NULL || proof->unsure == NULL) {
             abort();
         }

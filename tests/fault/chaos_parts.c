@@ -10,51 +10,62 @@
 #include "tests/fault/chaos_desk.h"
 #include "tests/fixture/bad_entries.h"
 
-#define DELAY_MS 100
-#define END_MS 30000     /* for what has been told to end */
-#define COMMIT_MS 180000 /* for desks to have everything committed */
-#define RESTART_MS 200
+enum {
+    DELAY_MS = 100,
+    END_MS = 30000,     /* for what has been told to end */
+    COMMIT_MS = 180000, /* for desks to have everything committed */
+    RESTART_MS = 200,
+};
 
 typedef void act(struct chaos *, const struct chaos_step *);
 
-/* --- starting and ending --------------------------------------------------------------------------------------------------- */
+/* --- starting and ending
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static void start_drainer(struct chaos *chaos, unsigned which)
 {
-    const char *const environment[] = {fixture_format("BLOTTER_REDIS=%s", fixture_proxy_address(chaos->redis_lines[which])),
-                                       fixture_format("BLOTTER_POSTGRES=%s", fixture_proxy_address(chaos->postgres_lines[which])),
-                                       NULL};
+    const char *const environment[] = {
+        fixture_format("BLOTTER_REDIS=%s", fixture_proxy_address(chaos->redis_lines[which])),
+        fixture_format("BLOTTER_POSTGRES=%s", fixture_proxy_address(chaos->postgres_lines[which])),
+        NULL};
 
-    chaos->drainers[which].program = story_start_program(
-        STORY_ARGV("drain", "--consumer", fixture_format("d%u", which), "--claim-idle", "4s", "--postgres-timeout", "5s"),
-        &(struct fixture_program_options){.environment = environment});
+    chaos->drainers[which].program =
+        story_start_program(STORY_ARGV("drain", "--consumer", fixture_format("d%u", which),
+                                       "--claim-idle", "4s", "--postgres-timeout", "5s"),
+                            &(struct fixture_program_options){.environment = environment});
     chaos->drainers[which].wanted = true;
 }
 
 static void start_desk(struct chaos *chaos, unsigned which)
 {
     const struct fixture_proxy *line = chaos->desk_lines[which % CHAOS_DESK_LINE_COUNT];
-    const char *const environment[] = {fixture_format("BLOTTER_REDIS=%s", fixture_proxy_address(line)), NULL};
-    const char *const argv[] = {program_invocation_name, /* not /proc/self/exe, which is valgrind where that runs us */
-                                "desk",
-                                fixture_format("%u", which),
-                                chaos->folder,
-                                fixture_format("%" PRId64, chaos->time_ns),
-                                fixture_format("%" PRId64, chaos->began_ms),
-                                fixture_format("%" PRId64, chaos->duration_ms),
-                                fixture_format("%d", which < CHAOS_GOOD_DESKS ? chaos->per_second : chaos->per_second / 2),
-                                NULL};
+    const char *const environment[] = {
+        fixture_format("BLOTTER_REDIS=%s", fixture_proxy_address(line)), NULL};
+    const char *const argv[] = {
+        program_invocation_name, /* not /proc/self/exe, which is valgrind where that runs us */
+        "desk",
+        fixture_format("%u", which),
+        chaos->folder,
+        fixture_format("%" PRId64, chaos->time_ns),
+        fixture_format("%" PRId64, chaos->began_ms),
+        fixture_format("%" PRId64, chaos->duration_ms),
+        fixture_format("%d", which < CHAOS_GOOD_DESKS ? chaos->per_second : chaos->per_second / 2),
+        NULL};
 
-    chaos->desks[which].program = story_start_program(argv, &(struct fixture_program_options){.environment = environment});
+    chaos->desks[which].program =
+        story_start_program(argv, &(struct fixture_program_options){.environment = environment});
     chaos->desks[which].wanted = true;
 }
 
 static void start_shipper(struct chaos *chaos)
 {
-    const char *const environment[] = {fixture_format("BLOTTER_REDIS=%s", fixture_proxy_address(chaos->desk_lines[0])), NULL};
+    const char *const environment[] = {
+        fixture_format("BLOTTER_REDIS=%s", fixture_proxy_address(chaos->desk_lines[0])), NULL};
 
-    chaos->shipper.program = story_start_program(STORY_ARGV("ship", "--until", "committed"),
-                                                 &(struct fixture_program_options){.environment = environment});
+    chaos->shipper.program =
+        story_start_program(STORY_ARGV("ship", "--until", "committed"),
+                            &(struct fixture_program_options){.environment = environment});
     chaos->shipper.wanted = true;
 }
 
@@ -75,8 +86,10 @@ void chaos_parts_start(struct chaos *chaos)
     }
 }
 
-/* It ended by itself, or because it was told to: with one of these? A sanitizer's finding is never right. */
-static void check_end(struct chaos_worker *worker, const char *name, unsigned which, const int *allowed)
+/* It ended by itself, or because it was told to: with one of these? A sanitizer's finding is never
+ * right. */
+static void check_end(struct chaos_worker *worker, const char *name, unsigned which,
+                      const int *allowed)
 {
     int status = fixture_program_wait(worker->program, END_MS);
     const char *said = fixture_program_stderr(worker->program);
@@ -87,13 +100,14 @@ static void check_end(struct chaos_worker *worker, const char *name, unsigned wh
     if (!right || *allowed < 0) {
         size_t length = strlen(said);
 
-        fixture_fail("%s %u ended with status %d; it said:\n%s%s", name, which, status, length > 8000 ? "...\n" : "",
-                     length > 8000 ? said + length - 8000 : said);
+        fixture_fail("%s %u ended with status %d; it said:\n%s%s", name, which, status,
+                     length > 8000 ? "...\n" : "", length > 8000 ? said + length - 8000 : said);
     }
 }
 
 /* True when it is time to start it again. */
-static bool has_to_start(struct chaos *chaos, struct chaos_worker *worker, const char *name, unsigned which)
+static bool has_to_start(struct chaos *chaos, struct chaos_worker *worker, const char *name,
+                         unsigned which)
 {
     if (!worker->wanted || fixture_program_running(worker->program)) {
         worker->start_at_ms = 0;
@@ -168,7 +182,8 @@ void chaos_parts_finish(struct chaos *chaos)
         check_end(&chaos->desks[i], "desk", i, (const int[]){0, -1});
     }
     if (!fixture_wait_until(no_journal_is_left, chaos, END_MS)) {
-        fixture_fail("journals are left; the shipper said:\n%s", fixture_program_stderr(chaos->shipper.program));
+        fixture_fail("journals are left; the shipper said:\n%s",
+                     fixture_program_stderr(chaos->shipper.program));
     }
     chaos->shipper.wanted = false;
     fixture_program_signal(chaos->shipper.program, SIGTERM);
@@ -182,7 +197,9 @@ static void saw(struct chaos *chaos, const struct chaos_step *step, bool killed)
     chaos->kills[step->part].seen += killed;
 }
 
-/* --- Redis ----------------------------------------------------------------------------------------------------------------- */
+/* --- Redis
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
 static void redis_kill(struct chaos *chaos, const struct chaos_step *step)
 {
@@ -236,10 +253,13 @@ REDIS_TYPED(redis_delete, "redis.call('DEL', KEYS[1])")
 REDIS_TYPED(redis_trim, "redis.call('XTRIM', KEYS[1], 'MAXLEN', 0)")
 REDIS_TYPED(redis_group, "redis.call('XGROUP', 'DESTROY', KEYS[1], 'drainers')")
 REDIS_TYPED(redis_setid, "redis.call('XGROUP', 'SETID', KEYS[1], 'drainers', '$')")
-REDIS_TYPED(redis_ack, "for _, entry in ipairs(redis.call('XPENDING', KEYS[1], 'drainers', '-', '+', 100000)) do "
-                       "redis.call('XACK', KEYS[1], 'drainers', entry[1]) end")
-REDIS_TYPED(redis_consumer, "for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], 'drainers')) do "
-                            "redis.call('XGROUP', 'DELCONSUMER', KEYS[1], 'drainers', consumer[2]) end")
+REDIS_TYPED(
+    redis_ack,
+    "for _, entry in ipairs(redis.call('XPENDING', KEYS[1], 'drainers', '-', '+', 100000)) do "
+    "redis.call('XACK', KEYS[1], 'drainers', entry[1]) end")
+REDIS_TYPED(redis_consumer,
+            "for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], 'drainers')) do "
+            "redis.call('XGROUP', 'DELCONSUMER', KEYS[1], 'drainers', consumer[2]) end")
 
 static void redis_save(struct chaos *chaos, const struct chaos_step *step)
 {
@@ -270,8 +290,8 @@ static void redis_nonsense(struct chaos *chaos, const struct chaos_step *step)
 
     (void)chaos;
     for (size_t i = 0; i < count; i++) {
-        freeReplyObject(
-            redisCommand(redis, "XADD blotter:%s * %s %b", chaos_exchanges[step->of], bad[i].field, bad[i].bytes, bad[i].length));
+        freeReplyObject(redisCommand(redis, "XADD blotter:%s * %s %b", chaos_exchanges[step->of],
+                                     bad[i].field, bad[i].bytes, bad[i].length));
     }
     redisFree(redis);
 }
@@ -282,7 +302,9 @@ static void redis_clients(struct chaos *chaos, const struct chaos_step *step)
     fixture_redis_run(story_redis, "CLIENT KILL TYPE normal SKIPME yes");
 }
 
-/* --- PostgreSQL ------------------------------------------------------------------------------------------------------------ */
+/* --- PostgreSQL
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static void postgres_kill(struct chaos *chaos, const struct chaos_step *step)
 {
@@ -295,7 +317,8 @@ static void postgres_kill(struct chaos *chaos, const struct chaos_step *step)
 static void postgres_stop(struct chaos *chaos, const struct chaos_step *step)
 {
     (void)chaos;
-    fixture_postgres_stop(story_postgres, step->verb == CHAOS_POSTGRES_FAST ? FIXTURE_FAST : FIXTURE_IMMEDIATE);
+    fixture_postgres_stop(story_postgres,
+                          step->verb == CHAOS_POSTGRES_FAST ? FIXTURE_FAST : FIXTURE_IMMEDIATE);
 }
 
 static void postgres_start(struct chaos *chaos, const struct chaos_step *step)
@@ -326,17 +349,20 @@ static void postgres_signal(struct chaos *chaos, const struct chaos_step *step)
 /* For sessions that begin from now on: all drainers'. */
 static void postgres_read_only(struct chaos *chaos, const struct chaos_step *step)
 {
-    story_sql("ALTER SYSTEM %s", step->heals ? "RESET default_transaction_read_only" : "SET default_transaction_read_only = on");
+    story_sql("ALTER SYSTEM %s", step->heals ? "RESET default_transaction_read_only"
+                                             : "SET default_transaction_read_only = on");
     story_sql("SELECT pg_reload_conf()");
     postgres_signal(chaos, step);
 }
 
-/* A drainer that was stopped in a transaction may hold the table for longer than it is worth waiting. */
+/* A drainer that was stopped in a transaction may hold the table for longer than it is worth
+ * waiting. */
 static void postgres_lock(struct chaos *chaos, const struct chaos_step *step)
 {
     (void)step;
     chaos->locker = fixture_postgres_connect(story_postgres);
-    PQclear(PQexec(chaos->locker, "SET lock_timeout = '500ms'; BEGIN; LOCK TABLE blotter.order_events IN ACCESS EXCLUSIVE MODE"));
+    PQclear(PQexec(chaos->locker, "SET lock_timeout = '500ms'; BEGIN; LOCK TABLE "
+                                  "blotter.order_events IN ACCESS EXCLUSIVE MODE"));
 }
 
 static void postgres_unlock(struct chaos *chaos, const struct chaos_step *step)
@@ -346,7 +372,9 @@ static void postgres_unlock(struct chaos *chaos, const struct chaos_step *step)
     chaos->locker = NULL;
 }
 
-/* --- both ------------------------------------------------------------------------------------------------------------------ */
+/* --- both
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static void takeover_begin(struct chaos *chaos, const struct chaos_step *step)
 {
@@ -360,7 +388,9 @@ static void takeover_end(struct chaos *chaos, const struct chaos_step *step)
     chaos_takeover_end(&chaos->takeover);
 }
 
-/* --- processes ------------------------------------------------------------------------------------------------------------- */
+/* --- processes
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 static struct chaos_worker *worker_of(struct chaos *chaos, const struct chaos_step *step)
 {
@@ -395,11 +425,13 @@ static void worker_resume(struct chaos *chaos, const struct chaos_step *step)
     fixture_program_signal(worker_of(chaos, step)->program, SIGCONT);
 }
 
-/* 1: what was in hand could not be loaded in time, as PostgreSQL is away; 143: it had not begun to listen for signals. */
+/* 1: what was in hand could not be loaded in time, as PostgreSQL is away; 143: it had not begun to
+ * listen for signals. */
 static void drainer_start(struct chaos *chaos, const struct chaos_step *step)
 {
     if (step->verb == CHAOS_DRAINER_TERM) {
-        check_end(&chaos->drainers[step->which], "drainer", step->which, (const int[]){0, 1, 3, 143, -1});
+        check_end(&chaos->drainers[step->which], "drainer", step->which,
+                  (const int[]){0, 1, 3, 143, -1});
     }
     start_drainer(chaos, step->which);
 }
@@ -420,7 +452,9 @@ static void shipper_start(struct chaos *chaos, const struct chaos_step *step)
     start_shipper(chaos);
 }
 
-/* --- lines ----------------------------------------------------------------------------------------------------------------- */
+/* --- lines
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
 static struct fixture_proxy *line_of(struct chaos *chaos, const struct chaos_step *step)
 {
@@ -474,7 +508,9 @@ static void line_delay(struct chaos *chaos, const struct chaos_step *step)
     fixture_proxy_delay(line_of(chaos, step), FIXTURE_BOTH, step->heals ? 0 : DELAY_MS);
 }
 
-/* --- all of it ------------------------------------------------------------------------------------------------------------- */
+/* --- all of it
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 static const struct {
     act *breaks, *heals;

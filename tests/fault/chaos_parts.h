@@ -2,9 +2,9 @@
  *
  *     desks, shipper ──── line ────► redis ◄──── line ──── drainers ──── line ────► postgres
  *
- * The shipper sends for those producers of the desks that do not send themselves, and for desks that are dead. Drainers are
- * started again when they end, as systemd would; they may end where a server cannot be reached, and not otherwise. Desks may not
- * end. */
+ * The shipper sends for those producers of the desks that do not send themselves, and for desks
+ * that are dead. Drainers are started again when they end, as systemd would; they may end where a
+ * server cannot be reached, and not otherwise. Desks may not end. */
 #ifndef BLOTTER_TESTS_CHAOS_PARTS_H
 #define BLOTTER_TESTS_CHAOS_PARTS_H
 
@@ -46,7 +46,8 @@ void chaos_parts_do(struct chaos *, const struct chaos_step *);
 /* Starts what is to run and does not; to be called all the time. */
 void chaos_parts_tend(struct chaos *);
 
-/* Ends the desks, once everything they accepted is committed, and the shipper, once no journal is left. */
+/* Ends the desks, once everything they accepted is committed, and the shipper, once no journal is
+ * left. */
 void chaos_parts_finish(struct chaos *);
 
 #endif

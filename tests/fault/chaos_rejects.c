@@ -21,15 +21,18 @@ static int64_t recorded_at_of(const struct reject *reject)
     struct record_problem problem;
     struct record record;
 
-    if (record_decode(RECORD_ORDER, reject->raw, reject->length, &scratch, &record, &problem) != 0) {
+    if (record_decode(RECORD_ORDER, reject->raw, reject->length, &scratch, &record, &problem) !=
+        0) {
         return 0;
     }
     return record.values[IDENTITY_recorded_at].integer;
 }
 
-static bool is_record(const struct proof *proof, const struct proof_record *record, const struct reject *reject)
+static bool is_record(const struct proof *proof, const struct proof_record *record,
+                      const struct reject *reject)
 {
-    const struct record_identity identity = {reject->producer_id, reject->seq, recorded_at_of(reject), proof->exchange};
+    const struct record_identity identity = {reject->producer_id, reject->seq,
+                                             recorded_at_of(reject), proof->exchange};
     struct sample_order sample;
     unsigned char expected[4096];
 
@@ -56,7 +59,8 @@ static bool is_unsure(struct proof *proof, const struct reject *reject)
 /* True when it is as it should be. *at: the record that is to be seen next. */
 static bool compare(struct proof *proof, size_t *at, const struct reject *reject)
 {
-    if (*at < proof->count && proof->records[*at].seq == reject->seq && is_record(proof, &proof->records[*at], reject)) {
+    if (*at < proof->count && proof->records[*at].seq == reject->seq &&
+        is_record(proof, &proof->records[*at], reject)) {
         ++*at;
         return true;
     }
@@ -65,10 +69,11 @@ static bool compare(struct proof *proof, size_t *at, const struct reject *reject
 
 static PGresult *rejects_of(PGconn *server, const char *exchange)
 {
-    const char *sql = fixture_format("SELECT int8send(producer_id), int8send(seq), raw FROM blotter.rejects "
-                                     "WHERE exchange = '%s' AND kind = 'order' AND producer_id > 0 AND producer_id <> %d "
-                                     "AND reason LIKE '%s' ORDER BY producer_id, seq",
-                                     exchange, CHAOS_OF_NONSENSE, CHAOS_REJECTED_FOR);
+    const char *sql = fixture_format(
+        "SELECT int8send(producer_id), int8send(seq), raw FROM blotter.rejects "
+        "WHERE exchange = '%s' AND kind = 'order' AND producer_id > 0 AND producer_id <> %d "
+        "AND reason LIKE '%s' ORDER BY producer_id, seq",
+        exchange, CHAOS_OF_NONSENSE, CHAOS_REJECTED_FOR);
     PGresult *result = PQexecParams(server, sql, 0, NULL, NULL, NULL, NULL, 1);
 
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
@@ -94,17 +99,19 @@ const char *chaos_wrong_rejects(struct proof *proof)
 
     proof_sort(proof);
     for (int row = 0; *wrong == '\0' && row < PQntuples(result); row++) {
-        struct reject reject = {int_of(result, row, 0), int_of(result, row, 1), PQgetvalue(result, row, 2),
-                                (size_t)PQgetlength(result, row, 2)};
+        struct reject reject = {int_of(result, row, 0), int_of(result, row, 1),
+                                PQgetvalue(result, row, 2), (size_t)PQgetlength(result, row, 2)};
 
         if (!compare(proof, &at, &reject)) {
-            wrong = fixture_format("reject %d, seq %" PRId64 " of %" PRId64 ", is not the next of %zu, which is seq %" PRId64,
+            wrong = fixture_format("reject %d, seq %" PRId64 " of %" PRId64
+                                   ", is not the next of %zu, which is seq %" PRId64,
                                    row + 1, reject.seq, reject.producer_id, proof->count,
                                    at < proof->count ? proof->records[at].seq : 0);
         }
     }
     if (*wrong == '\0' && at != proof->count) {
-        wrong = fixture_format("%zu were accepted, and the first %zu are rejects", proof->count, at);
+        wrong =
+            fixture_format("%zu were accepted, and the first %zu are rejects", proof->count, at);
     }
     PQclear(result);
     PQfinish(server);

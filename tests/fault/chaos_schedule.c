@@ -61,13 +61,16 @@ static void add(struct chaos_schedule *schedule, struct chaos_step step)
     schedule->steps[schedule->count++] = step;
 }
 
-/* The end of what is done with both servers at that time, if this part is one of them; 0: nothing is. */
+/* The end of what is done with both servers at that time, if this part is one of them; 0: nothing
+ * is. */
 static int64_t taken_until(const struct chaos_schedule *schedule, const struct chaos_step *step)
 {
-    for (size_t i = 0; i < schedule->count && (step->part == CHAOS_REDIS || step->part == CHAOS_POSTGRES); i++) {
+    for (size_t i = 0;
+         i < schedule->count && (step->part == CHAOS_REDIS || step->part == CHAOS_POSTGRES); i++) {
         const struct chaos_step *taken = &schedule->steps[i];
 
-        if (taken->part == CHAOS_SERVERS && taken->heals == 0 && step->at_ms <= taken->at_ms + taken->hold_ms &&
+        if (taken->part == CHAOS_SERVERS && taken->heals == 0 &&
+            step->at_ms <= taken->at_ms + taken->hold_ms &&
             step->at_ms + step->hold_ms >= taken->at_ms) {
             return taken->at_ms + taken->hold_ms;
         }
@@ -76,12 +79,13 @@ static int64_t taken_until(const struct chaos_schedule *schedule, const struct c
 }
 
 /* What becomes of one part, from the beginning to the end. */
-static void draw_part(struct chaos_schedule *schedule, uint64_t *state, struct chaos_step step, int64_t duration_ms,
-                      unsigned exchanges)
+static void draw_part(struct chaos_schedule *schedule, uint64_t *state, struct chaos_step step,
+                      int64_t duration_ms, unsigned exchanges)
 {
     int64_t pause_ms = parts[step.part].pause_ms;
 
-    for (step.at_ms = between(state, 0, pause_ms);; step.at_ms += step.hold_ms + between(state, pause_ms / 5, 2 * pause_ms)) {
+    for (step.at_ms = between(state, 0, pause_ms);;
+         step.at_ms += step.hold_ms + between(state, pause_ms / 5, 2 * pause_ms)) {
         step.verb = draw_verb(state, step.part);
         step.of = (unsigned)between(state, 0, exchanges - 1);
         step.hold_ms = between(state, verbs[step.verb].least_ms, verbs[step.verb].most_ms);
@@ -115,13 +119,15 @@ static int compare_steps(const void *a, const void *b)
     return x->which < y->which ? -1 : x->which > y->which;
 }
 
-void chaos_schedule_draw(struct chaos_schedule *schedule, uint64_t seed, int64_t duration_ms, unsigned exchanges)
+void chaos_schedule_draw(struct chaos_schedule *schedule, uint64_t seed, int64_t duration_ms,
+                         unsigned exchanges)
 {
     *schedule = (struct chaos_schedule){0};
     for (int part = 0; part < CHAOS_PART_COUNT; part++) {
         for (unsigned which = 0; which < parts[part].count; which++) {
-            draw_part(schedule, &seed, (struct chaos_step){.part = (enum chaos_part)part, .which = which}, duration_ms,
-                      exchanges);
+            draw_part(schedule, &seed,
+                      (struct chaos_step){.part = (enum chaos_part)part, .which = which},
+                      duration_ms, exchanges);
         }
     }
     if (schedule->count > 0) {
@@ -137,13 +143,15 @@ void chaos_schedule_release(struct chaos_schedule *schedule)
 
 void chaos_step_text(const struct chaos_step *step, char *out, size_t size)
 {
-    int length = snprintf(out, size, "%7.3f s  %s", (double)step->at_ms / 1000, parts[step->part].name);
+    int length =
+        snprintf(out, size, "%7.3f s  %s", (double)step->at_ms / 1000, parts[step->part].name);
 
     if (parts[step->part].count > 1) {
         length += snprintf(out + length, size - (size_t)length, " %u", step->which);
     }
     length += snprintf(out + length, size - (size_t)length, ": %s", verbs[step->verb].text);
     if (step->hold_ms > 0) {
-        snprintf(out + length, size - (size_t)length, step->heals ? ": over" : ", for %" PRId64 " ms", step->hold_ms);
+        snprintf(out + length, size - (size_t)length,
+                 step->heals ? ": over" : ", for %" PRId64 " ms", step->hold_ms);
     }
 }

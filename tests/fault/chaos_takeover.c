@@ -11,9 +11,12 @@
 
 #include "tests/fixture/story.h"
 
-#define PATIENCE_MS 1500 /* of a state that waits for drainers, which may all be stopped, or cut off */
-#define REREAD_MS 800    /* to connect again, and to read */
-#define SETTLE_MS 100    /* from a COMMIT to its XACK */
+#define PATIENCE_MS \
+    1500 /* of a state that waits for drainers, which may all be stopped, or cut off */
+enum {
+    REREAD_MS = 800, /* to connect again, and to read */
+    SETTLE_MS = 100, /* from a COMMIT to its XACK */
+};
 
 /* All at once: other records under the ids that are pending. It keeps a note of them in Redis. */
 static const char swap_script[] =
@@ -26,7 +29,8 @@ static const char swap_script[] =
     "for _, stream in ipairs(found) do\n"
     "  for _, entry in ipairs(stream[2]) do\n"
     "    number = number + 1\n"
-    "    local trade = {symbol = 'BTC/USDT', price = '1.5', quantity = '2', trade_id = tostring(number)}\n"
+    "    local trade = {symbol = 'BTC/USDT', price = '1.5', quantity = '2', trade_id = "
+    "tostring(number)}\n"
     "    redis.call('XADD', stream[1], entry[1], 'trade', cmsgpack.pack(trade))\n"
     "    redis.call('RPUSH', 'takeover', stream[1], entry[1], number)\n"
     "  end\n"
@@ -36,7 +40,8 @@ static const char swap_script[] =
 /* Which of them were delivered, and are not pending any more. */
 static const char acknowledged_script[] =
     "local all, numbers = redis.call('LRANGE', 'takeover', 0, -1), {}\n"
-    "local function parts(id) local ms, seq = id:match('(%d+)-(%d+)') return tonumber(ms), tonumber(seq) end\n"
+    "local function parts(id) local ms, seq = id:match('(%d+)-(%d+)') return tonumber(ms), "
+    "tonumber(seq) end\n"
     "for i = 1, #all, 3 do\n"
     "  local name, ms, seq = all[i], parts(all[i + 1])\n"
     "  local pending = redis.pcall('XPENDING', name, 'drainers', all[i + 1], all[i + 1], 1)\n"
@@ -67,7 +72,10 @@ static PGconn *begin_lock(void)
 {
     PGconn *lock = fixture_postgres_connect(story_postgres);
 
-    if (PQsendQuery(lock, "SET lock_timeout = '3s'; BEGIN; LOCK TABLE blotter.order_events, blotter.trades") != 1) {
+    if (PQsendQuery(
+            lock,
+            "SET lock_timeout = '3s'; BEGIN; LOCK TABLE blotter.order_events, blotter.trades") !=
+        1) {
         fixture_fail("lock: %s", PQerrorMessage(lock));
     }
     return lock;
@@ -107,7 +115,9 @@ static int64_t swap(int64_t first)
 
     if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
         reply->element[0]->type != REDIS_REPLY_INTEGER) {
-        fixture_fail("take-over: %s", reply == NULL ? redis->errstr : reply->elements == 2 ? reply->element[0]->str : reply->str);
+        fixture_fail("take-over: %s", reply == NULL          ? redis->errstr
+                                      : reply->elements == 2 ? reply->element[0]->str
+                                                             : reply->str);
     }
     count = reply->element[0]->integer;
     freeReplyObject(reply);
@@ -125,8 +135,9 @@ static void note_acknowledged(struct chaos_takeover *takeover)
     }
     if (reply->element[0]->integer > 0) {
         takeover->expected += reply->element[0]->integer;
-        takeover->acknowledged = fixture_format("%s%s%s", takeover->acknowledged == NULL ? "" : takeover->acknowledged,
-                                                takeover->acknowledged == NULL ? "" : ",", reply->element[1]->str);
+        takeover->acknowledged =
+            fixture_format("%s%s%s", takeover->acknowledged == NULL ? "" : takeover->acknowledged,
+                           takeover->acknowledged == NULL ? "" : ",", reply->element[1]->str);
     }
     freeReplyObject(reply);
     redisFree(redis);
@@ -160,9 +171,10 @@ void chaos_takeover_tend(struct chaos_takeover *takeover)
                (!patient || story_pending() >= takeover->swapped)) {
         release(&takeover->lock);
         enter(takeover, TAKEOVER_SETTLING);
-    } else if (takeover->state == TAKEOVER_SETTLING && elapsed_ms(takeover) >= SETTLE_MS && is_answered(takeover->next_lock) &&
-               (!patient || waiting_for_lock() > 0)) {
-        story_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'blotter drain%%'");
+    } else if (takeover->state == TAKEOVER_SETTLING && elapsed_ms(takeover) >= SETTLE_MS &&
+               is_answered(takeover->next_lock) && (!patient || waiting_for_lock() > 0)) {
+        story_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name "
+                  "LIKE 'blotter drain%%'");
         release(&takeover->next_lock);
         takeover->whole++;
         enter(takeover, TAKEOVER_OVER);
@@ -181,16 +193,17 @@ void chaos_takeover_end(struct chaos_takeover *takeover)
 
 void chaos_takeover_prove(const struct chaos_takeover *takeover)
 {
-    printf("redis: %d take-overs, %d to their end; %" PRId64 " trades under ids of others, %" PRId64 " acknowledged, %" PRId64
-           " stored\n",
+    printf("redis: %d take-overs, %d to their end; %" PRId64 " trades under ids of others, %" PRId64
+           " acknowledged, %" PRId64 " stored\n",
            takeover->begun, takeover->whole, takeover->trades, takeover->expected,
            story_int("SELECT count(*) FROM blotter.trades"));
-    assert_int_equal(story_int("SELECT count(*) - count(DISTINCT trade_id) FROM blotter.trades"), 0);
-    const char *lost =
-        story_sql("SELECT format('%%s, the first is %%s', count(*), min(number)) "
-                  "FROM unnest('{%s}'::bigint[]) AS number "
-                  "WHERE NOT EXISTS (SELECT FROM blotter.trades WHERE trade_id = number::text) HAVING count(*) > 0",
-                  takeover->acknowledged == NULL ? "" : takeover->acknowledged);
+    assert_int_equal(story_int("SELECT count(*) - count(DISTINCT trade_id) FROM blotter.trades"),
+                     0);
+    const char *lost = story_sql("SELECT format('%%s, the first is %%s', count(*), min(number)) "
+                                 "FROM unnest('{%s}'::bigint[]) AS number "
+                                 "WHERE NOT EXISTS (SELECT FROM blotter.trades WHERE trade_id = "
+                                 "number::text) HAVING count(*) > 0",
+                                 takeover->acknowledged == NULL ? "" : takeover->acknowledged);
 
     if (*lost != '\0') {
         fixture_fail("trades that were acknowledged and are not stored: %s", lost);

@@ -1,14 +1,16 @@
-/* chaos_takeover.h: another Redis takes over, where the ids of the entries that drainers have in hand are other records.
+/* chaos_takeover.h: another Redis takes over, where the ids of the entries that drainers have in
+ * hand are other records.
  *
- * That comes about where clocks differ. What a drainer read on the old connection it may not acknowledge on the new one: it
- * would acknowledge records that are not stored. These are trades without identity, which nobody sends again: each that is
- * acknowledged has to be stored.
+ * That comes about where clocks differ. What a drainer read on the old connection it may not
+ * acknowledge on the new one: it would acknowledge records that are not stored. These are trades
+ * without identity, which nobody sends again: each that is acknowledged has to be stored.
  *
  *     LOCKING ► FILLING ► REREADING ► SETTLING ► OVER
  *
- * A lock keeps drainers from committing (FILLING) until the trades have been swapped in and read (REREADING); a second one lets
- * what was in hand commit and the trades not (SETTLING); then the drainers' sessions are terminated, and the trades have to be
- * read again. Nothing else may happen to the servers meanwhile, or the trades may be lost rightly. */
+ * A lock keeps drainers from committing (FILLING) until the trades have been swapped in and read
+ * (REREADING); a second one lets what was in hand commit and the trades not (SETTLING); then the
+ * drainers' sessions are terminated, and the trades have to be read again. Nothing else may happen
+ * to the servers meanwhile, or the trades may be lost rightly. */
 #ifndef BLOTTER_TESTS_CHAOS_TAKEOVER_H
 #define BLOTTER_TESTS_CHAOS_TAKEOVER_H
 
@@ -16,12 +18,20 @@
 #include <stdint.h>
 
 struct chaos_takeover {
-    enum { TAKEOVER_NONE, TAKEOVER_LOCKING, TAKEOVER_FILLING, TAKEOVER_REREADING, TAKEOVER_SETTLING, TAKEOVER_OVER } state;
+    enum {
+        TAKEOVER_NONE,
+        TAKEOVER_LOCKING,
+        TAKEOVER_FILLING,
+        TAKEOVER_REREADING,
+        TAKEOVER_SETTLING,
+        TAKEOVER_OVER
+    } state;
     PGconn *lock, *next_lock;
-    int64_t since_ms;                  /* in this state */
-    int begun, whole;                  /* how many, and how many that went through all states */
-    int64_t swapped, trades, expected; /* trades put there by the last, by all; of these acknowledged */
-    const char *acknowledged;          /* their numbers: "1,2" */
+    int64_t since_ms; /* in this state */
+    int begun, whole; /* how many, and how many that went through all states */
+    int64_t swapped, trades,
+        expected;             /* trades put there by the last, by all; of these acknowledged */
+    const char *acknowledged; /* their numbers: "1,2" */
 };
 
 void chaos_takeover_begin(struct chaos_takeover *);

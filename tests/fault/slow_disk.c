@@ -1,5 +1,5 @@
-/* slow_disk.c: LD_PRELOADed into a server, makes its disk one that stalls: fsync and fdatasync wait as long as the file named by
- * $SLOW_DISK is there. */
+/* slow_disk.c: LD_PRELOADed into a server, makes its disk one that stalls: fsync and fdatasync wait
+ * as long as the file named by $SLOW_DISK is there. */
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -8,8 +8,9 @@
 static void stall(void)
 {
     const char *path = getenv("SLOW_DISK");
-    while (path && access(path, F_OK) == 0)
+    while (path != NULL && access(path, F_OK) == 0) {
         nanosleep(&(struct timespec){.tv_nsec = 5 * 1000 * 1000}, NULL);
+    }
 }
 
 int fsync(int fd)

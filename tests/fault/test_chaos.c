@@ -1,9 +1,10 @@
-/* test_chaos.c: everything is broken at random, and at the end every record that was accepted is stored, once.
+/* test_chaos.c: everything is broken at random, and at the end every record that was accepted is
+ * stored, once.
  *
- * Five desks submit 5,000 orders a second on five exchanges, a sixth, whose clock is wrong, 500 that have to be rejected; a
- * shipper sends for some of them, three drainers load; each part is
- * killed, stopped, cut off or emptied again and again, by a schedule that is drawn from a seed. Then all is healed, and what the
- * desks accepted is compared with what is stored, row by row.
+ * Five desks submit 5,000 orders a second on five exchanges, a sixth, whose clock is wrong, 500
+ * that have to be rejected; a shipper sends for some of them, three drainers load; each part is
+ * killed, stopped, cut off or emptied again and again, by a schedule that is drawn from a seed.
+ * Then all is healed, and what the desks accepted is compared with what is stored, row by row.
  *
  *   CHAOS_SECONDS   how long things are broken (30)
  *   CHAOS_SEED      the schedule to repeat; if not given, one that nobody has seen. It is printed
@@ -38,7 +39,9 @@ static int64_t now_ns(void)
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
-/* --- breaking -------------------------------------------------------------------------------------------------------------- */
+/* --- breaking
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static void run(struct chaos *chaos, const struct chaos_schedule *schedule)
 {
@@ -46,7 +49,8 @@ static void run(struct chaos *chaos, const struct chaos_schedule *schedule)
     char text[160];
 
     while (next < schedule->count || fixture_now_ms() < chaos->began_ms + chaos->duration_ms) {
-        if (next < schedule->count && fixture_now_ms() - chaos->began_ms >= schedule->steps[next].at_ms) {
+        if (next < schedule->count &&
+            fixture_now_ms() - chaos->began_ms >= schedule->steps[next].at_ms) {
             chaos_step_text(&schedule->steps[next], text, sizeof text);
             printf("%s\n", text);
             fflush(stdout);
@@ -58,7 +62,9 @@ static void run(struct chaos *chaos, const struct chaos_schedule *schedule)
     }
 }
 
-/* --- the end --------------------------------------------------------------------------------------------------------------- */
+/* --- the end
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 static void stop_drainers(struct chaos *chaos)
 {
@@ -67,13 +73,16 @@ static void stop_drainers(struct chaos *chaos)
         int status = fixture_program_stop(chaos->drainers[i].program, SIGTERM, STORY_TIMEOUT_MS);
 
         if (status != 0) {
-            fixture_fail("drainer %u ended with status %d:\n%s", i, status, fixture_program_stderr(chaos->drainers[i].program));
+            fixture_fail("drainer %u ended with status %d:\n%s", i, status,
+                         fixture_program_stderr(chaos->drainers[i].program));
         }
     }
     assert_int_equal(story_pending(), 0);
 }
 
-/* --- the proof ------------------------------------------------------------------------------------------------------------- */
+/* --- the proof
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 /* What the good desks have accepted so far, and what they may have. */
 static struct load {
@@ -86,7 +95,8 @@ static struct load {
     for (unsigned exchange = 0; exchange < CHAOS_EXCHANGES; exchange++) {
         struct proof proof = {0};
 
-        load.without_room += chaos_desk_collect(chaos->folder, 0, CHAOS_GOOD_DESKS, exchange, &proof);
+        load.without_room +=
+            chaos_desk_collect(chaos->folder, 0, CHAOS_GOOD_DESKS, exchange, &proof);
         load.accepted += proof.count;
         load.unsure += proof.unsure_count;
         free(proof.records);
@@ -99,10 +109,13 @@ static struct load {
 static void prove_load(const struct chaos *chaos, const struct load *in_time)
 {
     struct load load = load_of(chaos);
-    double seconds = (double)chaos->duration_ms / 1000, due = seconds * chaos->per_second * CHAOS_GOOD_DESKS;
+    double seconds = (double)chaos->duration_ms / 1000,
+           due = seconds * chaos->per_second * CHAOS_GOOD_DESKS;
 
-    printf("%zu records accepted, %.0f a second of %.0f due; %.0f of them within the schedule; %u times a journal was too full\n",
-           load.accepted, (double)load.accepted / seconds, due / seconds, (double)in_time->accepted / seconds, load.without_room);
+    printf("%zu records accepted, %.0f a second of %.0f due; %.0f of them within the schedule; %u "
+           "times a journal was too full\n",
+           load.accepted, (double)load.accepted / seconds, due / seconds,
+           (double)in_time->accepted / seconds, load.without_room);
     assert_true((double)(load.accepted + load.unsure) >= due);
 }
 
@@ -132,8 +145,8 @@ static void prove_rows(const struct chaos *chaos)
         chaos_desk_collect(chaos->folder, 0, CHAOS_GOOD_DESKS, exchange, &proof);
         const char *wrong = proof_wrong_rows(&proof);
 
-        printf("%-8s %zu accepted and stored; of %zu that a killed desk could not tell of, %zu\n", proof.exchange, proof.count,
-               proof.unsure_count, proof.unsure_stored);
+        printf("%-8s %zu accepted and stored; of %zu that a killed desk could not tell of, %zu\n",
+               proof.exchange, proof.count, proof.unsure_count, proof.unsure_stored);
         free(proof.records);
         free(proof.unsure);
         if (*wrong != '\0') {
@@ -151,8 +164,9 @@ static void prove_rejects(const struct chaos *chaos)
         const char *wrong = chaos_wrong_rejects(&proof);
 
         if (proof.count > 0) {
-            printf("%-8s %zu accepted and rejected; of %zu that a killed desk could not tell of, %zu\n", proof.exchange,
-                   proof.count, proof.unsure_count, proof.unsure_stored);
+            printf("%-8s %zu accepted and rejected; of %zu that a killed desk could not tell of, "
+                   "%zu\n",
+                   proof.exchange, proof.count, proof.unsure_count, proof.unsure_stored);
         }
         free(proof.records);
         free(proof.unsure);
@@ -162,7 +176,8 @@ static void prove_rejects(const struct chaos *chaos)
     }
 }
 
-/* Where the clock is wrong the record that says where a producer ends is rejected, too: these stay open. */
+/* Where the clock is wrong the record that says where a producer ends is rejected, too: these stay
+ * open. */
 static void prove_audited(void)
 {
     static const char *const views[] = {"audit", "audit_quick"};
@@ -170,16 +185,20 @@ static void prove_audited(void)
 
     story_run(0, "audit", "--quick");
     for (size_t i = 0; i < sizeof views / sizeof views[0]; i++) {
-        if (story_int("SELECT count(*) FROM blotter.%s WHERE state <> 'complete' AND producer_id <> %d AND "
-                      "NOT (state = 'open' AND producer_id IN (SELECT producer_id FROM blotter.rejects))",
-                      views[i], CHAOS_OF_NONSENSE) != 0) {
+        if (story_int(
+                "SELECT count(*) FROM blotter.%s WHERE state <> 'complete' AND producer_id <> %d "
+                "AND "
+                "NOT (state = 'open' AND producer_id IN (SELECT producer_id FROM blotter.rejects))",
+                views[i], CHAOS_OF_NONSENSE) != 0) {
             fixture_fail("%s is not complete:\n%s", views[i], audit);
         }
     }
-    assert_int_equal(story_int("SELECT count(*) FROM blotter.rejects WHERE producer_id > 0 AND producer_id <> %d AND "
-                               "reason NOT LIKE '%s'",
-                               CHAOS_OF_NONSENSE, CHAOS_REJECTED_FOR),
-                     0);
+    assert_int_equal(
+        story_int(
+            "SELECT count(*) FROM blotter.rejects WHERE producer_id > 0 AND producer_id <> %d AND "
+            "reason NOT LIKE '%s'",
+            CHAOS_OF_NONSENSE, CHAOS_REJECTED_FOR),
+        0);
 }
 
 /* The state of the orders is what it would be, had their events come in order. */
@@ -188,15 +207,19 @@ static void prove_orders(void)
     assert_int_equal(story_int("SELECT count(*) FROM blotter.order_errors"), 0);
     story_sql("CREATE TABLE merged AS SELECT * FROM blotter.orders");
     story_sql("SELECT blotter.rebuild_orders()");
-    assert_string_equal(story_table("SELECT exchange, order_key, status FROM (TABLE merged EXCEPT TABLE blotter.orders) AS m "
+    assert_string_equal(story_table("SELECT exchange, order_key, status FROM (TABLE merged EXCEPT "
+                                    "TABLE blotter.orders) AS m "
                                     "ORDER BY recorded_at LIMIT 5"),
                         "");
-    assert_string_equal(story_table("SELECT exchange, order_key, status FROM (TABLE blotter.orders EXCEPT TABLE merged) AS m "
+    assert_string_equal(story_table("SELECT exchange, order_key, status FROM (TABLE blotter.orders "
+                                    "EXCEPT TABLE merged) AS m "
                                     "ORDER BY recorded_at LIMIT 5"),
                         "");
 }
 
-/* --- tests ----------------------------------------------------------------------------------------------------------------- */
+/* --- tests
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
 static void whatever_breaks_every_accepted_record_is_stored_once(void **state)
 {
@@ -229,9 +252,11 @@ static void whatever_breaks_every_accepted_record_is_stored_once(void **state)
     chaos_takeover_prove(&chaos.takeover);
     prove_audited();
     prove_orders();
-    printf("%zu steps in %.1f s; %d programs started again as they could not reach a server; all was committed %.1f s after the "
+    printf("%zu steps in %.1f s; %d programs started again as they could not reach a server; all "
+           "was committed %.1f s after the "
            "last was healed\n",
-           schedule.count, (double)(healed_ms - chaos.began_ms) / 1000, chaos.restarts, (double)(drained_ms - healed_ms) / 1000);
+           schedule.count, (double)(healed_ms - chaos.began_ms) / 1000, chaos.restarts,
+           (double)(drained_ms - healed_ms) / 1000);
     chaos_schedule_release(&schedule);
 }
 
@@ -275,7 +300,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_seed_is_the_same_schedule),
-        cmocka_unit_test_setup_teardown(whatever_breaks_every_accepted_record_is_stored_once, story_begin, story_end),
+        cmocka_unit_test_setup_teardown(whatever_breaks_every_accepted_record_is_stored_once,
+                                        story_begin, story_end),
     };
 
     if (argc > 1 && strcmp(argv[1], "desk") == 0) {

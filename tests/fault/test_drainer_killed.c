@@ -1,5 +1,5 @@
-/* test_drainer_killed.c: kill -9 of a drainer under load, at each step of a batch and at any time: another goes on at once, and
- * all that was accepted is stored, once. */
+/* test_drainer_killed.c: kill -9 of a drainer under load, at each step of a batch and at any time:
+ * another goes on at once, and all that was accepted is stored, once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,9 +12,10 @@
 
 #include "tests/fixture/drainers.h"
 
-/* Kills a drainer when these bytes are on their way; the kernel closes its connections, and what it had sent last may get
- * lost. Another stands by. */
-static void killed_at(bool on_redis, enum fixture_direction direction, const char *bytes, enum fixture_cut when)
+/* Kills a drainer when these bytes are on their way; the kernel closes its connections, and what it
+ * had sent last may get lost. Another stands by. */
+static void killed_at(bool on_redis, enum fixture_direction direction, const char *bytes,
+                      enum fixture_cut when)
 {
     struct fixture_proxy *redis = fixture_proxy_redis(story_redis, false);
     struct fixture_proxy *postgres = fixture_proxy_postgres(story_postgres, false);
@@ -62,7 +63,8 @@ static void killed_after_commit_and_before_it_has_acknowledged(void **state)
     killed_at(true, FIXTURE_TO_SERVER, "XACK", FIXTURE_STALL_BEFORE);
 }
 
-/* The producers get no word of what is stored and acknowledged: they send it again, which stores nothing. */
+/* The producers get no word of what is stored and acknowledged: they send it again, which stores
+ * nothing. */
 static void killed_after_it_has_acknowledged_and_before_it_has_told_the_producers(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
-/* test_drainer_stopped.c: SIGTERM to a drainer, under load and while a server is away. It ends within five seconds; with 0 where
- * nothing of it is left pending, and where something may be with 1, and says so. */
+/* test_drainer_stopped.c: SIGTERM to a drainer, under load and while a server is away. It ends
+ * within five seconds; with 0 where nothing of it is left pending, and where something may be with
+ * 1, and says so. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -36,11 +37,14 @@ static void stopped_under_load_leaves_nothing_pending(void **state)
         struct fixture_program *drainer = drainer_by(NULL, NULL, "d1", "--batch-rows", "50");
         drainers_await_more(50);
         fixture_sleep_ms((int)(rand_r(&seed) % 50));
-        for (int signals = i % 3; signals > 0; signals--) /* more than one signal does not make it leave anything */
+        for (int signals = i % 3; signals > 0;
+             signals--) { /* more than one signal does not make it leave anything */
             fixture_program_signal(drainer, SIGTERM);
+        }
         drainer_stop(drainer);
         assert_int_equal(story_pending(), 0);
-        assert_string_equal(fixture_redis_run(story_redis, "XINFO CONSUMERS blotter:okx drainers"), "");
+        assert_string_equal(fixture_redis_run(story_redis, "XINFO CONSUMERS blotter:okx drainers"),
+                            "");
     }
     finish(load);
 }
@@ -57,7 +61,8 @@ static void stopped_while_postgresql_is_away_says_what_is_pending(void **state)
     drainer_await_says(drainer, "nothing is acknowledged");
     assert_true(story_pending() > 0);
     drainer_end(drainer, 1);
-    story_assert_says(fixture_program_stderr(drainer), " entries pending: what is pending is claimed by the next drainer");
+    story_assert_says(fixture_program_stderr(drainer),
+                      " entries pending: what is pending is claimed by the next drainer");
     assert_true(story_pending() > 0);
     finish(load);
 }
@@ -139,9 +144,12 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, story_begin, load_end)
     static const struct CMUnitTest tests[] = {
-        TEST(stopped_under_load_leaves_nothing_pending),        TEST(stopped_while_postgresql_is_away_says_what_is_pending),
-        TEST(stopped_with_nothing_pending_needs_no_postgresql), TEST(stopped_while_postgresql_does_not_answer_ends_in_time),
-        TEST(stopped_while_redis_is_away_does_not_know),        TEST(stopped_while_redis_is_away_waits_a_little_for_it),
+        TEST(stopped_under_load_leaves_nothing_pending),
+        TEST(stopped_while_postgresql_is_away_says_what_is_pending),
+        TEST(stopped_with_nothing_pending_needs_no_postgresql),
+        TEST(stopped_while_postgresql_does_not_answer_ends_in_time),
+        TEST(stopped_while_redis_is_away_does_not_know),
+        TEST(stopped_while_redis_is_away_waits_a_little_for_it),
         TEST(stopped_while_redis_does_not_answer_ends_in_time),
     };
     return cmocka_run_group_tests_name("drainer_stopped", tests, NULL, NULL);

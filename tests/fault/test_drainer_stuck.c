@@ -1,5 +1,6 @@
-/* test_drainer_stuck.c: a drainer that is alive and does nothing (SIGSTOP) is cut off from PostgreSQL by another, which takes its
- * streams over; continued, it stores nothing twice and takes part again. And how long a take-over takes. */
+/* test_drainer_stuck.c: a drainer that is alive and does nothing (SIGSTOP) is cut off from
+ * PostgreSQL by another, which takes its streams over; continued, it stores nothing twice and takes
+ * part again. And how long a take-over takes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,13 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "drainer/streams.h"
+#include "drainer/redis/streams.h"
 #include "tests/fixture/drainers.h"
 
-/* Stops the holder of the stream when these bytes are on their way, and continues it once another has loaded for it: one that
- * comes later, as it would take a holder that is merely slow for stuck. The line to PostgreSQL stays as it is meanwhile: what
- * the holder had sent last may arrive, or not. */
-static void stopped_at(bool on_redis, enum fixture_direction direction, const char *bytes, enum fixture_cut when, bool arrives)
+/* Stops the holder of the stream when these bytes are on their way, and continues it once another
+ * has loaded for it: one that comes later, as it would take a holder that is merely slow for stuck.
+ * The line to PostgreSQL stays as it is meanwhile: what the holder had sent last may arrive, or
+ * not. */
+static void stopped_at(bool on_redis, enum fixture_direction direction, const char *bytes,
+                       enum fixture_cut when, bool arrives)
 {
     struct fixture_proxy *redis = fixture_proxy_redis(story_redis, false);
     struct fixture_proxy *postgres = fixture_proxy_postgres(story_postgres, false);
@@ -26,8 +29,9 @@ static void stopped_at(bool on_redis, enum fixture_direction direction, const ch
     drainer_await_loaded("d1", 100);
     drainer_stall_at(line, direction, bytes, when);
     fixture_program_signal(first, SIGSTOP);
-    if (arrives)
+    if (arrives) {
         fixture_proxy_stall(line, 0);
+    }
     struct fixture_program *second = drainer_by(NULL, NULL, "d2", "--claim-idle", "1s");
     drainer_await_says(second, "the session of a stuck drainer was terminated");
     drainer_await_loaded("d2", 500);
@@ -70,36 +74,42 @@ static PGconn *hold_lease_of(const char *name)
     struct streams streams = {0};
     PGconn *holder = fixture_postgres_connect(story_postgres);
     PGresult *result = PQexec(
-        holder, fixture_format("SELECT pg_advisory_lock(%lld)", (long long)streams_add(&streams, name, strlen(name))->lock_key));
+        holder, fixture_format("SELECT pg_advisory_lock(%lld)",
+                               (long long)streams_add(&streams, name, strlen(name))->lock_key));
     assert_int_equal(PQresultStatus(result), PGRES_TUPLES_OK);
     PQclear(result);
     streams_release(&streams);
     return holder;
 }
 
-/* The holder is the test, which reads and, as where PostgreSQL is slow, acknowledges nothing; until it stops reading. */
+/* The holder is the test, which reads and, as where PostgreSQL is slow, acknowledges nothing; until
+ * it stops reading. */
 static void one_that_makes_progress_is_left_alone_however_slow_it_is(void **state)
 {
     enum { CLAIM_IDLE_MS = 2000, STEP_MS = 100 };
     (void)state;
-    for (int i = 1; i <= 100; i++)
+    for (int i = 1; i <= 100; i++) {
         story_add_order("blotter:okx", 7, i, i, &(struct blotter_order){.order_id = "1"});
+    }
     fixture_redis_run(story_redis, "XGROUP CREATE blotter:okx drainers 0");
     PGconn *holder = hold_lease_of("blotter:okx");
-    struct fixture_program *other = drainer_by(NULL, NULL, "d2", "--claim-idle", fixture_format("%dms", CLAIM_IDLE_MS));
+    struct fixture_program *other =
+        drainer_by(NULL, NULL, "d2", "--claim-idle", fixture_format("%dms", CLAIM_IDLE_MS));
     drainer_await_says(other, "found");
     for (int i = 0; i < 2 * CLAIM_IDLE_MS / STEP_MS; i++) {
-        fixture_redis_run(story_redis, "XREADGROUP GROUP drainers d1 COUNT 1 STREAMS blotter:okx >");
+        fixture_redis_run(story_redis,
+                          "XREADGROUP GROUP drainers d1 COUNT 1 STREAMS blotter:okx >");
         fixture_sleep_ms(STEP_MS);
     }
     assert_null(strstr(fixture_program_stderr(other), "made no progress"));
-    drainer_await_says(other, "its drainer has made no progress for 2 s: its session is terminated");
+    drainer_await_says(other,
+                       "its drainer has made no progress for 2 s: its session is terminated");
     drainer_await_loaded("d2", 100);
     PQfinish(holder);
     drainer_stop(other);
 }
 
-#define DEFAULT_CLAIM_IDLE_MS 60000
+enum { DEFAULT_CLAIM_IDLE_MS = 60000 };
 
 static int compare(const void *a, const void *b)
 {
@@ -107,8 +117,9 @@ static int compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* From kill -9 of the one that loads to the first row of another: a fraction of a second where the machine has nothing else to
- * do, some seconds where it is busy; but nobody waits until it passes for stuck. */
+/* From kill -9 of the one that loads to the first row of another: a fraction of a second where the
+ * machine has nothing else to do, some seconds where it is busy; but nobody waits until it passes
+ * for stuck. */
 static void a_killed_one_is_replaced_at_once(void **state)
 {
     enum { ROUNDS = 5 };
@@ -130,8 +141,8 @@ static void a_killed_one_is_replaced_at_once(void **state)
     }
     setenv("BLOTTER_REBALANCE_INTERVAL", "50ms", 1);
     qsort(took_ms, ROUNDS, sizeof took_ms[0], compare);
-    printf("taken over within %lld ms to %lld ms, median %lld ms\n", (long long)took_ms[0], (long long)took_ms[ROUNDS - 1],
-           (long long)took_ms[ROUNDS / 2]);
+    printf("taken over within %lld ms to %lld ms, median %lld ms\n", (long long)took_ms[0],
+           (long long)took_ms[ROUNDS - 1], (long long)took_ms[ROUNDS / 2]);
     assert_in_range(took_ms[ROUNDS / 2], 0, DEFAULT_CLAIM_IDLE_MS / 2);
     load_finish(load);
     drainer_stop(holder);

@@ -1,6 +1,6 @@
-/* test_pending_meddled.c: somebody lays hands on a stream while entries of it are pending, and the drainer that has read them
- * dies: nobody but the producers has them then. Each way of doing it has an exchange of its own, with producers that keep
- * sending. */
+/* test_pending_meddled.c: somebody lays hands on a stream while entries of it are pending, and the
+ * drainer that has read them dies: nobody but the producers has them then. Each way of doing it has
+ * an exchange of its own, with producers that keep sending. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,7 +25,8 @@ static void set_group_to_the_end(const char *stream)
 static void acknowledge(const char *stream)
 {
     fixture_redis_run(story_redis, "EVAL %s 1 %s",
-                      "for _, one in ipairs(redis.call('XPENDING', KEYS[1], '" STREAM_GROUP "', '-', '+', 100000)) do\n"
+                      "for _, one in ipairs(redis.call('XPENDING', KEYS[1], '" STREAM_GROUP
+                      "', '-', '+', 100000)) do\n"
                       "  redis.call('XACK', KEYS[1], '" STREAM_GROUP "', one[1])\n"
                       "end",
                       stream);
@@ -79,15 +80,18 @@ static bool all_have_pending(void *arg)
 {
     (void)arg;
     int have = 0;
-    for (int i = 0; i < WAYS; i++)
+    for (int i = 0; i < WAYS; i++) {
         have += fixture_redis_int(story_redis, "XPENDING %s " STREAM_GROUP, stream_of(i)) >= 20;
+    }
     return have == WAYS;
 }
 
 static void start_all(struct load *loads[WAYS])
 {
-    for (int i = 0; i < WAYS; i++)
-        loads[i] = load_start(&(struct load_options){.producers = 2, .exchange = ways[i].exchange, .per_second = 100});
+    for (int i = 0; i < WAYS; i++) {
+        loads[i] = load_start(&(struct load_options){
+            .producers = 2, .exchange = ways[i].exchange, .per_second = 100});
+    }
     for (int i = 0; i < WAYS; i++) {
         load_await_accepted(loads[i], 10);
         load_await_stage(loads[i], BLOTTER_COMMITTED); /* the drainer has all of them */
@@ -111,23 +115,28 @@ static void what_is_pending_survives_whatever_is_done_to_it(void **state)
     fixture_program_stop(drainer, SIGKILL, STORY_TIMEOUT_MS);
     fixture_postgres_resume(story_postgres);
     story_drainer("d2");
-    for (int i = 0; i < WAYS; i++)
+    for (int i = 0; i < WAYS; i++) {
         load_await_accepted(loads[i], 100);
-    for (int i = 0; i < WAYS; i++)
+    }
+    for (int i = 0; i < WAYS; i++) {
         load_stop(loads[i]);
+    }
     for (int i = 0; i < WAYS; i++) {
         load_await_stage(loads[i], BLOTTER_COMMITTED);
-        print_message("%-12s %3lld sent again\n", ways[i].exchange, (long long)load_totals(loads[i]).resent);
+        print_message("%-12s %3lld sent again\n", ways[i].exchange,
+                      (long long)load_totals(loads[i]).resent);
         assert_true(load_totals(loads[i]).resent > 0 || !ways[i].loses);
     }
-    for (int i = 0; i < WAYS; i++)
+    for (int i = 0; i < WAYS; i++) {
         load_finish(loads[i]);
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_is_pending_survives_whatever_is_done_to_it, story_begin, load_end),
+        cmocka_unit_test_setup_teardown(what_is_pending_survives_whatever_is_done_to_it,
+                                        story_begin, load_end),
     };
     return cmocka_run_group_tests_name("pending_meddled", tests, NULL, NULL);
 }

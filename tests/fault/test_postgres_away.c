@@ -1,7 +1,8 @@
-/* test_postgres_away.c: while PostgreSQL is away records wait in Redis, pending or unread, and are not sent again: a producer
- * that took the silence for a loss would multiply the stream.
+/* test_postgres_away.c: while PostgreSQL is away records wait in Redis, pending or unread, and are
+ * not sent again: a producer that took the silence for a loss would multiply the stream.
  *
- * PostgreSQL is away for longer than a producer's patience with a loss; BLOTTER_TEST_LONG=1: for minutes. */
+ * PostgreSQL is away for longer than a producer's patience with a loss; BLOTTER_TEST_LONG=1: for
+ * minutes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +17,7 @@ enum { AWAY_MS = 8000, LONG_MS = 150000 };
 static int away_ms(void)
 {
     const char *wanted = getenv("BLOTTER_TEST_LONG");
-    return wanted && *wanted ? LONG_MS : AWAY_MS;
+    return wanted != NULL && *wanted ? LONG_MS : AWAY_MS;
 }
 
 /* Heartbeats go on, and are counted before they are sent. */
@@ -25,23 +26,24 @@ static bool each_is_there_once(void *load)
     return fixture_redis_int(story_redis, "XLEN blotter:okx") == load_totals(load).accepted;
 }
 
-/* Of producers that have neither been trimmed nor sent again: what they accepted, and what they said of themselves. */
+/* Of producers that have neither been trimmed nor sent again: what they accepted, and what they
+ * said of themselves. */
 static void assert_each_once(struct load *load)
 {
     load_stop(load);
     load_await_stage(load, BLOTTER_SENT);
     assert_true(fixture_wait_until(each_is_there_once, load, STORY_TIMEOUT_MS));
     assert_int_equal(load_totals(load).resent, 0);
-    assert_int_equal(load_totals(load).let_go, 0);
+    assert_int_equal(load_totals(load).evicted, 0);
     load_resume(load);
 }
 
 static void be_away(struct load *load)
 {
     int64_t until = fixture_now_ms() + away_ms();
-    do
+    do {
         load_await_accepted(load, 300);
-    while (fixture_now_ms() < until);
+    } while (fixture_now_ms() < until);
     assert_each_once(load);
 }
 
@@ -58,7 +60,8 @@ static void a_stopped_postgres_does_not_multiply_the_stream(void **state)
     load_finish(load);
 }
 
-/* The same with one that does not even say that it is gone: what was read stays pending in a drainer that waits. */
+/* The same with one that does not even say that it is gone: what was read stays pending in a
+ * drainer that waits. */
 static void nor_does_one_that_does_not_answer(void **state)
 {
     (void)state;

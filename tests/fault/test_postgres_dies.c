@@ -1,5 +1,6 @@
-/* test_postgres_dies.c: PostgreSQL is killed and restarted under load, at each step of a transaction and at any time, and its
- * sessions are ended. The drainer comes back by itself, and all that was accepted is stored, once. */
+/* test_postgres_dies.c: PostgreSQL is killed and restarted under load, at each step of a
+ * transaction and at any time, and its sessions are ended. The drainer comes back by itself, and
+ * all that was accepted is stored, once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -93,10 +94,11 @@ static void restarted_at_any_time_over_and_over(void **state)
     for (int i = 0; i < RESTARTS; i++) {
         drainers_await_more(1);
         fixture_sleep_ms((int)(rand_r(&seed) % 50));
-        if (i % 2 == 0)
+        if (i % 2 == 0) {
             fixture_postgres_kill9(story_postgres);
-        else
+        } else {
             fixture_postgres_stop(story_postgres, FIXTURE_FAST);
+        }
         fixture_postgres_start_again(story_postgres);
     }
     finish(load, drainer);
@@ -120,7 +122,8 @@ static void sessions_that_are_terminated_over_and_over_come_back(void **state)
 
 static bool is_cancelled(void *server)
 {
-    PGresult *result = PQexec(server, "SELECT pg_cancel_backend(pid) FROM " SESSIONS " AND wait_event_type = 'Lock'");
+    PGresult *result = PQexec(server, "SELECT pg_cancel_backend(pid) FROM " SESSIONS
+                                      " AND wait_event_type = 'Lock'");
     bool cancelled = PQntuples(result) == 1;
     PQclear(result);
     return cancelled;
@@ -141,7 +144,8 @@ static void statements_that_are_cancelled_over_and_over_are_done_again(void **st
     struct load *load = load_start(&(struct load_options){.per_second = 50});
     struct fixture_program *drainer = drainer_by(NULL, NULL, "d1", "--batch-rows", "1");
     drainer_await_loaded("d1", 1);
-    PGconn *server = fixture_postgres_connect(story_postgres), *holder = fixture_postgres_connect(story_postgres);
+    PGconn *server = fixture_postgres_connect(story_postgres),
+           *holder = fixture_postgres_connect(story_postgres);
     PQclear(PQexec(holder, "BEGIN; LOCK TABLE blotter.progress IN EXCLUSIVE MODE"));
     for (int i = 0; i < 6; i++) {
         assert_true(fixture_wait_until(is_cancelled, server, STORY_TIMEOUT_MS));

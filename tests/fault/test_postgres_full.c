@@ -1,8 +1,8 @@
-/* test_postgres_full.c: the disk that the tables are on is full. The drainer says so, rejects nothing, and goes on when there is
- * room again.
+/* test_postgres_full.c: the disk that the tables are on is full. The drainer says so, rejects
+ * nothing, and goes on when there is room again.
  *
- * The disk is a small tmpfs, mounted in a namespace of the test's own: root's right, or that of whoever may make a namespace of
- * users. */
+ * The disk is a small tmpfs, mounted in a namespace of the test's own: root's right, or that of
+ * whoever may make a namespace of users. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,30 +19,34 @@
 
 #include "tests/fixture/drainers.h"
 
-#define BALLAST_STEP (64 * 1024)
+enum { BALLAST_STEP = (64 * 1024) };
 
 /* Before anything is started: what is mounted is seen by us and our children, and gone with us. */
 static void enter_own_namespace(void)
 {
     uid_t user = getuid();
     gid_t group = getgid();
-    if (unshare(user == 0 ? CLONE_NEWNS : CLONE_NEWNS | CLONE_NEWUSER) != 0)
+    if (unshare(user == 0 ? CLONE_NEWNS : CLONE_NEWNS | CLONE_NEWUSER) != 0) {
         fixture_fail("unshare: %s (a disk is to be mounted)", strerror(errno));
+    }
     if (user != 0) {
         fixture_write_file("/proc/self/setgroups", "deny");
         fixture_write_file("/proc/self/uid_map", fixture_format("%u %u 1", user, user));
         fixture_write_file("/proc/self/gid_map", fixture_format("%u %u 1", group, group));
     }
-    if (mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0)
+    if (mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0) {
         fixture_fail("mount: %s", strerror(errno));
+    }
 }
 
 /* A tablespace on a disk of a few MiB, for the tables of each day, which are not made yet. */
 static const char *mount_small_disk(void)
 {
-    const char *disk = fixture_format("%s/disk", fixture_folder()), *place = fixture_format("%s/tablespace", disk);
-    if (mkdir(disk, 0755) != 0 || mount("tmpfs", disk, "tmpfs", 0, "size=16m,mode=755") != 0)
+    const char *disk = fixture_format("%s/disk", fixture_folder()),
+               *place = fixture_format("%s/tablespace", disk);
+    if (mkdir(disk, 0755) != 0 || mount("tmpfs", disk, "tmpfs", 0, "size=16m,mode=755") != 0) {
         fixture_fail("cannot mount a disk on %s: %s", disk, strerror(errno));
+    }
     fixture_server_folder(place);
     story_sql("CREATE TABLESPACE small LOCATION '%s'", place);
     story_sql("ALTER DATABASE blotter SET default_tablespace = small");

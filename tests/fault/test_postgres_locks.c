@@ -1,5 +1,6 @@
-/* test_postgres_locks.c: somebody holds locks that the drainer needs: on a table, on rows of orders, or in an order that ends in
- * a deadlock. Nothing is rejected, and the drainer goes on by itself when they are free. */
+/* test_postgres_locks.c: somebody holds locks that the drainer needs: on a table, on rows of
+ * orders, or in an order that ends in a deadlock. Nothing is rejected, and the drainer goes on by
+ * itself when they are free. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,8 +11,9 @@
 
 #include "tests/fixture/drainers.h"
 
-#define WAITING                                                                                               \
-    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'blotter drain d1' AND state = 'active' " \
+#define WAITING                                                                                    \
+    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'blotter drain d1' AND state " \
+    "= 'active' "                                                                                  \
     "AND wait_event_type = 'Lock'"
 
 static struct load *some_load(void)
@@ -32,20 +34,23 @@ static PGconn *holder_of(const char *sql)
 {
     PGconn *holder = fixture_postgres_connect(story_postgres);
     PGresult *result = PQexec(holder, sql);
-    if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
+    if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK) {
         fixture_fail("%s\n%s", sql, PQerrorMessage(holder));
+    }
     PQclear(result);
     return holder;
 }
 
 static const char *two_orders(const char *status)
 {
-    return fixture_format("{\"order_id\": \"A\", \"status\": \"%s\"}\n{\"order_id\": \"B\", \"status\": \"%s\"}\n", status,
-                          status);
+    return fixture_format(
+        "{\"order_id\": \"A\", \"status\": \"%s\"}\n{\"order_id\": \"B\", \"status\": \"%s\"}\n",
+        status, status);
 }
 
-/* Two open orders change while the locks are held: those of the load may be over when their rows are locked. Held long enough
- * that what the drainer does beside waiting is seen: taking the batch apart, and coming back. */
+/* Two open orders change while the locks are held: those of the load may be over when their rows
+ * are locked. Held long enough that what the drainer does beside waiting is seen: taking the batch
+ * apart, and coming back. */
 static void locked_out_by(const char *sql)
 {
     struct load *load = some_load();
@@ -82,8 +87,8 @@ static void locked_progress_is_waited_for(void **state)
     locked_out_by("BEGIN; LOCK TABLE blotter.progress IN EXCLUSIVE MODE");
 }
 
-/* The holder has B and wants A; the drainer, in the order of the key, has A and wants B. It is the drainer that gives way, as the
- * holder looks for deadlocks later. */
+/* The holder has B and wants A; the drainer, in the order of the key, has A and wants B. It is the
+ * drainer that gives way, as the holder looks for deadlocks later. */
 static void a_deadlock_is_got_over(void **state)
 {
     (void)state;
@@ -91,7 +96,8 @@ static void a_deadlock_is_got_over(void **state)
     struct fixture_program *drainer = story_drainer("d1");
     story_publish(0, "hand", two_orders("open"));
     story_await_int(2, "SELECT count(*) FROM blotter.orders WHERE exchange = 'hand'");
-    PGconn *holder = holder_of("BEGIN; SET deadlock_timeout = '60s'; SELECT FROM blotter.orders WHERE order_id = 'B' FOR UPDATE");
+    PGconn *holder = holder_of("BEGIN; SET deadlock_timeout = '60s'; SELECT FROM blotter.orders "
+                               "WHERE order_id = 'B' FOR UPDATE");
     fixture_program_signal(drainer, SIGSTOP); /* so that both come in one batch */
     story_publish(0, "hand", two_orders("canceled"));
     fixture_program_signal(drainer, SIGCONT);
@@ -101,7 +107,8 @@ static void a_deadlock_is_got_over(void **state)
     PQclear(result);
     PQfinish(holder);
     drainer_await_says(drainer, "SQLSTATE 40P01: nothing is acknowledged, it will be read again\"");
-    story_await_int(2, "SELECT count(*) FROM blotter.orders WHERE exchange = 'hand' AND status = 'canceled'");
+    story_await_int(
+        2, "SELECT count(*) FROM blotter.orders WHERE exchange = 'hand' AND status = 'canceled'");
     finish(load, drainer);
 }
 

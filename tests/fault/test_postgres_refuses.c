@@ -1,5 +1,5 @@
-/* test_postgres_refuses.c: PostgreSQL is there and refuses: read-only, a standby, no connection left, no right. The drainer says
- * why, rejects nothing, and goes on by itself when it may. */
+/* test_postgres_refuses.c: PostgreSQL is there and refuses: read-only, a standby, no connection
+ * left, no right. The drainer says why, rejects nothing, and goes on by itself when it may. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,7 +24,8 @@ static void finish(struct load *load, struct fixture_program *drainer)
     drainer_stop(drainer);
 }
 
-/* For as long as it refuses: nothing is stored, what is read stays pending, and the drainer does not run hot. */
+/* For as long as it refuses: nothing is stored, what is read stays pending, and the drainer does
+ * not run hot. */
 static void assert_waits(struct fixture_program *drainer, const char *says)
 {
     drainer_await_says(drainer, says);
@@ -39,8 +40,11 @@ static void assert_waits(struct fixture_program *drainer, const char *says)
 /* New sessions only: the drainer's is ended. */
 static void set_read_only(bool on)
 {
-    story_sql("BEGIN READ WRITE; ALTER DATABASE blotter SET default_transaction_read_only = %s; COMMIT", on ? "on" : "off");
-    story_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'blotter drain%%'");
+    story_sql(
+        "BEGIN READ WRITE; ALTER DATABASE blotter SET default_transaction_read_only = %s; COMMIT",
+        on ? "on" : "off");
+    story_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE "
+              "'blotter drain%%'");
 }
 
 static void a_read_only_database_is_waited_for(void **state)
@@ -80,15 +84,17 @@ static void a_standby_is_waited_for_until_it_is_promoted(void **state)
 {
     (void)state;
     struct fixture_postgres *primary = story_postgres;
-    struct fixture_postgres *standby =
-        fixture_postgres_start(&(struct fixture_postgres_options){.no_fsync = true, .standby_of = primary});
-    const char *both =
-        fixture_format("host=%s,%s port=%d,%d user=postgres dbname=blotter", fixture_postgres_socket_folder(primary),
-                       fixture_postgres_socket_folder(standby), fixture_postgres_port(primary), fixture_postgres_port(standby));
+    struct fixture_postgres *standby = fixture_postgres_start(
+        &(struct fixture_postgres_options){.no_fsync = true, .standby_of = primary});
+    const char *both = fixture_format(
+        "host=%s,%s port=%d,%d user=postgres dbname=blotter",
+        fixture_postgres_socket_folder(primary), fixture_postgres_socket_folder(standby),
+        fixture_postgres_port(primary), fixture_postgres_port(standby));
     struct load *load = some_load();
     struct fixture_program *drainer = drainer_by(NULL, NULL, "d1", "--postgres", both);
     drainer_await_loaded("d1", 100);
-    fixture_postgres_stop(primary, FIXTURE_FAST); /* which waits until the standby has received everything */
+    fixture_postgres_stop(primary,
+                          FIXTURE_FAST); /* which waits until the standby has received everything */
     use_postgres(standby);
     story_await_int(1, "SELECT (pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn())::int");
     assert_waits(drainer, "25006");
@@ -103,8 +109,9 @@ static void a_standby_is_waited_for_until_it_is_promoted(void **state)
 
 static void make_user(void)
 {
-    if (story_int("SELECT count(*) FROM pg_roles WHERE rolname = 'night'") == 0)
+    if (story_int("SELECT count(*) FROM pg_roles WHERE rolname = 'night'") == 0) {
         story_sql("CREATE ROLE night LOGIN IN ROLE blotter_drainer");
+    }
 }
 
 static void terminate_user(void)
@@ -144,8 +151,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, story_begin, load_end)
     static const struct CMUnitTest tests[] = {
-        TEST(a_read_only_database_is_waited_for),           TEST(a_server_that_becomes_read_only_is_waited_for),
-        TEST(a_standby_is_waited_for_until_it_is_promoted), TEST(a_limit_of_connections_is_waited_for),
+        TEST(a_read_only_database_is_waited_for),
+        TEST(a_server_that_becomes_read_only_is_waited_for),
+        TEST(a_standby_is_waited_for_until_it_is_promoted),
+        TEST(a_limit_of_connections_is_waited_for),
         TEST(a_right_that_is_taken_away_is_waited_for),
     };
     return cmocka_run_group_tests_name("postgres_refuses", tests, NULL, NULL);

@@ -1,5 +1,6 @@
-/* test_postgres_silent.c: PostgreSQL does not answer: the line is half-open, or its processes are stopped. The drainer gives the
- * connection up, and comes back by itself; another takes over where the server still thinks that the first one is there. */
+/* test_postgres_silent.c: PostgreSQL does not answer: the line is half-open, or its processes are
+ * stopped. The drainer gives the connection up, and comes back by itself; another takes over where
+ * the server still thinks that the first one is there. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

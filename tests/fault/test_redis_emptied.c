@@ -1,5 +1,5 @@
-/* test_redis_emptied.c: Redis loses all that it has while several producers of an exchange keep sending: what no drainer had
- * read by then is sent again. */
+/* test_redis_emptied.c: Redis loses all that it has while several producers of an exchange keep
+ * sending: what no drainer had read by then is sent again. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* test_redis_full.c: a Redis that is full lets itself be drained, also by a drainer that has just started. */
+/* test_redis_full.c: a Redis that is full lets itself be drained, also by a drainer that has just
+ * started. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,7 +43,8 @@ static void full_redis_is_drained_by_a_new_drainer(void **state)
     fixture_redis_run(story_redis, "CONFIG SET maxmemory 1");
     assert_true(fixture_wait_until(is_full, NULL, STORY_TIMEOUT_MS));
     story_drain_once();
-    assert_int_equal(fixture_postgres_int(story_postgres, "SELECT count(*) FROM blotter.order_events"), ENTRIES);
+    assert_int_equal(
+        fixture_postgres_int(story_postgres, "SELECT count(*) FROM blotter.order_events"), ENTRIES);
     assert_true(is_full(NULL));
     fixture_redis_run(story_redis, "CONFIG SET maxmemory 0");
 }
@@ -50,7 +52,8 @@ static void full_redis_is_drained_by_a_new_drainer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(full_redis_is_drained_by_a_new_drainer, story_begin, story_end),
+        cmocka_unit_test_setup_teardown(full_redis_is_drained_by_a_new_drainer, story_begin,
+                                        story_end),
     };
     return cmocka_run_group_tests_name("redis_full", tests, NULL, NULL);
 }

@@ -1,8 +1,10 @@
-/* test_redis_refuses.c: Redis answers, and what it answers is an error, for longer than a moment. Whatever error it is: records
- * are kept, it is asked again with growing pauses, people can see why, and are told once; afterwards everything is stored, and
- * nothing is said to be wrong any more.
+/* test_redis_refuses.c: Redis answers, and what it answers is an error, for longer than a moment.
+ * Whatever error it is: records are kept, it is asked again with growing pauses, people can see
+ * why, and are told once; afterwards everything is stored, and nothing is said to be wrong any
+ * more.
  *
- * Each refusal has a Redis, a drainer and an exchange of its own, and all happen at the same time. */
+ * Each refusal has a Redis, a drainer and an exchange of its own, and all happen at the same time.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,12 +37,15 @@ static void order(struct refused *refused, const char *format, ...)
     va_start(arguments, format);
     redisReply *reply = redisvCommand(refused->operator, format, arguments);
     va_end(arguments);
-    if (!reply || reply->type == REDIS_REPLY_ERROR)
-        fixture_fail("%s: %s", format, reply ? reply->str : refused->operator->errstr);
+    if (reply == NULL || reply->type == REDIS_REPLY_ERROR) {
+        fixture_fail("%s: %s", format, reply != NULL ? reply->str : refused->operator->errstr);
+    }
     freeReplyObject(reply);
 }
 
-/* --- ways to refuse -------------------------------------------------------------------------------------------------------- */
+/* --- ways to refuse
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 static void fill_memory(struct refused *refused)
 {
@@ -168,7 +173,8 @@ static void take_clients(struct refused *refused)
 /* Its file has some thousand other keys, at 20 ms each: a minute, which no outage here takes. */
 static void load_slowly(struct refused *refused)
 {
-    order(refused, "EVAL %s 0", "for i = 1, 3000 do redis.call('SET', 'other-' .. i, string.rep('x', 200)) end");
+    order(refused, "EVAL %s 0",
+          "for i = 1, 3000 do redis.call('SET', 'other-' .. i, string.rep('x', 200)) end");
     order(refused, "SAVE");
     redisFree(refused->operator);
     fixture_redis_kill9(refused->redis);
@@ -179,8 +185,9 @@ static bool lets_an_operator_in(void *arg)
 {
     struct refused *refused = arg;
     refused->operator= redisConnectUnix(fixture_redis_socket(refused->redis));
-    if (!refused->operator->err)
+    if (!refused->operator->err) {
         return true;
+    }
     redisFree(refused->operator);
     return false;
 }
@@ -222,7 +229,8 @@ static const struct refusal {
      1,
      1,
      3,
-     {.settings = "key-load-delay 20000\nloading-process-events-interval-bytes 1024\nrdbcompression no"}},
+     {.settings =
+          "key-load-delay 20000\nloading-process-events-interval-bytes 1024\nrdbcompression no"}},
 };
 enum { REFUSALS = sizeof refusals / sizeof *refusals };
 
@@ -231,18 +239,22 @@ static const char *stream_of(const struct refused *refused)
     return fixture_format("blotter:%s", refused->refusal->exchange);
 }
 
-/* --- the test -------------------------------------------------------------------------------------------------------------- */
+/* --- the test
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static void start(struct refused *refused, const struct refusal *refusal)
 {
     refused->refusal = refusal;
     refused->redis = fixture_redis_start(&refusal->server);
     refused->operator= fixture_redis_connect(refused->redis);
-    if (refusal->begin == give_slots_away)
+    if (refusal->begin == give_slots_away) {
         take_slots(refused);
+    }
     story_use_redis(refused->redis);
     story_drainer(refusal->exchange);
-    refused->load = load_start(&(struct load_options){.producers = PRODUCERS, .exchange = refusal->exchange, .per_second = 50});
+    refused->load = load_start(&(struct load_options){
+        .producers = PRODUCERS, .exchange = refusal->exchange, .per_second = 50});
 }
 
 static bool all_say_why(void *arg)
@@ -251,23 +263,27 @@ static bool all_say_why(void *arg)
     int say = 0;
     for (int i = 0; i < PRODUCERS; i++) {
         struct blotter_stats stats = load_stats(refused->load, i);
-        say += strncmp(stats.last_error, refused->refusal->says, strlen(refused->refusal->says)) == 0;
+        say +=
+            strncmp(stats.last_error, refused->refusal->says, strlen(refused->refusal->says)) == 0;
     }
     return say == PRODUCERS;
 }
 
 static void assert_all_say_why(struct refused *refused, int timeout_ms)
 {
-    if (!fixture_wait_until(all_say_why, refused, timeout_ms))
-        fixture_fail("%s: last_error is \"%s\" and \"%s\"", refused->refusal->exchange, load_stats(refused->load, 0).last_error,
+    if (!fixture_wait_until(all_say_why, refused, timeout_ms)) {
+        fixture_fail("%s: last_error is \"%s\" and \"%s\"", refused->refusal->exchange,
+                     load_stats(refused->load, 0).last_error,
                      load_stats(refused->load, 1).last_error);
+    }
 }
 
 static void await_refused(struct refused *refused)
 {
     assert_all_say_why(refused, STORY_TIMEOUT_MS);
-    for (int i = 0; i < PRODUCERS; i++)
+    for (int i = 0; i < PRODUCERS; i++) {
         refused->cpu_us[i] = load_sender_cpu_us(refused->load, i);
+    }
     refused->errors = load_totals(refused->load).errors;
 }
 
@@ -278,12 +294,13 @@ static void assert_patient(struct refused *refused, int64_t outage_ms)
     for (int i = 0; i < PRODUCERS; i++) {
         int64_t cpu_us = load_sender_cpu_us(load, i) - refused->cpu_us[i];
         struct blotter_stats stats = load_stats(load, i);
-        print_message("%-12s %4.1f %% of a processor: %s\n", refused->refusal->exchange, (double)cpu_us / 10 / (double)outage_ms,
-                      stats.last_error);
+        print_message("%-12s %4.1f %% of a processor: %s\n", refused->refusal->exchange,
+                      (double)cpu_us / 10 / (double)outage_ms, stats.last_error);
         assert_true(cpu_us < outage_ms * 10 * CPU_PER_CENT || !fixture_judges_cost("CPU time"));
         assert_true(stats.last_error_at_ns > 0);
         assert_int_equal(load_told(load, i, BLOTTER_EVENT_REDIS_DOWN), refused->refusal->down);
-        assert_int_equal(load_told(load, i, BLOTTER_EVENT_REDIS_REFUSES), refused->refusal->refuses);
+        assert_int_equal(load_told(load, i, BLOTTER_EVENT_REDIS_REFUSES),
+                         refused->refusal->refuses);
         assert_int_equal(load_told(load, i, BLOTTER_EVENT_REDIS_UP), refused->refusal->up - 1);
         assert_int_equal(stats.full, 0);
     }
@@ -300,7 +317,8 @@ static void assert_healed(struct refused *refused)
         assert_string_equal(load_stats(load, i).last_error, "");
         assert_int_equal(load_stats(load, i).last_error_at_ns, 0);
         assert_int_equal(load_told(load, i, BLOTTER_EVENT_REDIS_DOWN), refused->refusal->down);
-        assert_int_equal(load_told(load, i, BLOTTER_EVENT_REDIS_REFUSES), refused->refusal->refuses);
+        assert_int_equal(load_told(load, i, BLOTTER_EVENT_REDIS_REFUSES),
+                         refused->refusal->refuses);
         assert_int_equal(load_told(load, i, BLOTTER_EVENT_REDIS_UP), refused->refusal->up);
         assert_int_equal(load_told(load, i, BLOTTER_EVENT_FULL), 0);
     }
@@ -313,30 +331,37 @@ static void whatever_redis_refuses_with_is_waited_out(void **state)
 {
     (void)state;
     struct refused each[REFUSALS] = {0};
-    for (int i = 0; i < REFUSALS; i++)
+    for (int i = 0; i < REFUSALS; i++) {
         start(&each[i], &refusals[i]);
+    }
     for (int i = 0; i < REFUSALS; i++) {
         load_await_accepted(each[i].load, 50);
         load_await_stage(each[i].load, BLOTTER_COMMITTED); /* its drainer is at work */
     }
-    for (int i = 0; i < REFUSALS; i++)
+    for (int i = 0; i < REFUSALS; i++) {
         refusals[i].begin(&each[i]);
-    for (int i = 0; i < REFUSALS; i++)
+    }
+    for (int i = 0; i < REFUSALS; i++) {
         await_refused(&each[i]);
+    }
     int64_t began = fixture_now_ms();
     fixture_sleep_ms(OUTAGE_MS);
-    for (int i = 0; i < REFUSALS; i++)
+    for (int i = 0; i < REFUSALS; i++) {
         assert_patient(&each[i], fixture_now_ms() - began);
-    for (int i = 0; i < REFUSALS; i++)
+    }
+    for (int i = 0; i < REFUSALS; i++) {
         refusals[i].end(&each[i]);
-    for (int i = 0; i < REFUSALS; i++)
+    }
+    for (int i = 0; i < REFUSALS; i++) {
         assert_healed(&each[i]);
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(whatever_redis_refuses_with_is_waited_out, story_begin, load_end),
+        cmocka_unit_test_setup_teardown(whatever_redis_refuses_with_is_waited_out, story_begin,
+                                        load_end),
     };
     return cmocka_run_group_tests_name("redis_refuses", tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
-/* test_redis_silent.c: Redis says nothing: it is stopped, or the line swallows all, and no system call tells of it; or it answers
- * slowly. Submit is not held up; the sender notices, tries again with pauses, and sends again what had no answer. */
+/* test_redis_silent.c: Redis says nothing: it is stopped, or the line swallows all, and no system
+ * call tells of it; or it answers slowly. Submit is not held up; the sender notices, tries again
+ * with pauses, and sends again what had no answer. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,14 +31,16 @@ static bool all_say_why(void *load)
 static void assert_noticed(struct load *load)
 {
     assert_true(fixture_wait_until(all_say_why, load, STORY_TIMEOUT_MS));
-    for (int i = 0; i < PRODUCERS; i++)
+    for (int i = 0; i < PRODUCERS; i++) {
         assert_string_equal(load_text(load, i, BLOTTER_EVENT_REDIS_DOWN), "no answer for 10000 ms");
+    }
 }
 
 static void assert_patient(struct load *load, const int64_t cpu_us[PRODUCERS], int64_t silent_ms)
 {
     for (int i = 0; i < PRODUCERS; i++) {
-        assert_true(load_sender_cpu_us(load, i) - cpu_us[i] < silent_ms * 10 * CPU_PER_CENT || !fixture_judges_cost("CPU time"));
+        assert_true(load_sender_cpu_us(load, i) - cpu_us[i] < silent_ms * 10 * CPU_PER_CENT ||
+                    !fixture_judges_cost("CPU time"));
         assert_int_equal(load_told(load, i, BLOTTER_EVENT_REDIS_DOWN), 1);
         assert_int_equal(load_told(load, i, BLOTTER_EVENT_REDIS_UP), 1);
     }
@@ -59,8 +62,8 @@ static void assert_healed(struct load *load)
 
 static struct load *start(const char *exchange, const char *redis)
 {
-    struct load *load =
-        load_start(&(struct load_options){.producers = PRODUCERS, .exchange = exchange, .redis = redis, .per_second = 200});
+    struct load *load = load_start(&(struct load_options){
+        .producers = PRODUCERS, .exchange = exchange, .redis = redis, .per_second = 200});
     load_await_accepted(load, 200);
     load_await_stage(load, BLOTTER_COMMITTED);
     return load;
@@ -74,19 +77,24 @@ static void a_silent_redis_is_noticed_and_waited_for(void **state)
     story_drainer("usual");
     story_use_redis(stopped);
     story_drainer("stopped");
-    struct load *loads[] = {start("swallowed", fixture_proxy_address(line)), start("stopped", NULL)};
+    struct load *loads[] = {start("swallowed", fixture_proxy_address(line)),
+                            start("stopped", NULL)};
     int64_t cpu_us[2][PRODUCERS];
-    for (int i = 0; i < 2 * PRODUCERS; i++)
-        cpu_us[i / PRODUCERS][i % PRODUCERS] = load_sender_cpu_us(loads[i / PRODUCERS], i % PRODUCERS);
+    for (int i = 0; i < 2 * PRODUCERS; i++) {
+        cpu_us[i / PRODUCERS][i % PRODUCERS] =
+            load_sender_cpu_us(loads[i / PRODUCERS], i % PRODUCERS);
+    }
 
     int64_t began = fixture_now_ms();
     fixture_proxy_swallow(line, FIXTURE_BOTH);
     fixture_redis_pause(stopped);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         assert_noticed(loads[i]);
+    }
     fixture_sleep_ms(MEANWHILE_MS);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         assert_patient(loads[i], cpu_us[i], fixture_now_ms() - began);
+    }
     fixture_proxy_swallow(line, 0);
     fixture_redis_resume(stopped);
     assert_healed(loads[1]);
@@ -107,8 +115,8 @@ static void a_slow_redis_is_waited_for_and_sent_to_once(void **state)
     struct fixture_proxy *line = fixture_proxy_redis(story_redis, false);
     story_drainer("d1");
     fixture_proxy_delay(line, FIXTURE_BOTH, 250);
-    struct load *load =
-        load_start(&(struct load_options){.producers = PRODUCERS, .redis = fixture_proxy_address(line), .per_second = 1000});
+    struct load *load = load_start(&(struct load_options){
+        .producers = PRODUCERS, .redis = fixture_proxy_address(line), .per_second = 1000});
     load_await_accepted(load, 4000);
     load_stop(load);
     load_await_stage(load, BLOTTER_COMMITTED);

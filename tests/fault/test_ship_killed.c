@@ -1,5 +1,6 @@
-/* test_ship_killed.c: shippers are killed, two look after one folder, and strategies die with children alive: every journal has
- * one sender at a time, and every accepted record is stored, once. */
+/* test_ship_killed.c: shippers are killed, two look after one folder, and strategies die with
+ * children alive: every journal has one sender at a time, and every accepted record is stored,
+ * once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +24,8 @@ static int64_t rows(void)
 
 static void await_rows(int64_t more)
 {
-    story_await_int(1, "SELECT (count(*) >= %lld)::int FROM blotter.order_events", (long long)(rows() + more));
+    story_await_int(1, "SELECT (count(*) >= %lld)::int FROM blotter.order_events",
+                    (long long)(rows() + more));
 }
 
 static void a_killed_shipper_is_followed_by_the_next(void **state)
@@ -45,24 +47,29 @@ static void a_killed_shipper_is_followed_by_the_next(void **state)
     strategy_prove("okx", true);
 }
 
-/* --- two of them ----------------------------------------------------------------------------------------------------------- */
+/* --- two of them
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
-#define EXCHANGES 4
+enum { EXCHANGES = 4 };
 static const char *const exchanges[EXCHANGES] = {"okx", "kraken", "binance", "bybit"};
 
 static void start_one_each(struct strategy *strategies[EXCHANGES])
 {
-    for (int i = 0; i < EXCHANGES; i++)
-        strategies[i] = strategy_start(&(struct strategy_options){.exchange = exchanges[i], .per_second = 500});
+    for (int i = 0; i < EXCHANGES; i++) {
+        strategies[i] =
+            strategy_start(&(struct strategy_options){.exchange = exchanges[i], .per_second = 500});
+    }
 }
 
 /* All entries that were ever added to a stream. */
 static int64_t entries_added(const char *exchange)
 {
-    return fixture_redis_int(story_redis, "EVAL %s 0 blotter:%s",
-                             "local info = redis.call('XINFO', 'STREAM', ARGV[1])\n"
-                             "for i = 1, #info, 2 do if info[i] == 'entries-added' then return info[i + 1] end end",
-                             exchange);
+    return fixture_redis_int(
+        story_redis, "EVAL %s 0 blotter:%s",
+        "local info = redis.call('XINFO', 'STREAM', ARGV[1])\n"
+        "for i = 1, #info, 2 do if info[i] == 'entries-added' then return info[i + 1] end end",
+        exchange);
 }
 
 /* Where nothing is killed everything is sent once: a second sender would show. */
@@ -74,16 +81,19 @@ static void two_shippers_never_send_one_journal(void **state)
     story_start("ship");
     story_start("ship");
     start_one_each(strategies);
-    for (int i = 0; i < EXCHANGES; i++)
+    for (int i = 0; i < EXCHANGES; i++) {
         strategy_await_accepted(strategies[i], 500);
-    for (int i = 0; i < EXCHANGES; i++)
+    }
+    for (int i = 0; i < EXCHANGES; i++) {
         strategy_close(strategies[i]);
+    }
     for (int i = 0; i < EXCHANGES; i++) {
         strategy_prove(exchanges[i], true);
-        assert_int_equal(entries_added(exchanges[i]),
-                         story_int("SELECT (SELECT count(*) FROM blotter.order_events WHERE exchange = '%s') + "
-                                   "(SELECT count(*) FROM blotter.sessions WHERE exchange = '%s')",
-                                   exchanges[i], exchanges[i]));
+        assert_int_equal(
+            entries_added(exchanges[i]),
+            story_int("SELECT (SELECT count(*) FROM blotter.order_events WHERE exchange = '%s') + "
+                      "(SELECT count(*) FROM blotter.sessions WHERE exchange = '%s')",
+                      exchanges[i], exchanges[i]));
     }
 }
 
@@ -99,13 +109,17 @@ static void each_of_two_shippers_takes_over_from_the_other(void **state)
         fixture_program_stop(ships[i % 2], SIGKILL, STORY_TIMEOUT_MS);
         ships[i % 2] = story_start("ship");
     }
-    for (int i = 0; i < EXCHANGES; i++)
+    for (int i = 0; i < EXCHANGES; i++) {
         strategy_kill(strategies[i]);
-    for (int i = 0; i < EXCHANGES; i++)
+    }
+    for (int i = 0; i < EXCHANGES; i++) {
         strategy_prove(exchanges[i], true);
+    }
 }
 
-/* --- children -------------------------------------------------------------------------------------------------------------- */
+/* --- children
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static struct {
     _Atomic pid_t child;
@@ -118,7 +132,8 @@ static bool is_forked(blotter_producer *producer)
     struct blotter_stats stats;
     return blotter_order(producer, &(struct blotter_order){.order_id = "1"}) == BLOTTER_FORKED &&
            blotter_wait(producer, 1, BLOTTER_SENT, -1) == BLOTTER_FORKED &&
-           blotter_flush(producer, BLOTTER_COMMITTED, -1) == BLOTTER_FORKED && blotter_stats(producer, &stats) == BLOTTER_FORKED;
+           blotter_flush(producer, BLOTTER_COMMITTED, -1) == BLOTTER_FORKED &&
+           blotter_stats(producer, &stats) == BLOTTER_FORKED;
 }
 
 /* Outlives the strategy, and never closes what is not its own. */
@@ -126,8 +141,9 @@ static void fork_a_child(blotter_producer *producer)
 {
     char byte;
     pid_t child = fork();
-    if (child != 0)
+    if (child != 0) {
         return;
+    }
     prctl(PR_SET_PDEATHSIG, 0);
     atomic_store(&seen->right, is_forked(producer));
     atomic_store(&seen->child, getpid());
@@ -151,8 +167,8 @@ static void a_child_does_not_keep_its_dead_parents_journal(void **state)
     story_drainer("d");
     for (int i = 0; i < 2; i++) {
         atomic_store(&seen->child, 0);
-        struct strategy *strategy =
-            strategy_start(&(struct strategy_options){.per_second = 1000, .sends = i == 1, .begin = fork_a_child});
+        struct strategy *strategy = strategy_start(
+            &(struct strategy_options){.per_second = 1000, .sends = i == 1, .begin = fork_a_child});
         assert_true(fixture_wait_until(child_is_there, NULL, STORY_TIMEOUT_MS));
         assert_true(atomic_load(&seen->right));
         strategy_await_accepted(strategy, 200); /* the parent goes on */

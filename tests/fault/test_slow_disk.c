@@ -1,5 +1,5 @@
-/* test_slow_disk.c: the disk of Redis, or of PostgreSQL, stalls: fsync does not return (slow_disk.c). Submit takes as long as
- * ever, and all that was accepted is stored, once. */
+/* test_slow_disk.c: the disk of Redis, or of PostgreSQL, stalls: fsync does not return
+ * (slow_disk.c). Submit takes as long as ever, and all that was accepted is stored, once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,17 +24,21 @@ enum {
 
 static const char *stalls; /* the file */
 
-/* What is started from now on has such a disk. It may be started by another user, who cannot see what we have built. */
+/* What is started from now on has such a disk. It may be started by another user, who cannot see
+ * what we have built. */
 static void slow_disk_begin(void)
 {
     char program[PATH_MAX];
     const char *library = fixture_format("%s/slow_disk.so", fixture_folder());
     stalls = fixture_format("%s/stalls", fixture_folder());
-    if (!realpath(fixture_blotter(), program))
+    if (realpath(fixture_blotter(), program) == NULL) {
         fixture_fail("there is no %s", fixture_blotter());
+    }
     const char *built = fixture_format("%s/tests/fault/slow_disk.so", dirname(program));
     assert_int_equal(
-        fixture_run((const char *const[]){"install", "-m", "755", built, library, NULL}, NULL, STORY_TIMEOUT_MS, NULL), 0);
+        fixture_run((const char *const[]){"install", "-m", "755", built, library, NULL}, NULL,
+                    STORY_TIMEOUT_MS, NULL),
+        0);
     setenv("SLOW_DISK", stalls, 1);
     setenv("LD_PRELOAD", library, 1);
 }
@@ -47,7 +51,8 @@ static void slow_disk_end(void)
 static struct load *start(void)
 {
     story_drainer("usual");
-    struct load *load = load_start(&(struct load_options){.producers = PRODUCERS, .per_second = PER_SECOND});
+    struct load *load =
+        load_start(&(struct load_options){.producers = PRODUCERS, .per_second = PER_SECOND});
     load_await_accepted(load, 500);
     load_await_stage(load, BLOTTER_COMMITTED);
     return load;
@@ -58,7 +63,8 @@ static int64_t stored(void)
     return story_int("SELECT count(*) FROM blotter.order_events");
 }
 
-/* Stalls until so many are accepted, none of which may be stored meanwhile, but those that were under way. */
+/* Stalls until so many are accepted, none of which may be stored meanwhile, but those that were
+ * under way. */
 static void stall(struct load *load)
 {
     fixture_write_file(stalls, "");
@@ -79,7 +85,8 @@ static void redis_that_waits_for_its_disk_holds_up_no_submit(void **state)
 {
     (void)state;
     slow_disk_begin();
-    struct fixture_redis *slow = fixture_redis_start(&(struct fixture_redis_options){.aof = true, .appendfsync = "always"});
+    struct fixture_redis *slow =
+        fixture_redis_start(&(struct fixture_redis_options){.aof = true, .appendfsync = "always"});
     slow_disk_end();
     story_use_redis(slow);
     struct load *load = start();
@@ -130,7 +137,9 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, story_begin, load_end)
     static const struct CMUnitTest tests[] = {
         TEST(redis_that_waits_for_its_disk_holds_up_no_submit),
-        TEST(postgresql_that_waits_for_its_disk_lets_the_stream_grow_and_shrink), /* the last: it leaves its PostgreSQL */
+        TEST(postgresql_that_waits_for_its_disk_lets_the_stream_grow_and_shrink), /* the last: it
+                                                                                     leaves its
+                                                                                     PostgreSQL */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

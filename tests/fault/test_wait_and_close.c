@@ -1,5 +1,6 @@
-/* test_wait_and_close.c: who waits for a record, and who closes a producer, while Redis or PostgreSQL is away: waiting ends in
- * time, and what could not be sent is said, stays in the journal, and is sent by the next producer. */
+/* test_wait_and_close.c: who waits for a record, and who closes a producer, while Redis or
+ * PostgreSQL is away: waiting ends in time, and what could not be sent is said, stays in the
+ * journal, and is sent by the next producer. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -46,13 +47,16 @@ static bool sleeps(void *arg)
 {
     const struct waiter *waiter = arg;
     pid_t tid = atomic_load(&waiter->tid);
-    return tid != 0 && strstr(fixture_read_file(fixture_format("/proc/self/task/%d/stat", (int)tid)), ") S ");
+    return tid != 0 &&
+           strstr(fixture_read_file(fixture_format("/proc/self/task/%d/stat", (int)tid)), ") S ") !=
+               NULL;
 }
 
 /* It waits when this returns. */
 static void start_waiter(struct waiter *waiter, struct load *load, enum blotter_stage stage)
 {
-    *waiter = (struct waiter){.producer = load_producer(load, 0), .seq = load_stats(load, 0).accepted, .stage = stage};
+    *waiter = (struct waiter){
+        .producer = load_producer(load, 0), .seq = load_stats(load, 0).accepted, .stage = stage};
     assert_int_equal(pthread_create(&waiter->thread, NULL, wait_for_ever, waiter), 0);
     assert_true(fixture_wait_until(sleeps, waiter, STORY_TIMEOUT_MS));
 }
@@ -65,7 +69,8 @@ static int end_of(struct waiter *waiter)
 
 static struct load *start(void)
 {
-    struct load *load = load_start(&(struct load_options){.producers = PRODUCERS, .per_second = 500});
+    struct load *load =
+        load_start(&(struct load_options){.producers = PRODUCERS, .per_second = 500});
     load_await_accepted(load, 300);
     load_await_stage(load, BLOTTER_COMMITTED);
     return load;
@@ -80,7 +85,8 @@ static void waiting_ends_in_time_whoever_is_away(void **state)
 
     fixture_postgres_pause(story_postgres);
     load_await_accepted(load, 100);
-    assert_int_equal(blotter_flush(load_producer(load, 0), BLOTTER_SENT, STORY_TIMEOUT_MS), BLOTTER_OK);
+    assert_int_equal(blotter_flush(load_producer(load, 0), BLOTTER_SENT, STORY_TIMEOUT_MS),
+                     BLOTTER_OK);
     assert_times_out(load, BLOTTER_COMMITTED);
     start_waiter(&for_committed, load, BLOTTER_COMMITTED);
     fixture_postgres_resume(story_postgres);
@@ -115,12 +121,14 @@ static void close_says_how_many_stay_and_the_next_producer_sends_them(void **sta
         struct blotter_stats stats = load_stats(load, i);
         int64_t began = fixture_now_ms(), unsent = load_close(load, i, i * WAIT_MS);
         assert_in_range(fixture_now_ms() - began, i * WAIT_MS, i * WAIT_MS + LATE_MS);
-        assert_in_range(unsent, stats.accepted - stats.sent + 1, stats.accepted - stats.sent + 2); /* `closed`, a heartbeat */
+        assert_in_range(unsent, stats.accepted - stats.sent + 1,
+                        stats.accepted - stats.sent + 2); /* `closed`, a heartbeat */
     }
     assert_int_equal(end_of(&waiter), BLOTTER_CLOSED);
     fixture_redis_start_again(story_redis);
-    for (int i = 0; i < PRODUCERS; i++)
+    for (int i = 0; i < PRODUCERS; i++) {
         load_reopen(load, i);
+    }
     load_await_accepted(load, 100);
     load_finish(load);
 }
@@ -135,8 +143,9 @@ static void close_sends_what_it_can(void **state)
     load_await_accepted(load, 100);
     load_stop(load);
     fixture_redis_resume(story_redis);
-    for (int i = 0; i < PRODUCERS; i++)
+    for (int i = 0; i < PRODUCERS; i++) {
         assert_int_equal(load_close(load, i, i == 0 ? -1 : STORY_TIMEOUT_MS), 0);
+    }
     load_finish(load);
 }
 
@@ -152,7 +161,8 @@ static pid_t resume_redis_later(int ms)
     return child;
 }
 
-/* Until nothing is let go any more: what was seen to wait in Redis counts for a quarter of a second. */
+/* Until nothing is let go any more: what was seen to wait in Redis counts for a quarter of a
+ * second. */
 static bool stays_full(void *arg)
 {
     struct load *load = arg;

@@ -1,4 +1,5 @@
-/* check.h: what a fuzz target asserts, in every build: what does not hold is printed, and ends the program. */
+/* check.h: what a fuzz target asserts, in every build: what does not hold is printed, and ends the
+ * program. */
 #ifndef BLOTTER_TESTS_CHECK_H
 #define BLOTTER_TESTS_CHECK_H
 

@@ -1,7 +1,8 @@
 /* fuzz_decimal.c: decimals and JSON from any text, and decimals from any double.
  *
- * What is canonical must stay as it is, have the value that strtod reads, and encode the same whichever way the encoder
- * takes; the shortest digits of a double must read back as that double. */
+ * What is canonical must stay as it is, have the value that strtod reads, and encode the same
+ * whichever way the encoder takes; the shortest digits of a double must read back as that double.
+ */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,8 +42,9 @@ static void check_encoded(const char *text, const char *canonical, int length)
     int encoded = record_encode_order(&order, out, sizeof out, &fields, &problem);
 
     CHECK((encoded < 0) == (length < 0));
-    if (length < 0)
+    if (length < 0) {
         return;
+    }
     size_t head = sizeof before - 1 + (length <= 31 ? 1 : 2);
     CHECK((size_t)encoded == head + (size_t)length);
     CHECK(memcmp(out, before, sizeof before - 1) == 0);
@@ -56,12 +58,14 @@ static void check_text(const uint8_t *data, size_t size)
     memcpy(text, data, size);
     text[size] = '\0';
     int length = decimal_canonical(text, size, canonical);
-    if (length < 0)
+    if (length < 0) {
         CHECK(!decimal_is_canonical(text, size));
-    else
+    } else {
         check_canonical(canonical, length, text);
-    if (strlen(text) == size)
+    }
+    if (strlen(text) == size) {
         check_encoded(text, canonical, length);
+    }
     (void)json_object_check(text, size);
     free(canonical);
     free(text);
@@ -69,7 +73,8 @@ static void check_text(const uint8_t *data, size_t size)
 
 static void check_double(const uint8_t *data)
 {
-    char *out = malloc(LIMIT_DECIMAL_BYTES), terminated[LIMIT_DECIMAL_BYTES + 1], *digits = malloc(DECIMAL_FLOAT_BYTES);
+    char *out = malloc(LIMIT_DECIMAL_BYTES), terminated[LIMIT_DECIMAL_BYTES + 1],
+         *digits = malloc(DECIMAL_FLOAT_BYTES);
     double value;
 
     memcpy(&value, data, sizeof value);
@@ -92,7 +97,8 @@ static void check_double(const uint8_t *data)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     check_text(data, size);
-    if (size >= sizeof(double))
+    if (size >= sizeof(double)) {
         check_double(data);
+    }
     return 0;
 }

@@ -1,8 +1,9 @@
 /* fuzz_decode.c: record_decode, for every kind, on any bytes.
  *
- * The bytes, and a scratch that is too small for most, are allocated to their exact sizes, so that a sanitizer sees every byte
- * read or written too far. Of what was decoded it is checked that values lie in the bytes or the scratch, and that each keeps
- * what record.h promises of it, as the COPY encoder relies on that without a look of its own. */
+ * The bytes, and a scratch that is too small for most, are allocated to their exact sizes, so that
+ * a sanitizer sees every byte read or written too far. Of what was decoded it is checked that
+ * values lie in the bytes or the scratch, and that each keeps what record.h promises of it, as the
+ * COPY encoder relies on that without a look of its own. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static bool inside(const struct record_value *value, const void *area, size_t size)
 {
-    return value->bytes >= (const char *)area && value->bytes + value->length <= (const char *)area + size;
+    return value->bytes >= (const char *)area &&
+           value->bytes + value->length <= (const char *)area + size;
 }
 
 static void check_numeric(const struct record_value *value)
@@ -59,11 +61,14 @@ static void check_identity(const struct record *record)
     CHECK(values[IDENTITY_seq].present == given && values[IDENTITY_recorded_at].present == given);
     CHECK(!given || (values[IDENTITY_producer_id].integer > 0 && values[IDENTITY_seq].integer > 0 &&
                      values[IDENTITY_recorded_at].integer >= LIMIT_RECORDED_AT_MIN_NS));
-    if (values[IDENTITY_exchange].present)
-        CHECK(stream_name_part_valid(values[IDENTITY_exchange].bytes, values[IDENTITY_exchange].length));
+    if (values[IDENTITY_exchange].present) {
+        CHECK(stream_name_part_valid(values[IDENTITY_exchange].bytes,
+                                     values[IDENTITY_exchange].length));
+    }
 }
 
-static void check_record(const struct record *record, const void *bytes, size_t size, const struct record_scratch *scratch)
+static void check_record(const struct record *record, const void *bytes, size_t size,
+                         const struct record_scratch *scratch)
 {
     const struct record_schema *schema = &record_schemas[record->kind];
     uint64_t present = 0;
@@ -71,18 +76,21 @@ static void check_record(const struct record *record, const void *bytes, size_t 
     for (unsigned i = 0; i < schema->field_count; i++) {
         const struct record_value *value = &record->values[i];
         enum field_kind kind = schema->fields[i].kind;
-        if (!value->present)
+        if (!value->present) {
             continue;
+        }
         present |= UINT64_C(1) << i;
-        if (kind == FIELD_TEXT || kind == FIELD_DECIMAL || kind == FIELD_JSON)
+        if (kind == FIELD_TEXT || kind == FIELD_DECIMAL || kind == FIELD_JSON) {
             CHECK(inside(value, bytes, size) || inside(value, scratch->bytes, scratch->capacity));
+        }
         check_value(kind, value);
     }
     CHECK(record_missing(record->kind, present) == NULL);
     check_identity(record);
 }
 
-static void decode(enum record_kind kind, const void *bytes, size_t size, struct record_scratch scratch)
+static void decode(enum record_kind kind, const void *bytes, size_t size,
+                   struct record_scratch scratch)
 {
     struct record record;
     struct record_problem problem;
@@ -90,8 +98,9 @@ static void decode(enum record_kind kind, const void *bytes, size_t size, struct
     int result = record_decode(kind, bytes, size, &scratch, &record, &problem);
     CHECK(scratch.used <= scratch.capacity);
     CHECK((result == 0) == (problem.fault == RECORD_FAULT_NONE));
-    if (result == 0)
+    if (result == 0) {
         check_record(&record, bytes, size, &scratch);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -103,7 +112,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     memcpy(bytes, data, size);
     for (int kind = 0; kind < RECORD_KINDS; kind++) {
-        decode((enum record_kind)kind, bytes, size, (struct record_scratch){enough, sizeof enough, 0});
+        decode((enum record_kind)kind, bytes, size,
+               (struct record_scratch){enough, sizeof enough, 0});
         decode((enum record_kind)kind, bytes, size, (struct record_scratch){small, little, 0});
     }
     free(small);

@@ -1,11 +1,13 @@
 /* fuzz_journal.c: opening a journal whose file may hold anything.
  *
- * An input is either the bytes of a file, or a journal of our own making and what is to be done to it: bytes written over, the
- * end cut off, cursors set, and checksums made right again, so that what is wrong is met behind them too. The file is then looked
- * at, opened as its next owner or as a sender does, read to its end, and opened once more.
+ * An input is either the bytes of a file, or a journal of our own making and what is to be done to
+ * it: bytes written over, the end cut off, cursors set, and checksums made right again, so that
+ * what is wrong is met behind them too. The file is then looked at, opened as its next owner or as
+ * a sender does, read to its end, and opened once more.
  *
- * It is checked that a file that is refused stays as it was; that what is handed out as a record is in the file as it is, with
- * its checksum; that nothing is changed by reading it twice; and that whatever it was, it is a journal again that takes records.
+ * It is checked that a file that is refused stays as it was; that what is handed out as a record is
+ * in the file as it is, with its checksum; that nothing is changed by reading it twice; and that
+ * whatever it was, it is a journal again that takes records.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +27,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { SLOTS = 64, SLOT_BYTES = 256, FILE_BYTES = SLOTS * SLOT_BYTES + 2 * JOURNAL_PAGE_BYTES, LIMIT_BYTES = 1 << 20 };
+enum {
+    SLOTS = 64,
+    SLOT_BYTES = 256,
+    FILE_BYTES = SLOTS * SLOT_BYTES + 2 * JOURNAL_PAGE_BYTES,
+    LIMIT_BYTES = 1 << 20
+};
 
 struct image {
     unsigned char bytes[LIMIT_BYTES];
@@ -33,11 +40,17 @@ struct image {
 };
 
 static char path[64], error[JOURNAL_ERROR_BYTES];
-static const struct journal_options next_owner = {
-    .exchange = "okx", .slots = SLOTS, .slot_bytes = SLOT_BYTES, .write = true, .send = true, .create = true};
+static const struct journal_options next_owner = {.exchange = "okx",
+                                                  .slots = SLOTS,
+                                                  .slot_bytes = SLOT_BYTES,
+                                                  .write = true,
+                                                  .send = true,
+                                                  .create = true};
 static const struct journal_options only_sender = {.send = true};
 
-/* --- files ---------------------------------------------------------------------------------------------------------------- */
+/* --- files
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static void write_image(const struct image *image)
 {
@@ -65,15 +78,16 @@ static void remove_file(void)
 static void begin(void)
 {
     struct rlimit limit = {LIMIT_BYTES, LIMIT_BYTES};
-    if (*path)
+    if (*path) {
         return;
+    }
     snprintf(path, sizeof path, "/dev/shm/fuzz_journal.%d", (int)getpid());
     CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
     signal(SIGXFSZ, SIG_IGN);
     atexit(remove_file);
 }
 
-/* --- journals of our own making ------------------------------------------------------------------------------------------- */
+/* --- journals of our own making --- */
 
 /* As a process that dies: the file stays as it is, the locks go. */
 static void die(struct journal *journal)
@@ -88,7 +102,8 @@ static void add(struct journal *journal, int count)
     unsigned char body[SLOT_BYTES - JOURNAL_SLOT_HEAD_BYTES];
     for (int i = 0; i < count; i++) {
         memset(body, 'a' + i % 26, sizeof body);
-        journal_append(journal, i & 1 ? RECORD_TRADE : RECORD_ORDER, body, (uint32_t)(i * 7) % sizeof body, (unsigned)i % 30);
+        journal_append(journal, i & 1 ? RECORD_TRADE : RECORD_ORDER, body,
+                       (uint32_t)(i * 7) % sizeof body, (unsigned)i % 30);
     }
 }
 
@@ -110,8 +125,9 @@ static void make(struct image *image, bool laps, bool unpublished, bool closed)
         atomic_fetch_add(&journal->header->next.value, 1);
         add(journal, 2);
     }
-    if (closed)
+    if (closed) {
         journal_close_writing(journal);
+    }
     die(journal);
     read_image(image);
 }
@@ -120,12 +136,15 @@ static const struct image *made(unsigned which)
 {
     static struct image images[8];
     struct image *image = &images[which % 8];
-    if (image->size == 0)
+    if (image->size == 0) {
         make(image, which & 1, which & 2, which & 4);
+    }
     return image;
 }
 
-/* --- what is done to them ------------------------------------------------------------------------------------------------- */
+/* --- what is done to them
+ * -------------------------------------------------------------------------------------------------
+ */
 
 struct script {
     const uint8_t *at, *end;
@@ -134,8 +153,9 @@ struct script {
 static uint64_t take(struct script *script, unsigned bytes)
 {
     uint64_t value = 0;
-    for (unsigned i = 0; i < bytes && script->at < script->end; i++)
+    for (unsigned i = 0; i < bytes && script->at < script->end; i++) {
         value = value << 8 | *script->at++;
+    }
     return value;
 }
 
@@ -154,14 +174,17 @@ static struct journal_header *header_of(struct image *image)
 
 static struct journal_slot *slot_of(struct image *image, uint64_t n)
 {
-    return (struct journal_slot *)(void *)(image->bytes + JOURNAL_PAGE_BYTES + n % SLOTS * SLOT_BYTES);
+    return (struct journal_slot *)(void *)(image->bytes + JOURNAL_PAGE_BYTES +
+                                           n % SLOTS * SLOT_BYTES);
 }
 
 static void write_over(struct image *image, struct script *script)
 {
     size_t at = take(script, 2) % LIMIT_BYTES;
-    for (unsigned length = (unsigned)take(script, 1) % 64; length > 0 && at < image->size; length--)
+    for (unsigned length = (unsigned)take(script, 1) % 64; length > 0 && at < image->size;
+         length--) {
         image->bytes[at++] = (unsigned char)take(script, 1);
+    }
 }
 
 /* A slot of that position, as right as can be. */
@@ -171,7 +194,8 @@ static void seal_slot(struct image *image, struct script *script)
     uint64_t position = take_position(script, &flag);
     struct journal_slot *slot = slot_of(image, position);
     uint32_t length = slot->length <= SLOT_BYTES - JOURNAL_SLOT_HEAD_BYTES ? slot->length : 0;
-    slot->checksum = journal_slot_checksum(slot, position, journal_body_checksum(slot->body, length));
+    slot->checksum =
+        journal_slot_checksum(slot, position, journal_body_checksum(slot->body, length));
     atomic_store(&slot->published, position);
 }
 
@@ -183,20 +207,23 @@ static void seal_geometry(struct image *image, struct script *script)
         geometry->slot_bytes = (uint32_t)take(script, 2) * 64;
     }
     journal_geometry_seal(geometry);
-    if (take(script, 1) & 1)
+    if (take(script, 1) & 1) {
         memcpy(image->bytes + FILE_BYTES - JOURNAL_PAGE_BYTES, geometry, sizeof *geometry);
+    }
 }
 
 static void set_cursor(struct image *image, struct script *script)
 {
     struct journal_header *header = header_of(image);
-    struct journal_cursor *cursors[] = {&header->next, &header->sent, &header->committed, &header->floor};
+    struct journal_cursor *cursors[] = {&header->next, &header->sent, &header->committed,
+                                        &header->floor};
     struct journal_cursor *cursor = cursors[take(script, 1) % 4];
     unsigned with_check;
     uint64_t position = take_position(script, &with_check);
     atomic_store(&cursor->value, position);
-    if (with_check)
+    if (with_check) {
         atomic_store(&cursor->check, ~position);
+    }
 }
 
 static void change(struct image *image, struct script *script)
@@ -217,8 +244,9 @@ static void change(struct image *image, struct script *script)
         break;
     case 5: {
         uint64_t from = take(script, 1), to = take(script, 1);
-        if (from % SLOTS != to % SLOTS)
+        if (from % SLOTS != to % SLOTS) {
             memcpy(slot_of(image, to), slot_of(image, from), SLOT_BYTES);
+        }
         break;
     }
     case 6:
@@ -243,11 +271,14 @@ static void make_input(const uint8_t *data, size_t size, struct image *image)
     struct script script = {data + 1, data + size};
     memcpy(image->bytes, own->bytes, own->size);
     image->size = own->size;
-    while (script.at < script.end)
+    while (script.at < script.end) {
         change(image, &script);
+    }
 }
 
-/* --- what must hold ------------------------------------------------------------------------------------------------------- */
+/* --- what must hold
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 struct seen {
     unsigned records;
@@ -255,24 +286,29 @@ struct seen {
 };
 
 /* `published` and the unused end of the head are not part of what the checksum is for. */
-static bool is_in(const struct image *image, const struct journal *journal, uint64_t position, const struct journal_slot *slot)
+static bool is_in(const struct image *image, const struct journal *journal, uint64_t position,
+                  const struct journal_slot *slot)
 {
-    size_t at = JOURNAL_PAGE_BYTES + (position & (journal->slots - 1)) * journal->slot_bytes, after = sizeof slot->published;
+    size_t at = JOURNAL_PAGE_BYTES + (position & (journal->slots - 1)) * journal->slot_bytes,
+           after = sizeof slot->published;
     return at + JOURNAL_SLOT_HEAD_BYTES + slot->length <= image->size &&
-           memcmp(image->bytes + at + after, (const unsigned char *)slot + after, offsetof(struct journal_slot, zero) - after) ==
-               0 &&
+           memcmp(image->bytes + at + after, (const unsigned char *)slot + after,
+                  offsetof(struct journal_slot, zero) - after) == 0 &&
            memcmp(image->bytes + at + JOURNAL_SLOT_HEAD_BYTES, slot->body, slot->length) == 0;
 }
 
-static void check_slot(const struct image *image, const struct journal *journal, uint64_t position, struct seen *seen)
+static void check_slot(const struct image *image, const struct journal *journal, uint64_t position,
+                       struct seen *seen)
 {
     const struct journal_slot *slot = NULL;
     enum journal_read read = journal_read(journal, position, &slot);
     CHECK(read == JOURNAL_RECORD || read == JOURNAL_LEFT_OUT);
-    if (read == JOURNAL_LEFT_OUT || slot->kind == SLOT_SESSION)
+    if (read == JOURNAL_LEFT_OUT || slot->kind == SLOT_SESSION) {
         return;
+    }
     CHECK(slot->length <= journal->slot_bytes - JOURNAL_SLOT_HEAD_BYTES);
-    CHECK(slot->checksum == journal_slot_checksum(slot, position, journal_body_checksum(slot->body, slot->length)));
+    CHECK(slot->checksum ==
+          journal_slot_checksum(slot, position, journal_body_checksum(slot->body, slot->length)));
     CHECK(is_in(image, journal, position, slot));
     CHECK(slot->kind == SLOT_ORDER || slot->kind == SLOT_TRADE);
     seen->records++;
@@ -283,12 +319,14 @@ static struct seen check_journal(const struct image *image, const struct journal
 {
     struct seen seen = {0, 0};
     const struct journal_header *header = journal->header;
-    uint64_t floor = journal_cursor(&header->floor), next = journal_next(journal), sent = journal_cursor(&header->sent);
+    uint64_t floor = journal_cursor(&header->floor), next = journal_next(journal),
+             sent = journal_cursor(&header->sent);
     uint64_t committed = journal_cursor(&header->committed);
     CHECK(floor >= 1 && floor <= sent && sent <= next && next - floor <= journal->slots);
     CHECK(committed >= 1 && committed <= next);
-    for (uint64_t position = floor; position < next; position++)
+    for (uint64_t position = floor; position < next; position++) {
         check_slot(image, journal, position, &seen);
+    }
     return seen;
 }
 
@@ -334,8 +372,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_writer(&image, journal);
         return 0;
     }
-    if (journal_adopt(journal))
+    if (journal_adopt(journal)) {
         (void)check_journal(&image, journal);
+    }
     die(journal);
     return 0;
 }

@@ -1,6 +1,8 @@
-/* replay.c: a fuzz target as a test: its seeds and what once broke it, with any compiler and without libFuzzer.
+/* replay.c: a fuzz target as a test: its seeds and what once broke it, with any compiler and
+ * without libFuzzer.
  *
- * Runs the target on each file of tests/fuzz/corpus/<name> (or of the folder given), and on each shorter beginning of it. */
+ * Runs the target on each file of tests/fuzz/corpus/<name> (or of the folder given), and on each
+ * shorter beginning of it. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -30,8 +32,9 @@ static void replay(const char *folder, const char *name)
     snprintf(path, sizeof path, "%s/%s", folder, name);
     size_t size = read_file(path, bytes);
     printf("# %s\n", path); /* the one that breaks it is the last one named */
-    for (size_t length = 0; length <= size; length++)
+    for (size_t length = 0; length <= size; length++) {
         LLVMFuzzerTestOneInput(bytes, length);
+    }
     printf("ok %s\n", name);
 }
 
@@ -43,11 +46,13 @@ static int is_seed(const struct dirent *entry)
 int main(int argc, char **argv)
 {
     char folder[4096];
-    const char *slash = strrchr(argv[0], '/'), *program = slash ? slash + 1 : argv[0];
+    const char *slash = strrchr(argv[0], '/'), *program = slash != NULL ? slash + 1 : argv[0];
     struct dirent **seeds;
-    if (strncmp(program, "fuzz_", 5) == 0)
+    if (strncmp(program, "fuzz_", 5) == 0) {
         program += 5;
-    snprintf(folder, sizeof folder, "%s%s", argc > 1 ? "" : "tests/fuzz/corpus/", argc > 1 ? argv[1] : program);
+    }
+    snprintf(folder, sizeof folder, "%s%s", argc > 1 ? "" : "tests/fuzz/corpus/",
+             argc > 1 ? argv[1] : program);
     setvbuf(stdout, NULL, _IOLBF, 0);
     int count = scandir(folder, &seeds, is_seed, alphasort);
     if (count < 0) {

@@ -7,7 +7,7 @@
 
 #include "tests/fixture/fixture.h"
 
-#define LOOP_TIMEOUT_MS 60000 /* for what takes milliseconds: machines are busy */
+enum { LOOP_TIMEOUT_MS = 60000 }; /* for what takes milliseconds: machines are busy */
 
 static inline void loop_on_tick(evutil_socket_t fd, short what, void *arg)
 {

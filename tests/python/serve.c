@@ -1,8 +1,10 @@
-/* serve.c: the servers of the fixture for tests that are not written in C: a Redis, and a PostgreSQL with a migrated database.
+/* serve.c: the servers of the fixture for tests that are not written in C: a Redis, and a
+ * PostgreSQL with a migrated database.
  *
- * Says on one line of JSON how to reach them, the variables that `blotter` reads, and then does what it is told on stdin, a line
- * each, answered with `ok`: kill redis, start redis, kill postgres, start postgres. When stdin ends, because who started it has,
- * the servers are stopped and their folder is removed. */
+ * Says on one line of JSON how to reach them, the variables that `blotter` reads, and then does
+ * what it is told on stdin, a line each, answered with `ok`: kill redis, start redis, kill
+ * postgres, start postgres. When stdin ends, because who started it has, the servers are stopped
+ * and their folder is removed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,10 +57,12 @@ static void obey(const char *line)
 
 static void say_environment(void)
 {
-    static const char *const names[] = {"BLOTTER_REDIS", "BLOTTER_POSTGRES", "BLOTTER_JOURNAL", "BLOTTER_REBALANCE_INTERVAL"};
+    static const char *const names[] = {"BLOTTER_REDIS", "BLOTTER_POSTGRES", "BLOTTER_JOURNAL",
+                                        "BLOTTER_REBALANCE_INTERVAL"};
     printf("{\"folder\": \"%s\", \"program\": \"%s\"", fixture_folder(), fixture_blotter());
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         printf(", \"%s\": \"%s\"", names[i], getenv(names[i]));
+    }
     puts("}");
     fflush(stdout);
 }
@@ -68,7 +72,7 @@ int main(void)
     char line[64];
     story_begin(NULL);
     say_environment();
-    while (fgets(line, sizeof line, stdin)) {
+    while (fgets(line, sizeof line, stdin) != NULL) {
         line[strcspn(line, "\n")] = '\0';
         obey(line);
     }

@@ -28,6 +28,16 @@ def plain_environment(**more):
     return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"} | more
 
 
+def eventfds():
+    """Those that are open. Sockets come and go with the connection to Redis."""
+    found = set()
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # of the listing itself
+            if "eventfd" in os.readlink(f"/proc/self/fd/{fd}"):
+                found.add(fd)
+    return found
+
+
 def wait_until(condition, timeout=TIMEOUT):
     deadline = time.monotonic() + timeout
     while not condition():

@@ -1,7 +1,6 @@
 """What a producer tells of itself, its events: asked for now and then, or awaited, over outages, forks and the end of a program."""
 
 import asyncio
-import contextlib
 import gc
 import itertools
 import os
@@ -33,16 +32,6 @@ def setUpModule():
 
 def tearDownModule():
     servers.close()
-
-
-def eventfds():
-    """Those that are open. Sockets come and go with the connection to Redis."""
-    found = set()
-    for fd in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # of the listing itself
-            if "eventfd" in os.readlink(f"/proc/self/fd/{fd}"):
-                found.add(fd)
-    return found
 
 
 async def hear(watch, name):
@@ -347,16 +336,16 @@ class Events(unittest.TestCase):
 
     def test_no_descriptor_stays(self):
         producer = self.alone()
-        before = eventfds()
+        before = support.eventfds()
 
         async def stop_early():
             async for event in producer.watch():
                 break
-            return eventfds() - seen
+            return support.eventfds() - seen
 
         async def outer():
             nonlocal seen
-            seen = eventfds()  # the loop's own, too
+            seen = support.eventfds()  # the loop's own, too
             return await stop_early()
 
         async def forget():
@@ -371,12 +360,12 @@ class Events(unittest.TestCase):
                 loop = new_loop()
                 self.assertEqual(loop.run_until_complete(outer()), set())
                 loop.run_until_complete(forget())
-                self.assertGreater(eventfds(), before)
+                self.assertGreater(support.eventfds(), before)
                 waiting.pop()._log_destroy_pending = False
                 loop.close()
                 del loop
                 gc.collect()
-                self.assertEqual(eventfds(), before)
+                self.assertEqual(support.eventfds(), before)
         mine = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(50)]  # among them the numbers that the watches had
         producer.close(0)
         for fd in mine:

@@ -1,7 +1,6 @@
 """Waiting until records are sent and committed: in event loops, in threads, over outages, and at the end of a process."""
 
 import asyncio
-import contextlib
 import gc
 import itertools
 import os
@@ -31,16 +30,6 @@ def setUpModule():
 
 def tearDownModule():
     servers.close()
-
-
-def eventfds():
-    """Those that are open. Sockets come and go with the connection to Redis."""
-    found = set()
-    for fd in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # of the listing itself
-            if "eventfd" in os.readlink(f"/proc/self/fd/{fd}"):
-                found.add(fd)
-    return found
 
 
 class Waiting(unittest.TestCase):
@@ -105,9 +94,9 @@ class Waiting(unittest.TestCase):
             await asyncio.sleep(0)
 
         seq = self.order()
-        before = eventfds()
+        before = support.eventfds()
         asyncio.run(give_up())
-        self.assertEqual(eventfds(), before)
+        self.assertEqual(support.eventfds(), before)
         self.assert_nobody_else_is_told()
 
     def test_what_is_reached_already_is_done_at_once(self):
@@ -146,7 +135,7 @@ class Waiting(unittest.TestCase):
 
     def test_no_thread_and_no_descriptor_stays(self):
         asyncio.run(self.wait_in_turn(1))
-        before, threads = eventfds(), threading.active_count()
+        before, threads = support.eventfds(), threading.active_count()
 
         async def cancelled():
             seq = self.order()
@@ -157,19 +146,19 @@ class Waiting(unittest.TestCase):
             waiting[1].cancel()
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-            return eventfds() - seen
+            return support.eventfds() - seen
 
         async def outer():
             nonlocal seen
-            seen = eventfds()
+            seen = support.eventfds()
             return await cancelled()
 
         seen = set()
         self.assertEqual(asyncio.run(outer()), set())
-        self.assertEqual(eventfds(), before)
+        self.assertEqual(support.eventfds(), before)
 
     def test_a_loop_that_is_dropped_with_futures_leaves_nothing(self):
-        before = eventfds()
+        before = support.eventfds()
         loop = asyncio.new_event_loop()
 
         async def forget():
@@ -178,11 +167,11 @@ class Waiting(unittest.TestCase):
         seq = self.order()
 
         loop.run_until_complete(forget())
-        self.assertGreater(eventfds(), before)
+        self.assertGreater(support.eventfds(), before)
         loop.close()
         del loop
         gc.collect()
-        self.assertEqual(eventfds(), before)
+        self.assertEqual(support.eventfds(), before)
         self.assert_nobody_else_is_told()
 
     def test_closing_ends_what_waits(self):

@@ -1,4 +1,5 @@
-/* decoding.h: what the tests of decoding share: pack with msgpack-c, decode, look at a value or at the problem. */
+/* decoding.h: what the tests of decoding share: pack with msgpack-c, decode, look at a value or at
+ * the problem. */
 #ifndef BLOTTER_TESTS_DECODING_H
 #define BLOTTER_TESTS_DECODING_H
 
@@ -77,8 +78,10 @@ static inline void pack_order_with(const char *name)
 
 static inline void assert_decodes(void)
 {
-    if (decode_packed(RECORD_ORDER) != 0)
-        fail_msg("%s: %s", problem.field ? problem.field : "record", record_fault_text(problem.fault));
+    if (decode_packed(RECORD_ORDER) != 0) {
+        fail_msg("%s: %s", problem.field ? problem.field : "record",
+                 record_fault_text(problem.fault));
+    }
     assert_int_equal(problem.fault, RECORD_FAULT_NONE);
 }
 
@@ -86,17 +89,19 @@ static inline void assert_fault(enum record_fault fault, const char *field)
 {
     assert_int_equal(decode_packed(RECORD_ORDER), -1);
     assert_int_equal(problem.fault, fault);
-    if (field)
+    if (field != NULL) {
         assert_string_equal(problem.field ? problem.field : "(none)", field);
-    else
+    } else {
         assert_null(problem.field);
+    }
 }
 
 static inline void assert_value(const struct record_value *value, const char *expected)
 {
     assert_true(value->present);
-    if (value->length != strlen(expected) || memcmp(value->bytes, expected, value->length) != 0)
+    if (value->length != strlen(expected) || memcmp(value->bytes, expected, value->length) != 0) {
         fail_msg("%.*s is not %s", (int)value->length, value->bytes, expected);
+    }
 }
 
 static inline void assert_price(const char *expected)
@@ -109,7 +114,9 @@ static inline void assert_extra(const char *expected)
 {
     assert_decodes();
     assert_value(&record.values[ORDER_extra], expected);
-    assert_int_equal(json_object_check(record.values[ORDER_extra].bytes, record.values[ORDER_extra].length), RECORD_FAULT_NONE);
+    assert_int_equal(
+        json_object_check(record.values[ORDER_extra].bytes, record.values[ORDER_extra].length),
+        RECORD_FAULT_NONE);
 }
 
 static inline void pack_timestamp(int64_t seconds, uint32_t nanoseconds)

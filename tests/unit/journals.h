@@ -1,5 +1,5 @@
-/* journals.h: what the tests of the journal share: a small one in a folder of its own, records that can be told by their number,
- * and the death of its process. */
+/* journals.h: what the tests of the journal share: a small one in a folder of its own, records that
+ * can be told by their number, and the death of its process. */
 #ifndef BLOTTER_TESTS_JOURNALS_H
 #define BLOTTER_TESTS_JOURNALS_H
 
@@ -28,8 +28,9 @@ static inline int make_folder(void **state)
 {
     (void)state;
     snprintf(folder, sizeof folder, "/dev/shm/test_journal.XXXXXX");
-    if (mkdtemp(folder) == NULL)
+    if (mkdtemp(folder) == NULL) {
         return -1;
+    }
     snprintf(path, sizeof path, "%s/j", folder);
     return 0;
 }
@@ -42,15 +43,20 @@ static inline int remove_folder(void **state)
     return system(command);
 }
 
-static const struct journal_options both = {
-    .exchange = "okx", .slots = SLOTS, .slot_bytes = SLOT_BYTES, .write = true, .send = true, .create = true};
+static const struct journal_options both = {.exchange = "okx",
+                                            .slots = SLOTS,
+                                            .slot_bytes = SLOT_BYTES,
+                                            .write = true,
+                                            .send = true,
+                                            .create = true};
 
 static inline struct journal *open_at(const char *at)
 {
     struct journal *journal;
     int status = journal_open(&journal, at, &both, error);
-    if (status != 0)
+    if (status != 0) {
         fail_msg("%s: %s", blotter_status_text(status), error);
+    }
     return journal;
 }
 
@@ -72,7 +78,8 @@ static inline void read_file(const char *from, unsigned char *bytes, size_t *siz
 
 static inline void write_file(const char *to, const unsigned char *bytes, size_t size)
 {
-    FILE *file = fopen(to, "wb"); /* one that is there keeps its inode, so that it does not pass for a copy */
+    FILE *file = fopen(
+        to, "wb"); /* one that is there keeps its inode, so that it does not pass for a copy */
     assert_non_null(file);
     assert_int_equal(fwrite(bytes, 1, size, file), size);
     fclose(file);
@@ -85,7 +92,8 @@ static inline int64_t add(struct journal *journal, unsigned value)
     return journal_append(journal, RECORD_ORDER, body, 40 + value % 50, 3);
 }
 
-/* Every record of `producer_id` that is in the journal is one that add() made, or of the library's own. Returns their number. */
+/* Every record of `producer_id` that is in the journal is one that add() made, or of the library's
+ * own. Returns their number. */
 static inline unsigned check_records(const struct journal *journal, int64_t producer_id)
 {
     unsigned found = 0;
@@ -94,12 +102,15 @@ static inline unsigned check_records(const struct journal *journal, int64_t prod
         const struct journal_slot *slot = NULL;
         enum journal_read read = journal_read(journal, at, &slot);
         assert_true(read == JOURNAL_RECORD || read == JOURNAL_LEFT_OUT);
-        if (read == JOURNAL_LEFT_OUT || slot->producer_id != producer_id || slot->kind != SLOT_ORDER)
+        if (read == JOURNAL_LEFT_OUT || slot->producer_id != producer_id ||
+            slot->kind != SLOT_ORDER) {
             continue;
+        }
         unsigned value = (unsigned)slot->seq - 1; /* `opened` was seq 1 */
         assert_int_equal(slot->length, 40 + value % 50);
-        for (unsigned i = 0; i < slot->length; i++)
+        for (unsigned i = 0; i < slot->length; i++) {
             assert_int_equal(slot->body[i], value & 127);
+        }
         found++;
     }
     return found;

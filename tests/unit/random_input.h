@@ -1,4 +1,5 @@
-/* random_input.h: repeatable random input for the unit tests. The seed is printed, and taken from BLOTTER_SEED if that is set. */
+/* random_input.h: repeatable random input for the unit tests. The seed is printed, and taken from
+ * BLOTTER_SEED if that is set. */
 #ifndef BLOTTER_TESTS_RANDOM_INPUT_H
 #define BLOTTER_TESTS_RANDOM_INPUT_H
 
@@ -29,7 +30,8 @@ static inline void random_begin(void)
     struct timespec now;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    random_state = given ? strtoull(given, NULL, 0) : (uint64_t)now.tv_sec ^ (uint64_t)now.tv_nsec << 20;
+    random_state =
+        given ? strtoull(given, NULL, 0) : (uint64_t)now.tv_sec ^ (uint64_t)now.tv_nsec << 20;
     printf("BLOTTER_SEED=%llu\n", (unsigned long long)random_state);
 }
 

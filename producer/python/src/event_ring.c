@@ -1,4 +1,5 @@
-/* event_ring.c: see event_ring.h. The memory is of the kind that Python counts, and that may be asked for without the GIL. */
+/* event_ring.c: see event_ring.h. The memory is of the kind that Python counts, and that may be
+ * asked for without the GIL. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -29,8 +30,9 @@ struct event_ring {
 struct event_ring *event_ring_create(void)
 {
     struct event_ring *ring = PyMem_RawCalloc(1, sizeof *ring);
-    if (ring == NULL)
+    if (ring == NULL) {
         return NULL;
+    }
     ring->owners = 1;
     ring->process = getpid();
     pthread_mutex_init(&ring->mutex, NULL);
@@ -43,22 +45,25 @@ struct event_ring *event_ring_create(void)
 
 struct event_ring *event_ring_share(struct event_ring *ring)
 {
-    if (ring)
+    if (ring != NULL) {
         ring->owners++;
+    }
     return ring;
 }
 
 void event_ring_release(struct event_ring *ring)
 {
-    if (ring == NULL || --ring->owners > 0)
+    if (ring == NULL || --ring->owners > 0) {
         return;
-    while (ring->listeners) {
+    }
+    while (ring->listeners != NULL) {
         struct listener *listener = ring->listeners;
         ring->listeners = listener->next;
         PyMem_RawFree(listener);
     }
-    if (event_ring_is_ours(ring))
+    if (event_ring_is_ours(ring)) {
         pthread_mutex_destroy(&ring->mutex);
+    }
     PyMem_RawFree(ring);
 }
 
@@ -67,15 +72,19 @@ bool event_ring_is_ours(const struct event_ring *ring)
     return ring->process == getpid();
 }
 
-/* --- telling --------------------------------------------------------------------------------------------------------------- */
+/* --- telling
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 /* Under the mutex: so a descriptor is not written to once its listener has gone. */
 static void wake_all(const struct event_ring *ring)
 {
     static const uint64_t one = 1;
-    for (const struct listener *listener = ring->listeners; listener; listener = listener->next) {
-        if (listener->fd >= 0 && write(listener->fd, &one, sizeof one) < 0)
+    for (const struct listener *listener = ring->listeners; listener != NULL;
+         listener = listener->next) {
+        if (listener->fd >= 0 && write(listener->fd, &one, sizeof one) < 0) {
             continue; /* it is full, and so says all that it can */
+        }
     }
 }
 
@@ -109,17 +118,22 @@ bool event_ring_is_closed(struct event_ring *ring)
     return closed;
 }
 
-/* --- listening ------------------------------------------------------------------------------------------------------------- */
+/* --- listening
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 int event_ring_listen(struct event_ring *ring, int fd)
 {
     struct listener *listener = PyMem_RawMalloc(sizeof *listener);
-    if (listener == NULL)
+    if (listener == NULL) {
         return -1;
+    }
     pthread_mutex_lock(&ring->mutex);
     *listener = (struct listener){ring->listeners, 0, fd};
-    if (ring->told > EVENTS_KEPT)
-        listener->heard = ring->told - EVENTS_KEPT; /* what was forgotten before it came is not missed */
+    if (ring->told > EVENTS_KEPT) {
+        listener->heard =
+            ring->told - EVENTS_KEPT; /* what was forgotten before it came is not missed */
+    }
     ring->listeners = listener;
     pthread_mutex_unlock(&ring->mutex);
     return 0;
@@ -129,8 +143,9 @@ int event_ring_listen(struct event_ring *ring, int fd)
 static struct listener **find_listener(struct event_ring *ring, int fd)
 {
     struct listener **at = &ring->listeners;
-    while (*at && (*at)->fd != fd)
+    while (*at != NULL && (*at)->fd != fd) {
         at = &(*at)->next;
+    }
     return at;
 }
 
@@ -138,8 +153,9 @@ void event_ring_unlisten(struct event_ring *ring, int fd)
 {
     pthread_mutex_lock(&ring->mutex);
     struct listener **at = find_listener(ring, fd), *listener = *at;
-    if (listener)
+    if (listener != NULL) {
         *at = listener->next;
+    }
     pthread_mutex_unlock(&ring->mutex);
     PyMem_RawFree(listener);
 }
@@ -147,8 +163,9 @@ void event_ring_unlisten(struct event_ring *ring, int fd)
 /* Under the mutex. */
 static bool take(const struct event_ring *ring, struct listener *listener, struct event *out)
 {
-    if (listener == NULL || listener->heard == ring->told)
+    if (listener == NULL || listener->heard == ring->told) {
         return false;
+    }
     uint64_t oldest = ring->told > EVENTS_KEPT ? ring->told - EVENTS_KEPT : 0;
     uint64_t next = listener->heard < oldest ? oldest : listener->heard;
     *out = ring->events[next % EVENTS_KEPT];

@@ -1,8 +1,9 @@
 /* event_ring.h: what libblotter tells of a producer, kept until Python asks for it.
  *
- * The sender's thread tells, and must never wait for the GIL: so there is no object of Python's in here, and whoever holds the
- * mutex copies some bytes and lets go of it. The newest EVENTS_KEPT are kept. Each listener reads all of them at its own pace,
- * from the oldest kept on, and hears how many it was too late for. */
+ * The sender's thread tells, and must never wait for the GIL: so there is no object of Python's in
+ * here, and whoever holds the mutex copies some bytes and lets go of it. The newest EVENTS_KEPT are
+ * kept. Each listener reads all of them at its own pace, from the oldest kept on, and hears how
+ * many it was too late for. */
 #ifndef BLOTTER_PYTHON_EVENT_RING_H
 #define BLOTTER_PYTHON_EVENT_RING_H
 
@@ -10,8 +11,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define EVENTS_KEPT 64
-#define EVENT_TEXT_BYTES 320
+enum {
+    EVENTS_KEPT = 64,
+    EVENT_TEXT_BYTES = 320,
+};
 
 struct event {
     int what; /* enum blotter_event, of this library or a newer one */
@@ -20,8 +23,8 @@ struct event {
     char text[EVENT_TEXT_BYTES];
 };
 
-/* Who listens is known by an eventfd, which is written to when there is news; of this one there is always one, and nobody is
- * woken. */
+/* Who listens is known by an eventfd, which is written to when there is news; of this one there is
+ * always one, and nobody is woken. */
 #define LISTENER_WHO_ASKS (-1)
 
 struct event_ring;
@@ -31,7 +34,8 @@ struct event_ring *event_ring_create(void); /* NULL: out of memory */
 struct event_ring *event_ring_share(struct event_ring *);
 void event_ring_release(struct event_ring *);
 
-/* False in a forked child: the parent's sender may have held the mutex. Nothing but event_ring_release may be called there. */
+/* False in a forked child: the parent's sender may have held the mutex. Nothing but
+ * event_ring_release may be called there. */
 bool event_ring_is_ours(const struct event_ring *);
 
 /* As blotter_options wants on_event. Does not block. */

@@ -1,14 +1,17 @@
-/* json_text.c: see json_text.h. Not the module json: it would make doubles of Decimals, and run Python. */
+/* json_text.c: see json_text.h. Not the module json: it would make doubles of Decimals, and run
+ * Python. */
 #include "json_text.h"
 
 #include <blotter.h>
 #include <math.h>
 #include <string.h>
 
-#define LARGEST 65536       /* the library takes less, and says how much */
-#define DEEPEST 32          /* nor does it take this; but a list may hold itself */
-#define SPARE 16            /* for punctuation, which is written without asking for room */
-#define ESCAPED_CHARACTER 6 /* \u0000 */
+enum {
+    LARGEST = 65536,       /* the library takes less, and says how much */
+    DEEPEST = 32,          /* nor does it take this; but a list may hold itself */
+    SPARE = 16,            /* for punctuation, which is written without asking for arena */
+    ESCAPED_CHARACTER = 6, /* \u0000 */
+};
 
 static enum outcome put_value(struct json *, PyObject *value, int depth);
 
@@ -22,16 +25,20 @@ void json_init(struct json *json, struct value_context *context)
 
 void json_release(struct json *json)
 {
-    if (json->bytes != json->first)
+    if (json->bytes != json->first) {
         PyMem_Free(json->bytes);
+    }
 }
 
-/* --- bytes ----------------------------------------------------------------------------------------------------------------- */
+/* --- bytes
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
 static enum outcome grow(struct json *json, size_t needed)
 {
-    if (needed > LARGEST * (4 + ESCAPED_CHARACTER * 4))
+    if (needed > LARGEST * (4 + ESCAPED_CHARACTER * 4)) {
         return value_fail(json->context, PyExc_ValueError, "longer than the limit");
+    }
     size_t capacity = needed * 2;
     char *bytes = PyMem_Malloc(capacity);
     if (bytes == NULL) {
@@ -72,7 +79,9 @@ static enum outcome put_word(struct json *json, const char *word)
     return put_bytes(json, word, strlen(word));
 }
 
-/* --- strings --------------------------------------------------------------------------------------------------------------- */
+/* --- strings
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 static void put_escaped(struct json *json, unsigned char c)
 {
@@ -92,10 +101,11 @@ static void put_characters(struct json *json, const char *bytes, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)bytes[i];
-        if (c < 0x20 || c == '"' || c == '\\')
+        if (c < 0x20 || c == '"' || c == '\\') {
             put_escaped(json, c);
-        else
+        } else {
             put_byte(json, (char)c);
+        }
     }
 }
 
@@ -103,12 +113,14 @@ static void put_characters(struct json *json, const char *bytes, size_t length)
 static enum outcome put_other(struct json *json, PyObject *text, size_t length)
 {
     enum outcome outcome = make_room(json, (4 + ESCAPED_CHARACTER * 4) * length);
-    if (outcome != TAKEN)
+    if (outcome != TAKEN) {
         return outcome;
+    }
     char *raw = json->bytes + json->used + ESCAPED_CHARACTER * 4 * length + 2;
     Py_ssize_t bytes = value_utf8(text, raw);
-    if (bytes < 0)
+    if (bytes < 0) {
         return value_fail(json->context, PyExc_ValueError, "not valid UTF-8: it has a surrogate");
+    }
     put_characters(json, raw, (size_t)bytes);
     return TAKEN;
 }
@@ -116,30 +128,38 @@ static enum outcome put_other(struct json *json, PyObject *text, size_t length)
 static enum outcome put_string(struct json *json, PyObject *text)
 {
     size_t length = (size_t)PyUnicode_GET_LENGTH(text);
-    if (length > LARGEST)
+    if (length > LARGEST) {
         return value_fail(json->context, PyExc_ValueError, "longer than the limit");
+    }
     enum outcome outcome = make_room(json, ESCAPED_CHARACTER * length);
-    if (outcome != TAKEN)
+    if (outcome != TAKEN) {
         return outcome;
+    }
     put_byte(json, '"');
-    if (PyUnicode_IS_COMPACT_ASCII(text))
+    if (PyUnicode_IS_COMPACT_ASCII(text)) {
         put_characters(json, PyUnicode_DATA(text), length);
-    else
+    } else {
         outcome = put_other(json, text, length);
-    if (outcome == TAKEN)
+    }
+    if (outcome == TAKEN) {
         put_byte(json, '"');
+    }
     return outcome;
 }
 
-/* --- numbers, times -------------------------------------------------------------------------------------------------------- */
+/* --- numbers, times
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 /* A float so large or small that it is written with an exponent. */
 static enum outcome put_extreme(struct json *json, PyObject *value)
 {
     PyObject *text = PyFloat_Type.tp_repr(value);
-    if (text == NULL)
+    if (text == NULL) {
         return value_fail(json->context, NULL, NULL);
-    enum outcome outcome = put_bytes(json, PyUnicode_DATA(text), (size_t)PyUnicode_GET_LENGTH(text));
+    }
+    enum outcome outcome =
+        put_bytes(json, PyUnicode_DATA(text), (size_t)PyUnicode_GET_LENGTH(text));
     Py_DECREF(text);
     return outcome;
 }
@@ -148,38 +168,47 @@ static enum outcome put_number(struct json *json, PyObject *value)
 {
     const char *digits;
     enum outcome outcome = value_decimal(json->context, value, &digits);
-    if (outcome == FAILED && PyFloat_Check(value) && isfinite(PyFloat_AS_DOUBLE(value)))
+    if (outcome == FAILED && PyFloat_Check(value) && isfinite(PyFloat_AS_DOUBLE(value))) {
         return put_extreme(json, value);
-    if (outcome != TAKEN)
+    }
+    if (outcome != TAKEN) {
         return outcome;
-    if (strpbrk(digits, "NnIi")) /* Decimal('NaN'), Decimal('-Infinity') */
+    }
+    if (strpbrk(digits, "NnIi") != NULL) { /* Decimal('NaN'), Decimal('-Infinity') */
         return value_fail(json->context, PyExc_ValueError, "not a finite number");
+    }
     return put_word(json, digits);
 }
 
 static enum outcome put_time(struct json *json, PyObject *value)
 {
-    if (json->context->plain_only)
+    if (json->context->plain_only) {
         return AGAIN;
+    }
     PyObject *text = PyObject_CallMethod(value, "isoformat", NULL);
     if (text == NULL || !PyUnicode_Check(text)) {
         Py_XDECREF(text);
-        return value_fail(json->context, PyErr_Occurred() ? NULL : PyExc_TypeError, "isoformat() gives no str");
+        return value_fail(json->context, PyErr_Occurred() ? NULL : PyExc_TypeError,
+                          "isoformat() gives no str");
     }
     enum outcome outcome = put_string(json, text);
     Py_DECREF(text);
     return outcome;
 }
 
-/* --- maps, lists ----------------------------------------------------------------------------------------------------------- */
+/* --- maps, lists
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 static enum outcome put_member(struct json *json, PyObject *key, PyObject *value, int depth)
 {
-    if (!PyUnicode_Check(key))
+    if (!PyUnicode_Check(key)) {
         return value_fail(json->context, PyExc_TypeError, "a key that is no str");
+    }
     enum outcome outcome = put_string(json, key);
-    if (outcome != TAKEN)
+    if (outcome != TAKEN) {
         return outcome;
+    }
     put_byte(json, ':');
     return put_value(json, value, depth);
 }
@@ -187,11 +216,13 @@ static enum outcome put_member(struct json *json, PyObject *key, PyObject *value
 /* A comma, but behind an opening brace or bracket. */
 static void separate(struct json *json, size_t begin)
 {
-    if (json->used > begin)
+    if (json->used > begin) {
         put_byte(json, ',');
+    }
 }
 
-/* The members of a dict, without braces. What runs in put_value may drop them from it: it is held meanwhile. */
+/* The members of a dict, without braces. What runs in put_value may drop them from it: it is held
+ * meanwhile. */
 static enum outcome put_members(struct json *json, PyObject *dict, size_t begin, int depth)
 {
     PyObject *key, *value;
@@ -215,19 +246,23 @@ static enum outcome put_members(struct json *json, PyObject *dict, size_t begin,
 static PyObject *as_dict(PyObject *mapping)
 {
     PyObject *dict = PyDict_New();
-    if (dict && PyDict_Update(dict, mapping) != 0)
+    if (dict != NULL && PyDict_Update(dict, mapping) != 0) {
         Py_CLEAR(dict);
+    }
     return dict;
 }
 
 static enum outcome put_mapping(struct json *json, PyObject *mapping, size_t begin, int depth)
 {
-    if (PyDict_CheckExact(mapping))
+    if (PyDict_CheckExact(mapping)) {
         return put_members(json, mapping, begin, depth);
-    if (json->context->plain_only)
+    }
+    if (json->context->plain_only) {
         return AGAIN;
+    }
     PyObject *dict = as_dict(mapping);
-    enum outcome outcome = dict ? put_members(json, dict, begin, depth) : value_fail(json->context, NULL, NULL);
+    enum outcome outcome =
+        dict ? put_members(json, dict, begin, depth) : value_fail(json->context, NULL, NULL);
     Py_XDECREF(dict);
     return outcome;
 }
@@ -236,10 +271,12 @@ static enum outcome put_object(struct json *json, PyObject *mapping, int depth)
 {
     put_byte(json, '{');
     enum outcome outcome = put_mapping(json, mapping, json->used, depth);
-    if (outcome == TAKEN)
+    if (outcome == TAKEN) {
         outcome = make_room(json, 0);
-    if (outcome == TAKEN)
+    }
+    if (outcome == TAKEN) {
         put_byte(json, '}');
+    }
     return outcome;
 }
 
@@ -264,58 +301,74 @@ static enum outcome put_list(struct json *json, PyObject *list, int depth)
 {
     put_byte(json, '[');
     enum outcome outcome = put_elements(json, list, depth);
-    if (outcome == TAKEN)
+    if (outcome == TAKEN) {
         outcome = make_room(json, 0);
-    if (outcome == TAKEN)
+    }
+    if (outcome == TAKEN) {
         put_byte(json, ']');
+    }
     return outcome;
 }
 
 static enum outcome put_nested(struct json *json, PyObject *value, int depth)
 {
-    if (depth > DEEPEST)
+    if (depth > DEEPEST) {
         return value_fail(json->context, PyExc_ValueError, "nested too deeply");
-    if (PyDict_Check(value))
+    }
+    if (PyDict_Check(value)) {
         return put_object(json, value, depth);
-    if (PyList_Check(value) || PyTuple_Check(value))
+    }
+    if (PyList_Check(value) || PyTuple_Check(value)) {
         return put_list(json, value, depth);
-    if (json->context->plain_only)
+    }
+    if (json->context->plain_only) {
         return AGAIN;
-    if (value_is_mapping(value))
+    }
+    if (value_is_mapping(value)) {
         return put_object(json, value, depth);
+    }
     return value_fail(json->context, PyExc_TypeError, "of a type that JSON has not");
 }
 
 static enum outcome put_other_value(struct json *json, PyObject *value, int depth)
 {
-    if (value_is_number(json->context, value))
+    if (value_is_number(json->context, value)) {
         return put_number(json, value);
-    if (value_is_time(value))
+    }
+    if (value_is_time(value)) {
         return put_time(json, value);
+    }
     return put_nested(json, value, depth + 1);
 }
 
 static enum outcome put_value(struct json *json, PyObject *value, int depth)
 {
     enum outcome outcome = make_room(json, 0);
-    if (outcome != TAKEN)
+    if (outcome != TAKEN) {
         return outcome;
-    if (PyUnicode_Check(value))
+    }
+    if (PyUnicode_Check(value)) {
         return put_string(json, value);
-    if (value == Py_None)
+    }
+    if (value == Py_None) {
         return put_word(json, "null");
-    if (PyBool_Check(value))
+    }
+    if (PyBool_Check(value)) {
         return put_word(json, value == Py_True ? "true" : "false");
+    }
     return put_other_value(json, value, depth);
 }
 
-/* --- the object ------------------------------------------------------------------------------------------------------------ */
+/* --- the object
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static enum outcome begin_member(struct json *json)
 {
     enum outcome outcome = make_room(json, 0);
-    if (outcome == TAKEN)
+    if (outcome == TAKEN) {
         put_byte(json, json->used == 0 ? '{' : ',');
+    }
     return outcome;
 }
 
@@ -335,18 +388,24 @@ static enum outcome add_text(struct json *json, PyObject *object)
 {
     const char *text, *end;
     enum outcome outcome = value_text(json->context, object, &text);
-    if (outcome != TAKEN)
+    if (outcome != TAKEN) {
         return outcome;
-    for (end = text + strlen(text); end > text && is_blank(end[-1]);)
+    }
+    for (end = text + strlen(text); end > text && is_blank(end[-1]);) {
         end--;
-    while (is_blank(*text))
+    }
+    while (is_blank(*text)) {
         text++;
-    if (*text != '{' || end - text < 2 || end[-1] != '}')
+    }
+    if (*text != '{' || end - text < 2 || end[-1] != '}') {
         return value_fail(json->context, PyExc_ValueError, "not a JSON object");
-    for (text++, end--; text < end && is_blank(*text);)
+    }
+    for (text++, end--; text < end && is_blank(*text);) {
         text++;
-    if (text == end)
+    }
+    if (text == end) {
         return TAKEN;
+    }
     outcome = begin_member(json);
     return outcome == TAKEN ? put_bytes(json, text, (size_t)(end - text)) : outcome;
 }
@@ -355,30 +414,38 @@ static enum outcome add_mapping(struct json *json, PyObject *mapping)
 {
     size_t before = json->used;
     enum outcome outcome = begin_member(json);
-    if (outcome == TAKEN)
+    if (outcome == TAKEN) {
         outcome = put_mapping(json, mapping, before + 1, 1);
-    if (json->used == before + 1)
+    }
+    if (json->used == before + 1) {
         json->used = before; /* it is empty */
+    }
     return outcome;
 }
 
 enum outcome json_add_all(struct json *json, PyObject *object)
 {
-    if (PyUnicode_Check(object))
+    if (PyUnicode_Check(object)) {
         return add_text(json, object);
-    if (PyDict_CheckExact(object))
+    }
+    if (PyDict_CheckExact(object)) {
         return add_mapping(json, object);
-    if (json->context->plain_only)
+    }
+    if (json->context->plain_only) {
         return AGAIN;
-    if (value_is_mapping(object))
+    }
+    if (value_is_mapping(object)) {
         return add_mapping(json, object);
-    return value_fail(json->context, PyExc_TypeError, "a mapping, or the str of a JSON object, is wanted");
+    }
+    return value_fail(json->context, PyExc_TypeError,
+                      "a mapping, or the str of a JSON object, is wanted");
 }
 
 const char *json_end(struct json *json)
 {
-    if (json->used == 0)
+    if (json->used == 0) {
         return NULL;
+    }
     memcpy(json->bytes + json->used, "}", 2); /* within SPARE */
     return json->bytes;
 }

@@ -1,6 +1,7 @@
 /* json_text.h: what the record has no field for, as the text of one JSON object.
  *
- * str, int, float, Decimal (digit for digit), None, bool, dict with str keys, list, tuple, and dates and times (as ISO 8601). */
+ * str, int, float, Decimal (digit for digit), None, bool, dict with str keys, list, tuple, and
+ * dates and times (as ISO 8601). */
 #ifndef BLOTTER_PYTHON_JSON_TEXT_H
 #define BLOTTER_PYTHON_JSON_TEXT_H
 
@@ -16,7 +17,8 @@ struct json {
 void json_init(struct json *, struct value_context *);
 void json_release(struct json *);
 
-/* Adds a member to the object. Where not TAKEN the object may be left as it is no more: json_init again. */
+/* Adds a member to the object. Where not TAKEN the object may be left as it is no more: json_init
+ * again. */
 enum outcome json_add(struct json *, PyObject *key, PyObject *value);
 
 /* Adds all members of a mapping, or those of an object that is JSON text already. */

@@ -1,7 +1,7 @@
 /* keys.h: the keys of a record, ours and ccxt's, in one table for each kind of record.
  *
- * Ours are those of schema/fields.h. Of a ccxt unified order or trade these are taken besides; where both are given, the lower
- * rank wins, and the other goes to `extra` unless it says the same.
+ * Ours are those of schema/fields.h. Of a ccxt unified order or trade these are taken besides;
+ * where both are given, the lower rank wins, and the other goes to `extra` unless it says the same.
  *     X(key, field, kind, rank)     NONE: of no single field */
 #ifndef BLOTTER_PYTHON_KEYS_H
 #define BLOTTER_PYTHON_KEYS_H
@@ -12,38 +12,46 @@
 #include <stdint.h>
 
 /* Of both. */
-#define CCXT_KEYS(X)                           \
+/* clang-format off */
+#define CCXT_KEYS(X) \
     X(clientOrderId, client_order_id, TEXT, 1) \
-    X(timestamp, exchange_time, TIME_MS, 1)    \
-    X(amount, quantity, DECIMAL, 1)            \
-    X(takerOrMaker, liquidity, TEXT, 1)        \
-    X(fee, fee, FEE, 0)                        \
+    X(timestamp, exchange_time, TIME_MS, 1) \
+    X(amount, quantity, DECIMAL, 1) \
+    X(takerOrMaker, liquidity, TEXT, 1) \
+    X(fee, fee, FEE, 0) \
     X(fees, fee, FEES, 2)
+/* clang-format on */
 
-#define CCXT_ORDER_KEYS(X)                       \
-    CCXT_KEYS(X)                                 \
-    X(id, order_id, TEXT, 1)                     \
-    X(timeInForce, time_in_force, TEXT, 1)       \
-    X(triggerPrice, trigger_price, DECIMAL, 1)   \
-    X(stopPrice, trigger_price, DECIMAL, 2)      \
-    X(filled, filled_quantity, DECIMAL, 1)       \
+/* clang-format off */
+#define CCXT_ORDER_KEYS(X) \
+    CCXT_KEYS(X) \
+    X(id, order_id, TEXT, 1) \
+    X(timeInForce, time_in_force, TEXT, 1) \
+    X(triggerPrice, trigger_price, DECIMAL, 1) \
+    X(stopPrice, trigger_price, DECIMAL, 2) \
+    X(filled, filled_quantity, DECIMAL, 1) \
     X(remaining, remaining_quantity, DECIMAL, 1) \
-    X(average, average_price, DECIMAL, 1)        \
-    X(postOnly, post_only, BOOL, 1)              \
+    X(average, average_price, DECIMAL, 1) \
+    X(postOnly, post_only, BOOL, 1) \
     X(reduceOnly, reduce_only, BOOL, 1)
+/* clang-format on */
 
-#define CCXT_TRADE_KEYS(X)   \
-    CCXT_KEYS(X)             \
+/* clang-format off */
+#define CCXT_TRADE_KEYS(X) \
+    CCXT_KEYS(X) \
     X(id, trade_id, TEXT, 1) \
     X(order, order_id, TEXT, 1)
+/* clang-format on */
 
 /* Of both, and of no field. */
-#define OTHER_KEYS(X)                                                         \
-    X(datetime, DATETIME) /* the timestamp as text: kept only without one */  \
+/* clang-format off */
+#define OTHER_KEYS(X) \
+    X(datetime, DATETIME) /* the timestamp as text: kept only without one */ \
     X(info, INFO)         /* the exchange's own message: only if asked for */ \
-    X(trades, LIST)       /* kept unless empty */                             \
-    X(exchange, EXCHANGE) /* must be the producer's */                        \
+    X(trades, LIST)       /* kept unless empty */ \
+    X(exchange, EXCHANGE) /* must be the producer's */ \
     X(kind, RECORD_KIND)  /* as in JSON lines: dropped if it says what is recorded */
+/* clang-format on */
 
 enum key_kind {
     KEY_TEXT,
@@ -67,8 +75,10 @@ enum { BLOTTER_ORDER_FIELDS(X) ORDER_FIELD_COUNT };
 #define X(name, kind, meaning) TRADE_##name,
 enum { BLOTTER_TRADE_FIELDS(X) TRADE_FIELD_COUNT };
 #undef X
-#define FIELDS_MAX 64
-_Static_assert(ORDER_FIELD_COUNT <= FIELDS_MAX && TRADE_FIELD_COUNT <= FIELDS_MAX, "a bit for each");
+enum { FIELDS_MAX = 64 };
+_Static_assert((int)ORDER_FIELD_COUNT <= (int)FIELDS_MAX &&
+                   (int)TRADE_FIELD_COUNT <= (int)FIELDS_MAX,
+               "a bit for each");
 
 #define NO_FIELD UINT8_MAX
 
@@ -81,7 +91,7 @@ struct key {
 
 enum record_kind { RECORD_ORDER, RECORD_TRADE, RECORD_KINDS };
 
-#define KEY_SLOTS 256 /* a power of two, several times the number of keys */
+enum { KEY_SLOTS = 256 }; /* a power of two, several times the number of keys */
 
 struct key_slot {
     PyObject *name; /* interned; NULL: free */

@@ -5,12 +5,13 @@
 
 static int add_exceptions(PyObject *module, struct core *core)
 {
-    core->full = PyErr_NewExceptionWithDoc("blotter.Full",
-                                           "The journal is full: nothing was recorded, and it is counted in stats().full.\n\n"
-                                           "Sending, or loading, has been down for longer than the journal holds. The strategy\n"
-                                           "decides: go on without a record, or stop trading.",
-                                           PyExc_BufferError, NULL);
-    return core->full ? PyModule_AddObjectRef(module, "Full", core->full) : -1;
+    core->full = PyErr_NewExceptionWithDoc(
+        "blotter.Full",
+        "The journal is full: nothing was recorded, and it is counted in stats().full.\n\n"
+        "Sending, or loading, has been down for longer than the journal holds. The strategy\n"
+        "decides: go on without a record, or stop trading.",
+        PyExc_BufferError, NULL);
+    return core->full != NULL ? PyModule_AddObjectRef(module, "Full", core->full) : -1;
 }
 
 static int import_decimal(struct core *core)
@@ -18,29 +19,31 @@ static int import_decimal(struct core *core)
     PyObject *module = PyImport_ImportModule("decimal");
     core->decimal_type = module ? PyObject_GetAttrString(module, "Decimal") : NULL;
     Py_XDECREF(module);
-    if (core->decimal_type && !PyType_Check(core->decimal_type)) {
+    if (core->decimal_type != NULL && !PyType_Check(core->decimal_type)) {
         PyErr_SetString(PyExc_ImportError, "decimal.Decimal is no type");
         return -1;
     }
-    return core->decimal_type ? 0 : -1;
+    return core->decimal_type != NULL ? 0 : -1;
 }
 
 static int add_types(PyObject *module, struct core *core)
 {
     core->stats_type = stats_type_create();
-    if (core->stats_type == NULL || PyModule_AddObjectRef(module, "Stats", core->stats_type) != 0)
+    if (core->stats_type == NULL || PyModule_AddObjectRef(module, "Stats", core->stats_type) != 0) {
         return -1;
+    }
     core->event_type = event_type_create();
-    if (core->event_type == NULL || PyModule_AddObjectRef(module, "Event", core->event_type) != 0)
+    if (core->event_type == NULL || PyModule_AddObjectRef(module, "Event", core->event_type) != 0) {
         return -1;
+    }
     core->wakeup_type = PyType_FromModuleAndSpec(module, &wakeup_spec, NULL);
-    return core->wakeup_type ? 0 : -1;
+    return core->wakeup_type != NULL ? 0 : -1;
 }
 
 static int add_producer(PyObject *module)
 {
     PyObject *type = PyType_FromModuleAndSpec(module, &producer_spec, NULL);
-    int status = type ? PyModule_AddType(module, (PyTypeObject *)type) : -1;
+    int status = type != NULL ? PyModule_AddType(module, (PyTypeObject *)type) : -1;
     Py_XDECREF(type);
     return status;
 }
@@ -48,7 +51,7 @@ static int add_producer(PyObject *module)
 static int add_names(PyObject *module, const char *name, enum record_kind kind)
 {
     PyObject *names = key_field_names(kind);
-    int status = names ? PyModule_AddObjectRef(module, name, names) : -1;
+    int status = names != NULL ? PyModule_AddObjectRef(module, name, names) : -1;
     Py_XDECREF(names);
     return status;
 }
@@ -56,19 +59,27 @@ static int add_names(PyObject *module, const char *name, enum record_kind kind)
 static int core_exec(PyObject *module)
 {
     struct core *core = PyModule_GetState(module);
-    if (value_import() != 0 || import_decimal(core) != 0 || add_exceptions(module, core) != 0)
+    if (value_import() != 0 || import_decimal(core) != 0 || add_exceptions(module, core) != 0) {
         return -1;
+    }
     if (key_table_init(&core->keys[RECORD_ORDER], RECORD_ORDER) != 0 ||
-        key_table_init(&core->keys[RECORD_TRADE], RECORD_TRADE) != 0)
+        key_table_init(&core->keys[RECORD_TRADE], RECORD_TRADE) != 0) {
         return -1;
-    if (add_types(module, core) != 0)
+    }
+    if (add_types(module, core) != 0) {
         return -1;
-    if (add_names(module, "ORDER_FIELDS", RECORD_ORDER) != 0 || add_names(module, "TRADE_FIELDS", RECORD_TRADE) != 0)
+    }
+    if (add_names(module, "ORDER_FIELDS", RECORD_ORDER) != 0 ||
+        add_names(module, "TRADE_FIELDS", RECORD_TRADE) != 0) {
         return -1;
+    }
     if (PyModule_AddIntConstant(module, "SENT", BLOTTER_SENT) != 0 ||
-        PyModule_AddIntConstant(module, "COMMITTED", BLOTTER_COMMITTED) != 0)
+        PyModule_AddIntConstant(module, "COMMITTED", BLOTTER_COMMITTED) != 0) {
         return -1;
-    return PyModule_AddStringConstant(module, "__version__", BLOTTER_VERSION) != 0 ? -1 : add_producer(module);
+    }
+    return PyModule_AddStringConstant(module, "__version__", BLOTTER_VERSION) != 0
+               ? -1
+               : add_producer(module);
 }
 
 static int core_traverse(PyObject *module, visitproc visit, void *arg)
@@ -104,9 +115,14 @@ static void core_free(void *module)
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, core_exec}, {0, NULL}};
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT,         .m_name = "blotter._core", .m_doc = "The part of blotter that is written in C.",
-    .m_size = sizeof(struct core), .m_slots = slots,          .m_traverse = core_traverse,
-    .m_clear = core_clear,         .m_free = core_free,
+    PyModuleDef_HEAD_INIT,
+    .m_name = "blotter._core",
+    .m_doc = "The part of blotter that is written in C.",
+    .m_size = sizeof(struct core),
+    .m_slots = slots,
+    .m_traverse = core_traverse,
+    .m_clear = core_clear,
+    .m_free = core_free,
 };
 
 struct PyModuleDef *core_definition(void)

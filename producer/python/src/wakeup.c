@@ -1,4 +1,5 @@
-/* wakeup.c: see wakeup.h. It does not keep its producer: one that is closed is still there to say so. */
+/* wakeup.c: see wakeup.h. It does not keep its producer: one that is closed is still there to say
+ * so. */
 #include "wakeup.h"
 
 #include <structmember.h>
@@ -15,11 +16,13 @@ struct wakeup {
     int fd;
 };
 
-PyObject *wakeup_create(PyTypeObject *type, blotter_producer *producer, struct event_ring *events, bool listens)
+PyObject *wakeup_create(PyTypeObject *type, blotter_producer *producer, struct event_ring *events,
+                        bool listens)
 {
     struct wakeup *self = (struct wakeup *)type->tp_alloc(type, 0);
-    if (self == NULL)
+    if (self == NULL) {
         return NULL;
+    }
     self->producer = producer;
     self->process = getpid();
     self->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -38,12 +41,14 @@ PyObject *wakeup_create(PyTypeObject *type, blotter_producer *producer, struct e
 /* In a forked child neither the library nor the ring may be asked, and need not. */
 static void withdraw(const struct wakeup *self)
 {
-    if (self->process != getpid())
+    if (self->process != getpid()) {
         return;
+    }
     blotter_notify(self->producer, self->fd, BLOTTER_SENT, 0);
     blotter_notify(self->producer, self->fd, BLOTTER_COMMITTED, 0);
-    if (self->events)
+    if (self->events != NULL) {
         event_ring_unlisten(self->events, self->fd);
+    }
 }
 
 static void wakeup_dealloc(PyObject *object)
@@ -64,7 +69,8 @@ static PyObject *wakeup_reset(PyObject *object, PyObject *unused)
 {
     (void)unused;
     uint64_t times;
-    return PyBool_FromLong(read(((struct wakeup *)object)->fd, &times, sizeof times) == sizeof times);
+    return PyBool_FromLong(read(((struct wakeup *)object)->fd, &times, sizeof times) ==
+                           sizeof times);
 }
 
 /* The events that it has not had, or None: closed, and there will be no more. */
@@ -74,13 +80,17 @@ static PyObject *wakeup_heard(PyObject *object, PyObject *unused)
     struct wakeup *self = (struct wakeup *)object;
     const struct core *core = PyType_GetModuleState(Py_TYPE(object));
     if (self->events == NULL || !event_ring_is_ours(self->events)) {
-        PyErr_SetString(PyExc_RuntimeError, self->events ? blotter_status_text(BLOTTER_FORKED) : "it does not listen");
+        PyErr_SetString(PyExc_RuntimeError, self->events != NULL
+                                                ? blotter_status_text(BLOTTER_FORKED)
+                                                : "it does not listen");
         return NULL;
     }
-    bool closed = event_ring_is_closed(self->events); /* before looking: what was told until then is taken */
+    bool closed =
+        event_ring_is_closed(self->events); /* before looking: what was told until then is taken */
     PyObject *events = events_take(self->events, self->fd, (PyTypeObject *)core->event_type);
-    if (events && closed && PyList_GET_SIZE(events) == 0)
+    if (events && closed && PyList_GET_SIZE(events) == 0) {
         Py_SETREF(events, Py_NewRef(Py_None));
+    }
     return events;
 }
 

@@ -71,7 +71,7 @@ def measure(names, exchanges, messages, runs, servers):
     return [median(of_one) | {"exchanges": exchanges, "all_seconds": [run["seconds"] for run in of_one]} for of_one in results.values()]
 
 
-# --- what is told ------------------------------------------------------------------------------------------------------------
+# --- what is told ---
 
 
 def duration(ns):

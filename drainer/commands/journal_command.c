@@ -1,0 +1,116 @@
+/* journal_command.c: `blotter journal PATH`: what a journal holds. It locks nothing and changes
+ * nothing, so of a journal in use it is a picture of moments that never were at once. */
+#include <inttypes.h>
+#include <time.h>
+
+#include "drainer/commands/report.h"
+#include "drainer/settings.h"
+#include "producer/blotter.h"
+#include "producer/journal.h"
+
+static const char *owner_of(const struct journal_picture *picture)
+{
+    return !picture->owner_valid ? "damaged" : picture->closed ? "closed" : "open, or died";
+}
+
+/* clang-format off */
+#define NUMBERS(X) \
+    X(version) \
+    X(slots) \
+    X(slot_bytes) \
+    X(file_bytes) \
+    X(expected_bytes) \
+    X(producer_id) \
+    X(pid) \
+    X(opened_ns) \
+    X(base) \
+    X(next) \
+    X(sent) \
+    X(committed) \
+    X(floor) \
+    X(valid) \
+    X(unsent) \
+    X(unconfirmed) \
+    X(unpublished) \
+    X(damaged)
+/* clang-format on */
+
+static void print_json(const char *path, const struct journal_picture *picture)
+{
+    const char *const texts[] = {path, picture->exchange, picture->lane, picture->host,
+                                 owner_of(picture)};
+    static const char *const names[] = {"path", "exchange", "lane", "host", "owner"};
+    struct report *report = report_create();
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        report_column(report, names[i], REPORT_TEXT);
+    }
+#define X(name) report_column(report, #name, REPORT_NUMBER);
+    NUMBERS(X)
+#undef X
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        report_cell(report, texts[i]);
+    }
+#define X(name) report_number(report, (int64_t)picture->name);
+    NUMBERS(X)
+#undef X
+    report_print_json(report_json_row(report, 0), stdout);
+    report_destroy(report);
+}
+
+static void print_time(const char *name, int64_t ns)
+{
+    time_t seconds = (time_t)(ns / 1000000000);
+    struct tm utc;
+    char text[64];
+
+    gmtime_r(&seconds, &utc);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    printf("%-14s %s\n", name, text);
+}
+
+static void print_text(const char *path, const struct journal_picture *picture)
+{
+    printf("%-14s %s\n", "journal", path);
+    printf("%-14s %s%s%s\n", "exchange", picture->exchange,
+           picture->lane[0] == '\0' ? "" : ", lane ", picture->lane);
+    printf("%-14s %" PRIu32 " of %" PRIu32 " bytes, format %" PRIu32 "\n", "slots", picture->slots,
+           picture->slot_bytes, picture->version);
+    if (picture->file_bytes != picture->expected_bytes) {
+        printf("%-14s %" PRIu64 " bytes, but %" PRIu64 " are expected\n", "file",
+               picture->file_bytes, picture->expected_bytes);
+    }
+    printf("%-14s %" PRId64 ", pid %" PRId64 " on %s: %s\n", "producer", picture->producer_id,
+           picture->pid, picture->host, owner_of(picture));
+    print_time("opened", picture->opened_ns);
+    printf("%-14s next %" PRIu64 ", sent %" PRIu64 ", committed %" PRIu64 ", floor %" PRIu64
+           "; seq = position - %" PRIu64 "\n",
+           "positions", picture->next, picture->sent, picture->committed, picture->floor,
+           picture->base);
+    printf("%-14s %" PRIu64 " not yet sent, %" PRIu64
+           " sent and without word that they are in PostgreSQL\n",
+           "records", picture->unsent, picture->unconfirmed);
+    if (picture->unpublished + picture->damaged > 0) {
+        printf("%-14s %" PRIu64 " places claimed but not filled, %" PRIu64 " damaged\n", "",
+               picture->unpublished, picture->damaged);
+    }
+}
+
+int command_journal(const struct settings *settings)
+{
+    struct journal_picture picture;
+    char error[JOURNAL_ERROR_BYTES] = "";
+    const char *path = settings->arguments[0];
+    int status = journal_inspect(path, &picture, error);
+
+    if (status != BLOTTER_OK) {
+        return command_fail(settings, status == BLOTTER_SYSTEM ? EXIT_CODE_USAGE : EXIT_CODE_NO,
+                            "%s", error[0] == '\0' ? blotter_status_text(status) : error);
+    }
+    if (settings->json) {
+        print_json(path, &picture);
+    } else {
+        print_text(path, &picture);
+    }
+    return picture.damaged > 0 || !picture.owner_valid ? EXIT_CODE_NO : EXIT_CODE_DONE;
+}

@@ -1,0 +1,40 @@
+/* json_line.h: one line of JSON as an order or a trade: {"kind": "trade", "symbol": "BTC/USDT",
+ * "price": 1.10, …}.
+ *
+ * Keys are the field names of schema/fields.h; besides, "kind" (order if absent) and "exchange"
+ * (must be the one expected). null is absent. A decimal is a number or a string, and keeps its
+ * digits as they are written: it is never made a double. A time is an integer of nanoseconds. Any
+ * other key goes into extra, as written. */
+#ifndef BLOTTER_DRAINER_COMMANDS_JSON_LINE_H
+#define BLOTTER_DRAINER_COMMANDS_JSON_LINE_H
+
+#include <stddef.h>
+
+#include "schema/record.h"
+
+enum { JSON_LINE_PROBLEM_BYTES = 256 };
+
+/* All zero to begin with; release it at the end. */
+struct json_line {
+    enum record_kind kind; /* ORDER or TRADE */
+    union {
+        struct blotter_order order;
+        struct blotter_trade trade;
+    };
+    char problem[JSON_LINE_PROBLEM_BYTES]; /* "price: expected a number, or a string of digits" */
+    /* internal */
+    char *memory; /* what the record's strings point into, and the text that jansson gets */
+    size_t capacity, used;
+};
+
+/* Reads a line without its newline; the record's strings are valid until the next. Returns 0; or -1
+ * with the problem, which names the field where there is one. Limits, UTF-8 within strings apart,
+ * are for blotter_order and blotter_trade to check. */
+int json_line_parse(struct json_line *, const char *exchange, const char *text, size_t length);
+void json_line_release(struct json_line *);
+
+/* The top-level key of what is at an offset of a text, which need not be whole or well-formed; ""
+ * if there is none. */
+void json_line_key_at(const char *text, size_t length, size_t offset, char out[64]);
+
+#endif

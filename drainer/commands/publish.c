@@ -1,0 +1,411 @@
+/* publish.c: `blotter publish`: JSON lines on stdin, through libblotter, to Redis.
+ *
+ * It begins only when Redis is there, so that a wrong URL or password is an error at once; from
+ * then on Redis may come and go. A full journal makes it wait: unlike a strategy it has the time. A
+ * line that is no record is reported and skipped. */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "drainer/commands/json_line.h"
+#include "drainer/commands/line_input.h"
+#include "drainer/commands/log_event.h"
+#include "drainer/settings.h"
+#include "producer/blotter.h"
+#include "producer/redis_url.h"
+
+enum {
+    STEP_MS = 100,          /* between two looks at how far it is */
+    PROGRESS_MS = 10000,    /* between two lines that say so */
+    PROGRESS_TTY_MS = 2000, /* the same, where somebody is watching */
+    CLOSE_MS = 5000,
+    LINES_BETWEEN_LOOKS = 1024,
+};
+
+/* Seqs of our records without a gap: the library's own session records are in the same sequence. */
+struct run {
+    int64_t first;
+    int64_t count;
+};
+
+struct publish {
+    const struct settings *settings;
+    blotter_producer *producer;
+    struct json_line line;
+    struct line_input input;
+    struct run *runs;
+    size_t run_count;
+    int64_t accepted, rejected;
+    int64_t started_ms, told_ms,
+        moved_ms;           /* begun; last progress line; something was last sent or committed */
+    int64_t moved_to;       /* sent + committed then */
+    struct redis_url redis; /* for messages */
+    atomic_bool begun;      /* Redis was there: from now on its absence is an event, not an error */
+};
+
+static volatile sig_atomic_t stopped;
+
+static void on_signal(int number)
+{
+    (void)number;
+    stopped = 1;
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* SIGINT and SIGTERM come only while `waiting` is the mask: in ppoll, and in pause_ms. */
+static void catch_signals(sigset_t *waiting)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    sigset_t caught;
+
+    sigemptyset(&caught);
+    sigaddset(&caught, SIGINT);
+    sigaddset(&caught, SIGTERM);
+    sigprocmask(SIG_BLOCK, &caught, waiting);
+    sigdelset(waiting, SIGINT);
+    sigdelset(waiting, SIGTERM);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+/* --- how far
+ * -------------------------------------------------------------------------------------------------------------
+ */
+
+static void count_accepted(struct publish *publish, int64_t seq)
+{
+    struct run *last = publish->run_count == 0 ? NULL : &publish->runs[publish->run_count - 1];
+
+    publish->accepted++;
+    if (last != NULL && seq == last->first + last->count) {
+        last->count++;
+        return;
+    }
+    publish->runs = realloc(publish->runs, (publish->run_count + 1) * sizeof *publish->runs);
+    if (publish->runs == NULL) {
+        abort();
+    }
+    publish->runs[publish->run_count++] = (struct run){seq, 1};
+}
+
+/* How many of our records have a seq up to that. */
+static int64_t count_up_to(const struct publish *publish, int64_t seq)
+{
+    int64_t count = 0;
+
+    for (size_t i = 0; i < publish->run_count && publish->runs[i].first <= seq; i++) {
+        const struct run *run = &publish->runs[i];
+        int64_t within = seq - run->first + 1;
+
+        count += within < run->count ? within : run->count;
+    }
+    return count;
+}
+
+static struct blotter_stats look(struct publish *publish)
+{
+    struct blotter_stats stats = {0};
+
+    blotter_stats(publish->producer, &stats);
+    if (stats.sent + stats.committed != publish->moved_to) {
+        publish->moved_to = stats.sent + stats.committed;
+        publish->moved_ms = now_ms();
+    }
+    return stats;
+}
+
+/* Looks how far it is, and now and then says so. False: nothing has moved for longer than
+ * `timeout`. */
+static bool is_moving(struct publish *publish)
+{
+    struct blotter_stats stats = look(publish);
+    int64_t now = now_ms(), timeout = publish->settings->timeout;
+
+    if (now - publish->told_ms >= (isatty(STDERR_FILENO) ? PROGRESS_TTY_MS : PROGRESS_MS)) {
+        publish->told_ms = now;
+        fprintf(stderr,
+                "%" PRId64 " accepted, %" PRId64 " sent, %" PRId64 " committed, %" PRId64
+                " of %" PRId64 " places taken%s%s\n",
+                publish->accepted, count_up_to(publish, stats.sent),
+                count_up_to(publish, stats.committed), stats.held, stats.slots,
+                stats.last_error[0] == '\0' ? "" : "; Redis: ", stats.last_error);
+    }
+    return timeout == 0 || now - publish->moved_ms < timeout;
+}
+
+/* --- waiting
+ * -------------------------------------------------------------------------------------------------------------
+ */
+
+/* Sleeps for a while; a signal ends it. */
+static void pause_ms(const struct publish *publish, long ms)
+{
+    struct timespec time = {ms / 1000, ms % 1000 * 1000000};
+
+    pselect(0, NULL, NULL, NULL, &time, publish->input.waiting_mask);
+}
+
+static bool wait_for_redis(struct publish *publish)
+{
+    int64_t deadline = now_ms() + publish->settings->connect_timeout;
+    struct blotter_stats stats;
+
+    while (!(stats = look(publish)).redis_up && !stopped) {
+        if (now_ms() >= deadline) {
+            command_fail(publish->settings, EXIT_CODE_UNREACHABLE,
+                         "setting redis: %s: %s; nothing was read from stdin", publish->redis.place,
+                         stats.last_error[0] == '\0' ? "no answer" : stats.last_error);
+            return false;
+        }
+        pause_ms(publish, 5);
+    }
+    return true;
+}
+
+/* Waits until everything in the journal is sent, or committed. False: it was interrupted, or timed
+ * out. */
+static bool wait_until_done(struct publish *publish)
+{
+    bool committed = strcmp(publish->settings->until, "committed") == 0;
+
+    publish->moved_ms = now_ms();
+    while (!stopped && is_moving(publish)) {
+        if (blotter_flush(publish->producer, committed ? BLOTTER_COMMITTED : BLOTTER_SENT,
+                          STEP_MS) == BLOTTER_OK) {
+            return true;
+        }
+        pause_ms(publish, 0); /* lets signals in */
+    }
+    return false;
+}
+
+/* Says what is missing, and returns the exit code: if Redis has everything, it is reached. */
+static int say_unfinished(struct publish *publish)
+{
+    struct blotter_stats stats = look(publish);
+    bool reached = stats.redis_up && stats.last_error[0] == '\0' &&
+                   count_up_to(publish, stats.sent) == publish->accepted;
+    char why[512];
+
+    if (reached) {
+        snprintf(why, sizeof why, "Redis has it all; is a drainer running?");
+    } else {
+        snprintf(why, sizeof why, "setting redis: %.128s: %s", publish->redis.place,
+                 stats.last_error[0] == '\0' ? "no answer" : stats.last_error);
+    }
+    return command_fail(
+        publish->settings, reached ? EXIT_CODE_NO : EXIT_CODE_UNREACHABLE,
+        "%s before everything was %s: %s; what is missing stays in the journal %s, and the next "
+        "publish sends it",
+        stopped ? "interrupted"
+                : "given up, as nothing moved for the time given by the setting timeout,",
+        publish->settings->until, why, stats.journal);
+}
+
+/* --- lines
+ * ---------------------------------------------------------------------------------------------------------------
+ */
+
+static void reject(struct publish *publish, const char *problem)
+{
+    publish->rejected++;
+    fprintf(stderr, "line %" PRIu64 ": %s\n", publish->input.number, problem);
+}
+
+static void reject_overlong(struct publish *publish, const char *text, size_t length)
+{
+    char key[64], problem[160];
+
+    json_line_key_at(text, length, length, key);
+    snprintf(problem, sizeof problem, "%s%sthe line is longer than %d bytes", key,
+             key[0] == '\0' ? "" : ": ", LINE_INPUT_BYTES_MAX);
+    reject(publish, problem);
+}
+
+static int64_t submit(struct publish *publish)
+{
+    return publish->line.kind == RECORD_ORDER
+               ? blotter_order(publish->producer, &publish->line.order)
+               : blotter_trade(publish->producer, &publish->line.trade);
+}
+
+/* False: it could not be done in time, or was interrupted. */
+static bool record_line(struct publish *publish)
+{
+    int64_t seq;
+    char problem[256];
+
+    publish->moved_ms = now_ms();
+    while ((seq = submit(publish)) == BLOTTER_FULL) {
+        if (stopped || !is_moving(publish)) {
+            return false;
+        }
+        pause_ms(publish, 1);
+    }
+    if (seq > 0) {
+        count_accepted(publish, seq);
+    } else if (seq == BLOTTER_INVALID) {
+        reject(publish, blotter_problem());
+    } else if (seq == BLOTTER_TOO_LONG) {
+        snprintf(problem, sizeof problem,
+                 "the record does not fit a place of the journal; give a new one larger ones "
+                 "(slot_bytes)");
+        reject(publish, problem);
+    } else {
+        reject(publish, blotter_status_text((int)seq));
+        return false;
+    }
+    return true;
+}
+
+static bool is_empty(const char *text, size_t length)
+{
+    size_t blanks = 0;
+
+    while (blanks < length && strchr(" \t\r", text[blanks]) != NULL && text[blanks] != '\0') {
+        blanks++;
+    }
+    return blanks == length;
+}
+
+static bool take_line(struct publish *publish, const char *text, size_t length)
+{
+    if (json_line_parse(&publish->line, publish->settings->exchange, text, length) != 0) {
+        reject(publish, publish->line.problem);
+        return true;
+    }
+    return record_line(publish);
+}
+
+/* Returns an exit code: whether all lines were taken, whatever became of them. */
+static int take_lines(struct publish *publish)
+{
+    const char *text;
+    size_t length;
+    enum line_result result;
+
+    while (!stopped && (result = line_input_next(&publish->input, &text, &length)) != LINE_END) {
+        if (result == LINE_FAILED) {
+            return command_fail(publish->settings, EXIT_CODE_NO, "cannot read stdin: %s",
+                                strerror(errno));
+        }
+        if (result == LINE_TOO_LONG) {
+            reject_overlong(publish, text, length);
+        } else if (result == LINE_TEXT && !is_empty(text, length) &&
+                   !take_line(publish, text, length)) {
+            return command_fail(publish->settings, EXIT_CODE_NO,
+                                "stopped at line %" PRIu64 ", which was not recorded",
+                                publish->input.number);
+        }
+        if (publish->input.number % LINES_BETWEEN_LOOKS == 0) {
+            is_moving(publish);
+        }
+    }
+    return EXIT_CODE_DONE;
+}
+
+/* --- the producer
+ * --------------------------------------------------------------------------------------------------------
+ */
+
+static void on_event(void *arg, enum blotter_event event, const char *text)
+{
+    const struct publish *publish = arg;
+
+    if (atomic_load_explicit(&publish->begun, memory_order_relaxed)) {
+        log_event("redis", "journal", event, text);
+    }
+}
+
+static bool open_producer(struct publish *publish)
+{
+    const struct settings *settings = publish->settings;
+    struct blotter_options options = {
+        .exchange = settings->exchange,
+        .lane = settings->lane,
+        .redis = settings->redis,
+        .redis_password = settings->redis_password,
+        .journal = settings->journal,
+        .slots = (uint32_t)settings->slots,
+        .slot_bytes = (uint32_t)settings->slot_bytes,
+        .sync = strcmp(settings->sync, "interval") == 0 ? BLOTTER_SYNC_INTERVAL : BLOTTER_SYNC_NONE,
+        .on_event = on_event,
+        .on_event_arg = publish};
+    char error[512];
+
+    if (settings->exchange == NULL) {
+        command_fail(settings, EXIT_CODE_USAGE,
+                     "setting exchange: required, as in --exchange binance");
+        return false;
+    }
+    if (redis_url_parse(&publish->redis, settings->redis, error, sizeof error) != 0) {
+        command_fail(settings, EXIT_CODE_USAGE, "setting redis: %s", error);
+        return false;
+    }
+    int status = blotter_open(&publish->producer, &options);
+    if (status != BLOTTER_OK) {
+        command_fail(settings, EXIT_CODE_USAGE, "%s: %s",
+                     status == BLOTTER_OPTION ? "a setting is not allowed" : "setting journal",
+                     blotter_open_error());
+        return false;
+    }
+    return true;
+}
+
+/* The answer, on stdout. */
+static void print_answer(struct publish *publish)
+{
+    struct blotter_stats stats = look(publish);
+
+    printf("{\"accepted\": %" PRId64 ", \"sent\": %" PRId64 ", \"committed\": %" PRId64
+           ", \"rejected\": %" PRId64 ", \"seconds\": %.3f}\n",
+           publish->accepted, count_up_to(publish, stats.sent),
+           count_up_to(publish, stats.committed), publish->rejected,
+           (double)(now_ms() - publish->started_ms) / 1000);
+}
+
+static int run(struct publish *publish)
+{
+    if (!wait_for_redis(publish)) {
+        return EXIT_CODE_UNREACHABLE;
+    }
+    atomic_store_explicit(&publish->begun, true, memory_order_relaxed);
+    publish->started_ms = publish->told_ms = publish->moved_ms = now_ms();
+    int code = take_lines(publish);
+    if (!wait_until_done(publish)) {
+        code = say_unfinished(publish);
+    }
+    print_answer(publish);
+    return code == EXIT_CODE_DONE && publish->rejected > 0 ? EXIT_CODE_NO : code;
+}
+
+int command_publish(const struct settings *settings)
+{
+    struct publish publish = {.settings = settings};
+    sigset_t waiting;
+    int code = EXIT_CODE_USAGE;
+
+    catch_signals(
+        &waiting); /* before the library starts its thread, which inherits that they are blocked */
+    line_input_open(&publish.input, STDIN_FILENO, &waiting);
+    if (open_producer(&publish)) {
+        code = run(&publish);
+        blotter_close(publish.producer, code == EXIT_CODE_UNREACHABLE || stopped ? 0 : CLOSE_MS);
+    }
+    line_input_close(&publish.input);
+    json_line_release(&publish.line);
+    free(publish.runs);
+    return code;
+}

@@ -1,0 +1,438 @@
+/* rejects_replay.c: `blotter rejects replay`: decodes the bytes of rejects once more, by today's
+ * schema and limits, and loads them as the drainer does: by the same loader, carefully, so that a
+ * record is stored once however often it is replayed.
+ *
+ * What is stored is marked, after the transaction that stored it: a replay that dies in between
+ * does it again. What still cannot be stored stays as it is, but for the reason. A dry run rolls
+ * every transaction back, so it knows what PostgreSQL says; it may leave an empty day behind. */
+#include <event2/event.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "drainer/batch.h"
+#include "drainer/commands/rejects.h"
+#include "drainer/commands/report.h"
+#include "drainer/log.h"
+#include "drainer/postgres/loader.h"
+#include "drainer/postgres/pg_blocking.h"
+#include "drainer/postgres/pg_session.h"
+#include "drainer/postgres/sql_text.h"
+#include "drainer/redis/streams.h"
+
+#define PAGE_ROWS "100"
+#define ATTEMPTS \
+    5 /* of a page: what passes, and what the loader takes apart only at the third time */
+enum {
+    PAUSE_NS = 200000000,
+    CONNECT_TIMEOUT_MS = 10000,
+};
+#define NAME "replay" /* in blotter.progress */
+#define NOT_KEPT "recorded_at: on a day that is no longer kept"
+#define STRING_OF(x) #x
+#define STRING(x) STRING_OF(x)
+
+/* Of a record that is too long no more is read than shows that it is. Discarded ones are replayed
+ * if they are named. */
+static const char page_sql[] =
+    "SELECT id, stream, entry_id, kind, substring(raw FROM 1 FOR " STRING(
+        LIMIT_RECORD_BYTES) " + 1) FROM blotter.rejects "
+                            "WHERE " REJECTS_SELECTED
+                            " AND id > $5::bigint AND replayed_at IS NULL AND ($1 IS NOT NULL OR "
+                            "discarded_at IS NULL) "
+                            "ORDER BY id LIMIT " PAGE_ROWS;
+enum { PAGE_ID, PAGE_STREAM, PAGE_ENTRY_ID, PAGE_KIND, PAGE_RAW };
+
+static const char stored_sql[] = "UPDATE blotter.rejects SET replayed_at = now(), replayed_by = "
+                                 "session_user, discarded_at = NULL, "
+                                 "discarded_by = NULL WHERE id = ANY ($1::bigint[])";
+static const char refused_sql[] =
+    "UPDATE blotter.rejects SET reason = $2, sqlstate = $3 WHERE id = $1::bigint";
+
+struct replay {
+    struct pg *pg;
+    const struct settings *settings;
+    struct event_base *base;
+    struct pg_link *link;
+    struct loader *loader;
+    struct pg_session session;
+    struct streams streams;
+    struct batch batch; /* its entries are the rows of the page */
+    struct raw_field *fields;
+    size_t field_capacity;
+    bool ready, failed;
+    struct pg_failure failure;
+    struct report *report;
+    int64_t stored, refused, expired;
+};
+
+/* --- the loading connection --- */
+
+static void stop_waiting(struct replay *replay, const struct pg_failure *failure)
+{
+    replay->failed = failure != NULL;
+    if (failure != NULL) {
+        replay->failure = *failure;
+    }
+    event_base_loopbreak(replay->base);
+}
+
+static void on_rows(void *owner, int statement, const PGresult *result)
+{
+    struct replay *replay = owner;
+
+    (void)statement;
+    pg_session_take(&replay->session, result);
+}
+
+static void on_change(void *owner, bool ready, const struct pg_failure *why)
+{
+    struct replay *replay = owner;
+
+    replay->ready = ready;
+    stop_waiting(replay, why);
+}
+
+static void on_loaded(void *owner, struct batch *batch, const struct pg_failure *failure)
+{
+    (void)batch;
+    stop_waiting(owner, failure);
+}
+
+static int say_failure(struct replay *replay)
+{
+    enum exit_code code = replay->failure.connection_lost              ? EXIT_CODE_UNREACHABLE
+                          : replay->failure.action == PG_ACTION_PERSON ? EXIT_CODE_USAGE
+                                                                       : EXIT_CODE_NO;
+
+    return command_fail(replay->settings, code, "setting postgres: %s%s%s%s",
+                        replay->failure.message, replay->failure.sqlstate[0] ? " (SQLSTATE " : "",
+                        replay->failure.sqlstate, replay->failure.sqlstate[0] ? ")" : "");
+}
+
+static int connect_loader(struct replay *replay)
+{
+    const struct settings *settings = replay->settings;
+    char *sql = pg_session_sql(settings, "");
+
+    replay->base = event_base_new();
+    replay->link = pg_link_create(
+        &(struct pg_link_options){.base = replay->base,
+                                  .conninfo = settings->postgres,
+                                  .application_name = "blotter rejects replay",
+                                  .prepare_sql = sql,
+                                  .on_prepared_rows = on_rows,
+                                  .on_change = on_change,
+                                  .owner = replay,
+                                  .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+                                  .command_timeout_ms = (unsigned)settings->postgres_timeout});
+    free(sql);
+    replay->loader = loader_create(
+        replay->link,
+        &(struct loader_options){.drainer = NAME,
+                                 .keep_orders = settings->orders,
+                                 .replays = true,
+                                 .dry_run = settings->dry_run,
+                                 .venues_by_symbol = &replay->session.venues_by_symbol,
+                                 .terminal_statuses = &replay->session.terminal_statuses});
+    pg_link_start(replay->link);
+    event_base_dispatch(replay->base);
+    return replay->ready ? EXIT_CODE_DONE : say_failure(replay);
+}
+
+static void release(struct replay *replay)
+{
+    loader_destroy(replay->loader);
+    pg_link_destroy(replay->link);
+    if (replay->base != NULL) {
+        event_base_free(replay->base);
+    }
+    pg_session_release(&replay->session);
+    streams_release(&replay->streams);
+    batch_release(&replay->batch);
+    free(replay->fields);
+    report_destroy(replay->report);
+}
+
+/* --- a page
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+static void put_field(struct replay *replay, size_t at, const char *bytes, size_t length)
+{
+    if (at == replay->field_capacity) {
+        replay->field_capacity = replay->field_capacity == 0 ? 16 : replay->field_capacity * 2;
+        replay->fields = realloc(replay->fields, replay->field_capacity * sizeof *replay->fields);
+        if (replay->fields == NULL) {
+            abort();
+        }
+    }
+    replay->fields[at] = (struct raw_field){bytes, length};
+}
+
+/* An entry of several fields was kept as Redis' protocol writes them: "$5\r\norder\r\n$1..."; no
+ * record begins so. Returns how many parts; 0: it is none. */
+static size_t split_fields(struct replay *replay, const char *raw, size_t length)
+{
+    const char *at = raw, *end = raw + length;
+    size_t count = 0;
+
+    while (at < end && *at == '$') {
+        char *behind;
+        unsigned long part = strtoul(at + 1, &behind, 10);
+
+        if (end - behind < 4 || memcmp(behind, "\r\n", 2) != 0 ||
+            (unsigned long)(end - behind) - 4 < part) {
+            return 0;
+        }
+        put_field(replay, count++, behind + 2, part);
+        at = behind + 2 + part + 2;
+    }
+    return at == end ? count : 0;
+}
+
+static int64_t wall_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+/* False: it does not come from a stream that a drainer could have read. */
+static bool add_row(struct replay *replay, const PGresult *page, int row)
+{
+    const char *name = PQgetvalue(page, row, PAGE_STREAM);
+    struct stream *stream = streams_add(&replay->streams, name, strlen(name));
+    struct stream_entry_id id = {0, 0};
+    size_t length, kind_length, count;
+    char *raw = (char *)PQunescapeBytea((unsigned char *)PQgetvalue(page, row, PAGE_RAW), &length);
+    char *kind =
+        (char *)PQunescapeBytea((unsigned char *)PQgetvalue(page, row, PAGE_KIND), &kind_length);
+
+    if (raw == NULL || kind == NULL) {
+        abort();
+    }
+    count = split_fields(replay, raw, length);
+    if (count == 0) {
+        put_field(replay, count++, kind, kind_length);
+        put_field(replay, count++, raw, length);
+    }
+    sscanf(PQgetvalue(page, row, PAGE_ENTRY_ID), "%" SCNu64 "-%" SCNu64, &id.ms, &id.seq);
+    if (stream != NULL) {
+        batch_add(&replay->batch, stream, stream->exchange, stream->name, id, replay->fields, count,
+                  0, wall_ns());
+    }
+    PQfreemem(raw);
+    PQfreemem(kind);
+    return stream != NULL;
+}
+
+static bool add_rows(struct replay *replay, const PGresult *page)
+{
+    batch_clear(&replay->batch);
+    replay->batch.careful = true;
+    for (int row = 0; row < PQntuples(page); row++) {
+        if (!add_row(replay, page, row)) {
+            command_fail(replay->settings, EXIT_CODE_NO,
+                         "reject %s: \"%s\" is not the name of a stream",
+                         PQgetvalue(page, row, PAGE_ID), PQgetvalue(page, row, PAGE_STREAM));
+            return false;
+        }
+    }
+    return true;
+}
+
+static int load_page(struct replay *replay, const PGresult *page)
+{
+    for (int attempt = 1;; attempt++) {
+        if (!add_rows(replay, page)) {
+            return EXIT_CODE_NO;
+        }
+        loader_load(replay->loader, &replay->batch, on_loaded, replay);
+        event_base_dispatch(replay->base);
+        if (!replay->failed) {
+            return EXIT_CODE_DONE;
+        }
+        if (replay->failure.connection_lost || replay->failure.action == PG_ACTION_PERSON ||
+            attempt == ATTEMPTS) {
+            return say_failure(replay);
+        }
+        nanosleep(&(struct timespec){0, PAUSE_NS}, NULL);
+    }
+}
+
+/* --- what came of it
+ * -----------------------------------------------------------------------------------------------------
+ */
+
+static const char *reason_of(const struct replay *replay, const struct entry *entry)
+{
+    return entry->fate == ENTRY_ROW       ? NULL
+           : entry->fate == ENTRY_EXPIRED ? NOT_KEPT
+                                          : batch_reason(&replay->batch, entry);
+}
+
+static void tell(struct replay *replay, const PGresult *page, int row)
+{
+    static const char *const outcomes[] = {
+        [ENTRY_ROW] = "stored", [ENTRY_REJECTED] = "refused", [ENTRY_EXPIRED] = "expired"};
+    const struct entry *entry = &replay->batch.entries[row];
+
+    report_cell(replay->report, PQgetvalue(page, row, PAGE_ID));
+    report_cell(replay->report, PQgetvalue(page, row, PAGE_STREAM));
+    report_cell(replay->report, PQgetvalue(page, row, PAGE_ENTRY_ID));
+    report_cell(replay->report, outcomes[entry->fate]);
+    report_cell(replay->report, reason_of(replay, entry));
+    report_cell(replay->report, entry->sqlstate[0] == '\0' ? NULL : entry->sqlstate);
+    replay->stored += entry->fate == ENTRY_ROW;
+    replay->refused += entry->fate == ENTRY_REJECTED;
+    replay->expired += entry->fate == ENTRY_EXPIRED;
+}
+
+static bool mark_refused(struct replay *replay, const char *id, const struct entry *entry)
+{
+    const char *values[] = {id, reason_of(replay, entry),
+                            entry->sqlstate[0] == '\0' ? NULL : entry->sqlstate};
+    PGresult *result = pg_query(replay->pg, refused_sql, 3, values);
+
+    PQclear(result);
+    return result != NULL;
+}
+
+static bool mark_stored(struct replay *replay, const char *ids)
+{
+    PGresult *result = pg_query(replay->pg, stored_sql, 1, &ids);
+
+    PQclear(result);
+    return result != NULL;
+}
+
+static bool mark_page(struct replay *replay, const PGresult *page)
+{
+    struct sql_text ids = {0};
+    bool any = false, marked = true;
+
+    sql_text_add(&ids, "{");
+    for (int row = 0; row < PQntuples(page) && marked; row++) {
+        const char *id = PQgetvalue(page, row, PAGE_ID);
+
+        if (replay->batch.entries[row].fate == ENTRY_ROW) {
+            sql_text_add(&ids, "%s%s", any ? "," : "", id);
+            any = true;
+        } else {
+            marked = mark_refused(replay, id, &replay->batch.entries[row]);
+        }
+    }
+    sql_text_add(&ids, "}");
+    marked = marked && (!any || mark_stored(replay, ids.text));
+    sql_text_release(&ids);
+    return marked;
+}
+
+static int replay_page(struct replay *replay, const PGresult *page)
+{
+    int code = load_page(replay, page);
+
+    for (int row = 0; row < PQntuples(page) && code == EXIT_CODE_DONE; row++) {
+        tell(replay, page, row);
+    }
+    if (code == EXIT_CODE_DONE && !replay->settings->dry_run && !mark_page(replay, page)) {
+        code = replay->pg->exit_code;
+    }
+    return code;
+}
+
+static int replay_pages(struct replay *replay, const struct rejects_selection *selection)
+{
+    const char *values[REJECTS_PARAMETERS + 1];
+    char last[24] = "0";
+    int code = EXIT_CODE_DONE, rows = 1;
+
+    memcpy(values, selection->values, sizeof selection->values);
+    values[REJECTS_PARAMETERS] = last;
+    while (code == EXIT_CODE_DONE && rows > 0) {
+        PGresult *page = pg_query(replay->pg, page_sql, REJECTS_PARAMETERS + 1, values);
+
+        rows = page == NULL ? 0 : PQntuples(page);
+        code = page == NULL ? replay->pg->exit_code
+               : rows == 0  ? EXIT_CODE_DONE
+                            : replay_page(replay, page);
+        if (rows > 0) {
+            snprintf(last, sizeof last, "%s", PQgetvalue(page, rows - 1, PAGE_ID));
+        }
+        PQclear(page);
+    }
+    return code;
+}
+
+/* --- the command
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+static void begin_report(struct replay *replay)
+{
+    replay->report = report_create();
+    report_column(replay->report, "id", REPORT_NUMBER);
+    report_column(replay->report, "stream", REPORT_TEXT);
+    report_column(replay->report, "entry_id", REPORT_TEXT);
+    report_column(replay->report, "outcome", REPORT_TEXT);
+    report_column(replay->report, "reason", REPORT_TEXT);
+    report_column(replay->report, "sqlstate", REPORT_TEXT);
+}
+
+static void print(const struct replay *replay)
+{
+    bool dry = replay->settings->dry_run;
+
+    if (replay->settings->json) {
+        report_print_json(
+            json_pack("{s:b, s:I, s:I, s:I, s:o}", "dry_run", dry, "stored",
+                      (json_int_t)replay->stored, "refused", (json_int_t)replay->refused, "expired",
+                      (json_int_t)replay->expired, "rejects", report_json(replay->report)),
+            stdout);
+        return;
+    }
+    if (report_rows(replay->report) > 0) {
+        report_print(replay->report, stdout);
+        printf("\n");
+    }
+    printf("%s%lld stored, %lld refused again, %lld of days that are no longer kept\n",
+           dry ? "dry run, nothing is changed: " : "", (long long)replay->stored,
+           (long long)replay->refused, (long long)replay->expired);
+}
+
+static int end(const struct replay *replay, const struct rejects_selection *selection)
+{
+    size_t found = report_rows(replay->report);
+
+    print(replay);
+    if (selection->id_count > found) {
+        return command_fail(
+            replay->settings, EXIT_CODE_NO,
+            "%zu of the rejects named are not there, are not selected, or were replayed before",
+            selection->id_count - found);
+    }
+    return replay->refused + replay->expired > 0 ? EXIT_CODE_NO : EXIT_CODE_DONE;
+}
+
+int rejects_replay(struct pg *pg, const struct rejects_selection *selection)
+{
+    struct replay replay = {.pg = pg, .settings = pg->settings};
+    int code = connect_loader(&replay);
+
+    begin_report(&replay);
+    if (code == EXIT_CODE_DONE) {
+        code = replay_pages(&replay, selection);
+    }
+    if (code == EXIT_CODE_DONE) {
+        code = end(&replay, selection);
+    } else if (report_rows(replay.report) > 0) {
+        print(&replay); /* what was done before it failed */
+    }
+    release(&replay);
+    return code;
+}

@@ -1,0 +1,226 @@
+/* report.c: see report.h. */
+#include "drainer/commands/report.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { COLUMNS_MAX = 32 };
+
+struct report {
+    const char *names[COLUMNS_MAX];
+    enum report_type types[COLUMNS_MAX];
+    size_t columns;
+    char **cells;
+    size_t count, capacity;
+    PGresult *names_of; /* holds the names, if they come from a result */
+};
+
+static void *checked(void *memory)
+{
+    if (memory == NULL) {
+        abort();
+    }
+    return memory;
+}
+
+struct report *report_create(void)
+{
+    return checked(calloc(1, sizeof(struct report)));
+}
+
+void report_destroy(struct report *report)
+{
+    if (report == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < report->count; i++) {
+        free(report->cells[i]);
+    }
+    free(report->cells);
+    PQclear(report->names_of);
+    free(report);
+}
+
+void report_column(struct report *report, const char *name, enum report_type type)
+{
+    if (report->columns < COLUMNS_MAX) {
+        report->names[report->columns] = name;
+        report->types[report->columns++] = type;
+    }
+}
+
+void report_cell(struct report *report, const char *text)
+{
+    if (report->count == report->capacity) {
+        report->capacity = report->capacity == 0 ? 64 : report->capacity * 2;
+        report->cells = checked(realloc(report->cells, report->capacity * sizeof *report->cells));
+    }
+    report->cells[report->count++] = text == NULL ? NULL : checked(strdup(text));
+}
+
+void report_number(struct report *report, int64_t number)
+{
+    char text[32];
+
+    snprintf(text, sizeof text, "%" PRId64, number);
+    report_cell(report, text);
+}
+
+void report_seconds(struct report *report, int64_t ms)
+{
+    char text[32];
+
+    snprintf(text, sizeof text, "%" PRId64 ".%03" PRId64, ms / 1000, ms % 1000);
+    report_cell(report, ms < 0 ? NULL : text);
+}
+
+size_t report_rows(const struct report *report)
+{
+    return report->columns == 0 ? 0 : report->count / report->columns;
+}
+
+const char *report_text(const struct report *report, size_t row, size_t column)
+{
+    return report->cells[row * report->columns + column];
+}
+
+/* int2, int4, int8, float8, bool: what jansson can hold. A numeric is text in JSON, so that it
+ * keeps its digits. */
+static enum report_type type_of(Oid type)
+{
+    return type == 20 || type == 21 || type == 23 || type == 701 ? REPORT_NUMBER
+           : type == 16                                          ? REPORT_BOOL
+                                                                 : REPORT_TEXT;
+}
+
+struct report *report_of_result(const PGresult *result)
+{
+    struct report *report = report_create();
+
+    report->names_of = checked(PQcopyResult(result, PG_COPYRES_ATTRS));
+    for (int column = 0; column < PQnfields(result); column++) {
+        report_column(report, PQfname(report->names_of, column), type_of(PQftype(result, column)));
+    }
+    for (int row = 0; row < PQntuples(result); row++) {
+        for (int column = 0; column < (int)report->columns; column++) {
+            report_cell(report,
+                        PQgetisnull(result, row, column) ? NULL : PQgetvalue(result, row, column));
+        }
+    }
+    return report;
+}
+
+/* --- as a table
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+/* Characters, not bytes: symbols may be Chinese. Wide ones are not told from others. */
+static size_t width_of(const char *text)
+{
+    size_t width = 0;
+
+    for (; *text != '\0'; text++) {
+        width += ((unsigned char)*text & 0xc0) != 0x80;
+    }
+    return width;
+}
+
+/* A control character would break the table. */
+static void print_text(FILE *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        fputc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, out);
+    }
+}
+
+static const char *shown(const struct report *report, size_t row, size_t column)
+{
+    const char *text = report_text(report, row, column);
+
+    if (text != NULL && report->types[column] == REPORT_BOOL) {
+        return text[0] == 't' ? "yes" : "no";
+    }
+    return text == NULL ? "-" : text;
+}
+
+static void print_padded(FILE *out, const char *text, size_t width, bool right, bool last)
+{
+    size_t pad = width - width_of(text);
+
+    fprintf(out, "%*s", right ? (int)pad : 0, "");
+    print_text(out, text);
+    fprintf(out, "%*s%s", right || last ? 0 : (int)pad, "", last ? "\n" : "  ");
+}
+
+void report_print(const struct report *report, FILE *out)
+{
+    size_t widths[COLUMNS_MAX], rows = report_rows(report);
+
+    for (size_t column = 0; column < report->columns; column++) {
+        widths[column] = width_of(report->names[column]);
+        for (size_t row = 0; row < rows; row++) {
+            size_t width = width_of(shown(report, row, column));
+            widths[column] = width > widths[column] ? width : widths[column];
+        }
+    }
+    for (size_t column = 0; column < report->columns; column++) {
+        print_padded(out, report->names[column], widths[column],
+                     report->types[column] == REPORT_NUMBER, column + 1 == report->columns);
+    }
+    for (size_t row = 0; row < rows; row++) {
+        for (size_t column = 0; column < report->columns; column++) {
+            print_padded(out, shown(report, row, column), widths[column],
+                         report->types[column] == REPORT_NUMBER, column + 1 == report->columns);
+        }
+    }
+}
+
+/* --- as JSON
+ * -------------------------------------------------------------------------------------------------------------
+ */
+
+static json_t *json_of_cell(const char *text, enum report_type type)
+{
+    if (text == NULL) {
+        return json_null();
+    }
+    if (type == REPORT_TEXT) {
+        json_t *string = json_string(text);
+        return string == NULL ? json_string("(not valid UTF-8)") : string;
+    }
+    if (type == REPORT_BOOL) {
+        return json_boolean(text[0] == 't');
+    }
+    return strpbrk(text, ".eEn") == NULL ? json_integer(strtoll(text, NULL, 10))
+                                         : json_real(strtod(text, NULL));
+}
+
+json_t *report_json_row(const struct report *report, size_t row)
+{
+    json_t *object = json_object();
+
+    for (size_t column = 0; column < report->columns; column++) {
+        json_object_set_new(object, report->names[column],
+                            json_of_cell(report_text(report, row, column), report->types[column]));
+    }
+    return object;
+}
+
+json_t *report_json(const struct report *report)
+{
+    json_t *array = json_array();
+
+    for (size_t row = 0; row < report_rows(report); row++) {
+        json_array_append_new(array, report_json_row(report, row));
+    }
+    return array;
+}
+
+void report_print_json(json_t *json, FILE *out)
+{
+    json_dumpf(json, out, JSON_REAL_PRECISION(15));
+    fputc('\n', out);
+    json_decref(json);
+}

@@ -1,0 +1,43 @@
+/* report.h: rows of named columns, printed as a table for people or as JSON for programs. */
+#ifndef BLOTTER_DRAINER_COMMANDS_REPORT_H
+#define BLOTTER_DRAINER_COMMANDS_REPORT_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct json_t;
+
+/* How a column's cells are aligned, and what they are in JSON. The text of a NUMBER is a JSON
+ * number; of a BOOL, t or f. */
+enum report_type { REPORT_TEXT, REPORT_NUMBER, REPORT_BOOL };
+
+struct report;
+
+struct report *report_create(void);
+void report_destroy(struct report *); /* takes NULL */
+
+/* All columns come before the first cell. Names are borrowed. */
+void report_column(struct report *, const char *name, enum report_type);
+
+/* Adds the next cell, from left to right; NULL: unknown. The text is copied. */
+void report_cell(struct report *, const char *text);
+void report_number(struct report *, int64_t);
+void report_seconds(struct report *, int64_t ms); /* to the millisecond; negative: unknown */
+
+size_t report_rows(const struct report *);
+const char *report_text(const struct report *, size_t row, size_t column); /* NULL: unknown */
+
+/* The columns and rows of a result. */
+struct report *report_of_result(const PGresult *);
+
+void report_print(const struct report *, FILE *);
+struct json_t *report_json(const struct report *); /* an array of objects; the caller's */
+struct json_t *report_json_row(const struct report *, size_t row);
+
+/* Prints and releases it, with a newline. */
+void report_print_json(struct json_t *, FILE *);
+
+#endif

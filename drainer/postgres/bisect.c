@@ -1,0 +1,45 @@
+/* bisect.c: see bisect.h. */
+#include "drainer/postgres/bisect.h"
+
+#include <string.h>
+
+/* The entry that the failed COPY was at; the range's end: not known. */
+static size_t entry_at_fault(const struct batch *batch, struct batch_range range,
+                             const struct pg_failure *failure)
+{
+    const char *table = failure->copy_table;
+    unsigned long row = 0;
+    size_t i;
+
+    table += strncmp(table, SPLIT_STAGED, strlen(SPLIT_STAGED)) == 0 ? strlen(SPLIT_STAGED) : 0;
+    for (i = range.from; i < range.to; i++) {
+        const struct entry *entry = &batch->entries[i];
+
+        row += entry->fate == ENTRY_ROW && strcmp(record_schemas[entry->kind].table, table) == 0;
+        if (row > 0 && row == failure->copy_row) {
+            break;
+        }
+    }
+    return i;
+}
+
+size_t bisect_range(const struct batch *batch, struct batch_range range,
+                    const struct pg_failure *failure, bool halve,
+                    struct batch_range parts[BISECT_PARTS_MAX])
+{
+    size_t at = halve ? range.to : entry_at_fault(batch, range, failure), next = at + 1, count = 0;
+
+    if (at == range.to) {
+        at = next = range.from + (range.to - range.from) / 2;
+    }
+    if (range.from < at) {
+        parts[count++] = (struct batch_range){range.from, at};
+    }
+    if (at < next) {
+        parts[count++] = (struct batch_range){at, next};
+    }
+    if (next < range.to) {
+        parts[count++] = (struct batch_range){next, range.to};
+    }
+    return count;
+}

@@ -1,0 +1,92 @@
+/* days.c: see days.h. */
+#include "drainer/postgres/days.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "drainer/postgres/sql_text.h"
+
+enum { SECONDS_PER_DAY = 86400 };
+#define SECONDS_AHEAD (SECONDS_PER_DAY / 2)
+#define DAYS_AT_ONCE \
+    32 /* to be made by one command: each takes locks on new tables to the command's end */
+
+enum day { DAY_UNKNOWN, DAY_READY, DAY_EXPIRED };
+
+static size_t index_of(int64_t since_1970)
+{
+    assert(since_1970 >= DAY_FIRST && since_1970 < DAY_FIRST + DAYS_MAX);
+    return (size_t)(since_1970 - DAY_FIRST);
+}
+
+static int64_t day_of(const struct entry *entry)
+{
+    return entry->recorded_at_us / US_PER_DAY;
+}
+
+static bool is_partitioned(const struct entry *entry)
+{
+    return entry->fate == ENTRY_ROW && entry->kind != RECORD_SESSION;
+}
+
+static bool is_in(const struct days *days, const struct entry *entry, enum day state)
+{
+    return is_partitioned(entry) && days->states[index_of(day_of(entry))] == state;
+}
+
+void days_forget(struct days *days)
+{
+    *days = (struct days){0};
+}
+
+static void ask(struct sql_text *sql, int64_t day, size_t *asked)
+{
+    sql_text_add(sql, "%s(%" PRId64 "::int)", *asked == 0 ? "" : ", ", day);
+    ++*asked;
+}
+
+bool days_ask(struct days *days, const struct batch *batch, size_t from, size_t to, int64_t now_s,
+              struct sql_text *sql)
+{
+    int64_t last = -1, ahead = (now_s + SECONDS_AHEAD) / SECONDS_PER_DAY;
+    size_t asked = 0;
+
+    sql_text_clear(sql);
+    sql_text_add(sql, "SELECT n, blotter.make_day(date '1970-01-01' + n) FROM (VALUES ");
+    for (size_t i = from; i < to && asked < DAYS_AT_ONCE; i++) {
+        const struct entry *entry = &batch->entries[i];
+
+        if (is_in(days, entry, DAY_UNKNOWN) && day_of(entry) != last) {
+            last = day_of(entry);
+            ask(sql, last, &asked);
+        }
+    }
+    if (ahead != days->ahead && ahead >= DAY_FIRST &&
+        ahead < DAY_FIRST + DAYS_MAX) { /* a clock may say anything */
+        days->ahead = ahead;
+        ask(sql, ahead, &asked);
+    }
+    sql_text_add(sql, ") AS days(n) GROUP BY n ORDER BY n");
+    return asked > 0;
+}
+
+/* Day number, "ready" or "expired". */
+void days_learn(struct days *days, const PGresult *result)
+{
+    for (int i = 0; i < PQntuples(result); i++) {
+        days->states[index_of(strtoll(PQgetvalue(result, i, 0), NULL, 10))] =
+            strcmp(PQgetvalue(result, i, 1), "expired") == 0 ? DAY_EXPIRED : DAY_READY;
+    }
+}
+
+void days_expire(const struct days *days, struct batch *batch, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++) {
+        if (is_in(days, &batch->entries[i], DAY_EXPIRED)) {
+            batch->entries[i].fate = ENTRY_EXPIRED;
+            batch->expired++;
+        }
+    }
+}

@@ -1,0 +1,45 @@
+/* loader.h: loads a batch into PostgreSQL: one transaction when all is well, taken apart when a
+ * record is at fault.
+ *
+ * Fresh entries go by COPY straight into the tables; a careful batch goes through staging and ON
+ * CONFLICT DO NOTHING. Days are made on demand; records of days no longer kept become
+ * ENTRY_EXPIRED. One batch at a time; one thread. */
+#ifndef BLOTTER_DRAINER_POSTGRES_LOADER_H
+#define BLOTTER_DRAINER_POSTGRES_LOADER_H
+
+#include <stdbool.h>
+
+#include "drainer/batch.h"
+#include "drainer/order_changes.h"
+#include "drainer/postgres/load_stats.h"
+#include "drainer/postgres/pg_link.h"
+
+struct loader;
+
+struct loader_options {
+    const char *drainer; /* who loads, for blotter.progress and blotter.rejects */
+    bool keep_orders;    /* merge into blotter.orders */
+    bool replays;        /* what is in blotter.rejects: that is not written to */
+    bool dry_run;        /* every transaction is rolled back */
+    const struct text_set *venues_by_symbol,
+        *terminal_statuses; /* borrowed; order_changes.h says what for */
+};
+
+/* failure NULL: every entry of the batch is settled and committed. Else nothing of it may be
+ * acknowledged. */
+typedef void loader_done(void *owner, struct batch *, const struct pg_failure *failure);
+
+struct loader *loader_create(struct pg_link *, const struct loader_options *);
+void loader_destroy(struct loader *);
+
+void loader_load(struct loader *, struct batch *, loader_done *, void *owner);
+
+/* A new session: what was known of the old one's server (days, mode) is forgotten. */
+void loader_forget_session(struct loader *);
+
+/* Was a duplicate met recently, so that batches had better be careful? */
+bool loader_is_careful(const struct loader *);
+
+const struct load_stats *loader_stats(const struct loader *);
+
+#endif

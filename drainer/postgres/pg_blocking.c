@@ -1,0 +1,213 @@
+/* pg_blocking.c: see pg_blocking.h. */
+#include "drainer/postgres/pg_blocking.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "drainer/commands/migrations.h"
+#include "drainer/log.h"
+
+enum { MESSAGE_BYTES = 512 };
+
+/* What makes a lost or refused connection of an error: the server is going away, or has no place
+ * for us. */
+static bool is_unreachable(PGconn *connection, const char *sqlstate)
+{
+    return PQstatus(connection) != CONNECTION_OK || sqlstate == NULL ||
+           strncmp(sqlstate, "57P", 3) == 0 ||
+           (strncmp(sqlstate, "08", 2) == 0 && strcmp(sqlstate, "08P01") != 0);
+}
+
+/* Blotter's schema is not there, or not ours to use. */
+static const char *advice(const char *sqlstate)
+{
+    if (sqlstate == NULL) {
+        return "";
+    }
+    if (strcmp(sqlstate, "42P01") == 0 || strcmp(sqlstate, "3F000") == 0 ||
+        strcmp(sqlstate, "42883") == 0) {
+        return "; `blotter migrate` makes what is missing";
+    }
+    return strcmp(sqlstate, "42501") == 0 ? "; the role needs blotter_reader or blotter_drainer"
+                                          : "";
+}
+
+static enum exit_code code_of(PGconn *connection, const char *sqlstate)
+{
+    if (is_unreachable(connection, sqlstate)) {
+        return EXIT_CODE_UNREACHABLE;
+    }
+    return advice(sqlstate)[0] != '\0' ? EXIT_CODE_USAGE : EXIT_CODE_NO;
+}
+
+void pg_one_line(const char *message, char *out, size_t size)
+{
+    size_t length = 0;
+
+    for (; *message != '\0' && length + 2 < size; message++) {
+        bool blank = *message == '\n' || *message == '\t' || *message == ' ';
+
+        if (!blank) {
+            out[length++] = *message;
+        } else if (length > 0 && out[length - 1] != ' ') {
+            out[length++] = ' ';
+        }
+    }
+    while (length > 0 && out[length - 1] == ' ') {
+        length--;
+    }
+    out[length] = '\0';
+}
+
+int pg_fail(struct pg *pg, const PGresult *result, const char *doing)
+{
+    const char *sqlstate = result == NULL ? NULL : PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *primary =
+        result == NULL ? NULL : PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    char message[MESSAGE_BYTES];
+
+    pg_one_line(primary == NULL ? PQerrorMessage(pg->connection) : primary, message,
+                sizeof message);
+    pg->exit_code = code_of(pg->connection, sqlstate);
+    return command_fail(pg->settings, (enum exit_code)pg->exit_code,
+                        "setting postgres: %s: %s%s%s%s%s", doing, message,
+                        sqlstate == NULL ? "" : " (SQLSTATE ", sqlstate == NULL ? "" : sqlstate,
+                        sqlstate == NULL ? "" : ")", advice(sqlstate));
+}
+
+static void on_notice(void *arg, const PGresult *result)
+{
+    const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+    const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+    (void)arg;
+    if (text != NULL && severity != NULL && strcmp(severity, "WARNING") == 0) {
+        log_warn("postgres", "%s", text);
+    } else if (text != NULL) {
+        log_info("postgres", "%s", text);
+    }
+}
+
+/* libpq takes a string without '=' for a database's name. Its own words about a malformed one may
+ * repeat a password. */
+static bool conninfo_is_malformed(const char *conninfo)
+{
+    bool plain_name = strchr(conninfo, '=') == NULL && strstr(conninfo, "://") == NULL;
+    PQconninfoOption *options = plain_name ? NULL : PQconninfoParse(conninfo, NULL);
+
+    if (options != NULL) {
+        PQconninfoFree(options);
+    }
+    return !plain_name && options == NULL;
+}
+
+/* What stands before dbname may be overridden by the connection string, what stands behind may not.
+ */
+static PGconn *connect_now(const struct settings *settings)
+{
+    char seconds[32], name[64], milliseconds[32];
+    const char *const keywords[] = {"connect_timeout", "tcp_user_timeout", "dbname",
+                                    "client_encoding", "application_name", NULL};
+    const char *const values[] = {seconds, milliseconds, settings->postgres, "UTF8", name, NULL};
+
+    snprintf(seconds, sizeof seconds, "%d", (int)((settings->connect_timeout + 999) / 1000));
+    snprintf(milliseconds, sizeof milliseconds, "%d", (int)settings->connect_timeout + 5000);
+    snprintf(name, sizeof name, "blotter %s", commands[settings->command].name);
+    return PQconnectdbParams(keywords, values, 1);
+}
+
+bool pg_open(struct pg *pg, const struct settings *settings)
+{
+    *pg = (struct pg){.settings = settings, .exit_code = EXIT_CODE_USAGE};
+    if (conninfo_is_malformed(settings->postgres)) {
+        command_fail(settings, EXIT_CODE_USAGE,
+                     "setting postgres: malformed; expected a libpq connection string (host=... "
+                     "dbname=... user=...) or URL");
+        return false;
+    }
+    pg->connection = connect_now(settings);
+    if (PQstatus(pg->connection) != CONNECTION_OK) {
+        pg_fail(pg, NULL, "cannot connect");
+        return false;
+    }
+    PQsetNoticeReceiver(pg->connection, on_notice, NULL);
+    const char *encoding = PQparameterStatus(pg->connection, "server_encoding");
+    if (encoding == NULL || strcmp(encoding, "UTF8") != 0) {
+        command_fail(settings, EXIT_CODE_USAGE,
+                     "setting postgres: the database \"%s\" has encoding %s; Blotter needs UTF8 "
+                     "(createdb -E UTF8 -T template0)",
+                     PQdb(pg->connection), encoding == NULL ? "unknown" : encoding);
+        return false;
+    }
+    return pg_run(pg,
+                  "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET client_min_messages = warning");
+}
+
+void pg_close(struct pg *pg)
+{
+    PQfinish(pg->connection);
+    pg->connection = NULL;
+}
+
+PGresult *pg_query(struct pg *pg, const char *sql, int parameters, const char *const *values)
+{
+    PGresult *result = parameters == 0 ? PQexec(pg->connection, sql)
+                                       : PQexecParams(pg->connection, sql, parameters, NULL, values,
+                                                      NULL, NULL, 0);
+    ExecStatusType status = PQresultStatus(result);
+
+    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) {
+        return result;
+    }
+    pg_fail(pg, result, "a query failed");
+    PQclear(result);
+    return NULL;
+}
+
+bool pg_run(struct pg *pg, const char *sql)
+{
+    PGresult *result = pg_query(pg, sql, 0, NULL);
+
+    PQclear(result);
+    return result != NULL;
+}
+
+int pg_schema_needed(void)
+{
+    return migrations[migration_count - 1].version;
+}
+
+int pg_schema_version(struct pg *pg)
+{
+    PGresult *result =
+        PQexec(pg->connection, "SELECT coalesce(max(version), 0) FROM blotter.migrations");
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    int version = -1;
+
+    if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+        version = atoi(PQgetvalue(result, 0, 0));
+    } else if (sqlstate != NULL &&
+               (strcmp(sqlstate, "42P01") == 0 || strcmp(sqlstate, "3F000") == 0)) {
+        version = 0;
+    } else {
+        pg_fail(pg, result, "the version of the schema cannot be read");
+    }
+    PQclear(result);
+    return version;
+}
+
+bool pg_check_schema(struct pg *pg)
+{
+    int version = pg_schema_version(pg);
+
+    if (version >= 0 && version < pg_schema_needed()) {
+        pg->exit_code =
+            command_fail(pg->settings, EXIT_CODE_USAGE,
+                         "setting postgres: the schema in the database \"%s\" has version %d%s, "
+                         "this program needs %d: "
+                         "run `blotter migrate`",
+                         PQdb(pg->connection), version, version == 0 ? " (there is none yet)" : "",
+                         pg_schema_needed());
+    }
+    return version >= pg_schema_needed();
+}

@@ -1,0 +1,48 @@
+/* pg_blocking.h: PostgreSQL for the commands that ask something and end: blocking, one connection.
+ * `drain` has pg_link.
+ *
+ * Every failure is said once, here, in one line on stderr that names the setting and holds no
+ * secret. */
+#ifndef BLOTTER_DRAINER_POSTGRES_PG_BLOCKING_H
+#define BLOTTER_DRAINER_POSTGRES_PG_BLOCKING_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+
+#include "drainer/settings.h"
+
+struct pg {
+    const struct settings *settings;
+    PGconn *connection;
+    int exit_code; /* of the last failure */
+};
+
+/* Connects: client encoding UTF8, time zone UTC, application_name "blotter <command>"; refuses a
+ * database that is not UTF8. False: said, exit_code is set. Close it in both cases. */
+bool pg_open(struct pg *, const struct settings *);
+void pg_close(struct pg *);
+
+/* Is the schema there, and not older than this program? */
+bool pg_check_schema(struct pg *);
+
+/* The newest migration applied; 0: there is no schema; -1: said. */
+int pg_schema_version(struct pg *);
+
+/* Newest migration that this program has; it runs on this version and newer. */
+int pg_schema_needed(void);
+
+/* Runs one statement with text parameters, or several without. NULL: said, exit_code is set. The
+ * caller clears the result. */
+PGresult *pg_query(struct pg *, const char *sql, int parameters, const char *const *values);
+
+/* The same, for what returns nothing. */
+bool pg_run(struct pg *, const char *sql);
+
+/* The one door for failures: says what the server or the connection said about `doing`, sets
+ * exit_code. result may be NULL. Returns the exit code. */
+int pg_fail(struct pg *, const PGresult *result, const char *doing);
+
+/* A message of libpq as one line, without what follows the first line of a server's error. */
+void pg_one_line(const char *message, char *out, size_t size);
+
+#endif

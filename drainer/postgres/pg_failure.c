@@ -1,0 +1,85 @@
+/* pg_failure.c: see pg_failure.h. */
+#include "drainer/postgres/pg_failure.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void pg_first_line(char *out, size_t size, const char *text)
+{
+    size_t length = text == NULL ? 0 : strcspn(text, "\n");
+
+    if (length >= size) {
+        length = size - 1;
+        while (length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80) {
+            length--;
+        }
+    }
+    memcpy(out, text == NULL ? "" : text, length);
+    out[length] = '\0';
+}
+
+void pg_failure_of_connection(struct pg_failure *failure, const char *message)
+{
+    memset(failure, 0, sizeof *failure);
+    failure->connection_lost = true;
+    failure->action = PG_ACTION_RETRY;
+    pg_first_line(failure->message, sizeof failure->message, message);
+}
+
+/* Among what the error's context says is a line "COPY order_events, line 14", of rows where the
+ * format is binary. */
+static void find_copy_row(struct pg_failure *failure, const char *context)
+{
+    for (const char *line = context; line != NULL; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (sscanf(line, "COPY %63[^ ,], %*[^0-9]%lu", failure->copy_table, &failure->copy_row) ==
+            2) {
+            return;
+        }
+    }
+    failure->copy_table[0] = '\0';
+}
+
+void pg_failure_of_result(struct pg_failure *failure, const PGresult *result)
+{
+    memset(failure, 0, sizeof *failure);
+    pg_first_line(failure->sqlstate, sizeof failure->sqlstate,
+                  PQresultErrorField(result, PG_DIAG_SQLSTATE));
+    pg_first_line(failure->message, sizeof failure->message,
+                  PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
+    pg_first_line(failure->table, sizeof failure->table,
+                  PQresultErrorField(result, PG_DIAG_TABLE_NAME));
+    pg_first_line(failure->constraint, sizeof failure->constraint,
+                  PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME));
+    find_copy_row(failure, PQresultErrorField(result, PG_DIAG_CONTEXT));
+    if (failure->message[0] == '\0') {
+        pg_first_line(failure->message, sizeof failure->message, PQresultErrorMessage(result));
+    }
+    failure->action =
+        sqlstate_action(failure->sqlstate, failure->table, failure->constraint,
+                        sqlstate_is_raised(PQresultErrorField(result, PG_DIAG_SOURCE_FILE)));
+    failure->connection_lost = failure->sqlstate[0] == '\0';
+}
+
+/* The SQLSTATE in a server's message as libpq writes it when told to be verbose: "FATAL:  28P01:
+ * password ...". */
+static void find_sqlstate(const char *message, char sqlstate[6])
+{
+    static const char characters[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    const char *at = strstr(message, ":  ");
+
+    if (at != NULL && strspn(at + 3, characters) == 5 && at[8] == ':') {
+        memcpy(sqlstate, at + 3, 5);
+        sqlstate[5] = '\0';
+    }
+}
+
+void pg_failure_of_refusal(struct pg_failure *failure, const char *message)
+{
+    pg_failure_of_connection(failure, message);
+    find_sqlstate(failure->message, failure->sqlstate);
+    if (sqlstate_action(failure->sqlstate, "", "", false) == PG_ACTION_PERSON ||
+        strstr(failure->message, "password") != NULL) {
+        failure->action = PG_ACTION_PERSON;
+    }
+}

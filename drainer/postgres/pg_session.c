@@ -1,0 +1,44 @@
+/* pg_session.c: see pg_session.h. */
+#include "drainer/postgres/pg_session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "drainer/settings.h"
+
+char *pg_session_sql(const struct settings *settings, const char *more)
+{
+    char *sql = NULL;
+
+    if (asprintf(&sql,
+                 "SET synchronous_commit = on; SET lock_timeout = '%ums'; SET TimeZone = 'UTC'; "
+                 "SET client_min_messages = warning; SET jit = off; SET "
+                 "idle_in_transaction_session_timeout = '%ums'; "
+                 "SELECT blotter.begin_session(false); "
+                 "SELECT 'venue', exchange FROM blotter.venues WHERE order_id_scope = 'symbol'; "
+                 "SELECT 'status', status FROM blotter.terminal_statuses; %s",
+                 (unsigned)settings->lock_timeout, (unsigned)settings->postgres_timeout,
+                 more) < 0) {
+        abort();
+    }
+    return sql;
+}
+
+/* The statements' rows name themselves. */
+void pg_session_take(struct pg_session *session, const PGresult *result)
+{
+    for (int i = 0; i < PQntuples(result) && PQnfields(result) == 2; i++) {
+        struct text_set *set = strcmp(PQgetvalue(result, i, 0), "venue") == 0
+                                   ? &session->venues_by_symbol
+                                   : &session->terminal_statuses;
+
+        text_set_add(set, PQgetvalue(result, i, 1), (size_t)PQgetlength(result, i, 1));
+    }
+}
+
+void pg_session_release(struct pg_session *session)
+{
+    text_set_release(&session->venues_by_symbol);
+    text_set_release(&session->terminal_statuses);
+}

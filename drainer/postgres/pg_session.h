@@ -1,0 +1,24 @@
+/* pg_session.h: what a session that loads begins with, and what it is told then. */
+#ifndef BLOTTER_DRAINER_POSTGRES_PG_SESSION_H
+#define BLOTTER_DRAINER_POSTGRES_PG_SESSION_H
+
+#include <libpq-fe.h>
+
+#include "drainer/order_changes.h"
+
+struct settings;
+
+/* How the database wants orders to be folded. */
+struct pg_session {
+    struct text_set venues_by_symbol, terminal_statuses;
+};
+
+/* The statements to prepare a session with, and then `more`; malloc()ed. */
+char *pg_session_sql(const struct settings *, const char *more);
+
+/* Takes the rows that one of them returned. */
+void pg_session_take(struct pg_session *, const PGresult *);
+
+void pg_session_release(struct pg_session *); /* empty, it may take rows again */
+
+#endif

@@ -1,0 +1,110 @@
+/* sqlstate.c: see sqlstate.h. The longest match wins; the classes are those of PostgreSQL's
+ * appendix A. */
+#include "drainer/postgres/sqlstate.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+enum { DAY_BYTES = 8 }; /* 20260101 */
+
+static const struct {
+    const char *prefix;
+    enum pg_action action;
+} actions[] = {
+    {"08P01", PG_ACTION_DATA}, /* protocol violation: how COPY BINARY reports a malformed field, not
+                                  a lost connection */
+    {"08", PG_ACTION_RETRY},   /* connection exception */
+    {"25006",
+     PG_ACTION_RETRY}, /* read-only: a standby, until it is promoted or another host is found */
+    {"25P03", PG_ACTION_RETRY}, /* idle-in-transaction timeout */
+    {"28", PG_ACTION_PERSON},   /* password or pg_hba.conf */
+    {"3D", PG_ACTION_PERSON},   /* no such database */
+    {"3F", PG_ACTION_PERSON},   /* no such schema */
+    {"40", PG_ACTION_DOUBT},    /* transaction rolled back */
+    {"40001", PG_ACTION_RETRY}, /* serialization */
+    {"40P01", PG_ACTION_RETRY}, /* deadlock */
+    {"42", PG_ACTION_PERSON},   /* no such table or column, no rights */
+    {"42P10", PG_ACTION_DATA},  /* a trigger's or rule's own mistake about the row */
+    {"53", PG_ACTION_RETRY},    /* out of disk, memory, connections */
+    {"55", PG_ACTION_DOUBT},    /* object not ready for it, or in use: also what a trigger's own
+                                   statement is told, each time */
+    {"55P03", PG_ACTION_RETRY}, /* lock timeout */
+    {"57", PG_ACTION_RETRY},    /* shutdown, cancelled, crash */
+    {"58", PG_ACTION_RETRY},    /* the system under the server: I/O error */
+};
+
+/* Is it that table, or one of its days: order_events_20260101? */
+static bool is_table_or_day(const char *name, const char *table)
+{
+    size_t length = strlen(table);
+
+    if (strncmp(name, table, length) != 0) {
+        return false;
+    }
+    name += length;
+    return *name == '\0' || (name[0] == '_' && strspn(name + 1, "0123456789") == DAY_BYTES &&
+                             name[1 + DAY_BYTES] == '\0');
+}
+
+/* The partitions' keys are named after them: order_events_20260101_pkey. A user's own table, which
+ * a trigger of theirs writes to, may have a name that begins like ours. */
+static bool is_event_key(const char *table, const char *constraint)
+{
+    static const char *const tables[] = {"order_events", "trades", "sessions"};
+    size_t length = strlen(constraint);
+
+    if (length < 5 || strcmp(constraint + length - 5, "_pkey") != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+        if (is_table_or_day(table, tables[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool sqlstate_is_raised(const char *source_file)
+{
+    static const char *const files[] = {"pl_exec.c", "plpy_elog.c", "plperl.c", "pltcl.c"};
+
+    for (size_t i = 0; source_file != NULL && i < sizeof files / sizeof files[0]; i++) {
+        if (strcmp(source_file, files[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The longest match. */
+static enum pg_action listed_action(const char *sqlstate)
+{
+    enum pg_action action = PG_ACTION_DATA;
+    size_t longest = 0;
+
+    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
+        size_t length = strlen(actions[i].prefix);
+
+        if (length > longest && strncmp(sqlstate, actions[i].prefix, length) == 0) {
+            longest = length;
+            action = actions[i].action;
+        }
+    }
+    return action;
+}
+
+enum pg_action sqlstate_action(const char *sqlstate, const char *table, const char *constraint,
+                               bool raised)
+{
+    enum pg_action action;
+
+    if (sqlstate == NULL || sqlstate[0] == '\0') {
+        return PG_ACTION_RETRY;
+    }
+    if (strcmp(sqlstate, "23505") == 0) {
+        return is_event_key(table, constraint) ? PG_ACTION_DUPLICATE : PG_ACTION_DATA;
+    }
+    action = listed_action(sqlstate);
+    return raised && action != PG_ACTION_DATA ? PG_ACTION_DOUBT : action;
+}

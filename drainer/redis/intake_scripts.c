@@ -1,0 +1,65 @@
+/* intake_scripts.c: see intake_scripts.h. */
+#include "drainer/redis/intake_scripts.h"
+
+/* Ids are compared as text, number by number: a double does not hold 64 bits. */
+const char intake_script_trim[] =
+    "local spare = redis.call('XLEN', KEYS[1]) - tonumber(ARGV[2])\n"
+    "if spare <= 0 then return 0 end\n"
+    "local function less(a, b)\n"
+    "  local ams, aseq = a:match('^(%d+)-(%d+)$')\n"
+    "  local bms, bseq = b:match('^(%d+)-(%d+)$')\n"
+    "  if #ams ~= #bms then return #ams < #bms end\n"
+    "  if ams ~= bms then return ams < bms end\n"
+    "  if #aseq ~= #bseq then return #aseq < #bseq end\n"
+    "  return aseq < bseq\n"
+    "end\n"
+    "local ours, others, slowest\n"
+    "for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do\n"
+    "  local group = {}\n"
+    "  for i = 1, #flat, 2 do group[flat[i]] = flat[i + 1] end\n"
+    "  local pending = redis.call('XPENDING', KEYS[1], group['name'])\n"
+    "  local needed = group['last-delivered-id']\n"
+    "  if pending[1] > 0 then needed = pending[2] end\n"
+    "  if group['name'] == ARGV[1] then\n"
+    "    ours = needed\n"
+    "  elseif others == nil or less(needed, others) then\n"
+    "    others, slowest = needed, group['name']\n"
+    "  end\n"
+    "end\n"
+    "if ours == nil then return {0} end\n"
+    "local safe, overruled = ours, nil\n"
+    "if others ~= nil and less(others, ours) then\n"
+    "  if spare > tonumber(ARGV[3]) then overruled = slowest else safe = others end\n"
+    "end\n"
+    "return {redis.call('XTRIM', KEYS[1], 'MINID', '~', safe, 'LIMIT', spare), overruled}\n";
+
+/* Lag is nil after Redis 7.0 has reloaded its file: whether there is any is found by looking. */
+const char intake_script_gauge[] =
+    "local lag, pending, after = redis.call('XLEN', KEYS[1]), 0, '-'\n"
+    "for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do\n"
+    "  local group = {}\n"
+    "  for i = 1, #flat, 2 do group[flat[i]] = flat[i + 1] end\n"
+    "  if group['name'] == ARGV[1] then\n"
+    "    lag, pending, after = group['lag'] or -1, group['pending'], '(' .. "
+    "group['last-delivered-id']\n"
+    "  end\n"
+    "end\n"
+    "local first = redis.call('XRANGE', KEYS[1], after, '+', 'COUNT', 1)[1]\n"
+    "if not first and lag < 0 then lag = 0 end\n"
+    "local oldest = first and first[1] or ''\n"
+    "if pending > 0 then oldest = redis.call('XPENDING', KEYS[1], ARGV[1])[2] or oldest end\n"
+    "return {lag, pending, oldest}\n";
+
+const char intake_script_remove_consumers[] =
+    "local left = 0\n"
+    "for _, flat in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do\n"
+    "  local consumer = {}\n"
+    "  for i = 1, #flat, 2 do consumer[flat[i]] = flat[i + 1] end\n"
+    "  local unused = consumer['name'] == ARGV[2] or consumer['idle'] > tonumber(ARGV[3])\n"
+    "  if consumer['pending'] == 0 and unused then\n"
+    "    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], consumer['name'])\n"
+    "  elseif consumer['name'] == ARGV[2] then\n"
+    "    left = consumer['pending']\n"
+    "  end\n"
+    "end\n"
+    "return left\n";

@@ -1,0 +1,168 @@
+/* redis_blocking.c: see redis_blocking.h. */
+#include "drainer/redis/redis_blocking.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "producer/redis_tls.h"
+
+enum { WORDS_MAX = 16 };
+
+void redis_reply_free(redisReply *reply)
+{
+    if (reply != NULL) {
+        freeReplyObject(reply);
+    }
+}
+
+static bool begins_with(const char *text, const char *word)
+{
+    return strncmp(text, word, strlen(word)) == 0;
+}
+
+/* A server that does not let us in is as good as none. */
+static enum exit_code code_of(const redisReply *reply)
+{
+    static const char *const shut_out[] = {"NOAUTH",   "WRONGPASS", "ERR invalid password",
+                                           "ERR AUTH", "LOADING",   "ERR max number"};
+
+    if (reply == NULL || reply->type != REDIS_REPLY_ERROR) {
+        return EXIT_CODE_UNREACHABLE;
+    }
+    for (size_t i = 0; i < sizeof shut_out / sizeof shut_out[0]; i++) {
+        if (begins_with(reply->str, shut_out[i])) {
+            return EXIT_CODE_UNREACHABLE;
+        }
+    }
+    return begins_with(reply->str, "NOPERM") ? EXIT_CODE_USAGE : EXIT_CODE_NO;
+}
+
+int redis_fail(struct redis *redis, const redisReply *reply, const char *doing)
+{
+    const char *why = redis->context == NULL ? "out of memory" : redis->context->errstr;
+    char explained[256];
+
+    if (reply == NULL && redis->context != NULL && redis->context->err == REDIS_ERR_IO &&
+        errno == EAGAIN) {
+        why = "no answer in the time given by the setting connect_timeout";
+    }
+    if (reply == NULL) {
+        redis_tls_explain(redis->tls, redis->connected, redis->greeted, why, explained,
+                          sizeof explained);
+        why = explained;
+    }
+    if (reply != NULL) {
+        why = reply->type == REDIS_REPLY_ERROR ? reply->str : "an answer of an unexpected kind";
+    }
+    redis->exit_code = code_of(reply);
+    return command_fail(redis->settings, (enum exit_code)redis->exit_code,
+                        "setting redis: %s: %s: %s", redis->url.place, doing, why);
+}
+
+redisReply *redis_ask(struct redis *redis, const char *word, ...)
+{
+    const char *words[WORDS_MAX] = {word};
+    int count = 1;
+    va_list arguments;
+
+    va_start(arguments, word);
+    while (count < WORDS_MAX && (words[count] = va_arg(arguments, const char *)) != NULL) {
+        count++;
+    }
+    va_end(arguments);
+    redisReply *reply = redisCommandArgv(redis->context, count, words, NULL);
+    if (reply == NULL) {
+        redis_fail(redis, NULL, "connection lost");
+    }
+    return reply;
+}
+
+static bool start_tls(struct redis *redis)
+{
+    if (redis->tls != NULL && redis_tls_start(redis->tls, redis->context) != 0) {
+        redis_fail(redis, NULL, "cannot connect");
+        return false;
+    }
+    return true;
+}
+
+/* False: said. */
+static bool expect_ok(struct redis *redis, redisReply *reply, const char *doing)
+{
+    bool ok = reply != NULL && reply->type != REDIS_REPLY_ERROR;
+
+    if (reply != NULL && !ok) {
+        redis_fail(redis, reply, doing);
+    }
+    redis_reply_free(reply);
+    return ok;
+}
+
+static bool greet(struct redis *redis)
+{
+    const struct redis_url *url = &redis->url;
+    char db[16];
+
+    if (url->password[0] != '\0') {
+        redisReply *reply = url->user[0] != '\0'
+                                ? redis_ask(redis, "AUTH", url->user, url->password, NULL)
+                                : redis_ask(redis, "AUTH", url->password, NULL);
+        if (!expect_ok(redis, reply, "cannot log in")) {
+            return false;
+        }
+    }
+    snprintf(db, sizeof db, "%d", url->db);
+    if (url->db != 0 &&
+        !expect_ok(redis, redis_ask(redis, "SELECT", db, NULL), "cannot select the database")) {
+        return false;
+    }
+    return expect_ok(redis, redis_ask(redis, "PING", NULL), "cannot be used");
+}
+
+static bool connect_now(struct redis *redis)
+{
+    int64_t ms = redis->settings->connect_timeout;
+    struct timeval timeout = {ms / 1000, ms % 1000 * 1000};
+
+    redis->context = redis->url.unix_socket
+                         ? redisConnectUnixWithTimeout(redis->url.host, timeout)
+                         : redisConnectWithTimeout(redis->url.host, redis->url.port, timeout);
+    if (redis->context == NULL || redis->context->err != 0) {
+        redis_fail(redis, NULL, "cannot connect");
+        return false;
+    }
+    redisSetTimeout(redis->context, timeout);
+    redis->connected = true;
+    return true;
+}
+
+bool redis_open(struct redis *redis, const struct settings *settings)
+{
+    char error[512];
+
+    *redis = (struct redis){.settings = settings, .exit_code = EXIT_CODE_USAGE};
+    if (redis_url_parse(&redis->url, settings->redis, error, sizeof error) != 0) {
+        command_fail(settings, EXIT_CODE_USAGE, "setting redis: %s", error);
+        return false;
+    }
+    if (settings->redis_password != NULL) {
+        snprintf(redis->url.password, sizeof redis->url.password, "%s", settings->redis_password);
+    }
+    if (redis->url.tls &&
+        (redis->tls = redis_tls_create(&redis->url, error, sizeof error)) == NULL) {
+        command_fail(settings, EXIT_CODE_USAGE, "setting redis: %s", error);
+        return false;
+    }
+    redis->greeted = connect_now(redis) && start_tls(redis) && greet(redis);
+    return redis->greeted;
+}
+
+void redis_close(struct redis *redis)
+{
+    if (redis->context != NULL) {
+        redisFree(redis->context);
+    }
+    redis_tls_destroy(redis->tls);
+    explicit_bzero(&redis->url, sizeof redis->url);
+}

@@ -1,0 +1,263 @@
+/* stream_survey.c: see stream_survey.h. */
+#include "drainer/redis/stream_survey.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "drainer/redis/redis_reply.h"
+
+enum {
+    COUNT_PAGE = 1000,
+    COUNT_PAGES_MAX = 20,
+};
+
+/* --- finding streams
+ * -----------------------------------------------------------------------------------------------------
+ */
+
+/* SCAN may name a key twice. */
+static bool is_known(const struct stream_survey *survey, const char *name)
+{
+    for (size_t i = 0; i < survey->count; i++) {
+        if (strcmp(survey->streams[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add(struct stream_survey *survey, const redisReply *key)
+{
+    char exchange[LIMIT_EXCHANGE_BYTES + 1], lane[LIMIT_EXCHANGE_BYTES + 1];
+
+    if (!reply_is_string(key) || !stream_parse(key->str, key->len, exchange, lane) ||
+        is_known(survey, key->str)) {
+        return;
+    }
+    survey->streams = realloc(survey->streams, (survey->count + 1) * sizeof *survey->streams);
+    if (survey->streams == NULL) {
+        abort();
+    }
+    struct surveyed_stream *stream = &survey->streams[survey->count++];
+    *stream = (struct surveyed_stream){.oldest_pending_ms = -1};
+    snprintf(stream->name, sizeof stream->name, "%s", key->str);
+}
+
+static int compare(const void *a, const void *b)
+{
+    return strcmp(((const struct surveyed_stream *)a)->name,
+                  ((const struct surveyed_stream *)b)->name);
+}
+
+static bool find_streams(struct stream_survey *survey, struct redis *redis)
+{
+    char cursor[32] = "0";
+
+    do {
+        redisReply *reply = redis_ask(redis, "SCAN", cursor, "MATCH", redis->settings->streams,
+                                      "COUNT", "1000", "TYPE", "stream", NULL);
+        bool sound = reply != NULL && reply_is_array(reply, 2) &&
+                     reply_is_string(reply->element[0]) && reply_is_array(reply->element[1], 0);
+
+        if (!sound) {
+            if (reply != NULL) {
+                redis_fail(redis, reply, "cannot look for streams (SCAN)");
+            }
+            redis_reply_free(reply);
+            return false;
+        }
+        snprintf(cursor, sizeof cursor, "%s", reply->element[0]->str);
+        for (size_t i = 0; i < reply->element[1]->elements; i++) {
+            add(survey, reply->element[1]->element[i]);
+        }
+        redis_reply_free(reply);
+    } while (strcmp(cursor, "0") != 0);
+    if (survey->count > 0) {
+        qsort(survey->streams, survey->count, sizeof *survey->streams, compare);
+    }
+    return true;
+}
+
+/* --- one stream
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+/* The integer behind a key of XINFO's answer; `unknown` where it is nil or not there. */
+static int64_t number_of(const redisReply *map, const char *key, int64_t unknown)
+{
+    const redisReply *value = reply_map_get(map, key);
+
+    return value == NULL || value->type != REDIS_REPLY_INTEGER ? unknown : value->integer;
+}
+
+static bool id_of(const redisReply *map, const char *key, char out[ENTRY_ID_BYTES])
+{
+    const redisReply *value = reply_map_get(map, key);
+
+    if (value == NULL || !reply_is_string(value)) {
+        return false;
+    }
+    snprintf(out, ENTRY_ID_BYTES, "%s", value->str);
+    return true;
+}
+
+static int64_t age_of(const struct stream_survey *survey, const char *id)
+{
+    int64_t age = survey->now_ms - strtoll(id, NULL, 10);
+
+    return age < 0 ? 0 : age;
+}
+
+static const redisReply *find_group(const redisReply *groups)
+{
+    for (size_t i = 0; reply_is_array(groups, 0) && i < groups->elements; i++) {
+        const redisReply *name = reply_map_get(groups->element[i], "name");
+
+        if (name != NULL && reply_is_string(name) && strcmp(name->str, STREAM_GROUP) == 0) {
+            return groups->element[i];
+        }
+    }
+    return NULL;
+}
+
+/* Counts entries behind an id, page by page, up to a limit. Only ids are looked at, but Redis sends
+ * the values too. */
+static bool count_behind(struct surveyed_stream *stream, struct redis *redis, const char *id)
+{
+    char from[ENTRY_ID_BYTES + 1], page_size[16];
+
+    snprintf(from, sizeof from, "(%s", id);
+    snprintf(page_size, sizeof page_size, "%d", COUNT_PAGE);
+    stream->counted = true;
+    stream->lag = 0;
+    for (int page = 0; page < COUNT_PAGES_MAX; page++) {
+        redisReply *reply =
+            redis_ask(redis, "XRANGE", stream->name, from, "+", "COUNT", page_size, NULL);
+        if (reply == NULL) {
+            return false;
+        }
+        size_t count = reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
+        stream->lag += (int64_t)count;
+        if (count > 0 && reply_is_array(reply->element[count - 1], 1) &&
+            reply_is_string(reply->element[count - 1]->element[0])) {
+            snprintf(from, sizeof from, "(%s", reply->element[count - 1]->element[0]->str);
+        }
+        redis_reply_free(reply);
+        if (count < COUNT_PAGE) {
+            return true;
+        }
+    }
+    stream->more = true;
+    return true;
+}
+
+/* How long the first entry behind an id has waited; nothing behind it: 0. */
+static bool look_at_unread(const struct stream_survey *survey, struct surveyed_stream *stream,
+                           struct redis *redis, const char *id)
+{
+    char from[ENTRY_ID_BYTES + 1];
+
+    snprintf(from, sizeof from, "(%s", id);
+    redisReply *reply = redis_ask(redis, "XRANGE", stream->name, from, "+", "COUNT", "1", NULL);
+    if (reply == NULL) {
+        return false;
+    }
+    if (reply_is_array(reply, 1) && reply_is_array(reply->element[0], 1) &&
+        reply_is_string(reply->element[0]->element[0])) {
+        stream->behind_ms = age_of(survey, reply->element[0]->element[0]->str);
+    } else {
+        stream->lag = 0;
+        stream->counted = false;
+    }
+    redis_reply_free(reply);
+    return true;
+}
+
+static bool look_at_pending(const struct stream_survey *survey, struct surveyed_stream *stream,
+                            struct redis *redis)
+{
+    redisReply *reply = redis_ask(redis, "XPENDING", stream->name, STREAM_GROUP, NULL);
+
+    if (reply == NULL) {
+        return false;
+    }
+    if (reply_is_array(reply, 2) && reply_is_string(reply->element[1])) {
+        stream->oldest_pending_ms = age_of(survey, reply->element[1]->str);
+        if (stream->oldest_pending_ms > stream->behind_ms) {
+            stream->behind_ms = stream->oldest_pending_ms;
+        }
+    }
+    redis_reply_free(reply);
+    return true;
+}
+
+static bool look_at_group(const struct stream_survey *survey, struct surveyed_stream *stream,
+                          struct redis *redis, const redisReply *group)
+{
+    char last_delivered[ENTRY_ID_BYTES] = "0-0";
+
+    stream->group = group != NULL;
+    stream->lag = stream->length;
+    if (group != NULL) {
+        stream->consumers = number_of(group, "consumers", 0);
+        stream->pending = number_of(group, "pending", 0);
+        stream->lag = number_of(group, "lag", -1);
+        id_of(group, "last-delivered-id", last_delivered);
+    }
+    return (stream->lag >= 0 || count_behind(stream, redis, last_delivered)) &&
+           (stream->lag == 0 || look_at_unread(survey, stream, redis, last_delivered)) &&
+           (stream->pending == 0 || look_at_pending(survey, stream, redis));
+}
+
+/* A stream may go away while it is looked at: then there is nothing to say of it. */
+static bool look_at(const struct stream_survey *survey, struct surveyed_stream *stream,
+                    struct redis *redis)
+{
+    redisReply *info = redis_ask(redis, "XLEN", stream->name, NULL);
+    redisReply *groups =
+        info == NULL ? NULL : redis_ask(redis, "XINFO", "GROUPS", stream->name, NULL);
+    bool done = groups != NULL;
+
+    if (done && info->type == REDIS_REPLY_INTEGER) {
+        stream->length = info->integer;
+        done = look_at_group(survey, stream, redis, find_group(groups));
+    } else if (done && info->type == REDIS_REPLY_ERROR) {
+        redis_fail(redis, info, stream->name);
+        done = false;
+    }
+    redis_reply_free(info);
+    redis_reply_free(groups);
+    return done;
+}
+
+static bool ask_time(struct stream_survey *survey, struct redis *redis)
+{
+    redisReply *reply = redis_ask(redis, "TIME", NULL);
+
+    if (reply != NULL && reply_is_array(reply, 2) && reply_is_string(reply->element[0]) &&
+        reply_is_string(reply->element[1])) {
+        survey->now_ms = strtoll(reply->element[0]->str, NULL, 10) * 1000 +
+                         strtoll(reply->element[1]->str, NULL, 10) / 1000;
+    } else if (reply != NULL) {
+        redis_fail(redis, reply, "cannot ask for the time (TIME)");
+    }
+    redis_reply_free(reply);
+    return survey->now_ms != 0;
+}
+
+bool stream_survey_take(struct stream_survey *survey, struct redis *redis)
+{
+    *survey = (struct stream_survey){.streams = NULL};
+    bool done = ask_time(survey, redis) && find_streams(survey, redis);
+    for (size_t i = 0; done && i < survey->count; i++) {
+        done = look_at(survey, &survey->streams[i], redis);
+    }
+    return done;
+}
+
+void stream_survey_release(struct stream_survey *survey)
+{
+    free(survey->streams);
+    *survey = (struct stream_survey){.streams = NULL};
+}

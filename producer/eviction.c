@@ -1,0 +1,53 @@
+/* eviction.c: see eviction.h. A journal is in need from 1/2 full on, lets go at 7/8, and that is
+ * over at 3/4. */
+#include "producer/eviction.h"
+
+#include <time.h>
+
+#include "producer/journal.h"
+
+enum { SEEN_LATELY_MS = 250 };
+
+static uint64_t lowest(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t held_by(const struct journal *journal)
+{
+    return journal_next(journal) - journal_cursor(&journal->header->floor);
+}
+
+/* Up to where records were seen to wait, lately. */
+static uint64_t below_lately(struct waiting waiting)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* called for each answer */
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - waiting.seen_at_ms < SEEN_LATELY_MS
+               ? waiting.below
+               : 0;
+}
+
+bool eviction_is_near(const struct journal *journal, struct waiting waiting)
+{
+    uint64_t floor = journal_cursor(&journal->header->floor),
+             sent = journal_cursor(&journal->header->sent);
+    return held_by(journal) > journal->slots / 2 &&
+           below_lately(waiting) < lowest(sent, floor + journal->slots / 4);
+}
+
+uint64_t eviction_below(const struct journal *journal, struct waiting waiting)
+{
+    uint64_t held = held_by(journal), most = journal->slots / 8 * 7;
+    if (held <= most || journal_is_closing(journal)) { /* closing: nobody needs any */
+        return 0;
+    }
+    uint64_t sent = journal_cursor(&journal->header->sent);
+    return lowest(journal_cursor(&journal->header->floor) + held - most,
+                  lowest(sent, below_lately(waiting)));
+}
+
+bool eviction_is_over(const struct journal *journal)
+{
+    return held_by(journal) < journal->slots / 4 * 3;
+}

@@ -1,0 +1,313 @@
+/* test_lease.c: streams shared by advisory locks, in a real PostgreSQL. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "drainer/log.h"
+#include "drainer/postgres/lease.h"
+#include "tests/fixture/servers.h"
+#include "tests/integration/loop.h"
+
+static struct fixture_postgres *server;
+static struct event_base *base;
+
+/* A drainer as far as leases go. */
+struct sharer {
+    struct streams streams;
+    struct pg_link *link;
+    struct lease *lease;
+    int ups, runs, taken;
+};
+static struct sharer sharers[2];
+
+static void on_prepared_rows(void *owner, int statement, const PGresult *result)
+{
+    (void)owner, (void)statement, (void)result;
+}
+
+static void on_change(void *owner, bool ready, const struct pg_failure *why)
+{
+    struct sharer *sharer = owner;
+
+    (void)why;
+    if (ready) {
+        sharer->ups++;
+    } else {
+        lease_forget(sharer->lease);
+    }
+}
+
+static void on_taken(void *owner, struct stream *stream)
+{
+    struct sharer *sharer = owner;
+
+    sharer->taken++;
+    stream_enter(stream, STREAM_GROUPING);
+    stream_enter(stream, STREAM_CLAIMING);
+    stream_enter(stream, STREAM_READING);
+}
+
+static void on_done(void *owner, const struct pg_failure *failure)
+{
+    struct sharer *sharer = owner;
+
+    assert_true(failure == NULL || failure->connection_lost);
+    sharer->runs++;
+}
+
+static struct stream *add(struct sharer *sharer, const char *name)
+{
+    struct stream *stream = streams_add(&sharer->streams, name, strlen(name));
+
+    stream->present = true;
+    return stream;
+}
+
+static void join(struct sharer *sharer, bool take_all)
+{
+    sharer->link =
+        pg_link_create(&(struct pg_link_options){.base = base,
+                                                 .conninfo = fixture_postgres_conninfo(server),
+                                                 .application_name = "sharer",
+                                                 .prepare_sql = LEASE_JOIN_SQL,
+                                                 .on_prepared_rows = on_prepared_rows,
+                                                 .on_change = on_change,
+                                                 .owner = sharer,
+                                                 .connect_timeout_ms = 10000,
+                                                 .command_timeout_ms = LOOP_TIMEOUT_MS});
+    sharer->lease = lease_create(sharer->link, &(struct lease_options){.streams = &sharer->streams,
+                                                                       .take_all = take_all,
+                                                                       .interval_ms = 1,
+                                                                       .on_taken = on_taken,
+                                                                       .on_done = on_done,
+                                                                       .owner = sharer});
+    pg_link_start(sharer->link);
+    assert_true(loop_until(base, &sharer->ups, 1));
+}
+
+static void run(struct sharer *sharer)
+{
+    lease_run(sharer->lease);
+    assert_true(loop_until(base, &sharer->runs, sharer->runs + 1));
+}
+
+static bool nobody_is_left(void *arg)
+{
+    (void)arg;
+    return fixture_postgres_int(
+               server, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sharer'") ==
+           0;
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    fixture_wait_until(nobody_is_left, NULL,
+                       LOOP_TIMEOUT_MS); /* of the test before, who would be counted */
+    memset(sharers, 0, sizeof sharers);
+    base = event_base_new();
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        lease_destroy(sharers[i].lease);
+        pg_link_destroy(sharers[i].link);
+        streams_release(&sharers[i].streams);
+    }
+    event_base_free(base);
+    return 0;
+}
+
+static int64_t locks_held(void)
+{
+    return fixture_postgres_int(
+        server,
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted");
+}
+
+static void lone_drainer_takes_every_stream_that_is_there(void **state)
+{
+    struct sharer *one = &sharers[0];
+
+    (void)state;
+    add(one, "blotter:a");
+    add(one, "blotter:b");
+    streams_add(&one->streams, "blotter:gone", 12); /* not present */
+    join(one, false);
+    assert_true(lease_due(one->lease));
+    run(one);
+    assert_int_equal(one->taken, 2);
+    assert_int_equal(streams_held(&one->streams), 2);
+    assert_int_equal(locks_held(), 2);
+    assert_int_equal(lease_members(one->lease), 1);
+    run(one);
+    assert_int_equal(locks_held(),
+                     2); /* not taken a second time, which would have to be given up twice */
+}
+
+static void stream_of_another_is_not_taken_until_that_has_gone(void **state)
+{
+    struct sharer *one = &sharers[0], *two = &sharers[1];
+
+    (void)state;
+    add(one, "blotter:a");
+    join(one, false);
+    run(one);
+    add(two, "blotter:a");
+    join(two, false);
+    run(two);
+    assert_int_equal(two->taken, 0);
+    assert_int_equal(lease_members(two->lease), 2);
+    pg_link_destroy(one->link);
+    one->link = NULL;
+    for (int64_t until = fixture_now_ms() + LOOP_TIMEOUT_MS;
+         two->taken == 0 && fixture_now_ms() < until;) {
+        run(two); /* the server notices that the session has ended */
+    }
+    assert_int_equal(two->taken, 1);
+    assert_int_equal(locks_held(), 1);
+}
+
+static void two_drainers_come_to_share_the_streams(void **state)
+{
+    static const char *const names[] = {"blotter:a", "blotter:b", "blotter:c", "blotter:d",
+                                        "blotter:e"};
+    struct sharer *one = &sharers[0], *two = &sharers[1];
+
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        add(one, names[i]);
+        add(two, names[i]);
+    }
+    join(one, false);
+    run(one);
+    assert_int_equal(streams_held(&one->streams), 5);
+    join(two, false);
+    for (int i = 0; i < 4; i++) {
+        run(one);
+        run(two);
+    }
+    assert_int_equal(streams_held(&one->streams), 3);
+    assert_int_equal(streams_held(&two->streams), 2);
+    for (int i = 0; i < 5; i++) {
+        assert_true(stream_is_held(add(one, names[i])) != stream_is_held(add(two, names[i])));
+    }
+    assert_int_equal(locks_held(), 5);
+}
+
+static void more_than_the_share_is_given_back(void **state)
+{
+    static const char *const names[] = {"blotter:a", "blotter:b", "blotter:c", "blotter:d",
+                                        "blotter:e"};
+    struct sharer *one = &sharers[0], *two = &sharers[1];
+
+    (void)state;
+    join(one, false);
+    join(two, false);
+    run(one); /* now it knows that there are two */
+    for (int i = 0; i < 5; i++) {
+        add(one, names[i]);
+    }
+    run(one);
+    assert_int_equal(one->taken, 3);
+    run(one);
+    assert_int_equal(streams_held(&one->streams), 3);
+    assert_int_equal(locks_held(), 3);
+}
+
+static void stream_is_kept_while_entries_of_it_are_in_hand_or_on_their_way(void **state)
+{
+    struct sharer *one = &sharers[0];
+    struct stream *stream = add(one, "blotter:a");
+
+    (void)state;
+    join(one, false);
+    run(one);
+    stream_enter(stream, STREAM_LEAVING);
+    stream->present = false;
+    stream->in_hand = 1;
+    run(one);
+    assert_int_equal(locks_held(), 1);
+    stream->in_hand = 0;
+    stream->asked = true;
+    run(one);
+    assert_int_equal(locks_held(), 1);
+    stream->asked = false;
+    assert_true(lease_due(one->lease));
+    run(one);
+    assert_int_equal(locks_held(), 0);
+    assert_int_equal(stream->state, STREAM_FREE);
+}
+
+/* The list is sorted: a stream found while the answer is on its way moves those behind it. */
+static void stream_found_during_a_run_is_not_taken_for_another(void **state)
+{
+    struct sharer *one = &sharers[0];
+    struct stream *wanted = add(one, "blotter:m"), *found;
+
+    (void)state;
+    join(one, false);
+    lease_run(one->lease);
+    found = add(one, "blotter:a");
+    assert_true(loop_until(base, &one->runs, 1));
+    assert_int_equal(wanted->state, STREAM_READING);
+    assert_int_equal(found->state, STREAM_FREE);
+    stream_enter(wanted, STREAM_LEAVING);
+    wanted->present = found->present = false;
+    lease_run(one->lease);
+    add(one, "blotter:b")->present = false;
+    assert_true(loop_until(base, &one->runs, 2));
+    assert_int_equal(wanted->state, STREAM_FREE);
+    assert_int_equal(locks_held(), 0);
+}
+
+static void lost_session_gives_everything_up(void **state)
+{
+    struct sharer *one = &sharers[0];
+
+    (void)state;
+    add(one, "blotter:a")->in_hand = 0;
+    join(one, false);
+    run(one);
+    add(one, "blotter:a")->in_hand = 17;
+    fixture_postgres_run(
+        server,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sharer'");
+    assert_true(loop_until(base, &one->ups, 2));
+    assert_int_equal(streams_held(&one->streams), 0);
+    assert_int_equal(add(one, "blotter:a")->in_hand, 0);
+    assert_true(lease_due(one->lease));
+    run(one);
+    assert_int_equal(one->taken, 2);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+static int start_server(void **state)
+{
+    (void)state;
+    server = fixture_postgres_start(&(struct fixture_postgres_options){.no_fsync = true});
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(lone_drainer_takes_every_stream_that_is_there),
+        TEST(stream_of_another_is_not_taken_until_that_has_gone),
+        TEST(two_drainers_come_to_share_the_streams),
+        TEST(more_than_the_share_is_given_back),
+        TEST(stream_is_kept_while_entries_of_it_are_in_hand_or_on_their_way),
+        TEST(stream_found_during_a_run_is_not_taken_for_another),
+        TEST(lost_session_gives_everything_up),
+    };
+    log_open(LOG_ERROR);
+    return cmocka_run_group_tests_name("lease", tests, start_server, NULL);
+}

@@ -1,0 +1,270 @@
+/* test_json_line.c: JSON lines as records: every digit and byte as written, every mistake named
+ * with its field. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "drainer/commands/json_line.h"
+
+static struct json_line line;
+
+/* A copy of exact size, so that a sanitizer sees a byte read too much. */
+static int parse_bytes(const char *text, size_t length)
+{
+    char *copy = malloc(length > 0 ? length : 1);
+
+    memcpy(copy, text, length);
+    int result = json_line_parse(&line, "binance", copy, length);
+    free(copy);
+    return result;
+}
+
+static void assert_parsed(const char *text)
+{
+    if (parse_bytes(text, strlen(text)) != 0) {
+        fail_msg("%s: %s", text, line.problem);
+    }
+}
+
+static void assert_refused(const char *text, const char *problem)
+{
+    assert_int_equal(parse_bytes(text, strlen(text)), -1);
+    assert_string_equal(line.problem, problem);
+}
+
+static int release(void **state)
+{
+    (void)state;
+    json_line_release(&line);
+    return 0;
+}
+
+static void order_has_every_field_as_written(void **state)
+{
+    (void)state;
+    assert_parsed("{\"kind\":\"order\", \"exchange\" : "
+                  "\"binance\",\"order_id\":\"28\",\"symbol\":\"\\u4eba\\u751fK\\u7ebf_USDT\","
+                  "\"price\":10.100,\"quantity\":\"0.0050\",\"exchange_time\":1672229969579000000,"
+                  "\"post_only\":true,"
+                  "\"reduce_only\":false,\"fee\":-0.00}");
+    assert_int_equal(line.kind, RECORD_ORDER);
+    assert_string_equal(line.order.order_id, "28");
+    assert_string_equal(line.order.symbol, "人生K线_USDT");
+    assert_string_equal(line.order.price, "10.100");
+    assert_string_equal(line.order.quantity, "0.0050");
+    assert_string_equal(line.order.fee, "-0.00");
+    assert_int_equal(line.order.exchange_time, INT64_C(1672229969579000000));
+    assert_int_equal(line.order.post_only, BLOTTER_TRUE);
+    assert_int_equal(line.order.reduce_only, BLOTTER_FALSE);
+    assert_null(line.order.extra);
+    assert_null(line.order.client_order_id);
+}
+
+static void number_keeps_its_digits_whatever_they_are(void **state)
+{
+    static const char *const numbers[] = {"0",
+                                          "-0",
+                                          "-0.0",
+                                          "1.10",
+                                          "1E-8",
+                                          "9.2e-7",
+                                          "1.0E+2",
+                                          "5070133700.0",
+                                          "123456789012345678901234567",
+                                          "18446744073709551616",
+                                          "-9223372036854775809",
+                                          "1e400",
+                                          "1e-400",
+                                          "0.1234567890123456789012345678901234567890123456"};
+    char text[256], expected[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        snprintf(text, sizeof text,
+                 "{\"order_id\":\"1\",\"price\":%s,\"x\":[%s , {\"y\":%s}, 1e999]}", numbers[i],
+                 numbers[i], numbers[i]);
+        snprintf(expected, sizeof expected, "{\"x\":[%s , {\"y\":%s}, 1e999]}", numbers[i],
+                 numbers[i]);
+        assert_parsed(text);
+        assert_string_equal(line.order.price, numbers[i]);
+        assert_string_equal(line.order.extra, expected);
+    }
+}
+
+static void what_is_no_number_is_refused(void **state)
+{
+    static const char *const wrong[] = {
+        "01",  "00.1", "1.",    ".5",  "-",        "+1",        "1e",  "1e+",   "1.5.2", "1-2",
+        "1 2", "0x10", "1e5e5", "NaN", "Infinity", "-Infinity", "nan", "1_000", "--1"};
+    char text[128];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        snprintf(text, sizeof text, "{\"order_id\":\"1\",\"price\":%s,\"fee\":1}", wrong[i]);
+        assert_int_equal(parse_bytes(text, strlen(text)), -1);
+        assert_memory_equal(line.problem, "price: not JSON, at byte ", 25);
+    }
+}
+
+static void null_is_as_good_as_nothing_and_times_may_lie_before_1970(void **state)
+{
+    (void)state;
+    assert_parsed("{\"order_id\":null,\"client_order_id\":\"c\",\"price\":null,\"post_only\":null,"
+                  "\"exchange_time\":-1}");
+    assert_null(line.order.order_id);
+    assert_null(line.order.price);
+    assert_int_equal(line.order.post_only, 0);
+    assert_int_equal(line.order.exchange_time, -1);
+    assert_parsed("{\"order_id\":\"1\",\"exchange_time\":null}");
+    assert_int_equal(line.order.exchange_time, 0);
+}
+
+static void kind_may_come_last(void **state)
+{
+    (void)state;
+    assert_parsed(
+        "{\"symbol\":\"BTC/USDT\",\"price\":1,\"quantity\":2,\"type\":\"x\",\"kind\":\"trade\"}");
+    assert_int_equal(line.kind, RECORD_TRADE);
+    assert_string_equal(line.trade.price, "1");
+    assert_string_equal(line.trade.extra, "{\"type\":\"x\"}"); /* a field of orders only */
+    assert_refused("{\"kind\":\"session\"}", "kind: expected order or trade");
+    assert_refused("{\"kind\":1}", "kind: expected a string");
+    assert_parsed("{\"kind\":null,\"order_id\":\"1\"}");
+    assert_int_equal(line.kind, RECORD_ORDER);
+}
+
+static void other_exchange_is_refused(void **state)
+{
+    (void)state;
+    assert_refused("{\"exchange\":\"okx\",\"order_id\":\"1\"}",
+                   "exchange: not the exchange that is published (--exchange)");
+    assert_parsed("{\"exchange\":null,\"order_id\":\"1\"}");
+}
+
+static void unknown_keys_go_into_extra_as_written(void **state)
+{
+    (void)state;
+    assert_parsed("{\"a\" : 1.50 ,\"order_id\":\"1\",\"extra\":{ \"source\":\"x\\u0041\", "
+                  "\"n\":1E-8 },\"b\\u0062\":null,\"seq\":7}");
+    assert_string_equal(
+        line.order.extra,
+        "{\"a\":1.50,\"source\":\"x\\u0041\", \"n\":1E-8,\"b\\u0062\":null,\"seq\":7}");
+    assert_parsed("{\"order_id\":\"1\",\"extra\":{}}");
+    assert_null(line.order.extra);
+    assert_parsed("{\"order_id\":\"1\",\"extra\":{},\"z\":[]}");
+    assert_string_equal(line.order.extra, "{\"z\":[]}");
+    assert_parsed("{\"order_id\":\"1\",\"extra\":null}");
+    assert_null(line.order.extra);
+    assert_refused("{\"order_id\":\"1\",\"extra\":\"{}\"}", "extra: expected an object");
+    assert_refused("{\"order_id\":\"1\",\"extra\":[1]}", "extra: expected an object");
+}
+
+static void escaped_key_is_the_key(void **state)
+{
+    (void)state;
+    assert_parsed("{\"order\\u005fid\":\"1\\n\\\"2\\\\\\/\\ud83d\\ude00\"}");
+    assert_string_equal(line.order.order_id, "1\n\"2\\/\xf0\x9f\x98\x80");
+}
+
+static void wrong_type_is_named(void **state)
+{
+    (void)state;
+    assert_refused("{\"order_id\":5}", "order_id: expected a string");
+    assert_refused("{\"order_id\":\"1\",\"price\":true}",
+                   "price: expected a number, or a string of digits");
+    assert_refused("{\"order_id\":\"1\",\"price\":{}}",
+                   "price: expected a number, or a string of digits");
+    assert_refused("{\"order_id\":\"1\",\"exchange_time\":1.5}",
+                   "exchange_time: expected an integer: nanoseconds since 1970");
+    assert_refused("{\"order_id\":\"1\",\"exchange_time\":\"1\"}",
+                   "exchange_time: expected an integer: nanoseconds since 1970");
+    assert_refused("{\"order_id\":\"1\",\"exchange_time\":9223372036854775808}",
+                   "exchange_time: expected an integer: nanoseconds since 1970");
+    assert_refused("{\"order_id\":\"1\",\"post_only\":1}", "post_only: expected true or false");
+}
+
+static void malformed_line_is_refused_with_its_field(void **state)
+{
+    (void)state;
+    assert_refused("", "not JSON: the line ends too early");
+    assert_refused("[]", "not a JSON object");
+    assert_refused("7", "not JSON, at byte 1");
+    assert_refused("{\"order_id\":\"1\"", "order_id: not JSON: the line ends too early");
+    assert_refused("{\"order_id\":\"1", "order_id: not JSON: the line ends too early");
+    assert_refused("{\"order_id\":\"1\",\"symbol\":\"a\xff\"}", "symbol: not valid UTF-8");
+    assert_refused("{\"order_id\":\"1\",\"symbol\":\"\xed\xa0\x80\"}", "symbol: not valid UTF-8");
+    assert_refused("{\"order_id\":\"1\",\"symbol\":\"a\\u0000b\"}",
+                   "symbol: has a NUL byte, which PostgreSQL cannot store");
+    assert_refused("{\"order_id\":\"1\",\"price\":1,\"price\":2}", "price: given twice");
+    assert_int_equal(parse_bytes("{\"order_id\":\"1\",\"symbol\":\"a\0b\"}", 31), -1);
+    assert_string_equal(line.problem, "symbol: has a NUL byte, which PostgreSQL cannot store");
+}
+
+static void lone_surrogate_is_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_bytes("{\"order_id\":\"\\ud800\"}", 21), -1);
+    assert_memory_equal(line.problem, "order_id: not JSON, at byte ", 27);
+}
+
+static void deep_nesting_is_refused(void **state)
+{
+    static char text[100000] = "{\"order_id\":\"1\",\"x\":";
+
+    (void)state;
+    memset(text + strlen(text), '[', 90000);
+    assert_int_equal(parse_bytes(text, strlen(text)), -1);
+    assert_string_equal(line.problem, "x: nested too deeply");
+}
+
+/* Every prefix of a line, and the line with any byte replaced, is parsed or refused, and never read
+ * beyond its end. */
+static void damaged_line_is_survived(void **state)
+{
+    static const char whole[] = "{\"kind\":\"trade\",\"symbol\":\"B\\u00e9\\\\\",\"price\":-1.5E+7,"
+                                "\"quantity\":\"2\",\"x\":{\"y\":[1,null]},"
+                                "\"extra\":{\"k\":\"v\"}}";
+    static const char bytes[] = "\"\\{}[],:0-.eE \x80\xff";
+    char text[sizeof whole];
+
+    (void)state;
+    for (size_t length = 0; length < sizeof whole - 1; length++) {
+        assert_int_equal(parse_bytes(whole, length), -1);
+    }
+    for (size_t at = 0; at < sizeof whole - 1; at++) {
+        for (size_t i = 0; i < sizeof bytes; i++) {
+            memcpy(text, whole, sizeof whole);
+            text[at] = bytes[i];
+            int result = parse_bytes(text, sizeof whole - 1);
+            assert_true(result == 0 || line.problem[0] != '\0');
+        }
+    }
+}
+
+#define TEST(name) cmocka_unit_test_teardown(name, release)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(order_has_every_field_as_written),
+        TEST(number_keeps_its_digits_whatever_they_are),
+        TEST(what_is_no_number_is_refused),
+        TEST(null_is_as_good_as_nothing_and_times_may_lie_before_1970),
+        TEST(kind_may_come_last),
+        TEST(other_exchange_is_refused),
+        TEST(unknown_keys_go_into_extra_as_written),
+        TEST(escaped_key_is_the_key),
+        TEST(wrong_type_is_named),
+        TEST(malformed_line_is_refused_with_its_field),
+        TEST(lone_surrogate_is_refused),
+        TEST(deep_nesting_is_refused),
+        TEST(damaged_line_is_survived),
+    };
+    return cmocka_run_group_tests_name("json_line", tests, NULL, NULL);
+}

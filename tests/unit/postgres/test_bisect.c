@@ -1,0 +1,82 @@
+/* test_bisect.c: where a range of entries is split when its transaction fails. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+
+#include "drainer/postgres/bisect.h"
+
+static struct entry entries[10];
+static const struct batch batch = {.entries = entries, .count = 10};
+static struct batch_range parts[BISECT_PARTS_MAX];
+
+/* Orders and trades in turn; the order at 4 is a reject. */
+static int begin(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 10; i++) {
+        entries[i].kind = i % 2 == 0 ? RECORD_ORDER : RECORD_TRADE;
+        entries[i].fate = i == 4 ? ENTRY_REJECTED : ENTRY_ROW;
+    }
+    return 0;
+}
+
+static const char *split(size_t from, size_t to, const char *table, unsigned long row, bool halve)
+{
+    static char text[128];
+    struct pg_failure failure = {.copy_row = row};
+    size_t count, length = 0;
+
+    snprintf(failure.copy_table, sizeof failure.copy_table, "%s", table);
+    count = bisect_range(&batch, (struct batch_range){from, to}, &failure, halve, parts);
+    for (size_t i = 0; i < count; i++) {
+        length += (size_t)snprintf(text + length, sizeof text - length, "%s%zu-%zu",
+                                   i == 0 ? "" : " ", parts[i].from, parts[i].to);
+    }
+    return text;
+}
+
+static void entry_that_is_named_is_a_part_by_itself(void **state)
+{
+    (void)state;
+    assert_string_equal(split(0, 10, "order_events", 2, false), "0-2 2-3 3-10");
+    assert_string_equal(split(0, 10, "order_events", 3, false),
+                        "0-6 6-7 7-10"); /* the one at 4 is not among its rows */
+    assert_string_equal(split(0, 10, "trades", 3, false), "0-5 5-6 6-10");
+    assert_string_equal(split(3, 10, "trades", 2, false),
+                        "3-5 5-6 6-10"); /* rows are counted from the range's first */
+    assert_string_equal(split(0, 10, "staged_trades", 1, false), "0-1 1-2 2-10");
+}
+
+static void parts_are_never_empty(void **state)
+{
+    (void)state;
+    assert_string_equal(split(0, 10, "order_events", 1, false), "0-1 1-10");
+    assert_string_equal(split(0, 10, "trades", 5, false), "0-9 9-10");
+    assert_string_equal(split(1, 3, "trades", 1, false), "1-2 2-3");
+}
+
+static void range_is_halved_where_no_entry_of_it_is_named(void **state)
+{
+    (void)state;
+    assert_string_equal(split(0, 10, "", 0, false), "0-5 5-10");
+    assert_string_equal(split(0, 10, "trades", 6, false), "0-5 5-10");
+    assert_string_equal(split(0, 10, "trades", 0, false), "0-5 5-10");
+    assert_string_equal(split(0, 10, "orders", 1, false), "0-5 5-10");
+    assert_string_equal(split(0, 10, "staged_orders", 1, false), "0-5 5-10");
+    assert_string_equal(split(0, 3, "sessions", 1, false), "0-1 1-3");
+    assert_string_equal(split(0, 10, "trades", 1, true), "0-5 5-10");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(entry_that_is_named_is_a_part_by_itself, begin),
+        cmocka_unit_test_setup(parts_are_never_empty, begin),
+        cmocka_unit_test_setup(range_is_halved_where_no_entry_of_it_is_named, begin),
+    };
+    return cmocka_run_group_tests_name("split", tests, NULL, NULL);
+}

@@ -1,0 +1,161 @@
+/* test_streams.c: the list of streams and their states. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "drainer/log.h"
+#include "drainer/redis/streams.h"
+#include "tests/unit/random_input.h"
+
+static struct stream *add(struct streams *streams, const char *name)
+{
+    return streams_add(streams, name, strlen(name));
+}
+
+static void streams_are_sorted_and_found_again(void **state)
+{
+    static const char *const names[] = {"blotter:okx", "blotter:binance:ticks", "blotter:binance",
+                                        "blotter:deribit"};
+    struct streams streams = {0};
+    struct stream *first = add(&streams, "blotter:kraken");
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        assert_non_null(add(&streams, names[i]));
+        assert_ptr_equal(add(&streams, names[i]), add(&streams, names[i]));
+    }
+    assert_int_equal(streams.count, 5);
+    for (size_t i = 1; i < streams.count; i++) {
+        assert_true(strcmp(streams.all[i - 1]->name, streams.all[i]->name) < 0);
+    }
+    assert_ptr_equal(add(&streams, "blotter:kraken"), first);
+    assert_string_equal(add(&streams, "blotter:binance:ticks")->exchange, "binance");
+    assert_string_equal(add(&streams, "blotter:binance:ticks")->lane, "ticks");
+    assert_int_equal(first->state, STREAM_FREE);
+    assert_ptr_equal(streams_find(&streams, "blotter:kraken", 14), first);
+    assert_null(streams_find(&streams, "blotter:kraken", 13));
+    assert_null(streams_find(&streams, "blotter:kraken:", 15));
+    assert_null(streams_find(&streams, "blotter:zaif", 12));
+    assert_null(streams_find(&streams, "", 0));
+    assert_int_equal(streams.count, 5);
+    streams_release(&streams);
+    assert_int_equal(streams.count, 0);
+}
+
+static void names_that_are_not_ours_are_refused(void **state)
+{
+    struct streams streams = {0};
+
+    (void)state;
+    assert_null(add(&streams, "blotter:"));
+    assert_null(add(&streams, "blotter:BINANCE"));
+    assert_null(add(&streams, "other:binance"));
+    assert_null(add(&streams, "blotter-ack:{blotter:binance}:7"));
+    assert_null(add(&streams, "blotter:a:b:c"));
+    assert_null(streams_add(&streams, "blotter:a\0b", 11));
+    assert_null(add(&streams, "blotter:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"));
+    assert_int_equal(streams.count, 0);
+}
+
+static void lock_keys_are_the_same_in_every_version(void **state)
+{
+    struct streams streams = {0};
+
+    (void)state; /* 64-bit FNV-1a of the name; the fence in SQL and drainers of other versions rely
+                    on it */
+    assert_true(add(&streams, "blotter:binance")->lock_key == INT64_C(6215723503548036259));
+    assert_true(add(&streams, "blotter:okx")->lock_key !=
+                add(&streams, "blotter:okx:ticks")->lock_key);
+    streams_release(&streams);
+}
+
+static void only_streams_that_are_read_are_read(void **state)
+{
+    struct streams streams = {0};
+    struct stream *out[8], *reading, *wanted;
+
+    (void)state;
+    add(&streams, "blotter:free");
+    stream_enter(add(&streams, "blotter:grouping"), STREAM_GROUPING);
+    reading = add(&streams, "blotter:reading");
+    wanted = add(&streams, "blotter:wanted");
+    for (int i = 0; i < 2; i++) {
+        struct stream *stream = i == 0 ? reading : wanted;
+
+        stream_enter(stream, STREAM_GROUPING);
+        stream_enter(stream, STREAM_CLAIMING);
+        stream_enter(stream, STREAM_READING);
+    }
+    wanted->claim_wanted = true;
+    assert_int_equal(streams_to_read(&streams, out), 1);
+    assert_ptr_equal(out[0], reading);
+    assert_int_equal(streams_held(&streams), 3);
+    streams_release(&streams);
+}
+
+static void change_of_state_forgets_what_belonged_to_the_old_one(void **state)
+{
+    struct streams streams = {0};
+    struct stream *stream = add(&streams, "blotter:binance");
+
+    (void)state;
+    stream_enter(stream, STREAM_GROUPING);
+    stream_enter(stream, STREAM_CLAIMING);
+    stream->claim_cursor = (struct stream_entry_id){5, 6};
+    stream->progress_at_ms = 7;
+    stream_enter(stream, STREAM_CLAIMING); /* the same: nothing changes */
+    assert_int_equal(stream->claim_cursor.ms, 5);
+    stream->claim_wanted = true;
+    stream->in_hand = 3;
+    stream_enter(stream, STREAM_READING);
+    assert_int_equal(stream->claim_cursor.ms, 0);
+    assert_int_equal(stream->claim_cursor.seq, 0);
+    assert_int_equal(stream->progress_at_ms, 0);
+    assert_false(stream->claim_wanted);
+    assert_int_equal(stream->in_hand, 3);
+    assert_true(stream_is_held(stream));
+    stream_enter(stream, STREAM_LEAVING);
+    assert_true(stream_is_held(stream));
+    stream_enter(stream, STREAM_FREE);
+    assert_false(stream_is_held(stream));
+    streams_release(&streams);
+}
+
+static void stream_stays_where_it_is_while_others_are_found(void **state)
+{
+    struct streams streams = {0};
+    struct stream *kept = add(&streams, "blotter:mmm");
+    char name[64];
+
+    (void)state;
+    random_begin();
+    for (int i = 0; i < 300; i++) {
+        size_t length = (size_t)snprintf(name, sizeof name, "blotter:%u", random_below(1000));
+
+        assert_string_equal(streams_add(&streams, name, length)->name, name);
+    }
+    assert_ptr_equal(add(&streams, "blotter:mmm"), kept);
+    for (size_t i = 1; i < streams.count; i++) {
+        assert_true(strcmp(streams.all[i - 1]->name, streams.all[i]->name) < 0);
+    }
+    streams_release(&streams);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(streams_are_sorted_and_found_again),
+        cmocka_unit_test(names_that_are_not_ours_are_refused),
+        cmocka_unit_test(lock_keys_are_the_same_in_every_version),
+        cmocka_unit_test(only_streams_that_are_read_are_read),
+        cmocka_unit_test(change_of_state_forgets_what_belonged_to_the_old_one),
+        cmocka_unit_test(stream_stays_where_it_is_while_others_are_found),
+    };
+    log_open(LOG_ERROR);
+    return cmocka_run_group_tests_name("streams", tests, NULL, NULL);
+}

@@ -1,0 +1,582 @@
+/* Encoding, read back by msgpack-c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <msgpack.h>
+#include <string.h>
+
+#include "schema/decimal.h"
+#include "schema/record.h"
+#include "tests/unit/random_input.h"
+
+/* A record on the wire, and as msgpack-c reads it. */
+static unsigned char wire[LIMIT_RECORD_BYTES + 1024];
+static msgpack_unpacked unpacked;
+
+static const struct record_identity identity = {123456789012, 42, INT64_C(1700000000123456789),
+                                                "binance"};
+
+static const msgpack_object_map *unpack(size_t length)
+{
+    size_t offset = 0;
+
+    msgpack_unpacked_destroy(&unpacked);
+    msgpack_unpacked_init(&unpacked);
+    assert_int_equal(msgpack_unpack_next(&unpacked, (char *)wire, length, &offset),
+                     MSGPACK_UNPACK_SUCCESS);
+    assert_int_equal(offset, length);
+    assert_int_equal(unpacked.data.type, MSGPACK_OBJECT_MAP);
+    return &unpacked.data.via.map;
+}
+
+/* Puts the head before a body. */
+static const msgpack_object_map *unpack_body(const unsigned char *body, int length, unsigned fields)
+{
+    assert_true(length >= 0);
+    size_t head = record_encode_head(&identity, fields, wire);
+    assert_true(head <= RECORD_HEAD_BYTES_MAX);
+    memcpy(wire + head, body, (size_t)length);
+    return unpack(head + (size_t)length);
+}
+
+static const msgpack_object_map *encode_order(const struct blotter_order *order)
+{
+    static unsigned char body[LIMIT_RECORD_BYTES];
+    struct record_problem problem;
+    unsigned fields;
+
+    int length = record_encode_order(order, body, sizeof body, &fields, &problem);
+    return unpack_body(body, length, fields);
+}
+
+static const msgpack_object *find(const msgpack_object_map *map, const char *name)
+{
+    const msgpack_object *found = NULL;
+
+    for (uint32_t i = 0; i < map->size; i++) {
+        const msgpack_object_str *key = &map->ptr[i].key.via.str;
+        assert_int_equal(map->ptr[i].key.type, MSGPACK_OBJECT_STR);
+        if (key->size != strlen(name) || memcmp(key->ptr, name, key->size) != 0) {
+            continue;
+        }
+        assert_null(found);
+        found = &map->ptr[i].val;
+    }
+    return found;
+}
+
+static void assert_str(const msgpack_object_map *map, const char *name, const char *expected)
+{
+    const msgpack_object *value = find(map, name);
+
+    if (expected == NULL) {
+        assert_null(value);
+        return;
+    }
+    assert_non_null(value);
+    assert_int_equal(value->type, MSGPACK_OBJECT_STR);
+    assert_int_equal(value->via.str.size, strlen(expected));
+    assert_memory_equal(value->via.str.ptr, expected, strlen(expected));
+}
+
+static void assert_int(const msgpack_object_map *map, const char *name, int64_t expected)
+{
+    const msgpack_object *value = find(map, name);
+
+    if (expected == 0) {
+        assert_null(value);
+        return;
+    }
+    assert_non_null(value);
+    assert_true(value->type == MSGPACK_OBJECT_POSITIVE_INTEGER ||
+                value->type == MSGPACK_OBJECT_NEGATIVE_INTEGER);
+    assert_true(value->via.i64 == expected);
+}
+
+static void assert_bool(const msgpack_object_map *map, const char *name, enum blotter_bool expected)
+{
+    const msgpack_object *value = find(map, name);
+
+    if (expected == BLOTTER_ABSENT) {
+        assert_null(value);
+        return;
+    }
+    assert_non_null(value);
+    assert_int_equal(value->type, MSGPACK_OBJECT_BOOLEAN);
+    assert_int_equal(value->via.boolean, expected == BLOTTER_TRUE);
+}
+
+static void assert_problem(const struct blotter_order *order, enum record_fault fault,
+                           const char *field)
+{
+    unsigned char body[4096];
+    struct record_problem problem;
+    unsigned fields;
+
+    assert_int_equal(record_encode_order(order, body, sizeof body, &fields, &problem), -1);
+    assert_int_equal(problem.fault, fault);
+    if (field != NULL) {
+        assert_string_equal(problem.field, field);
+    } else {
+        assert_null(problem.field);
+    }
+}
+
+/* --- whole records
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+#define FULL_TEXT "text"
+#define FULL_DECIMAL "12.50"
+#define FULL_JSON "{\"a\":1.10}"
+#define FULL_TIME INT64_C(1700000000000000001)
+#define FULL_INT INT64_C(-7)
+#define FULL_BOOL BLOTTER_FALSE
+#define FULL(name, kind, meaning) .name = FULL_##kind,
+
+#define ASSERT_TEXT assert_str
+#define ASSERT_DECIMAL assert_str
+#define ASSERT_JSON assert_str
+#define ASSERT_TIME assert_int
+#define ASSERT_INT assert_int
+#define ASSERT_BOOL assert_bool
+#define ASSERT_FULL(name, kind, meaning) ASSERT_##kind(map, #name, FULL_##kind);
+
+static void assert_identity(const msgpack_object_map *map)
+{
+    assert_int(map, "producer_id", identity.producer_id);
+    assert_int(map, "seq", identity.seq);
+    assert_int(map, "recorded_at", identity.recorded_at_ns);
+    assert_str(map, "exchange", identity.exchange);
+}
+
+static void an_order_with_every_field_is_a_map_of_all(void **state)
+{
+    const struct blotter_order order = {BLOTTER_ORDER_FIELDS(FULL)};
+    const msgpack_object_map *map = encode_order(&order);
+
+    (void)state;
+    assert_int_equal(map->size, ORDER_FIELDS);
+    assert_identity(map);
+    BLOTTER_ORDER_FIELDS(ASSERT_FULL)
+    for (uint32_t i = 0; i < map->size; i++) { /* in the order of the fields */
+        assert_memory_equal(map->ptr[i].key.via.str.ptr,
+                            record_schemas[RECORD_ORDER].fields[i].name,
+                            record_schemas[RECORD_ORDER].fields[i].name_length);
+    }
+}
+
+static void a_trade_with_every_field_is_a_map_of_all(void **state)
+{
+    const struct blotter_trade trade = {BLOTTER_TRADE_FIELDS(FULL)};
+    unsigned char body[4096];
+    struct record_problem problem;
+    unsigned fields;
+
+    (void)state;
+    int length = record_encode_trade(&trade, body, sizeof body, &fields, &problem);
+    const msgpack_object_map *map = unpack_body(body, length, fields);
+    assert_int_equal(map->size, TRADE_FIELDS);
+    assert_identity(map);
+    BLOTTER_TRADE_FIELDS(ASSERT_FULL)
+}
+
+static void a_session_with_every_field_is_a_map_of_all(void **state)
+{
+    const struct blotter_session session = {BLOTTER_SESSION_FIELDS(FULL)};
+    unsigned char body[4096];
+    struct record_problem problem;
+    unsigned fields;
+
+    (void)state;
+    int length = record_encode_session(&session, body, sizeof body, &fields, &problem);
+    const msgpack_object_map *map = unpack_body(body, length, fields);
+    assert_int_equal(map->size, SESSION_FIELDS);
+    assert_identity(map);
+    BLOTTER_SESSION_FIELDS(ASSERT_FULL)
+}
+
+static void absent_fields_are_not_in_the_map(void **state)
+{
+    const msgpack_object_map *map = encode_order(&(struct blotter_order){.order_id = "7"});
+
+    (void)state;
+    assert_int_equal(map->size, RECORD_IDENTITY_FIELDS + 1);
+    assert_str(map, "order_id", "7");
+}
+
+static void true_is_true(void **state)
+{
+    const msgpack_object_map *map =
+        encode_order(&(struct blotter_order){.order_id = "7", .post_only = BLOTTER_TRUE});
+
+    (void)state;
+    assert_bool(map, "post_only", BLOTTER_TRUE);
+    assert_bool(map, "reduce_only", BLOTTER_ABSENT);
+}
+
+static void random_orders_read_back(void **state)
+{
+    static char texts[ORDER_FIELDS][400];
+
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        struct blotter_order order = {.order_id = "always"};
+        const msgpack_object_map *map;
+        unsigned n = 0;
+        for (unsigned j = 0; j < ORDER_FIELDS; j++) {
+            unsigned length = random_below(random_below(4) ? 40 : 400);
+            memset(texts[j], 'a' + (int)random_below(26), length);
+            texts[j][length] = '\0';
+        }
+#define RANDOM_TEXT texts[n]
+#define RANDOM_DECIMAL "0.0012"
+#define RANDOM_JSON "{}"
+#define RANDOM_TIME (int64_t) random_next()
+#define RANDOM_INT (int64_t) random_next()
+#define RANDOM_BOOL (enum blotter_bool)(1 + random_below(2))
+#define RANDOM(name, kind, meaning) \
+    if (n++, random_below(2))       \
+        order.name = RANDOM_##kind;
+        BLOTTER_ORDER_FIELDS(RANDOM)
+        order.order_id = order.order_id != NULL ? order.order_id : "always";
+        map = encode_order(&order);
+#define ASSERT_SAME(name, kind, meaning) ASSERT_##kind(map, #name, order.name);
+        BLOTTER_ORDER_FIELDS(ASSERT_SAME)
+    }
+}
+
+/* --- the head
+ * ------------------------------------------------------------------------------------------------------------
+ */
+
+static void the_head_counts_identity_and_body(void **state)
+{
+    unsigned char head[RECORD_HEAD_BYTES_MAX];
+
+    (void)state;
+    record_encode_head(&identity, 11, head);
+    assert_int_equal(head[0], 0x8f);
+    record_encode_head(&identity, 12, head);
+    assert_memory_equal(head, "\xde\x00\x10", 3);
+    record_encode_head(&identity, 300, head);
+    assert_memory_equal(head, "\xde\x01\x30", 3);
+}
+
+static void the_longest_head_is_as_long_as_promised(void **state)
+{
+    const struct record_identity longest = {INT64_MIN, INT64_MAX, -1,
+                                            "abcdefghijklmnopqrstuvwxyz012345"};
+    unsigned char *head = malloc(RECORD_HEAD_BYTES_MAX);
+
+    (void)state;
+    assert_int_equal(record_encode_head(&longest, 12, head), RECORD_HEAD_BYTES_MAX);
+    free(head);
+}
+
+/* --- limits and faults
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+static void texts_of_every_length_to_the_limit_are_kept(void **state)
+{
+    char text[LIMIT_TEXT_BYTES + 2];
+    struct blotter_order order = {.order_id = "1", .reason = text};
+
+    (void)state;
+    for (size_t length = 0; length <= LIMIT_TEXT_BYTES; length++) {
+        for (size_t i = 0; i < length; i++) {
+            text[i] = (char)('a' + i % 26);
+        }
+        text[length] = '\0';
+        assert_str(encode_order(&order), "reason", text);
+    }
+    memset(text, 'a', LIMIT_TEXT_BYTES + 1);
+    text[LIMIT_TEXT_BYTES + 1] = '\0';
+    assert_problem(&order, RECORD_FAULT_TOO_LONG, "reason");
+}
+
+static void text_beyond_ascii_is_kept_and_invalid_utf8_is_refused_wherever_it_is(void **state)
+{
+    char text[64];
+    struct blotter_order order = {.order_id = "1", .account = text};
+
+    (void)state;
+    for (unsigned length = 2; length < 40; length++) {
+        for (unsigned at = 0; at + 2 <= length; at++) {
+            memset(text, 'x', length);
+            text[length] = '\0';
+            memcpy(text + at, "\xc3\xa4", 2);
+            assert_str(encode_order(&order), "account", text);
+            text[at + 1] = 'x';
+            assert_problem(&order, RECORD_FAULT_NOT_UTF8, "account");
+        }
+    }
+}
+
+static void required_fields_are_missed(void **state)
+{
+    unsigned char body[4096];
+    struct record_problem problem;
+    unsigned fields;
+    struct blotter_trade trade = {.symbol = "BTC/USDT", .price = "1", .quantity = "1"};
+
+    (void)state;
+    assert_problem(&(struct blotter_order){.symbol = "BTC/USDT"}, RECORD_FAULT_MISSING, "order_id");
+    encode_order(&(struct blotter_order){.client_order_id = ""});
+    encode_order(&(struct blotter_order){.order_id = ""});
+    assert_true(record_encode_trade(&trade, body, sizeof body, &fields, &problem) > 0);
+    assert_int_equal(fields, 3);
+    const char **members[] = {&trade.symbol, &trade.price, &trade.quantity};
+    static const char *const names[] = {"symbol", "price", "quantity"};
+    for (unsigned i = 0; i < 3; i++) {
+        const char *given = *members[i];
+        *members[i] = NULL;
+        assert_int_equal(record_encode_trade(&trade, body, sizeof body, &fields, &problem), -1);
+        assert_int_equal(problem.fault, RECORD_FAULT_MISSING);
+        assert_string_equal(problem.field, names[i]);
+        *members[i] = given;
+    }
+    assert_int_equal(record_encode_session(&(struct blotter_session){.pid = 1}, body, sizeof body,
+                                           &fields, &problem),
+                     -1);
+    assert_int_equal(problem.fault, RECORD_FAULT_MISSING);
+    assert_string_equal(problem.field, "event");
+}
+
+static void faults_name_their_field(void **state)
+{
+    (void)state;
+    assert_problem(&(struct blotter_order){.order_id = "1", .price = ""}, RECORD_FAULT_NOT_DECIMAL,
+                   "price");
+    assert_problem(&(struct blotter_order){.order_id = "1", .fee = "NaN"}, RECORD_FAULT_NOT_DECIMAL,
+                   "fee");
+    assert_problem(&(struct blotter_order){.order_id = "1", .extra = "[]"}, RECORD_FAULT_NOT_JSON,
+                   "extra");
+    assert_problem(&(struct blotter_order){.order_id = "1", .extra = ""}, RECORD_FAULT_NOT_JSON,
+                   "extra");
+    assert_problem(&(struct blotter_order){.order_id = "1", .extra = "{\"a\":\"\\u0000\"}"},
+                   RECORD_FAULT_HAS_NUL, "extra");
+    assert_problem(&(struct blotter_order){.order_id = "1", .post_only = (enum blotter_bool)3},
+                   RECORD_FAULT_OUT_OF_RANGE, "post_only");
+}
+
+static void assert_decimal_encoded_as(const char *text)
+{
+    struct blotter_order order = {.order_id = "1", .price = text};
+    char canonical[LIMIT_DECIMAL_BYTES + 1];
+    int length = decimal_canonical(text, strlen(text), canonical);
+
+    if (length < 0) {
+        assert_problem(&order,
+                       strlen(text) > LIMIT_DECIMAL_BYTES ? RECORD_FAULT_TOO_LONG
+                                                          : RECORD_FAULT_NOT_DECIMAL,
+                       "price");
+        return;
+    }
+    canonical[length] = '\0';
+    assert_str(encode_order(&order), "price", canonical);
+}
+
+static void decimals_become_canonical(void **state)
+{
+    static const char *const texts[] = {"0",
+                                        "1",
+                                        "01",
+                                        "00",
+                                        "0.",
+                                        ".0",
+                                        "0.0",
+                                        "-0",
+                                        "-0.0",
+                                        "-1",
+                                        "-0.01",
+                                        "1E5",
+                                        "9.2E-7",
+                                        "1.2.3",
+                                        ".",
+                                        "1.",
+                                        "+1",
+                                        "12345678",
+                                        "1234567.8",
+                                        "123456789",
+                                        "1234567890123456",
+                                        "123456789012345.6",
+                                        "1234567890123456.7",
+                                        "12345678901234567890123456789012.5",
+                                        "0.00000001",
+                                        "01234567.8",
+                                        "a",
+                                        "1a",
+                                        "12345678a",
+                                        "1/",
+                                        "1:",
+                                        "\xff",
+                                        "1\xff",
+                                        "12345678\xae",
+                                        "\xaf.1",
+                                        "1.\xb9",
+                                        "1-1",
+                                        "123456789.",
+                                        "12345678.1.1",
+                                        "1.2345678.9",
+                                        ".12345678"};
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        assert_decimal_encoded_as(texts[i]);
+    }
+}
+
+static void the_fast_path_for_decimals_agrees_with_the_slow_one(void **state)
+{
+    static const char marks[] = "...--+eE x:/\xae";
+    char text[300];
+
+    (void)state;
+    for (int i = 0; i < 300000; i++) {
+        unsigned length = random_below(20);
+        for (unsigned j = 0; j < length; j++) {
+            text[j] = random_below(6) ? (char)('0' + random_below(10))
+                                      : marks[random_below(i % 2 ? 3 : sizeof marks - 1)];
+        }
+        text[length] = '\0';
+        assert_decimal_encoded_as(text);
+    }
+    memset(text, '0', sizeof text);
+    text[LIMIT_DECIMAL_BYTES] = '\0';
+    assert_decimal_encoded_as(text);
+    text[LIMIT_DECIMAL_BYTES] = '0';
+    text[LIMIT_DECIMAL_BYTES + 1] = '\0';
+    assert_decimal_encoded_as(text);
+}
+
+/* Every capacity below what is needed is too small, and what is needed is enough. */
+static void assert_exact(const struct blotter_order *order)
+{
+    unsigned char expected[2048];
+    struct record_problem problem;
+    unsigned fields;
+    int needed = record_encode_order(order, expected, sizeof expected, &fields, &problem);
+
+    assert_true(needed > 0);
+    for (int capacity = 0; capacity <= needed; capacity++) {
+        unsigned char *out = malloc((size_t)capacity + 1);
+        out[capacity] = 0x5a;
+        int length = record_encode_order(order, out, (size_t)capacity, &fields, &problem);
+        assert_int_equal(length, capacity == needed ? needed : -1);
+        assert_int_equal(out[capacity], 0x5a);
+        if (length >= 0) {
+            assert_memory_equal(out, expected, (size_t)needed);
+        } else {
+            assert_int_equal(problem.fault, RECORD_FAULT_TOO_LONG);
+            assert_null(problem.field);
+        }
+        free(out);
+    }
+}
+
+static void capacity_is_used_to_the_last_byte_and_never_exceeded(void **state)
+{
+    char long_text[301];
+
+    (void)state;
+    memset(long_text, 'z', 300);
+    long_text[300] = '\0';
+    assert_exact(&(struct blotter_order){BLOTTER_ORDER_FIELDS(FULL)});
+    assert_exact(&(struct blotter_order){.order_id = "1", .price = "-1E-8", .reason = long_text});
+    assert_exact(&(struct blotter_order){.order_id = long_text,
+                                         .cost = "123456789012345678901234567890123.5"});
+    assert_exact(&(struct blotter_order){.order_id = "1", .cost = "1"});
+    assert_exact(&(struct blotter_order){.order_id = "1", .cost = "12345678.1234567"});
+    assert_exact(&(struct blotter_order){.order_id = "1", .reduce_only = BLOTTER_TRUE});
+    assert_exact(&(struct blotter_order){.exchange_time = 1, .order_id = "abcdefgh"});
+}
+
+static void a_record_never_exceeds_the_wire_limit(void **state)
+{
+    static char text[LIMIT_TEXT_BYTES + 1], extra[LIMIT_EXTRA_BYTES + 1];
+    static unsigned char body[2 * LIMIT_RECORD_BYTES];
+    struct blotter_order order = {.extra = extra};
+    struct record_problem problem;
+    unsigned fields;
+
+    (void)state;
+    memset(text, 'a', LIMIT_TEXT_BYTES);
+    memset(extra, ' ', LIMIT_EXTRA_BYTES);
+    extra[0] = '{', extra[1] = '}';
+    const char **members[] = {
+        &order.account,       &order.strategy,  &order.symbol,          &order.market_type,
+        &order.order_id,      &order.event,     &order.client_order_id, &order.trade_id,
+        &order.side,          &order.type,      &order.position_side,   &order.status,
+        &order.time_in_force, &order.liquidity, &order.reason};
+    for (unsigned i = 0; i < 15; i++) {
+        *members[i] = text;
+    }
+    int length = record_encode_order(&order, body, sizeof body, &fields, &problem);
+    assert_true(length > 0 && length <= LIMIT_RECORD_BYTES - RECORD_HEAD_BYTES_MAX);
+    order.orig_client_order_id = text;
+    order.fee_currency = text;
+    assert_int_equal(record_encode_order(&order, body, sizeof body, &fields, &problem), -1);
+    assert_int_equal(problem.fault, RECORD_FAULT_TOO_LONG);
+    assert_null(problem.field);
+}
+
+/* --- tables
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+static void kinds_are_known_by_their_wire_names(void **state)
+{
+    (void)state;
+    assert_int_equal(record_kind_of("order", 5), RECORD_ORDER);
+    assert_int_equal(record_kind_of("trade", 5), RECORD_TRADE);
+    assert_int_equal(record_kind_of("session", 7), RECORD_SESSION);
+    assert_int_equal(record_kind_of("orders", 6), -1);
+    assert_int_equal(record_kind_of("orde", 4), -1);
+    assert_int_equal(record_kind_of("", 0), -1);
+    assert_int_equal(record_schemas[RECORD_ORDER].field_count, ORDER_FIELDS);
+    assert_string_equal(record_schemas[RECORD_ORDER].table, "order_events");
+    assert_string_equal(record_schemas[RECORD_ORDER].fields[ORDER_price].name, "price");
+    assert_int_equal(record_schemas[RECORD_TRADE].fields[TRADE_price].kind, FIELD_DECIMAL);
+    assert_int_equal(record_schemas[RECORD_SESSION].field_count, SESSION_FIELDS);
+}
+
+static void every_fault_has_a_text(void **state)
+{
+    (void)state;
+    assert_string_equal(record_fault_text(RECORD_FAULT_NONE), "no fault");
+    assert_string_equal(record_fault_text(RECORD_FAULT_UNKNOWN_KIND), "of an unknown kind");
+    assert_non_null(record_fault_text((enum record_fault)99));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_order_with_every_field_is_a_map_of_all),
+        cmocka_unit_test(a_trade_with_every_field_is_a_map_of_all),
+        cmocka_unit_test(a_session_with_every_field_is_a_map_of_all),
+        cmocka_unit_test(absent_fields_are_not_in_the_map),
+        cmocka_unit_test(true_is_true),
+        cmocka_unit_test(random_orders_read_back),
+        cmocka_unit_test(the_head_counts_identity_and_body),
+        cmocka_unit_test(the_longest_head_is_as_long_as_promised),
+        cmocka_unit_test(texts_of_every_length_to_the_limit_are_kept),
+        cmocka_unit_test(text_beyond_ascii_is_kept_and_invalid_utf8_is_refused_wherever_it_is),
+        cmocka_unit_test(required_fields_are_missed),
+        cmocka_unit_test(faults_name_their_field),
+        cmocka_unit_test(decimals_become_canonical),
+        cmocka_unit_test(the_fast_path_for_decimals_agrees_with_the_slow_one),
+        cmocka_unit_test(capacity_is_used_to_the_last_byte_and_never_exceeded),
+        cmocka_unit_test(a_record_never_exceeds_the_wire_limit),
+        cmocka_unit_test(kinds_are_known_by_their_wire_names),
+        cmocka_unit_test(every_fault_has_a_text),
+    };
+    random_begin();
+    msgpack_unpacked_init(&unpacked);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    msgpack_unpacked_destroy(&unpacked);
+    return failed;
+}
