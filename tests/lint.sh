@@ -111,6 +111,11 @@ layers() {
     return "$found"
 }
 
+# Columns, braces, comments that open with their subject, include circles, names in more than one file.
+house_rules() {
+    python3 tests/house.py --check
+}
+
 # libblotter.so exports what blotter.h declares, and nothing else.
 exported_symbols() {
     local library=$build/libblotter.so
@@ -142,6 +147,7 @@ check "shellcheck" shell_scripts
 check "every header compiles alone" headers_alone
 check "the public header compiles as C99 and C++11" public_header
 check "layers: schema, producer, drainer" layers
+check "house rules (tests/house.py)" house_rules
 check "exported symbols are those of blotter.h" exported_symbols
 check "blotter(3) names all of blotter.h" manual
 ((failures == 0))
