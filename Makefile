@@ -138,10 +138,10 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(BU
 	$(LINK) -o $@ $^ $(LIB_LIBS)
 
 # Goes into servers, which have no sanitizer.
-$(BUILD)/tests/fault/slow_disk.so: tests/fault/slow_disk.c
+$(BUILD)/tests/fixture/preload/ill_disk.so: tests/fixture/preload/ill_disk.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O2 -fPIC -shared -o $@ $<
-$(BUILD)/tests/fault/test_slow_disk: | $(BUILD)/tests/fault/slow_disk.so
+$(addprefix $(BUILD)/tests/fault/,test_slow_disk test_postgres_full): | $(BUILD)/tests/fixture/preload/ill_disk.so
 
 # Chaos is a test of several files.
 $(BUILD)/tests/fault/test_chaos: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fault/chaos_*.c))

@@ -1,16 +1,15 @@
 /* test_slow_disk.c: the disk of Redis, or of PostgreSQL, stalls: fsync does not return
- * (slow_disk.c). Submit takes as long as ever, and all that was accepted is stored, once. */
+ * (ill_disk.h). Submit takes as long as ever, and all that was accepted is stored, once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 
 #include <cmocka.h>
-#include <libgen.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/fixture/ill_disk.h"
 #include "tests/fixture/load.h"
 
 enum {
@@ -21,32 +20,6 @@ enum {
     KEPT = 100,
     KEPT_MAX = 500, /* Redis trims by whole nodes of its tree */
 };
-
-static const char *stalls; /* the file */
-
-/* What is started from now on has such a disk. It may be started by another user, who cannot see
- * what we have built. */
-static void slow_disk_begin(void)
-{
-    char program[PATH_MAX];
-    const char *library = fixture_format("%s/slow_disk.so", fixture_folder());
-    stalls = fixture_format("%s/stalls", fixture_folder());
-    if (realpath(fixture_blotter(), program) == NULL) {
-        fixture_fail("there is no %s", fixture_blotter());
-    }
-    const char *built = fixture_format("%s/tests/fault/slow_disk.so", dirname(program));
-    assert_int_equal(
-        fixture_run((const char *const[]){"install", "-m", "755", built, library, NULL}, NULL,
-                    STORY_TIMEOUT_MS, NULL),
-        0);
-    setenv("SLOW_DISK", stalls, 1);
-    setenv("LD_PRELOAD", library, 1);
-}
-
-static void slow_disk_end(void)
-{
-    unsetenv("LD_PRELOAD");
-}
 
 static struct load *start(void)
 {
@@ -67,7 +40,7 @@ static int64_t stored(void)
  * under way. */
 static void stall(struct load *load)
 {
-    fixture_write_file(stalls, "");
+    ill_disk_stall(true);
     int64_t before = load_accepted(load);
     load_await_accepted(load, MEANWHILE);
     assert_true(stored() < before + MEANWHILE / 2);
@@ -84,16 +57,16 @@ static void assert_unmoved(struct load *load, int64_t calm_us)
 static void redis_that_waits_for_its_disk_holds_up_no_submit(void **state)
 {
     (void)state;
-    slow_disk_begin();
+    ill_disk_begin();
     struct fixture_redis *slow =
         fixture_redis_start(&(struct fixture_redis_options){.aof = true, .appendfsync = "always"});
-    slow_disk_end();
+    ill_disk_end();
     story_use_redis(slow);
     struct load *load = start();
     int64_t calm_us = load_slowest_us(load);
     stall(load);
     assert_true(load_accepted(load) - load_totals(load).sent > MEANWHILE / 2);
-    unlink(stalls);
+    ill_disk_stall(false);
     assert_unmoved(load, calm_us);
     load_finish(load);
 }
@@ -106,9 +79,9 @@ static bool is_trimmed(void *arg)
 
 static void use_slow_postgres(void)
 {
-    slow_disk_begin();
+    ill_disk_begin();
     story_postgres = fixture_postgres_start(NULL);
-    slow_disk_end();
+    ill_disk_end();
     setenv("BLOTTER_POSTGRES", fixture_postgres_conninfo(story_postgres), 1);
     setenv("BLOTTER_KEEP_ENTRIES", fixture_format("%d", KEPT), 1);
     setenv("BLOTTER_TRIM_INTERVAL", "100ms", 1);
@@ -124,7 +97,7 @@ static void postgresql_that_waits_for_its_disk_lets_the_stream_grow_and_shrink(v
     stall(load);
     load_await_stage(load, BLOTTER_SENT);
     assert_true(fixture_redis_int(story_redis, "XLEN blotter:okx") > MEANWHILE / 2);
-    unlink(stalls);
+    ill_disk_stall(false);
     assert_unmoved(load, calm_us);
     load_stop(load);
     load_await_stage(load, BLOTTER_COMMITTED);
