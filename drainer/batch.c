@@ -23,6 +23,10 @@ enum {
     NS_PER_MS = 1000000,
 };
 
+#define X(kind, name, sql_schema, table, fields) ", " #name
+static const char kind_names[] = BLOTTER_RECORD_KINDS(X); /* each behind a comma */
+#undef X
+
 void batch_release(struct batch *batch)
 {
     free(batch->entries);
@@ -162,6 +166,12 @@ static void identify_foreign(struct record *record, const char *stream_name,
                 id.ms > INT64_MAX / NS_PER_MS ? INT64_MAX : (int64_t)id.ms * NS_PER_MS);
 }
 
+static struct record_value text_value(const char *text)
+{
+    return (struct record_value){
+        .bytes = text, .length = (uint32_t)strlen(text), .present = *text != '\0'};
+}
+
 /* The checks that need to know the stream and the time. NULL: all is well. */
 static const char *check_identity(struct record *record, const char *exchange, int64_t now_ns,
                                   char *text, size_t size)
@@ -170,8 +180,7 @@ static const char *check_identity(struct record *record, const char *exchange, i
     int64_t recorded_at = record->values[IDENTITY_recorded_at].integer;
 
     if (!value->present) {
-        *value = (struct record_value){
-            .bytes = exchange, .length = (uint32_t)strlen(exchange), .present = true};
+        *value = text_value(exchange);
     } else if (value->length != strlen(exchange) ||
                memcmp(value->bytes, exchange, value->length) != 0) {
         return "exchange: is not that of the stream";
@@ -227,7 +236,8 @@ static const char *decode(struct record *record, const struct raw_field *fields,
     }
     kind = record_kind_of(fields[0].bytes, fields[0].length);
     if (kind < 0) {
-        return "the entry's field is not the name of a kind: order, trade, session";
+        snprintf(text, size, "the entry's field is not the name of a kind: %s", kind_names + 2);
+        return text;
     }
     record->kind = (enum record_kind)kind;
     if (record_decode(record->kind, fields[1].bytes, fields[1].length, &scratch, record,
@@ -299,6 +309,7 @@ void batch_add(struct batch *batch, struct stream *stream, const char *exchange,
         if (!record.values[IDENTITY_producer_id].present) {
             identify_foreign(&record, stream_name, id, fields[1].bytes, fields[1].length);
         }
+        record.values[IDENTITY_lane] = text_value(stream_lane(stream_name, exchange));
         reason = check_identity(&record, exchange, now_ns, text, sizeof text);
     }
     note_identity(entry, &record);

@@ -118,6 +118,7 @@ static unsigned char *write_value(unsigned char *p, enum field_kind kind,
         return write_int64(p, value->integer);
     case FIELD_BOOL:
         return write_bool(p, value->integer != 0);
+    case FIELD_AMOUNTS:
     case FIELD_JSON:
         return write_json(p, value->bytes, value->length);
     }

@@ -156,12 +156,17 @@ int blotter_open(blotter_producer **producer, const struct blotter_options *opti
  * secret. */
 const char *blotter_open_error(void);
 
-/* Records one state change of an order, or one trade.
+/* Records one state change of an order, or one trade; an entry of an account's ledger; what the
+ * venue reports as a balance or a position; the meaning of a symbol.
  * Threads:  any     Blocks: never: no system call, no lock, no allocation
  * Returns:  the record's seq, 1 or more: accepted; FULL (counted in stats.full), INVALID, TOO_LONG,
  * CLOSED, FORKED */
 int64_t blotter_order(blotter_producer *producer, const struct blotter_order *order);
 int64_t blotter_trade(blotter_producer *producer, const struct blotter_trade *trade);
+int64_t blotter_cash(blotter_producer *producer, const struct blotter_cash *cash);
+int64_t blotter_balance(blotter_producer *producer, const struct blotter_balance *balance);
+int64_t blotter_position(blotter_producer *producer, const struct blotter_position *position);
+int64_t blotter_instrument(blotter_producer *producer, const struct blotter_instrument *instrument);
 
 /* What was wrong with this thread's last record that was INVALID: "price: not a finite decimal
  * number ...". Valid until the next.

@@ -182,13 +182,12 @@ uint32_t journal_encode_session(const struct journal *journal, const struct blot
                                 unsigned char *body, unsigned *fields)
 {
     struct blotter_session session = *wanted;
-    const char **dispensable[] = {&session.journal, &session.host, &session.version, &session.lane,
-                                  NULL};
+    const char **dispensable[] = {&session.journal, &session.host, &session.version, NULL};
     size_t capacity = journal->body_capacity < JOURNAL_SESSION_BYTES ? journal->body_capacity
                                                                      : JOURNAL_SESSION_BYTES;
     struct record_problem problem;
     for (int i = 0;; i++) {
-        int length = record_encode_session(&session, body, capacity, fields, &problem);
+        int length = record_encode(RECORD_SESSION, &session, body, capacity, fields, &problem);
         if (length >= 0) {
             return (uint32_t)length;
         }
@@ -201,7 +200,6 @@ static struct blotter_session opened_session(const struct journal *journal)
 {
     return (struct blotter_session){
         .event = "opened",
-        .lane = *journal->lane ? journal->lane : NULL,
         .follows = journal->follows.producer_id,
         .confirmed_seq = journal->follows.confirmed_seq,
         .last_seq = journal->follows.last_seq,

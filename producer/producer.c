@@ -71,23 +71,6 @@ static struct blotter_producer *kept; /* closed handles, under kept_mutex */
  * -----------------------------------------------------------------------------------------------------------
  */
 
-/* Both record structs begin with the same thing as far as we are concerned: only their encoder
- * knows them. */
-typedef int encoder(const void *record, unsigned char *out, size_t capacity, unsigned *fields,
-                    struct record_problem *);
-
-static inline int encode_order(const void *record, unsigned char *out, size_t capacity,
-                               unsigned *fields, struct record_problem *problem)
-{
-    return record_encode_order(record, out, capacity, fields, problem);
-}
-
-static inline int encode_trade(const void *record, unsigned char *out, size_t capacity,
-                               unsigned *fields, struct record_problem *problem)
-{
-    return record_encode_trade(record, out, capacity, fields, problem);
-}
-
 static __attribute__((noinline, cold)) int64_t refuse(blotter_producer *producer,
                                                       const struct record_problem *problem)
 {
@@ -122,14 +105,15 @@ static __attribute__((noinline)) void wake(blotter_producer *producer)
     leave(producer);
 }
 
-static inline __attribute__((always_inline)) int64_t
-submit_into(blotter_producer *producer, enum record_kind kind, encoder *encode, const void *record,
-            unsigned char *body)
+static inline __attribute__((always_inline)) int64_t submit_into(blotter_producer *producer,
+                                                                 enum record_kind kind,
+                                                                 const void *record,
+                                                                 unsigned char *body)
 {
     struct journal *journal = producer->journal;
     struct record_problem problem;
     unsigned fields;
-    int length = encode(record, body, journal->body_capacity, &fields, &problem);
+    int length = record_encode(kind, record, body, journal->body_capacity, &fields, &problem);
     if (__builtin_expect(length < 0, 0)) {
         return refuse(producer, &problem);
     }
@@ -142,30 +126,28 @@ submit_into(blotter_producer *producer, enum record_kind kind, encoder *encode, 
 
 /* Of its own, so that the stack of a strategy's thread is asked for 64 KiB only where slots are
  * that large. */
-static __attribute__((noinline)) int64_t
-submit_large(blotter_producer *producer, enum record_kind kind, encoder *encode, const void *record)
+static __attribute__((noinline)) int64_t submit_large(blotter_producer *producer,
+                                                      enum record_kind kind, const void *record)
 {
     unsigned char body[LIMIT_RECORD_BYTES];
-    return submit_into(producer, kind, encode, record, body);
+    return submit_into(producer, kind, record, body);
 }
 
-static inline __attribute__((always_inline)) int64_t submit_untimed(blotter_producer *producer,
-                                                                    enum record_kind kind,
-                                                                    encoder *encode,
-                                                                    const void *record)
+static inline __attribute__((always_inline)) int64_t
+submit_untimed(blotter_producer *producer, enum record_kind kind, const void *record)
 {
     unsigned char body[BODY_BYTES_SMALL];
     if (__builtin_expect(producer->journal->body_capacity > sizeof body, 0)) {
-        return submit_large(producer, kind, encode, record);
+        return submit_large(producer, kind, record);
     }
-    return submit_into(producer, kind, encode, record, body);
+    return submit_into(producer, kind, record, body);
 }
 
-static __attribute__((noinline)) int64_t
-submit_timed(blotter_producer *producer, enum record_kind kind, encoder *encode, const void *record)
+static __attribute__((noinline)) int64_t submit_timed(blotter_producer *producer,
+                                                      enum record_kind kind, const void *record)
 {
     int64_t begin_ns = journal_now_ns(producer->journal);
-    int64_t seq = submit_untimed(producer, kind, encode, record);
+    int64_t seq = submit_untimed(producer, kind, record);
     if (seq > 0) {
         histogram_add(&producer->submit_ns, journal_now_ns(producer->journal) - begin_ns);
     }
@@ -173,25 +155,48 @@ submit_timed(blotter_producer *producer, enum record_kind kind, encoder *encode,
 }
 
 static inline __attribute__((always_inline)) int64_t
-submit(blotter_producer *producer, enum record_kind kind, encoder *encode, const void *record)
+submit(blotter_producer *producer, enum record_kind kind, const void *record)
 {
     if (__builtin_expect(journal_forked(producer->journal), 0)) {
         return BLOTTER_FORKED;
     }
     if (__builtin_expect(journal_next(producer->journal) % SUBMITS_PER_SAMPLE == 0, 0)) {
-        return submit_timed(producer, kind, encode, record);
+        return submit_timed(producer, kind, record);
     }
-    return submit_untimed(producer, kind, encode, record);
+    return submit_untimed(producer, kind, record);
 }
 
 BLOTTER_PUBLIC int64_t blotter_order(blotter_producer *producer, const struct blotter_order *order)
 {
-    return submit(producer, RECORD_ORDER, encode_order, order);
+    return submit(producer, RECORD_ORDER, order);
 }
 
 BLOTTER_PUBLIC int64_t blotter_trade(blotter_producer *producer, const struct blotter_trade *trade)
 {
-    return submit(producer, RECORD_TRADE, encode_trade, trade);
+    return submit(producer, RECORD_TRADE, trade);
+}
+
+BLOTTER_PUBLIC int64_t blotter_cash(blotter_producer *producer, const struct blotter_cash *cash)
+{
+    return submit(producer, RECORD_CASH, cash);
+}
+
+BLOTTER_PUBLIC int64_t blotter_balance(blotter_producer *producer,
+                                       const struct blotter_balance *balance)
+{
+    return submit(producer, RECORD_BALANCE, balance);
+}
+
+BLOTTER_PUBLIC int64_t blotter_position(blotter_producer *producer,
+                                        const struct blotter_position *position)
+{
+    return submit(producer, RECORD_POSITION, position);
+}
+
+BLOTTER_PUBLIC int64_t blotter_instrument(blotter_producer *producer,
+                                          const struct blotter_instrument *instrument)
+{
+    return submit(producer, RECORD_INSTRUMENT, instrument);
 }
 
 BLOTTER_PUBLIC const char *blotter_problem(void)

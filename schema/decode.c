@@ -17,10 +17,6 @@
 #include "schema/text.h"
 #include "schema/unpack.h"
 
-_Static_assert(ORDER_extra == ORDER_FIELDS - 1 && TRADE_extra == TRADE_FIELDS - 1 &&
-                   SESSION_extra == SESSION_FIELDS - 1,
-               "extra must be the last field");
-
 struct decoder {
     struct unpack_reader reader;
     const struct record_schema *schema;
@@ -81,39 +77,94 @@ static enum record_fault decode_text(struct decoder *decoder, const struct unpac
     }
 }
 
+/* Writes the canonical text of a number, or of a text that is one, and sets its length. */
+static enum record_fault canonical_text(const struct unpack_value *value,
+                                        char text[LIMIT_DECIMAL_BYTES], int *length)
+{
+    switch (value->type) {
+    case UNPACK_STR:
+        if (value->length > LIMIT_DECIMAL_BYTES) {
+            return RECORD_FAULT_TOO_LONG;
+        }
+        *length = decimal_canonical((const char *)value->bytes, value->length, text);
+        break;
+    case UNPACK_INT:
+        *length = decimal_from_int64(value->integer, text);
+        break;
+    case UNPACK_BIG:
+        *length = decimal_from_uint64(value->length, text);
+        break;
+    case UNPACK_FLOAT:
+        *length = decimal_from_float((float)value->floating, text);
+        break;
+    case UNPACK_DOUBLE:
+        *length = decimal_from_double(value->floating, text);
+        break;
+    default:
+        return RECORD_FAULT_WRONG_TYPE;
+    }
+    return *length < 0 ? RECORD_FAULT_NOT_DECIMAL : RECORD_FAULT_NONE;
+}
+
 static enum record_fault decode_decimal(struct decoder *decoder, const struct unpack_value *value,
                                         struct record_value *out)
 {
     char text[LIMIT_DECIMAL_BYTES];
     int length;
 
-    switch (value->type) {
-    case UNPACK_STR:
-        if (value->length > LIMIT_DECIMAL_BYTES) {
-            return RECORD_FAULT_TOO_LONG;
-        }
+    if (value->type == UNPACK_STR &&
+        decimal_is_canonical((const char *)value->bytes, value->length)) {
         point_into(out, value);
-        if (decimal_is_canonical(out->bytes, out->length)) {
-            return RECORD_FAULT_NONE;
-        }
-        length = decimal_canonical(out->bytes, out->length, text);
-        break;
-    case UNPACK_INT:
-        length = decimal_from_int64(value->integer, text);
-        break;
-    case UNPACK_BIG:
-        length = decimal_from_uint64(value->length, text);
-        break;
-    case UNPACK_FLOAT:
-        length = decimal_from_float((float)value->floating, text);
-        break;
-    case UNPACK_DOUBLE:
-        length = decimal_from_double(value->floating, text);
-        break;
-    default:
-        return RECORD_FAULT_WRONG_TYPE;
+        return value->length > LIMIT_DECIMAL_BYTES ? RECORD_FAULT_TOO_LONG : RECORD_FAULT_NONE;
     }
-    return length < 0 ? RECORD_FAULT_NOT_DECIMAL : keep(decoder, out, text, length);
+    enum record_fault fault = canonical_text(value, text, &length);
+    return fault ? fault : keep(decoder, out, text, length);
+}
+
+/* The pairs of amounts given as a map, whose head has been read. */
+static enum record_fault write_amounts(struct decoder *decoder, uint64_t pairs,
+                                       struct json_writer *out)
+{
+    struct unpack_value key, value;
+    char text[LIMIT_DECIMAL_BYTES];
+    int length;
+
+    for (uint64_t i = 0; i < pairs && !out->full; i++) {
+        enum record_fault fault = unpack_next(&decoder->reader, &key);
+        if (!fault) {
+            fault = key.type == UNPACK_STR ? unpack_next(&decoder->reader, &value)
+                                           : RECORD_FAULT_WRONG_TYPE;
+        }
+        json_write(out, i == 0 ? "{" : ",", 1);
+        if (!fault) {
+            fault = json_write_string(out, key.bytes, key.length);
+        }
+        json_write(out, ":", 1);
+        if (!fault) {
+            fault = canonical_text(&value, text, &length);
+        }
+        if (fault) {
+            return fault;
+        }
+        json_write(out, text, (size_t)length);
+    }
+    json_write(out, "}", 1);
+    return out->full ? RECORD_FAULT_TOO_LONG : RECORD_FAULT_NONE;
+}
+
+static enum record_fault decode_amounts(struct decoder *decoder, const struct unpack_value *value,
+                                        struct record_value *out)
+{
+    char text[LIMIT_AMOUNTS_BYTES];
+    struct json_writer writer = {text, text + sizeof text, false};
+    enum record_fault fault = RECORD_FAULT_WRONG_TYPE;
+
+    if (value->type == UNPACK_STR) {
+        fault = json_amounts((const char *)value->bytes, value->length, &writer);
+    } else if (value->type == UNPACK_MAP && value->length > 0) {
+        fault = write_amounts(decoder, value->length, &writer);
+    }
+    return fault ? fault : keep(decoder, out, text, (int)(writer.at - text));
 }
 
 static enum record_fault decode_integer(const struct unpack_value *value, struct record_value *out)
@@ -173,6 +224,8 @@ static enum record_fault decode_value(struct decoder *decoder, unsigned index,
         return decode_integer(value, out);
     case FIELD_BOOL:
         return decode_bool(value, out);
+    case FIELD_AMOUNTS:
+        return decode_amounts(decoder, value, out);
     case FIELD_JSON:
         return decode_extra(decoder, value, out);
     }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "schema/decimal.h"
+#include "schema/json.h"
 #include "schema/record.h"
 #include "schema/text.h"
 
@@ -38,20 +39,24 @@ _Static_assert(offsetof(struct packed_field, key_name) ==
                    offsetof(struct packed_field, key_head) + 1,
                "a key must be one run");
 
+/* clang-format off */
 #define PACKED(type, name, kind) \
     {offsetof(struct type, name), FIELD_##kind, sizeof #name, FIXSTR + sizeof #name - 1, #name},
-#define ORDER_FIELD(name, kind, meaning) PACKED(blotter_order, name, kind)
-#define TRADE_FIELD(name, kind, meaning) PACKED(blotter_trade, name, kind)
-#define SESSION_FIELD(name, kind, meaning) PACKED(blotter_session, name, kind)
-static const struct packed_field order_fields[] = {BLOTTER_ORDER_FIELDS(ORDER_FIELD)};
-static const struct packed_field trade_fields[] = {BLOTTER_TRADE_FIELDS(TRADE_FIELD)};
-static const struct packed_field session_fields[] = {BLOTTER_SESSION_FIELDS(SESSION_FIELD)};
-
+#define PACKED_ORDER(name, kind, meaning) PACKED(blotter_order, name, kind)
+#define PACKED_TRADE(name, kind, meaning) PACKED(blotter_trade, name, kind)
+#define PACKED_SESSION(name, kind, meaning) PACKED(blotter_session, name, kind)
+#define PACKED_CASH(name, kind, meaning) PACKED(blotter_cash, name, kind)
+#define PACKED_BALANCE(name, kind, meaning) PACKED(blotter_balance, name, kind)
+#define PACKED_POSITION(name, kind, meaning) PACKED(blotter_position, name, kind)
+#define PACKED_INSTRUMENT(name, kind, meaning) PACKED(blotter_instrument, name, kind)
 #define KEY_FITS(name, kind, meaning) \
     _Static_assert(sizeof #name - 1 <= KEY_NAME_BYTES, "raise KEY_NAME_BYTES");
-BLOTTER_ORDER_FIELDS(KEY_FITS)
-BLOTTER_TRADE_FIELDS(KEY_FITS)
-BLOTTER_SESSION_FIELDS(KEY_FITS)
+#define X(kind, name, sql_schema, table, fields) \
+    static const struct packed_field name##_fields[] = {fields(PACKED_##kind)}; \
+    fields(KEY_FITS)
+BLOTTER_RECORD_KINDS(X)
+#undef X
+/* clang-format on */
 
 /* Where a body ends at the latest, and why it could not be written. What writes takes the place to
  * write at and returns the place behind what it wrote, or NULL with the fault set: kept out of the
@@ -187,6 +192,14 @@ static unsigned char *put_json(struct body *body, unsigned char *at, const char 
 {
     size_t length = strlen(text);
     enum record_fault fault = json_object_check(text, length);
+
+    return fault ? refuse(body, fault) : put_str(body, at, text, length);
+}
+
+static unsigned char *put_amounts(struct body *body, unsigned char *at, const char *text)
+{
+    size_t length = strlen(text);
+    enum record_fault fault = json_amounts(text, length, NULL);
 
     return fault ? refuse(body, fault) : put_str(body, at, text, length);
 }
@@ -331,6 +344,7 @@ static inline bool is_present(enum field_kind kind, const void *member)
     switch (kind) {
     case FIELD_TEXT:
     case FIELD_DECIMAL:
+    case FIELD_AMOUNTS:
     case FIELD_JSON:
         return *(const char *const *)member != NULL;
     case FIELD_TIME:
@@ -350,6 +364,8 @@ static inline unsigned char *put_value(struct body *body, unsigned char *at, enu
         return put_text(body, at, *(const char *const *)member);
     case FIELD_DECIMAL:
         return put_decimal(body, at, *(const char *const *)member);
+    case FIELD_AMOUNTS:
+        return put_amounts(body, at, *(const char *const *)member);
     case FIELD_JSON:
         return put_json(body, at, *(const char *const *)member);
     case FIELD_TIME:
@@ -361,11 +377,17 @@ static inline unsigned char *put_value(struct body *body, unsigned char *at, enu
     return refuse(body, RECORD_FAULT_WRONG_TYPE);
 }
 
-struct layout {
-    enum record_kind kind;
+/* clang-format off */
+static const struct layout {
     const struct packed_field *fields;
     unsigned count;
+} layouts[RECORD_KINDS] = {
+#define X(kind, name, sql_schema, table, fields) \
+    [RECORD_##kind] = {name##_fields, kind##_FIELDS - RECORD_IDENTITY_FIELDS},
+    BLOTTER_RECORD_KINDS(X)
+#undef X
 };
+/* clang-format on */
 
 static int fail(struct record_problem *problem, enum record_fault fault, const char *field)
 {
@@ -377,9 +399,10 @@ static int fail(struct record_problem *problem, enum record_fault fault, const c
 /* A loop over a table, although the same loop unrolled is faster while it is hot: it is five times
  * the code, and slower when it is cold, which is how a strategy that trades now and then finds it.
  */
-static inline int encode(const struct layout *layout, const void *record, unsigned char *out,
-                         size_t capacity, unsigned *fields, struct record_problem *problem)
+int record_encode(enum record_kind kind, const void *record, unsigned char *out, size_t capacity,
+                  unsigned *fields, struct record_problem *problem)
 {
+    const struct layout *layout = &layouts[kind];
     const size_t most = LIMIT_RECORD_BYTES - RECORD_HEAD_BYTES_MAX;
     struct body body = {out + (capacity < most ? capacity : most), RECORD_FAULT_NONE, false};
     unsigned char *at = out;
@@ -398,42 +421,18 @@ static inline int encode(const struct layout *layout, const void *record, unsign
         }
         if (at == NULL) {
             return fail(problem, body.fault,
-                        body.full
-                            ? NULL
-                            : record_schemas[layout->kind].fields[RECORD_IDENTITY_FIELDS + i].name);
+                        body.full ? NULL
+                                  : record_schemas[kind].fields[RECORD_IDENTITY_FIELDS + i].name);
         }
         given |= UINT64_C(1) << (RECORD_IDENTITY_FIELDS + i);
         count++;
     }
-    const char *missing = record_missing(layout->kind, given);
+    const char *missing = record_missing(kind, given);
     if (missing != NULL) {
         return fail(problem, RECORD_FAULT_MISSING, missing);
     }
     *fields = count;
     return (int)(at - out);
-}
-
-#define COUNT(array) (sizeof(array) / sizeof(array)[0])
-
-int record_encode_order(const struct blotter_order *order, unsigned char *out, size_t capacity,
-                        unsigned *fields, struct record_problem *problem)
-{
-    static const struct layout layout = {RECORD_ORDER, order_fields, COUNT(order_fields)};
-    return encode(&layout, order, out, capacity, fields, problem);
-}
-
-int record_encode_trade(const struct blotter_trade *trade, unsigned char *out, size_t capacity,
-                        unsigned *fields, struct record_problem *problem)
-{
-    static const struct layout layout = {RECORD_TRADE, trade_fields, COUNT(trade_fields)};
-    return encode(&layout, trade, out, capacity, fields, problem);
-}
-
-int record_encode_session(const struct blotter_session *session, unsigned char *out,
-                          size_t capacity, unsigned *fields, struct record_problem *problem)
-{
-    static const struct layout layout = {RECORD_SESSION, session_fields, COUNT(session_fields)};
-    return encode(&layout, session, out, capacity, fields, problem);
 }
 
 /* --- the head
@@ -465,7 +464,7 @@ size_t record_encode_head(const struct record_identity *identity, unsigned field
                           unsigned char out[RECORD_HEAD_BYTES_MAX])
 {
     size_t length = strlen(identity->exchange);
-    unsigned char *at = put_map_head(out, RECORD_IDENTITY_FIELDS + fields);
+    unsigned char *at = put_map_head(out, RECORD_HEAD_FIELDS + fields);
 
     assert(length <= LIMIT_EXCHANGE_BYTES);
     at = store_int64(PUT_NAME(at, "producer_id"), identity->producer_id);

@@ -274,6 +274,75 @@ enum record_fault json_object_check(const char *text, size_t length)
     return scan.at == scan.end ? RECORD_FAULT_NONE : RECORD_FAULT_NOT_JSON;
 }
 
+/* One value of amounts: a number, or a string that holds one. */
+static enum record_fault read_amount(struct scan *scan, struct json_writer *out)
+{
+    char canonical[LIMIT_DECIMAL_BYTES];
+    bool quoted = accept(scan, '"');
+    const char *first = scan->at;
+    enum record_fault fault = quoted ? check_string(scan) : check_number(scan);
+    if (fault) {
+        return fault == RECORD_FAULT_NOT_JSON ? RECORD_FAULT_NOT_DECIMAL : fault;
+    }
+    int length = decimal_canonical(first, (size_t)(scan->at - first) - quoted, canonical);
+    if (length < 0) {
+        return RECORD_FAULT_NOT_DECIMAL;
+    }
+    if (out != NULL) {
+        json_write(out, canonical, (size_t)length);
+    }
+    return RECORD_FAULT_NONE;
+}
+
+static enum record_fault read_amount_member(struct scan *scan, struct json_writer *out)
+{
+    skip_blanks(scan);
+    const char *first = scan->at;
+    enum record_fault fault = check_key(scan);
+    if (fault) {
+        return fault;
+    }
+    if (out != NULL) {
+        json_write(out, first, (size_t)(scan->at - first));
+    }
+    skip_blanks(scan);
+    return read_amount(scan, out);
+}
+
+enum record_fault json_amounts(const char *text, size_t length, struct json_writer *out)
+{
+    struct scan scan = {text, text + length};
+    char separator = '{';
+
+    if (length > LIMIT_AMOUNTS_BYTES) {
+        return RECORD_FAULT_TOO_LONG;
+    }
+    skip_blanks(&scan);
+    while (accept(&scan, separator)) {
+        enum record_fault fault = RECORD_FAULT_NONE;
+        if (out != NULL) {
+            json_write(out, &separator, 1);
+        }
+        fault = read_amount_member(&scan, out);
+        if (fault) {
+            return fault;
+        }
+        skip_blanks(&scan);
+        separator = ',';
+    }
+    if (separator == '{' || !accept(&scan, '}')) {
+        return RECORD_FAULT_NOT_JSON;
+    }
+    skip_blanks(&scan);
+    if (scan.at != scan.end) {
+        return RECORD_FAULT_NOT_JSON;
+    }
+    if (out != NULL) {
+        json_write(out, "}", 1);
+    }
+    return out != NULL && out->full ? RECORD_FAULT_TOO_LONG : RECORD_FAULT_NONE;
+}
+
 const char *json_object_inside(const char *text, size_t length, size_t *inside_length)
 {
     const char *at = text, *end = text + length;
@@ -317,10 +386,11 @@ static void write_hex(struct json_writer *writer, unsigned byte)
     json_write(writer, pair, 2);
 }
 
-static enum record_fault write_string(struct json_writer *writer, const uint8_t *bytes,
-                                      uint64_t length)
+enum record_fault json_write_string(struct json_writer *writer, const void *text_bytes,
+                                    uint64_t length)
 {
-    const char *text = (const char *)bytes;
+    const char *text = text_bytes;
+    const uint8_t *bytes = text_bytes;
     size_t plain = 0; /* since where nothing needed an escape */
 
     enum record_fault fault = text_check(text, length);
@@ -420,7 +490,7 @@ static enum record_fault write_scalar(struct json_writer *writer, const struct u
     case UNPACK_DOUBLE:
         return write_floating(writer, value);
     case UNPACK_STR:
-        return write_string(writer, value->bytes, value->length);
+        return json_write_string(writer, value->bytes, value->length);
     case UNPACK_BIN:
         json_write(writer, "\"", 1);
         write_hex_bytes(writer, value->bytes, value->length);

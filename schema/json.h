@@ -38,6 +38,14 @@ enum record_fault json_write_members(struct json_writer *, struct unpack_reader 
 enum record_fault json_write_member(struct json_writer *, struct unpack_reader *,
                                     const struct unpack_value *key, bool *comma, unsigned depth);
 
+/* Writes text as a JSON string. Faults: NOT_UTF8, HAS_NUL. */
+enum record_fault json_write_string(struct json_writer *, const void *bytes, uint64_t length);
+
+/* Reads an object whose values are decimals, as JSON numbers or as strings, and writes it to
+ * `out`, if that is not NULL, with canonical decimals as numbers: {"USDT":0.10}. Faults: NOT_JSON,
+ * NOT_DECIMAL, those of text, TOO_LONG. */
+enum record_fault json_amounts(const char *text, size_t length, struct json_writer *out);
+
 /* The part of an object's text that is between its braces, without blanks at its ends. The text
  * must have been checked. */
 const char *json_object_inside(const char *text, size_t length, size_t *inside_length);

@@ -11,6 +11,7 @@
 #define LIMIT_DECIMAL_DIGITS \
     128 /* digits before and after the point together, once written without exponent */
 #define LIMIT_EXTRA_BYTES 49152  /* `extra` as JSON text */
+#define LIMIT_AMOUNTS_BYTES 2048 /* one field of amounts as JSON text */
 #define LIMIT_NESTING 16         /* maps and arrays within `extra`, the outermost counted */
 #define LIMIT_KEYS 256           /* keys of a record's map */
 #define LIMIT_RECORD_BYTES 65536 /* one record on the wire */

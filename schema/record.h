@@ -22,14 +22,22 @@
 
 /* clang-format off */
 enum record_kind {
-#define X(kind, name, table, fields) RECORD_##kind,
+#define X(kind, name, sql_schema, table, fields) RECORD_##kind,
     BLOTTER_RECORD_KINDS(X)
 #undef X
-        RECORD_KINDS
+    RECORD_KINDS
 };
 /* clang-format on */
 
-enum field_kind { FIELD_TEXT, FIELD_DECIMAL, FIELD_TIME, FIELD_INT, FIELD_BOOL, FIELD_JSON };
+enum field_kind {
+    FIELD_TEXT,
+    FIELD_DECIMAL,
+    FIELD_TIME,
+    FIELD_INT,
+    FIELD_BOOL,
+    FIELD_AMOUNTS,
+    FIELD_JSON
+};
 
 struct record_field {
     const char *name;
@@ -39,38 +47,38 @@ struct record_field {
 };
 
 struct record_schema {
-    const char *name;     /* on the wire: "order" */
-    const char *table;    /* "order_events" */
+    const char *name;       /* on the wire: "order" */
+    const char *sql_schema; /* "blotter" */
+    const char *table;      /* "order_events" */
     unsigned field_count; /* identity fields included: they are the first RECORD_IDENTITY_FIELDS */
     const struct record_field *fields;
 };
 
-/* Indexes into a schema's fields (and struct record's values): the identity first, then the kind's
- * own. */
-#define X(name, kind, meaning) IDENTITY_##name,
-enum identity_field { BLOTTER_IDENTITY_FIELDS(X) RECORD_IDENTITY_FIELDS };
+/* Indexes into a schema's fields (and struct record's values): the identity first, IDENTITY_seq,
+ * then the kind's own, ORDER_price, and at last their number, ORDER_FIELDS. */
+/* clang-format off */
+#define INDEX_OF_IDENTITY(name, kind, meaning) IDENTITY_##name,
+#define INDEX_OF_ORDER(name, kind, meaning) ORDER_##name,
+#define INDEX_OF_TRADE(name, kind, meaning) TRADE_##name,
+#define INDEX_OF_CASH(name, kind, meaning) CASH_##name,
+#define INDEX_OF_BALANCE(name, kind, meaning) BALANCE_##name,
+#define INDEX_OF_POSITION(name, kind, meaning) POSITION_##name,
+#define INDEX_OF_INSTRUMENT(name, kind, meaning) INSTRUMENT_##name,
+#define INDEX_OF_SESSION(name, kind, meaning) SESSION_##name,
+enum identity_field { BLOTTER_IDENTITY_FIELDS(INDEX_OF_IDENTITY) RECORD_IDENTITY_FIELDS };
+#define X(kind, name, sql_schema, table, fields) \
+    enum name##_field { \
+        kind##_BEFORE_FIRST = RECORD_IDENTITY_FIELDS - 1, \
+        fields(INDEX_OF_##kind) \
+        kind##_FIELDS \
+    };
+BLOTTER_RECORD_KINDS(X)
 #undef X
-#define X(name, kind, meaning) ORDER_##name,
-enum order_field {
-    ORDER_BEFORE_FIRST = RECORD_IDENTITY_FIELDS - 1,
-    BLOTTER_ORDER_FIELDS(X) ORDER_FIELDS
+/* clang-format on */
+enum {
+    RECORD_FIELDS_MAX = 48,
+    RECORD_HEAD_FIELDS = IDENTITY_lane, /* the identity as producers send it */
 };
-#undef X
-#define X(name, kind, meaning) TRADE_##name,
-enum trade_field {
-    TRADE_BEFORE_FIRST = RECORD_IDENTITY_FIELDS - 1,
-    BLOTTER_TRADE_FIELDS(X) TRADE_FIELDS
-};
-#undef X
-#define X(name, kind, meaning) SESSION_##name,
-enum session_field {
-    SESSION_BEFORE_FIRST = RECORD_IDENTITY_FIELDS - 1,
-    BLOTTER_SESSION_FIELDS(X) SESSION_FIELDS
-};
-#undef X
-#define RECORD_FIELDS_MAX 48
-_Static_assert((int)ORDER_FIELDS <= RECORD_FIELDS_MAX && (int)TRADE_FIELDS <= RECORD_FIELDS_MAX,
-               "raise RECORD_FIELDS_MAX");
 
 extern const struct record_schema record_schemas[RECORD_KINDS];
 
@@ -81,9 +89,7 @@ int record_kind_of(const char *name, size_t length);
  * is given. */
 const char *record_missing(enum record_kind, uint64_t present);
 
-/* --- encoding
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- encoding --- */
 
 enum record_fault { /* X-list with texts: RECORD_FAULTS */
 /* clang-format off */
@@ -118,16 +124,12 @@ struct record_problem {
     const char *field; /* static */
 };
 
-/* Validates the struct and writes the body: the map's keys and values without the map's head and
- * the identity. Returns the body's length and sets *fields to the number of pairs; or -1 with
- * *problem set, buffer contents then undefined. Needs capacity for the whole, else
+/* Validates a struct blotter_<kind> and writes the body: the map's keys and values without the
+ * map's head and the identity. Returns the body's length and sets *fields to the number of pairs;
+ * or -1 with *problem set, buffer contents then undefined. Needs capacity for the whole, else
  * RECORD_FAULT_TOO_LONG with field NULL. Never allocates, no system call, reentrant. */
-int record_encode_order(const struct blotter_order *, unsigned char *out, size_t capacity,
-                        unsigned *fields, struct record_problem *);
-int record_encode_trade(const struct blotter_trade *, unsigned char *out, size_t capacity,
-                        unsigned *fields, struct record_problem *);
-int record_encode_session(const struct blotter_session *, unsigned char *out, size_t capacity,
-                          unsigned *fields, struct record_problem *);
+int record_encode(enum record_kind, const void *record, unsigned char *out, size_t capacity,
+                  unsigned *fields, struct record_problem *);
 
 struct record_identity {
     int64_t producer_id;
@@ -143,9 +145,7 @@ struct record_identity {
 size_t record_encode_head(const struct record_identity *, unsigned fields,
                           unsigned char out[RECORD_HEAD_BYTES_MAX]);
 
-/* --- decoding
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- decoding --- */
 
 /* A decoded value. TEXT: bytes as sent. DECIMAL: canonical text. JSON: valid JSON text of an
  * object. TIME (ns), INT, BOOL (0, 1): in `integer`. Absent or nil: present is false. */

@@ -9,6 +9,7 @@
 
 #define BLOTTER_C_TYPE_TEXT const char *
 #define BLOTTER_C_TYPE_DECIMAL const char *
+#define BLOTTER_C_TYPE_AMOUNTS const char *
 #define BLOTTER_C_TYPE_JSON const char *
 #define BLOTTER_C_TYPE_TIME int64_t
 #define BLOTTER_C_TYPE_INT int64_t
@@ -21,6 +22,18 @@ struct blotter_order {
 };
 struct blotter_trade {
     BLOTTER_TRADE_FIELDS(BLOTTER_MEMBER)
+};
+struct blotter_cash {
+    BLOTTER_CASH_FIELDS(BLOTTER_MEMBER)
+};
+struct blotter_balance {
+    BLOTTER_BALANCE_FIELDS(BLOTTER_MEMBER)
+};
+struct blotter_position {
+    BLOTTER_POSITION_FIELDS(BLOTTER_MEMBER)
+};
+struct blotter_instrument {
+    BLOTTER_INSTRUMENT_FIELDS(BLOTTER_MEMBER)
 };
 struct blotter_session { /* the library's own */
     BLOTTER_SESSION_FIELDS(BLOTTER_MEMBER)

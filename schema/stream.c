@@ -42,6 +42,13 @@ void stream_ack_name(char out[STREAM_ACK_NAME_BYTES], const char *stream, int64_
     snprintf(out, STREAM_ACK_NAME_BYTES, "blotter-ack:{%s}:%" PRId64, stream, producer_id);
 }
 
+const char *stream_lane(const char *name, const char *exchange)
+{
+    const char *behind = name + sizeof STREAM_PREFIX - 1 + strlen(exchange);
+
+    return *behind == ':' ? behind + 1 : behind;
+}
+
 static bool copy_part(char out[LIMIT_EXCHANGE_BYTES + 1], const char *text, size_t length)
 {
     if (!stream_name_part_valid(text, length)) {

@@ -29,6 +29,9 @@ bool stream_name_part_valid(const char *text, size_t length);
 void stream_name(char out[STREAM_NAME_BYTES], const char *exchange, const char *lane);
 void stream_ack_name(char out[STREAM_ACK_NAME_BYTES], const char *stream, int64_t producer_id);
 
+/* The lane in the name of a stream of that exchange; "" if it has none. */
+const char *stream_lane(const char *name, const char *exchange);
+
 /* Splits a stream's name into exchange and lane ("" if none). False: not one of ours. */
 bool stream_parse(const char *name, size_t length, char exchange[LIMIT_EXCHANGE_BYTES + 1],
                   char lane[LIMIT_EXCHANGE_BYTES + 1]);

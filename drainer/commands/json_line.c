@@ -382,6 +382,9 @@ static int take_field(struct json_line *line, const struct record_field *field, 
         return take_time(line, field->name, value, out);
     case FIELD_BOOL:
         return take_bool(line, field->name, value, out);
+    case FIELD_AMOUNTS:
+        *(const char **)out = keep(line, value.at, value.length);
+        return 0;
     case FIELD_JSON:
         break;
     }

@@ -41,10 +41,10 @@ enum {
     (RANGES_MAX / 2 - 2) /* so many at most where PostgreSQL names the entries to split at */
 
 #define COLUMN(name, kind, meaning) ", " #name
-static const char identity_columns[] = "producer_id, seq, recorded_at, exchange";
+static const char identity_columns[] = "producer_id, seq, recorded_at, exchange, lane";
 /* clang-format off */
 static const char *const record_columns[RECORD_KINDS] = {
-#define X(kind, name, table, fields) [RECORD_##kind] = fields(COLUMN),
+#define X(kind, name, sql_schema, table, fields) [RECORD_##kind] = fields(COLUMN),
     BLOTTER_RECORD_KINDS(X)
 #undef X
 };

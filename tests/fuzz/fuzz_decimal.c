@@ -39,7 +39,7 @@ static void check_encoded(const char *text, const char *canonical, int length)
     unsigned char out[sizeof before + 2 + LIMIT_DECIMAL_BYTES];
     struct record_problem problem;
     unsigned fields;
-    int encoded = record_encode_order(&order, out, sizeof out, &fields, &problem);
+    int encoded = record_encode(RECORD_ORDER, &order, out, sizeof out, &fields, &problem);
 
     CHECK((encoded < 0) == (length < 0));
     if (length < 0) {

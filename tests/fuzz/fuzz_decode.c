@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "schema/decimal.h"
+#include "schema/json.h"
 #include "schema/record.h"
 #include "schema/stream.h"
 #include "tests/fuzz/check.h"
@@ -40,6 +41,9 @@ static void check_value(enum field_kind kind, const struct record_value *value)
         break;
     case FIELD_DECIMAL:
         check_numeric(value);
+        break;
+    case FIELD_AMOUNTS:
+        CHECK(json_amounts(value->bytes, value->length, NULL) == RECORD_FAULT_NONE);
         break;
     case FIELD_JSON:
         CHECK(json_object_check(value->bytes, value->length) == RECORD_FAULT_NONE);

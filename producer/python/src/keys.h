@@ -58,6 +58,7 @@ enum key_kind {
     KEY_DECIMAL,
     KEY_TIME, /* ns */
     KEY_BOOL,
+    KEY_AMOUNTS,
     KEY_JSON,
     KEY_TIME_MS,
     KEY_FEE,  /* a decimal, or ccxt's {"cost", "currency", ...} */

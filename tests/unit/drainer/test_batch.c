@@ -204,7 +204,8 @@ static void unknown_kind_is_rejected_and_kept_as_far_as_it_is_short(void **state
     (void)state;
     memset(name, 'k', sizeof name - 1);
     entry = add_raw("blotter:binance", (struct stream_entry_id){1, 1}, name, "", 0);
-    assert_rejected(entry, "the entry's field is not the name of a kind: order, trade, session");
+    assert_rejected(entry, "the entry's field is not the name of a kind: order, trade, session, "
+                           "cash, balance, position, instrument");
     assert_int_equal(entry->kind, RECORD_KINDS);
     assert_int_equal(entry->kind_length, 256);
     assert_int_equal(

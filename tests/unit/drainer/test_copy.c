@@ -35,31 +35,39 @@ static void record_becomes_the_bytes_of_the_manual(void **state)
 {
     struct record record = {.kind = RECORD_TRADE};
     struct copy_buffer buffer = {0};
-    static const unsigned char expected[] = {
-        0,      22, /* columns */
-        0,      0,      0,      8,      0,      0,    0,    0,
-        0,      0,      0,      7, /* producer_id 7 */
-        0,      0,      0,      8,      0,      0,    0,    0,
-        0,      0,      0x01,   0x02, /* seq 258 */
-        0,      0,      0,      8,      0,      0,    0,    0,
-        0,      0,      0,      1, /* recorded_at 2000-01-01 00:00:00.000001 */
-        0,      0,      0,      3,      'o',    'k',  'x', /* exchange */
-        0,      0,      0,      8,      0xff,   0xff, 0xff, 0xff,
-        0xff,   0xff,   0xff,   0xff, /* exchange_time 1999-12-31 23:59:59.999999 */
-        ABSENT, ABSENT,               /* account, strategy */
-        0,      0,      0,      4,      'B',    0xc3, 0x9f, 'T', /* symbol */
-        ABSENT, ABSENT, ABSENT, ABSENT,                          /* market_type ... trade_id */
-        0,      0,      0,      0,                               /* side: given, empty */
-        ABSENT,                                                  /* position_side */
-        0,      0,      0,      14,     0,      3,    0,    1,
-        0,      0,      0,      3, /* price 12345.678: 3 digits, weight 1, scale 3 */
-        0,      1,      0x09,   0x29,   0x1a,   0x7c, /* 0001 2345 6780 */
-        0,      0,      0,      10,     0,      1,    0xff, 0xff,
-        0x40,   0,      0,      1,                         /* quantity -0.5 */
-        0x13,   0x88,                                      /* 5000 */
-        ABSENT, ABSENT, ABSENT, ABSENT, ABSENT,            /* cost ... realized_pnl */
-        0,      0,      0,      3,      1,      '{',  '}', /* extra: version 1, then the text */
-    };
+    static const unsigned char
+        expected
+            [] =
+                {
+                    0,      26, /* columns */
+                    0,      0,      0,      8,      0,    0,    0,    0,
+                    0,      0,      0,      7, /* producer_id 7 */
+                    0,      0,      0,      8,      0,    0,    0,    0,
+                    0,      0,      0x01,   0x02, /* seq 258 */
+                    0,      0,      0,      8,      0,    0,    0,    0,
+                    0,      0,      0,      1, /* recorded_at 2000-01-01 00:00:00.000001 */
+                    0,      0,      0,      3,      'o',  'k',  'x', /* exchange */
+                    ABSENT,                                          /* lane */
+                    0,      0,      0,      8,      0xff, 0xff, 0xff, 0xff,
+                    0xff,   0xff,   0xff,   0xff, /* exchange_time 1999-12-31 23:59:59.999999 */
+                    ABSENT, ABSENT,               /* account, strategy */
+                    0,      0,      0,      4,      'B',  0xc3, 0x9f, 'T', /* symbol */
+                    ABSENT, ABSENT, ABSENT, ABSENT, /* market_type ... trade_id */
+                    0,      0,      0,      0,      /* side: given, empty */
+                    ABSENT,                         /* position_side */
+                    0,      0,      0,      14,     0,    3,    0,    1,
+                    0,      0,      0,      3, /* price 12345.678: 3 digits, weight 1, scale 3 */
+                    0,      1,      0x09,   0x29,   0x1a, 0x7c, /* 0001 2345 6780 */
+                    0,      0,      0,      10,     0,    1,    0xff, 0xff,
+                    0x40,   0,      0,      1,      /* quantity -0.5 */
+                    0x13,   0x88,                   /* 5000 */
+                    ABSENT, ABSENT, ABSENT, ABSENT, /* cost ... fee_rate */
+                    0,      0,      0,      10,     1,    '{',  '"',  'B',
+                    'T',    'C',    '"',    ':',    '0',  '}',       /* fees */
+                    ABSENT, ABSENT, ABSENT,                          /* liquidity ... origin */
+                    0,      0,      0,      3,      1,    '{',  '}', /* extra: version 1, then the
+                                                                        text */
+                };
 
     (void)state;
     record.values[IDENTITY_producer_id] = number(7);
@@ -71,6 +79,7 @@ static void record_becomes_the_bytes_of_the_manual(void **state)
     record.values[TRADE_side] = text("");
     record.values[TRADE_price] = text("12345.678");
     record.values[TRADE_quantity] = text("-0.5");
+    record.values[TRADE_fees] = text("{\"BTC\":0}");
     record.values[TRADE_extra] = text("{}");
     copy_put_record(&buffer, &record, columns);
     assert_int_equal(buffer.length, sizeof expected);

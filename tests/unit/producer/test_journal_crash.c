@@ -72,9 +72,10 @@ static int encode(int number, unsigned char *body, unsigned *fields)
     struct record_problem problem;
     size_t capacity = story.slot_bytes - JOURNAL_SLOT_HEAD_BYTES;
     if (kind_of(number) == RECORD_TRADE) {
-        return record_encode_trade(&records[number].trade, body, capacity, fields, &problem);
+        return record_encode(RECORD_TRADE, &records[number].trade, body, capacity, fields,
+                             &problem);
     }
-    return record_encode_order(&records[number].order, body, capacity, fields, &problem);
+    return record_encode(RECORD_ORDER, &records[number].order, body, capacity, fields, &problem);
 }
 
 static void make_records(void)

@@ -90,7 +90,7 @@ static void check_slot(const struct journal_slot *slot)
     struct record_problem problem;
     assert_true(number_of[slot->seq] > 0);
     struct blotter_order order = order_of(number_of[slot->seq], text);
-    int length = record_encode_order(&order, body, sizeof body, &fields, &problem);
+    int length = record_encode(RECORD_ORDER, &order, body, sizeof body, &fields, &problem);
     assert_int_equal(slot->length, length);
     assert_memory_equal(slot->body, body, (size_t)length);
 }

@@ -62,7 +62,7 @@ static void check_answer(const struct journal *journal, int submitter, int numbe
     unsigned fields;
     struct record_problem problem;
     struct blotter_order order = order_of(submitter, number, id);
-    int length = record_encode_order(&order, body, sizeof body, &fields, &problem);
+    int length = record_encode(RECORD_ORDER, &order, body, sizeof body, &fields, &problem);
     const struct journal_slot *slot;
     int64_t seq = submitters[submitter].answers[number];
     assert_int_equal(journal_read(journal, (uint64_t)seq, &slot),
