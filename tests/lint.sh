@@ -128,7 +128,7 @@ exported_symbols() {
         <(nm -D --defined-only "$library" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort -u)
 }
 
-# What blotter.h declares is in blotter(3): functions and statuses.
+# blotter(3) documents every function and status that blotter.h declares.
 manual() {
     local name missing=0
     for name in $(${CC:-cc} -I. -E -P -x c producer/blotter.h |

@@ -94,7 +94,7 @@ if stage "build, ASan + UBSan" quiet make -k -j"$jobs" "${asan[@]}" program exam
         stage "Python tests, ASan + UBSan" make -s "${asan[@]}" test-python || true
     fi
 fi
-# Where addresses are randomised over more bits than TSan can place its shadow in, it needs them fixed.
+# TSan needs fixed addresses on machines that randomise them over more bits than its shadow allows.
 fixed="setarch $(uname -m) -R"
 if $fixed true 2>/dev/null; then export BLOTTER_TEST_PREFIX=$fixed; fi
 stage "threads, TSan" make -s -j"$jobs" "${tsan[@]}" test-threads || true

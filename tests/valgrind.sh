@@ -6,7 +6,7 @@
 # killed one has leaked cannot be told. $BLOTTER_TEST_SLOWER: by how much the fixture's timeouts are longer (5).
 set -euo pipefail
 
-# What cannot run like this, and why.
+# Tests that valgrind cannot run, and why.
 declare -A left_out=(
     [test_journal_crash]="runs a child instruction by instruction, which with valgrind are valgrind's own"
     [test_journal_model]="switches stacks itself, which valgrind takes for errors"

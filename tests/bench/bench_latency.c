@@ -66,9 +66,7 @@ static int64_t wall_clock_ns(void)
     return now.tv_sec * NS_PER_S + now.tv_nsec;
 }
 
-/* --- the strategy
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- the strategy --- */
 
 static void *submit_all(void *arg)
 {
@@ -92,9 +90,7 @@ static void *submit_all(void *arg)
     return NULL;
 }
 
-/* --- the reader
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- the reader --- */
 
 static int64_t binary_int64(const PGresult *result, int row, int column)
 {
@@ -150,9 +146,7 @@ static void read_all(struct course *course, PGconn *conn, int64_t producer_id)
     }
 }
 
-/* --- a run
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- a run --- */
 
 struct percentiles {
     double p50[RUNS_MAX], p99[RUNS_MAX], p999[RUNS_MAX];

@@ -49,9 +49,7 @@ struct cost {
     double ms, cpu_us, wal_bytes; /* of a transaction */
 };
 
-/* --- the session
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- the session --- */
 
 static void on_prepared_rows(void *owner, int statement, const PGresult *result)
 {
@@ -160,9 +158,7 @@ static int64_t server_cpu_ns(const struct pg_session *session)
                    NULL, 10);
 }
 
-/* --- measuring
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- measuring --- */
 
 static int64_t wal_position(const struct backlog *backlog)
 {
@@ -197,7 +193,7 @@ static struct cost measure(const struct backlog *backlog, size_t size, bool keep
                          .wal_bytes = (double)wal / (double)transactions};
 }
 
-/* What a session has counted is there when it has ended. */
+/* A session's counts appear when it has ended. */
 static bool session_has_ended(void *arg)
 {
     const struct backlog *backlog = arg;

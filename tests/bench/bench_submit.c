@@ -45,7 +45,7 @@ static struct {
     int64_t refused;
 } bench;
 
-/* What one way of recording took, run by run. */
+/* The times that one way of recording took, run by run. */
 struct series {
     const char *name; /* NULL: not installed */
     double p50[RUNS_MAX], p99[RUNS_MAX], p999[RUNS_MAX], max[RUNS_MAX];
@@ -63,9 +63,7 @@ static void series_add(struct series *series, int64_t *times, size_t count)
     series->max[run] = (double)times[count - 1];
 }
 
-/* --- ways of recording
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- ways of recording --- */
 
 struct way {
     const char *name;
@@ -162,9 +160,7 @@ static const struct way ways[] = {
 };
 #define WAYS (sizeof ways / sizeof *ways)
 
-/* --- measuring
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- measuring --- */
 
 static int64_t hot_interval_ns(void)
 {
@@ -259,9 +255,7 @@ static void run_threads(struct series *series)
     blotter_way_close();
 }
 
-/* --- the table
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- the table --- */
 
 enum percentile { P50, P99, P999, MAX };
 

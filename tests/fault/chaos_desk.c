@@ -34,7 +34,8 @@ struct note {
     uint64_t index;
 };
 
-/* What has to be submitted when: so many a second since the beginning, whoever was alive. */
+/* The number of orders that have to be submitted by now: so many a second since the beginning,
+ * even if nobody was alive. */
 struct pace {
     int64_t began_ms, duration_ms, per_second;
 };
@@ -88,9 +89,7 @@ static int fail(const struct place *place, const char *what)
     return 1;
 }
 
-/* --- the process
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- the process --- */
 
 /* OPENED, HAS_NO_ROOM, or a record. */
 static int note(struct place *place, int64_t seq)
@@ -113,7 +112,7 @@ static uint64_t first_index(int file)
     return last.index + (last.seq > 0 ? 2 : 1);
 }
 
-/* Who has a wrong clock may not take over what a good one left. */
+/* A desk with a wrong clock may not take over a good desk's journal. */
 static const char *lane_of(unsigned desk, unsigned producer)
 {
     return desk >= CHAOS_GOOD_DESKS ? "clock" : (desk + producer) % 3 == 2 ? "fills" : NULL;
@@ -227,7 +226,7 @@ static int submit_all(struct place places[CHAOS_DESK_PRODUCERS], int64_t time_ns
     return failed;
 }
 
-/* Where the shipper sends nobody here can wait; the journal says how far it is. */
+/* Nobody here can wait for the shipper; the journal shows how far it is. */
 static bool is_committed(struct place *place)
 {
     blotter_stats(place->producer, &place->stats);
@@ -287,11 +286,9 @@ int chaos_desk_main(int argc, char **argv)
     return failed;
 }
 
-/* --- what they said
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- what they said --- */
 
-/* What comes behind a process' last note, and its producer would have said next. */
+/* Reads the records behind a process' last note: its producer would have noted them next. */
 static void collect_unsure(const struct note *last, unsigned submitter, struct proof *proof)
 {
     proof->unsure[proof->unsure_count++] = (struct proof_record){

@@ -31,8 +31,8 @@ unsigned chaos_desk_exchange(unsigned desk, unsigned producer);
  * should not happen has. */
 int chaos_desk_main(int argc, char **argv);
 
-/* What these desks said they accepted so far, of one exchange, and what they may have. Returns how
- * often one had to wait for room in its journal. */
+/* Counts the records of one exchange that these desks noted as accepted, and those that they may
+ * have accepted. Returns how often a desk had to wait for room in its journal. */
 unsigned chaos_desk_collect(const char *folder, unsigned first_desk, unsigned desks,
                             unsigned exchange, struct proof *);
 

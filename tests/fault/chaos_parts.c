@@ -19,9 +19,7 @@ enum {
 
 typedef void act(struct chaos *, const struct chaos_step *);
 
-/* --- starting and ending
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- starting and ending --- */
 
 static void start_drainer(struct chaos *chaos, unsigned which)
 {
@@ -197,9 +195,7 @@ static void saw(struct chaos *chaos, const struct chaos_step *step, bool killed)
     chaos->kills[step->part].seen += killed;
 }
 
-/* --- Redis
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- Redis --- */
 
 static void redis_kill(struct chaos *chaos, const struct chaos_step *step)
 {
@@ -233,7 +229,7 @@ static void redis_resume(struct chaos *chaos, const struct chaos_step *step)
     fixture_redis_resume(story_redis);
 }
 
-/* What somebody types into redis-cli; that the stream or its group is not there is no mistake. */
+/* Runs a command as a person with redis-cli would; a missing stream or group is no mistake. */
 static void redis_type(const char *script, const struct chaos_step *step)
 {
     redisContext *redis = fixture_redis_connect(story_redis);
@@ -302,9 +298,7 @@ static void redis_clients(struct chaos *chaos, const struct chaos_step *step)
     fixture_redis_run(story_redis, "CLIENT KILL TYPE normal SKIPME yes");
 }
 
-/* --- PostgreSQL
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- PostgreSQL --- */
 
 static void postgres_kill(struct chaos *chaos, const struct chaos_step *step)
 {
@@ -372,9 +366,7 @@ static void postgres_unlock(struct chaos *chaos, const struct chaos_step *step)
     chaos->locker = NULL;
 }
 
-/* --- both
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- both --- */
 
 static void takeover_begin(struct chaos *chaos, const struct chaos_step *step)
 {
@@ -388,9 +380,7 @@ static void takeover_end(struct chaos *chaos, const struct chaos_step *step)
     chaos_takeover_end(&chaos->takeover);
 }
 
-/* --- processes
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- processes --- */
 
 static struct chaos_worker *worker_of(struct chaos *chaos, const struct chaos_step *step)
 {
@@ -452,9 +442,7 @@ static void shipper_start(struct chaos *chaos, const struct chaos_step *step)
     start_shipper(chaos);
 }
 
-/* --- lines
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- lines --- */
 
 static struct fixture_proxy *line_of(struct chaos *chaos, const struct chaos_step *step)
 {
@@ -508,9 +496,7 @@ static void line_delay(struct chaos *chaos, const struct chaos_step *step)
     fixture_proxy_delay(line_of(chaos, step), FIXTURE_BOTH, step->heals ? 0 : DELAY_MS);
 }
 
-/* --- all of it
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- all of it --- */
 
 static const struct {
     act *breaks, *heals;

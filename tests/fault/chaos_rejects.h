@@ -5,7 +5,7 @@
 
 #include "tests/fixture/proof.h"
 
-/* What says in a reject's reason that it is one of these. */
+/* The part of a reject's reason that marks it as one of these. */
 #define CHAOS_REJECTED_FOR "recorded_at: % is out of range %"
 
 enum { CHAOS_OF_NONSENSE = 5 }; /* the producer_id in what is no record, where it has one */

@@ -78,7 +78,7 @@ static int64_t taken_until(const struct chaos_schedule *schedule, const struct c
     return 0;
 }
 
-/* What becomes of one part, from the beginning to the end. */
+/* Decides the fate of one part, from the beginning to the end. */
 static void draw_part(struct chaos_schedule *schedule, uint64_t *state, struct chaos_step step,
                       int64_t duration_ms, unsigned exchanges)
 {

@@ -39,9 +39,7 @@ static int64_t now_ns(void)
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
-/* --- breaking
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- breaking --- */
 
 static void run(struct chaos *chaos, const struct chaos_schedule *schedule)
 {
@@ -62,9 +60,7 @@ static void run(struct chaos *chaos, const struct chaos_schedule *schedule)
     }
 }
 
-/* --- the end
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- the end --- */
 
 static void stop_drainers(struct chaos *chaos)
 {
@@ -80,11 +76,10 @@ static void stop_drainers(struct chaos *chaos)
     assert_int_equal(story_pending(), 0);
 }
 
-/* --- the proof
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- the proof --- */
 
-/* What the good desks have accepted so far, and what they may have. */
+/* Counts the records that the good desks have accepted so far, and those that they may have
+ * accepted. */
 static struct load {
     size_t accepted, unsure;
     unsigned without_room;
@@ -105,7 +100,7 @@ static struct load {
     return load;
 }
 
-/* Nothing of what was due was left out: what broke made it late, at most. */
+/* Asserts that every order that was due was submitted: faults made it late at most. */
 static void prove_load(const struct chaos *chaos, const struct load *in_time)
 {
     struct load load = load_of(chaos);
@@ -176,7 +171,7 @@ static void prove_rejects(const struct chaos *chaos)
     }
 }
 
-/* Where the clock is wrong the record that says where a producer ends is rejected, too: these stay
+/* With a wrong clock the record that closes a producer is rejected, too, so these producers stay
  * open. */
 static void prove_audited(void)
 {
@@ -217,9 +212,7 @@ static void prove_orders(void)
                         "");
 }
 
-/* --- tests
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- tests --- */
 
 static void whatever_breaks_every_accepted_record_is_stored_once(void **state)
 {

@@ -143,7 +143,7 @@ static void a_group_that_is_destroyed_over_and_over_is_read_again(void **state)
     drainer_stop(drainer);
 }
 
-/* Whoever is stopped removes the name, also under the other one. */
+/* A drainer that is stopped removes its name, also under the other one. */
 static void two_drainers_under_one_name_store_everything_once(void **state)
 {
     (void)state;
@@ -173,8 +173,8 @@ static const char *left_by_removal(const char *name, const char *unused_ms)
         fixture_redis_run(story_redis, "XINFO CONSUMERS blotter:okx " STREAM_GROUP));
 }
 
-/* Whoever ends removes its own name, and those that nobody uses; never one whose entries would be
- * lost with it. */
+/* A drainer that ends removes its own name and those that nobody uses, but never one whose entries
+ * would be lost with it. */
 static void a_name_with_entries_pending_is_not_removed(void **state)
 {
     (void)state;
@@ -196,9 +196,7 @@ static void a_name_with_entries_pending_is_not_removed(void **state)
     assert_string_equal(left_by_removal("busy", "3600000"), "0: ");
 }
 
-/* --- another Redis
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- another Redis --- */
 
 enum { ORDERS = 3 };
 
@@ -242,8 +240,8 @@ static void become_another_redis(void)
     fixture_redis_run(story_redis, "XREADGROUP GROUP drainers somebody STREAMS blotter:okx >");
 }
 
-/* What was read before is stored and told, but not acknowledged: it would be another record that is
- * gone. */
+/* Entries read before are stored and confirmed, but not acknowledged: another record has their id
+ * now. */
 static void an_id_read_on_another_connection_is_not_acknowledged(void **state)
 {
     (void)state;

@@ -52,9 +52,7 @@ static struct backlog_run drain(const struct backlog *backlog)
     return backlog_drain(backlog, true);
 }
 
-/* --- what is no record
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- what is no record --- */
 
 static void assert_rejected(const struct bad_entry *bad)
 {
@@ -121,7 +119,7 @@ static void a_bad_entry_that_was_delivered_before_is_rejected_with_the_count(voi
     "CREATE TRIGGER look BEFORE INSERT ON blotter.order_events FOR EACH ROW EXECUTE FUNCTION " \
     "blotter.look()"
 
-/* What a user adds, so that the records with the strategy "bad" are refused. */
+/* Adds a user's trigger, which refuses the records with the strategy "bad". */
 static const struct refusal {
     const char *sql, *sqlstate;
 } refusals[] = {

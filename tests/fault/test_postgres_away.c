@@ -26,8 +26,8 @@ static bool each_is_there_once(void *load)
     return fixture_redis_int(story_redis, "XLEN blotter:okx") == load_totals(load).accepted;
 }
 
-/* Of producers that have neither been trimmed nor sent again: what they accepted, and what they
- * said of themselves. */
+/* Counts the entries of producers whose entries were neither trimmed nor sent again: accepted
+ * records and session records. */
 static void assert_each_once(struct load *load)
 {
     load_stop(load);

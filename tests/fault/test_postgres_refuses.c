@@ -133,7 +133,7 @@ static void a_limit_of_connections_is_waited_for(void **state)
     finish(load, drainer);
 }
 
-/* That needs a person, and passes when they have done something about it. */
+/* The error needs a person, and passes once that person has acted. */
 static void a_right_that_is_taken_away_is_waited_for(void **state)
 {
     (void)state;

@@ -43,9 +43,7 @@ static void order(struct refused *refused, const char *format, ...)
     freeReplyObject(reply);
 }
 
-/* --- ways to refuse
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- ways to refuse --- */
 
 static void fill_memory(struct refused *refused)
 {
@@ -239,9 +237,7 @@ static const char *stream_of(const struct refused *refused)
     return fixture_format("blotter:%s", refused->refusal->exchange);
 }
 
-/* --- the test
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- the test --- */
 
 static void start(struct refused *refused, const struct refusal *refusal)
 {

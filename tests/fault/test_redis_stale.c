@@ -16,9 +16,7 @@
 
 enum { UNREAD = 300 };
 
-/* --- killed
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- killed --- */
 
 /* The file that Redis appends to. */
 static const char *append_only_file(void)
@@ -98,9 +96,7 @@ static void redis_may_be_killed_again_and_again(void **state)
     load_finish(load);
 }
 
-/* --- failed over
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- failed over --- */
 
 static bool is_in_step(void *replica)
 {

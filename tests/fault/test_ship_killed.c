@@ -47,9 +47,7 @@ static void a_killed_shipper_is_followed_by_the_next(void **state)
     strategy_prove("okx", true);
 }
 
-/* --- two of them
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- two of them --- */
 
 enum { EXCHANGES = 4 };
 static const char *const exchanges[EXCHANGES] = {"okx", "kraken", "binance", "bybit"};
@@ -72,7 +70,7 @@ static int64_t entries_added(const char *exchange)
         exchange);
 }
 
-/* Where nothing is killed everything is sent once: a second sender would show. */
+/* Without a kill everything is sent once: a second sender would show. */
 static void two_shippers_never_send_one_journal(void **state)
 {
     (void)state;
@@ -117,9 +115,7 @@ static void each_of_two_shippers_takes_over_from_the_other(void **state)
     }
 }
 
-/* --- children
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- children --- */
 
 static struct {
     _Atomic pid_t child;

@@ -48,9 +48,7 @@ static const struct journal_options next_owner = {.exchange = "okx",
                                                   .create = true};
 static const struct journal_options only_sender = {.send = true};
 
-/* --- files
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- files --- */
 
 static void write_image(const struct image *image)
 {
@@ -142,9 +140,7 @@ static const struct image *made(unsigned which)
     return image;
 }
 
-/* --- what is done to them
- * -------------------------------------------------------------------------------------------------
- */
+/* --- what is done to them --- */
 
 struct script {
     const uint8_t *at, *end;
@@ -276,9 +272,7 @@ static void make_input(const uint8_t *data, size_t size, struct image *image)
     }
 }
 
-/* --- what must hold
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- what must hold --- */
 
 struct seen {
     unsigned records;

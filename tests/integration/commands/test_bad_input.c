@@ -34,9 +34,7 @@ static struct bytes format_bytes(const char *before, char fill, size_t count, co
     return (struct bytes){text, length};
 }
 
-/* --- lines
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- lines --- */
 
 struct bad_line {
     struct bytes line;
@@ -161,9 +159,7 @@ static void the_last_line_needs_no_newline_and_empty_ones_are_none(void **state)
     story_assert_says(fixture_program_stderr(program), "line 3: order_id: not JSON");
 }
 
-/* --- entries
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- entries --- */
 
 /* The reject of that entry: every byte of it, where it was, and why. */
 static void assert_rejected(const char *id, const struct bad_entry *bad)
@@ -228,7 +224,7 @@ static void an_entry_with_several_fields_is_rejected_whole(void **state)
     assert_int_equal(story_pending(), 0);
 }
 
-/* What PostgreSQL refuses, and only it: one record of a batch, isolated. */
+/* PostgreSQL alone refuses this record: it is isolated from its batch. */
 static void a_record_that_postgresql_refuses_is_rejected_alone(void **state)
 {
     (void)state;

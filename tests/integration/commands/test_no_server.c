@@ -21,7 +21,7 @@ enum {
     ENVIRONMENT_MAX = 8,
 };
 
-/* What is tried: these commands, all at once, in the test's environment but for these changes. */
+/* The commands to try, all at once, in the test's environment with these changes. */
 struct attempt {
     const char *environment[ENVIRONMENT_MAX];
     const char *commands[COMMANDS_MAX];
@@ -100,9 +100,7 @@ static void try_all(const struct attempt *attempts, size_t count)
         "drain", "status", "audit", "migrate", "check", "rejects" \
     }
 
-/* --- not there, or silent
- * --------------------------------------------------------------------------------------------------
- */
+/* --- not there, or silent --- */
 
 static void a_redis_that_is_not_there_or_does_not_answer_is_told(void **state)
 {
@@ -140,9 +138,7 @@ static void a_postgresql_that_does_not_answer_is_not_waited_for_for_ever(void **
     fixture_postgres_resume(story_postgres);
 }
 
-/* --- there, but
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- there, but --- */
 
 static void a_wrong_password_for_redis_is_told_and_not_printed(void **state)
 {

@@ -15,9 +15,7 @@
 #define DAY_MS INT64_C(86400000)
 #define NOW_MS INT64_C(3600000) /* story_time_ns(0) is an hour ago */
 
-/* --- what was recorded
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- what was recorded --- */
 
 static void add_fill(int64_t producer_id, int64_t seq, int64_t at_ms, const char *trade_id)
 {
@@ -64,7 +62,7 @@ static const char *day_before_newest(int days)
                      days);
 }
 
-/* What letting days go must not change. */
+/* The answers that dropping days must not change. */
 static const char *what_is_known(void)
 {
     return fixture_format(
@@ -175,9 +173,7 @@ static void only_the_owner_drops(void **state)
     assert_int_equal(count_tables("'kept'"), 6);
 }
 
-/* --- drop
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- drop --- */
 
 static void days_go_and_what_they_meant_stays(void **state)
 {

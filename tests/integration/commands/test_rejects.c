@@ -43,9 +43,7 @@ static void reject(int count, const char *doge)
     story_drain_once();
 }
 
-/* --- replay
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- replay --- */
 
 static void
 what_was_refused_is_stored_once_and_marked_when_nothing_refuses_it_any_more(void **state)
@@ -194,9 +192,7 @@ static void more_than_a_page_of_them_is_replayed(void **state)
     assert_string_equal(story_table(AUDIT), "250 0 0");
 }
 
-/* --- the quick audit
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- the quick audit --- */
 
 static void a_replayed_reject_does_not_hide_a_record_that_is_missing(void **state)
 {
@@ -229,9 +225,7 @@ static void a_reject_that_was_sent_again_and_stored_counts_once(void **state)
                         "3 0");
 }
 
-/* --- which
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- which --- */
 
 static const char *id_of(int seq)
 {
@@ -267,9 +261,7 @@ static void rejects_are_selected_by_number_stream_reason_and_time(void **state)
     story_run(2, "rejects", "forget");
 }
 
-/* --- discard
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- discard --- */
 
 static void what_is_discarded_stays_as_evidence_and_is_replayed_only_by_name(void **state)
 {
@@ -299,9 +291,7 @@ static void what_is_discarded_stays_as_evidence_and_is_replayed_only_by_name(voi
     assert_string_equal(story_table(AUDIT), "3 1 0");
 }
 
-/* --- who
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* --- who --- */
 
 static struct fixture_program *run_as(const char *user, int status, const char *verb)
 {

@@ -35,9 +35,7 @@ static int64_t sessions(const struct strategy *strategy, const char *event)
         (long long)strategy_producer_id(strategy), event);
 }
 
-/* --- following and adopting
- * ------------------------------------------------------------------------------------------------
- */
+/* --- following and adopting --- */
 
 static void it_cannot_wait(blotter_producer *producer)
 {
@@ -148,7 +146,7 @@ static void a_whole_folder_is_sent_and_what_cannot_be_read_is_named(void **state
     strategy_prove("bybit", true);
 }
 
-/* What is damaged is named once, and not at every look. */
+/* A damaged journal is named once, and not at every look. */
 static void a_file_is_named_once(void **state)
 {
     (void)state;
@@ -166,9 +164,7 @@ static void a_file_is_named_once(void **state)
     story_assert_says(fixture_program_stderr(ship), "stopped: journals=1 unsent=");
 }
 
-/* --- who adopts
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- who adopts --- */
 
 static void two_processes_serve_one_exchange(void **state)
 {
@@ -272,9 +268,7 @@ static void nothing_of_a_dead_strategy_is_evicted(void **state)
     strategy_prove("okx", true);
 }
 
-/* --- what it costs
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- what it costs --- */
 
 /* One poll a millisecond for all journals, and a look each 50 ms at each. */
 enum {
@@ -362,9 +356,7 @@ static void a_record_waits_for_milliseconds(void **state)
     munmap(latencies, LATENCIES * sizeof *latencies);
 }
 
-/* --- the command
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- the command --- */
 
 static void one_journal_is_waited_for_and_followed(void **state)
 {

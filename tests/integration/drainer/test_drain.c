@@ -75,9 +75,7 @@ static struct fixture_program *slow_drainer(const char *name)
     return story_start("drain", "--consumer", name, "--batch-rows", "100");
 }
 
-/* --- beginning and ending
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- beginning and ending --- */
 
 static void once_on_an_empty_redis_just_ends(void **state)
 {
@@ -154,9 +152,7 @@ static void a_lone_record_is_visible_within_250_ms(void **state)
     assert_stops(drainer);
 }
 
-/* --- taking over, and sharing
- * --------------------------------------------------------------------------------------------------
- */
+/* --- taking over, and sharing --- */
 
 /* How many streams the drainer of that name holds. */
 #define HELD(name)                                                               \
@@ -211,16 +207,14 @@ static void a_second_drainer_takes_half_of_the_streams_and_gives_them_back(void 
     assert_stops(first);
 }
 
-/* --- what happens to Redis
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- what happens to Redis --- */
 
 static bool stream_has(void *arg)
 {
     return fixture_redis_int(story_redis, "XLEN blotter:okx") >= *(int64_t *)arg;
 }
 
-/* What FLUSHALL takes was sent and not yet read: only the journal has it. */
+/* FLUSHALL takes records that were sent and not yet read: only the journal has them. */
 static void flushall_under_load_ends_complete(void **state)
 {
     (void)state;

@@ -19,9 +19,7 @@
 static int port;
 static struct fixture_program *drainer;
 
-/* --- asking
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- asking --- */
 
 /* Sends bytes; returns all that is answered until the other side closes: "" if nothing, or nobody
  * listens. */
@@ -127,7 +125,7 @@ static bool held_are(void *arg)
     return held == *(const double *)arg;
 }
 
-/* Of the streams of kraken and okx. */
+/* Adds up a gauge over the streams of kraken and okx. */
 static void await_held(double count)
 {
     if (!fixture_wait_until(held_are, &count, STORY_TIMEOUT_MS)) {
@@ -136,9 +134,7 @@ static void await_held(double count)
     }
 }
 
-/* --- the text's form
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- the text's form --- */
 
 /* A line is "# HELP name text", "# TYPE name type", or "name{label="value"} number", of the metric
  * announced last. */
@@ -208,9 +204,7 @@ static void check_with_promtool(const char *text)
     }
 }
 
-/* --- tests
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- tests --- */
 
 static void the_numbers_are_those_of_what_was_loaded(void **state)
 {

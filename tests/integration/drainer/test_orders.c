@@ -49,9 +49,8 @@ static const struct blotter_order history[EVENTS] = {
     {.order_id = "o", .status = "open", .filled_quantity = "0.100", .extra = "{\"rest\": 1.10}"},
 };
 
-/* What all of them leave, by (recorded_at, seq): the last value of each field, but the status that
- * ends it, and the most filled.
- */
+/* The order that all events leave, by (recorded_at, seq): the last value of each field, except the
+ * status that ends it and the largest filled quantity. */
 static const char state_sql[] =
     "SELECT exchange, account, scope, provisional, symbol, strategy, status, terminal, event, "
     "side, "
@@ -167,9 +166,7 @@ static void two_drainers_on_two_lanes_leave_the_same_row(void **state)
     }
 }
 
-/* --- one order, or several
- * --------------------------------------------------------------------------------------------------
- */
+/* --- one order, or several --- */
 
 static const char *orders(void)
 {

@@ -121,9 +121,7 @@ static void read_lines(const char *folder)
               field_names(RECORD_TRADE), field_names(RECORD_ORDER));
 }
 
-/* --- publishing
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- publishing --- */
 
 /* The numbers that stderr reports, "line 7: …", joined by blanks. */
 static const char *reported_lines(const char *errors)
@@ -193,9 +191,7 @@ static void publish_all(void)
     free(exchanges);
 }
 
-/* --- comparing
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- comparing --- */
 
 /* A row of VALUES (field, as stored, as it should be) for one field. */
 static const char *comparison(const struct record_field *field)
@@ -278,9 +274,7 @@ static void every_field_is_stored(const char *folder)
     assert_int_equal(story_pending(), 0);
 }
 
-/* --- tests
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- tests --- */
 
 static void every_field_of_a_made_up_set_with_the_oddities_of_real_data_is_stored(void **state)
 {

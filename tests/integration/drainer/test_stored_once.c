@@ -41,9 +41,7 @@ static int64_t length_of(const char *stream)
     return fixture_redis_int(story_redis, "XLEN %s", stream);
 }
 
-/* --- sent again
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- sent again --- */
 
 /* The journal that the first publish left holds everything, as no drainer has said a word. The word
  * that comes later is lost, so the second publish has to send it all again. */
@@ -78,7 +76,7 @@ static bool is_longer(void *arg)
     return length_of(awaited->stream) >= awaited->length;
 }
 
-/* What it had accepted is a beginning of its input, and all of that is stored, once. */
+/* Its accepted records are a beginning of its input, and all of them are stored, once. */
 static void a_publish_that_is_killed_half_way_and_run_again_loses_nothing(void **state)
 {
     (void)state;
@@ -98,9 +96,7 @@ static void a_publish_that_is_killed_half_way_and_run_again_loses_nothing(void *
     assert_complete();
 }
 
-/* --- read again
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- read again --- */
 
 static void publish_two_exchanges(void)
 {
@@ -159,9 +155,7 @@ static void entries_from_another_client_are_stored_once_too(void **state)
     story_audit(0);
 }
 
-/* --- missing
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- missing --- */
 
 static void assert_audit_names(const char *table, int64_t producer_id, int64_t seq)
 {

@@ -41,9 +41,7 @@ static struct {
     struct pg_failure failure;
 } seen;
 
-/* --- running it
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- running it --- */
 
 static inline void on_prepared_rows(void *owner, int statement, const PGresult *result)
 {
@@ -167,9 +165,7 @@ static inline const struct loader_counters *counters(void)
     return &loader_stats(seen.loader)->counters;
 }
 
-/* --- records
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- records --- */
 
 static inline void add(const char *kind, const struct pack *pack)
 {

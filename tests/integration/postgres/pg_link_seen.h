@@ -31,9 +31,7 @@ static struct {
     char value[64];            /* the last row's first column */
 } seen;
 
-/* --- running it
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- running it --- */
 
 static inline void on_prepared_rows(void *owner, int statement, const PGresult *result)
 {

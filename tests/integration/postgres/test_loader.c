@@ -2,9 +2,7 @@
 #include "drainer/log.h"
 #include "tests/integration/postgres/loader_seen.h"
 
-/* --- what is sound
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- what is sound --- */
 
 static void fresh_batch_of_every_kind_is_one_transaction(void **state)
 {
@@ -53,9 +51,7 @@ static void batch_of_rejects_alone_is_stored(void **state)
     assert_string_equal(progress(), "0 2 0 0 2");
 }
 
-/* --- duplicates
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- duplicates --- */
 
 static void batch_loaded_twice_is_stored_once(void **state)
 {
@@ -110,9 +106,7 @@ static void part_that_is_new_is_stored_beside_what_was_there(void **state)
     assert_string_equal(progress(), "80 0 0 0 80");
 }
 
-/* --- days
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- days --- */
 
 static bool has_day(const char *day)
 {

@@ -116,9 +116,7 @@ static void long_message_of_a_users_trigger_is_stored_as_the_reason(void **state
         3);
 }
 
-/* --- errors that pass
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- errors that pass --- */
 
 static void lock_that_somebody_holds_is_waited_for_and_rejects_nothing(void **state)
 {

@@ -6,9 +6,7 @@
 #include "drainer/log.h"
 #include "tests/integration/postgres/pg_link_seen.h"
 
-/* --- commands
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- commands --- */
 
 static void error_is_told_and_leaves_the_link_ready(void **state)
 {
@@ -82,9 +80,7 @@ static void command_may_be_run_when_another_is_done(void **state)
     assert_true(pg_link_ready(seen.link));
 }
 
-/* --- COPY
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- COPY --- */
 
 static struct copy_buffer rows;
 
@@ -232,9 +228,7 @@ static void server_that_does_not_read_costs_no_memory(void **state)
     copy_buffer_release(&rows);
 }
 
-/* --- lost connections
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- lost connections --- */
 
 static void server_killed_in_a_copy_is_a_lost_connection_and_comes_back(void **state)
 {

@@ -119,9 +119,7 @@ static void incr(unsigned first, unsigned count)
     }
 }
 
-/* --- tests
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- tests --- */
 
 static void answers_come_in_order(void **state)
 {

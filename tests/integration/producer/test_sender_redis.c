@@ -6,7 +6,7 @@
 
 #include "tests/fixture/proxy.h"
 
-/* What Redis counts of a command: "calls", "failed_calls". 0: it has not been given. */
+/* Returns Redis' count for a command: "calls", "failed_calls". 0: the command was never given. */
 static int64_t counted(const char *command, const char *what)
 {
     const char *line = strstr(fixture_redis_run(redis, "INFO commandstats"),
@@ -248,7 +248,7 @@ static bool has_passed(void *arg)
     return fixture_proxy_counts(sent->line).to_server_bytes >= sent->bytes;
 }
 
-/* None of it has arrived. */
+/* No record has arrived. */
 static void what_was_under_way_when_the_connection_was_lost_is_sent_again(void **state)
 {
     (void)state;
@@ -301,7 +301,7 @@ static void a_cut_connection_is_made_again(void **state)
     fixture_proxy_cut(proxy);
     submit_many(producer, 10);
     assert_int_equal(blotter_flush(producer, BLOTTER_SENT, TIMEOUT_MS), BLOTTER_OK);
-    /* Of what was under way when it was cut nobody knows whether it was applied: it may be there
+    /* Nobody knows whether a record that was under way at the cut was applied: it may be there
      * twice, never less than once. */
     assert_true(fixture_redis_int(redis, "XLEN " STREAM) >= 21);
     assert_true(stats_of(producer).connects >= 2);

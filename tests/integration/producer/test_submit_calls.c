@@ -27,11 +27,9 @@
 
 enum { ROUNDS = 500, CASES_MAX = 24, SLOTS = 4096 };
 
-/* --- counting
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- counting --- */
 
-/* What one case was answered and has cost. Shared with the child. */
+/* The answer and the cost of one case. The child shares it. */
 struct cost {
     char name[64];
     int64_t expected;    /* 1: accepted */
@@ -117,9 +115,7 @@ static void count_allocations(void) {}
 
 #endif
 
-/* --- what is called
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- what is called --- */
 
 /* The library as it is linked, or as it is loaded. */
 static struct library {
@@ -153,9 +149,7 @@ static const struct blotter_trade bad_trade = {.symbol = "BTC/USDT", .price = "1
 static const struct blotter_order long_order = {.order_id = "1", .strategy = long_text};
 static const struct blotter_trade long_trade = {.symbol = long_text, .price = "1", .quantity = "1"};
 
-/* --- the child
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- the child --- */
 
 struct job {
     blotter_producer *producer;
@@ -289,9 +283,7 @@ static void other_producers(void *arg)
     library.close(waking, 0);
 }
 
-/* --- the tests
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- the tests --- */
 
 static int start(void **state)
 {

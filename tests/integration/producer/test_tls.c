@@ -128,9 +128,7 @@ static void assert_nothing_was_sent(const struct fixture_redis *redis)
     assert_int_equal(fixture_redis_int(redis, "DBSIZE"), 0);
 }
 
-/* --- it works
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- it works --- */
 
 static void orders_are_stored_over_tls(void **state)
 {
@@ -180,9 +178,7 @@ static void a_connection_that_is_cut_comes_back(void **state)
     story_assert_says(story_audit(0), "complete");
 }
 
-/* --- it does not
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- it does not --- */
 
 static void who_cannot_be_trusted_is_told_nothing_and_the_user_what_to_do(void **state)
 {

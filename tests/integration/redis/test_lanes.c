@@ -38,9 +38,7 @@ static blotter_producer *open_lane(const char *lane, uint32_t slots, enum blotte
     return producer;
 }
 
-/* --- the flood
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- the flood --- */
 
 struct flood {
     blotter_producer *producer;
@@ -91,9 +89,7 @@ static void stop_flood(struct flood *flood)
     blotter_close(flood->producer, STORY_TIMEOUT_MS);
 }
 
-/* --- orders
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- orders --- */
 
 static bool is_sent(blotter_producer *producer, int64_t seq)
 {

@@ -27,7 +27,7 @@ static int begin(void **state)
     return 0;
 }
 
-/* Of two streams, which are there and empty. */
+/* Makes two streams, both empty. */
 static void await_one_each(void)
 {
     for (int i = 0; i < 2; i++) {
@@ -70,7 +70,7 @@ static void two_lanes_with_the_same_orders_never_deadlock(void **state)
         before);
 }
 
-/* What another lane's record waited for at most, in ms, while drainers came and went. */
+/* The longest wait of another lane's record, in ms, while drainers came and went. */
 static int64_t slowest_ms(void)
 {
     return story_int("SELECT (1000 * max(extract(epoch FROM stored_at - recorded_at)))::bigint "

@@ -154,9 +154,7 @@ static void another_group_that_does_not_move_is_overruled_and_named(void **state
     story_assert_says(story_audit(0), "complete");
 }
 
-/* --- what a trim may take
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- what a trim may take --- */
 
 /* One trim that is to keep no tail; Redis removes entries one by one here. Returns how many are
  * left. */

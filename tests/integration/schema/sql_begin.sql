@@ -1,4 +1,4 @@
--- What the checks share: a list of results, and a drainer made of SQL.
+-- The checks share a list of results, and a drainer made of SQL.
 CREATE SCHEMA test;
 CREATE TABLE test.results (n int GENERATED ALWAYS AS IDENTITY, name text, ok boolean, detail text);
 
@@ -15,7 +15,7 @@ CREATE TABLE test.events (at int, seq bigint, producer_id bigint DEFAULT 7, exch
                           client_order_id text, status text, price numeric, quantity numeric, filled_quantity numeric, side text,
                           recorded_at timestamptz GENERATED ALWAYS AS (to_timestamp(1785456000 + at)) STORED);
 
--- What a drainer does with a batch: store the events, fold them per order in the order they came, merge.
+-- Does a drainer's work with a batch: stores the events, summarises them per order in the order of arrival, merges.
 CREATE FUNCTION test.drain(batch test.events[]) RETURNS void
     LANGUAGE plpgsql
     AS $$

@@ -58,7 +58,7 @@ SELECT test.drain(ARRAY[row(0, 4, 3, 'okx', NULL, NULL, 'OVER', NULL, NULL, 12, 
 SELECT test.drain(ARRAY[row(0, 5, 3, 'okx', NULL, NULL, 'OVER', NULL, NULL, 11, 7, NULL, NULL, '2026-06-03 12:00:01Z')::test.events]);
 SELECT test.same('what_comes_late_is_newer_than_what_was_dropped', (SELECT concat_ws(' ', status, price, quantity) FROM blotter.orders WHERE order_key = 'OVER'), 'filled 12 7');
 
--- What is folded stays folded, however it is asked for.
+-- Aggregated fills stay aggregated, whichever way they are asked for.
 CREATE FUNCTION test.folds(before date) RETURNS text
     LANGUAGE plpgsql
     AS $$

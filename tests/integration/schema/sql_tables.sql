@@ -110,7 +110,7 @@ SELECT test.same('only_a_reject_that_is_nowhere_else_is_one', (SELECT string_agg
 SELECT test.same('ranges_are_written_as_people_do_and_end_with_dots_where_there_are_more',
                  concat_ws(' ', blotter.range_list('{[1,2),[3,6)}', 2), blotter.range_list('{[1,2),[3,6),[8,9)}', 2)), '1,3-5 1,3-5,...');
 
--- What merging cannot do harms nobody: this key is too long for an index.
+-- A failing merge harms nobody: this key is too long for an index.
 SELECT test.clear();
 BEGIN;
 INSERT INTO staged_orders (exchange, account, symbol, order_id, status, first_recorded_at, first_seq, first_producer_id, recorded_at, seq, producer_id, late)

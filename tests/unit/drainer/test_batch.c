@@ -58,9 +58,7 @@ static void assert_rejected(const struct entry *entry, const char *reason)
     assert_string_equal(entry->sqlstate, "");
 }
 
-/* --- rows
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- rows --- */
 
 static void record_becomes_a_row_that_can_be_found_again(void **state)
 {
@@ -134,9 +132,7 @@ static void cleared_batch_keeps_its_memory_and_nothing_else(void **state)
     assert_true(batch.capacity > 0);
 }
 
-/* --- rejects
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- rejects --- */
 
 static void record_of_another_exchange_is_rejected_and_its_producer_known(void **state)
 {
@@ -444,9 +440,7 @@ static void foreign_entry_with_an_absurd_id_is_rejected(void **state)
     copy_buffer_release(&reject_row);
 }
 
-/* --- anything
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- anything --- */
 
 static void no_bytes_make_it_fail(void **state)
 {

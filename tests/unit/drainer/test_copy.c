@@ -25,9 +25,7 @@ static struct record_value number(int64_t value)
     return (struct record_value){.integer = value, .present = true};
 }
 
-/* --- the format
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- the format --- */
 
 #define ABSENT 0xff, 0xff, 0xff, 0xff
 
@@ -134,9 +132,7 @@ static void head_and_tail_are_those_of_the_manual(void **state)
     assert_memory_equal(copy_tail, "\377\377", COPY_TAIL_BYTES);
 }
 
-/* --- times
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- times --- */
 
 static void times_are_microseconds_since_2000(void **state)
 {
@@ -176,9 +172,7 @@ static void later_time_is_never_the_smaller_timestamp(void **state)
     }
 }
 
-/* --- numerics
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- numerics --- */
 
 /* Few different digits and scales, so that equal and nearly equal pairs come up. */
 static size_t random_decimal(char *out)
@@ -229,9 +223,7 @@ static void binary_numerics_compare_as_their_decimals_do(void **state)
     }
 }
 
-/* --- reading rows back
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- reading rows back --- */
 
 static void split_row_gives_back_what_was_written(void **state)
 {

@@ -57,9 +57,7 @@ static int end(void **state)
     return 0;
 }
 
-/* --- events
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- events --- */
 
 struct event {
     const char *texts[ORDER_FIELDS]; /* NULL: absent */
@@ -150,9 +148,7 @@ static void assert_numeric(const struct copy_field *field, const char *expected)
     }
 #define EVENT(n, ...) EVENT_OF(n, [IDENTITY_exchange] = "okx", [ORDER_order_id] = "17", __VA_ARGS__)
 
-/* --- one order
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- one order --- */
 
 static void each_field_is_the_last_value_given(void **state)
 {
@@ -260,9 +256,7 @@ static void order_with_two_client_ids_is_late(void **state)
     assert_int_equal(order(0)[C_LATE].bytes[0], 1);
 }
 
-/* --- which order
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- which order --- */
 
 static void orders_differ_by_exchange_account_and_id(void **state)
 {
@@ -335,9 +329,7 @@ static void columns_are_as_many_as_are_written(void **state)
     assert_string_equal(strrchr(columns, ','), ", extra");
 }
 
-/* --- random histories
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- random histories --- */
 
 enum { ORDERS = 7, EVENTS = 60 };
 
@@ -363,7 +355,7 @@ static struct event random_event(int n)
     return event;
 }
 
-/* What the order's events say, the plain way: sorted, one field after the other. */
+/* Merges the order's events the plain way: sorted, one field after the other. */
 struct expected {
     const char *status, *filled, *price, *strategy;
     int64_t first_seq, last_seq;

@@ -23,7 +23,7 @@ static struct waiting seen_a_minute_ago(unsigned count)
     return waiting;
 }
 
-/* Of SLOTS places `held` are taken, and so many of the records sent. */
+/* Takes `held` of SLOTS slots, and marks so many of the records as sent. */
 static struct journal *journal_holding(unsigned held, unsigned sent)
 {
     struct journal *journal = open_at(path); /* with a record, `opened` */

@@ -15,9 +15,7 @@
 
 #include "tests/unit/journals.h"
 
-/* --- tests
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- tests --- */
 
 static void the_first_record_is_opened_and_seqs_are_dense(void **state)
 {
@@ -169,7 +167,7 @@ static void a_damaged_record_is_missing_and_not_void(void **state)
     die(journal);
 }
 
-/* Of what was in memory only, after a restart of the machine, nobody knows whether it had been
+/* After a restart of the machine nobody knows whether a record that was in memory only had been
  * accepted. */
 static void what_was_claimed_before_the_machine_went_down_is_missing_and_not_void(void **state)
 {

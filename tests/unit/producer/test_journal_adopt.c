@@ -194,7 +194,7 @@ static void a_writer_that_comes_back_goes_on_behind_what_it_left(void **state)
     journal_release(sender);
 }
 
-/* What was cut off was accepted: it is lost, and must not be called void. */
+/* The records that were cut off had been accepted: they are lost, and must not be called void. */
 static void what_is_cut_off_is_damaged_and_not_void(void **state)
 {
     (void)state;

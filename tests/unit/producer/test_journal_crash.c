@@ -19,7 +19,8 @@ enum {
     BYTES_MAX = 2 * JOURNAL_PAGE_BYTES + SLOTS * 1024
 };
 
-/* Who wrote into the journal, and what its submits were answered. The child's is shared with it. */
+/* The process that wrote into the journal, and the answers to its submits. The child shares its
+ * own. */
 struct owner {
     int64_t producer_id;
     uint64_t base;
@@ -392,7 +393,7 @@ static bool has_changed(void)
     return true;
 }
 
-/* What the dead leave is their file itself, and not a copy of it. */
+/* A dead process leaves its file itself, and not a copy of it. */
 static void write_remains(struct journal_owner *owner)
 {
     struct stat st;
@@ -476,9 +477,7 @@ static void die_at_every_instruction(struct story told)
     assert_int_equal(child->count, story.before + story.submits);
 }
 
-/* --- tests
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- tests --- */
 
 static void the_first_open_and_the_first_records(void **state)
 {

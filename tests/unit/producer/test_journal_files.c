@@ -19,9 +19,7 @@
 
 enum { OTHER_USER = 54321 };
 
-/* --- children
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- children --- */
 
 /* Runs body in a child; all of its conditions must hold. */
 #define HOLDS(condition)                                                            \
@@ -107,9 +105,7 @@ static void limit_file_size(rlim_t bytes)
     HOLDS(setrlimit(RLIMIT_FSIZE, &limit) == 0);
 }
 
-/* --- disks
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- disks --- */
 
 static void make_on_a_full_disk(void)
 {
@@ -201,9 +197,7 @@ static void a_read_only_disk_is_an_error_and_can_be_looked_at(void **state)
     in_a_child(open_on_a_read_only_disk);
 }
 
-/* --- folders
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- folders --- */
 
 /* Root may do anything, so it becomes somebody else. */
 static void without_rights(void)

@@ -88,9 +88,7 @@ enum {
     GO_BACKS = 2
 };
 
-/* --- what is shared
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- what is shared --- */
 
 static struct shared {
     struct journal_header header;
@@ -98,7 +96,7 @@ static struct shared {
 } shared;
 static struct journal journal;
 
-/* What has come of it, as the test sees it. */
+/* The state of a record, as the test sees it. */
 static struct outcome {
     int64_t returned[SUBMITTERS][RECORDS_EACH];
     unsigned char read[RECORDS + 2]; /* the tag of the record at that position; 0: not yet read */
@@ -117,9 +115,7 @@ static unsigned char tag_of(int submitter, int number)
     return (unsigned char)(1 + submitter * RECORDS_EACH + number);
 }
 
-/* --- actors
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- actors --- */
 
 static struct actor {
     ucontext_t context;
@@ -319,9 +315,7 @@ static void act(int who)
     pause_actor();
 }
 
-/* --- all that can happen
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- all that can happen --- */
 
 static struct {
     int taken, of;

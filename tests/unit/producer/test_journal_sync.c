@@ -30,9 +30,7 @@ enum {
     TEXT_BYTES = 920
 };
 
-/* --- what is on the disk
- * --------------------------------------------------------------------------------------------------
- */
+/* --- what is on the disk --- */
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct {
@@ -95,9 +93,7 @@ static void check_slot(const struct journal_slot *slot)
     assert_memory_equal(slot->body, body, (size_t)length);
 }
 
-/* --- the loss of power
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- the loss of power --- */
 
 /* Returns the last seq that must be there. */
 static int64_t make_remains(const struct journal_header *now, unsigned char *image)
@@ -152,9 +148,7 @@ static void lose_power(const struct journal_header *now, int64_t producer_id)
     die(journal);
 }
 
-/* --- the tests
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- the tests --- */
 
 /* So that the ring begins anew among the records that count. */
 static void leave_a_lap(void)

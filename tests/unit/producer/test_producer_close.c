@@ -43,7 +43,7 @@ static void *submit_until_closed(void *arg)
     return NULL;
 }
 
-/* What may be asked at any time, too. */
+/* Calls the functions that are allowed at any time. */
 static void *ask_until_closed(void *arg)
 {
     struct blotter_stats stats;

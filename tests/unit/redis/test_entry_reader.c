@@ -25,9 +25,7 @@ static struct text seen, expected, answer;
 static char stream[64];
 static enum entry_place place;
 
-/* --- what is seen
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- what is seen --- */
 
 static void add_bytes(struct text *text, const char *bytes, size_t length)
 {
@@ -429,9 +427,7 @@ static void answer_that_was_begun_before_stays_a_tree(void **state)
     entry_reader_destroy(entries);
 }
 
-/* --- any answer at all
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- any answer at all --- */
 
 static bool is_text(const redisReply *reply)
 {

@@ -430,7 +430,7 @@ static void numeric_is_byte_for_byte_that_of_postgresql(void **state)
     }
 }
 
-/* What numeric_out would print. */
+/* Returns the text that numeric_out would print. */
 static void text_of_numeric(const unsigned char *numeric, char *out)
 {
     int count = numeric[0] << 8 | numeric[1], weight = (int16_t)(numeric[2] << 8 | numeric[3]);

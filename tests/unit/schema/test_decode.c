@@ -5,9 +5,7 @@
 #include "schema/decimal.h"
 #include "tests/unit/decoding.h"
 
-/* --- round trip
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- round trip --- */
 
 static const struct record_identity identity = {7, 42, INT64_C(1700000000123456789), "binance"};
 static unsigned char wire[LIMIT_RECORD_BYTES];
@@ -181,9 +179,7 @@ static void keys_may_come_in_any_order(void **state)
     }
 }
 
-/* --- values
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- values --- */
 
 static void decimals_may_be_text_or_any_number(void **state)
 {
@@ -344,9 +340,7 @@ static void nil_is_absent_for_every_field(void **state)
     }
 }
 
-/* --- extra
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- extra --- */
 
 static void extra_as_text_is_kept_byte_for_byte(void **state)
 {

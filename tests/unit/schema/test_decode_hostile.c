@@ -4,9 +4,7 @@
 
 static unsigned char wire[LIMIT_RECORD_BYTES];
 
-/* --- the map
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- the map --- */
 
 static void known_keys_given_twice_are_refused(void **state)
 {
@@ -174,9 +172,7 @@ static void nesting_is_allowed_to_the_limit(void **state)
     assert_fault(RECORD_FAULT_TOO_DEEP, "extra");
 }
 
-/* --- hostile bytes
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- hostile bytes --- */
 
 static void headers_that_announce_more_than_there_is_are_truncated(void **state)
 {
@@ -247,7 +243,7 @@ static bool inside(const void *bytes, uint32_t length, const void *area, size_t 
            (const char *)bytes + length <= (const char *)area + size;
 }
 
-/* What holds for every record that was decoded, whatever it was decoded from. */
+/* Asserts the invariants of every decoded record, whatever its bytes were. */
 static void assert_record_is_sound(const unsigned char *bytes, size_t length)
 {
     for (unsigned i = 0; i < ORDER_FIELDS; i++) {

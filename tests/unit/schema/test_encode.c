@@ -125,9 +125,7 @@ static void assert_problem(const struct blotter_order *order, enum record_fault 
     }
 }
 
-/* --- whole records
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- whole records --- */
 
 #define FULL_TEXT "text"
 #define FULL_DECIMAL "12.50"
@@ -253,9 +251,7 @@ static void random_orders_read_back(void **state)
     }
 }
 
-/* --- the head
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- the head --- */
 
 static void the_head_counts_identity_and_body(void **state)
 {
@@ -281,9 +277,7 @@ static void the_longest_head_is_as_long_as_promised(void **state)
     free(head);
 }
 
-/* --- limits and faults
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- limits and faults --- */
 
 static void texts_of_every_length_to_the_limit_are_kept(void **state)
 {
@@ -529,9 +523,7 @@ static void a_record_never_exceeds_the_wire_limit(void **state)
     assert_null(problem.field);
 }
 
-/* --- tables
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- tables --- */
 
 static void kinds_are_known_by_their_wire_names(void **state)
 {

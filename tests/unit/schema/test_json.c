@@ -174,9 +174,7 @@ static void the_inside_of_an_object_is_what_its_braces_hold(void **state)
     }
 }
 
-/* --- writing
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- writing --- */
 
 static msgpack_sbuffer packed;
 static msgpack_packer packer;
