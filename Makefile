@@ -3,12 +3,21 @@
 # Yours to set: CC, CFLAGS, LDFLAGS, prefix, DESTDIR, BUILD, SANITIZE (-fsanitize=... for a build of its own), PYTHON.
 
 BUILD ?= build
-CFLAGS ?= -O2 -g
 SANITIZE ?=
 PKG_CONFIG ?= pkg-config
 # Debian's, which has Debian's packages, whatever else is first on the path.
 PYTHON ?= /usr/bin/python3
 prefix ?= /usr/local
+# Where CFLAGS, or LDFLAGS, is not given: overwritten stacks, buffers and tables of functions end the process instead of running
+# somebody's code. A sanitizer checks more than FORTIFY does, and sees less with it.
+ifeq ($(origin CFLAGS),undefined)
+X86 := $(findstring x86,$(shell $(CC) -dumpmachine))
+CFLAGS := -O2 -g -fstack-protector-strong -fstack-clash-protection $(if $(X86),-fcf-protection) \
+	$(if $(SANITIZE),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+endif
+ifeq ($(origin LDFLAGS),undefined)
+LDFLAGS := -Wl,-z,relro,-z,now
+endif
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2
 
 VERSION := $(shell sed -n 's/^.define BLOTTER_VERSION "\(.*\)"/\1/p' producer/blotter.h)
@@ -25,7 +34,7 @@ REDIS_SIDE := intake intake_read intake_claim gather entry_reader intake_scripts
 POSTGRES_SIDE := pg_link pg_failure pg_session pg_blocking loader lease days bisect sql_text sqlstate load_stats
 COMMANDS := audit check journal_command json_line line_input log_event migrate partitions publish rejects rejects_replay \
 	report ship shipment status
-DRAINER := commands settings settings_help log monitor drain batch copy order_changes \
+DRAINER := command_list commands settings settings_table settings_help log terminal http_server monitor drain batch copy order_changes \
 	$(REDIS_SIDE:%=redis/%) $(POSTGRES_SIDE:%=postgres/%) $(COMMANDS:%=commands/%)
 
 LIB_SOURCES := $(SCHEMA:%=schema/%.c) $(PRODUCER:%=producer/%.c)
@@ -117,7 +126,7 @@ $(BUILD)/drainer/commands/migrations.o: $(BUILD)/drainer/commands/migrations.c
 	$(CC) $(BLOTTER_CFLAGS) -c $< -o $@
 
 $(BUILD)/blotter: $(BUILD)/drainer/main.o $(PROGRAM_OBJECTS) $(BUILD)/drainer/commands/migrations.o $(BUILD)/libblotter.a
-	$(LINK) -o $@ $^ $(PROGRAM_LIBS)
+	$(LINK) -pie -o $@ $^ $(PROGRAM_LIBS)
 
 $(BUILD)/example/%: $(BUILD)/producer/example/%.o $(BUILD)/libblotter.a
 	@mkdir -p $(@D)

@@ -1,35 +1,22 @@
-/* commands.c: the table of commands, and the two that need no module of their own. */
+/* commands.c: runs the commands, and holds the two that need no module of their own. */
 #include "drainer/commands.h"
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "drainer/settings.h"
+#include "drainer/settings_help.h"
+#include "drainer/settings_table.h"
 #include "producer/blotter.h"
 
-/* clang-format off */
-const struct command commands[COMMAND_COUNT] = {
-#define X(id, name_, arguments_, fewest, most, text_) \
-    {.name = #name_,                                  \
-     .arguments = arguments_,                         \
-     .fewest_arguments = fewest,                      \
-     .most_arguments = most,                          \
-     .text = text_,                                   \
-     .run = command_##name_},
-    COMMANDS(X)
-#undef X
-};
-/* clang-format on */
-
-int command_of(const char *name)
+int command_run(const struct settings *settings)
 {
-    for (int i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(commands[i].name, name) == 0) {
-            return i;
-        }
-    }
-    return -1;
+    static int (*const runs[])(const struct settings *) = {
+#define X(id, name, arguments, fewest, most, text) command_##name,
+        COMMANDS(X)
+#undef X
+    };
+
+    return runs[settings->command](settings);
 }
 
 int command_fail(const struct settings *settings, enum exit_code code, const char *format, ...)

@@ -1,61 +1,26 @@
-/* commands.h: the program's commands. Each takes the settings, says on stderr what is wrong, and
+/* commands.h: the program's commands. Each takes the settings, prints on stderr why it fails, and
  * returns an exit code. */
 #ifndef BLOTTER_DRAINER_COMMANDS_H
 #define BLOTTER_DRAINER_COMMANDS_H
+
+#include "drainer/command_list.h"
 
 struct settings;
 
 enum exit_code {
     EXIT_CODE_DONE = 0,
-    EXIT_CODE_NO = 1, /* done, and the answer is no: something is missing, was refused, could not be
-                         finished */
+    EXIT_CODE_NO = 1,    /* done, and the answer is no: a record is missing, refused, unfinished */
     EXIT_CODE_USAGE = 2, /* the command line, a setting or the database's state does not allow it */
-    EXIT_CODE_UNREACHABLE = 3, /* a server could not be reached, or did not let us in */
+    EXIT_CODE_UNREACHABLE = 3, /* a server could not be reached, or refused the login */
 };
 
-/* X(ID, name, its arguments, fewest, most, what it does) */
-/* clang-format off */
-#define COMMANDS(X) \
-    X(MIGRATE, migrate, "", 0, 0, "bring the database's schema `blotter` up to this program's version") \
-    X(DRAIN, drain, "", 0, 0, "load the streams into PostgreSQL until told to stop") \
-    X(PUBLISH, publish, "", 0, 0, "record the orders and trades that come as JSON lines on stdin") \
-    X(SHIP, ship, "", 0, 0, "send what is in journals whose process does not send itself, or has died") \
-    X(STATUS, status, "", 0, 0, "show how far the streams are read and the tables filled") \
-    X(AUDIT, audit, "", 0, 0, "show whether any accepted record is missing from PostgreSQL") \
-    X(REJECTS, rejects, "list|show|replay|discard [ID ...]", 1, 1000, \
-      "list the records that could not be stored, show one, load them again, or set them aside") \
-    X(PARTITIONS, partitions, "list|drop", 1, 1, "list the days that are kept, or drop old ones") \
-    X(JOURNAL, journal, "PATH", 1, 1, "show what a journal holds, without changing it") \
-    X(CHECK, check, "", 0, 0, "look for versions, rights and server settings that would lose records") \
-    X(HELP, help, "[COMMAND]", 0, 1, "explain a command and its settings") \
-    X(VERSION, version, "", 0, 0, "print the version")
-/* clang-format on */
+/* Runs the command that the settings were read for. */
+int command_run(const struct settings *);
 
-/* clang-format off */
-enum command_id {
-#define X(id, name, arguments, fewest, most, text) COMMAND_##id,
-    COMMANDS(X)
-#undef X
-        COMMAND_COUNT
-};
-/* clang-format on */
-
-struct command {
-    const char *name;
-    const char *arguments;
-    int fewest_arguments, most_arguments;
-    const char *text;
-    int (*run)(const struct settings *);
-};
-extern const struct command commands[COMMAND_COUNT];
-
-/* Says on stderr why a command ends, in one line that begins with its name, and returns the code.
+/* Prints on stderr why a command ends, in one line that begins with its name, and returns the code.
  */
 int command_fail(const struct settings *, enum exit_code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-
-/* The command of that name, or -1. */
-int command_of(const char *name);
 
 #define X(id, name, arguments, fewest, most, text) int command_##name(const struct settings *);
 COMMANDS(X)

@@ -29,7 +29,7 @@
 #include "drainer/postgres/pg_link.h"
 #include "drainer/postgres/pg_session.h"
 #include "drainer/redis/intake.h"
-#include "drainer/settings.h"
+#include "drainer/settings_table.h"
 #include "producer/redis_url.h"
 
 enum {

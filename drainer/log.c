@@ -11,12 +11,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "drainer/terminal.h"
+
 enum {
     WINDOW_MS = 10000,
     REMEMBERED = 32,
     TEXT_BYTES = 768,
+    LINE_BYTES = 2 * TEXT_BYTES + 256,
+    TAIL_BYTES = 16, /* kept for an escape, a quote, the end */
 };
-#define LINE_BYTES (2 * TEXT_BYTES + 256)
 
 struct recent {
     uint64_t hash;      /* 0: unused */
@@ -37,71 +40,90 @@ static const char *const level_names[] = {
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static enum log_level threshold = LOG_INFO;
+static enum log_format format = LOG_LOGFMT;
 static unsigned window_ms = WINDOW_MS;
 static struct recent recents[REMEMBERED];
 
-/* --- one line
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- one line --- */
 
 struct line {
     char bytes[LINE_BYTES];
     size_t length;
 };
 
-/* One byte is kept for the newline. */
-static void put(struct line *line, char c)
+static void line_put(struct line *line, const char *bytes, size_t length)
 {
-    if (line->length < sizeof line->bytes - 1) {
-        line->bytes[line->length++] = c;
+    if (line->length + length <= sizeof line->bytes) {
+        memcpy(line->bytes + line->length, bytes, length);
+        line->length += length;
     }
 }
 
-static void put_text(struct line *line, const char *text)
+static void line_put_text(struct line *line, const char *text)
 {
-    while (*text != '\0') {
-        put(line, *text++);
-    }
+    line_put(line, text, strlen(text));
 }
 
-/* In quotes, with control characters escaped: a line stays a line whatever a server says. */
-static void put_quoted(struct line *line, const char *text)
+/* Writes a byte that a line cannot hold as it is. JSON has an escape for characters only. */
+static void line_put_escaped(struct line *line, unsigned char c)
 {
-    put(line, '"');
-    for (; *text != '\0'; text++) {
-        unsigned char c = (unsigned char)*text;
-        char escaped[8];
+    char escaped[8];
 
-        if (c == '"' || c == '\\') {
-            snprintf(escaped, sizeof escaped, "\\%c", c);
-        } else if (c == '\n') {
-            snprintf(escaped, sizeof escaped, "\\n");
-        } else if (c < 0x20 || c == 0x7f) {
-            snprintf(escaped, sizeof escaped, "\\x%02x", c);
+    if (c == '"' || c == '\\') {
+        snprintf(escaped, sizeof escaped, "\\%c", c);
+    } else if (c == '\n') {
+        snprintf(escaped, sizeof escaped, "\\n");
+    } else {
+        snprintf(escaped, sizeof escaped, format == LOG_JSON ? "\\u%04x" : "\\x%02x", c);
+    }
+    line_put_text(line, escaped);
+}
+
+/* Writes text in quotes: a line stays a line, and harmless to a terminal, whatever a server says.
+ * Text that does not fit is cut. */
+static void line_put_quoted(struct line *line, const char *text)
+{
+    const char *end = text + strlen(text);
+
+    line_put(line, "\"", 1);
+    while (text < end && line->length < sizeof line->bytes - TAIL_BYTES) {
+        size_t length = *text == '"' || *text == '\\' ? 0 : terminal_character(text, end);
+
+        if (length == 0) {
+            line_put_escaped(line, (unsigned char)*text++);
         } else {
-            snprintf(escaped, sizeof escaped, "%c", c);
+            line_put(line, text, length);
+            text += length;
         }
-        put_text(line, escaped);
     }
-    put(line, '"');
+    line_put(line, "\"", 1);
 }
 
-static void put_value(struct line *line, const char *text)
+static void line_put_value(struct line *line, const char *text)
 {
-    bool plain = text[0] != '\0';
+    bool plain = text[0] != '\0' && format == LOG_LOGFMT;
 
     for (const char *at = text; *at != '\0'; at++) {
-        plain = plain && (unsigned char)*at > ' ' && *at != '"' && *at != '=' && *at != '\\' &&
-                *at != 0x7f;
+        plain = plain && *at > ' ' && *at < 0x7f && *at != '"' && *at != '=' && *at != '\\';
     }
     if (plain) {
-        put_text(line, text);
+        line_put_text(line, text);
     } else {
-        put_quoted(line, text);
+        line_put_quoted(line, text);
     }
 }
 
-static void put_time(struct line *line)
+/* Begins a pair: ` name=`, or `, "name": `. */
+static void line_put_name(struct line *line, const char *name)
+{
+    bool first = line->length == 0;
+
+    line_put_text(line, format == LOG_JSON ? (first ? "{\"" : ", \"") : first ? "" : " ");
+    line_put_text(line, name);
+    line_put_text(line, format == LOG_JSON ? "\": " : "=");
+}
+
+static void line_put_time(struct line *line)
 {
     struct timespec now;
     struct tm utc;
@@ -109,9 +131,9 @@ static void put_time(struct line *line)
 
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
-    size_t length = strftime(text, sizeof text, "ts=%Y-%m-%dT%H:%M:%S", &utc);
+    size_t length = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
     snprintf(text + length, sizeof text - length, ".%03ldZ", now.tv_nsec / 1000000);
-    put_text(line, text);
+    line_put_value(line, text);
 }
 
 static void write_line(enum log_level level, const char *object, const char *text,
@@ -120,27 +142,27 @@ static void write_line(enum log_level level, const char *object, const char *tex
     struct line line = {.length = 0};
     char count[32];
 
-    put_time(&line);
-    put_text(&line, " level=");
-    put_text(&line, level_names[level]);
-    put_text(&line, " object=");
-    put_value(&line, object);
+    line_put_name(&line, "ts");
+    line_put_time(&line);
+    line_put_name(&line, "level");
+    line_put_value(&line, level_names[level]);
+    line_put_name(&line, "object");
+    line_put_value(&line, object);
     if (repeated > 0) {
-        snprintf(count, sizeof count, " repeated=%u", repeated);
-        put_text(&line, count);
+        snprintf(count, sizeof count, "%u", repeated);
+        line_put_name(&line, "repeated");
+        line_put_text(&line, count);
     }
-    put_text(&line, " msg=");
-    put_quoted(&line, text);
-    line.bytes[line.length++] = '\n';
+    line_put_name(&line, "msg");
+    line_put_quoted(&line, text);
+    line_put_text(&line, format == LOG_JSON ? "}\n" : "\n");
     ssize_t written = write(STDERR_FILENO, line.bytes, line.length);
-    (void)written; /* nowhere to say so */
+    (void)written; /* there is no other place to report a failure to */
 }
 
-/* --- repeats
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- repeats --- */
 
-static int64_t now_ms(void)
+static int64_t log_clock_ms(void)
 {
     struct timespec now;
 
@@ -174,7 +196,7 @@ static uint64_t line_hash(enum log_level level, const char *object, const char *
     return hash | 1;
 }
 
-static void forget(struct recent *recent)
+static void recent_forget(struct recent *recent)
 {
     if (recent->held_back > 0) {
         write_line(recent->level, recent->object, recent->text, recent->held_back);
@@ -186,13 +208,13 @@ static void forget_old(int64_t now)
 {
     for (size_t i = 0; i < REMEMBERED; i++) {
         if (recents[i].hash != 0 && now - recents[i].since_ms >= (int64_t)window_ms) {
-            forget(&recents[i]);
+            recent_forget(&recents[i]);
         }
     }
 }
 
-/* The place of that line, or else the one to be used for it: the oldest. */
-static struct recent *find(uint64_t hash)
+/* Finds the entry of that line, or else the one to be used for it: the oldest. */
+static struct recent *recent_find(uint64_t hash)
 {
     struct recent *oldest = &recents[0];
 
@@ -207,20 +229,20 @@ static struct recent *find(uint64_t hash)
     return oldest;
 }
 
-/* False: it is held back. */
-static bool remember(enum log_level level, const char *object, const char *text)
+/* False: the line is held back, as a repetition. */
+static bool recent_add(enum log_level level, const char *object, const char *text)
 {
-    int64_t now = now_ms();
+    int64_t now = log_clock_ms();
     uint64_t hash = line_hash(level, object, text);
 
     forget_old(now);
-    struct recent *recent = find(hash);
+    struct recent *recent = recent_find(hash);
     if (recent->hash == hash) {
         recent->held_back++;
         snprintf(recent->text, sizeof recent->text, "%s", text);
         return false;
     }
-    forget(recent);
+    recent_forget(recent);
     recent->hash = hash;
     recent->since_ms = now;
     recent->level = level;
@@ -234,6 +256,13 @@ void log_open(enum log_level level)
 {
     pthread_mutex_lock(&mutex);
     threshold = level;
+    pthread_mutex_unlock(&mutex);
+}
+
+void log_set_format(enum log_format wanted)
+{
+    pthread_mutex_lock(&mutex);
+    format = wanted;
     pthread_mutex_unlock(&mutex);
 }
 
@@ -258,22 +287,22 @@ void log_flush(void)
 {
     pthread_mutex_lock(&mutex);
     for (size_t i = 0; i < REMEMBERED; i++) {
-        forget(&recents[i]);
+        recent_forget(&recents[i]);
     }
     pthread_mutex_unlock(&mutex);
 }
 
-void log_line(enum log_level level, const char *object, const char *format, ...)
+void log_line(enum log_level level, const char *object, const char *form, ...)
 {
     char text[TEXT_BYTES];
     va_list arguments;
 
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    va_start(arguments, form);
+    vsnprintf(text, sizeof text, form, arguments);
     va_end(arguments);
     pthread_mutex_lock(&mutex);
     if (level >= threshold &&
-        (level == LOG_DEBUG || window_ms == 0 || remember(level, object, text))) {
+        (level == LOG_DEBUG || window_ms == 0 || recent_add(level, object, text))) {
         write_line(level, object, text, 0);
     }
     pthread_mutex_unlock(&mutex);

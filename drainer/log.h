@@ -1,12 +1,12 @@
-/* log.h: logfmt lines to stderr: ts=… level=info object=blotter:binance msg="…", one write per
- * line.
+/* log.h: lines to stderr, one write each: ts=… level=info object=blotter:binance msg="…", or the
+ * same pairs as a JSON object.
  *
  * A line that is the same as one written shortly before, but for its digits, is held back; when the
  * window is over the last of them is written, with repeated=N. So a server that is away for an hour
  * makes one line every ten seconds. Lines of level debug are never held back.
  *
  * object: what the line is about: a stream's name, batch, lease, redis, postgres …
- * Never a payload, never a secret: callers keep both out.
+ * Callers keep payloads and secrets out. Control characters are escaped here.
  * Threads: any. */
 #ifndef BLOTTER_DRAINER_LOG_H
 #define BLOTTER_DRAINER_LOG_H
@@ -22,16 +22,19 @@
 enum log_level { LOG_LEVELS(X) };
 #undef X
 
-/* Lines below the level are dropped. Before it is called the level is info. */
-void log_open(enum log_level);
+enum log_format { LOG_LOGFMT, LOG_JSON };
 
-/* The level of that name, or -1. */
+/* Drops lines below the level from now on. Before, the level is info. */
+void log_open(enum log_level);
+void log_set_format(enum log_format);
+
+/* Returns the level of that name, or -1. */
 int log_level_of(const char *name);
 
-/* How long repeats are held back; 0: they are not. */
+/* Sets how long repeats are held back; 0: not at all. */
 void log_set_window_ms(unsigned);
 
-/* Writes what is held back. The program calls it at exit. */
+/* Writes the lines that are held back. The program calls it at exit. */
 void log_flush(void);
 
 void log_line(enum log_level, const char *object, const char *format, ...)

@@ -1,4 +1,5 @@
 /* main.c: the program `blotter`: finds the command, reads its settings, runs it. */
+#include <event2/event.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 #include "drainer/commands.h"
 #include "drainer/log.h"
 #include "drainer/settings.h"
+#include "drainer/settings_help.h"
 
 static int unknown_command(const char *name)
 {
@@ -25,6 +27,36 @@ static bool asks_for_help(int argc, char **argv)
     return false;
 }
 
+static void log_misspelt(void *arg, const char *name, const char *meant)
+{
+    (void)arg;
+    if (meant != NULL) {
+        log_warn("settings", "the environment has %s, which is no setting; did you mean %s?", name,
+                 meant);
+    }
+}
+
+/* Logs what is doubtful about the settings. */
+static void log_warnings(const struct settings *settings)
+{
+    char *lines = settings->warnings == NULL ? NULL : strdup(settings->warnings), *rest = NULL;
+
+    for (char *line = lines == NULL ? NULL : strtok_r(lines, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
+        log_warn("settings", "%s", line);
+    }
+    free(lines);
+    settings_find_misspelt(log_misspelt, NULL);
+}
+
+static void log_of_libevent(int severity, const char *text)
+{
+    log_line(severity == EVENT_LOG_ERR    ? LOG_ERROR
+             : severity == EVENT_LOG_WARN ? LOG_WARN
+                                          : LOG_DEBUG,
+             "libevent", "%s", text);
+}
+
 static int run(enum command_id command, int argc, char **argv)
 {
     struct settings settings = {.config = NULL};
@@ -35,14 +67,17 @@ static int run(enum command_id command, int argc, char **argv)
         fprintf(stderr, "blotter %s: %s\n", commands[command].name, error);
     } else {
         log_open((enum log_level)log_level_of(settings.log_level));
-        code = commands[command].run(&settings);
+        log_set_format(strcmp(settings.log_format, "json") == 0 ? LOG_JSON : LOG_LOGFMT);
+        event_set_log_callback(log_of_libevent);
+        log_warnings(&settings);
+        code = command_run(&settings);
         log_flush();
     }
     settings_release(&settings);
     return code;
 }
 
-/* An answer that could not be written is no answer. */
+/* Fails where the output could not be written, since the reader has no answer then. */
 static int finish(int code)
 {
     if (fflush(stdout) != 0 || ferror(stdout)) {

@@ -1,10 +1,7 @@
 /* monitor.c: see monitor.h. */
 #include "drainer/monitor.h"
 
-#include <errno.h>
 #include <event2/buffer.h>
-#include <event2/event.h>
-#include <event2/http.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -12,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "drainer/http_server.h"
 #include "drainer/log.h"
 #include "drainer/postgres/lease.h"
 #include "drainer/postgres/loader.h"
@@ -20,16 +18,9 @@
 #include "drainer/redis/streams.h"
 #include "producer/blotter.h"
 
-enum {
-    TIMEOUT_S = 5,
-    HEADERS_BYTES = 8192,
-    BODY_BYTES = 1024,
-    HOST_BYTES = 128,
-};
-
 struct monitor {
     struct monitor_options options;
-    struct evhttp *http;
+    struct http_server *server;
 };
 
 static bool postgres_up(const struct monitor *monitor)
@@ -53,9 +44,7 @@ static double oldest_seconds(const struct stream_gauge *gauge)
     return age_ms > 0 ? (double)age_ms / 1000 : 0;
 }
 
-/* --- /metrics
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- /metrics --- */
 
 static void put_head(struct evbuffer *out, const char *name, const char *type, const char *meaning)
 {
@@ -190,37 +179,19 @@ static void put_all(struct evbuffer *out, const struct monitor *monitor)
                 "age of the oldest entry not yet committed", stream_oldest);
 }
 
-/* --- answering
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- pages --- */
 
-static void answer(struct evhttp_request *request, int code, const char *type,
-                   struct evbuffer *body)
+static int fill_metrics(struct evbuffer *body, void *arg)
 {
-    struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
-
-    evhttp_add_header(headers, "Content-Type", type);
-    evhttp_add_header(headers, "Cache-Control", "no-store");
-    evhttp_send_reply(request, code, code == HTTP_OK ? "OK" : "Service Unavailable", body);
-}
-
-static void on_metrics(struct evhttp_request *request, void *arg)
-{
-    struct evbuffer *body = evbuffer_new();
-
     put_all(body, arg);
-    answer(request, HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", body);
-    evbuffer_free(body);
+    return HTTP_SERVER_OK;
 }
 
-static void on_healthz(struct evhttp_request *request, void *arg)
+static int fill_healthz(struct evbuffer *body, void *arg)
 {
-    struct evbuffer *body = evbuffer_new();
-
     (void)arg;
     evbuffer_add_printf(body, "ok\n");
-    answer(request, HTTP_OK, "text/plain", body);
-    evbuffer_free(body);
+    return HTTP_SERVER_OK;
 }
 
 static void put_behind(struct evbuffer *out, const struct monitor *monitor)
@@ -238,11 +209,9 @@ static void put_behind(struct evbuffer *out, const struct monitor *monitor)
     }
 }
 
-static void on_readyz(struct evhttp_request *request, void *arg)
+static int fill_readyz(struct evbuffer *body, void *arg)
 {
     const struct monitor *monitor = arg;
-    struct evbuffer *body = evbuffer_new();
-    bool ready;
 
     if (!intake_up(monitor->options.intake)) {
         evbuffer_add_printf(body, "redis: not connected\n");
@@ -251,59 +220,20 @@ static void on_readyz(struct evhttp_request *request, void *arg)
         evbuffer_add_printf(body, "postgres: not connected\n");
     }
     put_behind(body, monitor);
-    ready = evbuffer_get_length(body) == 0;
-    if (ready) {
-        evbuffer_add_printf(body, "ready\n");
+    if (evbuffer_get_length(body) > 0) {
+        return HTTP_SERVER_UNAVAILABLE;
     }
-    answer(request, ready ? HTTP_OK : HTTP_SERVUNAVAIL, "text/plain", body);
-    evbuffer_free(body);
+    evbuffer_add_printf(body, "ready\n");
+    return HTTP_SERVER_OK;
 }
 
-/* --- the interface
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- the interface --- */
 
-/* "HOST:PORT" in two. False: it is not that. */
-static bool split_address(const char *address, char host[HOST_BYTES], uint16_t *port)
-{
-    const char *colon = strrchr(address, ':'), *digits = colon == NULL ? address : colon + 1;
-    size_t length = colon == NULL ? 0 : (size_t)(colon - address);
-    char *end;
-    unsigned long number = strtoul(digits, &end, 10);
-
-    if (length > 1 && address[0] == '[' && address[length - 1] == ']') {
-        address++;
-        length -= 2;
-    }
-    if (digits[0] < '0' || digits[0] > '9' || *end != '\0' || number == 0 || number > UINT16_MAX ||
-        length >= HOST_BYTES) {
-        return false;
-    }
-    *port = (uint16_t)number;
-    snprintf(host, HOST_BYTES, "%.*s", length == 0 ? 9 : (int)length,
-             length == 0 ? "127.0.0.1" : address);
-    return true;
-}
-
-static bool listen_on(struct monitor *monitor, char *error, size_t error_size)
-{
-    char host[HOST_BYTES];
-    uint16_t port;
-
-    if (!split_address(monitor->options.address, host, &port)) {
-        snprintf(error, error_size,
-                 "\"%.64s\" is no HOST:PORT, port 1 to 65535, as in 127.0.0.1:9187",
-                 monitor->options.address);
-        return false;
-    }
-    if (monitor->http == NULL || evhttp_bind_socket(monitor->http, host, port) != 0) {
-        snprintf(error, error_size, "cannot listen on %s, port %u: %s", host, port,
-                 strerror(errno));
-        return false;
-    }
-    log_info("monitor", "listening on %s, port %u: /metrics /healthz /readyz", host, port);
-    return true;
-}
+static const struct http_page pages[] = {
+    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", fill_metrics},
+    {"/healthz", "text/plain", fill_healthz},
+    {"/readyz", "text/plain", fill_readyz},
+};
 
 struct monitor *monitor_create(const struct monitor_options *options, char *error,
                                size_t error_size)
@@ -314,28 +244,21 @@ struct monitor *monitor_create(const struct monitor_options *options, char *erro
         abort();
     }
     monitor->options = *options;
-    monitor->http = evhttp_new(options->base);
-    if (!listen_on(monitor, error, error_size)) {
+    monitor->server =
+        http_server_create(options->base, options->address, pages, sizeof pages / sizeof pages[0],
+                           monitor, error, error_size);
+    if (monitor->server == NULL) {
         monitor_destroy(monitor);
         return NULL;
     }
-    evhttp_set_timeout(monitor->http, TIMEOUT_S);
-    evhttp_set_max_headers_size(monitor->http, HEADERS_BYTES);
-    evhttp_set_max_body_size(monitor->http, BODY_BYTES);
-    evhttp_set_allowed_methods(monitor->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
-    evhttp_set_cb(monitor->http, "/metrics", on_metrics, monitor);
-    evhttp_set_cb(monitor->http, "/healthz", on_healthz, monitor);
-    evhttp_set_cb(monitor->http, "/readyz", on_readyz, monitor);
+    log_info("monitor", "listening on %s: /metrics /healthz /readyz", options->address);
     return monitor;
 }
 
 void monitor_destroy(struct monitor *monitor)
 {
-    if (monitor == NULL) {
-        return;
+    if (monitor != NULL) {
+        http_server_destroy(monitor->server);
+        free(monitor);
     }
-    if (monitor->http != NULL) {
-        evhttp_free(monitor->http);
-    }
-    free(monitor);
 }

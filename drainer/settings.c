@@ -1,48 +1,20 @@
 /* settings.c: reads settings. The sources are read from the least to the most important, each
- * overwriting the one before, so that a mistake is found wherever it is. What is printed about them
- * is in settings_help.c. */
+ * overwriting the one before, so that a mistake is found wherever it is. */
 #include "drainer/settings.h"
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum {
     LINE_BYTES = 4096,
     NAME_BYTES = 64,
 };
-
-/* clang-format off */
-enum command_bit {
-#define X(id, name, arguments, fewest, most, text) id = 1u << COMMAND_##id,
-    COMMANDS(X)
-#undef X
-        EVERY = (1u << COMMAND_COUNT) - 1
-};
-/* clang-format on */
-
-#define NONE NULL
-#define ANY .min = 0
-#define VALUE(name) .value = (name)
-#define CHOICES(list) .choices = (list)
-#define RANGE(least, most) .min = (least), .max = (most)
-
-/* clang-format off */
-const struct setting setting_table[] = {
-#define X(member, kind, default_, commands_, allowed, meaning_) \
-    {.name = #member,                                           \
-     .type = SETTING_##kind,                                    \
-     .default_text = default_,                                  \
-     .commands = commands_,                                     \
-     .meaning = meaning_,                                       \
-     .offset = offsetof(struct settings, member),               \
-     allowed},
-    SETTINGS(X)
-#undef X
-};
-/* clang-format on */
-const size_t setting_count = sizeof setting_table / sizeof setting_table[0];
 
 /* Where a value comes from, as it is named in messages. */
 struct origin {
@@ -56,199 +28,23 @@ struct loading {
     char *error;
 };
 
-/* --- values
- * --------------------------------------------------------------------------------------------------------------
- */
-
-struct unit {
-    const char *suffix;
-    int64_t factor;
-};
-static const struct unit durations[] = {{"ms", 1},      {"s", 1000},     {"m", 60000},
-                                        {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
-static const struct unit sizes[] = {{"", 1},          {"B", 1},         {"KiB", 1 << 10},
-                                    {"MiB", 1 << 20}, {"GiB", 1 << 30}, {NULL, 0}};
-static const struct unit counts[] = {{"", 1}, {NULL, 0}};
-
-/* Digits and a suffix. */
-static bool parse_number(const char *text, const struct unit *units, int64_t *out)
-{
-    char *end;
-
-    if (!isdigit((unsigned char)text[0])) {
-        return false;
-    }
-    errno = 0;
-    long long number = strtoll(text, &end, 10);
-    if (errno != 0) {
-        return false;
-    }
-    if (number == 0 && *end == '\0') { /* nothing is nothing in every unit */
-        *out = 0;
-        return true;
-    }
-    for (; units->suffix != NULL; units++) {
-        if (strcmp(end, units->suffix) == 0) {
-            return !__builtin_mul_overflow((int64_t)number, units->factor, out);
-        }
-    }
-    return false;
-}
-
-static bool parse_bool(const char *text, bool *out)
-{
-    static const char *const yes[] = {"yes", "true", "on", "1"}, *const no[] = {"no", "false",
-                                                                                "off", "0"};
-
-    for (size_t i = 0; i < sizeof yes / sizeof yes[0]; i++) {
-        if (strcmp(text, yes[i]) == 0 || strcmp(text, no[i]) == 0) {
-            *out = strcmp(text, yes[i]) == 0;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Is it one of "a|b|c"? */
-static bool is_choice(const char *text, const char *choices)
-{
-    size_t length = strlen(text);
-
-    while (choices != NULL) {
-        size_t each = strcspn(choices, "|");
-
-        if (each == length && memcmp(choices, text, length) == 0) {
-            return true;
-        }
-        choices = choices[each] == '|' ? choices + each + 1 : NULL;
-    }
-    return false;
-}
-
-static const struct unit *units_of(enum setting_type type)
-{
-    return type == SETTING_DURATION ? durations : type == SETTING_SIZE ? sizes : counts;
-}
-
-static void set_text(char **member, const char *text)
-{
-    free(*member);
-    *member = text == NULL ? NULL : strdup(text);
-    if (text != NULL && *member == NULL) {
-        abort();
-    }
-}
-
-/* False: it is not allowed, and nothing has changed. */
-static bool assign(struct settings *settings, const struct setting *setting, const char *text)
-{
-    void *member = (char *)settings + setting->offset;
-    int64_t number;
-
-    switch (setting->type) {
-    case SETTING_CHOICE:
-        if (!is_choice(text, setting->choices)) {
-            return false;
-        }
-        /* fall through */
-    case SETTING_STRING:
-    case SETTING_PLACE:
-    case SETTING_SECRET:
-        set_text(member, text);
-        return true;
-    case SETTING_BOOL:
-        return parse_bool(text, member);
-    case SETTING_DURATION:
-    case SETTING_SIZE:
-    case SETTING_COUNT:
-        if (!parse_number(text, units_of(setting->type), &number) || number < setting->min ||
-            number > setting->max) {
-            return false;
-        }
-        *(int64_t *)member = number;
-        return true;
-    }
-    abort();
-}
-
-/* --- names
- * ---------------------------------------------------------------------------------------------------------------
- */
-
-/* '-' and '_' are the same in a name. */
-static bool name_is(const struct setting *setting, const char *name, size_t length)
-{
-    if (strlen(setting->name) != length) {
-        return false;
-    }
-    for (size_t i = 0; i < length; i++) {
-        if ((name[i] == '-' ? '_' : name[i]) != setting->name[i]) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static const struct setting *find(const char *name, size_t length)
-{
-    for (size_t i = 0; i < setting_count; i++) {
-        if (name_is(&setting_table[i], name, length)) {
-            return &setting_table[i];
-        }
-    }
-    return NULL;
-}
-
-/* Changes of one character that make one name of the other. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[NAME_BYTES + 1], length = strlen(b);
-
-    if (length > NAME_BYTES) {
-        return NAME_BYTES;
-    }
-    for (size_t j = 0; j <= length; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 1; a[i - 1] != '\0'; i++) {
-        size_t diagonal = row[0];
-
-        row[0] = i;
-        for (size_t j = 1; j <= length; j++) {
-            size_t change = diagonal + ((a[i - 1] == '-' ? '_' : a[i - 1]) != b[j - 1]);
-            size_t best = row[j - 1] + 1 < row[j] + 1 ? row[j - 1] + 1 : row[j] + 1;
-
-            diagonal = row[j];
-            row[j] = change < best ? change : best;
-        }
-    }
-    return row[length];
-}
-
-/* The setting that was probably meant, or NULL. */
-static const struct setting *nearest(const char *name, enum command_id command)
-{
-    const struct setting *best = NULL;
-    size_t best_distance = 3;
-
-    for (size_t i = 0; i < setting_count; i++) {
-        size_t each = distance(name, setting_table[i].name);
-
-        if ((setting_table[i].commands & (1u << command)) != 0 && each < best_distance) {
-            best = &setting_table[i];
-            best_distance = each;
-        }
-    }
-    return best;
-}
-
 /* --- complaints: each returns -1 --- */
 
-static void flag_name(char out[NAME_BYTES], const char *name)
+/* Writes a setting's name as a flag, without the dashes. */
+static void write_flag_name(char out[NAME_BYTES], const char *name)
 {
     snprintf(out, NAME_BYTES, "%s", name);
     for (char *at = out; *at != '\0'; at++) {
         *at = *at == '_' ? '-' : *at;
+    }
+}
+
+/* Writes a setting's name as a variable of the environment. */
+static void write_variable_name(char out[NAME_BYTES + 8], const char *name)
+{
+    snprintf(out, NAME_BYTES + 8, "BLOTTER_%s", name);
+    for (char *at = out; *at != '\0'; at++) {
+        *at = (char)toupper((unsigned char)*at);
     }
 }
 
@@ -258,31 +54,32 @@ static int bad_value(const struct loading *loading, const struct setting *settin
     bool quiet = setting->type == SETTING_PLACE || setting->type == SETTING_SECRET;
     char allowed[256], where[300];
 
-    setting_allowed(setting, allowed, sizeof allowed);
+    setting_describe_allowed(setting, allowed, sizeof allowed);
     if (origin->line > 0) {
         snprintf(where, sizeof where, "%.256s:%u", origin->text, origin->line);
     } else {
         snprintf(where, sizeof where, "%s", origin->text);
     }
     snprintf(loading->error, SETTINGS_ERROR_BYTES,
-             "setting %s (from %s): \"%.128s\" is not allowed: expected %s", setting->name, where,
-             quiet ? "..." : text, allowed);
+             "setting %s (from %s): \"%.128s\" is not allowed: expected %s%s", setting->name, where,
+             quiet ? "..." : text, allowed,
+             text[0] == '"' || text[0] == '\'' ? "; values take no quotes" : "");
     return -1;
 }
 
-/* `name` without a value: that may be a secret. */
+/* `name` is without its value, which may be a secret. */
 static int unknown_flag(const struct loading *loading, const char *name, size_t length)
 {
     char given[NAME_BYTES], flag[NAME_BYTES] = "";
 
     snprintf(given, sizeof given, "%.*s", (int)length, name);
-    const struct setting *meant = nearest(given, loading->command);
+    const struct setting *meant = setting_nearest(given, 1u << loading->command);
     if (meant != NULL) {
-        flag_name(flag, meant->name);
+        write_flag_name(flag, meant->name);
     }
     snprintf(loading->error, SETTINGS_ERROR_BYTES,
              "unknown flag --%s%s%s%s; `blotter help %s` lists the flags", given,
-             meant == NULL ? "" : ", perhaps --", flag, meant == NULL ? "" : " is meant",
+             meant == NULL ? "" : "; did you mean --", flag, meant == NULL ? "" : "?",
              commands[loading->command].name);
     return -1;
 }
@@ -302,7 +99,7 @@ static int flag_of_others(const struct loading *loading, const struct setting *s
 {
     char flag[NAME_BYTES], others[256] = "";
 
-    flag_name(flag, setting->name);
+    write_flag_name(flag, setting->name);
     for (int i = 0; i < COMMAND_COUNT; i++) {
         if ((setting->commands & (1u << i)) != 0) {
             size_t length = strlen(others);
@@ -319,17 +116,16 @@ static int flag_of_others(const struct loading *loading, const struct setting *s
 
 static int flag_for_secret(const struct loading *loading, const struct setting *setting)
 {
-    char environment[NAME_BYTES];
+    char variable[NAME_BYTES + 8];
 
-    snprintf(environment, sizeof environment, "%s", setting->name);
-    for (char *at = environment; *at != '\0'; at++) {
-        *at = (char)toupper((unsigned char)*at);
-    }
+    write_variable_name(variable, setting->name);
     snprintf(loading->error, SETTINGS_ERROR_BYTES,
-             "setting %s: a secret is not given on the command line, where every user of the "
-             "machine can read it; use the "
-             "environment (BLOTTER_%s), %s_file, or the file of --config",
-             setting->name, environment, setting->name);
+             "setting %s: every user of the machine can read the command line; give a password by "
+             "the environment (%s), %s, or the file of --config",
+             setting->name, variable,
+             setting->type == SETTING_SECRET          ? "redis_password_file"
+             : strcmp(setting->name, "postgres") == 0 ? "PGPASSWORD, ~/.pgpass"
+                                                      : "BLOTTER_REDIS_PASSWORD");
     return -1;
 }
 
@@ -339,9 +135,7 @@ static int complain(const struct loading *loading, const char *what, const char 
     return -1;
 }
 
-/* --- the command line
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- the command line --- */
 
 /* Takes one flag; `next` is the word behind it. Returns how many words it took, or -1. With only
  * set, any other flag is just stepped over: the file's name has to be known before the file is
@@ -351,13 +145,13 @@ static int take_flag(const struct loading *loading, const char *word, const char
 {
     const char *name = word + 2, *equals = strchr(name, '=');
     size_t length = equals == NULL ? strlen(name) : (size_t)(equals - name);
-    const struct setting *setting = find(name, length);
+    const struct setting *setting = setting_find(name, length);
     const char *value = equals == NULL ? next : equals + 1;
     struct origin origin = {"the command line", 0};
     bool negated = false;
 
     if (setting == NULL && equals == NULL && strncmp(name, "no-", 3) == 0) {
-        setting = find(name + 3, length - 3);
+        setting = setting_find(name + 3, length - 3);
         negated = true;
     }
     if (setting == NULL || (negated && setting->type != SETTING_BOOL)) {
@@ -372,9 +166,12 @@ static int take_flag(const struct loading *loading, const char *word, const char
     if (setting->type == SETTING_BOOL && equals == NULL) {
         value = negated ? "no" : "yes";
     } else if (value == NULL || (equals == NULL && strncmp(value, "--", 2) == 0)) {
-        return complain(loading, "needs a value", word);
+        return complain(loading, "it needs a value", word);
     }
-    if ((only == NULL || only == setting) && !assign(loading->settings, setting, value)) {
+    if (setting->type == SETTING_PLACE && setting_holds_password(value)) {
+        return flag_for_secret(loading, setting);
+    }
+    if ((only == NULL || only == setting) && !setting_assign(loading->settings, setting, value)) {
         return bad_value(loading, setting, &origin, value);
     }
     return equals != NULL || setting->type == SETTING_BOOL ? 1 : 2;
@@ -426,18 +223,53 @@ static int check_arguments(const struct loading *loading, int count)
 
 static int take_environment(const struct loading *loading, const struct setting *setting)
 {
-    char name[NAME_BYTES + 8] = "BLOTTER_";
+    char name[NAME_BYTES + 8];
     struct origin origin = {name, 0};
-    size_t prefix = strlen(name);
 
-    for (size_t i = 0; i <= strlen(setting->name); i++) {
-        name[prefix + i] = (char)toupper((unsigned char)setting->name[i]);
-    }
+    write_variable_name(name, setting->name);
     const char *value = getenv(name);
-    if (value != NULL && value[0] != '\0' && !assign(loading->settings, setting, value)) {
+    if (value != NULL && value[0] != '\0' && !setting_assign(loading->settings, setting, value)) {
         return bad_value(loading, setting, &origin, value);
     }
     return 0;
+}
+
+/* Adds a line to the warnings, which the log gets once it is open. */
+static void add_warning(const struct loading *loading, const char *setting, const char *path)
+{
+    char *before = loading->settings->warnings, *after = NULL;
+
+    if (asprintf(
+            &after,
+            "%ssetting %s: other users can read %.256s, which holds a password: chmod 600 it\n",
+            before == NULL ? "" : before, setting, path) < 0) {
+        abort();
+    }
+    free(before);
+    loading->settings->warnings = after;
+}
+
+static bool others_can_read(FILE *file)
+{
+    struct stat status;
+
+    return fstat(fileno(file), &status) == 0 && (status.st_mode & (S_IRGRP | S_IROTH)) != 0;
+}
+
+/* Reads a line without its newline. Returns 1; 0 at the end; -1 for a line that is too long, of
+ * which nothing is printed, since it may hold a password. */
+static int read_line(FILE *file, char line[LINE_BYTES])
+{
+    if (fgets(line, LINE_BYTES, file) == NULL) {
+        return 0;
+    }
+    size_t length = strlen(line);
+    if (length > 0 && line[length - 1] == '\n') {
+        line[length - 1] = '\0';
+    } else if (length == LINE_BYTES - 1 && getc(file) != EOF) {
+        return -1;
+    }
+    return 1;
 }
 
 static char *trimmed(char *text)
@@ -452,8 +284,10 @@ static char *trimmed(char *text)
     return text;
 }
 
-/* The line may hold a secret: a complaint names its number and setting only. */
-static int take_line(const struct loading *loading, char *line, const struct origin *origin)
+/* Takes `name = value`. The line may hold a secret: a complaint names its number and setting only.
+ * holds_password is set where it does. */
+static int take_line(const struct loading *loading, char *line, const struct origin *origin,
+                     bool *holds_password)
 {
     char *name = trimmed(line), *equals = strchr(name, '='), where[300];
 
@@ -466,70 +300,92 @@ static int take_line(const struct loading *loading, char *line, const struct ori
     }
     *equals = '\0';
     name = trimmed(name);
-    const struct setting *setting = find(name, strlen(name));
+    const struct setting *setting = setting_find(name, strlen(name));
     if (setting == NULL || strcmp(setting->name, "config") == 0) {
         return unknown_setting(loading, name, origin);
     }
     const char *value = trimmed(equals + 1);
-    return assign(loading->settings, setting, value) ? 0
-                                                     : bad_value(loading, setting, origin, value);
+    *holds_password = *holds_password || setting->type == SETTING_SECRET ||
+                      (setting->type == SETTING_PLACE && setting_holds_password(value));
+    return setting_assign(loading->settings, setting, value)
+               ? 0
+               : bad_value(loading, setting, origin, value);
+}
+
+static int take_lines(const struct loading *loading, FILE *file, const char *path)
+{
+    struct origin origin = {path, 0};
+    bool holds_password = false;
+    char line[LINE_BYTES];
+    int result = 0, got;
+
+    while (result == 0 && (got = read_line(file, line)) != 0) {
+        origin.line++;
+        if (got < 0) {
+            snprintf(loading->error, SETTINGS_ERROR_BYTES,
+                     "%.256s:%u: the line is longer than %d bytes", path, origin.line,
+                     LINE_BYTES - 2);
+            result = -1;
+        } else {
+            result = take_line(loading, line, &origin, &holds_password);
+        }
+    }
+    if (holds_password && others_can_read(file)) {
+        add_warning(loading, "config", path);
+    }
+    return result;
 }
 
 static int take_file(const struct loading *loading, const char *path)
 {
-    struct origin origin = {path, 0};
-    char line[LINE_BYTES];
-    int result = 0;
     FILE *file = fopen(path, "re");
+    int result = file == NULL ? -1 : take_lines(loading, file, path);
 
-    if (file == NULL) {
-        snprintf(loading->error, SETTINGS_ERROR_BYTES, "setting config: cannot read %.256s: %s",
-                 path, strerror(errno));
-        return -1;
-    }
-    while (result == 0 && fgets(line, sizeof line, file) != NULL) {
-        origin.line++;
-        result = take_line(loading, line, &origin);
-    }
-    if (result == 0 && ferror(file)) {
+    if (file == NULL || (result == 0 && ferror(file))) {
         snprintf(loading->error, SETTINGS_ERROR_BYTES, "setting config: cannot read %.256s: %s",
                  path, strerror(errno));
         result = -1;
     }
-    fclose(file);
-    return result;
-}
-
-/* The password's file is a setting of its own, so that a service manager can hand over a file that
- * only it can read. */
-static int take_password_file(const struct loading *loading)
-{
-    struct settings *settings = loading->settings;
-    char line[LINE_BYTES];
-
-    if (settings->redis_password != NULL || settings->redis_password_file == NULL) {
-        return 0;
-    }
-    FILE *file = fopen(settings->redis_password_file, "re");
-    bool read = file != NULL && fgets(line, sizeof line, file) != NULL;
-    int error = errno;
     if (file != NULL) {
         fclose(file);
     }
-    if (!read) {
+    return result;
+}
+
+/* Reads the password from its file, which a service manager can hand over so that only the service
+ * can read it. */
+static int take_password_file(const struct loading *loading)
+{
+    struct settings *settings = loading->settings;
+    const char *path = settings->redis_password_file;
+    char line[LINE_BYTES] = "";
+
+    if (settings->redis_password != NULL || path == NULL) {
+        return 0;
+    }
+    FILE *file = fopen(path, "re");
+    int got = file == NULL ? 0 : read_line(file, line), error = errno;
+    if (file != NULL) {
+        if (others_can_read(file)) {
+            add_warning(loading, "redis_password_file", path);
+        }
+        fclose(file);
+    }
+    if (got <= 0) {
         snprintf(loading->error, SETTINGS_ERROR_BYTES,
-                 "setting redis_password_file: cannot read %.256s: %s",
-                 settings->redis_password_file, file == NULL ? strerror(error) : "it is empty");
+                 "setting redis_password_file: cannot read %.256s: %s", path,
+                 file == NULL ? strerror(error)
+                 : got < 0    ? "the first line is too long"
+                              : "it is empty");
         return -1;
     }
-    line[strcspn(line, "\r\n")] = '\0';
-    set_text(&settings->redis_password, line);
+    line[strcspn(line, "\r")] = '\0';
+    setting_set_text(&settings->redis_password, line);
+    explicit_bzero(line, sizeof line);
     return 0;
 }
 
-/* --- all together
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- all together --- */
 
 static int take_defaults(const struct loading *loading)
 {
@@ -539,7 +395,7 @@ static int take_defaults(const struct loading *loading)
         const struct setting *setting = &setting_table[i];
 
         if (setting->default_text != NULL &&
-            !assign(loading->settings, setting, setting->default_text)) {
+            !setting_assign(loading->settings, setting, setting->default_text)) {
             return bad_value(loading, setting, &origin, setting->default_text);
         }
     }
@@ -550,7 +406,7 @@ int settings_load(struct settings *settings, enum command_id command, int argc, 
                   char error[SETTINGS_ERROR_BYTES])
 {
     struct loading loading = {settings, command, error};
-    const struct setting *config = find("config", strlen("config"));
+    const struct setting *config = setting_find("config", strlen("config"));
 
     *settings = (struct settings){.command = command, .arguments = argv};
     if (take_defaults(&loading) != 0 || take_environment(&loading, config) != 0 ||
@@ -575,11 +431,48 @@ int settings_load(struct settings *settings, enum command_id command, int argc, 
 void settings_release(struct settings *settings)
 {
     for (size_t i = 0; i < setting_count; i++) {
-        enum setting_type type = setting_table[i].type;
+        if (setting_is_text(&setting_table[i])) {
+            setting_set_text((char **)(void *)((char *)settings + setting_table[i].offset), NULL);
+        }
+    }
+    setting_set_text(&settings->warnings, NULL);
+}
 
-        if (type == SETTING_STRING || type == SETTING_PLACE || type == SETTING_SECRET ||
-            type == SETTING_CHOICE) {
-            set_text((char **)(void *)((char *)settings + setting_table[i].offset), NULL);
+/* The setting that a variable of the environment is meant for; NULL: none is near. */
+static const char *find_meant(const char *name, char meant[NAME_BYTES + 8])
+{
+    char lower[NAME_BYTES];
+    size_t length = 0;
+
+    for (; name[length] != '\0' && length + 1 < sizeof lower; length++) {
+        lower[length] = (char)tolower((unsigned char)name[length]);
+    }
+    lower[length] = '\0';
+    const struct setting *nearest = setting_nearest(lower, UINT_MAX);
+    if (nearest == NULL) {
+        return NULL;
+    }
+    write_variable_name(meant, nearest->name);
+    return meant;
+}
+
+void settings_find_misspelt(void (*found)(void *arg, const char *name, const char *meant),
+                            void *arg)
+{
+    static const char prefix[] = "BLOTTER_";
+    char name[NAME_BYTES + 8], known[NAME_BYTES + 8], meant[NAME_BYTES + 8];
+
+    for (char **variable = environ; *variable != NULL; variable++) {
+        size_t length = strcspn(*variable, "=");
+        bool is_known = length >= sizeof name || strncmp(*variable, prefix, strlen(prefix)) != 0;
+
+        for (size_t i = 0; !is_known && i < setting_count; i++) {
+            write_variable_name(known, setting_table[i].name);
+            is_known = strlen(known) == length && strncmp(known, *variable, length) == 0;
+        }
+        if (!is_known) {
+            snprintf(name, sizeof name, "%.*s", (int)length, *variable);
+            found(arg, name, find_meant(name + strlen(prefix), meant));
         }
     }
 }

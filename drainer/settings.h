@@ -1,128 +1,13 @@
-/* settings.h: every setting of the program, in one table. It drives the flags (--batch-rows), the
- * environment (BLOTTER_BATCH_ROWS), the file given by --config (batch_rows = …), the defaults,
- * --help and deploy/blotter.conf.sample.
+/* settings.h: reads the settings of a command.
  *
  * A flag goes before the environment, which goes before the file. A secret has no flag, and neither
- * a secret nor a place (a URL or connection string, which may hold one) is ever printed. */
+ * a secret nor a place (a URL or connection string, which may hold one) is ever printed. A place
+ * that holds a password is refused on the command line, where every user of the machine can read
+ * it. */
 #ifndef BLOTTER_DRAINER_SETTINGS_H
 #define BLOTTER_DRAINER_SETTINGS_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-
-#include "drainer/commands.h"
-
-/* X(name, type, default, commands, what is allowed, meaning)
- *
- * type      C         as text
- * STRING    char *    any; NONE: NULL unless it is given
- * PLACE     char *    the same, never printed
- * SECRET    char *    the same, and no flag
- * CHOICE    char *    one of CHOICES
- * BOOL      bool      yes, no, true, false, on, off, 1, 0
- * DURATION  int64_t   500ms, 5s, 2m, 1h, 7d; in milliseconds
- * SIZE      int64_t   4096, 64KiB, 4MiB, 1GiB; in bytes
- * COUNT     int64_t   digits */
-/* clang-format off */
-#define SETTINGS(X) \
-    X(config, STRING, NONE, EVERY, VALUE("FILE"), "read settings from this file") \
-    X(log_level, CHOICE, "info", EVERY, CHOICES("debug|info|warn|error"), "least serious level of the log on stderr") \
-    X(redis, PLACE, "redis://127.0.0.1:6379", DRAIN | PUBLISH | SHIP | STATUS | CHECK, VALUE("URL"), \
-      "where Redis is: redis://[user@]host[:port][/db], rediss://...[?cacert=FILE&cert=FILE&key=FILE], unix:///path[?db=N]") \
-    X(redis_password, SECRET, NONE, DRAIN | PUBLISH | SHIP | STATUS | CHECK, VALUE("TEXT"), \
-      "password for Redis; goes before one in the URL") \
-    X(redis_password_file, STRING, NONE, DRAIN | PUBLISH | SHIP | STATUS | CHECK, VALUE("FILE"), \
-      "file whose first line is the password for Redis") \
-    X(postgres, PLACE, "", MIGRATE | DRAIN | STATUS | AUDIT | REJECTS | PARTITIONS | CHECK, VALUE("CONNINFO"), \
-      "where PostgreSQL is: a libpq connection string or URL; what it leaves out comes from PGHOST, PGPASSWORD, ~/.pgpass ...") \
-    X(connect_timeout, DURATION, "5s", MIGRATE | PUBLISH | SHIP | STATUS | AUDIT | REJECTS | PARTITIONS | CHECK, \
-      RANGE(1000, 600000), "how long to wait for a server") \
-    X(streams, STRING, "blotter:*", DRAIN | STATUS | CHECK, VALUE("PATTERN"), "which streams: a Redis glob pattern") \
-    X(once, BOOL, "no", DRAIN | SHIP, ANY, "drain: load what is there, ship: send what is there; then exit") \
-    X(from, STRING, NONE, DRAIN, VALUE("ID|TIME"), \
-      "load once more what the streams still hold from this entry id or time (2026-05-01T12:00:00Z) on") \
-    X(consumer, STRING, NONE, DRAIN, VALUE("NAME"), "this drainer's name in the consumer group; HOST-PID if not given") \
-    X(claim_idle, DURATION, "60s", DRAIN, RANGE(1000, 86400000), \
-      "a drainer that holds a stream and has not moved for so long is cut off, and its stream taken over") \
-    X(batch_rows, COUNT, "10000", DRAIN, RANGE(1, 100000), "most records in a transaction") \
-    X(batch_bytes, SIZE, "4MiB", DRAIN, RANGE(65536, 268435456), "most bytes in a transaction") \
-    X(orders, BOOL, "yes", DRAIN | REJECTS, ANY, "keep the table blotter.orders: the latest state of every order") \
-    X(keep_entries, COUNT, "10000", DRAIN, RANGE(0, 1000000000), "entries kept in each stream behind what is committed") \
-    X(trim_interval, DURATION, "5s", DRAIN, RANGE(100, 3600000), "how often streams are trimmed") \
-    X(group_limit, COUNT, "1000000", DRAIN, RANGE(0, 1000000000), \
-      "entries that wait in a stream for another consumer group before trimming no longer respects it") \
-    X(metrics, STRING, NONE, DRAIN, VALUE("HOST:PORT"), \
-      "answer /metrics (Prometheus), /healthz and /readyz there; without authentication, so keep it on loopback") \
-    X(rebalance_interval, DURATION, "250ms", DRAIN, RANGE(10, 60000), \
-      "how often drainers look for streams to take over or to give up") \
-    X(lock_timeout, DURATION, "5s", DRAIN | REJECTS | PARTITIONS, RANGE(100, 600000), \
-      "how long a transaction waits for a lock in PostgreSQL") \
-    X(postgres_timeout, DURATION, "60s", DRAIN | REJECTS, RANGE(1000, 3600000), \
-      "how long a transaction may take before the connection is given up") \
-    X(exchange, STRING, NONE, PUBLISH, VALUE("NAME"), "required: the exchange, [a-z0-9._-]{1,32}; the stream is blotter:NAME") \
-    X(lane, STRING, NONE, PUBLISH, VALUE("NAME"), "a lane of the exchange: the stream is blotter:EXCHANGE:LANE") \
-    X(journal, STRING, NONE, PUBLISH | SHIP, VALUE("PATH"), \
-      "the journal, a file, or a folder: publish takes the first free one of it, ship all; if not given /dev/shm/blotter-UID") \
-    X(slots, COUNT, "32768", PUBLISH, RANGE(64, 16777216), "records that a new journal holds: a power of two") \
-    X(slot_bytes, SIZE, "1024", PUBLISH, RANGE(256, 65536), "bytes for each record in a new journal: a multiple of 64") \
-    X(sync, CHOICE, "none", PUBLISH | SHIP, CHOICES("none|interval"), \
-      "interval: write journals that are on a disk out every 100 ms; none: when the kernel likes") \
-    X(until, CHOICE, "sent", PUBLISH | SHIP, CHOICES("sent|committed"), \
-      "publish, and ship with once, end when Redis has every record (sent), or PostgreSQL (committed)") \
-    X(timeout, DURATION, "0", PUBLISH | SHIP, RANGE(0, 604800000), \
-      "give up waiting after this time without any progress; 0: never") \
-    X(poll_interval, DURATION, "1ms", SHIP, RANGE(1, 1000), \
-      "how often ship looks for new records, into all its journals at once; 10ms costs a tenth of the processor that 1ms does") \
-    X(json, BOOL, "no", STATUS | AUDIT | REJECTS | PARTITIONS | JOURNAL | CHECK, ANY, "print JSON") \
-    X(watch, BOOL, "no", STATUS, ANY, "print again every interval, until interrupted, or a server is lost") \
-    X(interval, DURATION, "2s", STATUS, RANGE(100, 3600000), "how often --watch prints") \
-    X(max_behind, DURATION, "0", STATUS | DRAIN, RANGE(0, 604800000), \
-      "a record that waits for longer than this in a stream: status exits with 1, /readyz of drain says no; 0: never") \
-    X(quick, BOOL, "no", AUDIT, ANY, "trust what the drainers counted instead of looking at every row") \
-    X(reason, STRING, NONE, REJECTS, VALUE("TEXT"), "only rejects whose reason holds this") \
-    X(stream, STRING, NONE, REJECTS, VALUE("NAME"), "only rejects of this stream: blotter:okx") \
-    X(since, STRING, NONE, REJECTS, VALUE("TIME"), "only what was rejected since then: 2026-05-01T12:00:00Z") \
-    X(dry_run, BOOL, "no", REJECTS | PARTITIONS, ANY, "change nothing, say what replay, discard or drop would do") \
-    X(older_than, STRING, NONE, PARTITIONS, VALUE("DAYS|DATE"), \
-      "drop days that have been over for so long (90d), or those before a day (2026-05-01); UTC") \
-    X(limit, COUNT, "50", REJECTS, RANGE(1, 1000000), "most rejects listed, the latest first") \
-    X(sample_config, BOOL, "no", HELP, ANY, "print a file for --config with every setting and its default")
-/* clang-format on */
-
-/* clang-format off */
-#define SETTING_TYPES(X) \
-    X(STRING, char *) \
-    X(PLACE, char *) \
-    X(SECRET, char *) \
-    X(CHOICE, char *) \
-    X(BOOL, bool) \
-    X(DURATION, int64_t) \
-    X(SIZE, int64_t) \
-    X(COUNT, int64_t)
-/* clang-format on */
-/* clang-format off */
-enum setting_type {
-#define X(type, c_type) SETTING_##type,
-    SETTING_TYPES(X)
-#undef X
-};
-/* clang-format on */
-#define X(type, c_type) typedef c_type setting_##type;
-SETTING_TYPES(X)
-#undef X
-
-/* clang-format off */
-struct settings {
-#define X(name, type, default_text, commands, allowed, meaning) setting_##type name;
-    SETTINGS(X)
-#undef X
-    enum command_id command;
-    int argument_count; /* what is on the command line beside flags */
-    char **arguments;   /* borrowed from argv */
-};
-/* clang-format on */
+#include "drainer/settings_table.h"
 
 enum { SETTINGS_ERROR_BYTES = 1024 };
 
@@ -134,27 +19,9 @@ int settings_load(struct settings *, enum command_id, int argc, char **argv,
                   char error[SETTINGS_ERROR_BYTES]);
 void settings_release(struct settings *);
 
-/* --help of one command, of the program, and the sample file. */
-void settings_print_help(FILE *, enum command_id);
-void settings_print_commands(FILE *);
-void settings_print_sample(FILE *);
-
-/* For the two files that expand the table: settings.c, settings_help.c. */
-struct setting {
-    const char *name;
-    const char *default_text; /* NULL: none */
-    const char *meaning;
-    const char *value;   /* what stands for a value in --help: FILE */
-    const char *choices; /* "sent|committed" */
-    int64_t min, max;    /* in the type's unit */
-    unsigned commands;   /* bit 1 << enum command_id */
-    enum setting_type type;
-    size_t offset; /* in struct settings */
-};
-extern const struct setting setting_table[];
-extern const size_t setting_count;
-
-/* Writes what is allowed: "a duration from 1s to 1d, as in 500ms, 5s, 2m, 1h". */
-void setting_allowed(const struct setting *, char *out, size_t size);
+/* Calls `found` for each variable BLOTTER_* of the environment that is no setting, with the name
+ * that was probably meant (as in the environment) or NULL. */
+void settings_find_misspelt(void (*found)(void *arg, const char *name, const char *meant),
+                            void *arg);
 
 #endif

@@ -1,9 +1,10 @@
-/* settings_help.c: what the table of settings says to people: --help, and the sample file. */
+/* settings_help.c: see settings_help.h. */
+#include "drainer/settings_help.h"
+
 #include <ctype.h>
-#include <inttypes.h>
 #include <string.h>
 
-#include "drainer/settings.h"
+#include "drainer/settings_table.h"
 
 enum {
     FLAG_COLUMN = 30,
@@ -15,66 +16,7 @@ static bool is_secret(const struct setting *setting)
     return setting->type == SETTING_SECRET;
 }
 
-/* The largest unit that says it in a whole number. */
-static void print_amount(char *out, size_t size, enum setting_type type, int64_t amount)
-{
-    static const struct {
-        enum setting_type type;
-        int64_t factor;
-        const char *suffix;
-    } units[] = {{SETTING_DURATION, 86400000, "d"},
-                 {SETTING_DURATION, 3600000, "h"},
-                 {SETTING_DURATION, 60000, "m"},
-                 {SETTING_DURATION, 1000, "s"},
-                 {SETTING_DURATION, 1, "ms"},
-                 {SETTING_SIZE, 1 << 30, "GiB"},
-                 {SETTING_SIZE, 1 << 20, "MiB"},
-                 {SETTING_SIZE, 1 << 10, "KiB"},
-                 {SETTING_SIZE, 1, ""},
-                 {SETTING_COUNT, 1, ""}};
-
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        if (units[i].type == type && amount % units[i].factor == 0 &&
-            (amount != 0 || units[i].factor == 1)) {
-            snprintf(out, size, "%" PRId64 "%s", amount / units[i].factor, units[i].suffix);
-            return;
-        }
-    }
-}
-
-void setting_allowed(const struct setting *setting, char *out, size_t size)
-{
-    char least[32], most[32];
-
-    print_amount(least, sizeof least, setting->type, setting->min);
-    print_amount(most, sizeof most, setting->type, setting->max);
-    switch (setting->type) {
-    case SETTING_STRING:
-    case SETTING_PLACE:
-    case SETTING_SECRET:
-        snprintf(out, size, "%s", setting->value);
-        return;
-    case SETTING_CHOICE:
-        snprintf(out, size, "one of %s", setting->choices);
-        return;
-    case SETTING_BOOL:
-        snprintf(out, size, "yes or no");
-        return;
-    case SETTING_DURATION:
-        snprintf(out, size, "a duration from %s to %s, as in 500ms, 5s, 2m, 1h, 1d", least, most);
-        return;
-    case SETTING_SIZE:
-        snprintf(out, size, "a size from %s to %s, as in 4096, 64KiB, 4MiB", least, most);
-        return;
-    case SETTING_COUNT:
-        snprintf(out, size, "a number from %s to %s", least, most);
-        return;
-    }
-}
-
-/* --- --help
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- --help --- */
 
 static const char *value_of(const struct setting *setting)
 {
@@ -227,9 +169,7 @@ void settings_print_commands(FILE *out)
                  "could not be reached.\n");
 }
 
-/* --- the sample file
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- the sample file --- */
 
 static void print_users(FILE *out, unsigned users)
 {
@@ -263,7 +203,7 @@ void settings_print_sample(FILE *out)
         if (strcmp(setting->name, "config") == 0 || setting->commands == 1u << COMMAND_HELP) {
             continue;
         }
-        setting_allowed(setting, allowed, sizeof allowed);
+        setting_describe_allowed(setting, allowed, sizeof allowed);
         fprintf(out, "\n# %s\n# %s; for ", setting->meaning, allowed);
         print_users(out, setting->commands);
         fprintf(out, "\n#%s =%s%s\n", setting->name,

@@ -1,10 +1,11 @@
-/* journal_command.c: `blotter journal PATH`: what a journal holds. It locks nothing and changes
- * nothing, so of a journal in use it is a picture of moments that never were at once. */
+/* journal_command.c: `blotter journal PATH`: prints what a journal holds. It locks nothing and
+ * changes nothing, so the numbers of a journal in use need not be of the same moment. */
 #include <inttypes.h>
 #include <time.h>
 
+#include "drainer/commands.h"
 #include "drainer/commands/report.h"
-#include "drainer/settings.h"
+#include "drainer/settings_table.h"
 #include "producer/blotter.h"
 #include "producer/journal.h"
 
@@ -15,24 +16,24 @@ static const char *owner_of(const struct journal_picture *picture)
 
 /* clang-format off */
 #define NUMBERS(X) \
-    X(version) \
-    X(slots) \
-    X(slot_bytes) \
-    X(file_bytes) \
-    X(expected_bytes) \
-    X(producer_id) \
-    X(pid) \
-    X(opened_ns) \
-    X(base) \
-    X(next) \
-    X(sent) \
-    X(committed) \
-    X(floor) \
-    X(valid) \
-    X(unsent) \
-    X(unconfirmed) \
-    X(unpublished) \
-    X(damaged)
+    X(version, NUMBER) \
+    X(slots, NUMBER) \
+    X(slot_bytes, NUMBER) \
+    X(file_bytes, NUMBER) \
+    X(expected_bytes, NUMBER) \
+    X(producer_id, ID) \
+    X(pid, NUMBER) \
+    X(opened_ns, NUMBER) \
+    X(base, NUMBER) \
+    X(next, NUMBER) \
+    X(sent, NUMBER) \
+    X(committed, NUMBER) \
+    X(floor, NUMBER) \
+    X(valid, NUMBER) \
+    X(unsent, NUMBER) \
+    X(unconfirmed, NUMBER) \
+    X(unpublished, NUMBER) \
+    X(damaged, NUMBER)
 /* clang-format on */
 
 static void print_json(const char *path, const struct journal_picture *picture)
@@ -45,13 +46,13 @@ static void print_json(const char *path, const struct journal_picture *picture)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         report_column(report, names[i], REPORT_TEXT);
     }
-#define X(name) report_column(report, #name, REPORT_NUMBER);
+#define X(name, type) report_column(report, #name, REPORT_##type);
     NUMBERS(X)
 #undef X
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         report_cell(report, texts[i]);
     }
-#define X(name) report_number(report, (int64_t)picture->name);
+#define X(name, type) report_number(report, (int64_t)picture->name);
     NUMBERS(X)
 #undef X
     report_print_json(report_json_row(report, 0), stdout);
@@ -88,10 +89,10 @@ static void print_text(const char *path, const struct journal_picture *picture)
            "positions", picture->next, picture->sent, picture->committed, picture->floor,
            picture->base);
     printf("%-14s %" PRIu64 " not yet sent, %" PRIu64
-           " sent and without word that they are in PostgreSQL\n",
+           " sent and not confirmed to be in PostgreSQL\n",
            "records", picture->unsent, picture->unconfirmed);
     if (picture->unpublished + picture->damaged > 0) {
-        printf("%-14s %" PRIu64 " places claimed but not filled, %" PRIu64 " damaged\n", "",
+        printf("%-14s %" PRIu64 " slots claimed but not filled, %" PRIu64 " damaged\n", "",
                picture->unpublished, picture->damaged);
     }
 }

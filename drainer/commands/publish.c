@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -15,7 +16,8 @@
 #include "drainer/commands/json_line.h"
 #include "drainer/commands/line_input.h"
 #include "drainer/commands/log_event.h"
-#include "drainer/settings.h"
+#include "drainer/commands.h"
+#include "drainer/settings_table.h"
 #include "producer/blotter.h"
 #include "producer/redis_url.h"
 

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/terminal.h"
+
 enum { COLUMNS_MAX = 32 };
 
 struct report {
@@ -86,13 +88,23 @@ const char *report_text(const struct report *report, size_t row, size_t column)
     return report->cells[row * report->columns + column];
 }
 
-/* int2, int4, int8, float8, bool: what jansson can hold. A numeric is text in JSON, so that it
+/* Oids of the types that JSON can hold, from pg_type.dat. A numeric is text in JSON, so that it
  * keeps its digits. */
-static enum report_type type_of(Oid type)
+enum { OID_BOOL = 16, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_FLOAT8 = 701 };
+
+static enum report_type report_type_of(const char *name, Oid type)
 {
-    return type == 20 || type == 21 || type == 23 || type == 701 ? REPORT_NUMBER
-           : type == 16                                          ? REPORT_BOOL
-                                                                 : REPORT_TEXT;
+    switch (type) {
+    case OID_BOOL:
+        return REPORT_BOOL;
+    case OID_INT2:
+    case OID_INT4:
+    case OID_INT8:
+    case OID_FLOAT8:
+        return strcmp(name, "producer_id") == 0 ? REPORT_ID : REPORT_NUMBER;
+    default:
+        return REPORT_TEXT;
+    }
 }
 
 struct report *report_of_result(const PGresult *result)
@@ -101,7 +113,9 @@ struct report *report_of_result(const PGresult *result)
 
     report->names_of = checked(PQcopyResult(result, PG_COPYRES_ATTRS));
     for (int column = 0; column < PQnfields(result); column++) {
-        report_column(report, PQfname(report->names_of, column), type_of(PQftype(result, column)));
+        const char *name = PQfname(report->names_of, column);
+
+        report_column(report, name, report_type_of(name, PQftype(result, column)));
     }
     for (int row = 0; row < PQntuples(result); row++) {
         for (int column = 0; column < (int)report->columns; column++) {
@@ -112,27 +126,21 @@ struct report *report_of_result(const PGresult *result)
     return report;
 }
 
-/* --- as a table
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- as a table --- */
 
-/* Characters, not bytes: symbols may be Chinese. Wide ones are not told from others. */
+/* Counts the characters that terminal_print() prints. Wide ones count as one. */
 static size_t width_of(const char *text)
 {
+    const char *end = text + strlen(text);
     size_t width = 0;
 
-    for (; *text != '\0'; text++) {
-        width += ((unsigned char)*text & 0xc0) != 0x80;
+    while (text < end) {
+        size_t length = terminal_character(text, end);
+
+        width += length == 0 ? strlen("\\xNN") : 1;
+        text += length == 0 ? 1 : length;
     }
     return width;
-}
-
-/* A control character would break the table. */
-static void print_text(FILE *out, const char *text)
-{
-    for (; *text != '\0'; text++) {
-        fputc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, out);
-    }
 }
 
 static const char *shown(const struct report *report, size_t row, size_t column)
@@ -150,8 +158,13 @@ static void print_padded(FILE *out, const char *text, size_t width, bool right, 
     size_t pad = width - width_of(text);
 
     fprintf(out, "%*s", right ? (int)pad : 0, "");
-    print_text(out, text);
+    terminal_print(out, text);
     fprintf(out, "%*s%s", right || last ? 0 : (int)pad, "", last ? "\n" : "  ");
+}
+
+static bool is_right_aligned(const struct report *report, size_t column)
+{
+    return report->types[column] == REPORT_NUMBER || report->types[column] == REPORT_ID;
 }
 
 void report_print(const struct report *report, FILE *out)
@@ -166,27 +179,25 @@ void report_print(const struct report *report, FILE *out)
         }
     }
     for (size_t column = 0; column < report->columns; column++) {
-        print_padded(out, report->names[column], widths[column],
-                     report->types[column] == REPORT_NUMBER, column + 1 == report->columns);
+        print_padded(out, report->names[column], widths[column], is_right_aligned(report, column),
+                     column + 1 == report->columns);
     }
     for (size_t row = 0; row < rows; row++) {
         for (size_t column = 0; column < report->columns; column++) {
             print_padded(out, shown(report, row, column), widths[column],
-                         report->types[column] == REPORT_NUMBER, column + 1 == report->columns);
+                         is_right_aligned(report, column), column + 1 == report->columns);
         }
     }
 }
 
-/* --- as JSON
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- as JSON --- */
 
 static json_t *json_of_cell(const char *text, enum report_type type)
 {
     if (text == NULL) {
         return json_null();
     }
-    if (type == REPORT_TEXT) {
+    if (type == REPORT_TEXT || type == REPORT_ID) {
         json_t *string = json_string(text);
         return string == NULL ? json_string("(not valid UTF-8)") : string;
     }

@@ -11,15 +11,16 @@
 struct json_t;
 
 /* How a column's cells are aligned, and what they are in JSON. The text of a NUMBER is a JSON
- * number; of a BOOL, t or f. */
-enum report_type { REPORT_TEXT, REPORT_NUMBER, REPORT_BOOL };
+ * number; of a BOOL, t or f. An ID is a number of more than 53 bits, so it is a string in JSON:
+ * JavaScript and jq would round it. */
+enum report_type { REPORT_TEXT, REPORT_NUMBER, REPORT_BOOL, REPORT_ID };
 
 struct report;
 
 struct report *report_create(void);
 void report_destroy(struct report *); /* takes NULL */
 
-/* All columns come before the first cell. Names are borrowed. */
+/* Adds a column; all come before the first cell. Names are borrowed. */
 void report_column(struct report *, const char *name, enum report_type);
 
 /* Adds the next cell, from left to right; NULL: unknown. The text is copied. */
@@ -30,7 +31,7 @@ void report_seconds(struct report *, int64_t ms); /* to the millisecond; negativ
 size_t report_rows(const struct report *);
 const char *report_text(const struct report *, size_t row, size_t column); /* NULL: unknown */
 
-/* The columns and rows of a result. */
+/* Copies the columns and rows of a result. A column producer_id is an ID. */
 struct report *report_of_result(const PGresult *);
 
 void report_print(const struct report *, FILE *);

@@ -19,7 +19,7 @@
 #include "drainer/commands/shipment.h"
 #include "drainer/log.h"
 #include "drainer/redis/redis_blocking.h"
-#include "drainer/settings.h"
+#include "drainer/settings_table.h"
 #include "producer/blotter.h"
 
 enum {

@@ -8,7 +8,7 @@
 
 #include "drainer/commands/log_event.h"
 #include "drainer/log.h"
-#include "drainer/settings.h"
+#include "drainer/settings_table.h"
 #include "producer/journal_file.h"
 #include "producer/sender.h"
 

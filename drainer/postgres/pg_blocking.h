@@ -9,7 +9,8 @@
 #include <libpq-fe.h>
 #include <stdbool.h>
 
-#include "drainer/settings.h"
+#include "drainer/commands.h"
+#include "drainer/settings_table.h"
 
 struct pg {
     const struct settings *settings;

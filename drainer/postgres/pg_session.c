@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "drainer/settings.h"
+#include "drainer/settings_table.h"
 
 char *pg_session_sql(const struct settings *settings, const char *more)
 {

@@ -9,7 +9,8 @@
 #include <hiredis/hiredis.h>
 #include <stdbool.h>
 
-#include "drainer/settings.h"
+#include "drainer/commands.h"
+#include "drainer/settings_table.h"
 #include "producer/redis_url.h"
 
 struct redis_tls;

@@ -7,6 +7,8 @@
 
 #include <arpa/inet.h>
 #include <cmocka.h>
+#include <dirent.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -334,6 +336,108 @@ static void strange_requests_do_not_hurt(void **state)
     assert_int_equal(fixture_program_stop(drainer, SIGTERM, STORY_TIMEOUT_MS), 0);
 }
 
+/* --- connections that do not behave --- */
+
+enum { HELD_MAX = 256 };
+static int held[HELD_MAX];
+
+/* Connects and sends the beginning of a request. */
+static int connect_and_begin(void)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    send(fd, "GET ", 4, MSG_NOSIGNAL);
+    return fd;
+}
+
+static int count_descriptors(pid_t pid)
+{
+    const char *path = fixture_format("/proc/%d/fd", (int)pid);
+    DIR *folder = opendir(path);
+    int count = 0;
+
+    assert_non_null(folder);
+    while (readdir(folder) != NULL) {
+        count++;
+    }
+    closedir(folder);
+    return count;
+}
+
+/* A connection that sends a byte now and then never times out on a read. */
+static void slow_connections_take_neither_descriptors_nor_time(void **state)
+{
+    (void)state;
+    start_drainer();
+    int before = count_descriptors(fixture_program_pid(drainer));
+    for (int i = 0; i < HELD_MAX; i++) {
+        held[i] = connect_and_begin();
+        if (i % 16 == 0) {
+            assert_true(answers("/healthz", "200"));
+        }
+    }
+    assert_true(answers("/healthz", "200"));
+    assert_true(count_descriptors(fixture_program_pid(drainer)) <= before + 33);
+
+    int64_t began = fixture_now_ms();
+    bool open = true;
+    while (open && fixture_now_ms() - began < STORY_TIMEOUT_MS) {
+        char byte;
+
+        send(held[HELD_MAX - 1], "x", 1, MSG_NOSIGNAL);
+        open = recv(held[HELD_MAX - 1], &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN;
+        fixture_sleep_ms(50);
+    }
+    assert_false(open);
+    assert_true(fixture_now_ms() - began < 8000 * fixture_slower());
+    for (int i = 0; i < HELD_MAX; i++) {
+        close(held[i]);
+    }
+}
+
+static bool lacks_descriptors(void *arg)
+{
+    (void)arg;
+    return strstr(fixture_program_stderr(drainer), "cannot accept a connection") != NULL;
+}
+
+static bool is_ready(void *arg)
+{
+    (void)arg;
+    return answers("/readyz", "200");
+}
+
+static void without_descriptors_it_logs_little_and_comes_back(void **state)
+{
+    (void)state;
+    port = fixture_free_port();
+    const char *command =
+        fixture_format("ulimit -n 32; exec %s drain --metrics %d", fixture_blotter(), port);
+    const char *const argv[] = {"sh", "-c", command, NULL};
+    drainer = story_start_program(argv, NULL);
+    await_answer("/readyz", "200");
+    for (int i = 0; i < 48; i++) {
+        held[i] = connect_and_begin();
+    }
+    assert_true(fixture_wait_until(lacks_descriptors, NULL, STORY_TIMEOUT_MS));
+    for (int i = 0; i < 48; i++) {
+        close(held[i]);
+    }
+    assert_true(fixture_wait_until(is_ready, NULL, STORY_TIMEOUT_MS));
+    story_publish(0, "okx", story_order_lines(1, 10));
+    story_await_drained();
+    int lines = 0;
+    for (const char *at = fixture_program_stderr(drainer);
+         (at = strstr(at, "cannot accept")) != NULL; at++) {
+        lines++;
+    }
+    assert_in_range(lines, 1, 3);
+}
+
 static void a_wrong_address_is_named(void **state)
 {
     static const char *const wrong[] = {"127.0.0.1",     "127.0.0.1:0", "127.0.0.1:65536",
@@ -358,6 +462,8 @@ int main(void)
         TEST(a_stream_that_is_behind_is_not_ready),
         TEST(a_lost_server_is_not_ready),
         TEST(strange_requests_do_not_hurt),
+        TEST(slow_connections_take_neither_descriptors_nor_time),
+        TEST(without_descriptors_it_logs_little_and_comes_back),
         TEST(a_wrong_address_is_named),
     };
     return cmocka_run_group_tests_name("monitor", tests, NULL, NULL);

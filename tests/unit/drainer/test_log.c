@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
 #include "drainer/log.h"
 
@@ -28,6 +29,7 @@ static int capture_end(void **state)
     (void)state;
     log_flush();
     log_open(LOG_INFO);
+    log_set_format(LOG_LOGFMT);
     log_set_window_ms(10000);
     dup2(real_stderr, STDERR_FILENO);
     close(real_stderr);
@@ -69,6 +71,51 @@ static void quotes_and_newlines_stay_inside_their_line(void **state)
     assert_non_null(
         strstr(written(), "object=\"a b\" msg=\"say \\\"no\\\"\\nlevel=info \\x01\\\\\"\n"));
     assert_int_equal(lines(), 1);
+}
+
+/* ESC, the two forms of U+009B (CSI), and a byte that is not UTF-8; an e with an accent stays. */
+static const char hostile[] = "a\x1b[2J b\xc2\x9b"
+                              "c \x9b d\xff \xc3\xa9";
+
+static void control_characters_are_escaped(void **state)
+{
+    (void)state;
+    log_warn("redis", "%s", hostile);
+    assert_non_null(strstr(written(), "a\\x1b[2J b\\xc2\\x9bc \\x9b d\\xff \xc3\xa9\"\n"));
+    log_warn(hostile, "object");
+    assert_null(strchr(written(), '\x1b'));
+    assert_null(strchr(written(), '\x9b'));
+}
+
+static void line_of_json_can_be_parsed(void **state)
+{
+    json_error_t error;
+
+    (void)state;
+    log_set_format(LOG_JSON);
+    log_warn("blotter:okx", "%s \"quoted\" \\ \n", hostile);
+    json_t *line = json_loads(written(), JSON_REJECT_DUPLICATES, &error);
+    if (line == NULL) {
+        fail_msg("%s: %s", error.text, written());
+    }
+    assert_string_equal(json_string_value(json_object_get(line, "level")), "warn");
+    assert_string_equal(json_string_value(json_object_get(line, "object")), "blotter:okx");
+    assert_memory_equal(json_string_value(json_object_get(line, "msg")), "a\x1b[2J", 5);
+    assert_null(strchr(text, '\x1b'));
+    json_decref(line);
+}
+
+static void overlong_line_of_json_is_cut_and_can_be_parsed(void **state)
+{
+    static char controls[5000];
+
+    (void)state;
+    log_set_format(LOG_JSON);
+    memset(controls, 1, sizeof controls - 1);
+    log_info("x", "%s", controls);
+    json_t *line = json_loads(written(), 0, NULL);
+    assert_non_null(line);
+    json_decref(line);
 }
 
 static void line_below_the_level_is_dropped(void **state)
@@ -132,6 +179,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(line_has_time_level_object_and_message),
         TEST(quotes_and_newlines_stay_inside_their_line),
+        TEST(control_characters_are_escaped),
+        TEST(line_of_json_can_be_parsed),
+        TEST(overlong_line_of_json_is_cut_and_can_be_parsed),
         TEST(line_below_the_level_is_dropped),
         TEST(repeats_are_held_back_and_counted),
         TEST(repeats_are_written_when_the_window_is_over),

@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "drainer/settings.h"
+#include "drainer/settings_help.h"
 
 static struct settings settings;
 static char error[SETTINGS_ERROR_BYTES];
@@ -195,14 +197,14 @@ static void unknown_names_are_refused(void **state)
 {
     (void)state;
     assert_refused(COMMAND_DRAIN, "--bach-rows 3",
-                   "unknown flag --bach-rows, perhaps --batch-rows is meant");
+                   "unknown flag --bach-rows; did you mean --batch-rows?");
     assert_refused(COMMAND_DRAIN, "--xyzzy", "unknown flag --xyzzy; `blotter help drain`");
     assert_refused(COMMAND_DRAIN, "-x", "unknown flag");
     assert_refused(COMMAND_DRAIN, "--exchange binance",
                    "has no flag --exchange; it belongs to: publish");
     assert_refused(COMMAND_DRAIN, "--no-batch-rows", "unknown flag");
-    assert_refused(COMMAND_DRAIN, "--batch-rows", "--batch-rows: needs a value");
-    assert_refused(COMMAND_DRAIN, "--consumer --once", "--consumer: needs a value");
+    assert_refused(COMMAND_DRAIN, "--batch-rows", "--batch-rows: it needs a value");
+    assert_refused(COMMAND_DRAIN, "--consumer --once", "--consumer: it needs a value");
     file("batch_rows = 5\nbach_rows = 5\n");
     assert_refused(COMMAND_DRAIN, "", ":2: there is no setting bach_rows");
     unlink(path);
@@ -234,7 +236,7 @@ static void secret_comes_from_environment_or_file_and_never_from_a_flag(void **s
 {
     (void)state;
     assert_refused(COMMAND_DRAIN, "--redis-password hunter2",
-                   "a secret is not given on the command line");
+                   "every user of the machine can read the command line");
     assert_null(strstr(error, "hunter2"));
     file("hunter3\n");
     unsetenv("BLOTTER_CONFIG");
@@ -252,7 +254,7 @@ static void what_may_be_secret_is_not_repeated(void **state)
                                         "hunter2@x = 1\n"};
 
     (void)state;
-    assert_refused(COMMAND_DRAIN, "--redis-pasword=hunter2", "unknown flag --redis-pasword,");
+    assert_refused(COMMAND_DRAIN, "--redis-pasword=hunter2", "unknown flag --redis-pasword;");
     assert_null(strstr(error, "hunter2"));
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         file(files[i]);
@@ -260,6 +262,98 @@ static void what_may_be_secret_is_not_repeated(void **state)
         assert_null(strstr(error, "hunter2"));
         unlink(path);
     }
+}
+
+/* A URL or connection string with a password is as readable in argv as the password alone. */
+static void place_with_a_password_is_refused_on_the_command_line(void **state)
+{
+    static const char *const wrong[] = {
+        "--redis redis://blotter:hunter2@h",          "--redis=rediss://:hunter2@h:6379/3",
+        "--redis unix:///s?password=hunter2",         "--postgres password=hunter2",
+        "--postgres=postgres://u:hunter2@h/db",       "--postgres host=h;password=hunter2",
+        "--postgres postgres://h/db?password=hunter2"};
+    static const char *const right[] = {"--redis redis://blotter@h/1", "--redis redis://:@h",
+                                        "--postgres passfile=/p",
+                                        "--postgres postgres://u@h:5432/a:b@c"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_refused(COMMAND_DRAIN, wrong[i], "every user of the machine can read");
+        assert_null(strstr(error, "hunter2"));
+    }
+    for (size_t i = 0; i < sizeof right / sizeof right[0]; i++) {
+        assert_int_equal(load(COMMAND_DRAIN, right[i]), 0);
+    }
+    setenv("BLOTTER_REDIS", "redis://blotter:hunter2@h", 1);
+    assert_int_equal(load(COMMAND_DRAIN, ""), 0);
+    assert_string_equal(settings.redis, "redis://blotter:hunter2@h");
+}
+
+static void line_that_does_not_fit_is_refused_and_not_printed(void **state)
+{
+    static char text[8192];
+
+    (void)state;
+    snprintf(text, sizeof text, "redis_password = hunter2");
+    memset(text + strlen(text), 'x', 5000);
+    file(text);
+    assert_refused(COMMAND_DRAIN, "", ":1: the line is longer than");
+    assert_null(strstr(error, "hunter2"));
+    assert_null(strstr(error, "xxx"));
+    setenv("BLOTTER_REDIS_PASSWORD_FILE", path, 1);
+    unsetenv("BLOTTER_CONFIG");
+    assert_refused(COMMAND_DRAIN, "", "the first line is too long");
+    assert_null(settings.redis_password);
+}
+
+static void password_that_others_can_read_is_warned_of(void **state)
+{
+    (void)state;
+    file("redis_password = hunter2\n");
+    assert_int_equal(load(COMMAND_DRAIN, ""), 0);
+    assert_null(settings.warnings); /* mkstemp: 0600 */
+    assert_int_equal(chmod(path, 0640), 0);
+    assert_int_equal(load(COMMAND_DRAIN, ""), 0);
+    assert_non_null(strstr(settings.warnings, "setting config: other users can read"));
+    setenv("BLOTTER_REDIS_PASSWORD_FILE", path, 1);
+    unsetenv("BLOTTER_CONFIG");
+    assert_int_equal(load(COMMAND_DRAIN, ""), 0);
+    assert_non_null(strstr(settings.warnings, "setting redis_password_file: other users"));
+    unlink(path);
+    file("batch_rows = 5\n");
+    unsetenv("BLOTTER_REDIS_PASSWORD_FILE");
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_int_equal(load(COMMAND_DRAIN, ""), 0);
+    assert_null(settings.warnings); /* it holds no password */
+}
+
+static void quotes_around_a_value_are_named(void **state)
+{
+    (void)state;
+    file("max_behind = \"30s\"\n");
+    assert_refused(COMMAND_DRAIN, "", "; values take no quotes");
+}
+
+static void collect_misspelt(void *arg, const char *name, const char *meant)
+{
+    snprintf((char *)arg + strlen(arg), 512 - strlen(arg), "%s>%s ", name,
+             meant == NULL ? "-" : meant);
+}
+
+static void misspelt_variable_is_found(void **state)
+{
+    char found[512] = "";
+
+    (void)state;
+    setenv("BLOTTER_BATCH_ROW", "5", 1);
+    setenv("BLOTTER_XYZZY_FROBNICATE", "5", 1);
+    setenv("BLOTTER_BATCH_ROWS", "5", 1);
+    settings_find_misspelt(collect_misspelt, found);
+    unsetenv("BLOTTER_BATCH_ROW");
+    unsetenv("BLOTTER_XYZZY_FROBNICATE");
+    assert_non_null(strstr(found, "BLOTTER_BATCH_ROW>BLOTTER_BATCH_ROWS "));
+    assert_non_null(strstr(found, "BLOTTER_XYZZY_FROBNICATE>- "));
+    assert_null(strstr(found, "BLOTTER_BATCH_ROWS>"));
 }
 
 static char *printed(void (*print)(FILE *))
@@ -358,6 +452,11 @@ int main(void)
         TEST(flag_of_the_file_goes_before_its_environment),
         TEST(secret_comes_from_environment_or_file_and_never_from_a_flag),
         TEST(what_may_be_secret_is_not_repeated),
+        TEST(place_with_a_password_is_refused_on_the_command_line),
+        TEST(line_that_does_not_fit_is_refused_and_not_printed),
+        TEST(password_that_others_can_read_is_warned_of),
+        TEST(quotes_around_a_value_are_named),
+        TEST(misspelt_variable_is_found),
         TEST(help_names_every_setting_and_prints_no_value_of_this_run),
         TEST(sample_file_can_be_read),
         TEST(committed_sample_file_is_up_to_date),
