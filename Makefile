@@ -47,7 +47,9 @@ INTEGRATION_TESTS := $(patsubst %.c,%,$(wildcard tests/integration/*/test_*.c))
 FAULT_TESTS := $(patsubst %.c,%,$(wildcard tests/fault/test_*.c))
 FUZZERS := $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(patsubst %.c,%,$(wildcard tests/bench/bench_*.c))
-MIGRATIONS := $(sort $(wildcard schema/sql/*.sql))
+# SQL: tables by their number, what brings version 1 here, then functions and views in the order in which they need each other.
+SQL_CODE := drop columns days progress staging orders merge books views audit retention rights
+SQL := $(sort $(wildcard schema/sql/[0-9]*.sql)) schema/sql/from_version_1.sql $(SQL_CODE:%=schema/sql/code/%.sql)
 
 # --- libraries ---
 
@@ -117,10 +119,10 @@ $(BUILD)/blotter.pc: producer/blotter.pc.in producer/blotter.h
 	@mkdir -p $(@D)
 	sed -e 's|@prefix@|$(prefix)|' -e 's|@version@|$(VERSION)|' -e 's|@requires@|$(LIB_PACKAGES)|' $< > $@
 
-# The migrations travel in the program: one C string each.
-$(BUILD)/drainer/commands/migrations.c: drainer/commands/embed.sh $(MIGRATIONS)
+# The SQL travels in the program: one C string a file.
+$(BUILD)/drainer/commands/migrations.c: drainer/commands/embed.sh $(SQL) Makefile
 	@mkdir -p $(@D)
-	sh drainer/commands/embed.sh $(MIGRATIONS) > $@
+	sh drainer/commands/embed.sh $(SQL) > $@
 
 $(BUILD)/drainer/commands/migrations.o: $(BUILD)/drainer/commands/migrations.c
 	$(CC) $(BLOTTER_CFLAGS) -c $< -o $@

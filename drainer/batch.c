@@ -320,22 +320,6 @@ void batch_add(struct batch *batch, struct stream *stream, const char *exchange,
     }
 }
 
-/* One bad record is one reject, however often it is sent: by its identity where it has one, else by
- * stream, id and bytes. */
-static void format_identity(const struct batch *batch, const struct entry *entry,
-                            const char *stream_name, char *out, size_t size)
-{
-    if (entry->producer_id > 0 && entry->seq > 0) {
-        snprintf(out, size, "p:%" PRId64 ":%" PRId64, entry->producer_id, entry->seq);
-    } else {
-        uint64_t h = hash(UINT64_C(0xcbf29ce484222325), batch->raw.bytes + entry->raw_offset,
-                          entry->raw_length);
-
-        snprintf(out, size, "s:%s:%" PRIu64 "-%" PRIu64 ":%016" PRIx64, stream_name, entry->id.ms,
-                 entry->id.seq, h);
-    }
-}
-
 static void put_int64_or_null(struct copy_buffer *out, int64_t value)
 {
     if (value == 0) {
@@ -348,15 +332,15 @@ static void put_int64_or_null(struct copy_buffer *out, int64_t value)
 void batch_put_reject(const struct batch *batch, const struct entry *entry, const char *stream_name,
                       const char *exchange, const char *drainer, struct copy_buffer *out)
 {
-    char identity[STREAM_NAME_BYTES + 96], id[48];
+    const char *lane = stream_lane(stream_name, exchange);
+    char id[48];
 
-    format_identity(batch, entry, stream_name, identity, sizeof identity);
     snprintf(id, sizeof id, "%" PRIu64 "-%" PRIu64, entry->id.ms, entry->id.seq);
     copy_put_row_head(out, 13);
-    copy_put_text(out, identity);
     copy_put_text(out, stream_name);
     copy_put_text(out, id);
     copy_put_text(out, exchange);
+    copy_put_text(out, lane[0] == '\0' ? NULL : lane);
     copy_put_bytes(out, batch->raw.bytes + entry->kind_offset, entry->kind_length);
     put_int64_or_null(out, entry->producer_id);
     put_int64_or_null(out, entry->seq);

@@ -104,7 +104,7 @@ const char *batch_reason(const struct batch *, const struct entry *);
 
 /* Writes the row of blotter.rejects (columns BATCH_REJECT_COLUMNS) of a rejected entry. */
 #define BATCH_REJECT_COLUMNS                                                                      \
-    "identity, stream, entry_id, exchange, kind, producer_id, seq, recorded_at, delivery_count, " \
+    "stream, entry_id, exchange, lane, kind, producer_id, seq, recorded_at, delivery_count, " \
     "reason, sqlstate, raw, drainer"
 void batch_put_reject(const struct batch *, const struct entry *, const char *stream_name,
                       const char *exchange, const char *drainer, struct copy_buffer *);

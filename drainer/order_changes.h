@@ -1,5 +1,5 @@
 /* order_changes.h: what a batch says of each order, as one row per order for
- * blotter.merge_orders().
+ * blotter_internal.merge_orders().
  *
  * The fold of an order's events, in the order of (recorded_at, seq, producer_id): each field is the
  * last value given; the first terminal status stays; filled_quantity is the largest. SQL does the
@@ -15,7 +15,7 @@
 
 #include "drainer/copy.h"
 
-/* A set of short texts: what blotter.venues and blotter.terminal_statuses hold. */
+/* A set of short texts: what blotter_internal.venues and blotter_internal.terminal_statuses hold. */
 struct text_set {
     struct text {
         char *bytes;

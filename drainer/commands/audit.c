@@ -15,7 +15,7 @@ static const char audit_sql[] =
 static const char quick_sql[] =
     "SELECT producer_id, exchange, lane, state, settled, last_seq, "
     "to_char(last_at, 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS last_at "
-    "FROM blotter.audit_quick ORDER BY state = 'missing', exchange, last_at, producer_id";
+    "FROM blotter_internal.audit_quick ORDER BY state = 'missing', exchange, last_at, producer_id";
 
 struct verdict {
     int complete, open, missing; /* producers */

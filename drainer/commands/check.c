@@ -321,19 +321,13 @@ static bool check_pg_clock(struct check *check, struct pg *pg)
     return result != NULL;
 }
 
-/* What a drainer needs, that this user has not. */
+/* What a drainer needs and this user lacks. Without USAGE on the schema nothing in it can be asked. */
+static const char usage_sql[] =
+    "SELECT CASE WHEN has_schema_privilege('blotter_internal', 'USAGE') THEN '' ELSE "
+    "'USAGE on schema blotter_internal' END, current_user";
 static const char rights_sql[] =
-    "SELECT concat_ws(', ', "
-    " CASE WHEN NOT has_schema_privilege('blotter', 'USAGE') THEN 'USAGE on schema blotter' END, "
-    " (SELECT string_agg(p || ' on blotter.' || t, ', ') FROM (VALUES ('order_events', 'INSERT'), "
-    "('trades', 'INSERT'), "
-    "   ('sessions', 'INSERT'), ('rejects', 'INSERT'), ('progress', 'INSERT'), ('progress', "
-    "'UPDATE'), ('orders', 'INSERT'), "
-    "   ('orders', 'UPDATE')) AS w (t, p) WHERE NOT has_table_privilege('blotter.' || t, p)), "
-    " (SELECT string_agg('EXECUTE on ' || p.oid::regprocedure, ', ') FROM pg_proc p "
-    "   WHERE p.pronamespace = 'blotter'::regnamespace AND p.proname IN ('make_day', 'fence') "
-    "   AND NOT has_function_privilege(p.oid, 'EXECUTE')), "
-    " CASE WHEN NOT has_database_privilege(current_database(), 'TEMP') THEN 'TEMPORARY on the "
+    "SELECT concat_ws(', ', blotter_internal.missing_rights(current_user, 'blotter_drainer'), "
+    "CASE WHEN NOT has_database_privilege(current_database(), 'TEMP') THEN 'TEMPORARY on the "
     "database' END), current_user";
 
 static bool check_pg_schema(struct check *check, struct pg *pg)
@@ -348,7 +342,11 @@ static bool check_pg_schema(struct check *check, struct pg *pg)
     find(check, version < pg_schema_needed() ? BAD : FINE, "postgres", "schema",
          "version %d, this program needs %d%s", version, pg_schema_needed(),
          version < pg_schema_needed() ? "; run `blotter migrate`" : "");
-    PGresult *result = pg_query(pg, rights_sql, 0, NULL);
+    PGresult *result = pg_query(pg, usage_sql, 0, NULL);
+    if (result != NULL && PQgetvalue(result, 0, 0)[0] == '\0') {
+        PQclear(result);
+        result = pg_query(pg, rights_sql, 0, NULL);
+    }
     if (result == NULL) {
         return false;
     }

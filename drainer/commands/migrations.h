@@ -1,16 +1,25 @@
-/* migrations.h: schema/sql/NNN_name.sql, embedded in the program by embed.sh, in the order of their
- * numbers. */
+/* migrations.h: the files of schema/sql, embedded in the program by embed.sh. */
 #ifndef BLOTTER_DRAINER_COMMANDS_MIGRATIONS_H
 #define BLOTTER_DRAINER_COMMANDS_MIGRATIONS_H
 
 #include <stddef.h>
 
-struct migration {
-    int version;      /* NNN */
-    const char *name; /* of the file */
-    const char *sql;
+struct sql_file {
+    int version; /* NNN of NNN_name.sql; 0: it has none */
+    const char *name;
+    const char *text;
 };
-extern const struct migration migrations[];
-extern const size_t migration_count;
+
+/* What makes tables, in the order of their numbers: each is applied once. */
+extern const struct sql_file sql_tables[];
+extern const size_t sql_tables_count;
+
+/* Functions, views and rights, in the order in which they need each other: made again whenever the
+ * program is newer than the database. The first drops those that are there. */
+extern const struct sql_file sql_code[];
+extern const size_t sql_code_count;
+
+/* Copies what version 1 stored, which then lies in schema blotter_version_1, and drops that. */
+extern const struct sql_file sql_from_version_1;
 
 #endif

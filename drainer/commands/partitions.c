@@ -39,7 +39,7 @@ static struct report *days(struct pg *pg, const char *state, const char *conditi
              "\"table\") AS tables, "
              "CASE WHEN count(*) = count(row_estimate) THEN sum(row_estimate)::bigint END AS rows, "
              "%s, %s AS state "
-             "FROM blotter.partitions WHERE %s GROUP BY 1, 5 ORDER BY 1, 5",
+             "FROM blotter_internal.partitions WHERE %s GROUP BY 1, 5 ORDER BY 1, 5",
              pg->settings->json ? "sum(bytes)::bigint AS bytes"
                                 : "pg_size_pretty(sum(bytes)) AS size",
              state, condition);
@@ -54,7 +54,7 @@ static struct report *days(struct pg *pg, const char *state, const char *conditi
 static void read_first_day(struct pg *pg, char day[11])
 {
     PGresult *result =
-        pg_query(pg, "SELECT to_char(first_day, 'YYYY-MM-DD') FROM blotter.retention", 0, NULL);
+        pg_query(pg, "SELECT to_char(first_day, 'YYYY-MM-DD') FROM blotter_internal.retention", 0, NULL);
 
     snprintf(day, 11, "%s", result == NULL ? "" : PQgetvalue(result, 0, 0));
     PQclear(result);
@@ -131,8 +131,8 @@ static bool read_older_than(struct pg *pg, char before[11])
     }
     snprintf(number, sizeof number, "%d", days_old);
     PGresult *result = pg_query(pg,
-                                "SELECT to_char(b, 'YYYY-MM-DD'), b <= blotter.today() FROM "
-                                "coalesce($2::date, blotter.today() - $1::int) AS b",
+                                "SELECT to_char(b, 'YYYY-MM-DD'), b <= blotter_internal.today() FROM "
+                                "coalesce($2::date, blotter_internal.today() - $1::int) AS b",
                                 2, values);
     if (result == NULL) {
         return false;
@@ -178,7 +178,7 @@ static bool check_owner(struct pg *pg)
 static bool lock_others_out(struct pg *pg)
 {
     PGresult *result =
-        pg_query(pg, "SELECT pg_try_advisory_lock(blotter.lock_class(), 1)", 0, NULL);
+        pg_query(pg, "SELECT pg_try_advisory_lock(blotter_internal.lock_class(), 1)", 0, NULL);
     bool locked = result != NULL && PQgetvalue(result, 0, 0)[0] == 't';
 
     if (result != NULL && !locked) {
@@ -238,7 +238,7 @@ static bool fold(struct pg *pg, const char *before)
 {
     char sql[64], what[64];
 
-    snprintf(sql, sizeof sql, "SELECT blotter.fold_days('%s')", before);
+    snprintf(sql, sizeof sql, "SELECT blotter_internal.aggregate_days('%s')", before);
     snprintf(what, sizeof what, "days before %s", before);
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
         enum step step = run_step(pg, sql, what);
@@ -252,11 +252,11 @@ static bool fold(struct pg *pg, const char *before)
 
 /* A detach that was begun comes first: PostgreSQL begins no other before it has ended. */
 static const char next_step_sql[] =
-    "SELECT format(CASE state WHEN 'drop' THEN 'DROP TABLE blotter.%2$I' "
-    "WHEN 'finalize' THEN 'ALTER TABLE blotter.%1$I DETACH PARTITION blotter.%2$I FINALIZE' "
-    "ELSE 'ALTER TABLE blotter.%1$I DETACH PARTITION blotter.%2$I CONCURRENTLY' END, \"table\", "
+    "SELECT format(CASE state WHEN 'drop' THEN 'DROP TABLE blotter_internal.%2$I' "
+    "WHEN 'finalize' THEN 'ALTER TABLE blotter.%1$I DETACH PARTITION blotter_internal.%2$I FINALIZE' "
+    "ELSE 'ALTER TABLE blotter.%1$I DETACH PARTITION blotter_internal.%2$I CONCURRENTLY' END, \"table\", "
     "partition), partition "
-    "FROM blotter.partitions WHERE state IN ('detach', 'finalize', 'drop') ORDER BY state <> "
+    "FROM blotter_internal.partitions WHERE state IN ('detach', 'finalize', 'drop') ORDER BY state <> "
     "'finalize', day, \"table\" LIMIT 1";
 
 /* Takes every table that is due through its next step, until none is. */
@@ -292,7 +292,7 @@ static int drop(struct pg *pg)
         return pg->exit_code;
     }
     snprintf(condition, sizeof condition,
-             "day < greatest('%s', (SELECT first_day FROM blotter.retention))", before);
+             "day < greatest('%s', (SELECT first_day FROM blotter_internal.retention))", before);
     if (pg->settings->dry_run) {
         return print(pg, days(pg, "'to be dropped'::text", condition), "nothing to drop");
     }

@@ -30,7 +30,7 @@ enum {
     PAUSE_NS = 200000000,
     CONNECT_TIMEOUT_MS = 10000,
 };
-#define NAME "replay" /* in blotter.progress */
+#define NAME "replay" /* in blotter_internal.progress */
 #define NOT_KEPT "recorded_at: on a day that is no longer kept"
 #define STRING_OF(x) #x
 #define STRING(x) STRING_OF(x)

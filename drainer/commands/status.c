@@ -18,19 +18,19 @@
 static const char sizes_sql[] =
     "SELECT t.name, sum(pg_relation_size(l.leaf)) <= " COUNT_BYTES_MAX
     " AS small, sum(pg_relation_size(l.leaf))::bigint AS bytes, "
-    "sum(greatest(c.reltuples, 0))::bigint AS estimate "
-    "FROM unnest(ARRAY['order_events', 'trades', 'sessions', 'orders', 'rejects']) WITH ORDINALITY "
-    "AS t (name, n), "
-    "LATERAL (SELECT ('blotter.' || t.name)::regclass::oid AS leaf "
-    "         UNION SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = ('blotter.' || "
-    "t.name)::regclass) AS l "
-    "JOIN pg_class c ON c.oid = l.leaf GROUP BY t.name, t.n ORDER BY t.n";
+    "sum(greatest(c.reltuples, 0))::bigint AS estimate, t.path "
+    "FROM (SELECT k.\"table\" AS name, k.\"schema\" || '.' || k.\"table\" AS path, k.n FROM "
+    "blotter_internal.record_kinds k UNION ALL VALUES ('orders', 'blotter.orders', 98), "
+    "('rejects', 'blotter.rejects', 99)) AS t, "
+    "LATERAL (SELECT t.path::regclass::oid AS leaf "
+    "         UNION SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = t.path::regclass) AS l "
+    "JOIN pg_class c ON c.oid = l.leaf GROUP BY t.name, t.path, t.n ORDER BY t.n";
 
 static const char loading_sql[] =
     "SELECT (SELECT count(*) FROM blotter.rejects WHERE replayed_at IS NULL AND discarded_at IS "
     "NULL) AS open_rejects, "
     "(SELECT extract(epoch FROM clock_timestamp() - max(updated_at))::float8 FROM "
-    "blotter.progress) AS last_load_seconds, "
+    "blotter_internal.progress) AS last_load_seconds, "
     "(SELECT count(DISTINCT application_name) FROM pg_stat_activity "
     " WHERE datname = current_database() AND application_name LIKE 'blotter drain%') AS drainers";
 
@@ -91,11 +91,11 @@ static void report_streams(struct status *status)
 }
 
 /* The rows of one table. NULL: said. */
-static PGresult *count_rows(struct pg *pg, const char *table)
+static PGresult *count_rows(struct pg *pg, const char *path)
 {
     char sql[128];
 
-    snprintf(sql, sizeof sql, "SELECT count(*) FROM blotter.%s", table); /* a name of our own */
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM %s", path); /* a name of our own */
     return pg_query(pg, sql, 0, NULL);
 }
 
@@ -103,7 +103,7 @@ static bool report_table(struct status *status, struct pg *pg, const PGresult *s
 {
     bool small = PQgetvalue(sizes, row, 1)[0] == 't';
     const char *table = PQgetvalue(sizes, row, 0);
-    PGresult *counted = small ? count_rows(pg, table) : NULL;
+    PGresult *counted = small ? count_rows(pg, PQgetvalue(sizes, row, 4)) : NULL;
 
     if (small && counted == NULL) {
         return false;

@@ -54,7 +54,7 @@ bool days_ask(struct days *days, const struct batch *batch, size_t from, size_t 
     size_t asked = 0;
 
     sql_text_clear(sql);
-    sql_text_add(sql, "SELECT n, blotter.make_day(date '1970-01-01' + n) FROM (VALUES ");
+    sql_text_add(sql, "SELECT n, blotter_internal.make_day(date '1970-01-01' + n) FROM (VALUES ");
     for (size_t i = from; i < to && asked < DAYS_AT_ONCE; i++) {
         const struct entry *entry = &batch->entries[i];
 

@@ -215,7 +215,7 @@ void lease_run(struct lease *lease)
     sql_text_clear(&lease->sql);
     if (lease->stuck != NULL) {
         sql_text_add(&lease->sql,
-                     "SELECT 'fenced', coalesce(blotter.fence(%" PRId64 "), 0), true; ",
+                     "SELECT 'fenced', coalesce(blotter_internal.fence(%" PRId64 "), 0), true; ",
                      lease->stuck->lock_key);
         lease->stuck = NULL;
     }

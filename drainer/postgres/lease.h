@@ -26,7 +26,7 @@ struct lease_options {
 
 /* To be run on every new session: joins the drainers. */
 #define LEASE_MEMBERS_CLASS \
-    "1651273589" /* blotter.lock_class() + 1: the drainers' common lock, in the two-number form */
+    "1651273589" /* blotter_internal.lock_class() + 1: the drainers' common lock, in the two-number form */
 #define LEASE_JOIN_SQL "SELECT pg_try_advisory_lock_shared(" LEASE_MEMBERS_CLASS ", 1)"
 
 struct lease *lease_create(struct pg_link *, const struct lease_options *);

@@ -61,7 +61,7 @@ struct transaction {
     struct copy_buffer rejects, orders;
 };
 
-/* What the transaction adds to blotter.progress. */
+/* What the transaction adds to the table progress. */
 struct producer_progress {
     int64_t producer_id, stored, last_seq, voided;
 };
@@ -170,9 +170,14 @@ static void add_copies_of_rows(struct loader *loader)
             continue;
         }
         copy_end(t);
-        sql_text_add(&t->sql, "COPY %s%s (%s%s) FROM STDIN BINARY; ",
-                     loader->batch->careful ? "pg_temp." SPLIT_STAGED : "blotter.",
-                     record_schemas[kind].table, identity_columns, record_columns[kind]);
+        if (loader->batch->careful) {
+            sql_text_add(&t->sql, "COPY pg_temp." SPLIT_STAGED "%s", record_schemas[kind].table);
+        } else {
+            sql_text_add(&t->sql, "COPY %s.%s", record_schemas[kind].sql_schema,
+                         record_schemas[kind].table);
+        }
+        sql_text_add(&t->sql, " (%s%s) FROM STDIN BINARY; ", identity_columns,
+                     record_columns[kind]);
     }
 }
 
@@ -234,7 +239,7 @@ static void add_merge_of_orders(struct loader *loader)
     copy_end(t);
     sql_text_add(
         &t->sql,
-        "COPY pg_temp.staged_orders (%s) FROM STDIN BINARY; SELECT blotter.merge_orders(); ",
+        "COPY pg_temp.staged_orders (%s) FROM STDIN BINARY; SELECT blotter_internal.merge_orders(); ",
         order_changes_columns());
 }
 
@@ -305,7 +310,7 @@ static void add_progress(struct loader *loader)
     if (loader->progress_count == 0) {
         return;
     }
-    sql_text_add(&loader->transaction.sql, "SELECT blotter.add_progress('%s'",
+    sql_text_add(&loader->transaction.sql, "SELECT blotter_internal.add_progress('%s'",
                  loader->options.drainer);
     sql_add_array(loader, offsetof(struct producer_progress, producer_id));
     sql_add_array(loader, offsetof(struct producer_progress, stored));
@@ -338,7 +343,7 @@ static void sql_add_expired(struct loader *loader, bool seqs)
 static void add_expired(struct loader *loader)
 {
     if (loader->batch->expired > 0) {
-        sql_text_add(&loader->transaction.sql, "SELECT blotter.add_expired('%s'",
+        sql_text_add(&loader->transaction.sql, "SELECT blotter_internal.add_expired('%s'",
                      loader->options.drainer);
         sql_add_expired(loader, false);
         sql_add_expired(loader, true);
@@ -463,11 +468,11 @@ static void load_range(struct loader *loader)
 
     sql_text_clear(&t->sql);
     t->chunk_count = t->copy_count = 0;
-    sql_text_add(&t->sql, "BEGIN; %s", staging ? "SELECT blotter.begin_staging(); " : "");
+    sql_text_add(&t->sql, "BEGIN ISOLATION LEVEL READ COMMITTED; %s", staging ? "SELECT blotter_internal.begin_staging(); " : "");
     add_copies_of_rows(loader);
     add_copy_of_rejects(loader);
     if (staging) {
-        sql_text_add(&t->sql, "SELECT blotter.load_staged('%s'); ", loader->options.drainer);
+        sql_text_add(&t->sql, "SELECT blotter_internal.load_staged('%s'); ", loader->options.drainer);
     }
     add_expired(loader);
     add_progress(loader);

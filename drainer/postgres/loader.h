@@ -17,7 +17,7 @@
 struct loader;
 
 struct loader_options {
-    const char *drainer; /* who loads, for blotter.progress and blotter.rejects */
+    const char *drainer; /* who loads, for blotter_internal.progress and blotter.rejects */
     bool keep_orders;    /* merge into blotter.orders */
     bool replays;        /* what is in blotter.rejects: that is not written to */
     bool dry_run;        /* every transaction is rolled back */

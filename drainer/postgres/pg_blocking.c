@@ -174,13 +174,13 @@ bool pg_run(struct pg *pg, const char *sql)
 
 int pg_schema_needed(void)
 {
-    return migrations[migration_count - 1].version;
+    return sql_tables[sql_tables_count - 1].version;
 }
 
 int pg_schema_version(struct pg *pg)
 {
     PGresult *result =
-        PQexec(pg->connection, "SELECT coalesce(max(version), 0) FROM blotter.migrations");
+        PQexec(pg->connection, "SELECT coalesce(max(version), 0) FROM blotter_internal.migrations");
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     int version = -1;
 

@@ -15,9 +15,9 @@ char *pg_session_sql(const struct settings *settings, const char *more)
                  "SET synchronous_commit = on; SET lock_timeout = '%ums'; SET TimeZone = 'UTC'; "
                  "SET client_min_messages = warning; SET jit = off; SET "
                  "idle_in_transaction_session_timeout = '%ums'; "
-                 "SELECT blotter.begin_session(false); "
-                 "SELECT 'venue', exchange FROM blotter.venues WHERE order_id_scope = 'symbol'; "
-                 "SELECT 'status', status FROM blotter.terminal_statuses; %s",
+                 "SELECT blotter_internal.begin_session(false); "
+                 "SELECT 'venue', exchange FROM blotter_internal.venues WHERE order_id_scope = 'symbol'; "
+                 "SELECT 'status', status FROM blotter_internal.terminal_statuses; %s",
                  (unsigned)settings->lock_timeout, (unsigned)settings->postgres_timeout,
                  more) < 0) {
         abort();

@@ -1,10 +1,11 @@
-/* sqlstate.c: see sqlstate.h. The longest match wins; the classes are those of PostgreSQL's
- * appendix A. */
+/* sqlstate.c: see sqlstate.h. */
 #include "drainer/postgres/sqlstate.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
+
+#include "schema/record.h"
 
 enum { DAY_BYTES = 8 }; /* 20260101 */
 
@@ -12,26 +13,9 @@ static const struct {
     const char *prefix;
     enum pg_action action;
 } actions[] = {
-    {"08P01", PG_ACTION_DATA}, /* protocol violation: how COPY BINARY reports a malformed field, not
-                                  a lost connection */
-    {"08", PG_ACTION_RETRY},   /* connection exception */
-    {"25006",
-     PG_ACTION_RETRY}, /* read-only: a standby, until it is promoted or another host is found */
-    {"25P03", PG_ACTION_RETRY}, /* idle-in-transaction timeout */
-    {"28", PG_ACTION_PERSON},   /* password or pg_hba.conf */
-    {"3D", PG_ACTION_PERSON},   /* no such database */
-    {"3F", PG_ACTION_PERSON},   /* no such schema */
-    {"40", PG_ACTION_DOUBT},    /* transaction rolled back */
-    {"40001", PG_ACTION_RETRY}, /* serialization */
-    {"40P01", PG_ACTION_RETRY}, /* deadlock */
-    {"42", PG_ACTION_PERSON},   /* no such table or column, no rights */
-    {"42P10", PG_ACTION_DATA},  /* a trigger's or rule's own mistake about the row */
-    {"53", PG_ACTION_RETRY},    /* out of disk, memory, connections */
-    {"55", PG_ACTION_DOUBT},    /* object not ready for it, or in use: also what a trigger's own
-                                   statement is told, each time */
-    {"55P03", PG_ACTION_RETRY}, /* lock timeout */
-    {"57", PG_ACTION_RETRY},    /* shutdown, cancelled, crash */
-    {"58", PG_ACTION_RETRY},    /* the system under the server: I/O error */
+#define X(prefix, action, why) {prefix, PG_ACTION_##action},
+    SQLSTATE_ACTIONS(X)
+#undef X
 };
 
 /* Is it that table, or one of its days: order_events_20260101? */
@@ -51,14 +35,13 @@ static bool is_table_or_day(const char *name, const char *table)
  * a trigger of theirs writes to, may have a name that begins like ours. */
 static bool is_event_key(const char *table, const char *constraint)
 {
-    static const char *const tables[] = {"order_events", "trades", "sessions"};
     size_t length = strlen(constraint);
 
     if (length < 5 || strcmp(constraint + length - 5, "_pkey") != 0) {
         return false;
     }
-    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
-        if (is_table_or_day(table, tables[i])) {
+    for (int kind = 0; kind < RECORD_KINDS; kind++) {
+        if (is_table_or_day(table, record_schemas[kind].table)) {
             return true;
         }
     }

@@ -17,6 +17,30 @@
 enum pg_action { PG_ACTIONS(X) PG_ACTIONS_COUNT };
 #undef X
 
+/* What to do about an SQLSTATE that begins so; the longest that fits counts, and what is not listed is
+ * DATA. The classes are those of PostgreSQL's appendix A. `blotter migrate` makes a view of this
+ * list for SQL. */
+/* clang-format off */
+#define SQLSTATE_ACTIONS(X) \
+    X("08P01", DATA, "protocol violation: how COPY BINARY reports a malformed field, not a lost connection") \
+    X("08", RETRY, "connection exception") \
+    X("25006", RETRY, "read-only: a standby, until it is promoted or another host is found") \
+    X("25P03", RETRY, "idle-in-transaction timeout") \
+    X("28", PERSON, "password or pg_hba.conf") \
+    X("3D", PERSON, "no such database") \
+    X("3F", PERSON, "no such schema") \
+    X("40", DOUBT, "transaction rolled back") \
+    X("40001", RETRY, "serialization") \
+    X("40P01", RETRY, "deadlock") \
+    X("42", PERSON, "no such table or column, no rights") \
+    X("42P10", DATA, "a trigger's or rule's own mistake about the row") \
+    X("53", RETRY, "out of disk, memory, connections") \
+    X("55", DOUBT, "object not ready for it, or in use: also what a trigger's own statement is told, each time") \
+    X("55P03", RETRY, "lock timeout") \
+    X("57", RETRY, "shutdown, cancelled, crash") \
+    X("58", RETRY, "the system under the server: I/O error")
+/* clang-format on */
+
 /* Was the error raised by a function in a procedural language, such as a user's trigger, rather
  * than met by the server? source_file: where in PostgreSQL's source it was reported
  * (PG_DIAG_SOURCE_FILE); may be NULL. */

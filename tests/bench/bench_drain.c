@@ -4,7 +4,7 @@
  * encoded, in the order in which the drainer stored them, and go into the same tables with the same
  * indexes over the same socket, in transactions of the drainer's own median size, each one simple
  * query as the drainer sends it. Where `orders` is kept, a second file holds the rows for
- * blotter.merge_orders(), folded in advance. Both are measured in turn, A B A B, tables emptied and
+ * blotter_internal.merge_orders(), folded in advance. Both are measured in turn, A B A B, tables emptied and
  * a CHECKPOINT in between; a first run of the drainer warms up, and says the order and the median.
  */
 #include <endian.h>
@@ -162,9 +162,9 @@ static void prepare(struct rival *rival)
     struct text_set venues = {0}, statuses = {0};
     struct order_changes *fold;
 
-    load_text_set(backlog, "SELECT exchange FROM blotter.venues WHERE order_id_scope = 'symbol'",
+    load_text_set(backlog, "SELECT exchange FROM blotter_internal.venues WHERE order_id_scope = 'symbol'",
                   &venues);
-    load_text_set(backlog, "SELECT status FROM blotter.terminal_statuses", &statuses);
+    load_text_set(backlog, "SELECT status FROM blotter_internal.terminal_statuses", &statuses);
     fold = order_changes_create(&venues, &statuses);
     file_create(&rival->rows, rival->keep_orders ? "rows-merged" : "rows", slices);
     file_create(&rival->orders, "orders", slices);
@@ -186,7 +186,7 @@ static void make_sql(struct rival *rival)
 #undef X
     const char *merge = rival->keep_orders
                             ? fixture_format("COPY pg_temp.staged_orders (%s) FROM STDIN BINARY; "
-                                             "SELECT blotter.merge_orders(); ",
+                                             "SELECT blotter_internal.merge_orders(); ",
                                              order_changes_columns())
                             : "";
 
@@ -241,7 +241,7 @@ static double run_rival(const struct rival *rival)
     PQclear(PQexec(
         conn,
         "SET synchronous_commit = on; SET TimeZone = 'UTC'; SET client_min_messages = warning; "
-        "SELECT blotter.begin_session()"));
+        "SELECT blotter_internal.begin_session()"));
     begin_ns = figure_now_ns();
     for (size_t i = 0; i < rival->rows.count; i++) {
         load_slice(conn, rival, i);
@@ -339,7 +339,7 @@ int main(void)
                    backlog.rows, bytes, backlog.streams, runs);
     figure_note("copy: COPY BINARY of the same rows in the same order from prepared files, a "
                 "transaction each of the drainer's median");
-    figure_note("batch, same tables, indexes and socket; with the same blotter.merge_orders() "
+    figure_note("batch, same tables, indexes and socket; with the same blotter_internal.merge_orders() "
                 "where orders are kept. In turn.");
     compare(&backlog, false, runs);
     compare(&backlog, true, runs);

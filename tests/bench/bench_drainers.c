@@ -35,19 +35,19 @@ static struct fixture_program *start_drainer(int number)
     return fixture_program_start(argv, NULL);
 }
 
-/* blotter.progress is written in the transactions that load: its sum is what is committed. */
+/* blotter_internal.progress is written in the transactions that load: its sum is what is committed. */
 static bool is_loaded(void *arg)
 {
     (void)arg;
     return fixture_postgres_int(backlog.postgres,
-                                "SELECT coalesce(sum(stored), 0) FROM blotter.progress") ==
+                                "SELECT coalesce(sum(stored), 0) FROM blotter_internal.progress") ==
            (int64_t)backlog.rows;
 }
 
 static bool is_loading(void *arg)
 {
     (void)arg;
-    return fixture_postgres_int(backlog.postgres, "SELECT count(*) FROM blotter.progress") > 0;
+    return fixture_postgres_int(backlog.postgres, "SELECT count(*) FROM blotter_internal.progress") > 0;
 }
 
 static double cpu_seconds(int who)
@@ -95,7 +95,7 @@ static void tell(int count, double rate, double one, double cpu_share)
         fixture_postgres_run(
             backlog.postgres,
             "SELECT string_agg(rows::text, ', ' ORDER BY rows DESC) FROM (SELECT sum(stored) AS "
-            "rows FROM blotter.progress GROUP BY drainer) AS each"),
+            "rows FROM blotter_internal.progress GROUP BY drainer) AS each"),
         sysconf(_SC_NPROCESSORS_ONLN), cpu_share);
     if (fixture_postgres_int(backlog.postgres, "SELECT count(*) FROM blotter.order_events") !=
         (int64_t)backlog.rows) {

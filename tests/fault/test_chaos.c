@@ -199,9 +199,9 @@ static void prove_audited(void)
 /* The state of the orders is what it would be, had their events come in order. */
 static void prove_orders(void)
 {
-    assert_int_equal(story_int("SELECT count(*) FROM blotter.order_errors"), 0);
+    assert_int_equal(story_int("SELECT count(*) FROM blotter_internal.order_errors"), 0);
     story_sql("CREATE TABLE merged AS SELECT * FROM blotter.orders");
-    story_sql("SELECT blotter.rebuild_orders()");
+    story_sql("SELECT blotter_internal.rebuild_orders()");
     assert_string_equal(story_table("SELECT exchange, order_key, status FROM (TABLE merged EXCEPT "
                                     "TABLE blotter.orders) AS m "
                                     "ORDER BY recorded_at LIMIT 5"),

@@ -219,11 +219,11 @@ static void a_users_own_columns_do_not_get_in_the_way(void **state)
     assert_string_equal(story_table("SELECT count(*), count(desk), min(region), min(doubled), "
                                     "count(DISTINCT n) FROM blotter.order_events"),
                         "6 0 eu 3.0 6");
-    story_sql("SELECT blotter.rebuild_orders()");
+    story_sql("SELECT blotter_internal.rebuild_orders()");
     assert_string_equal(
         story_table("SELECT order_id, price, note, looked_at IS NOT NULL FROM blotter.orders"),
         "1 1.5 - t");
-    assert_string_equal(story_table("SELECT * FROM blotter.order_errors"), "");
+    assert_string_equal(story_table("SELECT * FROM blotter_internal.order_errors"), "");
     assert_string_equal(story_table("SELECT * FROM blotter.rejects"), "");
 }
 

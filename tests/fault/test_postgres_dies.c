@@ -146,7 +146,7 @@ static void statements_that_are_cancelled_over_and_over_are_done_again(void **st
     drainer_await_loaded("d1", 1);
     PGconn *server = fixture_postgres_connect(story_postgres),
            *holder = fixture_postgres_connect(story_postgres);
-    PQclear(PQexec(holder, "BEGIN; LOCK TABLE blotter.progress IN EXCLUSIVE MODE"));
+    PQclear(PQexec(holder, "BEGIN; LOCK TABLE blotter_internal.progress IN EXCLUSIVE MODE"));
     for (int i = 0; i < 6; i++) {
         assert_true(fixture_wait_until(is_cancelled, server, STORY_TIMEOUT_MS));
         assert_true(fixture_wait_until(is_not_waiting, server, STORY_TIMEOUT_MS));

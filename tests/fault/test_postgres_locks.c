@@ -84,7 +84,7 @@ static void locked_rows_of_orders_are_waited_for(void **state)
 static void locked_progress_is_waited_for(void **state)
 {
     (void)state;
-    locked_out_by("BEGIN; LOCK TABLE blotter.progress IN EXCLUSIVE MODE");
+    locked_out_by("BEGIN; LOCK TABLE blotter_internal.progress IN EXCLUSIVE MODE");
 }
 
 /* The holder has B and wants A; the drainer, in the order of the key, has A and wants B. It is the

@@ -90,7 +90,7 @@ static void two_shippers_never_send_one_journal(void **state)
         assert_int_equal(
             entries_added(exchanges[i]),
             story_int("SELECT (SELECT count(*) FROM blotter.order_events WHERE exchange = '%s') + "
-                      "(SELECT count(*) FROM blotter.sessions WHERE exchange = '%s')",
+                      "(SELECT count(*) FROM blotter_internal.sessions WHERE exchange = '%s')",
                       exchanges[i], exchanges[i]));
     }
 }

@@ -232,7 +232,7 @@ class Blotter(Writer):
             deadline = time.monotonic() + ARRIVAL_TIMEOUT
             closed = 0
             while closed < len(self.ids) and time.monotonic() < deadline:
-                cursor.execute("SELECT count(*) FROM blotter.sessions WHERE event = 'closed' AND producer_id = ANY(%s)", (self.ids,))
+                cursor.execute("SELECT count(*) FROM blotter_internal.sessions WHERE event = 'closed' AND producer_id = ANY(%s)", (self.ids,))
                 (closed,) = cursor.fetchone()
                 time.sleep(0.05)
             cursor.execute("SELECT count(*) FROM blotter.order_events WHERE producer_id = ANY(%s)", (self.ids,))

@@ -196,14 +196,14 @@ a_schema_that_is_older_than_the_program_is_refused_and_nothing_acknowledged(void
 {
     (void)state;
     story_add_order("blotter:okx", 7, 1, 0, &(struct blotter_order){.order_id = "1"});
-    story_sql("CREATE TABLE newest AS SELECT * FROM blotter.migrations WHERE version = "
-              "blotter.schema_version()");
-    story_sql("DELETE FROM blotter.migrations WHERE version = blotter.schema_version()");
+    story_sql("CREATE TABLE newest AS SELECT * FROM blotter_internal.migrations WHERE version = "
+              "blotter_internal.schema_version()");
+    story_sql("DELETE FROM blotter_internal.migrations WHERE version = blotter_internal.schema_version()");
     TRY({{NULL},
          {"drain", "status", "audit", "rejects"},
          2,
          {"setting postgres", "blotter migrate"}});
-    story_sql("INSERT INTO blotter.migrations SELECT * FROM newest");
+    story_sql("INSERT INTO blotter_internal.migrations SELECT * FROM newest");
     assert_int_equal(story_pending(), 0);
     assert_int_equal(story_waiting(), 1);
     story_drain_once();
@@ -238,12 +238,12 @@ static void roles_that_migrate_may_not_create_are_told_and_can_be_granted_later(
     struct fixture_program *migrate = story_run_program(
         0, STORY_ARGV("migrate"), &(struct fixture_program_options){.environment = owner});
     story_assert_says(fixture_program_stderr(migrate), "role blotter_drainer was not created");
-    story_assert_says(fixture_program_stderr(migrate), "SELECT blotter.grant_roles()");
+    story_assert_says(fixture_program_stderr(migrate), "SELECT blotter_internal.grant_roles()");
     fixture_postgres_run(fresh, "CREATE ROLE blotter_drainer NOLOGIN");
     fixture_postgres_run(fresh, "CREATE ROLE loader LOGIN IN ROLE blotter_drainer");
     const char *const loader[] = {fixture_format("BLOTTER_POSTGRES=%sloader", place), NULL};
     PGconn *desk = PQconnectdb(fixture_format("%sowner", place));
-    PQclear(PQexec(desk, "SELECT blotter.grant_roles()"));
+    PQclear(PQexec(desk, "SELECT blotter_internal.grant_roles()"));
     PQfinish(desk);
     story_run_program(0, STORY_ARGV("drain", "--once"),
                       &(struct fixture_program_options){.environment = loader});

@@ -67,7 +67,7 @@ static void status_tells_who_loads_when_and_what_was_refused(void **state)
     struct fixture_program *drainer = story_drainer("one");
     story_publish(0, "okx", story_order_lines(1, 1));
     story_await_drained();
-    story_await_int(1, "SELECT count(*) FROM blotter.progress");
+    story_await_int(1, "SELECT count(*) FROM blotter_internal.progress");
     const char *loading = fixture_program_stdout(story_run(0, "status", "--json"));
     story_assert_says(loading, "\"drainers\": 1, \"open_rejects\": 1, \"last_load_s\": ");
     assert_null(strstr(loading, "\"last_load_s\": null"));

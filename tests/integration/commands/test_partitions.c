@@ -77,7 +77,7 @@ static const char *what_is_known(void)
 /* But for the day that comes, which a drainer makes ahead after noon. */
 static int64_t count_tables(const char *state)
 {
-    return story_int("SELECT count(*) FROM blotter.partitions WHERE state IN (%s) AND day <= '%s'",
+    return story_int("SELECT count(*) FROM blotter_internal.partitions WHERE state IN (%s) AND day <= '%s'",
                      state, day_before_newest(0));
 }
 
@@ -190,7 +190,7 @@ static void days_go_and_what_they_meant_stays(void **state)
     assert_int_equal(count_events(), 4);
     assert_int_equal(count_tables("'kept'"), 2);
     assert_int_equal(count_tables(DUE), 0);
-    story_sql("SELECT blotter.rebuild_orders()");
+    story_sql("SELECT blotter_internal.rebuild_orders()");
     assert_string_equal(what_is_known(), before);
     story_assert_says(
         fixture_program_stdout(story_run(0, "partitions", "drop", "--older-than", gone)),
@@ -226,9 +226,9 @@ static void days_go_while_drainers_load(void **state)
     /* each of the late fills was stored and folded, or has expired */
     assert_int_equal(
         story_int("SELECT sum(fills)::bigint FROM blotter.positions WHERE account = 'main'") +
-            story_int("SELECT coalesce(sum(expired), 0)::bigint FROM blotter.progress WHERE "
+            story_int("SELECT coalesce(sum(expired), 0)::bigint FROM blotter_internal.progress WHERE "
                       "producer_id = 3"),
-        6 + story_int("SELECT sum(stored + expired)::bigint FROM blotter.progress WHERE "
+        6 + story_int("SELECT sum(stored + expired)::bigint FROM blotter_internal.progress WHERE "
                       "producer_id = 3"));
     story_audit(0);
     for (int i = 0; i < 2; i++) {
@@ -258,7 +258,7 @@ static void a_late_resend_of_a_dropped_day_has_expired(void **state)
                                                        "}:1 - +"); /* in one batch, or in two */
     assert_true(strstr(words, "settled 1-2") ||
                 (strstr(words, "settled 1 ") && strstr(words, "settled 2")));
-    assert_string_equal(story_table("SELECT expired FROM blotter.progress WHERE producer_id = 1"),
+    assert_string_equal(story_table("SELECT expired FROM blotter_internal.progress WHERE producer_id = 1"),
                         "1");
     assert_string_equal(story_table("SELECT up_to_seq, last_seq, missing, in_flight, gone FROM "
                                     "blotter.audit WHERE producer_id = 1"),
@@ -275,12 +275,12 @@ static void a_run_that_was_cut_off_after_folding_is_finished_by_the_next(void **
     record_three_days();
     const char *before = what_is_known(), *kept = day_before_newest(0);
 
-    story_sql("SELECT blotter.fold_days('%s')", kept);
+    story_sql("SELECT blotter_internal.aggregate_days('%s')", kept);
     assert_int_equal(count_tables("'detach'"), 4);
     assert_string_equal(what_is_known(), before);
     story_sql(
         "ALTER TABLE blotter.trades DETACH PARTITION blotter.%s",
-        story_sql("SELECT min(partition) FROM blotter.partitions WHERE \"table\" = 'trades'"));
+        story_sql("SELECT min(partition) FROM blotter_internal.partitions WHERE \"table\" = 'trades'"));
     assert_int_equal(count_tables("'drop'"), 1);
     assert_string_equal(what_is_known(), before);
     struct fixture_program *dry =
@@ -321,7 +321,7 @@ static void a_run_that_is_killed_while_it_waits_is_finished_by_the_next(void **s
     struct fixture_program *killed =
         story_start("partitions", "drop", "--older-than", kept, "--lock-timeout", "10m");
 
-    story_await_int(1, "SELECT count(*) FROM blotter.partitions WHERE state = 'finalize'");
+    story_await_int(1, "SELECT count(*) FROM blotter_internal.partitions WHERE state = 'finalize'");
     struct fixture_program *second = story_run(1, "partitions", "drop", "--older-than", kept);
     story_assert_says(fixture_program_stderr(second),
                       "another `blotter partitions drop` is at work");

@@ -59,7 +59,7 @@ what_was_refused_is_stored_once_and_marked_when_nothing_refuses_it_any_more(void
             "SELECT seq, replayed_at IS NOT NULL, replayed_by FROM blotter.rejects ORDER BY seq"),
         "3 t postgres\n17 t postgres");
     assert_string_equal(story_table(AUDIT), "20 0 0");
-    assert_string_equal(story_table("SELECT settled FROM blotter.audit_quick"), "20");
+    assert_string_equal(story_table("SELECT settled FROM blotter_internal.audit_quick"), "20");
     assert_string_equal(
         story_table("SELECT symbol FROM blotter.orders WHERE order_id IN ('3', '17')"),
         "DOGE\nDOGE");
@@ -72,7 +72,7 @@ what_was_refused_is_stored_once_and_marked_when_nothing_refuses_it_any_more(void
     assert_int_equal(story_int(STORED), 2);
     assert_int_equal(story_int(OPEN), 0);
     assert_string_equal(story_table(AUDIT), "20 0 0");
-    assert_string_equal(story_table("SELECT settled FROM blotter.audit_quick"), "20");
+    assert_string_equal(story_table("SELECT settled FROM blotter_internal.audit_quick"), "20");
 }
 
 static void what_is_still_refused_stays_with_the_new_reason(void **state)
@@ -90,7 +90,7 @@ static void what_is_still_refused_stays_with_the_new_reason(void **state)
                         "17 23514 t");
     assert_int_equal(story_int("SELECT count(*) FROM blotter.rejects"), 2);
     assert_string_equal(story_table(AUDIT), "19 1 0");
-    assert_string_equal(story_table("SELECT settled FROM blotter.audit_quick"), "20");
+    assert_string_equal(story_table("SELECT settled FROM blotter_internal.audit_quick"), "20");
 }
 
 static void a_dry_run_says_what_postgresql_would_and_changes_nothing(void **state)
@@ -100,12 +100,12 @@ static void a_dry_run_says_what_postgresql_would_and_changes_nothing(void **stat
     story_sql(DOGE_AGAIN);
     story_sql("ALTER TABLE blotter.order_events ADD CONSTRAINT not_17 CHECK (order_id <> '17')");
     const char *before =
-        story_table("SELECT r, p FROM blotter.rejects r, blotter.progress p ORDER BY 1");
+        story_table("SELECT r, p FROM blotter.rejects r, blotter_internal.progress p ORDER BY 1");
     const char *replayed = said(story_run(1, "rejects", "replay", "--dry-run"));
     story_assert_says(replayed, "dry run, nothing is changed: 1 stored, 1 refused again");
     story_assert_says(replayed, "not_17");
     assert_string_equal(
-        story_table("SELECT r, p FROM blotter.rejects r, blotter.progress p ORDER BY 1"), before);
+        story_table("SELECT r, p FROM blotter.rejects r, blotter_internal.progress p ORDER BY 1"), before);
     assert_int_equal(story_int(STORED), 0);
     assert_int_equal(story_int("SELECT count(*) FROM blotter.orders"), 18);
 }
@@ -173,11 +173,11 @@ static void a_record_of_a_day_that_is_no_longer_kept_stays(void **state)
     (void)state;
     reject(3, " 2 ");
     story_sql(DOGE_AGAIN);
-    story_sql("UPDATE blotter.retention SET first_day = blotter.today() + 1");
+    story_sql("UPDATE blotter_internal.retention SET first_day = blotter_internal.today() + 1");
     story_assert_says(said(story_run(1, "rejects", "replay")), "1 of days that are no longer kept");
     assert_int_equal(story_int(OPEN), 1);
     assert_int_equal(story_int(STORED), 0);
-    assert_string_equal(story_table("SELECT settled FROM blotter.audit_quick"), "3");
+    assert_string_equal(story_table("SELECT settled FROM blotter_internal.audit_quick"), "3");
 }
 
 static void more_than_a_page_of_them_is_replayed(void **state)
@@ -201,9 +201,9 @@ static void a_replayed_reject_does_not_hide_a_record_that_is_missing(void **stat
     add_orders("blotter:okx", 2, " 2 ");
     story_drain_once();
     story_sql(
-        "INSERT INTO blotter.sessions (producer_id, seq, recorded_at, exchange, event, last_seq) "
+        "INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event, last_seq) "
         "VALUES (7, 4, now(), 'okx', 'closed', 4)");
-    story_sql("SELECT blotter.add_progress('me', '{7}', '{1}', NULL, NULL, '{4}')");
+    story_sql("SELECT blotter_internal.add_progress('me', '{7}', '{1}', NULL, NULL, '{4}')");
     story_run(1, "audit", "--quick"); /* 3 is nowhere */
     story_sql(DOGE_AGAIN);
     story_run(0, "rejects", "replay");
@@ -220,7 +220,7 @@ static void a_reject_that_was_sent_again_and_stored_counts_once(void **state)
     add_orders("blotter:okx", 3, " 2 ");
     story_drain_once();
     assert_int_equal(story_int(STORED), 1);
-    assert_string_equal(story_table("SELECT settled FROM blotter.audit_quick"), "3");
+    assert_string_equal(story_table("SELECT settled FROM blotter_internal.audit_quick"), "3");
     assert_string_equal(story_table("SELECT stored, missing + in_flight FROM blotter.audit"),
                         "3 0");
 }

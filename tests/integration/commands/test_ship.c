@@ -31,7 +31,7 @@ static void await_gone(const char *path)
 static int64_t sessions(const struct strategy *strategy, const char *event)
 {
     return story_int(
-        "SELECT count(*) FROM blotter.sessions WHERE producer_id = %lld AND event = '%s'",
+        "SELECT count(*) FROM blotter_internal.sessions WHERE producer_id = %lld AND event = '%s'",
         (long long)strategy_producer_id(strategy), event);
 }
 
@@ -197,7 +197,7 @@ static void a_strategy_that_restarts_adopts_what_it_left(void **state)
     }
     strategy_close(start_small("okx", true));
     strategy_prove("okx", true);
-    assert_int_equal(story_int("SELECT count(*) FROM blotter.sessions WHERE event = 'closed'"), 4);
+    assert_int_equal(story_int("SELECT count(*) FROM blotter_internal.sessions WHERE event = 'closed'"), 4);
 }
 
 static void a_strategy_without_a_sender_restarts_while_it_is_followed(void **state)

@@ -111,13 +111,13 @@ static void without_a_trade_id_only_order_events_count(void **state)
 static void drop_days_before_today(void)
 {
     const char *statement;
-    story_sql("SELECT blotter.fold_days(blotter.today())");
+    story_sql("SELECT blotter_internal.aggregate_days(blotter_internal.today())");
     while (*(statement =
                  story_sql("SELECT CASE state WHEN 'detach' THEN format('ALTER TABLE blotter.%%I "
                            "DETACH PARTITION blotter.%%I "
                            "CONCURRENTLY', \"table\", partition) ELSE format('DROP TABLE "
                            "blotter.%%I', partition) END "
-                           "FROM blotter.partitions WHERE state IN ('detach', 'drop') LIMIT 1"))) {
+                           "FROM blotter_internal.partitions WHERE state IN ('detach', 'drop') LIMIT 1"))) {
         story_sql("%s", statement);
     }
 }

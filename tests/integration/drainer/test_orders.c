@@ -96,7 +96,7 @@ static void assert_one_state(void)
             "interval '40 ms' AND first_recorded_at = recorded_at - interval '40 ms'",
             story_sql("SELECT min(recorded_at)::text FROM blotter.order_events")),
         WAYS);
-    assert_int_equal(story_int("SELECT count(*) FROM blotter.order_errors"), 0);
+    assert_int_equal(story_int("SELECT count(*) FROM blotter_internal.order_errors"), 0);
 }
 
 static void any_order_of_arrival_one_by_one_leaves_the_same_row(void **state)
@@ -156,7 +156,7 @@ static void two_drainers_on_two_lanes_leave_the_same_row(void **state)
         }
     }
     story_await_int(WAYS * EVENTS + 2, "SELECT count(*) FROM blotter.order_events");
-    assert_true(story_int("SELECT count(DISTINCT drainer) FROM blotter.progress") == 2);
+    assert_true(story_int("SELECT count(DISTINCT drainer) FROM blotter_internal.progress") == 2);
     story_sql("DELETE FROM blotter.orders WHERE symbol = 'x'");
     story_sql("DELETE FROM blotter.order_events WHERE symbol = 'x'");
     assert_one_state();
@@ -283,7 +283,7 @@ static void reused_and_empty_client_ids_merge_nothing(void **state)
     assert_string_equal(orders(), "1 f A web open 1\n1 f A web open 1\n2 f A web canceled 2\n2 f A "
                                   "web canceled 2\n3 f A  open 3\n"
                                   "3 f A  open 3\n4 f A  open 4\n4 f A  open 4");
-    assert_int_equal(story_int("SELECT count(*) FROM blotter.order_errors"), 0);
+    assert_int_equal(story_int("SELECT count(*) FROM blotter_internal.order_errors"), 0);
 }
 
 static void orders_can_be_made_again_from_their_events(void **state)
@@ -299,7 +299,7 @@ static void orders_can_be_made_again_from_their_events(void **state)
     const char *all_sql = "SELECT o.* FROM blotter.orders o ORDER BY order_key, exchange, account, "
                           "scope, provisional";
     const char *before = story_table("%s", all_sql);
-    story_sql("SELECT blotter.rebuild_orders()");
+    story_sql("SELECT blotter_internal.rebuild_orders()");
     assert_string_equal(story_table("%s", all_sql), before);
 }
 

@@ -13,7 +13,7 @@
 
 #define ROWS                                                                                     \
     "(SELECT producer_id, seq FROM blotter.order_events UNION ALL SELECT producer_id, seq FROM " \
-    "blotter.sessions) AS r"
+    "blotter_internal.sessions) AS r"
 
 /* Each order 1 .. count has one event, and no identity has two rows. */
 static void assert_orders_once(int64_t count)
@@ -33,7 +33,7 @@ static void assert_complete(void)
                      0);
     story_run(0, "audit", "--quick");
     assert_int_equal(
-        story_int("SELECT count(*) FROM blotter.audit_quick WHERE state <> 'complete'"), 0);
+        story_int("SELECT count(*) FROM blotter_internal.audit_quick WHERE state <> 'complete'"), 0);
 }
 
 static int64_t length_of(const char *stream)
@@ -92,7 +92,7 @@ static void a_publish_that_is_killed_half_way_and_run_again_loses_nothing(void *
     int64_t stored = story_int("SELECT count(*) FROM blotter.order_events");
     assert_in_range(stored, 300, 2000);
     assert_orders_once(stored);
-    assert_int_equal(story_int("SELECT count(DISTINCT producer_id) FROM blotter.sessions"), 2);
+    assert_int_equal(story_int("SELECT count(DISTINCT producer_id) FROM blotter_internal.sessions"), 2);
     assert_complete();
 }
 
@@ -115,7 +115,7 @@ static void assert_drained_in_vain(const char *log)
     assert_complete();
     assert_int_equal(story_pending(), 0);
     assert_int_equal(story_int("SELECT count(*) FROM blotter.rejects"), 0);
-    assert_int_equal(story_int("SELECT sum(stored) FROM blotter.progress"), 604);
+    assert_int_equal(story_int("SELECT sum(stored) FROM blotter_internal.progress"), 604);
 }
 
 static void a_group_that_is_set_back_is_read_again_and_stored_once(void **state)
@@ -203,7 +203,7 @@ static void a_producer_whose_last_word_is_deleted_is_not_complete(void **state)
     story_publish(0, "okx", story_order_lines(1, 5));
     story_drain_once();
     assert_complete();
-    story_sql("DELETE FROM blotter.sessions WHERE event = 'closed'");
+    story_sql("DELETE FROM blotter_internal.sessions WHERE event = 'closed'");
     story_assert_says(story_audit(0), "\nopen: ");
     assert_string_equal(story_table("SELECT state, up_to_seq FROM blotter.audit"), "open 6");
 }
@@ -230,7 +230,7 @@ static void records_in_flight_are_open_and_not_missing(void **state)
 static void say(int64_t producer_id, int64_t seq, const char *event, const char *follows,
                 int64_t last, int64_t confirmed)
 {
-    story_sql("INSERT INTO blotter.sessions (producer_id, seq, recorded_at, exchange, event, "
+    story_sql("INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event, "
               "follows, last_seq, confirmed_seq) "
               "SELECT %" PRId64 ", %" PRId64 ", max(recorded_at), 'okx', '%s', %s, %" PRId64
               ", %" PRId64 " FROM blotter.order_events",
@@ -284,7 +284,7 @@ static void a_producer_of_which_only_its_successor_tells_is_missed(void **state)
     story_run(1, "audit", "--quick");
     assert_string_equal(
         story_table(
-            "SELECT state, settled, last_seq FROM blotter.audit_quick WHERE producer_id = 77"),
+            "SELECT state, settled, last_seq FROM blotter_internal.audit_quick WHERE producer_id = 77"),
         "missing 0 9");
 }
 

@@ -23,7 +23,7 @@
 
 static const char session_sql[] =
     "SET synchronous_commit = on; SET lock_timeout = '100ms'; SET TimeZone = 'UTC'; "
-    "SET client_min_messages = warning; SELECT blotter.begin_session()";
+    "SET client_min_messages = warning; SELECT blotter_internal.begin_session()";
 
 static struct fixture_postgres *server;
 static struct text_set venues, terminal;
@@ -80,18 +80,13 @@ static inline void on_set(void *owner, const struct pg_failure *failure)
 
 static inline void migrate(void)
 {
-    PGconn *connection = fixture_postgres_connect(server);
+    const char *const argv[] = {fixture_blotter(), "migrate", "--postgres",
+                                fixture_postgres_conninfo(server), NULL};
+    struct fixture_program *program = fixture_program_start(argv);
 
-    for (size_t i = 0; i < migration_count; i++) {
-        PGresult *result = PQexec(connection, migrations[i].sql);
-
-        if (PQresultStatus(result) != PGRES_COMMAND_OK &&
-            PQresultStatus(result) != PGRES_TUPLES_OK) {
-            fail_msg("%s: %s", migrations[i].name, PQresultErrorMessage(result));
-        }
-        PQclear(result);
+    if (fixture_program_wait(program, 60000) != 0) {
+        fail_msg("blotter migrate failed:\n%s", fixture_program_stderr(program));
     }
-    PQfinish(connection);
 }
 
 /* Runs SQL in another database than the one that is tested. */
@@ -246,7 +241,7 @@ static inline const char *progress(void)
 {
     return fixture_postgres_run(
         server, "SELECT concat_ws(' ', sum(stored), sum(rejected), sum(voided), sum(expired), "
-                "max(last_seq)) FROM blotter.progress WHERE producer_id = 7");
+                "max(last_seq)) FROM blotter_internal.progress WHERE producer_id = 7");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)

@@ -32,7 +32,7 @@ static void fresh_batch_of_every_kind_is_one_transaction(void **state)
         fixture_postgres_int(
             server, "SELECT count(DISTINCT xmin::text) FROM (SELECT xmin FROM blotter.order_events "
                     "UNION ALL SELECT xmin FROM blotter.trades UNION ALL SELECT xmin FROM "
-                    "blotter.rejects UNION ALL SELECT xmin FROM blotter.progress) AS all_rows"),
+                    "blotter.rejects UNION ALL SELECT xmin FROM blotter_internal.progress) AS all_rows"),
         1);
     assert_int_equal(counters()->transactions, 1);
     assert_int_equal(counters()->rows, 6);
@@ -110,7 +110,7 @@ static void part_that_is_new_is_stored_beside_what_was_there(void **state)
 
 static bool has_day(const char *day)
 {
-    return fixture_postgres_int(server, "SELECT count(*) FROM blotter.partitions WHERE day = '%s'",
+    return fixture_postgres_int(server, "SELECT count(*) FROM blotter_internal.partitions WHERE day = '%s'",
                                 day) == 2;
 }
 
@@ -152,7 +152,7 @@ static void day_that_comes_is_made_ahead(void **state)
 static void day_that_comes_and_cannot_be_made_is_left_for_its_own_records(void **state)
 {
     (void)state;
-    fixture_postgres_run(server, "CREATE TABLE blotter.order_events_%s (somebody_s int)",
+    fixture_postgres_run(server, "CREATE TABLE blotter_internal.order_events_%s (somebody_s int)",
                          day_that_comes());
     add_order(1);
     load();
@@ -183,7 +183,7 @@ static void day_that_went_away_is_made_again(void **state)
     add_order(1);
     load();
     fixture_postgres_run(server,
-                         "DROP TABLE blotter.order_events_20260201, blotter.trades_20260201");
+                         "DROP TABLE blotter_internal.order_events_20260201, blotter_internal.trades_20260201");
     batch_clear(&seen.batch);
     add_order(2);
     load();
@@ -204,7 +204,7 @@ static void day_that_goes_away_after_many_refused_records_is_made_again(void **s
     }
     load();
     fixture_postgres_run(server,
-                         "DROP TABLE blotter.order_events_20260201, blotter.trades_20260201");
+                         "DROP TABLE blotter_internal.order_events_20260201, blotter_internal.trades_20260201");
     batch_clear(&seen.batch);
     add_order(33);
     load();
@@ -216,7 +216,7 @@ static void day_that_goes_away_after_many_refused_records_is_made_again(void **s
 static void record_of_a_day_no_longer_kept_is_settled_and_not_stored(void **state)
 {
     (void)state;
-    fixture_postgres_run(server, "UPDATE blotter.retention SET first_day = '2026-01-31'");
+    fixture_postgres_run(server, "UPDATE blotter_internal.retention SET first_day = '2026-01-31'");
     add_order_of(1, TODAY - 2 * DAY, "BTC", "open");
     add_order_of(2, TODAY - DAY, "BTC", "open");
     add_order(3);
@@ -233,7 +233,7 @@ static void record_of_a_day_no_longer_kept_is_settled_and_not_stored(void **stat
     assert_string_equal(progress(), "2 0 0 1 3");
     assert_string_equal(
         fixture_postgres_run(server,
-                             "SELECT expired::text FROM blotter.gone_seqs WHERE producer_id = 7"),
+                             "SELECT expired::text FROM blotter_internal.gone_seqs WHERE producer_id = 7"),
         "{[1,2)}");
     assert_false(has_day("2026-01-30"));
 }
@@ -244,7 +244,7 @@ static void day_that_is_folded_under_the_loader_expires(void **state)
     add_order_of(1, TODAY - 2 * DAY, "BTC", "open");
     load();
     assert_loaded();
-    fixture_postgres_run(server, "SELECT blotter.fold_days('2026-01-31')");
+    fixture_postgres_run(server, "SELECT blotter_internal.aggregate_days('2026-01-31')");
     batch_clear(&seen.batch);
     add_order_of(2, TODAY - 2 * DAY, "BTC", "open");
     add_order(3);

@@ -287,7 +287,7 @@ static void records_that_a_trigger_refuses_as_a_missing_day_would_be_are_rejecte
             "SELECT string_agg(seq || ' ' || sqlstate, ', ' ORDER BY seq) FROM blotter.rejects"),
         "7 23514, 12 23514");
     fixture_postgres_run(server,
-                         "DROP TABLE blotter.order_events_20260201, blotter.trades_20260201");
+                         "DROP TABLE blotter_internal.order_events_20260201, blotter_internal.trades_20260201");
     batch_clear(&seen.batch);
     add_order_of(21, TODAY + 21, "BTC", "open");
     load();
@@ -334,7 +334,7 @@ static void orders_that_a_trigger_refuses_do_not_reject_their_events(void **stat
     assert_int_equal(count("orders"), 1);
     assert_string_equal(
         fixture_postgres_run(server, "SELECT string_agg(order_key || ' ' || sqlstate, ', ' ORDER "
-                                     "BY 1) FROM blotter.order_errors"),
+                                     "BY 1) FROM blotter_internal.order_errors"),
         "o1 55P03, o2 55000");
 }
 

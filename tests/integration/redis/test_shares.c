@@ -62,7 +62,7 @@ static void two_lanes_with_the_same_orders_never_deadlock(void **state)
     story_await_drained();
     assert_int_equal(story_int("SELECT count(*) FROM blotter.order_events"), 6000);
     assert_int_equal(story_int("SELECT count(*) FROM blotter.orders"), 50);
-    assert_int_equal(story_int("SELECT count(DISTINCT drainer) FROM blotter.progress"), 2);
+    assert_int_equal(story_int("SELECT count(DISTINCT drainer) FROM blotter_internal.progress"), 2);
     assert_int_equal(fixture_program_stop(first, SIGTERM, STORY_TIMEOUT_MS), 0);
     assert_int_equal(fixture_program_stop(second, SIGTERM, STORY_TIMEOUT_MS), 0);
     assert_int_equal(

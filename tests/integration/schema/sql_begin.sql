@@ -27,11 +27,11 @@ BEGIN
     DELETE FROM pg_temp.staged_orders;
     INSERT INTO pg_temp.staged_orders (exchange, account, symbol, order_id, client_order_id, status, price, quantity, filled_quantity, side,
                                        first_recorded_at, first_seq, first_producer_id, recorded_at, seq, producer_id, late)
-    SELECT exchange, account, blotter.last_value_of(symbol), order_id, blotter.last_value_of(client_order_id),
-           coalesce(blotter.first_value_of(status) FILTER (WHERE blotter.is_terminal(status)), blotter.last_value_of(status)),
-           blotter.last_value_of(price), blotter.last_value_of(quantity), max(filled_quantity), blotter.last_value_of(side),
-           min(recorded_at), blotter.first_value_of(seq), blotter.first_value_of(producer_id),
-           max(recorded_at), blotter.last_value_of(seq), blotter.last_value_of(producer_id),
+    SELECT exchange, account, blotter_internal.last_value_of(symbol), order_id, blotter_internal.last_value_of(client_order_id),
+           coalesce(blotter_internal.first_value_of(status) FILTER (WHERE blotter_internal.is_terminal(status)), blotter_internal.last_value_of(status)),
+           blotter_internal.last_value_of(price), blotter_internal.last_value_of(quantity), max(filled_quantity), blotter_internal.last_value_of(side),
+           min(recorded_at), blotter_internal.first_value_of(seq), blotter_internal.first_value_of(producer_id),
+           max(recorded_at), blotter_internal.last_value_of(seq), blotter_internal.last_value_of(producer_id),
            bool_or(late) OR count(DISTINCT client_order_id) > 1
     FROM (SELECT b.*, row(recorded_at, seq, producer_id) <= lag(row(recorded_at, seq, producer_id)) OVER (PARTITION BY exchange, account, order_id ORDER BY n) AS late
           FROM unnest(batch) WITH ORDINALITY AS b (at, seq, producer_id, exchange, account, symbol, order_id, client_order_id, status, price, quantity,
@@ -39,7 +39,7 @@ BEGIN
           ORDER BY recorded_at, seq, producer_id) AS b
     GROUP BY exchange, account, order_id, CASE WHEN coalesce(order_id, '') = '' THEN client_order_id END,
              CASE WHEN exchange = 'binance' THEN symbol END;
-    PERFORM blotter.merge_orders();
+    PERFORM blotter_internal.merge_orders();
 END
 $$;
 
@@ -49,12 +49,12 @@ CREATE FUNCTION test.clear() RETURNS void
 BEGIN
     DELETE FROM blotter.order_events;
     DELETE FROM blotter.trades;
-    DELETE FROM blotter.sessions;
+    DELETE FROM blotter_internal.sessions;
     DELETE FROM blotter.orders;
-    DELETE FROM blotter.client_only_ids;
-    DELETE FROM blotter.order_client_ids;
-    DELETE FROM blotter.order_errors;
-    DELETE FROM blotter.kept_order_events;
+    DELETE FROM blotter_internal.client_only_ids;
+    DELETE FROM blotter_internal.order_client_ids;
+    DELETE FROM blotter_internal.order_errors;
+    DELETE FROM blotter_internal.kept_order_events;
     DELETE FROM test.events;
 END
 $$;
@@ -111,14 +111,26 @@ BEGIN
             PERFORM test.ok(name, false, format(E'arriving as %s, first batch %s:\n%s\nshould be:\n%s', way, cut, test.state(), should_be));
             RETURN;
         END IF;
-        IF EXISTS (SELECT FROM blotter.order_errors) THEN
-            PERFORM test.ok(name, false, 'order_errors: ' || (SELECT error FROM blotter.order_errors LIMIT 1));
+        IF EXISTS (SELECT FROM blotter_internal.order_errors) THEN
+            PERFORM test.ok(name, false, 'order_errors: ' || (SELECT error FROM blotter_internal.order_errors LIMIT 1));
             RETURN;
         END IF;
         COMMIT;
     END LOOP;
-    PERFORM blotter.rebuild_orders();
+    PERFORM blotter_internal.rebuild_orders();
     PERFORM test.same(name, test.state(), should_be);
     PERFORM test.clear();
+END
+$$;
+
+CREATE FUNCTION test.drop_days(days date[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    part text;
+BEGIN
+    FOR part IN SELECT p.partition FROM blotter_internal.partitions p WHERE p.day = ANY (days) LOOP
+        EXECUTE format('DROP TABLE blotter_internal.%I', part);
+    END LOOP;
 END
 $$;

@@ -1,6 +1,6 @@
 -- fills, positions and candles once more: what a copy may lack or spell otherwise, and that nothing of it changes while days go.
 SELECT test.clear();
-SELECT blotter.make_day(day::date) FROM generate_series('2026-06-01'::timestamp, '2026-06-04', '1 day') AS day;
+SELECT blotter_internal.make_day(day::date) FROM generate_series('2026-06-01'::timestamp, '2026-06-04', '1 day') AS day;
 
 -- The same on three days, so that a day is folded into nothing, and another into what is there.
 INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, account, symbol, order_id, trade_id, side, position_side, last_price, last_quantity,
@@ -24,10 +24,10 @@ FROM generate_series(0, 2) AS d,
              (16, 'b', NULL, NULL, NULL, 'twice', 'buy', 1, NULL, 4)) AS e (n, account, strategy, order_id, client_id, id, side, quantity, cost, fee);
 
 -- The last heartbeat of a producer stays, whatever came after it.
-INSERT INTO blotter.sessions (producer_id, seq, recorded_at, exchange, event)
+INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event)
 SELECT 2, n, '2026-06-01 12:00Z', 'okx', e FROM unnest(ARRAY['opened', 'heartbeat', 'heartbeat', 'void']) WITH ORDINALITY AS s (e, n);
 -- An order that was over on the first day, and one that is over on the second.
-SELECT blotter.begin_session();
+SELECT blotter_internal.begin_session();
 INSERT INTO test.events (at, seq, producer_id, order_id, status, price, quantity) VALUES
     (-5184000, 1, 3, 'OVER', 'filled', 1, 3), (-5184000, 2, 3, 'LIVES', 'open', 1, 3), (-5097600, 3, 3, 'LIVES', 'canceled', 2, 3);
 SELECT test.drain(ARRAY[e]) FROM test.events e ORDER BY seq;
@@ -42,16 +42,16 @@ SELECT test.same('copies_that_lack_something_count_for_what_they_say',
                  E'  9 90 0 0 0 0 {} 6\n'
                  || E'a  6 60 30 261 9 12 9 {"": 0.9, "ETH": 0.6, "USDT": 1.5} 18\na long 3 30 0 0 0 0 {} 3\na short 0 0 6 60 0 0 {} 3\nb  3 30 0 0 0 0 {"": 9} 3');
 CREATE TEMPORARY TABLE unfolded AS SELECT test.all_positions() AS positions;
-SELECT blotter.fold_days('2026-06-02');
+SELECT blotter_internal.aggregate_days('2026-06-02');
 SELECT test.ok('no_column_of_positions_changes_when_a_day_is_folded', test.all_positions() = (SELECT positions FROM unfolded), test.all_positions()::text);
-SELECT test.same('the_events_of_an_order_that_lives_are_kept', (SELECT string_agg(order_id, ',') FROM blotter.kept_order_events), 'LIVES');
-SELECT blotter.fold_days('2026-06-03');
-SELECT test.same('until_it_is_over', (SELECT string_agg(order_id, ',') FROM blotter.kept_order_events), NULL);
-SELECT test.same('the_last_heartbeat_stays', (SELECT string_agg(seq::text, ',') FROM blotter.sessions WHERE producer_id = 2 AND event = 'heartbeat'), '3');
-SELECT test.same('what_was_dropped_is_added_up', (SELECT string_agg(concat_ws(' ', producer_id, blotter.seq_count(dropped)), ', ' ORDER BY producer_id) FROM blotter.gone_seqs),
+SELECT test.same('the_events_of_an_order_that_lives_are_kept', (SELECT string_agg(order_id, ',') FROM blotter_internal.kept_order_events), 'LIVES');
+SELECT blotter_internal.aggregate_days('2026-06-03');
+SELECT test.same('until_it_is_over', (SELECT string_agg(order_id, ',') FROM blotter_internal.kept_order_events), NULL);
+SELECT test.same('the_last_heartbeat_stays', (SELECT string_agg(seq::text, ',') FROM blotter_internal.sessions WHERE producer_id = 2 AND event = 'heartbeat'), '3');
+SELECT test.same('what_was_dropped_is_added_up', (SELECT string_agg(concat_ws(' ', producer_id, blotter_internal.seq_count(dropped)), ', ' ORDER BY producer_id) FROM blotter_internal.gone_seqs),
                  '1 27, 2 4, 3 3');
 SELECT test.ok('nor_when_one_more_is_folded', test.all_positions() = (SELECT positions FROM unfolded), test.all_positions()::text);
-SELECT test.same('what_was_folded_is_added_up', (SELECT fills::text FROM blotter.position_base WHERE account = 'a' AND position_side = ''), '11');
+SELECT test.same('what_was_folded_is_added_up', (SELECT fills::text FROM blotter_internal.position_base WHERE account = 'a' AND position_side = ''), '11');
 
 -- An order whose events are gone, the newer event first: what the row had from the dropped day is older than both.
 SELECT test.drain(ARRAY[row(0, 4, 3, 'okx', NULL, NULL, 'OVER', NULL, NULL, 12, NULL, NULL, NULL, '2026-06-03 12:00:02Z')::test.events]);
@@ -63,21 +63,21 @@ CREATE FUNCTION test.folds(before date) RETURNS text
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    PERFORM blotter.fold_days(before);
+    PERFORM blotter_internal.aggregate_days(before);
     RETURN 'folded';
 EXCEPTION WHEN OTHERS THEN
     RETURN SQLERRM;
 END
 $$;
-SELECT test.same('a_day_that_is_not_over_is_not_folded', test.folds(blotter.today() + 1), 'cannot fold ' || blotter.today() || ': it is not over');
+SELECT test.same('a_day_that_is_not_over_is_not_folded', test.folds(blotter_internal.today() + 1), 'cannot aggregate ' || blotter_internal.today() || ': it is not over');
 BEGIN ISOLATION LEVEL REPEATABLE READ;
-SELECT test.same('days_are_not_folded_by_who_cannot_see_what_he_waited_for', test.folds('2026-06-03'), 'fold_days has to see what it waited for');
+SELECT test.same('days_are_not_folded_by_who_cannot_see_what_he_waited_for', test.folds('2026-06-03'), 'aggregate_days has to see what it waited for');
 COMMIT;
-DROP TABLE blotter.order_events_20260601, blotter.trades_20260601, blotter.order_events_20260602, blotter.trades_20260602;
-DELETE FROM blotter.position_base;
-DELETE FROM blotter.folded_fills;
-DELETE FROM blotter.gone_seqs;
-UPDATE blotter.retention SET first_day = '2015-01-01';
+DROP TABLE blotter_internal.order_events_20260601, blotter_internal.trades_20260601, blotter_internal.order_events_20260602, blotter_internal.trades_20260602;
+DELETE FROM blotter_internal.position_base;
+DELETE FROM blotter_internal.folded_fills;
+DELETE FROM blotter_internal.gone_seqs;
+UPDATE blotter_internal.retention SET first_day = '2015-01-01';
 SELECT test.clear();
 
 -- Candles: from the very first moment of `from` on; two trades of one moment by seq; an id counts once per exchange; weeks begin on Monday.
@@ -89,5 +89,5 @@ SELECT test.same('candles_begin_with_their_first_moment_and_end_with_the_last_se
                  (SELECT string_agg(concat_ws(' ', to_char(start AT TIME ZONE 'UTC', 'Dy DD HH24:MI'), open, high, low, close, volume, count), E'\n')
                   FROM blotter.candles('ETH', '1 week', '2026-06-03 10:00Z', '2026-06-04 00:00Z')), 'Mon 01 00:00 10 12 10 12 3 3');
 SELECT test.clear();
-DROP TABLE blotter.order_events_20260603, blotter.trades_20260603, blotter.order_events_20260604, blotter.trades_20260604;
-SELECT blotter.make_day('2026-07-31');
+DROP TABLE blotter_internal.order_events_20260603, blotter_internal.trades_20260603, blotter_internal.order_events_20260604, blotter_internal.trades_20260604;
+SELECT blotter_internal.make_day('2026-07-31');

@@ -1,5 +1,5 @@
 -- orders: the state of an order does not depend on the order of arrival.
-SELECT blotter.make_day('2026-07-31'), blotter.begin_session();
+SELECT blotter_internal.make_day('2026-07-31'), blotter_internal.begin_session();
 
 INSERT INTO test.events (at, seq, order_id, status, price, quantity, filled_quantity) VALUES
     (1, 1, 'X', 'open', 10, 5, 0), (2, 2, 'X', 'partially_filled', 11, NULL, 2), (3, 3, 'X', 'Filled', NULL, NULL, 5), (4, 4, 'X', 'open', NULL, NULL, 1);
@@ -87,7 +87,7 @@ BEGIN
             END IF;
             COMMIT;
         END LOOP;
-        PERFORM blotter.rebuild_orders();
+        PERFORM blotter_internal.rebuild_orders();
         IF test.state() IS DISTINCT FROM first THEN
             PERFORM test.ok(name, false, format(E'history %s rebuilt:\n%s\nbut merged:\n%s', history, test.state(), first));
             RETURN;
@@ -105,29 +105,29 @@ SELECT test.drain(ARRAY[e]) FROM (SELECT n, row(n, n, 7, 'okx', NULL, NULL, CASE
 CREATE TEMPORARY TABLE merged AS SELECT test.state() AS state;
 SELECT test.ok('a_client_id_that_many_orders_carry_names_none',
                (SELECT count(*) FILTER (WHERE provisional) = 1 AND count(*) = 37 AND max(price) FILTER (WHERE provisional) = 35 FROM blotter.orders), test.state());
-SELECT blotter.rebuild_orders();
+SELECT blotter_internal.rebuild_orders();
 SELECT test.same('however_they_arrive', (SELECT state FROM merged), test.state());
 SELECT test.clear();
 
 -- A field that a later migration adds.
 ALTER TABLE blotter.order_events ADD COLUMN test_note text;
-ALTER TABLE blotter.kept_order_events ADD COLUMN test_note text;
+ALTER TABLE blotter_internal.kept_order_events ADD COLUMN test_note text;
 ALTER TABLE blotter.orders ADD COLUMN test_note text;
-SELECT blotter.write_merge();
+SELECT blotter_internal.write_merge();
 DISCARD TEMPORARY;
-SELECT blotter.begin_session();
+SELECT blotter_internal.begin_session();
 CREATE FUNCTION pg_temp.note(at int, order_id text, note text, late boolean) RETURNS text LANGUAGE sql AS $$
     INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, order_id, test_note) VALUES (7, at, to_timestamp(1785456000 + at), 'okx', order_id, note);
     INSERT INTO staged_orders (exchange, order_id, test_note, first_recorded_at, first_seq, first_producer_id, recorded_at, seq, producer_id, late)
     SELECT 'okx', order_id, note, r.at, note.at, 7, r.at, note.at, 7, late FROM to_timestamp(1785456000 + note.at) AS r (at);
-    SELECT blotter.merge_orders();
+    SELECT blotter_internal.merge_orders();
     SELECT o.test_note FROM blotter.orders o WHERE o.order_id = note.order_id;
 $$;
 SELECT test.same('an_added_field_is_kept', concat_ws(' ', pg_temp.note(1, 'N', 'first', false), pg_temp.note(3, 'N', 'third', false), pg_temp.note(4, 'N', NULL, false),
                                                      pg_temp.note(2, 'N', 'second', false), pg_temp.note(5, 'N', 'fifth', true)), 'first third third third fifth');
 SELECT test.clear();
 ALTER TABLE blotter.order_events DROP COLUMN test_note;
-ALTER TABLE blotter.kept_order_events DROP COLUMN test_note;
+ALTER TABLE blotter_internal.kept_order_events DROP COLUMN test_note;
 ALTER TABLE blotter.orders DROP COLUMN test_note;
-SELECT blotter.write_merge();
+SELECT blotter_internal.write_merge();
 DISCARD TEMPORARY;

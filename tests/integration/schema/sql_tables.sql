@@ -1,10 +1,10 @@
 -- Days, staging, rejects, progress, roles; and that everything is explained.
 SET client_min_messages = warning;
 SET timezone = 'Pacific/Kiritimati';
-SELECT blotter.make_day('2026-07-31'), blotter.make_day('2026-08-01');
+SELECT blotter_internal.make_day('2026-07-31'), blotter_internal.make_day('2026-08-01');
 SET timezone = 'America/New_York';
 SET datestyle = 'German';
-SELECT blotter.make_day('2026-08-02'), blotter.make_day('2026-08-03'), blotter.make_day('2026-07-31');
+SELECT blotter_internal.make_day('2026-08-02'), blotter_internal.make_day('2026-08-03'), blotter_internal.make_day('2026-07-31');
 RESET datestyle;
 SET timezone = 'UTC';
 SELECT test.same('days_are_utc_days_whatever_the_time_zone',
@@ -15,37 +15,37 @@ trades_20260801 FOR VALUES FROM ('2026-08-01 00:00:00+00') TO ('2026-08-02 00:00
 trades_20260802 FOR VALUES FROM ('2026-08-02 00:00:00+00') TO ('2026-08-03 00:00:00+00')
 trades_20260803 FOR VALUES FROM ('2026-08-03 00:00:00+00') TO ('2026-08-04 00:00:00+00')$$);
 RESET timezone;
-SELECT test.same('a_day_before_the_first_is_expired', blotter.make_day('2014-12-31'), 'expired');
-SELECT test.same('days_are_made_ahead', blotter.make_days(2)::text, '3');
-CREATE TABLE blotter.trades_20260810 ();
+SELECT test.same('a_day_before_the_first_is_expired', blotter_internal.make_day('2014-12-31'), 'expired');
+SELECT test.same('days_are_made_ahead', blotter_internal.make_days(2)::text, '3');
+CREATE TABLE blotter_internal.trades_20260810 ();
 CREATE FUNCTION test.day_in_the_way() RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
-    RETURN blotter.make_day('2026-08-10');
+    RETURN blotter_internal.make_day('2026-08-10');
 EXCEPTION WHEN duplicate_table THEN
     RETURN SQLERRM;
 END $$;
-SELECT test.same('a_table_in_the_way_is_named', test.day_in_the_way(), 'table blotter.trades_20260810 is in the way: child table is missing column "producer_id"');
-SELECT test.same('and_seen', (SELECT state FROM blotter.partitions WHERE partition = 'trades_20260810'), 'detached');
-DROP TABLE blotter.trades_20260810;
-CREATE VIEW blotter.trades_20260810 AS SELECT 1 AS one;
-SELECT test.ok('so_is_a_view', test.day_in_the_way() LIKE 'table blotter.trades_20260810 is in the way: %');
-DROP VIEW blotter.trades_20260810;
+SELECT test.same('a_table_in_the_way_is_named', test.day_in_the_way(), 'table blotter_internal.trades_20260810 is in the way: child table is missing column "producer_id"');
+SELECT test.same('and_seen', (SELECT state FROM blotter_internal.partitions WHERE partition = 'trades_20260810'), 'detached');
+DROP TABLE blotter_internal.trades_20260810;
+CREATE VIEW blotter_internal.trades_20260810 AS SELECT 1 AS one;
+SELECT test.ok('so_is_a_view', test.day_in_the_way() LIKE 'table blotter_internal.trades_20260810 is in the way: %');
+DROP VIEW blotter_internal.trades_20260810;
 
 -- At any moment it is another day in one of these zones than in UTC.
 CREATE TEMPORARY TABLE todays (day date);
 SET timezone = 'Pacific/Kiritimati';
-INSERT INTO todays SELECT blotter.today();
+INSERT INTO todays SELECT blotter_internal.today();
 SET timezone = 'Etc/GMT+12';
-INSERT INTO todays SELECT blotter.today();
+INSERT INTO todays SELECT blotter_internal.today();
 RESET timezone;
 SELECT test.same('today_is_the_same_in_every_time_zone', (SELECT count(DISTINCT day)::text FROM todays), '1');
 
 -- A day that somebody has detached.
 INSERT INTO blotter.trades (producer_id, seq, recorded_at, exchange, symbol, price, quantity) VALUES (8, 1, '2026-08-03Z', 'okx', 'B', 1, 1);
-ALTER TABLE blotter.trades DETACH PARTITION blotter.trades_20260803;
-SELECT test.same('a_detached_day_is_seen', (SELECT string_agg(concat_ws(' ', "table", state), ', ' ORDER BY "table") FROM blotter.partitions WHERE day = '2026-08-03'),
+ALTER TABLE blotter.trades DETACH PARTITION blotter_internal.trades_20260803;
+SELECT test.same('a_detached_day_is_seen', (SELECT string_agg(concat_ws(' ', "table", state), ', ' ORDER BY "table") FROM blotter_internal.partitions WHERE day = '2026-08-03'),
                  'order_events kept, trades detached');
-SELECT test.same('a_day_that_is_needed_is_attached_again', blotter.make_day('2026-08-03'), 'ready');
+SELECT test.same('a_day_that_is_needed_is_attached_again', blotter_internal.make_day('2026-08-03'), 'ready');
 SELECT test.same('with_what_it_holds', (SELECT count(*)::text FROM blotter.trades), '1');
 DELETE FROM blotter.trades;
 
@@ -59,56 +59,57 @@ BEGIN
         PERFORM set_config('TimeZone', zone, true);
         FOR n IN 0..1 LOOP
             -- the days on which clocks change in London, and the end of a year
-            PERFORM blotter.make_day(d) FROM unnest(ARRAY[date '2027-03-28', '2027-10-31', '2027-12-31']) AS d;
+            PERFORM blotter_internal.make_day(d) FROM unnest(ARRAY[date '2027-03-28', '2027-10-31', '2027-12-31']) AS d;
             INSERT INTO blotter.trades (producer_id, seq, recorded_at, exchange, symbol, price, quantity)
             SELECT 8, n, t::timestamptz, zone, 'B', 1, 1
             FROM unnest(ARRAY['2027-03-28 00:00:00Z', '2027-03-28 23:59:59.999999Z', '2027-10-31 00:00:00Z', '2027-10-31 23:59:59.999999Z',
                               '2027-12-31 00:00:00Z', '2027-12-31 23:59:59.999999Z']) AS t;
             SELECT concat_ws(' ', zone, t.tableoid::regclass, t.recorded_at) INTO wrong FROM blotter.trades t
-            WHERE t.tableoid::regclass::text <> 'blotter.trades_' || to_char(t.recorded_at AT TIME ZONE 'UTC', 'YYYYMMDD');
+            WHERE t.tableoid::regclass::text <> 'blotter_internal.trades_' || to_char(t.recorded_at AT TIME ZONE 'UTC', 'YYYYMMDD');
             IF wrong IS NOT NULL THEN
                 RETURN wrong;
             END IF;
             DELETE FROM blotter.trades;
         END LOOP;
-        DROP TABLE blotter.trades_20270328, blotter.trades_20271031, blotter.trades_20271231, blotter.order_events_20270328, blotter.order_events_20271031, blotter.order_events_20271231;
+        PERFORM test.drop_days(ARRAY[date '2027-03-28', '2027-10-31', '2027-12-31']);
     END LOOP;
     RETURN 'right';
 END $$;
 SELECT test.same('a_day_has_the_same_borders_in_every_time_zone', test.day_borders(), 'right');
 
-SELECT blotter.begin_session(), blotter.begin_session();
+SELECT blotter_internal.begin_session(), blotter_internal.begin_session();
 CREATE FUNCTION pg_temp.stage() RETURNS void LANGUAGE sql AS $$
     INSERT INTO staged_order_events (producer_id, seq, recorded_at, exchange, order_id)
     SELECT 1, n, '2026-07-31 12:00Z', 'okx', 'X' FROM unnest(ARRAY[1, 2, 3, 3, 2]) AS n;
     INSERT INTO staged_trades (producer_id, seq, recorded_at, exchange, symbol, price, quantity)
     VALUES (1, 4, '2026-07-31 12:00Z', 'okx', 'BTC', 1, 1), (-9, 4, '2026-07-31 12:00Z', 'okx', 'BTC', 1, 1);
     INSERT INTO staged_sessions (producer_id, seq, recorded_at, exchange, event) VALUES (1, 5, '2026-07-31 12:00Z', 'okx', 'void');
-    INSERT INTO staged_rejects (identity, stream, entry_id, producer_id, seq, reason, raw, drainer)
-    VALUES ('p:1:6', 'blotter:okx', '1-1', 1, 6, 'bad', '\xff00', 'd'), ('p:1:6', 'blotter:okx', '2-1', 1, 6, 'bad', '\xff00', 'd'), ('s:x', 'blotter:okx', '3-1', NULL, NULL, 'bad', '', 'd');
+    INSERT INTO staged_rejects (stream, entry_id, exchange, producer_id, seq, reason, raw, drainer)
+    VALUES ('blotter:okx', '1-1', 'okx', 1, 6, 'bad', '\xff00', 'd'), ('blotter:okx', '2-1', 'okx', 1, 6, 'bad', '\xff00', 'd'),
+           ('blotter:okx', '3-1', 'okx', NULL, NULL, 'bad', '', 'd'), ('blotter:okx', '4-1', 'okx', NULL, NULL, 'bad', '', 'd');
 $$;
 SELECT pg_temp.stage();
-SELECT test.same('staged_records_are_stored_once', (SELECT l::text FROM blotter.load_staged('d') AS l), '(3,2,1,2)');
+SELECT test.same('staged_records_are_stored_once', (SELECT l::text FROM blotter_internal.load_staged('d') AS l), '(6,3)');
 SELECT test.same('staging_is_empty_then', concat((SELECT count(*) FROM staged_order_events), (SELECT count(*) FROM staged_trades),
                                                  (SELECT count(*) FROM staged_sessions), (SELECT count(*) FROM staged_rejects)), '0000');
 SELECT pg_temp.stage();
-SELECT test.same('and_again_not_at_all', (SELECT l::text FROM blotter.load_staged('e') AS l), '(0,0,0,0)');
-SELECT test.same('progress_counts_what_was_new', (SELECT string_agg(concat_ws(' ', producer_id, drainer, stored, rejected, voided, expired, last_seq), ', ') FROM blotter.progress), '1 d 5 1 1 0 6');
-SELECT test.same('expired_records_are_counted_once', concat(blotter.add_expired('d', '{2,2,2,-3}', '{1,2,2,5}'), blotter.add_expired('d', '{2,2}', '{2,3}')), '21');
-SELECT test.same('in_progress_too', (SELECT concat_ws(' ', expired, last_seq) FROM blotter.progress WHERE producer_id = 2), '3 3');
+SELECT test.same('and_again_not_at_all', (SELECT l::text FROM blotter_internal.load_staged('e') AS l), '(0,0)');
+SELECT test.same('progress_counts_what_was_new', (SELECT string_agg(concat_ws(' ', producer_id, drainer, stored, rejected, voided, expired, last_seq), ', ') FROM blotter_internal.progress), '1 d 5 1 1 0 6');
+SELECT test.same('expired_records_are_counted_once', concat(blotter_internal.add_expired('d', '{2,2,2,-3}', '{x,x,x,x}', NULL, '{1,2,2,5}'), blotter_internal.add_expired('d', '{2,2}', '{x,x}', NULL, '{2,3}')), '21');
+SELECT test.same('in_progress_too', (SELECT concat_ws(' ', expired, last_seq) FROM blotter_internal.progress WHERE producer_id = 2), '3 3');
 
 SELECT test.same('stored_at_is_set', (SELECT count(*)::text FROM blotter.order_events WHERE stored_at > now() - interval '1 hour'), '3');
 
 -- A reject does not count beside the row of the same record, of whatever kind, nor once its day is gone.
-INSERT INTO blotter.rejects (identity, stream, entry_id, producer_id, seq, recorded_at, reason, raw, replayed_at)
-SELECT 'p:4:' || n, 'blotter:okx', n || '-1', 4, n, '2026-07-31 12:00Z', 'bad', '', CASE WHEN n = 5 THEN now() END FROM generate_series(1, 6) AS n;
+INSERT INTO blotter.rejects (stream, entry_id, exchange, producer_id, seq, recorded_at, reason, raw, raw_length, raw_sha256, replayed_at)
+SELECT 'blotter:okx', n || '-1', 'okx', 4, n, '2026-07-31 12:00Z', 'bad', '', 0, sha256(''), CASE WHEN n = 5 THEN now() END FROM generate_series(1, 6) AS n;
 INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange) VALUES (4, 1, '2026-07-31 12:00Z', 'okx');
 INSERT INTO blotter.trades (producer_id, seq, recorded_at, exchange, symbol, price, quantity) VALUES (4, 2, '2026-07-31 12:00Z', 'okx', 'B', 1, 1);
-INSERT INTO blotter.sessions (producer_id, seq, recorded_at, exchange, event) VALUES (4, 3, '2026-07-31 12:00Z', 'okx', 'void');
-SELECT blotter.add_expired('d', '{4}', '{4}');
-SELECT test.same('only_a_reject_that_is_nowhere_else_is_one', (SELECT string_agg(seq::text, ',') FROM blotter.unstored_rejects WHERE producer_id = 4), '6');
+INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event) VALUES (4, 3, '2026-07-31 12:00Z', 'okx', 'void');
+SELECT blotter_internal.add_expired('d', '{4}', '{okx}', '{NULL}', '{4}');
+SELECT test.same('only_a_reject_that_is_nowhere_else_is_one', (SELECT string_agg(seq::text, ',') FROM blotter_internal.unstored_rejects WHERE producer_id = 4), '6');
 SELECT test.same('ranges_are_written_as_people_do_and_end_with_dots_where_there_are_more',
-                 concat_ws(' ', blotter.range_list('{[1,2),[3,6)}', 2), blotter.range_list('{[1,2),[3,6),[8,9)}', 2)), '1,3-5 1,3-5,...');
+                 concat_ws(' ', blotter_internal.range_list('{[1,2),[3,6)}', 2), blotter_internal.range_list('{[1,2),[3,6),[8,9)}', 2)), '1,3-5 1,3-5,...');
 
 -- A failing merge harms nobody: this key is too long for an index.
 SELECT test.clear();
@@ -116,9 +117,9 @@ BEGIN;
 INSERT INTO staged_orders (exchange, account, symbol, order_id, status, first_recorded_at, first_seq, first_producer_id, recorded_at, seq, producer_id, late)
 SELECT 'binance', a, a, o, 'open', '2026-07-31 12:00Z', n, 1, '2026-07-31 12:00Z', n, 1, false
 FROM (SELECT 1 AS n, string_agg(md5(i::text), '') AS a, string_agg(md5('x' || i), '') AS o FROM generate_series(1, 60) AS i UNION ALL SELECT 2, 'a', 'fine') AS s;
-SELECT test.same('an_order_that_does_not_go_does_not_stop_the_others', blotter.merge_orders()::text, '1');
+SELECT test.same('an_order_that_does_not_go_does_not_stop_the_others', blotter_internal.merge_orders()::text, '1');
 COMMIT;
-SELECT test.same('it_is_in_order_errors', (SELECT concat_ws(' ', count(*), min(sqlstate)) FROM blotter.order_errors), '1 54000');
+SELECT test.same('it_is_in_order_errors', (SELECT concat_ws(' ', count(*), min(sqlstate)) FROM blotter_internal.order_errors), '1 54000');
 SELECT test.same('the_others_are_kept', (SELECT string_agg(order_key, ',') FROM blotter.orders), 'fine');
 
 -- Batch after batch, in transactions of their own: what they leave behind is given back now and then.
@@ -128,7 +129,7 @@ BEGIN
         INSERT INTO staged_orders (exchange, order_id, client_order_id, reason, first_recorded_at, first_seq, first_producer_id, recorded_at, seq, producer_id, late)
         SELECT 'okx', 'many' || n, CASE WHEN batch % 20 = 0 AND n = 1 THEN 'm' END, repeat('why ', 80), r.at, batch, 1, r.at, batch, 1, n = 2
         FROM generate_series(1, 200) AS n, to_timestamp(1785456000 + batch) AS r (at);
-        PERFORM blotter.merge_orders();
+        PERFORM blotter_internal.merge_orders();
         COMMIT;
     END LOOP;
 END
@@ -145,27 +146,27 @@ SELECT test.same('every_' || k.kind || '_has_a_comment', string_agg(n.name, ', '
 FROM (VALUES ('table'), ('column'), ('function'), ('index')) AS k (kind)
 LEFT JOIN (
     SELECT 'table' AS kind, c.relname::text AS name FROM pg_class c
-    WHERE c.relnamespace = 'blotter'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND obj_description(c.oid, 'pg_class') IS NULL
+    WHERE c.relnamespace IN ('blotter'::regnamespace, 'blotter_internal'::regnamespace) AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition AND obj_description(c.oid, 'pg_class') IS NULL
     UNION ALL
     SELECT 'column', c.relname || '.' || a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
-    WHERE c.relnamespace = 'blotter'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND a.attnum > 0 AND NOT a.attisdropped AND col_description(c.oid, a.attnum) IS NULL
+    WHERE c.relnamespace IN ('blotter'::regnamespace, 'blotter_internal'::regnamespace) AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped AND col_description(c.oid, a.attnum) IS NULL
     UNION ALL
-    SELECT 'function', p.proname FROM pg_proc p WHERE p.pronamespace = 'blotter'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL
+    SELECT 'function', p.proname FROM pg_proc p WHERE p.pronamespace IN ('blotter'::regnamespace, 'blotter_internal'::regnamespace) AND obj_description(p.oid, 'pg_proc') IS NULL
     UNION ALL
     SELECT 'index', c.relname FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid
-    WHERE c.relnamespace = 'blotter'::regnamespace AND NOT i.indisunique AND NOT c.relispartition AND obj_description(c.oid, 'pg_class') IS NULL
+    WHERE c.relnamespace IN ('blotter'::regnamespace, 'blotter_internal'::regnamespace) AND NOT i.indisunique AND NOT c.relispartition AND obj_description(c.oid, 'pg_class') IS NULL
 ) AS n USING (kind)
 GROUP BY k.kind;
 
 -- The roles suffice for their work, and for no more.
 DISCARD TEMPORARY;
 SET ROLE blotter_drainer;
-SELECT blotter.begin_session();
+SELECT blotter_internal.begin_session();
 BEGIN;
 INSERT INTO staged_order_events (producer_id, seq, recorded_at, exchange, order_id, client_order_id) VALUES (1, 9, '2026-07-31 12:00Z', 'okx', 'R', 'r'), (1, 10, '2026-07-31 12:00Z', 'okx', NULL, 'r');
 INSERT INTO staged_orders (exchange, order_id, client_order_id, first_recorded_at, first_seq, first_producer_id, recorded_at, seq, producer_id, late)
 VALUES ('okx', 'R', 'r', '2026-07-31 12:00Z', 9, 1, '2026-07-31 12:00Z', 9, 1, true), ('okx', NULL, 'r', '2026-07-31 12:00Z', 10, 1, '2026-07-31 12:00Z', 10, 1, false);
-CREATE TEMPORARY TABLE did AS SELECT blotter.make_day('2026-08-04') || blotter.load_staged('d')::text || blotter.merge_orders() || blotter.rebuild_orders() AS did;
+CREATE TEMPORARY TABLE did AS SELECT blotter_internal.make_day('2026-08-04') || blotter_internal.load_staged('d')::text || blotter_internal.merge_orders() || blotter_internal.rebuild_orders() AS did;
 COMMIT;
 CREATE FUNCTION pg_temp.may(statement text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -175,36 +176,56 @@ EXCEPTION WHEN insufficient_privilege THEN
     RETURN 'no';
 END $$;
 CREATE TEMPORARY TABLE may AS SELECT pg_temp.may('DELETE FROM blotter.order_events') || pg_temp.may('UPDATE blotter.trades SET price = 1')
-    || pg_temp.may('SELECT blotter.fold_days(''2026-07-31'')') || pg_temp.may('SELECT FROM blotter.audit') AS may;
+    || pg_temp.may('SELECT blotter_internal.aggregate_days(''2026-07-31'')') || pg_temp.may('SELECT FROM blotter.audit') AS may;
 RESET ROLE;
-SELECT test.same('a_drainer_can_do_its_work', (SELECT did FROM did), 'ready(2,0,0,0)21');
+SELECT test.same('a_drainer_can_do_its_work', (SELECT did FROM did), 'ready(2,0)21');
 SELECT test.same('a_drainer_cannot_change_the_record', (SELECT may FROM may), 'nononoyes');
 SET ROLE blotter_reader;
 CREATE TEMPORARY TABLE reads AS SELECT pg_temp.may('SELECT FROM blotter.positions, blotter.audit, blotter.open_orders, blotter.candles(''B'', ''1 hour'', now(), now())')
-    || pg_temp.may('INSERT INTO blotter.venues VALUES (''x'', ''symbol'')') || pg_temp.may('SELECT blotter.make_day(''2026-08-05'')') || pg_temp.may('SELECT blotter.fence(1)') AS may;
+    || pg_temp.may('INSERT INTO blotter_internal.venues VALUES (''x'', ''symbol'')') || pg_temp.may('SELECT blotter_internal.make_day(''2026-08-05'')') || pg_temp.may('SELECT blotter_internal.fence(1)') AS may;
 RESET ROLE;
 SELECT test.same('a_reader_reads', (SELECT may FROM reads), 'yesnonono');
 CREATE TEMPORARY TABLE granted AS
 SELECT a.grantee::regrole::text AS role, a.privilege_type AS may, c.relname::text AS name
 FROM pg_class c, aclexplode(c.relacl) AS a
-WHERE c.relnamespace = 'blotter'::regnamespace AND a.grantee IN ('blotter_drainer'::regrole, 'blotter_reader'::regrole);
+WHERE c.relnamespace IN ('blotter'::regnamespace, 'blotter_internal'::regnamespace) AND a.grantee <> 0 AND a.grantee <> c.relowner
+UNION ALL
+SELECT a.grantee::regrole::text, a.privilege_type, c.relname || '(' || string_agg(t.attname, ',' ORDER BY t.attnum) || ')'
+FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid, aclexplode(t.attacl) AS a
+WHERE c.relnamespace IN ('blotter'::regnamespace, 'blotter_internal'::regnamespace) AND a.grantee <> c.relowner
+GROUP BY 1, 2, c.relname;
 SELECT test.same('a_drainer_may_write_this_and_no_more',
                  (SELECT string_agg(concat_ws(' ', may, names), E'\n' ORDER BY may)
                   FROM (SELECT may, string_agg(name, ' ' ORDER BY name COLLATE "C") AS names FROM granted
                         WHERE role = 'blotter_drainer' AND may <> 'SELECT' GROUP BY may) AS g),
                  E'DELETE client_only_ids order_client_ids order_errors orders\n'
-                 || E'INSERT client_only_ids gone_seqs kept_order_events order_client_ids order_errors order_events orders progress rejects sessions trades\n'
-                 'UPDATE client_only_ids gone_seqs orders progress rejects');
-SELECT test.same('a_reader_may_read_everything_and_only_that', (SELECT string_agg(DISTINCT may, ' ') FROM granted WHERE role = 'blotter_reader')
-                     || ' ' || coalesce((SELECT string_agg(c.relname, ',') FROM pg_class c WHERE c.relnamespace = 'blotter'::regnamespace AND c.relkind IN ('r', 'p', 'v')
-                                         AND NOT has_table_privilege('blotter_reader', c.oid, 'SELECT')), 'all'), 'SELECT all');
+                 'INSERT balances cash client_only_ids gone_seqs(producer_id,exchange,lane) history incidents(stream,what,from_id,to_id,from_n,to_n) instruments '
+                 'kept_order_events loaded order_client_ids order_errors order_events orders progress rejects sessions trades venue_positions\n'
+                 'UPDATE client_only_ids gone_seqs(expired) loaded(n,last_id,updated_at) orders progress(stored,rejected,voided,expired,last_seq,updated_at) '
+                 'rejects(reason,sqlstate,replayed_at,replayed_by,discarded_at,discarded_by)');
+SELECT test.same('nobody_else_may_write', (SELECT string_agg(concat_ws(' ', role, may, name), ', ') FROM granted WHERE role <> 'blotter_drainer' AND may <> 'SELECT'), NULL);
+SELECT test.same('a_reader_may_read_everything',
+                 (SELECT string_agg(c.relname, ',') FROM pg_class c
+                  WHERE c.relnamespace IN ('blotter'::regnamespace, 'blotter_internal'::regnamespace) AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
+                    AND NOT has_table_privilege('blotter_reader', c.oid, 'SELECT')), NULL);
+SELECT test.same('the_web_may_read_what_a_trader_reads_and_little_else',
+                 (SELECT string_agg(c.oid::regclass::text, ' ' ORDER BY c.relname) FROM pg_class c
+                  WHERE c.relnamespace IN ('blotter'::regnamespace, 'blotter_internal'::regnamespace) AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
+                    AND has_table_privilege('blotter_web', c.oid, 'SELECT') <> (c.relnamespace = 'blotter'::regnamespace)),
+                 'blotter_internal.audit_quick blotter_internal.incidents blotter_internal.loaded blotter_internal.partitions blotter_internal.progress '
+                 'blotter_internal.retention blotter_internal.rights');
+SELECT test.same('the_web_is_slow_at_nobody_s_cost', (SELECT array_to_string(r.rolconfig, ' ') FROM pg_roles r WHERE r.rolname = 'blotter_web'),
+                 'statement_timeout=5s default_transaction_read_only=on');
+SELECT test.same('the_list_of_rights_is_what_is_granted', concat(blotter_internal.missing_rights('blotter_drainer', 'blotter_drainer'),
+                     blotter_internal.missing_rights('blotter_reader', 'blotter_reader'), blotter_internal.missing_rights('blotter_web', 'blotter_web')), '');
+SELECT test.ok('what_is_missing_is_named', blotter_internal.missing_rights('blotter_reader', 'blotter_drainer') LIKE '%UPDATE (expired) on blotter_internal.gone_seqs%');
 SELECT test.same('what_acts_as_the_owner_is_not_for_everybody',
                  (SELECT string_agg(p.proname, ' ') FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
-                  WHERE p.pronamespace = 'blotter'::regnamespace AND a.grantee = 0 AND (p.prosecdef OR p.proname = 'make_days')), NULL);
+                  WHERE p.pronamespace IN ('blotter'::regnamespace, 'blotter_internal'::regnamespace) AND a.grantee = 0 AND (p.prosecdef OR p.proname = 'make_days')), NULL);
 SELECT test.same('a_drainer_may_call_this', (SELECT string_agg(p.proname, ' ' ORDER BY p.proname) FROM pg_proc p, aclexplode(p.proacl) AS a
                                              WHERE a.grantee = 'blotter_drainer'::regrole), 'fence make_day make_days');
 
 SELECT test.clear();
 DELETE FROM blotter.rejects;
-DELETE FROM blotter.progress;
-DELETE FROM blotter.gone_seqs;
+DELETE FROM blotter_internal.progress;
+DELETE FROM blotter_internal.gone_seqs;

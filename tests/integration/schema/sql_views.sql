@@ -1,6 +1,6 @@
 -- fills, positions, candles, audit, and all of them after a day was dropped.
 SELECT test.clear();
-SELECT blotter.make_day('2026-07-31'), blotter.make_day('2026-08-01'), blotter.make_day('2026-08-02');
+SELECT blotter_internal.make_day('2026-07-31'), blotter_internal.make_day('2026-08-01'), blotter_internal.make_day('2026-08-02');
 
 CREATE FUNCTION test.seqs(producer bigint) RETURNS text
     LANGUAGE sql
@@ -45,7 +45,7 @@ SELECT test.same('latency_is_by_exchange_and_hour',
 
 -- Audit. Producer 1 has 1 to 12 and says nothing.
 SELECT test.same('without_a_word_from_the_producer_it_is_open', test.seqs(1), 'open 12 12');
-INSERT INTO blotter.sessions (producer_id, seq, recorded_at, exchange, event, last_seq) VALUES (1, 13, '2026-08-01 11:00Z', 'okx', 'closed', 13);
+INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event, last_seq) VALUES (1, 13, '2026-08-01 11:00Z', 'okx', 'closed', 13);
 SELECT test.same('closed_and_all_there_is_complete', test.seqs(1), 'complete 13 13');
 DELETE FROM blotter.order_events WHERE (producer_id, seq) = (1, 1);
 SELECT test.same('the_first_row_deleted_is_missed', test.seqs(1), 'missing 0 13 1');
@@ -55,20 +55,20 @@ DELETE FROM blotter.trades WHERE (producer_id, seq) = (1, 12);
 SELECT test.same('the_last_row_deleted_is_missed', test.seqs(1), 'missing 0 13 1,9,12');
 SELECT test.same('gaps_names_them', (SELECT string_agg(concat_ws(' ', from_seq, to_seq, state), ', ' ORDER BY from_seq) FROM blotter.gaps WHERE producer_id = 1),
                  '1 1 missing, 9 9 missing, 12 12 missing');
-INSERT INTO blotter.rejects (identity, stream, entry_id, producer_id, seq, reason, raw) VALUES ('p:1:9', 'blotter:okx', '1-1', 1, 9, 'bad', '\x00');
-SELECT blotter.add_expired('d', '{1}', '{1}');
+INSERT INTO blotter.rejects (stream, entry_id, exchange, producer_id, seq, reason, raw, raw_length, raw_sha256) VALUES ('blotter:okx', '1-1', 'okx', 1, 9, 'bad', '\x00', 1, sha256('\x00'));
+SELECT blotter_internal.add_expired('d', '{1}', '{okx}', NULL, '{1}');
 SELECT test.same('a_rejected_and_an_expired_record_are_not_missing', test.seqs(1), 'missing 11 13 12');
-INSERT INTO blotter.sessions (producer_id, seq, recorded_at, exchange, event) VALUES (1, 12, '2026-08-01 11:00Z', 'okx', 'void');
+INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event) VALUES (1, 12, '2026-08-01 11:00Z', 'okx', 'void');
 SELECT test.same('a_void_covers_its_seq', test.seqs(1), 'complete 13 13');
 
 INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, order_id)
 SELECT 3, n, '2026-08-01 12:00Z', 'okx', 'P' FROM generate_series(1, 10000) AS n WHERE n NOT IN (4000, 4097, 9000);
 SELECT test.same('a_gap_of_an_open_producer_may_be_on_its_way', test.seqs(3), 'open 3999 10000 3');
-INSERT INTO blotter.sessions (producer_id, seq, recorded_at, exchange, event, confirmed_seq, last_seq) VALUES (3, 10001, '2026-08-01 12:01Z', 'okx', 'heartbeat', 4096, 10005);
+INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event, confirmed_seq, last_seq) VALUES (3, 10001, '2026-08-01 12:01Z', 'okx', 'heartbeat', 4096, 10005);
 SELECT test.same('below_what_was_confirmed_it_is_missing', test.seqs(3), 'missing 3999 10001 4000 2');
 SELECT test.same('gaps_tells_missing_from_in_flight', (SELECT string_agg(concat_ws(' ', from_seq, to_seq, state), ', ' ORDER BY from_seq) FROM blotter.gaps WHERE producer_id = 3),
                  '4000 4000 missing, 4097 4097 in flight, 9000 9000 in flight');
-INSERT INTO blotter.sessions (producer_id, seq, recorded_at, exchange, event, follows, confirmed_seq, last_seq) VALUES (4, 1, '2026-08-01 12:02Z', 'okx', 'opened', 3, 9000, 10003);
+INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event, follows, confirmed_seq, last_seq) VALUES (4, 1, '2026-08-01 12:02Z', 'okx', 'opened', 3, 9000, 10003);
 SELECT test.same('a_successor_speaks_of_the_one_before', test.seqs(3) || '; ' || test.seqs(4), 'missing 3999 10003 4000,4097,9000 2; open 1 1');
 INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, order_id)
 SELECT 3, n, '2026-08-01 12:00Z', 'okx', 'P' FROM unnest(ARRAY[4000, 4097, 9000, 10002, 10003]) AS n;
@@ -76,17 +76,17 @@ SELECT test.same('killed_and_all_there_is_complete_once_its_successor_said_how_f
 INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, order_id) VALUES (-5, 1, '2026-08-01 12:00Z', 'okx', 'F');
 SELECT test.same('foreign_clients_are_not_audited', (SELECT count(*)::text FROM blotter.audit WHERE producer_id < 0), '0');
 INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, order_id) VALUES (6, 1, '2026-08-01 12:00Z', 'okx', 'F'), (6, 1, '2026-08-01 12:01Z', 'okx', 'F'), (6, 3, '2026-08-01 12:01Z', 'okx', 'F');
-SELECT test.same('a_seq_that_is_there_twice_hides_no_gap', test.seqs(6), 'open 1 3 1');
+SELECT test.same('a_seq_that_is_there_twice_is_doubled_and_hides_no_gap', test.seqs(6), 'doubled 1 3 1');
 
-SELECT blotter.add_progress('d1', '{1,3,-5}', '{10,1,1}', '{1,0,0}', '{0,0,0}', '{13,1,1}');
-SELECT blotter.add_progress('d1', '{1}', '{1}', '{0}', '{0}', '{13}');
-SELECT test.same('the_quick_audit_counts', (SELECT string_agg(concat_ws(' ', producer_id, state, settled, last_seq), ', ' ORDER BY producer_id) FROM blotter.audit_quick),
+SELECT blotter_internal.add_progress('d1', '{1,3,-5}', '{okx,okx,okx}', NULL, '{10,1,1}', '{1,0,0}', '{0,0,0}', '{13,1,1}', NULL);
+SELECT blotter_internal.add_progress('d1', '{1}', '{okx}', NULL, '{1}', '{0}', '{0}', '{13}', NULL);
+SELECT test.same('the_quick_audit_counts', (SELECT string_agg(concat_ws(' ', producer_id, state, settled, last_seq), ', ' ORDER BY producer_id) FROM blotter_internal.audit_quick),
                  '1 complete 13 13, 3 missing 1 10003, 4 open 0');
 
 -- A day goes.
 CREATE TEMPORARY TABLE before AS SELECT test.positions() AS positions, (SELECT jsonb_agg(to_jsonb(a) - 'stored' - 'gone' - 'first_at' ORDER BY producer_id) FROM blotter.audit a) AS audit;
-INSERT INTO blotter.sessions (producer_id, seq, recorded_at, exchange, event) VALUES (9, 1, '2026-07-31 10:00Z', 'okx', 'opened'), (9, 2, '2026-07-31 11:00Z', 'okx', 'heartbeat'), (9, 3, '2026-08-01 11:00Z', 'okx', 'heartbeat');
-SELECT blotter.begin_session();
+INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event) VALUES (9, 1, '2026-07-31 10:00Z', 'okx', 'opened'), (9, 2, '2026-07-31 11:00Z', 'okx', 'heartbeat'), (9, 3, '2026-08-01 11:00Z', 'okx', 'heartbeat');
+SELECT blotter_internal.begin_session();
 -- an order that lives on, one that was over, and one by client id alone
 INSERT INTO test.events (at, seq, producer_id, order_id, client_order_id, status, price) VALUES
     (1, 1, 7, 'LIVES', 'l', 'open', 1), (2, 2, 7, 'OVER', 'o', 'filled', 2), (3, 3, 7, NULL, 'alone', 'pending_new', 3), (86402, 4, 7, 'LIVES', NULL, NULL, 5),
@@ -94,9 +94,9 @@ INSERT INTO test.events (at, seq, producer_id, order_id, client_order_id, status
 SELECT test.drain((SELECT array_agg(e ORDER BY at) FROM test.events e));
 INSERT INTO before (positions) SELECT test.state(7);
 
-SELECT test.same('fold_days_says_what_is_to_detach', (SELECT string_agg(concat_ws(' ', "table", day, state), ', ') FROM blotter.fold_days('2026-08-01')),
+SELECT test.same('aggregate_days_says_what_is_to_detach', (SELECT string_agg(concat_ws(' ', "table", day, state), ', ') FROM blotter_internal.aggregate_days('2026-08-01')),
                  'order_events 2026-07-31 detach, trades 2026-07-31 detach');
-SELECT test.same('a_day_that_is_folded_is_expired', blotter.make_day('2026-07-31'), 'expired');
+SELECT test.same('a_day_that_is_folded_is_expired', blotter_internal.make_day('2026-07-31'), 'expired');
 CREATE FUNCTION test.late() RETURNS text
     LANGUAGE plpgsql
     AS $$
@@ -109,12 +109,12 @@ END
 $$;
 SELECT test.same('and_takes_no_more_rows', test.late(), 'refused');
 SELECT test.same('positions_are_the_same_when_a_day_is_folded', test.positions(), (SELECT positions FROM before WHERE audit IS NOT NULL));
-ALTER TABLE blotter.order_events DETACH PARTITION blotter.order_events_20260731 CONCURRENTLY;
+ALTER TABLE blotter.order_events DETACH PARTITION blotter_internal.order_events_20260731 CONCURRENTLY;
 SELECT test.same('positions_are_the_same_while_a_day_goes', test.positions(), (SELECT positions FROM before WHERE audit IS NOT NULL));
-SELECT test.same('the_next_step_is_told', (SELECT string_agg(concat_ws(' ', "table", state), ', ') FROM blotter.fold_days('2026-08-01')), 'order_events drop, trades detach');
-ALTER TABLE blotter.trades DETACH PARTITION blotter.trades_20260731 CONCURRENTLY;
-DROP TABLE blotter.order_events_20260731, blotter.trades_20260731;
-SELECT test.same('and_then_it_is_gone', (SELECT count(*)::text FROM blotter.fold_days('2026-08-01')), '0');
+SELECT test.same('the_next_step_is_told', (SELECT string_agg(concat_ws(' ', "table", state), ', ') FROM blotter_internal.aggregate_days('2026-08-01')), 'order_events drop, trades detach');
+ALTER TABLE blotter.trades DETACH PARTITION blotter_internal.trades_20260731 CONCURRENTLY;
+DROP TABLE blotter_internal.order_events_20260731, blotter_internal.trades_20260731;
+SELECT test.same('and_then_it_is_gone', (SELECT count(*)::text FROM blotter_internal.aggregate_days('2026-08-01')), '0');
 SELECT test.same('a_late_row_of_it_finds_no_partition', test.late(), 'refused');
 
 SELECT test.same('positions_are_the_same_after_a_day_was_dropped', test.positions(), (SELECT positions FROM before WHERE audit IS NOT NULL));
@@ -123,8 +123,8 @@ VALUES (9, 4, '2026-08-01 13:00Z', 'okx', 'a', 'BTC', 'X', 't2', 'b', 110, 1);
 SELECT test.same('a_copy_of_a_dropped_fill_does_not_count_again', test.positions(), (SELECT positions FROM before WHERE audit IS NOT NULL));
 SELECT test.same('the_audit_is_the_same_after_a_day_was_dropped',
                  (SELECT jsonb_agg(to_jsonb(a) - 'stored' - 'gone' - 'first_at' ORDER BY producer_id) FROM blotter.audit a WHERE producer_id < 7)::text, (SELECT audit::text FROM before WHERE audit IS NOT NULL));
-SELECT test.same('a_dropped_heartbeat_is_not_missing', test.seqs(9) || ' ' || (SELECT count(*) FROM blotter.sessions WHERE producer_id = 9), 'open 4 4 2');
-SELECT blotter.rebuild_orders();
+SELECT test.same('a_dropped_heartbeat_is_not_missing', test.seqs(9) || ' ' || (SELECT count(*) FROM blotter_internal.sessions WHERE producer_id = 9), 'open 4 4 2');
+SELECT blotter_internal.rebuild_orders();
 SELECT test.same('orders_are_the_same_after_a_day_was_dropped_and_all_was_rebuilt', test.state(7), (SELECT positions FROM before WHERE audit IS NULL));
 DELETE FROM test.events;
 INSERT INTO test.events (at, seq, producer_id, order_id, client_order_id, status, price) VALUES
@@ -139,10 +139,10 @@ SELECT test.drain(ARRAY[row(86412, 13, 7, 'okx', NULL, NULL, 'OVER2', NULL, 'ope
                         row(86411, 14, 7, 'okx', NULL, NULL, 'OVER2', NULL, 'open', 11, 7, NULL, NULL, to_timestamp(1785456000 + 86411))::test.events]);
 SELECT test.same('an_order_that_was_over_when_its_day_was_dropped_merges_what_comes_by_time', (SELECT test.state(7)),
                  E'A[]: open alive c=alone p=3 q= f= 3.11.8.7\nLIVES[]: open alive c=l p=5 q= f= 1.2.4.7\nOVER[]: filled over c=o p=12 q=7 f=1 2.12.11.7\nOVER2[]: canceled over c=o2 p=12 q=7 f=1 4.12.13.7');
-SELECT blotter.rebuild_orders();
+SELECT blotter_internal.rebuild_orders();
 SELECT test.same('and_when_all_is_rebuilt', (SELECT test.state(7)),
                  E'A[]: open alive c=alone p=3 q= f= 3.11.8.7\nLIVES[]: open alive c=l p=5 q= f= 1.2.4.7\nOVER[]: filled over c=o p=12 q=7 f=1 2.12.11.7\nOVER2[]: canceled over c=o2 p=12 q=7 f=1 4.12.13.7');
-SELECT test.same('no_order_errors', (SELECT string_agg(error, ', ') FROM blotter.order_errors), NULL);
+SELECT test.same('no_order_errors', (SELECT string_agg(error, ', ') FROM blotter_internal.order_errors), NULL);
 
 SELECT test.clear();
-SELECT blotter.make_day('2026-08-03');
+SELECT blotter_internal.make_day('2026-08-03');

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The SQL schema against a PostgreSQL of its own: starts one in a temporary folder, applies schema/sql, runs sql_*.sql beside this
+# The SQL schema against a PostgreSQL of its own: starts one in a temporary folder, migrates it, runs sql_*.sql beside this
 # file, and what needs two sessions. Prints a line for every check that failed, and at the end how many passed.
 set -euo pipefail
 
@@ -32,32 +32,13 @@ sql() { psql -qXAt -v ON_ERROR_STOP=1 "$@"; }
 quiet() { sql "$@" >/dev/null; }
 
 quiet -d postgres -c 'CREATE DATABASE blotter'
-for file in "$root"/schema/sql/[0-9]*.sql; do
-    name=$(basename "$file" .sql)
-    quiet -1 -f "$file" -c "INSERT INTO blotter.migrations (version, name) VALUES (${name%%_*}, '$name')"
-done
+"${BLOTTER_PROGRAM:-$root/build/blotter}" migrate --postgres "host=$dir user=postgres dbname=blotter" >"$dir/migrate.log"
 quiet -f "$here/sql_begin.sql"
 
 # check NAME IS SHOULD_BE
 check() {
     quiet -v name="$1" -v is="$2" -v should_be="$3" <<<"SELECT test.same(:'name', :'is', :'should_be')"
 }
-
-# The columns are those of fields.h, in its order.
-fields() { # MACRO
-    sed -n "/^#define $1(X)/,/^\$/s/^ *X(\([a-z_]*\), \([A-Z]*\),.*/\1 \2/p" "$root/schema/fields.h" |
-        sed 's/TEXT$/text/; s/DECIMAL$/numeric/; s/TIME$/timestamp with time zone/; s/INT$/bigint/; s/BOOL$/boolean/; s/JSON$/jsonb/'
-}
-columns() { # TABLE
-    sql -c "SELECT attname || ' ' || format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'blotter.$1'::regclass AND attnum > 0 ORDER BY attnum"
-}
-sed -n '/^#define BLOTTER_RECORD_KINDS/,/^$/s/^ *X([A-Z]*, [a-z]*, \([a-z_]*\), \([A-Z_]*\)).*/\1 \2/p' "$root/schema/fields.h" >"$dir/kinds"
-while read -r table macro; do
-    check "the_columns_of_${table}_are_those_of_fields_h" "$(columns "$table")" \
-        "$(fields BLOTTER_IDENTITY_FIELDS; fields "$macro"; echo 'stored_at timestamp with time zone')"
-done <"$dir/kinds"
-check 'fields_h_names_three_kinds' "$(wc -l <"$dir/kinds")" 3
-check 'the_schema_version_is_the_newest_migration' "$(sql -c 'SELECT blotter.schema_version()')" "$(find "$root/schema/sql" -name '[0-9]*.sql' | wc -l)"
 
 for file in tables orders fills views; do
     quiet -f "$here/sql_$file.sql"
@@ -108,8 +89,8 @@ event() { # AT ORDER_ID CLIENT_ORDER_ID STATUS PRICE [AT ...]
 open one
 open two
 exec 3>"$dir/one.in" 4>"$dir/two.in"
-tell 3 'SELECT blotter.begin_session();'
-tell 4 'SELECT blotter.begin_session();'
+tell 3 'SELECT blotter_internal.begin_session();'
+tell 4 'SELECT blotter_internal.begin_session();'
 
 race() { # NAME FIRST SECOND SHOULD_BE: two transactions at once, the second waits for the first
     race_number=$((${race_number:-0} + 1))
@@ -120,56 +101,56 @@ race() { # NAME FIRST SECOND SHOULD_BE: two transactions at once, the second wai
     tell 3 "COMMIT;"
     said two "second $race_number"
     check "$1" "$(sql -c 'SELECT test.state()')" "$4"
-    quiet -c 'SELECT blotter.rebuild_orders()'
+    quiet -c 'SELECT blotter_internal.rebuild_orders()'
     check "$1_and_rebuilt" "$(sql -c 'SELECT test.state()')" "$4"
     quiet -c 'SELECT test.clear()'
 }
 # sql_views dropped that day.
-quiet -c "UPDATE blotter.retention SET first_day = '2015-01-01'" -c "SELECT blotter.make_day('2026-07-31')"
+quiet -c "UPDATE blotter_internal.retention SET first_day = '2015-01-01'" -c "SELECT blotter_internal.make_day('2026-07-31')"
 race two_drainers_with_one_new_order "$(event 1 "'X'" NULL "'open'" 1 4 "'X'" NULL NULL 4)" "$(event 2 "'X'" NULL "'filled'" 2 3 "'X'" NULL "'open'" 3)" \
     'X[]: filled over c= p=4 q= f= 1.4.4.7'
-quiet -c "SELECT blotter.begin_session()" -c "$(event 1 "'X'" NULL NULL 1 2 "'Y'" NULL NULL 1)"
+quiet -c "SELECT blotter_internal.begin_session()" -c "$(event 1 "'X'" NULL NULL 1 2 "'Y'" NULL NULL 1)"
 race two_drainers_with_one_known_order_an_older_event_coming_last "$(event 5 "'X'" NULL "'open'" 5 6 "'Y'" NULL NULL 6)" "$(event 3 "'X'" NULL NULL 3 4 "'Y'" NULL "'new'" NULL)" \
     $'X[]: open alive c= p=5 q= f= 1.5.5.7\nY[]: new alive c= p=6 q= f= 2.6.6.7'
 race two_drainers_one_with_the_client_id_alone "$(event 1 NULL "'c'" "'pending_new'" 1)" "$(event 2 "'X'" "'c'" "'open'" NULL)" \
     'X[]: open alive c=c p=1 q= f= 1.2.2.7'
 race two_drainers_the_other_way_round "$(event 2 "'X'" "'c'" "'open'" NULL)" "$(event 1 NULL "'c'" "'pending_new'" 1)" \
     'X[]: open alive c=c p=1 q= f= 1.2.2.7'
-quiet -c "SELECT blotter.begin_session()" -c "$(event 3 NULL "'c'" "'canceled'" 1)"
+quiet -c "SELECT blotter_internal.begin_session()" -c "$(event 3 NULL "'c'" "'canceled'" 1)"
 race two_drainers_two_orders_of_one_client_id "$(event 1 "'X'" "'c'" "'open'" 5)" "$(event 2 "'Y'" "'c'" "'open'" 6)" \
     $'X[]: open alive c=c p=5 q= f= 1.1.1.7\nY[]: open alive c=c p=6 q= f= 2.2.2.7\n?c[]: canceled over c=c p=1 q= f= 3.3.3.7'
 
 # Two that make the same day at once, beside an open transaction that has written to another day.
 tell 3 "BEGIN; INSERT INTO blotter.trades (producer_id, seq, recorded_at, exchange, symbol, price, quantity) VALUES (1, 1, '2026-07-31Z', 'x', 'B', 1, 1); SELECT 'wrote';"
 said one wrote
-check 'a_day_is_made_beside_an_open_load' "$(sql -c "SET lock_timeout = '2s'" -c "SELECT blotter.make_day('2026-09-01')")" ready
-tell 4 "BEGIN; SELECT blotter.make_day('2026-09-02'); SELECT 'made';"
+check 'a_day_is_made_beside_an_open_load' "$(sql -c "SET lock_timeout = '2s'" -c "SELECT blotter_internal.make_day('2026-09-01')")" ready
+tell 4 "BEGIN; SELECT blotter_internal.make_day('2026-09-02'); SELECT 'made';"
 said two made
-tell 3 "SELECT blotter.make_day('2026-09-02'); SELECT 'made too';"
+tell 3 "SELECT blotter_internal.make_day('2026-09-02'); SELECT 'made too';"
 waiting 1
 tell 4 'COMMIT;'
 said one 'made too'
 tell 3 "COMMIT; SELECT 'one is done';"
 said one 'one is done'
-check 'two_may_make_the_same_day_at_once' "$(sql -c "SELECT count(*) FROM blotter.partitions WHERE day = '2026-09-02' AND state = 'kept'")" 2
+check 'two_may_make_the_same_day_at_once' "$(sql -c "SELECT count(*) FROM blotter_internal.partitions WHERE day = '2026-09-02' AND state = 'kept'")" 2
 
 # A load that is under way when its day is folded counts; the next one is refused.
 tell 3 "BEGIN; INSERT INTO blotter.trades (producer_id, seq, recorded_at, exchange, account, symbol, price, quantity, side, trade_id) VALUES (1, 2, '2026-07-31Z', 'x', 'a', 'B', 1, 1, 'buy', 't'); SELECT 'wrote again';"
 said one 'wrote again'
-tell 4 "SELECT count(*) FROM blotter.fold_days('2026-08-01'); SELECT 'folded';"
+tell 4 "SELECT count(*) FROM blotter_internal.aggregate_days('2026-08-01'); SELECT 'folded';"
 waiting 1
 tell 3 "COMMIT;"
 said two folded
-check 'a_load_under_way_is_waited_for_when_its_day_is_folded' "$(sql -c "SELECT bought_quantity FROM blotter.position_base WHERE symbol = 'B'")" 1
+check 'a_load_under_way_is_waited_for_when_its_day_is_folded' "$(sql -c "SELECT bought_quantity FROM blotter_internal.position_base WHERE symbol = 'B'")" 1
 
 # The fence: whoever holds the lock is ended.
 key=-1234567890123456789
 tell 4 "SELECT pg_advisory_lock($key); SELECT 'holding';"
 said two holding
-check 'a_holder_that_is_busy_is_left_alone' "$(sql -c "SELECT blotter.fence($key, '1 hour')")" ''
-check 'a_holder_is_fenced' "$(sql -c "SELECT blotter.fence($key) IS NOT NULL")" t
+check 'a_holder_that_is_busy_is_left_alone' "$(sql -c "SELECT blotter_internal.fence($key, '1 hour')")" ''
+check 'a_holder_is_fenced' "$(sql -c "SELECT blotter_internal.fence($key) IS NOT NULL")" t
 while [ "$(sql -c "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")" != 0 ]; do sleep 0.02; done # its session ends
-check 'a_lock_that_nobody_holds_fences_nobody' "$(sql -c "SELECT blotter.fence($key), blotter.fence(1)")" '|'
+check 'a_lock_that_nobody_holds_fences_nobody' "$(sql -c "SELECT blotter_internal.fence($key), blotter_internal.fence(1)")" '|'
 exec 3>&- 4>&-
 wait 2>/dev/null || true
 

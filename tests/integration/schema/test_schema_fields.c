@@ -94,9 +94,9 @@ static void every_column_of_a_record_is_explained_as_in_the_list(void **state)
 static void migrating_again_changes_nothing(void **state)
 {
     (void)state;
-    const char *before = story_table("SELECT version, name FROM blotter.migrations ORDER BY 1");
+    const char *before = story_table("SELECT version, name FROM blotter_internal.migrations ORDER BY 1");
     story_assert_says(fixture_program_stdout(story_run(0, "migrate")), "nothing to do");
-    assert_string_equal(story_table("SELECT version, name FROM blotter.migrations ORDER BY 1"),
+    assert_string_equal(story_table("SELECT version, name FROM blotter_internal.migrations ORDER BY 1"),
                         before);
 }
 

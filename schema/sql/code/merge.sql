@@ -1,4 +1,4 @@
--- 005: merging events into orders, at the end of every loading transaction; and making orders again.
+-- Merging events into orders, at the end of every loading transaction; and making orders again.
 --
 -- The short way: upsert_staged(), one statement, inserts the orders of a batch, and brings forward those that it has news of. That is
 -- all, for nearly every batch. The long way is for the rest: note_rest() finds what the short way could not settle (an event older
@@ -8,28 +8,9 @@
 -- once; write_merge() writes the statements that list columns, from the catalog. And no temporary table says ON COMMIT: a transaction
 -- that has touched one of them empties all that do, used or not, which takes longer than its COMMIT. Who fills a table empties it.
 
--- What was deleted is read again and again, until there are new files, which take as long as a few hundred rows: so not each time.
-CREATE FUNCTION blotter.is_bloated(temporary regclass, live bigint DEFAULT 0) RETURNS boolean
-    LANGUAGE sql
-    AS 'SELECT pg_relation_size(temporary) > least(262144 + live * 4096, 4194304)';
-COMMENT ON FUNCTION blotter.is_bloated(regclass, bigint) IS 'Should a temporary table that holds so many rows be truncated, rather than its rows deleted?';
-
-CREATE FUNCTION blotter.empty_temporary(VARIADIC tables text[]) RETURNS void
-    LANGUAGE plpgsql
-    AS $$
-DECLARE
-    one text;
-BEGIN
-    FOREACH one IN ARRAY tables LOOP
-        EXECUTE format(CASE WHEN blotter.is_bloated(('pg_temp.' || one)::regclass) THEN 'TRUNCATE pg_temp.%I' ELSE 'DELETE FROM pg_temp.%I' END, one);
-    END LOOP;
-END
-$$;
-COMMENT ON FUNCTION blotter.empty_temporary(text[]) IS 'Empties temporary tables of the session.';
-
 -- Called by begin_session.
-CREATE FUNCTION blotter.begin_merge() RETURNS void
-    LANGUAGE plpgsql
+CREATE FUNCTION blotter_internal.begin_merge() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
     IF to_regclass('pg_temp.staged_keys') IS NOT NULL THEN
@@ -38,10 +19,10 @@ BEGIN
     -- IN: looked up in a hash table that is made once, however many rows there are; a join would be planned for a few.
     CREATE TEMPORARY VIEW staged_keys AS
     SELECT s.ctid AS tid, s.*, coalesce(s.account, '') AS key_account,
-           CASE WHEN s.exchange IN (SELECT v.exchange FROM blotter.venues v WHERE v.order_id_scope = 'symbol') THEN coalesce(s.symbol, '') ELSE '' END AS scope,
+           CASE WHEN s.exchange IN (SELECT v.exchange FROM blotter_internal.venues v WHERE v.order_id_scope = 'symbol') THEN coalesce(s.symbol, '') ELSE '' END AS scope,
            coalesce(nullif(s.order_id, ''), s.client_order_id) AS order_key,
            coalesce(s.order_id, '') = '' AS provisional,
-           coalesce(lower(s.status) IN (SELECT t.status FROM blotter.terminal_statuses t), false) AS terminal
+           coalesce(lower(s.status COLLATE "C") IN (SELECT t.status FROM blotter_internal.terminal_statuses t), false) AS terminal
     FROM pg_temp.staged_orders s
     WHERE coalesce(s.order_id, '') <> '' OR s.client_order_id NOT IN ('', '0');
 
@@ -56,28 +37,28 @@ BEGIN
     EXECUTE format('CREATE TEMPORARY TABLE rebuild_events AS
                     SELECT %s, account AS key_account, order_id AS scope, order_id AS order_key, true AS client_only, true AS terminal
                     FROM blotter.order_events WITH NO DATA',
-                   blotter.column_list(blotter.columns_of('blotter.order_events', ARRAY['stored_at'])));
+                   blotter_internal.column_list(blotter_internal.columns_of('blotter.order_events', ARRAY['stored_at'])));
 END
 $$;
-COMMENT ON FUNCTION blotter.begin_merge() IS 'Makes the temporary tables of merge_orders.';
+COMMENT ON FUNCTION blotter_internal.begin_merge() IS 'Makes the temporary tables of merge_orders.';
 
-CREATE FUNCTION blotter.merge_orders() RETURNS int
-    LANGUAGE plpgsql
+CREATE FUNCTION blotter_internal.merge_orders() RETURNS int
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     merged int;
     context text;
 BEGIN
     BEGIN
-        merged := blotter.merge_staged();
+        merged := blotter_internal.merge_staged();
     EXCEPTION WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
-        IF blotter.passes(SQLSTATE, context) THEN
+        IF blotter_internal.passes(SQLSTATE, context) THEN
             RAISE;
         END IF;
-        merged := blotter.merge_one_by_one();
+        merged := blotter_internal.merge_one_by_one();
     END;
-    IF blotter.is_bloated('pg_temp.staged_orders', merged) THEN
+    IF blotter_internal.is_bloated('pg_temp.staged_orders', merged) THEN
         TRUNCATE pg_temp.staged_orders;
     ELSE
         DELETE FROM pg_temp.staged_orders;
@@ -85,11 +66,11 @@ BEGIN
     RETURN merged;
 END
 $$;
-COMMENT ON FUNCTION blotter.merge_orders() IS
+COMMENT ON FUNCTION blotter_internal.merge_orders() IS
     'Brings orders up to date with staged_orders, and empties it; at the end of a loading transaction. Fails only for what passes (a deadlock, a timeout, no room); what else goes wrong is in order_errors. Returns the number of orders.';
 
-CREATE FUNCTION blotter.merge_one_by_one() RETURNS int
-    LANGUAGE plpgsql
+CREATE FUNCTION blotter_internal.merge_one_by_one() RETURNS int
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     one record;
@@ -98,28 +79,32 @@ DECLARE
 BEGIN
     FOR one IN SELECT * FROM pg_temp.staged_keys ORDER BY order_key, exchange, key_account, scope, provisional LOOP
         BEGIN
-            merged := merged + blotter.merge_staged(one.tid);
+            merged := merged + blotter_internal.merge_staged(one.tid);
         EXCEPTION WHEN OTHERS THEN
             GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
-            IF blotter.passes(SQLSTATE, context) THEN
+            IF blotter_internal.passes(SQLSTATE, context) THEN
                 RAISE;
             END IF;
-            INSERT INTO blotter.order_errors (exchange, account, scope, order_key, sqlstate, error)
+            INSERT INTO blotter_internal.order_errors (exchange, account, scope, order_key, sqlstate, error)
             VALUES (one.exchange, one.key_account, one.scope, one.order_key, SQLSTATE, SQLERRM);
         END;
     END LOOP;
     RETURN merged;
 END
 $$;
-COMMENT ON FUNCTION blotter.merge_one_by_one() IS 'As merge_orders, where something in staged_orders does not go: the rest does, and that is in order_errors.';
+COMMENT ON FUNCTION blotter_internal.merge_one_by_one() IS 'As merge_orders, where something in staged_orders does not go: the rest does, and that is in order_errors.';
 
-CREATE FUNCTION blotter.passes(sqlstate text, context text) RETURNS boolean
-    LANGUAGE sql IMMUTABLE
-    AS $$SELECT (left(sqlstate, 2) IN ('53', '57') OR sqlstate IN ('25006', '40001', '40P01', '55P03')) AND context !~ '^[^\n]* RAISE(\n|$)'$$;
-COMMENT ON FUNCTION blotter.passes(text, text) IS 'Is it an error of the moment, after which the same may succeed? Not what a trigger chose to raise: context begins with where.';
+CREATE FUNCTION blotter_internal.passes(sqlstate text, context text) RETURNS boolean
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT coalesce((SELECT a.action = 'RETRY' FROM blotter_internal.sqlstate_actions a WHERE starts_with(passes.sqlstate, a.prefix)
+                     ORDER BY length(a.prefix) DESC LIMIT 1), false)
+       AND context !~ '^[^\n]* RAISE(\n|$)';
+    END;
+COMMENT ON FUNCTION blotter_internal.passes(text, text) IS 'Is it an error of the moment, after which the same may succeed? Not what a trigger chose to raise: context begins with where.';
 
-CREATE FUNCTION blotter.merge_staged(one tid DEFAULT NULL) RETURNS int
-    LANGUAGE plpgsql
+CREATE FUNCTION blotter_internal.merge_staged(one tid DEFAULT NULL) RETURNS int
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     staged record;
@@ -132,35 +117,35 @@ BEGIN
         GROUP BY s.exchange ORDER BY s.exchange COLLATE "C"
     LOOP
         IF staged.client_only THEN
-            PERFORM pg_advisory_xact_lock(blotter.lock_class(), hashtext(staged.exchange || ' merge'));
+            PERFORM pg_advisory_xact_lock(blotter_internal.lock_class(), hashtext(staged.exchange || ' merge'));
         ELSE
-            PERFORM pg_advisory_xact_lock_shared(blotter.lock_class(), hashtext(staged.exchange || ' merge'));
+            PERFORM pg_advisory_xact_lock_shared(blotter_internal.lock_class(), hashtext(staged.exchange || ' merge'));
         END IF;
         merged := merged + staged.n;
         doubtful := doubtful OR staged.client_only OR staged.late;
     END LOOP;
-    doubtful := doubtful OR EXISTS (SELECT FROM blotter.client_only_ids);
+    doubtful := doubtful OR EXISTS (SELECT FROM blotter_internal.client_only_ids);
 
     -- Who will fold again says so before it locks a row.
     IF doubtful THEN
-        PERFORM blotter.note_rest(one, false);
+        PERFORM blotter_internal.note_rest(one, false);
         FOR staged IN SELECT DISTINCT r.exchange FROM pg_temp.merge_rest r ORDER BY r.exchange LOOP
-            PERFORM pg_advisory_xact_lock(blotter.lock_class(), hashtext(staged.exchange || ' rebuild'));
+            PERFORM pg_advisory_xact_lock(blotter_internal.lock_class(), hashtext(staged.exchange || ' rebuild'));
         END LOOP;
     END IF;
-    IF blotter.upsert_staged(one) < merged OR doubtful THEN
-        PERFORM blotter.note_rest(one, true);
-        PERFORM blotter.merge_rest();
+    IF blotter_internal.upsert_staged(one) < merged OR doubtful THEN
+        PERFORM blotter_internal.note_rest(one, true);
+        PERFORM blotter_internal.merge_rest();
     END IF;
     RETURN merged;
 END
 $$;
-COMMENT ON FUNCTION blotter.merge_staged(tid) IS 'merge_orders at once, or of one staged row; fails if anything does.';
+COMMENT ON FUNCTION blotter_internal.merge_staged(tid) IS 'merge_orders at once, or of one staged row; fails if anything does.';
 
 -- Before the upsert: what is known to be for folding again. Once more after it, when rows are locked and a new snapshot sees what the
 -- wait was for: besides, whatever has not become its order's newest event.
-CREATE FUNCTION blotter.note_rest(one tid, upserted boolean) RETURNS void
-    LANGUAGE plpgsql
+CREATE FUNCTION blotter_internal.note_rest(one tid, upserted boolean) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET jit = off
     AS $$
 BEGIN
@@ -171,11 +156,11 @@ BEGIN
       AND s.tid NOT IN (SELECT r.tid FROM pg_temp.merge_rest r)
       AND (s.provisional OR s.late
            -- it would change where client-only events belong
-           OR EXISTS (SELECT FROM blotter.client_only_ids c
+           OR EXISTS (SELECT FROM blotter_internal.client_only_ids c
                       WHERE (c.client_order_id, c.exchange, c.account, c.scope) = (s.client_order_id, s.exchange, s.key_account, s.scope)
                         AND NOT c.common AND c.settled_order IS DISTINCT FROM s.order_key)
-           OR EXISTS (SELECT FROM blotter.order_client_ids p
-                      JOIN blotter.client_only_ids c USING (client_order_id, exchange, account, scope)
+           OR EXISTS (SELECT FROM blotter_internal.order_client_ids p
+                      JOIN blotter_internal.client_only_ids c USING (client_order_id, exchange, account, scope)
                       WHERE (p.order_key, p.exchange, p.account, p.scope) = (s.order_key, s.exchange, s.key_account, s.scope)
                         AND NOT c.common AND c.settled_order IS NULL)
            OR upserted AND NOT EXISTS (SELECT FROM blotter.orders o
@@ -183,13 +168,13 @@ BEGIN
                                          AND (o.recorded_at, o.seq, o.producer_id) = (s.recorded_at, s.seq, s.producer_id)));
 END
 $$;
-COMMENT ON FUNCTION blotter.note_rest(tid, boolean) IS 'Puts into merge_rest what upserting staged_orders does not settle. Part of merge_orders.';
+COMMENT ON FUNCTION blotter_internal.note_rest(tid, boolean) IS 'Puts into merge_rest what upserting staged_orders does not settle. Part of merge_orders.';
 
-CREATE FUNCTION blotter.merge_rest() RETURNS void
-    LANGUAGE plpgsql
+CREATE FUNCTION blotter_internal.merge_rest() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    INSERT INTO blotter.client_only_ids AS c (client_order_id, exchange, account, scope, first_at, last_at)
+    INSERT INTO blotter_internal.client_only_ids AS c (client_order_id, exchange, account, scope, first_at, last_at)
     SELECT r.order_key, r.exchange, r.account, r.scope, min(r.from_at), max(r.to_at)
     FROM pg_temp.merge_rest r WHERE r.provisional
     GROUP BY r.order_key, r.exchange, r.account, r.scope
@@ -203,24 +188,24 @@ BEGIN
     GROUP BY r.exchange, r.account, r.scope, r.order_key;
 
     IF EXISTS (SELECT FROM pg_temp.merge_rest) THEN
-        PERFORM blotter.keep_final();
-        PERFORM blotter.rebuild_touched();
+        PERFORM blotter_internal.keep_final();
+        PERFORM blotter_internal.rebuild_touched();
     END IF;
-    PERFORM blotter.empty_temporary('merge_rest');
+    PERFORM blotter_internal.empty_temporary('merge_rest');
 END
 $$;
-COMMENT ON FUNCTION blotter.merge_rest() IS 'Settles what is in merge_rest. Part of merge_orders.';
+COMMENT ON FUNCTION blotter_internal.merge_rest() IS 'Settles what is in merge_rest. Part of merge_orders.';
 
 -- A migration that adds a column to orders calls it again.
-CREATE FUNCTION blotter.write_merge() RETURNS void
-    LANGUAGE plpgsql
+CREATE FUNCTION blotter_internal.write_merge() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $write$
 DECLARE
-    fields text[] := blotter.order_fields();
+    fields text[] := blotter_internal.order_fields();
 BEGIN
     EXECUTE format($function$
-        CREATE OR REPLACE FUNCTION blotter.upsert_staged(one tid) RETURNS int
-            LANGUAGE plpgsql
+        CREATE OR REPLACE FUNCTION blotter_internal.upsert_staged(one tid) RETURNS int
+            LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
             AS $$
         DECLARE
             upserted int;
@@ -238,71 +223,71 @@ BEGIN
                 filled_quantity = greatest(excluded.filled_quantity, o.filled_quantity),
                 recorded_at = excluded.recorded_at, seq = excluded.seq, producer_id = excluded.producer_id, %3$s
             WHERE excluded.first_recorded_at > o.recorded_at AND (excluded.client_order_id = o.client_order_id) IS NOT FALSE
-              AND o.first_recorded_at >= (SELECT r.first_day::timestamp AT TIME ZONE 'UTC' FROM blotter.retention r);
+              AND o.first_recorded_at >= (SELECT blotter_internal.day_begins(r.first_day) FROM blotter_internal.retention r);
             GET DIAGNOSTICS upserted = ROW_COUNT;
             RETURN upserted;
         END
         $$
-    $function$, blotter.column_list(fields), blotter.column_list(fields, 's.%I'), blotter.column_list(fields, '%1$I = coalesce(excluded.%1$I, o.%1$I)'));
+    $function$, blotter_internal.column_list(fields), blotter_internal.column_list(fields, 's.%I'), blotter_internal.column_list(fields, '%1$I = coalesce(excluded.%1$I, o.%1$I)'));
 
     EXECUTE format($function$
-        CREATE OR REPLACE FUNCTION blotter.keep_final() RETURNS void
-            LANGUAGE plpgsql
+        CREATE OR REPLACE FUNCTION blotter_internal.keep_final() RETURNS void
+            LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
             SET enable_seqscan = off SET jit = off
             AS $$
         BEGIN
-            INSERT INTO blotter.kept_order_events (exchange, account, order_id, symbol, recorded_at, seq, producer_id)
+            INSERT INTO blotter_internal.kept_order_events (exchange, account, order_id, symbol, recorded_at, seq, producer_id)
             SELECT o.exchange, o.account, o.order_id, o.symbol, o.first_recorded_at, -o.seq, o.producer_id
             FROM pg_temp.merge_rest r
             JOIN blotter.orders o ON (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (r.order_key, r.exchange, r.account, r.scope, r.provisional)
-            WHERE blotter.is_final(o)
+            WHERE blotter_internal.is_final(o)
             ON CONFLICT DO NOTHING;
             IF FOUND THEN
-                INSERT INTO blotter.kept_order_events (exchange, account, order_id, recorded_at, seq, producer_id, status, filled_quantity, %s)
+                INSERT INTO blotter_internal.kept_order_events (exchange, account, order_id, recorded_at, seq, producer_id, status, filled_quantity, %s)
                 SELECT o.exchange, o.account, o.order_id, o.recorded_at, o.seq, o.producer_id, o.status, o.filled_quantity, %s
                 FROM pg_temp.merge_rest r
                 JOIN blotter.orders o ON (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (r.order_key, r.exchange, r.account, r.scope, r.provisional)
-                JOIN blotter.kept_order_events k ON (k.recorded_at, k.producer_id, k.seq) = (o.first_recorded_at, o.producer_id, -o.seq)
+                JOIN blotter_internal.kept_order_events k ON (k.recorded_at, k.producer_id, k.seq) = (o.first_recorded_at, o.producer_id, -o.seq)
                 ON CONFLICT DO NOTHING;
             END IF;
         END
         $$
-    $function$, blotter.column_list(fields), blotter.column_list(fields, 'o.%I'));
+    $function$, blotter_internal.column_list(fields), blotter_internal.column_list(fields, 'o.%I'));
 END
 $write$;
-COMMENT ON FUNCTION blotter.write_merge() IS 'Writes upsert_staged and keep_final for the columns that orders has.';
-SELECT blotter.write_merge();
-COMMENT ON FUNCTION blotter.upsert_staged(tid) IS
+COMMENT ON FUNCTION blotter_internal.write_merge() IS 'Writes upsert_staged and keep_final for the columns that orders has.';
+SELECT blotter_internal.write_merge();
+COMMENT ON FUNCTION blotter_internal.upsert_staged(tid) IS
     'Inserts the orders of staged_orders, and brings forward those whose row is older. In the order of the key: two who do so at once wait for each other. Returns the number of rows written. Part of merge_orders.';
-COMMENT ON FUNCTION blotter.keep_final() IS
+COMMENT ON FUNCTION blotter_internal.keep_final() IS
     'Of an order whose events went with their day the row is all there is: makes two events of it, its first and its newest, so that what comes late is folded with them. Part of merge_orders.';
 
 -- Reads the events of the orders in rebuild_orders and of the client ids in merge_rest, and of whatever hangs together with
 -- them through client ids, and folds them. The time bounds are constants of the statement: other days are not even planned for.
-CREATE FUNCTION blotter.rebuild_touched() RETURNS void
-    LANGUAGE plpgsql
+CREATE FUNCTION blotter_internal.rebuild_touched() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     source text;
     low timestamptz;
     high timestamptz;
-    names text[] := blotter.event_fields();
+    names text[] := blotter_internal.event_fields();
     read_events text := format($q$
         INSERT INTO pg_temp.rebuild_events (%1$s, key_account, scope, order_key, client_only, terminal)
         SELECT %2$s, k.account, k.scope, %%1$s, t.status IS NOT NULL
         FROM pg_temp.%%2$I k
-        JOIN blotter.%%3$I e ON %%4$s AND e.exchange = k.exchange AND coalesce(e.account, '') = k.account
+        JOIN %%3$s e ON %%4$s AND e.exchange = k.exchange AND coalesce(e.account, '') = k.account
                             AND e.recorded_at BETWEEN k.from_at AND k.to_at AND e.recorded_at BETWEEN %%5$L AND %%6$L
-        LEFT JOIN blotter.venues v ON v.exchange = e.exchange
-        LEFT JOIN blotter.terminal_statuses t ON t.status = lower(e.status)
+        LEFT JOIN blotter_internal.venues v ON v.exchange = e.exchange
+        LEFT JOIN blotter_internal.terminal_statuses t ON t.status = lower(e.status COLLATE "C")
         WHERE NOT k.read AND CASE WHEN v.order_id_scope = 'symbol' THEN coalesce(e.symbol, '') ELSE '' END = k.scope
-    $q$, blotter.column_list(names), blotter.column_list(names, 'e.%I'));
+    $q$, blotter_internal.column_list(names), blotter_internal.column_list(names, 'e.%I'));
 BEGIN
     EXECUTE $q$
         INSERT INTO pg_temp.rebuild_ids (client_order_id, exchange, account, scope, from_at, to_at, common)
         SELECT c.client_order_id, c.exchange, c.account, c.scope, c.first_at, c.last_at, c.common
         FROM (SELECT DISTINCT r.order_key, r.exchange, r.account, r.scope FROM pg_temp.merge_rest r WHERE r.provisional) AS r
-        JOIN blotter.client_only_ids c ON (c.client_order_id, c.exchange, c.account, c.scope) = (r.order_key, r.exchange, r.account, r.scope)
+        JOIN blotter_internal.client_only_ids c ON (c.client_order_id, c.exchange, c.account, c.scope) = (r.order_key, r.exchange, r.account, r.scope)
     $q$;
     LOOP
         -- Orders: lock, see how far their events reach, read them.
@@ -322,7 +307,7 @@ BEGIN
                 WHERE (r.order_key, r.exchange, r.account, r.scope) = (k.order_key, k.exchange, k.account, k.scope)
             $q$;
             SELECT min(k.from_at), max(k.to_at) INTO low, high FROM pg_temp.rebuild_orders k WHERE NOT k.read;
-            FOREACH source IN ARRAY ARRAY['order_events', 'kept_order_events'] LOOP
+            FOREACH source IN ARRAY ARRAY['blotter.order_events', 'blotter_internal.kept_order_events'] LOOP
                 EXECUTE format(read_events, 'k.order_key, false', 'rebuild_orders', source, 'e.order_id = k.order_key', low, high);
             END LOOP;
             UPDATE pg_temp.rebuild_orders k SET read = true WHERE NOT k.read;
@@ -333,14 +318,14 @@ BEGIN
                 SELECT c.client_order_id, c.exchange, c.account, c.scope, c.first_at, c.last_at, c.common
                 FROM (SELECT e.client_order_id, e.exchange, e.key_account AS account, e.scope FROM pg_temp.rebuild_events e
                       EXCEPT SELECT i.client_order_id, i.exchange, i.account, i.scope FROM pg_temp.rebuild_ids i) AS e
-                JOIN blotter.client_only_ids c USING (client_order_id, exchange, account, scope)
+                JOIN blotter_internal.client_only_ids c USING (client_order_id, exchange, account, scope)
                 WHERE NOT c.common
             $q$;
         END IF;
         EXIT WHEN NOT EXISTS (SELECT FROM pg_temp.rebuild_ids i WHERE NOT i.read);
 
         SELECT min(i.from_at), max(i.to_at) INTO low, high FROM pg_temp.rebuild_ids i WHERE NOT i.read;
-        FOREACH source IN ARRAY ARRAY['order_events', 'kept_order_events'] LOOP
+        FOREACH source IN ARRAY ARRAY['blotter.order_events', 'blotter_internal.kept_order_events'] LOOP
             EXECUTE format(read_events, 'NULL, true', 'rebuild_ids', source,
                            'e.client_order_id = k.client_order_id AND coalesce(e.order_id, '''') = ''''', low, high);
         END LOOP;
@@ -352,16 +337,16 @@ BEGIN
                 FROM pg_temp.rebuild_ids i, LATERAL (
                     SELECT o.order_key FROM blotter.orders o
                     WHERE (o.client_order_id, o.exchange, o.account, o.scope) = (i.client_order_id, i.exchange, i.account, i.scope)
-                      AND NOT o.provisional AND NOT blotter.is_final(o)
+                      AND NOT o.provisional AND NOT blotter_internal.is_final(o)
                     UNION
-                    SELECT p.order_key FROM blotter.order_client_ids p
+                    SELECT p.order_key FROM blotter_internal.order_client_ids p
                     WHERE (p.client_order_id, p.exchange, p.account, p.scope) = (i.client_order_id, i.exchange, i.account, i.scope)
                 ) AS o
                 WHERE NOT i.read AND NOT i.common
             ), many AS (
                 UPDATE pg_temp.rebuild_ids i SET common = true
                 FROM (SELECT client_order_id, exchange, account, scope FROM bound
-                      GROUP BY 1, 2, 3, 4 HAVING count(*) > blotter.common_client_id()) AS m
+                      GROUP BY 1, 2, 3, 4 HAVING count(*) > blotter_internal.common_client_id()) AS m
                 WHERE (m.client_order_id, m.exchange, m.account, m.scope) = (i.client_order_id, i.exchange, i.account, i.scope)
             )
             INSERT INTO pg_temp.rebuild_orders (exchange, account, scope, order_key)
@@ -371,16 +356,16 @@ BEGIN
         UPDATE pg_temp.rebuild_ids i SET read = true WHERE NOT i.read;
         EXIT WHEN NOT EXISTS (SELECT FROM pg_temp.rebuild_orders k WHERE NOT k.read);
     END LOOP;
-    PERFORM blotter.fold_events();
-    PERFORM blotter.empty_temporary('rebuild_orders', 'rebuild_ids', 'rebuild_events');
+    PERFORM blotter_internal.fold_events();
+    PERFORM blotter_internal.empty_temporary('rebuild_orders', 'rebuild_ids', 'rebuild_events');
 END
 $$;
-COMMENT ON FUNCTION blotter.rebuild_touched() IS 'Folds again the orders that a merge could not bring forward. Part of merge_orders.';
+COMMENT ON FUNCTION blotter_internal.rebuild_touched() IS 'Folds again the orders that a merge could not bring forward. Part of merge_orders.';
 
 -- Which order does each client-only event belong to? In the file's opening: (a), (b), (c). Joins of temporary tables by four columns
 -- look to the planner like joins of a row; a nested loop over thousands is what it would choose.
-CREATE FUNCTION blotter.assign_events() RETURNS void
-    LANGUAGE plpgsql
+CREATE FUNCTION blotter_internal.assign_events() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     SET enable_nestloop = off SET jit = off
     AS $$
 DECLARE
@@ -465,16 +450,16 @@ BEGIN
     $q$;
 END
 $$;
-COMMENT ON FUNCTION blotter.assign_events() IS 'Decides which order the client-only events of rebuild_events belong to. Part of merge_orders and rebuild_orders.';
+COMMENT ON FUNCTION blotter_internal.assign_events() IS 'Decides which order the client-only events of rebuild_events belong to. Part of merge_orders and rebuild_orders.';
 
-CREATE FUNCTION blotter.fold_events() RETURNS void
-    LANGUAGE plpgsql
+CREATE FUNCTION blotter_internal.fold_events() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
-    fields text[] := blotter.order_fields();
+    fields text[] := blotter_internal.order_fields();
 BEGIN
     IF EXISTS (SELECT FROM pg_temp.rebuild_ids) THEN
-        PERFORM blotter.assign_events();
+        PERFORM blotter_internal.assign_events();
     END IF;
 
     -- A sorted subquery keeps its order within a group, as long as the groups are made from it by sorting.
@@ -482,9 +467,9 @@ BEGIN
         INSERT INTO blotter.orders AS o (order_key, exchange, account, scope, provisional, order_id, status, terminal, filled_quantity, %1$s,
                                          first_recorded_at, recorded_at, seq, producer_id)
         SELECT target, exchange, key_account, scope, provisional, CASE WHEN NOT provisional THEN target END,
-               coalesce(blotter.first_value_of(status) FILTER (WHERE terminal), blotter.last_value_of(status)), bool_or(terminal),
+               coalesce(blotter_internal.first_value_of(status) FILTER (WHERE terminal), blotter_internal.last_value_of(status)), bool_or(terminal),
                max(filled_quantity), %2$s,
-               min(recorded_at), max(recorded_at), blotter.last_value_of(seq), blotter.last_value_of(producer_id)
+               min(recorded_at), max(recorded_at), blotter_internal.last_value_of(seq), blotter_internal.last_value_of(producer_id)
         FROM (SELECT r.*, coalesce(r.order_key, r.client_order_id) AS target, r.order_key IS NULL AS provisional
               FROM pg_temp.rebuild_events r
               ORDER BY target, exchange, key_account, scope, provisional, recorded_at, seq, producer_id) AS r
@@ -493,7 +478,7 @@ BEGIN
         ON CONFLICT (order_key, exchange, account, scope, provisional) DO UPDATE SET
             status = excluded.status, terminal = excluded.terminal, filled_quantity = excluded.filled_quantity, %3$s,
             first_recorded_at = excluded.first_recorded_at, recorded_at = excluded.recorded_at, seq = excluded.seq, producer_id = excluded.producer_id
-    $q$, blotter.column_list(fields), blotter.column_list(fields, 'blotter.last_value_of(%I)'), blotter.column_list(fields, '%1$I = excluded.%1$I'));
+    $q$, blotter_internal.column_list(fields), blotter_internal.column_list(fields, 'blotter_internal.last_value_of(%I)'), blotter_internal.column_list(fields, '%1$I = excluded.%1$I'));
 
     EXECUTE $q$
         DELETE FROM blotter.orders o USING pg_temp.rebuild_ids i
@@ -501,19 +486,19 @@ BEGIN
           AND NOT i.alone
     $q$;
     EXECUTE $q$
-        UPDATE blotter.client_only_ids c SET settled_order = i.settled_order, common = i.common
+        UPDATE blotter_internal.client_only_ids c SET settled_order = i.settled_order, common = i.common
         FROM pg_temp.rebuild_ids i
         WHERE (c.client_order_id, c.exchange, c.account, c.scope) = (i.client_order_id, i.exchange, i.account, i.scope)
           AND (c.settled_order, c.common) IS DISTINCT FROM (i.settled_order, i.common)
     $q$;
     EXECUTE $q$
-        INSERT INTO blotter.order_client_ids (client_order_id, exchange, account, scope, order_key)
+        INSERT INTO blotter_internal.order_client_ids (client_order_id, exchange, account, scope, order_key)
         SELECT DISTINCT r.client_order_id, r.exchange, r.key_account, r.scope, r.order_key
         FROM (SELECT r.*, min(r.client_order_id) OVER one_order <> max(r.client_order_id) OVER one_order AS several
               FROM pg_temp.rebuild_events r
               WHERE NOT r.client_only
               WINDOW one_order AS (PARTITION BY r.order_key, r.exchange, r.key_account, r.scope)) AS r
-        LEFT JOIN blotter.client_only_ids c
+        LEFT JOIN blotter_internal.client_only_ids c
             ON (c.client_order_id, c.exchange, c.account, c.scope) = (r.client_order_id, r.exchange, r.key_account, r.scope)
         WHERE r.client_order_id NOT IN ('', '0')
           AND (r.several OR (c.client_order_id IS NOT NULL AND c.settled_order IS NULL AND NOT c.common))
@@ -522,51 +507,51 @@ BEGIN
     $q$;
 END
 $$;
-COMMENT ON FUNCTION blotter.fold_events() IS 'Decides where client-only events belong, and folds rebuild_events into orders. Part of merge_orders and rebuild_orders.';
+COMMENT ON FUNCTION blotter_internal.fold_events() IS 'Decides where client-only events belong, and folds rebuild_events into orders. Part of merge_orders and rebuild_orders.';
 
-CREATE FUNCTION blotter.rebuild_orders() RETURNS bigint
-    LANGUAGE plpgsql
+CREATE FUNCTION blotter_internal.rebuild_orders() RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     source text;
-    names text[] := blotter.event_fields();
+    names text[] := blotter_internal.event_fields();
 BEGIN
-    PERFORM blotter.begin_session(false);
+    PERFORM blotter_internal.begin_session(false);
     -- Waits for the merges that are under way, and holds off new ones; readers go on.
     LOCK TABLE blotter.orders IN SHARE ROW EXCLUSIVE MODE;
     DELETE FROM pg_temp.rebuild_ids;
     DELETE FROM pg_temp.rebuild_events;
-    DELETE FROM blotter.order_errors;
-    DELETE FROM blotter.order_client_ids;
-    DELETE FROM blotter.client_only_ids;
+    DELETE FROM blotter_internal.order_errors;
+    DELETE FROM blotter_internal.order_client_ids;
+    DELETE FROM blotter_internal.client_only_ids;
     -- What was over before the first day kept has no events any more: its row is all there is.
-    DELETE FROM blotter.orders o WHERE NOT blotter.is_final(o);
-    FOREACH source IN ARRAY ARRAY['order_events', 'kept_order_events'] LOOP
+    DELETE FROM blotter.orders o WHERE NOT blotter_internal.is_final(o);
+    FOREACH source IN ARRAY ARRAY['blotter.order_events', 'blotter_internal.kept_order_events'] LOOP
         EXECUTE format($q$
             INSERT INTO pg_temp.rebuild_events (%1$s, key_account, scope, order_key, client_only, terminal)
             SELECT %2$s, e.key_account, e.scope, nullif(e.order_id, ''), coalesce(e.order_id, '') = '', t.status IS NOT NULL
             FROM (SELECT e.*, coalesce(e.account, '') AS key_account,
                          CASE WHEN v.order_id_scope = 'symbol' THEN coalesce(e.symbol, '') ELSE '' END AS scope
-                  FROM blotter.%3$I e LEFT JOIN blotter.venues v USING (exchange)) AS e
-            LEFT JOIN blotter.terminal_statuses t ON t.status = lower(e.status)
+                  FROM %3$s e LEFT JOIN blotter_internal.venues v USING (exchange)) AS e
+            LEFT JOIN blotter_internal.terminal_statuses t ON t.status = lower(e.status COLLATE "C")
             WHERE (coalesce(e.order_id, '') <> '' OR e.client_order_id NOT IN ('', '0'))
               AND NOT EXISTS (SELECT FROM blotter.orders o WHERE (o.order_key, o.exchange, o.account, o.scope, o.provisional)
                                                               = (e.order_id, e.exchange, e.key_account, e.scope, false))
-        $q$, blotter.column_list(names), blotter.column_list(names, 'e.%I'), source);
+        $q$, blotter_internal.column_list(names), blotter_internal.column_list(names, 'e.%I'), source);
     END LOOP;
-    INSERT INTO blotter.client_only_ids (client_order_id, exchange, account, scope, first_at, last_at)
+    INSERT INTO blotter_internal.client_only_ids (client_order_id, exchange, account, scope, first_at, last_at)
     SELECT e.client_order_id, e.exchange, e.key_account, e.scope, min(e.recorded_at), max(e.recorded_at)
     FROM pg_temp.rebuild_events e WHERE e.client_only GROUP BY 1, 2, 3, 4;
     INSERT INTO pg_temp.rebuild_ids (client_order_id, exchange, account, scope, common)
-    SELECT c.client_order_id, c.exchange, c.account, c.scope, count(DISTINCT e.order_key) > blotter.common_client_id()
-    FROM blotter.client_only_ids c
+    SELECT c.client_order_id, c.exchange, c.account, c.scope, count(DISTINCT e.order_key) > blotter_internal.common_client_id()
+    FROM blotter_internal.client_only_ids c
     LEFT JOIN pg_temp.rebuild_events e ON NOT e.client_only
         AND (e.client_order_id, e.exchange, e.key_account, e.scope) = (c.client_order_id, c.exchange, c.account, c.scope)
     GROUP BY 1, 2, 3, 4;
-    PERFORM blotter.fold_events();
-    PERFORM blotter.empty_temporary('rebuild_ids', 'rebuild_events');
+    PERFORM blotter_internal.fold_events();
+    PERFORM blotter_internal.empty_temporary('rebuild_ids', 'rebuild_events');
     RETURN (SELECT count(*) FROM blotter.orders);
 END
 $$;
-COMMENT ON FUNCTION blotter.rebuild_orders() IS 'Makes all of orders again from the events. After editing venues or terminal_statuses, after loading without orders, or after order_errors. Returns the number of orders.';
+COMMENT ON FUNCTION blotter_internal.rebuild_orders() IS 'Makes all of orders again from the events. After editing venues or terminal_statuses, after loading without orders, or after order_errors. Returns the number of orders.';
 

@@ -1,0 +1,690 @@
+-- 010: all tables, for an empty database. Functions, views and grants are in code/; `blotter migrate` makes those again with every new
+-- program, and tables once. from_version_1.sql brings the tables of version 1 here.
+--
+-- Schema blotter holds what a trader reads; blotter_internal everything else, the partitions included.
+--
+-- A table of records has the columns of schema/fields.h in its order, then stored_at and stored_by; `blotter migrate` comments them from
+-- that list. Its primary key is the record's identity: producer_id and seq name it, recorded_at is part of it because a partitioned
+-- table asks for that, and is resent unchanged.
+--
+-- stored_at is now(), not clock_timestamp(): a volatile default takes COPY its multi-insert. A transaction begins when its batch is
+-- complete, so the difference is that of one COPY.
+
+CREATE SCHEMA blotter;
+COMMENT ON SCHEMA blotter IS 'Every order, trade and cash flow of a trading system, recorded by Blotter.';
+CREATE SCHEMA blotter_internal;
+COMMENT ON SCHEMA blotter_internal IS 'What Blotter itself needs: partitions, bookkeeping, and functions of its programs.';
+
+-- --- the schema itself ---------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE blotter_internal.migrations (
+    version int PRIMARY KEY,
+    name text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE blotter_internal.migrations IS 'The changes of tables that `blotter migrate` has applied.';
+COMMENT ON COLUMN blotter_internal.migrations.version IS 'the number that the file''s name begins with';
+COMMENT ON COLUMN blotter_internal.migrations.name IS 'the file''s name';
+COMMENT ON COLUMN blotter_internal.migrations.applied_at IS 'when it was applied';
+
+CREATE TABLE blotter_internal.code (
+    one_row boolean PRIMARY KEY DEFAULT true CHECK (one_row),
+    version int NOT NULL,
+    digest text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    objects text[] NOT NULL DEFAULT '{}'
+);
+COMMENT ON TABLE blotter_internal.code IS 'One row: which functions and views the database has, so that a newer program replaces them.';
+COMMENT ON COLUMN blotter_internal.code.one_row IS 'makes it one row';
+COMMENT ON COLUMN blotter_internal.code.version IS 'the schema version of the program that made them';
+COMMENT ON COLUMN blotter_internal.code.digest IS 'a hash of their SQL: another build of the same version makes them again';
+COMMENT ON COLUMN blotter_internal.code.applied_at IS 'when they were made';
+COMMENT ON COLUMN blotter_internal.code.objects IS 'what they are: only these are dropped for the next ones';
+
+-- --- records -------------------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE blotter.order_events (
+    producer_id bigint NOT NULL,
+    seq bigint NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    exchange text NOT NULL,
+    lane text,
+    exchange_time timestamptz,
+    update_time timestamptz,
+    last_trade_time timestamptz,
+    account text,
+    strategy text,
+    symbol text,
+    market_type text,
+    order_id text,
+    client_order_id text,
+    orig_client_order_id text,
+    trade_id text,
+    event text,
+    side text,
+    position_side text,
+    type text,
+    time_in_force text,
+    status text,
+    price numeric,
+    trigger_price numeric,
+    stop_loss_price numeric,
+    take_profit_price numeric,
+    quantity numeric,
+    filled_quantity numeric,
+    remaining_quantity numeric,
+    average_price numeric,
+    last_price numeric,
+    last_quantity numeric,
+    cost numeric,
+    fee numeric,
+    fee_currency text,
+    fee_rate numeric,
+    fees jsonb,
+    liquidity text,
+    realized_pnl numeric,
+    post_only boolean,
+    reduce_only boolean,
+    reason text,
+    origin text,
+    extra jsonb,
+    stored_at timestamptz NOT NULL DEFAULT now(),
+    stored_by xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    PRIMARY KEY (recorded_at, producer_id, seq)
+) PARTITION BY RANGE (recorded_at);
+COMMENT ON TABLE blotter.order_events IS
+    'One row for every state change of your orders, as recorded. The history of an order: SELECT * FROM blotter.order_events WHERE order_id = ''8389765'' ORDER BY recorded_at, seq.';
+
+CREATE TABLE blotter.trades (
+    producer_id bigint NOT NULL,
+    seq bigint NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    exchange text NOT NULL,
+    lane text,
+    exchange_time timestamptz,
+    account text,
+    strategy text,
+    symbol text NOT NULL,
+    market_type text,
+    order_id text,
+    client_order_id text,
+    trade_id text,
+    side text,
+    position_side text,
+    price numeric NOT NULL,
+    quantity numeric NOT NULL,
+    cost numeric,
+    fee numeric,
+    fee_currency text,
+    fee_rate numeric,
+    fees jsonb,
+    liquidity text,
+    realized_pnl numeric,
+    origin text,
+    extra jsonb,
+    stored_at timestamptz NOT NULL DEFAULT now(),
+    stored_by xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    PRIMARY KEY (recorded_at, producer_id, seq)
+) PARTITION BY RANGE (recorded_at);
+COMMENT ON TABLE blotter.trades IS
+    'One row for every execution, your own or public, as recorded. Today''s of a symbol: SELECT * FROM blotter.trades WHERE symbol = ''BTC/USDT'' AND recorded_at >= date_trunc(''day'', now(), ''UTC'').';
+
+CREATE TABLE blotter.cash (
+    producer_id bigint NOT NULL,
+    seq bigint NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    exchange text NOT NULL,
+    lane text,
+    exchange_time timestamptz,
+    update_time timestamptz,
+    account text,
+    strategy text,
+    symbol text,
+    market_type text,
+    entry_id text,
+    type text,
+    venue_type text,
+    status text,
+    currency text NOT NULL,
+    amount numeric NOT NULL,
+    balance_after numeric,
+    fee numeric,
+    fee_currency text,
+    rate numeric,
+    reference_id text,
+    counterparty text,
+    from_account text,
+    to_account text,
+    txid text,
+    address text,
+    network text,
+    origin text,
+    extra jsonb,
+    stored_at timestamptz NOT NULL DEFAULT now(),
+    stored_by xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    PRIMARY KEY (recorded_at, producer_id, seq)
+) PARTITION BY RANGE (recorded_at);
+COMMENT ON TABLE blotter.cash IS
+    'One row for every cash flow that is not a fill: funding, transfers, deposits, withdrawals, fees. Funding of a month: SELECT currency, sum(amount) FROM blotter.cash WHERE type = ''funding'' AND recorded_at >= ''2026-11-01Z'' GROUP BY currency.';
+
+CREATE TABLE blotter.balances (
+    producer_id bigint NOT NULL,
+    seq bigint NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    exchange text NOT NULL,
+    lane text,
+    exchange_time timestamptz,
+    account text,
+    market_type text,
+    currency text,
+    free numeric,
+    used numeric,
+    total numeric,
+    debt numeric,
+    snapshot timestamptz,
+    origin text,
+    extra jsonb,
+    stored_at timestamptz NOT NULL DEFAULT now(),
+    stored_by xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    PRIMARY KEY (recorded_at, producer_id, seq)
+) PARTITION BY RANGE (recorded_at);
+COMMENT ON TABLE blotter.balances IS
+    'What an account held of a currency at a time, a row each; rows of one call have the same snapshot. Today''s: SELECT * FROM blotter.balances WHERE account = ''main'' AND recorded_at >= date_trunc(''day'', now(), ''UTC'').';
+
+CREATE TABLE blotter.venue_positions (
+    producer_id bigint NOT NULL,
+    seq bigint NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    exchange text NOT NULL,
+    lane text,
+    exchange_time timestamptz,
+    update_time timestamptz,
+    snapshot timestamptz,
+    account text,
+    strategy text,
+    symbol text,
+    market_type text,
+    position_id text,
+    position_side text,
+    quantity numeric,
+    contract_size numeric,
+    entry_price numeric,
+    mark_price numeric,
+    last_price numeric,
+    liquidation_price numeric,
+    unrealized_pnl numeric,
+    realized_pnl numeric,
+    notional numeric,
+    collateral numeric,
+    initial_margin numeric,
+    maintenance_margin numeric,
+    leverage numeric,
+    stop_loss_price numeric,
+    take_profit_price numeric,
+    margin_mode text,
+    hedged boolean,
+    origin text,
+    extra jsonb,
+    stored_at timestamptz NOT NULL DEFAULT now(),
+    stored_by xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    PRIMARY KEY (recorded_at, producer_id, seq)
+) PARTITION BY RANGE (recorded_at);
+COMMENT ON TABLE blotter.venue_positions IS
+    'What the venue said a position was at a time. The latest mark prices of today: SELECT DISTINCT ON (symbol) symbol, mark_price FROM blotter.venue_positions WHERE recorded_at >= date_trunc(''day'', now(), ''UTC'') ORDER BY symbol, recorded_at DESC.';
+
+CREATE TABLE blotter.instruments (
+    producer_id bigint NOT NULL,
+    seq bigint NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    exchange text NOT NULL,
+    lane text,
+    symbol text NOT NULL,
+    venue_symbol text,
+    market_type text,
+    base text,
+    quote text,
+    settle text,
+    option_type text,
+    contract_size numeric,
+    strike numeric,
+    linear boolean,
+    inverse boolean,
+    active boolean,
+    expiry timestamptz,
+    created timestamptz,
+    price_step numeric,
+    quantity_step numeric,
+    min_quantity numeric,
+    max_quantity numeric,
+    min_cost numeric,
+    maker_fee numeric,
+    taker_fee numeric,
+    quantity_unit text,
+    extra jsonb,
+    stored_at timestamptz NOT NULL DEFAULT now(),
+    stored_by xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    PRIMARY KEY (recorded_at, producer_id, seq)
+) PARTITION BY RANGE (recorded_at);
+COMMENT ON TABLE blotter.instruments IS
+    'What a symbol is, as recorded: contract size, steps, expiry. SELECT DISTINCT ON (symbol) * FROM blotter.instruments WHERE exchange = ''okx'' ORDER BY symbol, recorded_at DESC.';
+
+CREATE TABLE blotter_internal.sessions (
+    producer_id bigint NOT NULL,
+    seq bigint NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    exchange text NOT NULL,
+    lane text,
+    event text NOT NULL,
+    follows bigint,
+    confirmed_seq bigint,
+    last_seq bigint,
+    journal text,
+    host text,
+    pid bigint,
+    version text,
+    extra jsonb,
+    stored_at timestamptz NOT NULL DEFAULT now(),
+    stored_by xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    PRIMARY KEY (recorded_at, producer_id, seq)
+);
+COMMENT ON TABLE blotter_internal.sessions IS
+    'What each producer said of itself: opened, heartbeat, closed, void. Numbered in the same dense sequence as its other records.';
+
+-- Each further btree costs the load 40 %, so order_events has one: the history of an order. The partial one is next to empty: events known
+-- by client id alone.
+CREATE INDEX order_events_order_id ON blotter.order_events (order_id);
+COMMENT ON INDEX blotter.order_events_order_id IS 'the history of an order';
+CREATE INDEX order_events_client_only ON blotter.order_events (client_order_id) WHERE coalesce(order_id, '') = '';
+COMMENT ON INDEX blotter.order_events_client_only IS 'the events that came by client id alone; next to empty';
+
+-- A day's trades lie in the order of time, so that a few kilobytes of BRIN find the hour, also in days that only a replay of
+-- history wrote to. By symbol there is none: it would cost more than reading the hour.
+CREATE INDEX trades_exchange_time ON blotter.trades USING brin (exchange_time);
+COMMENT ON INDEX blotter.trades_exchange_time IS 'the trades of a span of exchange time';
+
+CREATE INDEX sessions_producer ON blotter_internal.sessions (producer_id, seq);
+COMMENT ON INDEX blotter_internal.sessions_producer IS 'what one producer said';
+
+-- The identity is made here, of what the drainer gives: the same bytes of the same record are one reject, however often they come; other
+-- bytes under that number, or from another stream, are another.
+CREATE TABLE blotter.rejects (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    rejected_at timestamptz NOT NULL DEFAULT now(),
+    stream text NOT NULL,
+    entry_id text NOT NULL,
+    exchange text,
+    lane text,
+    kind bytea,
+    producer_id bigint,
+    seq bigint,
+    recorded_at timestamptz,
+    delivery_count int,
+    reason text NOT NULL,
+    sqlstate text,
+    raw bytea NOT NULL,
+    raw_length bigint NOT NULL,
+    raw_sha256 bytea NOT NULL,
+    drainer text,
+    replayed_at timestamptz,
+    replayed_by text,
+    discarded_at timestamptz,
+    discarded_by text,
+    stored_at timestamptz NOT NULL DEFAULT now(),
+    stored_by xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    identity text NOT NULL UNIQUE GENERATED ALWAYS AS
+        (stream || ':' || coalesce(producer_id::text || ':' || seq::text, entry_id) || ':' || encode(raw_sha256, 'hex')) STORED
+);
+CREATE INDEX rejects_producer ON blotter.rejects (producer_id, seq) WHERE producer_id IS NOT NULL;
+COMMENT ON INDEX blotter.rejects_producer IS 'the rejected records of a producer, for the audit';
+COMMENT ON TABLE blotter.rejects IS
+    'Records that could not be stored, with their bytes and the reason; `blotter rejects` lists, replays and discards them. Those that wait for a person: SELECT id, reason FROM blotter.rejects WHERE replayed_at IS NULL AND discarded_at IS NULL.';
+COMMENT ON COLUMN blotter.rejects.id IS 'number of the reject';
+COMMENT ON COLUMN blotter.rejects.rejected_at IS 'when the transaction that rejected it began';
+COMMENT ON COLUMN blotter.rejects.stream IS 'the Redis stream it came from';
+COMMENT ON COLUMN blotter.rejects.entry_id IS 'its entry id there';
+COMMENT ON COLUMN blotter.rejects.exchange IS 'the stream''s exchange';
+COMMENT ON COLUMN blotter.rejects.lane IS 'the stream''s lane, if any';
+COMMENT ON COLUMN blotter.rejects.kind IS 'the entry''s field name: order, trade, session or whatever was there, hence bytes';
+COMMENT ON COLUMN blotter.rejects.producer_id IS 'who wrote it, where that could be read';
+COMMENT ON COLUMN blotter.rejects.seq IS 'its number within its producer, where that could be read';
+COMMENT ON COLUMN blotter.rejects.recorded_at IS 'when submit was called, where that could be read';
+COMMENT ON COLUMN blotter.rejects.delivery_count IS 'how often Redis had delivered it';
+COMMENT ON COLUMN blotter.rejects.reason IS 'why it was rejected, in words; after a replay that failed, why that did';
+COMMENT ON COLUMN blotter.rejects.sqlstate IS 'PostgreSQL''s error code, if it was PostgreSQL that refused it';
+COMMENT ON COLUMN blotter.rejects.raw IS 'the entry''s value, byte for byte; of a longer one the first 64 KiB';
+COMMENT ON COLUMN blotter.rejects.raw_length IS 'length of the whole value in bytes';
+COMMENT ON COLUMN blotter.rejects.raw_sha256 IS 'SHA-256 of the whole value';
+COMMENT ON COLUMN blotter.rejects.drainer IS 'the instance that rejected it';
+COMMENT ON COLUMN blotter.rejects.replayed_at IS 'when it was replayed, and is stored since; null: not';
+COMMENT ON COLUMN blotter.rejects.replayed_by IS 'who replayed it';
+COMMENT ON COLUMN blotter.rejects.discarded_at IS 'when a person decided that it is not needed; null: not';
+COMMENT ON COLUMN blotter.rejects.discarded_by IS 'who';
+COMMENT ON COLUMN blotter.rejects.identity IS 'what makes a resent reject the same: stream, producer and seq (else the entry id), SHA-256';
+
+-- --- days ----------------------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE blotter_internal.retention (
+    one_row boolean PRIMARY KEY DEFAULT true CHECK (one_row),
+    first_day date NOT NULL,
+    days_back int NOT NULL DEFAULT 35 CHECK (days_back >= 0),
+    days_ahead int NOT NULL DEFAULT 1 CHECK (days_ahead >= 0)
+);
+COMMENT ON TABLE blotter_internal.retention IS 'One row: how far back records are kept, and for which days they are taken. days_back and days_ahead are yours to edit.';
+COMMENT ON COLUMN blotter_internal.retention.one_row IS 'makes it one row';
+COMMENT ON COLUMN blotter_internal.retention.first_day IS 'first UTC day kept; an older record is settled as expired, and not stored; raised by aggregate_days';
+COMMENT ON COLUMN blotter_internal.retention.days_back IS 'a record of an older day, seen from today, is rejected unless its day is there already';
+COMMENT ON COLUMN blotter_internal.retention.days_ahead IS 'so many days ahead of today are made at most';
+-- No record is older: schema/limits.h.
+INSERT INTO blotter_internal.retention (first_day) VALUES ('2015-01-01');
+
+-- --- progress and proof --------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE blotter_internal.progress (
+    producer_id bigint NOT NULL,
+    exchange text NOT NULL,
+    lane text NOT NULL,
+    drainer text NOT NULL,
+    stored bigint NOT NULL DEFAULT 0,
+    rejected bigint NOT NULL DEFAULT 0,
+    voided bigint NOT NULL DEFAULT 0,
+    expired bigint NOT NULL DEFAULT 0,
+    last_seq bigint NOT NULL DEFAULT 0,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (producer_id, exchange, lane, drainer)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE blotter_internal.progress IS 'How many records of each producer each drainer has settled, written in the transaction that settled them. One row per drainer: they do not wait for each other.';
+COMMENT ON COLUMN blotter_internal.progress.producer_id IS 'whose records; positive: foreign clients number nothing, so nothing of theirs could be missing';
+COMMENT ON COLUMN blotter_internal.progress.exchange IS 'the stream''s exchange';
+COMMENT ON COLUMN blotter_internal.progress.lane IS 'the stream''s lane; empty: none';
+COMMENT ON COLUMN blotter_internal.progress.drainer IS 'the instance''s name';
+COMMENT ON COLUMN blotter_internal.progress.stored IS 'rows stored, of all kinds';
+COMMENT ON COLUMN blotter_internal.progress.rejected IS 'records rejected';
+COMMENT ON COLUMN blotter_internal.progress.voided IS 'session records `void` among those stored: a number claimed, but never a record';
+COMMENT ON COLUMN blotter_internal.progress.expired IS 'records that came after their day had been dropped';
+COMMENT ON COLUMN blotter_internal.progress.last_seq IS 'the highest seq among all these';
+COMMENT ON COLUMN blotter_internal.progress.updated_at IS 'when the transaction that last changed the row began';
+
+-- One row a producer: ranges, not rows, so that it stays small for ever.
+CREATE TABLE blotter_internal.gone_seqs (
+    producer_id bigint NOT NULL,
+    exchange text NOT NULL,
+    lane text NOT NULL,
+    dropped int8multirange NOT NULL DEFAULT '{}',
+    expired int8multirange NOT NULL DEFAULT '{}',
+    PRIMARY KEY (producer_id, exchange, lane)
+);
+COMMENT ON TABLE blotter_internal.gone_seqs IS 'Records that are settled but have no row any more, so that the audit stays exact after days were dropped.';
+COMMENT ON COLUMN blotter_internal.gone_seqs.producer_id IS 'whose records';
+COMMENT ON COLUMN blotter_internal.gone_seqs.exchange IS 'the stream''s exchange';
+COMMENT ON COLUMN blotter_internal.gone_seqs.lane IS 'the stream''s lane; empty: none';
+COMMENT ON COLUMN blotter_internal.gone_seqs.dropped IS 'seqs that were stored, and dropped with their day';
+COMMENT ON COLUMN blotter_internal.gone_seqs.expired IS 'seqs that came after their day had been dropped, and were not stored';
+
+-- --- PostgreSQL's own history: what a drainer compares before it acknowledges --------------------------------------------------------
+
+CREATE TABLE blotter_internal.history (
+    n int PRIMARY KEY,
+    id uuid NOT NULL UNIQUE DEFAULT gen_random_uuid(),
+    system_identifier bigint NOT NULL,
+    timeline bigint NOT NULL,
+    since timestamptz NOT NULL DEFAULT now(),
+    accepts boolean NOT NULL DEFAULT false
+);
+COMMENT ON TABLE blotter_internal.history IS 'The servers that this database has lived on, in turn: a new row for every promotion, restore or clone that drainers loaded into.';
+COMMENT ON COLUMN blotter_internal.history.n IS 'number in the chain, from 1';
+COMMENT ON COLUMN blotter_internal.history.id IS 'drawn at random, known to Redis';
+COMMENT ON COLUMN blotter_internal.history.system_identifier IS 'of the server''s data, from pg_control_system()';
+COMMENT ON COLUMN blotter_internal.history.timeline IS 'the server''s timeline';
+COMMENT ON COLUMN blotter_internal.history.since IS 'when a drainer first loaded there';
+COMMENT ON COLUMN blotter_internal.history.accepts IS 'a person said that streams are taken over from whatever history Redis knows';
+
+CREATE TABLE blotter_internal.loaded (
+    stream text PRIMARY KEY,
+    n bigint NOT NULL DEFAULT 0,
+    last_id text,
+    updated_at timestamptz NOT NULL DEFAULT now()
+) WITH (fillfactor = 50);
+COMMENT ON TABLE blotter_internal.loaded IS 'How many transactions have loaded each stream, raised in each of them: shows a server that went back in time, and that there is something new to see.';
+COMMENT ON COLUMN blotter_internal.loaded.stream IS 'the Redis stream';
+COMMENT ON COLUMN blotter_internal.loaded.n IS 'number of transactions';
+COMMENT ON COLUMN blotter_internal.loaded.last_id IS 'highest entry id loaded';
+COMMENT ON COLUMN blotter_internal.loaded.updated_at IS 'when the last of them began';
+
+CREATE TABLE blotter_internal.incidents (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT now(),
+    stream text NOT NULL,
+    what text NOT NULL,
+    from_id text,
+    to_id text,
+    from_n bigint,
+    to_n bigint,
+    closed_at timestamptz,
+    closed_by text
+);
+COMMENT ON TABLE blotter_internal.incidents IS 'Losses that could not be healed from the stream''s kept tail; audit, check and status show them until a person closes them.';
+COMMENT ON COLUMN blotter_internal.incidents.id IS 'number of the incident';
+COMMENT ON COLUMN blotter_internal.incidents.at IS 'when the transaction that noticed it began';
+COMMENT ON COLUMN blotter_internal.incidents.stream IS 'the Redis stream';
+COMMENT ON COLUMN blotter_internal.incidents.what IS 'what happened, in words';
+COMMENT ON COLUMN blotter_internal.incidents.from_id IS 'the last entry id that is known to be loaded';
+COMMENT ON COLUMN blotter_internal.incidents.to_id IS 'the first entry id of the kept tail';
+COMMENT ON COLUMN blotter_internal.incidents.from_n IS 'the last loading transaction that is here';
+COMMENT ON COLUMN blotter_internal.incidents.to_n IS 'the last one that Redis knows of';
+COMMENT ON COLUMN blotter_internal.incidents.closed_at IS 'when a person closed it; null: open';
+COMMENT ON COLUMN blotter_internal.incidents.closed_by IS 'who';
+
+-- --- orders --------------------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE blotter_internal.venues (
+    exchange text PRIMARY KEY,
+    order_id_scope text NOT NULL CHECK (order_id_scope IN ('exchange', 'symbol'))
+);
+COMMENT ON TABLE blotter_internal.venues IS 'Venues with an order numbering of their own; others: one numbering for all symbols. Yours to edit: restart the drainers, then SELECT blotter_internal.rebuild_orders().';
+COMMENT ON COLUMN blotter_internal.venues.exchange IS 'as in the stream''s name';
+COMMENT ON COLUMN blotter_internal.venues.order_id_scope IS 'within what an order_id is unique: exchange, or symbol';
+INSERT INTO blotter_internal.venues (exchange, order_id_scope)
+SELECT unnest(ARRAY['binance', 'binance-spot', 'binance-margin', 'binance-futures', 'binance-usdm', 'binance-coinm', 'binance-options', 'binance-us',
+                    'binancespot', 'binanceusdm', 'binancecoinm', 'binanceus', 'binance_us', 'binance_usdm', 'binance_coinm',
+                    'tokocrypto', 'aster', 'asterdex']), 'symbol';
+
+CREATE TABLE blotter_internal.terminal_statuses (
+    status text PRIMARY KEY CHECK (status = lower(status COLLATE "C"))
+);
+COMMENT ON TABLE blotter_internal.terminal_statuses IS 'Statuses that an order does not leave, in lower case. Yours to edit: restart the drainers, then SELECT blotter_internal.rebuild_orders().';
+COMMENT ON COLUMN blotter_internal.terminal_statuses.status IS 'compared with lower(status COLLATE "C")';
+-- As real messages spell them; a status that says `cancel` without saying that it is done (pending_cancel, cancel_sent) is not one.
+INSERT INTO blotter_internal.terminal_statuses (status)
+SELECT unnest(ARRAY[
+    'filled', 'fully_filled', 'fullyfilled', 'fully filled', 'full_fill', 'fully matched', 'fullymatched', 'orderfilled', 'order_filled',
+    'closed', 'done', 'executed', 'complete', 'completed', 'finished', 'settled', 'trade_settled',
+    'canceled', 'cancelled', 'ordercanceled', 'ordercancelled', 'order_canceled', 'order_cancelled', 'user_canceled', 'user_cancelled',
+    'partially_canceled', 'partially_cancelled', 'partiallycanceled', 'partiallycancelled', 'partially cancelled', 'partially canceled',
+    'partial_canceled', 'partial_cancelled', 'partial-canceled', 'partiallyfilledcanceled', 'partially_filled_canceled',
+    'partially_filled_cancelled', 'canceled_by_user', 'mmp_canceled', 'margincanceled', 'selftradecanceled', 'reduceonlycanceled',
+    'siblingfilledcanceled', 'liquidatedcanceled', 'delistedcanceled', 'opencanceled', 'scheduledcancel', 'deleted', 'deactivated', 'killed',
+    'rejected', 'orderrejected', 'order_rejected', 'ioccancelrejected', 'badalopxrejected', 'failed', 'order_failed', 'invalid',
+    'expired', 'expired_in_match', 'orderexpired', 'order_expired', 'voided']);
+
+CREATE TABLE blotter.orders (
+    exchange text NOT NULL,
+    account text NOT NULL DEFAULT '',
+    scope text NOT NULL DEFAULT '',
+    order_key text NOT NULL,
+    provisional boolean NOT NULL DEFAULT false,
+    exchange_time timestamptz,
+    update_time timestamptz,
+    last_trade_time timestamptz,
+    strategy text,
+    symbol text,
+    market_type text,
+    order_id text,
+    client_order_id text,
+    orig_client_order_id text,
+    trade_id text,
+    event text,
+    side text,
+    position_side text,
+    type text,
+    time_in_force text,
+    status text,
+    price numeric,
+    trigger_price numeric,
+    stop_loss_price numeric,
+    take_profit_price numeric,
+    quantity numeric,
+    filled_quantity numeric,
+    remaining_quantity numeric,
+    average_price numeric,
+    last_price numeric,
+    last_quantity numeric,
+    cost numeric,
+    fee numeric,
+    fee_currency text,
+    fee_rate numeric,
+    fees jsonb,
+    liquidity text,
+    realized_pnl numeric,
+    post_only boolean,
+    reduce_only boolean,
+    reason text,
+    origin text,
+    extra jsonb,
+    terminal boolean NOT NULL DEFAULT false,
+    first_recorded_at timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    seq bigint NOT NULL,
+    producer_id bigint NOT NULL,
+    PRIMARY KEY (order_key, exchange, account, scope, provisional)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE blotter.orders IS
+    'The latest state of every order: what its events say together. SELECT status, filled_quantity, average_price FROM blotter.orders WHERE order_key = ''8389765'' AND exchange = ''okx''.';
+COMMENT ON COLUMN blotter.orders.account IS 'whose account; empty: not given';
+COMMENT ON COLUMN blotter.orders.scope IS 'the symbol, on venues that number orders per symbol (blotter_internal.venues); otherwise empty';
+COMMENT ON COLUMN blotter.orders.order_key IS 'the order_id; while provisional, the client_order_id';
+COMMENT ON COLUMN blotter.orders.provisional IS 'known by its client id alone so far';
+COMMENT ON COLUMN blotter.orders.terminal IS 'the order has ended: a status in blotter_internal.terminal_statuses was reached; it stays';
+COMMENT ON COLUMN blotter.orders.first_recorded_at IS 'recorded_at of its oldest event';
+COMMENT ON COLUMN blotter.orders.recorded_at IS 'recorded_at of its newest event';
+COMMENT ON COLUMN blotter.orders.seq IS 'seq of its newest event';
+COMMENT ON COLUMN blotter.orders.producer_id IS 'producer_id of its newest event';
+
+-- Two indexes, and no column of them changes before the end of an order, so that updates stay within their page (HOT) where that has room:
+-- an order has several events, and its neighbours in the page have theirs at about the same time, hence the fillfactor.
+CREATE INDEX orders_client_order_id ON blotter.orders (client_order_id);
+COMMENT ON INDEX blotter.orders_client_order_id IS 'the orders of a client id';
+CREATE INDEX orders_open ON blotter.orders (exchange, symbol) WHERE NOT terminal;
+COMMENT ON INDEX blotter.orders_open IS 'open orders';
+
+-- The next two are small: most client ids never come without their order id.
+CREATE TABLE blotter_internal.client_only_ids (
+    client_order_id text NOT NULL,
+    exchange text NOT NULL,
+    account text NOT NULL,
+    scope text NOT NULL,
+    settled_order text,
+    common boolean NOT NULL DEFAULT false,
+    first_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL,
+    PRIMARY KEY (client_order_id, exchange, account, scope)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE blotter_internal.client_only_ids IS 'Client ids that came without an order id at some time: an event that binds them may change which order those events belong to.';
+COMMENT ON COLUMN blotter_internal.client_only_ids.client_order_id IS 'the client id';
+COMMENT ON COLUMN blotter_internal.client_only_ids.exchange IS 'as in orders';
+COMMENT ON COLUMN blotter_internal.client_only_ids.account IS 'as in orders';
+COMMENT ON COLUMN blotter_internal.client_only_ids.scope IS 'as in orders';
+COMMENT ON COLUMN blotter_internal.client_only_ids.settled_order IS 'the only order that ever carried it, if all its client-only events belong to that; nothing newer of that order can change this';
+COMMENT ON COLUMN blotter_internal.client_only_ids.common IS 'carried by so many orders that it identifies none';
+COMMENT ON COLUMN blotter_internal.client_only_ids.first_at IS 'recorded_at of its oldest client-only event';
+COMMENT ON COLUMN blotter_internal.client_only_ids.last_at IS 'recorded_at of its newest client-only event';
+
+CREATE TABLE blotter_internal.order_client_ids (
+    client_order_id text NOT NULL,
+    exchange text NOT NULL,
+    account text NOT NULL,
+    scope text NOT NULL,
+    order_key text NOT NULL,
+    PRIMARY KEY (client_order_id, exchange, account, scope, order_key)
+);
+CREATE INDEX order_client_ids_order ON blotter_internal.order_client_ids (order_key, exchange);
+COMMENT ON INDEX blotter_internal.order_client_ids_order IS 'the client ids of an order';
+COMMENT ON TABLE blotter_internal.order_client_ids IS 'Client ids of orders, where orders.client_order_id does not say it all: of orders that had several, and of client-only ids that are not settled.';
+COMMENT ON COLUMN blotter_internal.order_client_ids.client_order_id IS 'the client id';
+COMMENT ON COLUMN blotter_internal.order_client_ids.exchange IS 'as in orders';
+COMMENT ON COLUMN blotter_internal.order_client_ids.account IS 'as in orders';
+COMMENT ON COLUMN blotter_internal.order_client_ids.scope IS 'as in orders';
+COMMENT ON COLUMN blotter_internal.order_client_ids.order_key IS 'an order that carried it';
+
+CREATE TABLE blotter_internal.order_errors (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT now(),
+    exchange text,
+    account text,
+    scope text,
+    order_key text,
+    sqlstate text NOT NULL,
+    error text NOT NULL
+);
+COMMENT ON TABLE blotter_internal.order_errors IS 'Orders whose state could not be kept. Their events are stored; SELECT blotter_internal.rebuild_orders() once the cause is gone.';
+COMMENT ON COLUMN blotter_internal.order_errors.id IS 'number of the error';
+COMMENT ON COLUMN blotter_internal.order_errors.at IS 'when the transaction that met it began';
+COMMENT ON COLUMN blotter_internal.order_errors.exchange IS 'as in orders';
+COMMENT ON COLUMN blotter_internal.order_errors.account IS 'as in orders';
+COMMENT ON COLUMN blotter_internal.order_errors.scope IS 'as in orders';
+COMMENT ON COLUMN blotter_internal.order_errors.order_key IS 'as in orders';
+COMMENT ON COLUMN blotter_internal.order_errors.sqlstate IS 'PostgreSQL''s error code';
+COMMENT ON COLUMN blotter_internal.order_errors.error IS 'its message';
+
+-- Not partitioned: there are few.
+CREATE TABLE blotter_internal.kept_order_events (LIKE blotter.order_events INCLUDING ALL EXCLUDING INDEXES, PRIMARY KEY (recorded_at, producer_id, seq));
+CREATE INDEX kept_order_events_order_id ON blotter_internal.kept_order_events (order_id);
+COMMENT ON INDEX blotter_internal.kept_order_events_order_id IS 'the history of an order';
+CREATE INDEX kept_order_events_client_only ON blotter_internal.kept_order_events (client_order_id) WHERE coalesce(order_id, '') = '';
+COMMENT ON INDEX blotter_internal.kept_order_events_client_only IS 'the events that came by client id alone';
+COMMENT ON TABLE blotter_internal.kept_order_events IS 'Events of dropped days whose orders had not ended by then: what orders is made of, together with order_events. Not part of the record: fills and audit do not read it.';
+
+-- --- books ---------------------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE blotter_internal.position_base (
+    exchange text NOT NULL,
+    account text NOT NULL,
+    symbol text NOT NULL,
+    position_side text NOT NULL,
+    fills bigint NOT NULL DEFAULT 0,
+    bought_quantity numeric NOT NULL DEFAULT 0,
+    bought_cost numeric NOT NULL DEFAULT 0,
+    sold_quantity numeric NOT NULL DEFAULT 0,
+    sold_cost numeric NOT NULL DEFAULT 0,
+    sideless_quantity numeric NOT NULL DEFAULT 0,
+    unpriced_quantity numeric NOT NULL DEFAULT 0,
+    realized_pnl numeric,
+    fees jsonb NOT NULL DEFAULT '{}',
+    PRIMARY KEY (exchange, account, symbol, position_side)
+);
+COMMENT ON TABLE blotter_internal.position_base IS 'What the fills of dropped days add to positions. Also the place for what was held before Blotter: insert it here.';
+COMMENT ON COLUMN blotter_internal.position_base.exchange IS 'as in positions';
+COMMENT ON COLUMN blotter_internal.position_base.account IS 'as in positions';
+COMMENT ON COLUMN blotter_internal.position_base.symbol IS 'as in positions';
+COMMENT ON COLUMN blotter_internal.position_base.position_side IS 'as in positions';
+COMMENT ON COLUMN blotter_internal.position_base.fills IS 'number of fills';
+COMMENT ON COLUMN blotter_internal.position_base.bought_quantity IS 'sum of quantity, bought';
+COMMENT ON COLUMN blotter_internal.position_base.bought_cost IS 'sum of cost, bought; quote currency';
+COMMENT ON COLUMN blotter_internal.position_base.sold_quantity IS 'sum of quantity, sold';
+COMMENT ON COLUMN blotter_internal.position_base.sold_cost IS 'sum of cost, sold; quote currency';
+COMMENT ON COLUMN blotter_internal.position_base.sideless_quantity IS 'sum of quantity of fills that do not say whether bought or sold';
+COMMENT ON COLUMN blotter_internal.position_base.unpriced_quantity IS 'sum of quantity of fills without a price, whose cost is missing above';
+COMMENT ON COLUMN blotter_internal.position_base.realized_pnl IS 'sum of realized_pnl';
+COMMENT ON COLUMN blotter_internal.position_base.fees IS 'fees paid, by currency; empty key: currency not given';
+
+CREATE TABLE blotter_internal.folded_fills (
+    trade_id text NOT NULL,
+    exchange text NOT NULL,
+    account text NOT NULL,
+    symbol text NOT NULL,
+    PRIMARY KEY (trade_id, exchange, account, symbol)
+);
+COMMENT ON TABLE blotter_internal.folded_fills IS 'Fills counted in position_base: another copy of one, in a day that is kept or still to come, does not count again.';
+COMMENT ON COLUMN blotter_internal.folded_fills.trade_id IS 'the execution';
+COMMENT ON COLUMN blotter_internal.folded_fills.exchange IS 'as in fills';
+COMMENT ON COLUMN blotter_internal.folded_fills.account IS 'as in fills';
+COMMENT ON COLUMN blotter_internal.folded_fills.symbol IS 'as in fills';

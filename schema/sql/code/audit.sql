@@ -1,0 +1,273 @@
+-- Is anything missing? Sequence numbers are dense per producer, so what is not there shows, and sessions say how far each got. A producer
+-- belongs to one stream: what another stream says of it counts nothing for it, and is shown as forged.
+
+-- Blocks of 64 seqs as bits need no sort of all rows, and tell a gap from a double whatever else is there.
+CREATE FUNCTION blotter_internal.seqs_of_block(block bigint, bits bigint) RETURNS int8multirange
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+    SELECT CASE WHEN bits = -1 THEN int8multirange(int8range(block * 64, block * 64 + 64))
+                ELSE (SELECT range_agg(int8range(block * 64 + n, block * 64 + n + 1)) FROM generate_series(0, 63) AS n WHERE (bits >> n) & 1 = 1) END;
+    END;
+COMMENT ON FUNCTION blotter_internal.seqs_of_block(bigint, bigint) IS 'The seqs of a block of 64 whose bits are set.';
+
+CREATE FUNCTION blotter_internal.seqs_between("from" timestamptz, "to" timestamptz, of_exchange text DEFAULT NULL)
+    RETURNS TABLE (producer_id bigint, exchange text, lane text, seqs int8multirange, row_count bigint, first_at timestamptz, last_at timestamptz)
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+    SELECT b.producer_id, b.exchange, b.lane, range_agg(blotter_internal.seqs_of_block(b.block, b.bits)), sum(b.row_count)::bigint, min(b.first_at), max(b.last_at)
+    FROM (
+        SELECT i.producer_id, i.exchange, coalesce(i.lane, '') AS lane, i.seq >> 6 AS block, bit_or(1::bigint << (i.seq & 63)::int) AS bits,
+               count(*) AS row_count, min(i.recorded_at) AS first_at, max(i.recorded_at) AS last_at
+        FROM blotter_internal.identities i
+        WHERE i.recorded_at >= seqs_between."from" AND i.recorded_at < seqs_between."to" AND i.producer_id > 0
+          AND i.seq BETWEEN 1 AND blotter_internal.greatest_seq()
+          AND (seqs_between.of_exchange IS NULL OR i.exchange = seqs_between.of_exchange)
+        GROUP BY i.producer_id, i.exchange, coalesce(i.lane, ''), i.seq >> 6
+    ) AS b
+    GROUP BY b.producer_id, b.exchange, b.lane;
+    END;
+COMMENT ON FUNCTION blotter_internal.seqs_between(timestamptz, timestamptz, text) IS
+    'Which seqs of each producer have a row in a table of records, recorded from <= time < to, and how many rows those are.';
+
+CREATE FUNCTION blotter_internal.range_list(seqs int8multirange, most int DEFAULT 10) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+    SELECT string_agg(CASE WHEN r.n > most THEN '...' WHEN upper(r.r) - lower(r.r) = 1 THEN lower(r.r)::text
+                           ELSE lower(r.r) || '-' || upper(r.r) - 1 END, ',' ORDER BY r.n)
+    FROM unnest(seqs) WITH ORDINALITY AS r (r, n) WHERE r.n <= most + 1;
+    END;
+COMMENT ON FUNCTION blotter_internal.range_list(int8multirange, int) IS 'Ranges of seq as people write them: 1-50,53,60-70. At most so many.';
+
+CREATE FUNCTION blotter_internal.seq_count(seqs int8multirange) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+    SELECT coalesce(sum(upper(r) - lower(r)), 0)::bigint FROM unnest(seqs) AS r;
+    END;
+COMMENT ON FUNCTION blotter_internal.seq_count(int8multirange) IS 'How many seqs a multirange holds.';
+
+-- Rows may hold any number that a foreign client wrote.
+CREATE FUNCTION blotter_internal.possible_seq(seq bigint) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN seq BETWEEN 0 AND blotter_internal.greatest_seq() THEN seq END;
+COMMENT ON FUNCTION blotter_internal.possible_seq(bigint) IS 'A seq, or null if no producer can have counted so far.';
+
+-- What sessions say of their own producer.
+CREATE VIEW blotter_internal.heard AS
+SELECT s.producer_id, s.exchange, coalesce(s.lane, '') AS lane, max(s.host) AS host,
+       max(greatest(blotter_internal.possible_seq(s.seq), blotter_internal.possible_seq(s.last_seq))) FILTER (WHERE s.event = 'closed') AS closed_seq,
+       max(blotter_internal.possible_seq(s.confirmed_seq)) FILTER (WHERE s.event <> 'opened') AS confirmed_seq,
+       min(s.recorded_at) AS first_at, max(s.recorded_at) AS last_at
+FROM blotter_internal.sessions s
+WHERE s.producer_id > 0
+GROUP BY s.producer_id, s.exchange, coalesce(s.lane, '');
+COMMENT ON VIEW blotter_internal.heard IS 'What the sessions of each producer say of it.';
+COMMENT ON COLUMN blotter_internal.heard.producer_id IS 'the producer';
+COMMENT ON COLUMN blotter_internal.heard.exchange IS 'its exchange';
+COMMENT ON COLUMN blotter_internal.heard.lane IS 'its lane; empty: none';
+COMMENT ON COLUMN blotter_internal.heard.host IS 'where it ran';
+COMMENT ON COLUMN blotter_internal.heard.closed_seq IS 'its last seq, as its closed record says; null: not closed';
+COMMENT ON COLUMN blotter_internal.heard.confirmed_seq IS 'all up to here was known to be committed';
+COMMENT ON COLUMN blotter_internal.heard.first_at IS 'recorded_at of its first session record';
+COMMENT ON COLUMN blotter_internal.heard.last_at IS 'recorded_at of its latest session record';
+
+-- What `opened` says of the producer that used the journal before: only in the same exchange, another one has nothing to say of it.
+CREATE VIEW blotter_internal.followed AS
+SELECT s.follows AS producer_id, s.exchange, max(coalesce(s.lane, '')) AS lane,
+       max(blotter_internal.possible_seq(s.last_seq)) AS end_seq, max(blotter_internal.possible_seq(s.confirmed_seq)) AS confirmed_seq
+FROM blotter_internal.sessions s
+WHERE s.event = 'opened' AND s.follows > 0
+GROUP BY s.follows, s.exchange;
+COMMENT ON VIEW blotter_internal.followed IS 'What the successor of each producer says of it.';
+COMMENT ON COLUMN blotter_internal.followed.producer_id IS 'the producer that was followed';
+COMMENT ON COLUMN blotter_internal.followed.exchange IS 'the exchange of both';
+COMMENT ON COLUMN blotter_internal.followed.lane IS 'the lane of the successor; empty: none';
+COMMENT ON COLUMN blotter_internal.followed.end_seq IS 'its last seq';
+COMMENT ON COLUMN blotter_internal.followed.confirmed_seq IS 'all up to here was known to be committed';
+
+CREATE FUNCTION blotter_internal.audited_seqs(of_exchange text DEFAULT NULL, since timestamptz DEFAULT '-infinity')
+    RETURNS TABLE (producer_id bigint, exchange text, lane text, host text, streams text[], first_at timestamptz, last_at timestamptz,
+                   end_seq bigint, confirmed_seq bigint, top_seq bigint, stored bigint, doubled bigint, rejected bigint, gone int8multirange,
+                   missing int8multirange, in_flight int8multirange)
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+    WITH stored AS (
+        SELECT s.producer_id, s.exchange, s.lane, s.seqs, s.row_count, s.first_at, s.last_at
+        FROM blotter_internal.seqs_between(audited_seqs.since, 'infinity', audited_seqs.of_exchange) s
+    ), rejected AS (
+        SELECT j.producer_id, j.exchange, coalesce(j.lane, '') AS lane, range_agg(int8range(j.seq, j.seq + 1)) AS seqs,
+               min(j.recorded_at) AS first_at, max(j.recorded_at) AS last_at
+        FROM blotter.rejects j
+        WHERE j.producer_id > 0 AND j.seq BETWEEN 1 AND blotter_internal.greatest_seq() AND j.exchange IS NOT NULL AND j.replayed_at IS NULL
+          AND (j.recorded_at >= audited_seqs.since OR j.recorded_at IS NULL)
+          AND (audited_seqs.of_exchange IS NULL OR j.exchange = audited_seqs.of_exchange)
+        GROUP BY j.producer_id, j.exchange, coalesce(j.lane, '')
+    ), gone AS (
+        SELECT g.producer_id, g.exchange, g.lane, g.dropped + g.expired AS seqs
+        FROM blotter_internal.gone_seqs g
+        WHERE audited_seqs.of_exchange IS NULL OR g.exchange = audited_seqs.of_exchange
+    ), heard AS (
+        SELECT h.producer_id, h.exchange, h.lane, h.host, h.closed_seq, h.confirmed_seq, h.first_at, h.last_at
+        FROM blotter_internal.heard h
+        WHERE audited_seqs.of_exchange IS NULL OR h.exchange = audited_seqs.of_exchange
+    ), followed AS (
+        SELECT f.producer_id, f.exchange, f.lane, f.end_seq, f.confirmed_seq
+        FROM blotter_internal.followed f
+        WHERE audited_seqs.of_exchange IS NULL OR f.exchange = audited_seqs.of_exchange
+    ), known AS (
+        SELECT s.producer_id, s.exchange, s.lane FROM stored s
+        UNION SELECT j.producer_id, j.exchange, j.lane FROM rejected j
+        UNION SELECT h.producer_id, h.exchange, h.lane FROM heard h WHERE h.last_at >= audited_seqs.since
+        UNION SELECT g.producer_id, g.exchange, g.lane FROM gone g WHERE audited_seqs.since = '-infinity'
+    ), of_streams AS (
+        SELECT k.producer_id, array_agg(k.exchange || CASE k.lane WHEN '' THEN '' ELSE ':' || k.lane END
+                                        ORDER BY k.exchange COLLATE "C", k.lane COLLATE "C") AS streams
+        FROM (SELECT k.producer_id, k.exchange, k.lane FROM known k
+              UNION SELECT p.producer_id, p.exchange, p.lane FROM blotter_internal.progress p) AS k
+        GROUP BY k.producer_id
+    ), audited AS (
+        SELECT k.producer_id, k.exchange, k.lane FROM known k
+        UNION ALL
+        -- it left nothing but what its successor says of it
+        SELECT f.producer_id, f.exchange, f.lane FROM followed f
+        WHERE audited_seqs.since = '-infinity' AND f.producer_id NOT IN (SELECT o.producer_id FROM of_streams o)
+    )
+    SELECT a.producer_id, a.exchange, nullif(a.lane, ''), a.host, a.streams, a.first_at, a.last_at, a.end_seq, a.confirmed_seq, a.top_seq,
+           a.stored, a.doubled, blotter_internal.seq_count(a.rejected - a.stored_seqs), a.gone,
+           (a.asked - a.settled) * int8multirange(int8range(1, a.sure_seq + 1)),
+           (a.asked - a.settled) - int8multirange(int8range(1, a.sure_seq + 1))
+    FROM (
+        SELECT k.producer_id, k.exchange, k.lane, h.host, o.streams, least(h.first_at, s.first_at, j.first_at) AS first_at,
+               greatest(h.last_at, s.last_at, j.last_at) AS last_at, c.end_seq, c.confirmed_seq, c.sure_seq, t.top_seq,
+               blotter_internal.seq_count(c.stored_seqs) AS stored, coalesce(s.row_count, 0) - blotter_internal.seq_count(c.stored_seqs) AS doubled,
+               c.stored_seqs, coalesce(j.seqs, '{}') AS rejected, coalesce(g.seqs, '{}') AS gone, c.settled,
+               int8multirange(int8range(CASE WHEN audited_seqs.since = '-infinity' THEN 1 ELSE coalesce(lower(c.settled), t.top_seq + 1) END, t.top_seq + 1)) AS asked
+        FROM audited k
+        LEFT JOIN stored s USING (producer_id, exchange, lane)
+        LEFT JOIN rejected j USING (producer_id, exchange, lane)
+        LEFT JOIN gone g USING (producer_id, exchange, lane)
+        LEFT JOIN heard h USING (producer_id, exchange, lane)
+        LEFT JOIN followed f USING (producer_id, exchange)
+        LEFT JOIN of_streams o USING (producer_id)
+        CROSS JOIN LATERAL (
+            SELECT coalesce(s.seqs, '{}') AS stored_seqs, coalesce(s.seqs, '{}') + coalesce(j.seqs, '{}') + coalesce(g.seqs, '{}') AS settled,
+                   greatest(h.closed_seq, f.end_seq) AS end_seq, greatest(h.confirmed_seq, f.confirmed_seq) AS confirmed_seq,
+                   -- up to here nothing is on its way any more, above it may be
+                   greatest(h.closed_seq, h.confirmed_seq, f.confirmed_seq, 0) AS sure_seq
+        ) AS c
+        CROSS JOIN LATERAL (SELECT greatest(c.end_seq, c.confirmed_seq, upper(c.settled) - 1, 0) AS top_seq) AS t
+    ) AS a;
+    END;
+COMMENT ON FUNCTION blotter_internal.audited_seqs(text, timestamptz) IS
+    'What audit and gaps are made of: for each producer and stream which seqs are settled (stored, rejected, expired, or dropped with their day), which are missing (not settled, though nothing of the kind can be on its way any more), and which may be in flight. Of one exchange, if given; of records since a time, if given: then seqs before the first of those are not asked for.';
+
+CREATE FUNCTION blotter_internal.audit_of(of_exchange text DEFAULT NULL, since timestamptz DEFAULT '-infinity')
+    RETURNS TABLE (producer_id bigint, exchange text, lane text, host text, state text, first_at timestamptz, last_at timestamptz, up_to_seq bigint,
+                   last_seq bigint, confirmed_seq bigint, stored bigint, rejected bigint, gone bigint, missing bigint, missing_seqs text, in_flight bigint,
+                   doubled bigint, streams text[])
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+    SELECT a.producer_id, a.exchange, a.lane, a.host,
+           CASE WHEN cardinality(a.streams) > 1 THEN 'forged'
+                WHEN NOT isempty(a.missing) THEN 'missing'
+                WHEN a.doubled > 0 THEN 'doubled'
+                WHEN a.end_seq IS NOT NULL AND isempty(a.in_flight) THEN 'complete'
+                ELSE 'open' END,
+           a.first_at, a.last_at,
+           coalesce(lower(a.missing + a.in_flight), a.top_seq + 1) - 1, a.top_seq, a.confirmed_seq,
+           a.stored, a.rejected, blotter_internal.seq_count(a.gone),
+           blotter_internal.seq_count(a.missing), blotter_internal.range_list(a.missing), blotter_internal.seq_count(a.in_flight),
+           a.doubled, a.streams
+    FROM blotter_internal.audited_seqs(audit_of.of_exchange, audit_of.since) a;
+    END;
+COMMENT ON FUNCTION blotter_internal.audit_of(text, timestamptz) IS 'blotter.audit of one exchange, or of the records since a time.';
+
+CREATE VIEW blotter.audit AS
+SELECT a.producer_id, a.exchange, a.lane, a.host, a.state, a.first_at, a.last_at, a.up_to_seq, a.last_seq, a.confirmed_seq, a.stored,
+       a.rejected, a.gone, a.missing, a.missing_seqs, a.in_flight, a.doubled, a.streams
+FROM blotter_internal.audit_of() a;
+COMMENT ON VIEW blotter.audit IS
+    'For each producer and stream: is every record of its sequence here? SELECT * FROM blotter.audit WHERE state NOT IN (''complete'', ''open''). Foreign clients without sequence numbers are not in it.';
+COMMENT ON COLUMN blotter.audit.producer_id IS 'the producer';
+COMMENT ON COLUMN blotter.audit.exchange IS 'its exchange';
+COMMENT ON COLUMN blotter.audit.lane IS 'its lane, if any';
+COMMENT ON COLUMN blotter.audit.host IS 'where it ran';
+COMMENT ON COLUMN blotter.audit.state IS 'complete: its end is known (it closed, or its successor said) and all up to there is settled; open: it may go on, and all is settled up to up_to_seq; missing: records are not here that should be; doubled: a seq has more than one row; forged: its records came in more than one stream, see streams';
+COMMENT ON COLUMN blotter.audit.first_at IS 'recorded_at of the first record of it that is kept';
+COMMENT ON COLUMN blotter.audit.last_at IS 'recorded_at of the last record of it: open means nothing is known after this';
+COMMENT ON COLUMN blotter.audit.up_to_seq IS 'all up to here is settled';
+COMMENT ON COLUMN blotter.audit.last_seq IS 'the highest seq known of';
+COMMENT ON COLUMN blotter.audit.confirmed_seq IS 'all up to here was known to be committed, the producer says';
+COMMENT ON COLUMN blotter.audit.stored IS 'seqs that are stored, sessions included';
+COMMENT ON COLUMN blotter.audit.rejected IS 'seqs that are in rejects only, those that were replayed left out';
+COMMENT ON COLUMN blotter.audit.gone IS 'seqs dropped with their day, or that came after it was dropped';
+COMMENT ON COLUMN blotter.audit.missing IS 'how many are missing';
+COMMENT ON COLUMN blotter.audit.missing_seqs IS 'which, the first ten ranges';
+COMMENT ON COLUMN blotter.audit.in_flight IS 'how many are not here, but may be on their way';
+COMMENT ON COLUMN blotter.audit.doubled IS 'rows beyond one for each seq';
+COMMENT ON COLUMN blotter.audit.streams IS 'the streams (exchange, or exchange:lane) that records of this producer_id came in; more than one: forged';
+
+CREATE VIEW blotter.gaps AS
+SELECT a.producer_id, a.exchange, a.lane, lower(g.seqs) AS from_seq, upper(g.seqs) - 1 AS to_seq, g.state
+FROM blotter_internal.audited_seqs() a, LATERAL (
+    SELECT r AS seqs, 'missing' AS state FROM unnest(a.missing) AS r
+    UNION ALL
+    SELECT r, 'in flight' FROM unnest(a.in_flight) AS r
+) AS g;
+COMMENT ON VIEW blotter.gaps IS 'The ranges of seq that are not here. SELECT * FROM blotter.gaps WHERE state = ''missing''.';
+COMMENT ON COLUMN blotter.gaps.producer_id IS 'the producer';
+COMMENT ON COLUMN blotter.gaps.exchange IS 'its exchange';
+COMMENT ON COLUMN blotter.gaps.lane IS 'its lane, if any';
+COMMENT ON COLUMN blotter.gaps.from_seq IS 'first seq that is not here';
+COMMENT ON COLUMN blotter.gaps.to_seq IS 'last seq that is not here';
+COMMENT ON COLUMN blotter.gaps.state IS 'missing, or in flight: above what was known to be committed';
+
+-- Each looked up by its key, never by reading the tables: so this is no join.
+CREATE VIEW blotter_internal.unstored_rejects AS
+SELECT DISTINCT j.producer_id, j.exchange, coalesce(j.lane, '') AS lane, j.seq
+FROM blotter.rejects j
+WHERE j.producer_id > 0 AND j.seq BETWEEN 1 AND blotter_internal.greatest_seq() AND j.replayed_at IS NULL
+  AND (SELECT true FROM blotter_internal.identities e WHERE e.recorded_at = j.recorded_at AND e.producer_id = j.producer_id AND e.seq = j.seq LIMIT 1) IS NULL
+  AND (SELECT true FROM blotter_internal.gone_seqs g
+       WHERE (g.producer_id, g.exchange, g.lane) = (j.producer_id, j.exchange, coalesce(j.lane, '')) AND g.dropped + g.expired @> j.seq) IS NULL;
+COMMENT ON VIEW blotter_internal.unstored_rejects IS 'The rejects that have no row anywhere: not replayed, and not sent again and stored since.';
+COMMENT ON COLUMN blotter_internal.unstored_rejects.producer_id IS 'the producer';
+COMMENT ON COLUMN blotter_internal.unstored_rejects.exchange IS 'its exchange';
+COMMENT ON COLUMN blotter_internal.unstored_rejects.lane IS 'its lane; empty: none';
+COMMENT ON COLUMN blotter_internal.unstored_rejects.seq IS 'its record';
+
+CREATE VIEW blotter_internal.audit_quick AS
+WITH counted AS (
+    SELECT p.producer_id, p.exchange, p.lane, sum(p.stored + p.expired)::bigint AS settled, max(blotter_internal.possible_seq(p.last_seq)) AS last_seq,
+           max(p.updated_at) AS updated_at
+    FROM blotter_internal.progress p GROUP BY p.producer_id, p.exchange, p.lane
+), rejected AS (
+    SELECT u.producer_id, u.exchange, u.lane, count(*) AS rejected FROM blotter_internal.unstored_rejects u GROUP BY u.producer_id, u.exchange, u.lane
+), known AS (
+    SELECT c.producer_id, c.exchange, c.lane FROM counted c
+    UNION SELECT h.producer_id, h.exchange, h.lane FROM blotter_internal.heard h
+)
+SELECT q.producer_id, q.exchange, nullif(q.lane, '') AS lane,
+       CASE WHEN q.streams > 1 THEN 'forged'
+            WHEN q.settled < greatest(q.closed_seq, q.confirmed_seq) THEN 'missing'
+            WHEN q.settled >= q.end_seq THEN 'complete'
+            ELSE 'open' END AS state,
+       q.settled, greatest(q.last_seq, q.end_seq, q.confirmed_seq) AS last_seq, q.last_at
+FROM (
+    SELECT k.producer_id, k.exchange, k.lane, h.closed_seq, greatest(h.closed_seq, f.end_seq) AS end_seq,
+           greatest(h.confirmed_seq, f.confirmed_seq) AS confirmed_seq, coalesce(c.settled, 0) + coalesce(j.rejected, 0) AS settled, c.last_seq,
+           greatest(h.last_at, c.updated_at) AS last_at, count(*) OVER (PARTITION BY k.producer_id) AS streams
+    FROM (SELECT k.* FROM known k
+          UNION ALL SELECT f.producer_id, f.exchange, f.lane FROM blotter_internal.followed f WHERE f.producer_id NOT IN (SELECT k.producer_id FROM known k)) AS k
+    LEFT JOIN counted c USING (producer_id, exchange, lane)
+    LEFT JOIN rejected j USING (producer_id, exchange, lane)
+    LEFT JOIN blotter_internal.heard h USING (producer_id, exchange, lane)
+    LEFT JOIN blotter_internal.followed f USING (producer_id, exchange)
+) AS q;
+COMMENT ON VIEW blotter_internal.audit_quick IS 'As blotter.audit, from progress, sessions and rejects alone: costs next to nothing, but counts only.';
+COMMENT ON COLUMN blotter_internal.audit_quick.producer_id IS 'the producer';
+COMMENT ON COLUMN blotter_internal.audit_quick.exchange IS 'its exchange';
+COMMENT ON COLUMN blotter_internal.audit_quick.lane IS 'its lane, if any';
+COMMENT ON COLUMN blotter_internal.audit_quick.state IS 'as in blotter.audit';
+COMMENT ON COLUMN blotter_internal.audit_quick.settled IS 'records stored, rejected, expired';
+COMMENT ON COLUMN blotter_internal.audit_quick.last_seq IS 'the highest seq known of';
+COMMENT ON COLUMN blotter_internal.audit_quick.last_at IS 'when it was last heard of';

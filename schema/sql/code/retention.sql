@@ -1,0 +1,64 @@
+-- Dropping days. A day is aggregated before it is dropped: what it means for positions, orders and the audit stays.
+
+CREATE FUNCTION blotter_internal.aggregate_days(before date) RETURNS SETOF blotter_internal.partitions
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    old date;
+    low timestamptz;
+    high timestamptz := blotter_internal.day_begins(before);
+    part record;
+    names text := blotter_internal.column_list(blotter_internal.event_fields());
+BEGIN
+    IF before > blotter_internal.today() THEN
+        RAISE EXCEPTION 'cannot aggregate %: it is not over', before - 1 USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'aggregate_days has to see what it waited for' USING HINT = 'Call it under READ COMMITTED.';
+    END IF;
+    PERFORM pg_advisory_xact_lock(blotter_internal.lock_class(), 0);
+    SELECT r.first_day INTO old FROM blotter_internal.retention r FOR UPDATE;
+    low := blotter_internal.day_begins(old);
+    IF before > old THEN
+        PERFORM blotter_internal.make_day(p.day) FROM blotter_internal.partitions p WHERE p.day < before AND p.state = 'detached';
+        -- Waits for the open COPYs that have written there; those that would come later find that they cannot.
+        FOR part IN SELECT p.* FROM blotter_internal.partitions p WHERE p.day < before AND p.day >= old AND p.state = 'kept' ORDER BY p.day, p."table" LOOP
+            EXECUTE format('CREATE OR REPLACE TRIGGER refuse_row BEFORE INSERT ON blotter_internal.%I FOR EACH ROW EXECUTE FUNCTION blotter_internal.refuse_row()', part.partition);
+        END LOOP;
+
+        PERFORM blotter_internal.aggregate_positions(high);
+
+        -- Audit: which seqs go. Heartbeats go too, but the last of each producer; their seqs with them, so that the ranges have no holes.
+        INSERT INTO blotter_internal.gone_seqs AS g (producer_id, exchange, lane, dropped)
+        SELECT s.producer_id, s.exchange, s.lane, s.seqs FROM blotter_internal.seqs_between(low, high) s
+        ORDER BY s.producer_id, s.exchange COLLATE "C", s.lane COLLATE "C"
+        ON CONFLICT (producer_id, exchange, lane) DO UPDATE SET dropped = g.dropped + excluded.dropped;
+        DELETE FROM blotter_internal.sessions s
+        WHERE s.event = 'heartbeat' AND s.recorded_at < high
+          AND EXISTS (SELECT FROM blotter_internal.sessions l
+                      WHERE l.producer_id = s.producer_id AND l.exchange = s.exchange AND coalesce(l.lane, '') = coalesce(s.lane, '')
+                        AND l.seq > s.seq AND l.event IN ('heartbeat', 'closed'));
+
+        -- Orders that may still change need their events; the others need their row only.
+        DELETE FROM blotter_internal.kept_order_events k USING blotter.orders o
+        WHERE (o.order_key, o.exchange, o.account) = (coalesce(nullif(k.order_id, ''), k.client_order_id), k.exchange, coalesce(k.account, ''))
+          AND o.terminal AND o.recorded_at < high;
+        EXECUTE format($q$
+            INSERT INTO blotter_internal.kept_order_events (%1$s)
+            SELECT %2$s FROM blotter.order_events e
+            WHERE e.recorded_at < $1
+              AND EXISTS (SELECT FROM blotter.orders o
+                          WHERE o.exchange = e.exchange AND o.account = coalesce(e.account, '')
+                            AND (o.order_key = e.order_id AND NOT o.provisional OR coalesce(e.order_id, '') = '' AND o.client_order_id = e.client_order_id)
+                            AND (NOT o.terminal OR o.recorded_at >= $1))
+            ON CONFLICT DO NOTHING
+        $q$, names, replace('e.' || names, ', ', ', e.')) USING high;
+
+        UPDATE blotter_internal.retention r SET first_day = before;
+    END IF;
+    RETURN QUERY SELECT p.* FROM blotter_internal.partitions p WHERE p.state IN ('detach', 'finalize', 'drop') ORDER BY p.day, p."table";
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.aggregate_days(date) IS
+    'First step of dropping the days before that one (UTC), as one transaction: aggregates them into position_base, gone_seqs and kept_order_events, raises retention.first_day, and refuses further rows. Returns the partitions whose next step is due: see blotter_internal.partitions.state.';

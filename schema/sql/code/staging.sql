@@ -1,0 +1,114 @@
+-- Staging. What may be there already (re-delivered entries, and everything for a while after a duplicate was met) is copied into
+-- temporary tables and goes on from there by INSERT ... ON CONFLICT DO NOTHING. Temporary ones, made once a session, load
+-- twice as fast as unlogged ones. They do not say ON COMMIT DELETE ROWS: merge.sql says why.
+--
+-- A value that PostgreSQL fills in where COPY names no column, such as a column of a user's own with a default, is filled in here too.
+
+-- What was deleted is read again and again, until there are new files, which take as long as a few hundred rows: so not each time.
+CREATE FUNCTION blotter_internal.is_bloated(temporary regclass, live bigint DEFAULT 0) RETURNS boolean
+    LANGUAGE sql
+    BEGIN ATOMIC
+    SELECT pg_relation_size(temporary) > least(262144 + live * 4096, 4194304);
+    END;
+COMMENT ON FUNCTION blotter_internal.is_bloated(regclass, bigint) IS 'Should a temporary table that holds so many rows be truncated, rather than its rows deleted?';
+
+CREATE FUNCTION blotter_internal.empty_temporary(VARIADIC tables text[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    one text;
+BEGIN
+    FOREACH one IN ARRAY tables LOOP
+        EXECUTE format(CASE WHEN blotter_internal.is_bloated(('pg_temp.' || one)::regclass) THEN 'TRUNCATE pg_temp.%I' ELSE 'DELETE FROM pg_temp.%I' END, one);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.empty_temporary(text[]) IS 'Empties temporary tables of the session.';
+
+-- What only a careful batch or a reject needs is made by the first that does.
+CREATE FUNCTION blotter_internal.begin_staging() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    SET client_min_messages = warning
+    AS $$
+DECLARE
+    kind record;
+    made_here text[] := ARRAY['replayed_at', 'replayed_by', 'discarded_at', 'discarded_by'];
+BEGIN
+    FOR kind IN SELECT * FROM blotter_internal.record_kinds LOOP
+        EXECUTE format('CREATE TEMPORARY TABLE IF NOT EXISTS %I AS SELECT %s FROM %I.%I WITH NO DATA', 'staged_' || kind."table",
+                       blotter_internal.column_list(blotter_internal.columns_of(format('%I.%I', kind."schema", kind."table")::regclass)),
+                       kind."schema", kind."table");
+    END LOOP;
+    EXECUTE format('CREATE TEMPORARY TABLE IF NOT EXISTS staged_rejects AS SELECT %s FROM blotter.rejects WITH NO DATA',
+                   blotter_internal.column_list(blotter_internal.columns_of('blotter.rejects', made_here)));
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.begin_staging() IS
+    'Makes the temporary tables that load_staged reads: staged_rejects, and one for each table of records: staged_order_events and so on. May be called again.';
+
+CREATE FUNCTION blotter_internal.begin_session(staging boolean DEFAULT true) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    SET client_min_messages = warning
+    AS $$
+BEGIN
+    IF staging THEN
+        PERFORM blotter_internal.begin_staging();
+    END IF;
+    -- One row for an order: what the events of a batch say of it together. oldest and newest event; late: they were out of order.
+    EXECUTE format('CREATE TEMPORARY TABLE IF NOT EXISTS staged_orders AS SELECT %s FROM blotter.order_events WITH NO DATA',
+                   blotter_internal.column_list(blotter_internal.columns_of('blotter.order_events', ARRAY['producer_id', 'seq', 'recorded_at', 'lane']))
+                   || ', recorded_at AS first_recorded_at, seq AS first_seq, producer_id AS first_producer_id'
+                   || ', recorded_at, seq, producer_id, true AS late');
+    PERFORM blotter_internal.begin_merge();
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.begin_session(boolean) IS
+    'Makes the temporary tables of a loading session: staged_orders, and those of begin_staging unless they are to be made when first needed. May be called again.';
+
+CREATE FUNCTION blotter_internal.load_staged(drainer text, OUT records bigint, OUT rejects bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    statement text := 'WITH ';
+    kind record;
+    names text;
+    stored text[] := '{}';
+BEGIN
+    -- In the order of the key, so that two loaders with the same records wait for each other instead of locking each other out.
+    FOR kind IN SELECT * FROM blotter_internal.record_kinds k ORDER BY k.n LOOP
+        names := blotter_internal.column_list(blotter_internal.columns_of(('pg_temp.staged_' || kind."table")::regclass));
+        statement := statement || format(
+            'new_%1$s AS (INSERT INTO %2$I.%1$I (%3$s) SELECT %3$s FROM pg_temp.staged_%1$s ORDER BY recorded_at, producer_id, seq
+                          ON CONFLICT DO NOTHING RETURNING producer_id, seq, exchange, lane, %4$s AS is_void), ',
+            kind."table", kind."schema", names, CASE WHEN kind.kind = 'session' THEN 'event = ''void''' ELSE 'false' END);
+        stored := stored || format('SELECT producer_id, seq, exchange, lane, is_void, false AS is_reject FROM new_%s', kind."table");
+    END LOOP;
+    names := blotter_internal.column_list(blotter_internal.columns_of('pg_temp.staged_rejects', ARRAY['raw_length', 'raw_sha256']));
+    statement := statement || format(
+        'new_rejects AS (INSERT INTO blotter.rejects (%1$s, raw_length, raw_sha256)
+                         SELECT %1$s, coalesce(raw_length, octet_length(raw)), coalesce(raw_sha256, sha256(raw)) FROM pg_temp.staged_rejects
+                         ORDER BY stream, producer_id, seq, entry_id ON CONFLICT DO NOTHING RETURNING producer_id, seq, exchange, lane),', names);
+    EXECUTE statement || format($q$
+        settled AS (
+            %s
+            UNION ALL SELECT producer_id, seq, exchange, lane, false, true FROM new_rejects
+        ), counts AS (
+            SELECT producer_id, exchange, lane, count(*) FILTER (WHERE NOT is_reject) AS stored, count(*) FILTER (WHERE is_reject) AS rejected,
+                   count(*) FILTER (WHERE is_void) AS voided, max(seq) AS last_seq
+            FROM settled WHERE producer_id > 0 AND exchange IS NOT NULL GROUP BY producer_id, exchange, lane
+        ), added AS (
+            SELECT blotter_internal.add_progress($1, array_agg(producer_id), array_agg(exchange), array_agg(lane), array_agg(stored), array_agg(rejected),
+                                                 NULL, array_agg(last_seq), array_agg(voided))
+            FROM counts
+        )
+        SELECT (SELECT count(*) FROM settled WHERE NOT is_reject), (SELECT count(*) FROM new_rejects)
+        FROM (SELECT count(*) FROM added) AS done
+    $q$, array_to_string(stored, ' UNION ALL ')) INTO records, rejects USING drainer;
+    FOR kind IN SELECT * FROM blotter_internal.record_kinds LOOP
+        PERFORM blotter_internal.empty_temporary('staged_' || kind."table");
+    END LOOP;
+    PERFORM blotter_internal.empty_temporary('staged_rejects');
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.load_staged(text) IS
+    'Stores what the staged_ tables hold and is not stored yet, and adds it to progress. Returns how many records and rejects were new.';
