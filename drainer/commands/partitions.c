@@ -1,6 +1,6 @@
 /* partitions.c: `blotter partitions list|drop`: the days there are, and letting the old ones go.
  *
- * A day goes in three steps, and schema/sql/002_partitions.sql says why a crash between them
+ * A day goes in three steps, and schema/sql/code/days.sql says why a crash between them
  * confuses nothing: it is folded, in one transaction; its tables are detached, which waits for
  * whoever uses them without anybody waiting for it; they are dropped. So after folding a run does
  * what is due for any table, also what a run before did not get to. What somebody's transaction

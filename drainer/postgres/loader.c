@@ -64,6 +64,7 @@ struct transaction {
 /* What the transaction adds to the table progress. */
 struct producer_progress {
     int64_t producer_id, stored, last_seq, voided;
+    const struct stream *stream;
 };
 
 struct loader {
@@ -247,10 +248,11 @@ static void add_merge_of_orders(struct loader *loader)
  * ------------------------------------------------------------------------------------------------------------
  */
 
-static struct producer_progress *progress_of(struct loader *loader, int64_t producer_id)
+static struct producer_progress *progress_of(struct loader *loader, const struct entry *entry)
 {
     for (size_t i = loader->progress_count; i-- > 0;) {
-        if (loader->progress[i].producer_id == producer_id) {
+        if (loader->progress[i].producer_id == entry->producer_id &&
+            loader->progress[i].stream == entry->stream) {
             return &loader->progress[i];
         }
     }
@@ -264,7 +266,7 @@ static struct producer_progress *progress_of(struct loader *loader, int64_t prod
         }
     }
     loader->progress[loader->progress_count] =
-        (struct producer_progress){.producer_id = producer_id};
+        (struct producer_progress){.producer_id = entry->producer_id, .stream = entry->stream};
     return &loader->progress[loader->progress_count++];
 }
 
@@ -280,7 +282,7 @@ static void count_progress(struct loader *loader)
         if (entry->producer_id <= 0 || entry->fate != ENTRY_ROW) {
             continue;
         }
-        progress = progress_of(loader, entry->producer_id);
+        progress = progress_of(loader, entry);
         progress->stored++;
         progress->voided += entry->is_void;
         progress->last_seq = entry->seq > progress->last_seq ? entry->seq : progress->last_seq;
@@ -304,6 +306,22 @@ static void sql_add_array(struct loader *loader, long member_offset)
     sql_text_add(sql, "}'");
 }
 
+/* The exchange and the lane of every element as an array: names of streams need no escapes. */
+static void sql_add_streams(struct loader *loader)
+{
+    struct sql_text *sql = &loader->transaction.sql;
+
+    sql_text_add(sql, ", '{");
+    for (size_t i = 0; i < loader->progress_count; i++) {
+        sql_text_add(sql, "%s\"%s\"", i == 0 ? "" : ",", loader->progress[i].stream->exchange);
+    }
+    sql_text_add(sql, "}', '{");
+    for (size_t i = 0; i < loader->progress_count; i++) {
+        sql_text_add(sql, "%s\"%s\"", i == 0 ? "" : ",", loader->progress[i].stream->lane);
+    }
+    sql_text_add(sql, "}'");
+}
+
 static void add_progress(struct loader *loader)
 {
     count_progress(loader);
@@ -313,6 +331,7 @@ static void add_progress(struct loader *loader)
     sql_text_add(&loader->transaction.sql, "SELECT blotter_internal.add_progress('%s'",
                  loader->options.drainer);
     sql_add_array(loader, offsetof(struct producer_progress, producer_id));
+    sql_add_streams(loader);
     sql_add_array(loader, offsetof(struct producer_progress, stored));
     sql_add_array(loader, -1); /* rejected */
     sql_add_array(loader, -1); /* expired */
@@ -321,7 +340,9 @@ static void add_progress(struct loader *loader)
     sql_text_add(&loader->transaction.sql, "); ");
 }
 
-static void sql_add_expired(struct loader *loader, bool seqs)
+enum expired_part { EXPIRED_PRODUCER, EXPIRED_EXCHANGE, EXPIRED_LANE, EXPIRED_SEQ };
+
+static void sql_add_expired(struct loader *loader, enum expired_part part)
 {
     struct sql_text *sql = &loader->transaction.sql;
     bool any = false;
@@ -331,7 +352,16 @@ static void sql_add_expired(struct loader *loader, bool seqs)
         const struct entry *entry = &loader->batch->entries[i];
 
         if (entry->fate == ENTRY_EXPIRED && entry->producer_id > 0) {
-            sql_text_add(sql, "%s%" PRId64, any ? "," : "", seqs ? entry->seq : entry->producer_id);
+            const char *comma = any ? "," : "";
+
+            if (part == EXPIRED_EXCHANGE || part == EXPIRED_LANE) {
+                sql_text_add(sql, "%s\"%s\"", comma,
+                             part == EXPIRED_EXCHANGE ? entry->stream->exchange
+                                                      : entry->stream->lane);
+            } else {
+                sql_text_add(sql, "%s%" PRId64, comma,
+                             part == EXPIRED_SEQ ? entry->seq : entry->producer_id);
+            }
             any = true;
         }
     }
@@ -345,8 +375,9 @@ static void add_expired(struct loader *loader)
     if (loader->batch->expired > 0) {
         sql_text_add(&loader->transaction.sql, "SELECT blotter_internal.add_expired('%s'",
                      loader->options.drainer);
-        sql_add_expired(loader, false);
-        sql_add_expired(loader, true);
+        for (int part = EXPIRED_PRODUCER; part <= EXPIRED_SEQ; part++) {
+            sql_add_expired(loader, (enum expired_part)part);
+        }
         sql_text_add(&loader->transaction.sql, "); ");
     }
 }

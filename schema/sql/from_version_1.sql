@@ -1,1 +1,139 @@
-SELECT 1;
+-- Copies what version 1 stored, which `blotter migrate` has renamed to schema blotter_version_1, and drops that. The tables are new, so they are
+-- those of 010_tables.sql exactly; while both are there the database takes twice the room. Whatever of a user's own is in the way stops it, and
+-- then nothing has changed.
+--
+-- A drainer of version 1 that still runs loses its session at the end, and finds none of its functions in the next one: it stops by itself.
+
+CREATE FUNCTION pg_temp.copy_table(source text, target regclass, extra_names text DEFAULT '', extra_values text DEFAULT '', joined text DEFAULT '')
+    RETURNS void LANGUAGE plpgsql
+    AS $$
+DECLARE
+    names text;
+    unknown text;
+BEGIN
+    -- Columns of both tables; what this transaction fills in by itself is taken from version 1 as well.
+    SELECT string_agg(format('%I', o.attname), ', ' ORDER BY o.attnum) FILTER (WHERE n.attname IS NOT NULL),
+           string_agg(o.attname, ', ') FILTER (WHERE n.attname IS NULL)
+    INTO names, unknown
+    FROM pg_attribute o
+    LEFT JOIN pg_attribute n ON n.attrelid = target AND n.attname = o.attname AND NOT n.attisdropped
+    WHERE o.attrelid = ('blotter_version_1.' || source)::regclass AND o.attnum > 0 AND NOT o.attisdropped
+      AND (source, o.attname::text) NOT IN (('rejects', 'identity'));
+    IF unknown IS NOT NULL THEN
+        RAISE EXCEPTION 'table blotter.% has columns that are not Blotter''s: %', source, unknown
+            USING HINT = 'Keep them in a table of your own, drop them, and run `blotter migrate` again.';
+    END IF;
+    EXECUTE format('INSERT INTO %s (%s%s) OVERRIDING SYSTEM VALUE SELECT %s%s FROM blotter_version_1.%I o %s', target, names, extra_names,
+                   regexp_replace(names, '([a-z_"]+)', 'o.\1', 'g'), extra_values, source, joined);
+END
+$$;
+
+CREATE FUNCTION pg_temp.copy_all() RETURNS void LANGUAGE plpgsql
+    AS $$
+DECLARE
+    -- Rows of version 1 have no transaction that `blotter follow` could name, and say no lane: their producer's sessions do.
+    lane text := 'LEFT JOIN (SELECT s.producer_id, max(s.lane) AS lane FROM blotter_version_1.sessions s GROUP BY s.producer_id) AS l USING (producer_id)';
+    one text;
+    parted record;
+BEGIN
+    -- Waits for loads that are under way, and holds off others.
+    LOCK TABLE blotter_version_1.order_events, blotter_version_1.trades, blotter_version_1.sessions, blotter_version_1.rejects,
+               blotter_version_1.progress, blotter_version_1.gone_seqs, blotter_version_1.orders IN ACCESS EXCLUSIVE MODE;
+    FOR parted IN
+        SELECT i.inhparent::regclass AS parent, regexp_replace(c.relname, '_[0-9]{8}$', '') AS name,
+               to_date(substring(c.relname FROM '_([0-9]{8})$'), 'YYYYMMDD') AS day
+        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent IN ('blotter_version_1.order_events'::regclass, 'blotter_version_1.trades'::regclass)
+        ORDER BY c.relname
+    LOOP
+        PERFORM blotter_internal.make_partition(parted.name, parted.day);
+    END LOOP;
+    PERFORM pg_temp.copy_table('order_events', 'blotter.order_events', ', lane, stored_by', ', l.lane, ''0''', lane),
+            pg_temp.copy_table('trades', 'blotter.trades', ', lane, stored_by', ', l.lane, ''0''', lane),
+            pg_temp.copy_table('kept_order_events', 'blotter_internal.kept_order_events', ', lane, stored_by', ', l.lane, ''0''', lane),
+            pg_temp.copy_table('sessions', 'blotter_internal.sessions', ', stored_by', ', ''0'''),
+            pg_temp.copy_table('rejects', 'blotter.rejects', ', lane, raw_length, raw_sha256, stored_at, stored_by',
+                               ', substring(o.stream FROM ''^blotter:[^:]*:(.*)$''), octet_length(o.raw), sha256(o.raw), o.rejected_at, ''0'''),
+            pg_temp.copy_table('progress', 'blotter_internal.progress', ', exchange, lane', ', coalesce(k.exchange, ''''), coalesce(k.lane, '''')',
+                               'LEFT JOIN pg_temp.streams k USING (producer_id)'),
+            pg_temp.copy_table('gone_seqs', 'blotter_internal.gone_seqs', ', exchange, lane', ', coalesce(k.exchange, ''''), coalesce(k.lane, '''')',
+                               'LEFT JOIN pg_temp.streams k USING (producer_id)');
+    FOREACH one IN ARRAY ARRAY['orders', 'client_only_ids', 'order_client_ids', 'order_errors', 'position_base', 'folded_fills', 'migrations'] LOOP
+        PERFORM pg_temp.copy_table(one, CASE one WHEN 'orders' THEN 'blotter.' ELSE 'blotter_internal.' END || one);
+    END LOOP;
+    -- Days that were about to be dropped take no more rows here either.
+    FOR parted IN SELECT i.inhrelid::regclass AS part FROM pg_trigger t JOIN pg_inherits i ON i.inhrelid = t.tgrelid
+                  WHERE t.tgfoid = 'blotter_version_1.refuse_row()'::regprocedure LOOP
+        EXECUTE format('CREATE TRIGGER refuse_row BEFORE INSERT ON blotter_internal.%I FOR EACH ROW EXECUTE FUNCTION blotter_internal.refuse_row()',
+                       split_part(parted.part::text, '.', 2));
+    END LOOP;
+    UPDATE blotter_internal.retention n SET first_day = o.first_day FROM blotter_version_1.retention o;
+    -- A user may have added to these, or taken away.
+    FOREACH one IN ARRAY ARRAY['venues', 'terminal_statuses'] LOOP
+        EXECUTE format('DELETE FROM blotter_internal.%I', one);
+        PERFORM pg_temp.copy_table(one, 'blotter_internal.' || one);
+    END LOOP;
+    PERFORM setval(pg_get_serial_sequence('blotter.rejects', 'id'), (SELECT max(id) FROM blotter.rejects)),
+            setval(pg_get_serial_sequence('blotter_internal.order_errors', 'id'), (SELECT max(id) FROM blotter_internal.order_errors));
+END
+$$;
+
+-- Which stream a producer wrote to: version 1 did not note it beside its numbers.
+CREATE TEMPORARY TABLE streams ON COMMIT DROP AS
+SELECT r.producer_id, min(r.exchange) AS exchange, coalesce(max(r.lane), '') AS lane
+FROM (SELECT s.producer_id, s.exchange, s.lane FROM blotter_version_1.sessions s
+      UNION SELECT s.follows, s.exchange, s.lane FROM blotter_version_1.sessions s WHERE s.follows IS NOT NULL
+      UNION SELECT e.producer_id, e.exchange, NULL FROM blotter_version_1.order_events e
+      UNION SELECT t.producer_id, t.exchange, NULL FROM blotter_version_1.trades t
+      UNION SELECT j.producer_id, j.exchange, substring(j.stream FROM '^blotter:[^:]*:(.*)$') FROM blotter_version_1.rejects j) AS r
+WHERE r.producer_id > 0
+GROUP BY r.producer_id;
+SELECT pg_temp.copy_all();
+
+-- Version 1 itself: what is left in its schema then is a user's, and stops the last statement.
+DO $$
+DECLARE
+    object text;
+BEGIN
+    FOR object IN
+        SELECT o.object
+        FROM (SELECT 1 AS turn, c.oid, 'VIEW ' || c.oid::regclass AS object FROM pg_class c
+              WHERE c.relnamespace = 'blotter_version_1'::regnamespace AND c.relkind = 'v'
+                AND c.relname IN ('fill_copies', 'fills', 'positions', 'open_orders', 'latency', 'heard', 'audited_seqs', 'audit', 'gaps', 'unstored_rejects',
+                                  'audit_quick', 'partitions')
+              UNION ALL
+              SELECT 0, p.oid, 'ROUTINE ' || p.oid::regprocedure FROM pg_proc p
+              WHERE p.pronamespace = 'blotter_version_1'::regnamespace AND p.proname IN ('fold_days', 'is_final')
+              UNION ALL
+              SELECT 4, c.oid, 'TABLE ' || c.oid::regclass FROM pg_class c
+              WHERE c.relnamespace = 'blotter_version_1'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+                AND c.relname IN ('migrations', 'order_events', 'trades', 'sessions', 'rejects', 'progress', 'gone_seqs', 'retention', 'venues',
+                                  'terminal_statuses', 'orders', 'client_only_ids', 'order_client_ids', 'order_errors', 'kept_order_events',
+                                  'position_base', 'folded_fills')
+              UNION ALL
+              SELECT 5, p.oid, 'ROUTINE ' || p.oid::regprocedure FROM pg_proc p
+              WHERE p.pronamespace = 'blotter_version_1'::regnamespace AND p.proname NOT IN ('fold_days', 'is_final')) AS o
+        ORDER BY o.turn, o.oid DESC
+    LOOP
+        EXECUTE 'DROP ' || object;
+    END LOOP;
+    DROP SCHEMA blotter_version_1;
+END
+$$;
+
+-- Version 1's drainers notice when their session ends. Those of another user may not be ended by this one: then nothing has changed.
+DO $$
+DECLARE
+    drainer record;
+BEGIN
+    FOR drainer IN SELECT a.pid, a.usename, a.application_name FROM pg_stat_activity a
+                   WHERE a.datname = current_database() AND a.application_name SIMILAR TO 'blotter (drain|rejects)%' AND a.pid <> pg_backend_pid() LOOP
+        IF NOT pg_terminate_backend(drainer.pid) THEN
+            RAISE WARNING 'session % (%) did not end', drainer.pid, drainer.application_name;
+        END IF;
+    END LOOP;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE EXCEPTION 'drainers of version 1 are connected, and this user may not end their sessions'
+        USING ERRCODE = 'insufficient_privilege', HINT = 'Stop them, then run `blotter migrate` again.';
+END
+$$;

@@ -99,7 +99,7 @@ COMMENT ON COLUMN blotter_internal.rights.columns IS 'on these columns only; nul
 CREATE FUNCTION blotter_internal.missing_rights(who name, role text) RETURNS text
     LANGUAGE sql STABLE
     BEGIN ATOMIC
-    SELECT string_agg(r.privilege || coalesce(' (' || r.columns || ')', '') || ' on ' || r.object, ', ')
+    SELECT string_agg(r.privilege || coalesce(' (' || r.columns || ')', '') || ' on ' || r.object, ', ' ORDER BY r.object, r.privilege)
     FROM blotter_internal.rights r
     WHERE r.role = missing_rights.role
       AND NOT CASE r.kind WHEN 'schema' THEN has_schema_privilege(who, r.object, r.privilege)

@@ -23,7 +23,7 @@ static void status_shows_what_waits_and_what_is_stored(void **state)
     story_drain_once();
     struct fixture_program *after = story_run(0, "status");
     story_assert_says(fixture_program_stdout(after), "blotter:okx       5    0        0");
-    story_assert_says(fixture_program_stdout(after), "order_events     3");
+    story_assert_says(fixture_program_stdout(after), "order_events        3");
     story_assert_says(fixture_program_stdout(after), "behind 0.0 s");
 }
 
@@ -183,7 +183,7 @@ static void check_knows_what_is_wrong_with_postgresql(void **state)
     story_sql("CREATE ROLE only_reads LOGIN IN ROLE blotter_reader");
     check_says(fixture_format("%s user=only_reads", postgres), "bad", "postgres", "rights",
                "user only_reads cannot load; grant blotter_drainer; missing: INSERT on "
-               "blotter.order_events, ");
+               "blotter.balances, ");
     story_sql("GRANT blotter_drainer TO only_reads");
     check_says(fixture_format("%s user=only_reads", postgres), "ok", "postgres", "rights",
                "user only_reads may load");

@@ -74,6 +74,8 @@ static const char *what_is_known(void)
                     "blotter.audit ORDER BY 1"));
 }
 
+enum { TABLES = RECORD_KINDS - 1 }; /* that have days: all but the sessions */
+
 /* But for the day that comes, which a drainer makes ahead after noon. */
 static int64_t count_tables(const char *state)
 {
@@ -109,19 +111,19 @@ static void list_shows_each_day_with_its_tables(void **state)
     story_assert_says(fixture_program_stdout(story_run(0, "partitions", "list")),
                       "no day has been made yet; kept from 2015-01-01 on");
     record_three_days();
-    story_sql("ANALYZE blotter.order_events, blotter.trades");
+    story_sql("ANALYZE");
     const char *text = fixture_program_stdout(story_run(0, "partitions", "list"));
     const char *json = fixture_program_stdout(story_run(0, "partitions", "list", "--json"));
 
     for (int days = 0; days < 3; days++) {
-        story_assert_says(text, fixture_format("%s  order_events, trades     %d",
+        story_assert_says(text, fixture_format("%s  balances, cash, instruments, order_events, trades, venue_positions     %d",
                                                day_before_newest(days), days == 0 ? 4 : 3));
     }
     story_assert_says(text, "kept\n");
     story_assert_says(
         json,
         fixture_format(
-            "{\"day\": \"%s\", \"tables\": \"order_events, trades\", \"rows\": 3, \"bytes\": ",
+            "{\"day\": \"%s\", \"tables\": \"balances, cash, instruments, order_events, trades, venue_positions\", \"rows\": 3, \"bytes\": ",
             day_before_newest(2)));
 }
 
@@ -140,7 +142,7 @@ static void what_is_not_an_age_drops_nothing(void **state)
 
         story_assert_says(fixture_program_stderr(drop), "setting older_than");
     }
-    assert_int_equal(count_tables("'kept'"), 6);
+    assert_int_equal(count_tables("'kept'"), 3 * TABLES);
 }
 
 static void a_dry_run_drops_nothing(void **state)
@@ -154,7 +156,7 @@ static void a_dry_run_drops_nothing(void **state)
     story_assert_says(fixture_program_stdout(drop), day_before_newest(1));
     assert_null(strstr(fixture_program_stdout(drop), day_before_newest(0)));
     story_assert_says(fixture_program_stdout(drop), "to be dropped\n\nkept from 2015-01-01 on");
-    assert_int_equal(count_tables("'kept'"), 6);
+    assert_int_equal(count_tables("'kept'"), 3 * TABLES);
 }
 
 static void only_the_owner_drops(void **state)
@@ -170,7 +172,7 @@ static void only_the_owner_drops(void **state)
     story_assert_says(fixture_program_stderr(drop),
                       "for the owner of the schema, postgres; this user is loader");
     story_run(0, "partitions", "list", "--postgres", conninfo);
-    assert_int_equal(count_tables("'kept'"), 6);
+    assert_int_equal(count_tables("'kept'"), 3 * TABLES);
 }
 
 /* --- drop --- */
@@ -188,7 +190,7 @@ static void days_go_and_what_they_meant_stays(void **state)
                       fixture_format("dropped\n\nkept from %s on", kept));
     assert_string_equal(what_is_known(), before);
     assert_int_equal(count_events(), 4);
-    assert_int_equal(count_tables("'kept'"), 2);
+    assert_int_equal(count_tables("'kept'"), TABLES);
     assert_int_equal(count_tables(DUE), 0);
     story_sql("SELECT blotter_internal.rebuild_orders()");
     assert_string_equal(what_is_known(), before);
@@ -219,7 +221,7 @@ static void days_go_while_drainers_load(void **state)
     story_feed_orders(&feed, 500);
     story_feed_end(&feed, 0);
     story_await_drained();
-    assert_int_equal(count_tables("'kept'"), 2);
+    assert_int_equal(count_tables("'kept'"), TABLES);
     assert_int_equal(story_int("SELECT count(*) FROM blotter.order_events WHERE producer_id > 3"),
                      feed.count);
     assert_int_equal(story_int("SELECT count(*) FROM blotter.rejects"), 0);
@@ -276,10 +278,10 @@ static void a_run_that_was_cut_off_after_folding_is_finished_by_the_next(void **
     const char *before = what_is_known(), *kept = day_before_newest(0);
 
     story_sql("SELECT blotter_internal.aggregate_days('%s')", kept);
-    assert_int_equal(count_tables("'detach'"), 4);
+    assert_int_equal(count_tables("'detach'"), 2 * TABLES);
     assert_string_equal(what_is_known(), before);
     story_sql(
-        "ALTER TABLE blotter.trades DETACH PARTITION blotter.%s",
+        "ALTER TABLE blotter.trades DETACH PARTITION blotter_internal.%s",
         story_sql("SELECT min(partition) FROM blotter_internal.partitions WHERE \"table\" = 'trades'"));
     assert_int_equal(count_tables("'drop'"), 1);
     assert_string_equal(what_is_known(), before);
@@ -289,7 +291,7 @@ static void a_run_that_was_cut_off_after_folding_is_finished_by_the_next(void **
                       "to be dropped"); /* what is left, though nothing is so old */
     story_run(0, "partitions", "drop", "--older-than", "9999d");
     assert_int_equal(count_tables(DUE), 0);
-    assert_int_equal(count_tables("'kept'"), 2);
+    assert_int_equal(count_tables("'kept'"), TABLES);
     assert_string_equal(what_is_known(), before);
 }
 
@@ -307,7 +309,7 @@ static void a_reader_that_does_not_end_is_waited_for_a_while(void **state)
     assert_string_equal(what_is_known(), before);
     PQfinish(reader);
     story_run(0, "partitions", "drop", "--older-than", kept);
-    assert_int_equal(count_tables("'kept'"), 2);
+    assert_int_equal(count_tables("'kept'"), TABLES);
     assert_string_equal(what_is_known(), before);
 }
 
@@ -332,7 +334,7 @@ static void a_run_that_is_killed_while_it_waits_is_finished_by_the_next(void **s
         0, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'blotter partitions'");
     assert_string_equal(what_is_known(), before);
     story_run(0, "partitions", "drop", "--older-than", kept);
-    assert_int_equal(count_tables("'kept'"), 2);
+    assert_int_equal(count_tables("'kept'"), TABLES);
     assert_string_equal(what_is_known(), before);
 }
 
@@ -350,11 +352,11 @@ static void a_day_detached_by_hand_is_attached_again_when_a_record_of_it_comes(v
     record_three_days();
     const char *before = what_is_known(), *table = table_of_day_before(1);
 
-    story_sql("ALTER TABLE blotter.order_events DETACH PARTITION blotter.%s", table);
+    story_sql("ALTER TABLE blotter.order_events DETACH PARTITION blotter_internal.%s", table);
     assert_int_equal(count_tables("'detached'"), 1);
     add_fill(1, 4, NOW_MS - DAY_MS, "t1"); /* sent again: it is there already */
     story_drain_once();
-    assert_int_equal(count_tables("'kept'"), 6);
+    assert_int_equal(count_tables("'kept'"), 3 * TABLES);
     assert_int_equal(count_events(), 10);
     assert_string_equal(what_is_known(), before);
 }
@@ -369,14 +371,14 @@ static void a_detach_by_hand_that_was_cut_off_is_undone_too(void **state)
     PQclear(PQexec(hand, "SET lock_timeout = '100ms'"));
     PQclear(PQexec(
         hand,
-        fixture_format("ALTER TABLE blotter.order_events DETACH PARTITION blotter.%s CONCURRENTLY",
+        fixture_format("ALTER TABLE blotter.order_events DETACH PARTITION blotter_internal.%s CONCURRENTLY",
                        table)));
     assert_int_equal(count_tables("'detached'"), 1);
     PQfinish(reader);
     PQfinish(hand);
     add_fill(1, 4, NOW_MS - DAY_MS, "t1");
     story_drain_once();
-    assert_int_equal(count_tables("'kept'"), 6);
+    assert_int_equal(count_tables("'kept'"), 3 * TABLES);
     assert_string_equal(what_is_known(), before);
 }
 
@@ -386,10 +388,10 @@ static void a_day_detached_by_hand_is_folded_with_what_it_holds(void **state)
     record_three_days();
     const char *before = what_is_known(), *kept = day_before_newest(0);
 
-    story_sql("ALTER TABLE blotter.order_events DETACH PARTITION blotter.%s",
+    story_sql("ALTER TABLE blotter.order_events DETACH PARTITION blotter_internal.%s",
               table_of_day_before(1));
     story_run(0, "partitions", "drop", "--older-than", kept);
-    assert_int_equal(count_tables("'kept'"), 2);
+    assert_int_equal(count_tables("'kept'"), TABLES);
     assert_string_equal(what_is_known(), before);
 }
 

@@ -203,7 +203,7 @@ static void a_replayed_reject_does_not_hide_a_record_that_is_missing(void **stat
     story_sql(
         "INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event, last_seq) "
         "VALUES (7, 4, now(), 'okx', 'closed', 4)");
-    story_sql("SELECT blotter_internal.add_progress('me', '{7}', '{1}', NULL, NULL, '{4}')");
+    story_sql("SELECT blotter_internal.add_progress('me', '{7}', '{okx}', NULL, '{1}', NULL, NULL, '{4}', NULL)");
     story_run(1, "audit", "--quick"); /* 3 is nowhere */
     story_sql(DOGE_AGAIN);
     story_run(0, "rejects", "replay");

@@ -161,8 +161,8 @@ static void assert_audit_names(const char *table, int64_t producer_id, int64_t s
 {
     const char *where =
         fixture_format("producer_id = %" PRId64 " AND seq = %" PRId64, producer_id, seq);
-    story_sql("CREATE TABLE deleted AS SELECT * FROM blotter.%s WHERE %s", table, where);
-    story_sql("DELETE FROM blotter.%s WHERE %s", table, where);
+    story_sql("CREATE TABLE deleted AS SELECT * FROM %s WHERE %s", table, where);
+    story_sql("DELETE FROM %s WHERE %s", table, where);
     assert_int_equal(story_int("SELECT count(*) FROM deleted"), 1);
 
     const char *answer = story_audit(1);
@@ -174,7 +174,7 @@ static void assert_audit_names(const char *table, int64_t producer_id, int64_t s
     story_assert_says(fixture_program_stdout(story_run(1, "audit", "--json")),
                       "\"state\": \"missing\"");
 
-    story_sql("INSERT INTO blotter.%s SELECT * FROM deleted", table);
+    story_sql("INSERT INTO %s SELECT * FROM deleted", table);
     story_sql("DROP TABLE deleted");
     story_audit(0);
 }
@@ -188,10 +188,10 @@ static void a_deleted_row_is_missed_whichever_it_is(void **state)
     assert_complete();
     int64_t producer_id =
         story_int("SELECT producer_id FROM blotter.order_events WHERE exchange = 'okx' LIMIT 1");
-    assert_audit_names("sessions", producer_id, 1); /* `opened`, the very first */
-    assert_audit_names("order_events", producer_id, 2);
-    assert_audit_names("order_events", producer_id, 27);
-    assert_audit_names("order_events", producer_id, 51); /* the last order; 52 is `closed` */
+    assert_audit_names("blotter_internal.sessions", producer_id, 1); /* `opened`, the very first */
+    assert_audit_names("blotter.order_events", producer_id, 2);
+    assert_audit_names("blotter.order_events", producer_id, 27);
+    assert_audit_names("blotter.order_events", producer_id, 51); /* the last order; 52 is `closed` */
     assert_complete();
 }
 

@@ -82,9 +82,9 @@ static inline void migrate(void)
 {
     const char *const argv[] = {fixture_blotter(), "migrate", "--postgres",
                                 fixture_postgres_conninfo(server), NULL};
-    struct fixture_program *program = fixture_program_start(argv);
+    struct fixture_program *program;
 
-    if (fixture_program_wait(program, 60000) != 0) {
+    if (fixture_run(argv, NULL, 60000, &program) != 0) {
         fail_msg("blotter migrate failed:\n%s", fixture_program_stderr(program));
     }
 }
@@ -233,7 +233,10 @@ static inline void add_bad(int64_t seq)
 
 static inline int64_t count(const char *of)
 {
-    return fixture_postgres_int(server, "SELECT count(*) FROM blotter.%s", of);
+    bool internal = strcmp(of, "sessions") == 0 || strcmp(of, "partitions") == 0;
+
+    return fixture_postgres_int(server, "SELECT count(*) FROM %s.%s",
+                                internal ? "blotter_internal" : "blotter", of);
 }
 
 /* stored rejected voided expired last_seq */

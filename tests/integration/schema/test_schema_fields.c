@@ -16,18 +16,19 @@
 static const char *const sql_types[] = {
     [FIELD_TEXT] = "text",  [FIELD_DECIMAL] = "numeric", [FIELD_TIME] = "timestamp with time zone",
     [FIELD_INT] = "bigint", [FIELD_BOOL] = "boolean",    [FIELD_JSON] = "jsonb",
+    [FIELD_AMOUNTS] = "jsonb",
 };
 
 /* The columns of a table, a line each: name, type. */
-static const char *columns_of(const char *table)
+static const char *columns_of(const char *sql_schema, const char *table)
 {
     return story_table("SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE "
-                       "attrelid = 'blotter.%s'::regclass "
+                       "attrelid = '%s.%s'::regclass "
                        "AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
-                       table);
+                       sql_schema, table);
 }
 
-static void the_tables_have_the_fields_of_each_kind_in_their_order_and_stored_at(void **state)
+static void the_tables_have_the_fields_of_each_kind_in_their_order_and_what_stored_them(void **state)
 {
     (void)state;
     for (int kind = 0; kind < RECORD_KINDS; kind++) {
@@ -37,8 +38,8 @@ static void the_tables_have_the_fields_of_each_kind_in_their_order_and_stored_at
             expected = fixture_format("%s%s %s\n", expected, schema->fields[i].name,
                                       sql_types[schema->fields[i].kind]);
         }
-        assert_string_equal(columns_of(schema->table),
-                            fixture_format("%sstored_at timestamp with time zone", expected));
+        assert_string_equal(columns_of(schema->sql_schema, schema->table),
+                            fixture_format("%sstored_at timestamp with time zone\nstored_by xid8", expected));
     }
 }
 
@@ -48,7 +49,7 @@ static void the_table_of_orders_has_every_field_of_an_order_in_its_order(void **
 {
     (void)state;
     const struct record_schema *schema = &record_schemas[RECORD_ORDER];
-    const char *at = columns_of("orders");
+    const char *at = columns_of("blotter", "orders");
     for (unsigned i = RECORD_IDENTITY_FIELDS; i < schema->field_count; i++) {
         const struct record_field *field = &schema->fields[i];
         const char *column = fixture_format("\n%s %s\n", field->name, sql_types[field->kind]);
@@ -68,8 +69,9 @@ static void an_identity_cannot_be_stored_twice(void **state)
     (void)state;
     for (int kind = 0; kind < RECORD_KINDS; kind++) {
         assert_string_equal(story_table("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE "
-                                        "conrelid = 'blotter.%s'::regclass "
+                                        "conrelid = '%s.%s'::regclass "
                                         "AND contype = 'p'",
+                                        record_schemas[kind].sql_schema,
                                         record_schemas[kind].table),
                             "PRIMARY KEY (recorded_at, producer_id, seq)");
     }
@@ -84,8 +86,8 @@ static void every_column_of_a_record_is_explained_as_in_the_list(void **state)
             assert_string_equal(
                 story_table(
                     "SELECT col_description(attrelid, attnum) FROM pg_attribute WHERE attrelid = "
-                    "'blotter.%s'::regclass AND attname = '%s'",
-                    record_schemas[kind].table, field->name),
+                    "'%s.%s'::regclass AND attname = '%s'",
+                    record_schemas[kind].sql_schema, record_schemas[kind].table, field->name),
                 field->meaning);
         }
     }
@@ -127,7 +129,7 @@ static void every_command_explains_itself(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_tables_have_the_fields_of_each_kind_in_their_order_and_stored_at),
+        cmocka_unit_test(the_tables_have_the_fields_of_each_kind_in_their_order_and_what_stored_them),
         cmocka_unit_test(the_table_of_orders_has_every_field_of_an_order_in_its_order),
         cmocka_unit_test(an_identity_cannot_be_stored_twice),
         cmocka_unit_test(every_column_of_a_record_is_explained_as_in_the_list),
