@@ -26,8 +26,8 @@ static void fresh_batch_of_every_kind_is_one_transaction(void **state)
     assert_string_equal(progress(), "6 1 1 0 7");
     assert_string_equal(
         fixture_postgres_run(
-            server, "SELECT identity || ' ' || reason || ' ' || drainer FROM blotter.rejects"),
-        "p:7:4 price: not a finite decimal number of at most 128 digits me");
+            server, "SELECT left(identity, 20) || ' ' || reason || ' ' || drainer FROM blotter.rejects"),
+        "blotter:okx:7:4:5ade price: not a finite decimal number of at most 128 digits me");
     assert_int_equal(
         fixture_postgres_int(
             server, "SELECT count(DISTINCT xmin::text) FROM (SELECT xmin FROM blotter.order_events "
