@@ -86,15 +86,16 @@ CREATE FUNCTION pg_temp.stage() RETURNS void LANGUAGE sql AS $$
     INSERT INTO staged_sessions (producer_id, seq, recorded_at, exchange, event) VALUES (1, 5, '2026-07-31 12:00Z', 'okx', 'void');
     INSERT INTO staged_rejects (stream, entry_id, exchange, producer_id, seq, reason, raw, drainer)
     VALUES ('blotter:okx', '1-1', 'okx', 1, 6, 'bad', '\xff00', 'd'), ('blotter:okx', '2-1', 'okx', 1, 6, 'bad', '\xff00', 'd'),
-           ('blotter:okx', '3-1', 'okx', NULL, NULL, 'bad', '', 'd'), ('blotter:okx', '4-1', 'okx', NULL, NULL, 'bad', '', 'd');
+           ('blotter:okx', '2-1', 'okx', 1, 6, 'bad', '\xff01', 'd'), ('blotter:evil', '2-1', 'evil', 1, 6, 'bad', '\xff00', 'd'),
+           ('blotter:okx', '3-1', 'okx', NULL, NULL, 'bad', '', 'd'), ('blotter:okx', '3-1', 'okx', NULL, NULL, 'bad', '', 'd'), ('blotter:okx', '4-1', 'okx', NULL, NULL, 'bad', '', 'd');
 $$;
 SELECT pg_temp.stage();
-SELECT test.same('staged_records_are_stored_once', (SELECT l::text FROM blotter_internal.load_staged('d') AS l), '(6,3)');
+SELECT test.same('staged_records_are_stored_once', (SELECT l::text FROM blotter_internal.load_staged('d') AS l), '(6,5)');
 SELECT test.same('staging_is_empty_then', concat((SELECT count(*) FROM staged_order_events), (SELECT count(*) FROM staged_trades),
                                                  (SELECT count(*) FROM staged_sessions), (SELECT count(*) FROM staged_rejects)), '0000');
 SELECT pg_temp.stage();
 SELECT test.same('and_again_not_at_all', (SELECT l::text FROM blotter_internal.load_staged('e') AS l), '(0,0)');
-SELECT test.same('progress_counts_what_was_new', (SELECT string_agg(concat_ws(' ', producer_id, drainer, stored, rejected, voided, expired, last_seq), ', ') FROM blotter_internal.progress), '1 d 5 1 1 0 6');
+SELECT test.same('progress_counts_what_was_new', (SELECT string_agg(concat_ws(' ', producer_id, exchange, drainer, stored, rejected, voided, expired, last_seq), ', ' ORDER BY exchange) FROM blotter_internal.progress), '1 evil d 0 1 0 0 6, 1 okx d 5 2 1 0 6');
 SELECT test.same('expired_records_are_counted_once', concat(blotter_internal.add_expired('d', '{2,2,2,-3}', '{x,x,x,x}', NULL, '{1,2,2,5}'), blotter_internal.add_expired('d', '{2,2}', '{x,x}', NULL, '{2,3}')), '21');
 SELECT test.same('in_progress_too', (SELECT concat_ws(' ', expired, last_seq) FROM blotter_internal.progress WHERE producer_id = 2), '3 3');
 

@@ -284,10 +284,10 @@ static void fault_found_by_postgres_makes_a_reject_of_a_row(void **state)
 /* --- rows of blotter.rejects --- */
 
 enum {
-    R_IDENTITY,
     R_STREAM,
     R_ENTRY_ID,
     R_EXCHANGE,
+    R_LANE,
     R_KIND,
     R_PRODUCER_ID,
     R_SEQ,
@@ -316,7 +316,7 @@ static void assert_text(const struct copy_field *field, const char *expected)
     assert_memory_equal(field->bytes, expected, strlen(expected));
 }
 
-static void reject_is_stored_under_the_identity_of_its_producer(void **state)
+static void reject_says_what_is_known_of_its_record(void **state)
 {
     struct pack pack;
     const struct copy_field *fields;
@@ -325,10 +325,10 @@ static void reject_is_stored_under_the_identity_of_its_producer(void **state)
     begin_order(&pack, 1, 7, 4, NOW);
     pack_pair(&pack, "exchange", "okx");
     fields = reject_of(add("order", &pack));
-    assert_text(&fields[R_IDENTITY], "p:7:4");
     assert_text(&fields[R_STREAM], "blotter:binance");
     assert_text(&fields[R_ENTRY_ID], "1767225600000-0");
     assert_text(&fields[R_EXCHANGE], "binance");
+    assert_int_equal(fields[R_LANE].length, -1);
     assert_text(&fields[R_KIND], "order");
     assert_int_equal(copy_field_int64(&fields[R_PRODUCER_ID]), 7);
     assert_int_equal(copy_field_int64(&fields[R_SEQ]), 4);
@@ -342,9 +342,8 @@ static void reject_is_stored_under_the_identity_of_its_producer(void **state)
     copy_buffer_release(&reject_row);
 }
 
-static void reject_without_identity_is_known_by_stream_id_and_bytes(void **state)
+static void reject_without_identity_has_its_entry_id_alone(void **state)
 {
-    char first[128];
     const struct copy_field *fields;
     struct stream_entry_id id = {UINT64_MAX, UINT64_MAX};
 
@@ -353,12 +352,7 @@ static void reject_without_identity_is_known_by_stream_id_and_bytes(void **state
     assert_int_equal(fields[R_PRODUCER_ID].length, -1);
     assert_int_equal(fields[R_SEQ].length, -1);
     assert_int_equal(fields[R_RECORDED_AT].length, -1);
-    snprintf(first, sizeof first, "%.*s", fields[R_IDENTITY].length, fields[R_IDENTITY].bytes);
-    assert_memory_equal(first, "s:blotter:binance:18446744073709551615-18446744073709551615:", 60);
-    assert_text(&reject_of(add_raw("blotter:binance", id, "order", "\xc1", 1))[R_IDENTITY], first);
-    fields = reject_of(add_raw("blotter:binance", id, "order", "\xc2", 1));
-    assert_int_equal(fields[R_IDENTITY].length, strlen(first));
-    assert_memory_not_equal(fields[R_IDENTITY].bytes, first, strlen(first));
+    assert_text(&fields[R_ENTRY_ID], "18446744073709551615-18446744073709551615");
     copy_buffer_release(&reject_row);
 }
 
@@ -489,8 +483,8 @@ int main(void)
         TEST(truncated_record_still_says_who_wrote_it),
         TEST(identity_with_a_value_at_fault_is_none),
         TEST(fault_found_by_postgres_makes_a_reject_of_a_row),
-        TEST(reject_is_stored_under_the_identity_of_its_producer),
-        TEST(reject_without_identity_is_known_by_stream_id_and_bytes),
+        TEST(reject_says_what_is_known_of_its_record),
+        TEST(reject_without_identity_has_its_entry_id_alone),
         TEST(foreign_entry_gets_the_same_identity_every_time),
         TEST(other_bytes_stream_or_id_are_another_identity),
         TEST(foreign_entry_with_an_absurd_id_is_rejected),
