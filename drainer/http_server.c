@@ -1,15 +1,20 @@
-/* http_server.c: see http_server.h. A connection goes reading → answering → freed; the deadline, an
- * error and the end of the answer all free it. Its own code, because evhttp cannot limit the number
- * of connections, nor the time of a whole request. */
+/* http_server.c: see http_server.h. Its own code, because evhttp limits neither the number of
+ * connections nor the time of a whole request.
+ *
+ *     READING ──► HANDLED ──► ANSWERED      the timer runs in READING and ANSWERED
+ *                    └──────► STREAMING
+ *
+ * An error, the other side's end and the deadline free a connection in every state; nothing else
+ * refers to it then but its owner, who is called by on_closed. */
 #include "drainer/http_server.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/listener.h>
 #include <event2/util.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,137 +23,306 @@
 #include "drainer/log.h"
 
 enum {
-    CONNECTIONS_MAX = 32,
     REQUEST_BYTES = 8192,
     BACKLOG = 64,
     HOST_BYTES = 128,
-    PATH_BYTES = 64,
 };
-static const struct timeval deadline = {.tv_sec = 5};
 static const struct timeval pause_without_descriptors = {.tv_sec = 1};
 
-struct http_connection {
+enum request_state { REQUEST_READING, REQUEST_HANDLED, REQUEST_STREAMING, REQUEST_ANSWERED };
+
+struct http_request {
     struct http_server *server;
-    struct http_connection *older, *newer;
+    struct http_request *older, *newer;
     struct bufferevent *stream;
     struct event *timer;
-    bool answered;
+    enum request_state state;
+    char address[INET6_ADDRSTRLEN];
+    char *head;        /* the request up to its empty line, lines ended by NUL */
+    char *path;        /* in head */
+    const char *query; /* in head; "" none */
+    char *headers;     /* in head: the lines behind the first, the last is empty */
+    bool head_only;
+    void (*on_closed)(void *arg);
+    void *closed_arg;
 };
 
 struct http_server {
     struct event_base *base;
-    const struct http_page *pages;
-    size_t page_count;
-    void *arg;
+    struct http_server_options options;
     struct evconnlistener *listener;
     struct event *resume; /* listens again after the process had no descriptor */
-    struct http_connection *oldest, *newest;
+    struct http_request *oldest, *newest;
     unsigned count;
 };
 
-/* --- connections --- */
+/* --- ending --- */
 
-static void connection_free(struct http_connection *connection)
+static void request_free(struct http_request *request)
 {
-    struct http_server *server = connection->server;
+    struct http_server *server = request->server;
+    void (*on_closed)(void *) = request->on_closed;
+    void *arg = request->closed_arg;
 
-    *(connection->older == NULL ? &server->oldest : &connection->older->newer) = connection->newer;
-    *(connection->newer == NULL ? &server->newest : &connection->newer->older) = connection->older;
+    *(request->older == NULL ? &server->oldest : &request->older->newer) = request->newer;
+    *(request->newer == NULL ? &server->newest : &request->newer->older) = request->older;
     server->count--;
-    if (connection->timer != NULL) {
-        event_free(connection->timer);
+    event_free(request->timer);
+    bufferevent_free(request->stream);
+    free(request->head);
+    free(request);
+    if (on_closed != NULL) {
+        on_closed(arg);
     }
-    bufferevent_free(connection->stream);
-    free(connection);
 }
 
-static void connection_answer(struct http_connection *connection, int code, const char *type,
-                              struct evbuffer *body, bool head_only)
+static void request_set_deadline(struct http_request *request)
 {
-    struct evbuffer *out = bufferevent_get_output(connection->stream);
-    const char *reason = code == HTTP_SERVER_OK            ? "OK"
-                         : code == HTTP_SERVER_UNAVAILABLE ? "Service Unavailable"
-                                                           : "Refused";
+    struct timeval deadline = {.tv_sec = request->server->options.request_timeout_s};
 
-    connection->answered = true;
-    bufferevent_disable(connection->stream, EV_READ);
+    evtimer_add(request->timer, &deadline);
+}
+
+/* --- answering --- */
+
+static const char *reason_of(int code)
+{
+    static const struct {
+        int code;
+        const char *reason;
+    } reasons[] = {{200, "OK"},
+                   {400, "Bad Request"},
+                   {401, "Unauthorized"},
+                   {403, "Forbidden"},
+                   {404, "Not Found"},
+                   {405, "Method Not Allowed"},
+                   {431, "Request Header Fields Too Large"},
+                   {503, "Service Unavailable"}};
+
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
+        if (reasons[i].code == code) {
+            return reasons[i].reason;
+        }
+    }
+    return "Answer";
+}
+
+void http_request_reply(struct http_request *request, int code, const char *type,
+                        const char *headers, struct evbuffer *body)
+{
+    struct evbuffer *out = bufferevent_get_output(request->stream);
+
+    request->on_closed = NULL;
+    request->state = REQUEST_ANSWERED;
+    request_set_deadline(request);
     evbuffer_add_printf(out,
                         "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-                        "Cache-Control: no-store\r\nConnection: close\r\n\r\n",
-                        code, reason, type, evbuffer_get_length(body));
-    if (!head_only) {
+                        "Cache-Control: no-store\r\nConnection: close\r\n%s\r\n",
+                        code, reason_of(code), type, evbuffer_get_length(body),
+                        headers == NULL ? "" : headers);
+    if (!request->head_only) {
         evbuffer_add_buffer(out, body);
     }
 }
 
-static void connection_refuse(struct http_connection *connection, int code, const char *why)
+static void request_refuse(struct http_request *request, int code, const char *why)
 {
     struct evbuffer *body = evbuffer_new();
 
     evbuffer_add_printf(body, "%s\n", why);
-    connection_answer(connection, code, "text/plain", body, false);
+    http_request_reply(request, code, "text/plain", NULL, body);
     evbuffer_free(body);
 }
 
-static void connection_serve(struct http_connection *connection, const char *path, bool head_only)
+void http_request_stream(struct http_request *request, const char *type, const char *headers)
 {
-    const struct http_server *server = connection->server;
-
-    for (size_t i = 0; i < server->page_count; i++) {
-        const struct http_page *page = &server->pages[i];
-
-        if (strcmp(page->path, path) == 0) {
-            struct evbuffer *body = evbuffer_new();
-            int code = page->fill(body, server->arg);
-
-            connection_answer(connection, code, page->type, body, head_only);
-            evbuffer_free(body);
-            return;
-        }
-    }
-    connection_refuse(connection, 404, "there is no such page");
+    request->state = REQUEST_STREAMING;
+    evbuffer_add_printf(bufferevent_get_output(request->stream),
+                        "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nCache-Control: no-store\r\n"
+                        "Connection: close\r\n%s\r\n",
+                        type, headers == NULL ? "" : headers);
 }
 
-/* Takes the request's first line apart: "GET /metrics?x HTTP/1.1". */
-static void connection_take(struct http_connection *connection, const char *line)
+void http_request_send(struct http_request *request, const void *bytes, size_t length)
 {
-    char method[8], target[PATH_BYTES], version[16];
+    evbuffer_add(bufferevent_get_output(request->stream), bytes, length);
+}
 
-    if (sscanf(line, "%7s %63s %15s", method, target, version) != 3 ||
-        strncmp(version, "HTTP/1.", strlen("HTTP/1.")) != 0) {
-        connection_refuse(connection, 400, "this is no request of HTTP/1.1");
-    } else if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
-        connection_refuse(connection, 405, "only GET and HEAD are answered");
-    } else {
-        target[strcspn(target, "?#")] = '\0';
-        connection_serve(connection, target, strcmp(method, "HEAD") == 0);
+size_t http_request_backlog(const struct http_request *request)
+{
+    return evbuffer_get_length(bufferevent_get_output(request->stream));
+}
+
+void http_request_end(struct http_request *request)
+{
+    request->on_closed = NULL;
+    request_free(request);
+}
+
+void http_request_on_closed(struct http_request *request, void (*on_closed)(void *arg), void *arg)
+{
+    request->on_closed = on_closed;
+    request->closed_arg = arg;
+}
+
+/* --- the request --- */
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* Decodes %41, and + as a blank in a query. False: it is malformed, holds a NUL, or does not fit.
+ */
+static bool decode_percent(const char *from, size_t length, bool query, char *out, size_t size)
+{
+    const char *end = from + length;
+    size_t used = 0;
+
+    while (from < end) {
+        char c = query && *from == '+' ? ' ' : *from;
+        int taken = 1;
+
+        if (c == '%') {
+            int high = end - from < 3 ? -1 : hex_digit(from[1]);
+            int low = high < 0 ? -1 : hex_digit(from[2]);
+
+            c = low < 0 ? '\0' : (char)(high * 16 + low);
+            taken = 3;
+        }
+        if (c == '\0' || used + 1 == size) {
+            return false;
+        }
+        out[used++] = c;
+        from += taken;
     }
+    out[used] = '\0';
+    return true;
+}
+
+/* Takes the first line apart: "GET /path?query HTTP/1.1". Returns 0, or the code to refuse with. */
+static int request_take_line(struct http_request *request, char *line)
+{
+    char *rest = NULL, *method = strtok_r(line, " ", &rest), *target = strtok_r(NULL, " ", &rest);
+    const char *version = strtok_r(NULL, " ", &rest);
+
+    if (method == NULL || target == NULL || version == NULL || target[0] != '/' ||
+        strncmp(version, "HTTP/1.", strlen("HTTP/1.")) != 0) {
+        return 400;
+    }
+    request->head_only = strcmp(method, "HEAD") == 0;
+    if (!request->head_only && strcmp(method, "GET") != 0) {
+        return 405;
+    }
+    size_t length = strcspn(target, "?#");
+    request->query = target[length] == '?' ? target + length + 1 : "";
+    request->path = target;
+    /* the decoded path is never longer, so it fits in its own place */
+    return decode_percent(target, length, false, target, length + 1) ? 0 : 400;
+}
+
+/* Splits the head into lines that end with NUL, in place. */
+static int request_take_head(struct http_request *request, size_t length)
+{
+    struct evbuffer *in = bufferevent_get_input(request->stream);
+
+    request->head = malloc(length + 2);
+    if (request->head == NULL) {
+        abort();
+    }
+    evbuffer_remove(in, request->head, length);
+    evbuffer_drain(in, evbuffer_get_length(in)); /* a body is of no interest */
+    memset(request->head + length, '\0', 2);
+    if (memchr(request->head, '\0', length) != NULL) {
+        return 400;
+    }
+    char *end = strstr(request->head, "\r\n");
+    *end = '\0';
+    request->headers = end + 2;
+    for (char *at = request->headers; (at = strstr(at, "\r\n")) != NULL; at += 2) {
+        at[0] = '\0';
+        at[1] = '\0';
+    }
+    return request_take_line(request, request->head);
+}
+
+const char *http_request_path(const struct http_request *request)
+{
+    return request->path;
+}
+
+const char *http_request_address(const struct http_request *request)
+{
+    return request->address;
+}
+
+const char *http_request_header(const struct http_request *request, const char *name)
+{
+    size_t length = strlen(name);
+
+    for (const char *line = request->headers; *line != '\0'; line += strlen(line) + 2) {
+        if (strncasecmp(line, name, length) == 0 && line[length] == ':') {
+            return line + length + 1 + strspn(line + length + 1, " \t");
+        }
+    }
+    return NULL;
+}
+
+bool http_request_query(const struct http_request *request, const char *name, char *out,
+                        size_t size)
+{
+    size_t length = strlen(name);
+
+    for (const char *at = request->query; *at != '\0'; at += *at == '&') {
+        size_t each = strcspn(at, "&");
+
+        if (each > length && strncmp(at, name, length) == 0 && at[length] == '=') {
+            return decode_percent(at + length + 1, each - length - 1, true, out, size);
+        }
+        at += each;
+    }
+    return false;
 }
 
 /* --- events --- */
 
 static void on_readable(struct bufferevent *stream, void *arg)
 {
-    struct http_connection *connection = arg;
+    struct http_request *request = arg;
     struct evbuffer *in = bufferevent_get_input(stream);
 
-    if (evbuffer_search(in, "\r\n\r\n", 4, NULL).pos >= 0) {
-        char *line = evbuffer_readln(in, NULL, EVBUFFER_EOL_CRLF_STRICT);
+    if (request->state != REQUEST_READING) {
+        evbuffer_drain(in, evbuffer_get_length(in)); /* one request a connection */
+        return;
+    }
+    ssize_t end = evbuffer_search(in, "\r\n\r\n", 4, NULL).pos;
+    if (end >= 0) {
+        int refused = request_take_head(request, (size_t)end + 2);
 
-        connection_take(connection, line == NULL ? "" : line);
-        free(line);
+        event_del(request->timer);
+        request->state = REQUEST_HANDLED;
+        if (refused == 0) {
+            request->server->options.handler(request, request->server->options.arg);
+        } else {
+            request_refuse(request, refused,
+                           refused == 405 ? "only GET and HEAD are answered"
+                                          : "this is no request of HTTP/1.1");
+        }
     } else if (evbuffer_get_length(in) >= REQUEST_BYTES) {
-        connection_refuse(connection, 431, "the request is too long");
+        request_refuse(request, 431, "the request is too long");
     }
 }
 
 static void on_written(struct bufferevent *stream, void *arg)
 {
-    struct http_connection *connection = arg;
+    struct http_request *request = arg;
 
     (void)stream;
-    if (connection->answered) {
-        connection_free(connection);
+    if (request->state == REQUEST_ANSWERED) {
+        request_free(request);
     }
 }
 
@@ -156,42 +330,81 @@ static void on_broken(struct bufferevent *stream, short what, void *arg)
 {
     (void)stream;
     (void)what;
-    connection_free(arg);
+    request_free(arg);
 }
 
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
-    connection_free(arg);
+    request_free(arg);
+}
+
+/* --- connections --- */
+
+static void write_address(const struct sockaddr *from, char out[INET6_ADDRSTRLEN])
+{
+    const void *address =
+        from->sa_family == AF_INET6
+            ? (const void *)&((const struct sockaddr_in6 *)(const void *)from)->sin6_addr
+            : (const void *)&((const struct sockaddr_in *)(const void *)from)->sin_addr;
+
+    if (inet_ntop(from->sa_family, address, out, INET6_ADDRSTRLEN) == NULL) {
+        out[0] = '\0';
+    }
+}
+
+/* Makes place for one more connection from that address. False: there is none. */
+static bool server_make_room(struct http_server *server, const char *address)
+{
+    struct http_request *idle = NULL;
+    unsigned same = 0;
+
+    for (struct http_request *each = server->newest; each != NULL; each = each->older) {
+        same += strcmp(each->address, address) == 0;
+        idle = each->state == REQUEST_STREAMING ? idle : each;
+    }
+    if (server->options.max_per_address > 0 && same >= server->options.max_per_address) {
+        return false;
+    }
+    if (server->count >= server->options.max_connections) {
+        if (idle == NULL) {
+            return false;
+        }
+        request_free(idle);
+    }
+    return true;
 }
 
 static void on_connection(struct evconnlistener *listener, evutil_socket_t fd,
-                          struct sockaddr *address, int length, void *arg)
+                          struct sockaddr *from, int length, void *arg)
 {
     struct http_server *server = arg;
-    struct http_connection *connection = calloc(1, sizeof *connection);
+    char address[INET6_ADDRSTRLEN];
 
     (void)listener;
-    (void)address;
     (void)length;
-    if (connection == NULL) {
+    write_address(from, address);
+    if (!server_make_room(server, address)) {
+        evutil_closesocket(fd);
+        return;
+    }
+    struct http_request *request = calloc(1, sizeof *request);
+    if (request == NULL) {
         abort();
     }
-    if (server->count == CONNECTIONS_MAX) {
-        connection_free(server->oldest);
-    }
-    connection->server = server;
-    connection->stream = bufferevent_socket_new(server->base, fd, BEV_OPT_CLOSE_ON_FREE);
-    connection->older = server->newest;
-    *(server->newest == NULL ? &server->oldest : &server->newest->newer) = connection;
-    server->newest = connection;
+    memcpy(request->address, address, sizeof address);
+    request->server = server;
+    request->stream = bufferevent_socket_new(server->base, fd, BEV_OPT_CLOSE_ON_FREE);
+    request->older = server->newest;
+    *(server->newest == NULL ? &server->oldest : &server->newest->newer) = request;
+    server->newest = request;
     server->count++;
-    connection->timer = evtimer_new(server->base, on_deadline, connection);
-    evtimer_add(connection->timer, &deadline);
-    bufferevent_setcb(connection->stream, on_readable, on_written, on_broken, connection);
-    bufferevent_setwatermark(connection->stream, EV_READ, 0, REQUEST_BYTES);
-    bufferevent_enable(connection->stream, EV_READ | EV_WRITE);
+    request->timer = evtimer_new(server->base, on_deadline, request);
+    request_set_deadline(request);
+    bufferevent_setcb(request->stream, on_readable, on_written, on_broken, request);
+    bufferevent_setwatermark(request->stream, EV_READ, 0, REQUEST_BYTES);
+    bufferevent_enable(request->stream, EV_READ | EV_WRITE);
 }
 
 /* Without a pause libevent would try again, and log, a hundred thousand times a second. */
@@ -214,7 +427,7 @@ static void on_resume(evutil_socket_t fd, short what, void *arg)
     evconnlistener_enable(server->listener);
 }
 
-/* --- the interface --- */
+/* --- listening --- */
 
 /* Splits "HOST:PORT". False: it is something else. */
 static bool split_address(const char *address, char host[HOST_BYTES], char port[8])
@@ -238,18 +451,17 @@ static bool split_address(const char *address, char host[HOST_BYTES], char port[
     return true;
 }
 
-static bool http_server_listen(struct http_server *server, const char *address, char *error,
-                               size_t error_size)
+static bool http_server_listen(struct http_server *server, char *error, size_t error_size)
 {
     struct evutil_addrinfo hints = {.ai_socktype = SOCK_STREAM,
                                     .ai_flags = EVUTIL_AI_PASSIVE | EVUTIL_AI_NUMERICSERV};
     struct evutil_addrinfo *found = NULL;
     char host[HOST_BYTES], port[8];
 
-    if (!split_address(address, host, port)) {
+    if (!split_address(server->options.where, host, port)) {
         snprintf(error, error_size,
                  "\"%.64s\" is not HOST:PORT, with a port from 1 to 65535, as in 127.0.0.1:9187",
-                 address);
+                 server->options.where);
         return false;
     }
     int failure = evutil_getaddrinfo(host, port, &hints, &found);
@@ -272,9 +484,9 @@ static bool http_server_listen(struct http_server *server, const char *address, 
     return true;
 }
 
-struct http_server *http_server_create(struct event_base *base, const char *address,
-                                       const struct http_page *pages, size_t page_count, void *arg,
-                                       char *error, size_t error_size)
+struct http_server *http_server_open(struct event_base *base,
+                                     const struct http_server_options *options, char *error,
+                                     size_t error_size)
 {
     struct http_server *server = calloc(1, sizeof *server);
 
@@ -282,24 +494,22 @@ struct http_server *http_server_create(struct event_base *base, const char *addr
         abort();
     }
     server->base = base;
-    server->pages = pages;
-    server->page_count = page_count;
-    server->arg = arg;
+    server->options = *options;
     server->resume = evtimer_new(base, on_resume, server);
-    if (!http_server_listen(server, address, error, error_size)) {
-        http_server_destroy(server);
+    if (!http_server_listen(server, error, error_size)) {
+        http_server_close(server);
         return NULL;
     }
     return server;
 }
 
-void http_server_destroy(struct http_server *server)
+void http_server_close(struct http_server *server)
 {
     if (server == NULL) {
         return;
     }
     while (server->oldest != NULL) {
-        connection_free(server->oldest);
+        request_free(server->oldest);
     }
     if (server->listener != NULL) {
         evconnlistener_free(server->listener);

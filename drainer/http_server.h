@@ -1,31 +1,59 @@
-/* http_server.h: a few pages by HTTP, in the event loop of a program that has other work to do.
+/* http_server.h: answers a few requests by HTTP, in the event loop of a program that has other work
+ * to do: the pages of `drain --metrics` and `ship --metrics`, and `blotter web`.
  *
- * Everything is bounded, since anybody on the host can connect: 32 connections, the oldest of which
- * is closed when one more comes; 5 seconds from connecting to the end of the answer; 8 KiB for a
- * request. A connection serves one request. Where the process has no descriptor left, connections
- * wait a second in the kernel's queue. One thread. */
+ * Everything is bounded, since anybody on the host can connect: the number of connections, the time
+ * from connecting to the whole request, and 8 KiB for a request. A connection serves one request.
+ * Where one connection too many comes, the oldest that is no event stream is closed. Where the
+ * process has no descriptor left, connections wait a second in the kernel's queue. One thread. */
 #ifndef BLOTTER_DRAINER_HTTP_SERVER_H
 #define BLOTTER_DRAINER_HTTP_SERVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct evbuffer;
 struct event_base;
+struct http_request;
 struct http_server;
 
-enum { HTTP_SERVER_OK = 200, HTTP_SERVER_UNAVAILABLE = 503 };
-
-struct http_page {
-    const char *path;                              /* "/metrics" */
-    const char *type;                              /* "text/plain" */
-    int (*fill)(struct evbuffer *body, void *arg); /* returns HTTP_SERVER_… */
+struct http_server_options {
+    const char *where; /* "HOST:PORT", "[::1]:PORT", or "PORT" on 127.0.0.1 */
+    unsigned max_connections;
+    unsigned max_per_address; /* 0: any number */
+    int request_timeout_s;    /* for the request, and again for the answer to be taken */
+    void (*handler)(struct http_request *, void *arg); /* answers now or later */
+    void *arg;
 };
 
-/* Listens on address: "HOST:PORT", "[::1]:PORT", or "PORT" on 127.0.0.1. The pages, arg and base
- * are borrowed. NULL, with a text in error: the address is wrong, or cannot be listened on. */
-struct http_server *http_server_create(struct event_base *, const char *address,
-                                       const struct http_page *pages, size_t page_count, void *arg,
-                                       char *error, size_t error_size);
-void http_server_destroy(struct http_server *); /* takes NULL */
+/* Listens. NULL, with a text in error: the address is wrong, or cannot be listened on. */
+struct http_server *http_server_open(struct event_base *, const struct http_server_options *,
+                                     char *error, size_t error_size);
+void http_server_close(struct http_server *); /* ends all connections; takes NULL */
+
+/* --- a request: GET or HEAD, others are refused before --- */
+
+const char *http_request_path(const struct http_request *);    /* decoded, without the query */
+const char *http_request_address(const struct http_request *); /* of the client, without port */
+
+/* Returns the value of a header line, or NULL. */
+const char *http_request_header(const struct http_request *, const char *name);
+
+/* Writes the decoded value of name=value in the query. False: it is absent or does not fit. */
+bool http_request_query(const struct http_request *, const char *name, char *out, size_t size);
+
+/* Calls on_closed once when the connection ends before http_request_reply or http_request_end. The
+ * request is gone then. */
+void http_request_on_closed(struct http_request *, void (*on_closed)(void *arg), void *arg);
+
+/* Answers; the request is gone. type: of the body; headers: more lines, each with its CRLF, or
+ * NULL. The body is emptied. */
+void http_request_reply(struct http_request *, int code, const char *type, const char *headers,
+                        struct evbuffer *body);
+
+/* Begins an answer without end, such as text/event-stream. */
+void http_request_stream(struct http_request *, const char *type, const char *headers);
+void http_request_send(struct http_request *, const void *bytes, size_t length);
+size_t http_request_backlog(const struct http_request *); /* bytes that were not taken yet */
+void http_request_end(struct http_request *);             /* closes; the request is gone */
 
 #endif

@@ -18,6 +18,13 @@
 #include "drainer/redis/streams.h"
 #include "producer/blotter.h"
 
+enum {
+    CONNECTIONS_MAX = 32,
+    TIMEOUT_S = 5,
+    HTTP_OK = 200,
+    HTTP_SERVUNAVAIL = 503,
+};
+
 struct monitor {
     struct monitor_options options;
     struct http_server *server;
@@ -181,17 +188,17 @@ static void put_all(struct evbuffer *out, const struct monitor *monitor)
 
 /* --- pages --- */
 
-static int fill_metrics(struct evbuffer *body, void *arg)
+static int fill_metrics(struct evbuffer *body, const struct monitor *monitor)
 {
-    put_all(body, arg);
-    return HTTP_SERVER_OK;
+    put_all(body, monitor);
+    return HTTP_OK;
 }
 
-static int fill_healthz(struct evbuffer *body, void *arg)
+static int fill_healthz(struct evbuffer *body, const struct monitor *monitor)
 {
-    (void)arg;
+    (void)monitor;
     evbuffer_add_printf(body, "ok\n");
-    return HTTP_SERVER_OK;
+    return HTTP_OK;
 }
 
 static void put_behind(struct evbuffer *out, const struct monitor *monitor)
@@ -209,10 +216,8 @@ static void put_behind(struct evbuffer *out, const struct monitor *monitor)
     }
 }
 
-static int fill_readyz(struct evbuffer *body, void *arg)
+static int fill_readyz(struct evbuffer *body, const struct monitor *monitor)
 {
-    const struct monitor *monitor = arg;
-
     if (!intake_up(monitor->options.intake)) {
         evbuffer_add_printf(body, "redis: not connected\n");
     }
@@ -221,19 +226,38 @@ static int fill_readyz(struct evbuffer *body, void *arg)
     }
     put_behind(body, monitor);
     if (evbuffer_get_length(body) > 0) {
-        return HTTP_SERVER_UNAVAILABLE;
+        return HTTP_SERVUNAVAIL;
     }
     evbuffer_add_printf(body, "ready\n");
-    return HTTP_SERVER_OK;
+    return HTTP_OK;
 }
 
 /* --- the interface --- */
 
-static const struct http_page pages[] = {
+static const struct {
+    const char *path, *type;
+    int (*fill)(struct evbuffer *body, const struct monitor *); /* returns the code */
+} pages[] = {
     {"/metrics", "text/plain; version=0.0.4; charset=utf-8", fill_metrics},
     {"/healthz", "text/plain", fill_healthz},
     {"/readyz", "text/plain", fill_readyz},
 };
+
+static void on_request(struct http_request *request, void *arg)
+{
+    struct evbuffer *body = evbuffer_new();
+    const char *type = "text/plain";
+    int code = 404;
+
+    for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
+        if (strcmp(http_request_path(request), pages[i].path) == 0) {
+            type = pages[i].type;
+            code = pages[i].fill(body, arg);
+        }
+    }
+    http_request_reply(request, code, type, NULL, body);
+    evbuffer_free(body);
+}
 
 struct monitor *monitor_create(const struct monitor_options *options, char *error,
                                size_t error_size)
@@ -245,8 +269,13 @@ struct monitor *monitor_create(const struct monitor_options *options, char *erro
     }
     monitor->options = *options;
     monitor->server =
-        http_server_create(options->base, options->address, pages, sizeof pages / sizeof pages[0],
-                           monitor, error, error_size);
+        http_server_open(options->base,
+                         &(struct http_server_options){.where = options->address,
+                                                       .max_connections = CONNECTIONS_MAX,
+                                                       .request_timeout_s = TIMEOUT_S,
+                                                       .handler = on_request,
+                                                       .arg = monitor},
+                         error, error_size);
     if (monitor->server == NULL) {
         monitor_destroy(monitor);
         return NULL;
@@ -258,7 +287,7 @@ struct monitor *monitor_create(const struct monitor_options *options, char *erro
 void monitor_destroy(struct monitor *monitor)
 {
     if (monitor != NULL) {
-        http_server_destroy(monitor->server);
+        http_server_close(monitor->server);
         free(monitor);
     }
 }
