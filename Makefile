@@ -25,11 +25,11 @@ SOVERSION := 0
 
 # --- what it is made of ---
 
-SCHEMA := fields decimal text json encode decode stream
+SCHEMA := fields decimal text json encode decode stream sha256
 JOURNAL := journal journal_open journal_lock journal_recover
 PRODUCER := producer histogram waiters waker $(JOURNAL) sender xadd event_notifier confirm eviction \
-	ranges redis_link in_flight redis_url redis_tls resolve status
-REDIS_SIDE := intake intake_read intake_claim gather entry_reader intake_scripts doorbell stream_watch streams redis_reply \
+	ranges redis_link redis_error in_flight redis_url redis_tls resolve status
+REDIS_SIDE := intake reading entry_reader doorbell stream_watch streams redis_reply \
 	settle redis_blocking stream_survey
 POSTGRES_SIDE := pg_link pg_failure pg_session pg_blocking loader lease days bisect sql_text sqlstate load_stats
 COMMANDS := audit check journal_command json_line line_input log_event migrate partitions publish rejects rejects_replay \
@@ -68,7 +68,7 @@ BLOTTER_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(PACKAGE_CFLAGS) $(WARNINGS) -fPIC 
 LINK = $(CC) $(SANITIZE) $(CFLAGS) $(LDFLAGS)
 
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/%.o)
-PROGRAM_OBJECTS := $(PROGRAM_SOURCES:%.c=$(BUILD)/%.o)
+PROGRAM_OBJECTS := $(PROGRAM_SOURCES:%.c=$(BUILD)/%.o) $(BUILD)/drainer/redis/scripts.o
 FIXTURE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fixture/*.c))
 
 # --- targets ---
@@ -123,6 +123,15 @@ $(BUILD)/blotter.pc: producer/blotter.pc.in producer/blotter.h
 $(BUILD)/drainer/commands/migrations.c: drainer/commands/embed.sh $(SQL) Makefile
 	@mkdir -p $(@D)
 	sh drainer/commands/embed.sh $(SQL) > $@
+
+# So do the scripts for Redis.
+SCRIPTS := $(sort $(wildcard drainer/redis/*.lua))
+$(BUILD)/drainer/redis/scripts.c: drainer/redis/embed_lua.sh $(SCRIPTS)
+	@mkdir -p $(@D)
+	sh drainer/redis/embed_lua.sh $(filter-out %/fence.lua,$(SCRIPTS)) > $@
+
+$(BUILD)/drainer/redis/scripts.o: $(BUILD)/drainer/redis/scripts.c
+	$(CC) $(BLOTTER_CFLAGS) -c $< -o $@
 
 $(BUILD)/drainer/commands/migrations.o: $(BUILD)/drainer/commands/migrations.c
 	$(CC) $(BLOTTER_CFLAGS) -c $< -o $@

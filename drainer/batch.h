@@ -13,13 +13,10 @@
 
 #include "drainer/copy.h"
 #include "schema/record.h"
+#include "schema/stream.h"
 
 struct order_changes;
 struct stream;
-
-struct stream_entry_id {
-    uint64_t ms, seq;
-};
 
 /*    GATHERING ──► LOADING ──► COMMITTED ──┐
  *        ▲            │                    │ acknowledged
@@ -56,7 +53,7 @@ struct entry {
     uint32_t raw_offset, raw_length; /* in raw */
     uint32_t reason_offset;          /* in raw, NUL-terminated; of a reject */
     uint16_t deliveries;             /* 0: unknown, at least one */
-    bool replayed; /* read again from the stream's kept tail: not pending, so not acknowledged */
+    bool reloaded; /* read again from the stream's kept tail: not pending, so not acknowledged */
     bool is_void;  /* a session record that says: this seq was claimed, but never a record */
     uint32_t kind_offset, kind_length; /* in raw: the entry's field name */
     char sqlstate[6];                  /* of a reject that PostgreSQL found, else "" */

@@ -4,12 +4,13 @@
  * So at low load a lone record waits for nothing, and at high load batches grow to what one commit
  * takes. All work is decided in one place, turn(), which runs after anything has changed:
  *
- *     loader free ── lease due ──► lease_run()                      (same connection: the locks
- * belong to the session that loads) │ └─ gathered something ► swap, loader_load() ──►
- * intake_settle(): XACK, words gathering has room ────────► intake_read()
+ *     PostgreSQL's session free ─┬─ lease due ──────────► lease_run(), on the same connection:
+ *                                │                        the locks belong to the session that
+ * loads └─ entries gathered ───► swap, loader_load() ──► intake_settle() the gathering batch has
+ * room ─────────────────────► intake_read()
  *
- * When a batch cannot be loaded everything in hand is forgotten and, after a while, what is pending
- * is claimed again: Redis is the drainer's only memory. */
+ * When a batch cannot be loaded both are emptied and, after a while, what is pending is claimed
+ * again: Redis is the drainer's only memory. */
 #include <assert.h>
 #include <event2/event.h>
 #include <inttypes.h>
@@ -30,16 +31,13 @@
 #include "drainer/postgres/pg_session.h"
 #include "drainer/redis/intake.h"
 #include "drainer/settings_table.h"
+#include "producer/redis_error.h"
 #include "producer/redis_url.h"
 
 enum {
     SUMMARY_INTERVAL_S = 60,
     STOP_TIMEOUT_S = 5,
-};
-#define START_TIMEOUT_MS                                                     \
-    5000 /* for the first connection to Redis; later ones are tried for ever \
-          */
-enum {
+    START_TIMEOUT_MS = 5000, /* for the first connection to Redis; later ones are tried for ever */
     RETRY_MIN_MS = 100,
     RETRY_MAX_MS = 2000,
     RETRY_PERSON_MS = 15000,
@@ -51,6 +49,15 @@ enum drain_phase {
     DRAIN_STOPPING,   /* reads no more; loads what is gathered */
     DRAIN_SIGNING_OFF /* all is loaded: the last acknowledgements and the consumer's removal are on
                          their way */
+};
+
+/* What PostgreSQL's session is used for. */
+enum drain_session {
+    SESSION_AWAY,    /* there is none */
+    SESSION_FREE,    /* it can be used */
+    SESSION_LEASING, /* a lease run is under way */
+    SESSION_LOADING, /* a batch is loaded */
+    SESSION_RESTING  /* after an error: nothing is read, leased or loaded until the retry timer */
 };
 
 struct drain {
@@ -68,10 +75,10 @@ struct drain {
     struct pg_session session;
     struct monitor *monitor; /* NULL: not asked for */
     struct batch batches[2], *gathering;
-    bool loading, leasing, session_ready, looked_before_lease, leased_since_look;
+    enum drain_session use;
+    bool looked_before_lease, leased_since_look;
     bool redis_was_up;
     int64_t connecting_since_ms; /* to Redis: not the while that PostgreSQL took before */
-    bool waiting;                /* the retry timer runs: nothing is read or loaded */
     unsigned retry_ms;
     enum drain_phase phase;
     int exit_code;
@@ -83,8 +90,9 @@ static void turn_soon(struct drain *drain)
     event_active(drain->turn_event, EV_TIMEOUT, 0);
 }
 
-/* --- giving up what is in hand --- */
+/* --- forgetting and retrying --- */
 
+/* Empties both batches: what they held is pending, and claimed again. */
 static void forget_all(struct drain *drain)
 {
     batch_clear(&drain->batches[0]);
@@ -92,7 +100,7 @@ static void forget_all(struct drain *drain)
     intake_forget(drain->intake);
 }
 
-static void wait_before_retry(struct drain *drain, enum pg_action action)
+static void rest_before_retry(struct drain *drain, enum pg_action action)
 {
     unsigned ms = drain->retry_ms == 0 ? RETRY_MIN_MS : drain->retry_ms;
     struct timeval tv;
@@ -103,8 +111,8 @@ static void wait_before_retry(struct drain *drain, enum pg_action action)
     }
     ms = ms / 2 + (unsigned)random() % (ms / 2 + 1);
     tv = (struct timeval){ms / 1000, (ms % 1000) * 1000};
-    drain->waiting = true;
     evtimer_add(drain->retry_timer, &tv);
+    drain->use = drain->use == SESSION_AWAY ? SESSION_AWAY : SESSION_RESTING;
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *arg)
@@ -112,13 +120,11 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
     struct drain *drain = arg;
 
     (void)fd, (void)what;
-    drain->waiting = false;
+    drain->use = drain->use == SESSION_RESTING ? SESSION_FREE : drain->use;
     turn_soon(drain);
 }
 
-/* --- loading
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- loading --- */
 
 static void use_link(struct drain *drain);
 
@@ -126,7 +132,7 @@ static void on_loaded(void *owner, struct batch *batch, const struct pg_failure 
 {
     struct drain *drain = owner;
 
-    drain->loading = false;
+    drain->use = drain->use == SESSION_LOADING ? SESSION_FREE : drain->use;
     if (failure == NULL) {
         drain->retry_ms = 0;
         use_link(drain); /* first, so that PostgreSQL does not wait for the settling */
@@ -140,7 +146,7 @@ static void on_loaded(void *owner, struct batch *batch, const struct pg_failure 
                  failure->message, failure->sqlstate[0] == '\0' ? "none" : failure->sqlstate,
                  failure->action == PG_ACTION_PERSON ? "; this needs a person" : "");
         forget_all(drain);
-        wait_before_retry(drain, failure->action);
+        rest_before_retry(drain, failure->action);
     }
     turn_soon(drain);
 }
@@ -152,13 +158,11 @@ static void load_gathered(struct drain *drain)
 
     drain->gathering = batch == &drain->batches[0] ? &drain->batches[1] : &drain->batches[0];
     batch->careful = batch->careful || loader_is_careful(drain->loader);
-    drain->loading = true;
+    drain->use = SESSION_LOADING;
     loader_load(drain->loader, batch, on_loaded, drain);
 }
 
-/* --- leases
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- leases --- */
 
 static void on_taken(void *owner, struct stream *stream)
 {
@@ -171,11 +175,11 @@ static void on_leased(void *owner, const struct pg_failure *failure)
 {
     struct drain *drain = owner;
 
-    drain->leasing = false;
+    drain->use = drain->use == SESSION_LEASING ? SESSION_FREE : drain->use;
     drain->leased_since_look = failure == NULL && drain->looked_before_lease;
     if (failure != NULL && !failure->connection_lost) {
         log_warn("lease", "%s, SQLSTATE %s", failure->message, failure->sqlstate);
-        wait_before_retry(drain, failure->action);
+        rest_before_retry(drain, failure->action);
     }
     turn_soon(drain);
 }
@@ -190,9 +194,7 @@ static void on_stuck(void *owner, struct stream *stream)
     turn_soon(drain);
 }
 
-/* --- stopping
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- stopping --- */
 
 static void stop(struct drain *drain, const char *why)
 {
@@ -215,10 +217,11 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
 
 static bool is_busy(const struct drain *drain)
 {
-    return drain->loading || drain->leasing || drain->gathering->count > 0;
+    return drain->use == SESSION_LOADING || drain->use == SESSION_LEASING ||
+           drain->gathering->count > 0;
 }
 
-/* What stays pending is claimed by the next holder. */
+/* Ends the program though entries stay pending: the next holder claims them. */
 static void end_undone(struct drain *drain, const char *what)
 {
     log_warn("drain", "%s: what is pending is claimed by the next drainer", what);
@@ -231,7 +234,7 @@ static void on_stop_timeout(evutil_socket_t fd, short what, void *arg)
     struct drain *drain = arg;
 
     (void)fd, (void)what;
-    end_undone(drain, is_busy(drain)             ? "stopped with entries in hand"
+    end_undone(drain, is_busy(drain)             ? "stopped with entries that are not loaded"
                       : intake_up(drain->intake) ? "stopped while Redis does not answer"
                                                  : "stopped while Redis is away");
 }
@@ -266,8 +269,9 @@ static void go_on_stopping(struct drain *drain)
 
 static bool all_is_loaded(const struct drain *drain)
 {
-    return drain->session_ready && drain->leased_since_look && !drain->loading &&
-           drain->gathering->count == 0 && intake_drained(drain->intake);
+    return drain->use != SESSION_AWAY && drain->use != SESSION_LOADING &&
+           drain->leased_since_look && drain->gathering->count == 0 &&
+           intake_drained(drain->intake);
 }
 
 /* A server that cannot be reached from the start is more likely a wrong setting than an outage. */
@@ -276,8 +280,7 @@ static void check_first_connection(struct drain *drain)
     const char *error = intake_last_error(drain->intake);
     struct redis_url url = {0};
     char ignored[256];
-    bool refused = strstr(error, "WRONGPASS") != NULL || strstr(error, "NOAUTH") != NULL ||
-                   strstr(error, "invalid password") != NULL;
+    bool refused = redis_error_action(error) == REDIS_ERROR_LOGIN;
 
     drain->redis_was_up = drain->redis_was_up || intake_up(drain->intake);
     if (drain->redis_was_up ||
@@ -292,18 +295,15 @@ static void check_first_connection(struct drain *drain)
     event_base_loopbreak(drain->base);
 }
 
-/* --- the turn
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- the turn --- */
 
 static void use_link(struct drain *drain)
 {
-    if (drain->loading || drain->leasing || drain->waiting || !drain->session_ready ||
-        !pg_link_ready(drain->link)) {
+    if (drain->use != SESSION_FREE || !pg_link_ready(drain->link)) {
         return;
     }
     if (drain->phase == DRAIN_RUNNING && intake_up(drain->intake) && lease_due(drain->lease)) {
-        drain->leasing = true;
+        drain->use = SESSION_LEASING;
         drain->looked_before_lease = intake_looked(drain->intake);
         lease_run(drain->lease);
     } else if (drain->gathering->count > 0) {
@@ -320,7 +320,7 @@ static void turn(evutil_socket_t fd, short what, void *arg)
         check_first_connection(drain);
     }
     use_link(drain);
-    if (drain->session_ready && !drain->waiting) {
+    if (drain->use != SESSION_AWAY && drain->use != SESSION_RESTING) {
         intake_read(drain->intake);
     }
     if (drain->phase != DRAIN_RUNNING) {
@@ -335,9 +335,7 @@ static void on_turn(void *owner)
     turn_soon(owner);
 }
 
-/* --- the session
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- the session --- */
 
 static void on_prepared_rows(void *owner, int statement, const PGresult *result)
 {
@@ -352,12 +350,12 @@ static void on_session(void *owner, bool ready, const struct pg_failure *why)
     struct drain *drain = owner;
 
     (void)why;
-    drain->session_ready = ready;
     if (ready) {
+        drain->use = evtimer_pending(drain->retry_timer, NULL) ? SESSION_RESTING : SESSION_FREE;
         log_info("postgres", "connected");
         loader_forget_session(drain->loader);
     } else {
-        drain->loading = drain->leasing = false;
+        drain->use = SESSION_AWAY;
         forget_all(drain);
         lease_forget(drain->lease);
         pg_session_release(&drain->session);
@@ -365,9 +363,7 @@ static void on_session(void *owner, bool ready, const struct pg_failure *why)
     turn_soon(drain);
 }
 
-/* --- telling
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- the log --- */
 
 static void on_summary(evutil_socket_t fd, short what, void *arg)
 {
@@ -385,7 +381,7 @@ static void on_summary(evutil_socket_t fd, short what, void *arg)
     drain->summary_loader = *now;
 }
 
-static void say_end(const struct drain *drain)
+static void log_end(const struct drain *drain)
 {
     const struct loader_counters *loader = &loader_stats(drain->loader)->counters;
 
@@ -396,9 +392,7 @@ static void say_end(const struct drain *drain)
              intake_counters(drain->intake)->acked);
 }
 
-/* --- start and end
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- start and end --- */
 
 static void name_drainer(struct drain *drain)
 {
@@ -455,26 +449,17 @@ static bool create_intake(struct drain *drain)
     const struct settings *settings = drain->settings;
     char error[512];
 
-    drain->intake = intake_create(
-        &(struct intake_options){.base = drain->base,
-                                 .redis = settings->redis,
-                                 .redis_password = settings->redis_password,
-                                 .consumer = drain->drainer,
-                                 .pattern = settings->streams,
-                                 .batch_rows = (unsigned)settings->batch_rows,
-                                 .batch_bytes = (unsigned)settings->batch_bytes,
-                                 .keep_entries = (unsigned)settings->keep_entries,
-                                 .group_limit = (unsigned)settings->group_limit,
-                                 .from = drain->has_from ? &drain->from : NULL,
-                                 .trim_interval_ms = (unsigned)settings->trim_interval,
-                                 .claim_idle_ms = (unsigned)settings->claim_idle,
-                                 .gauge = settings->metrics != NULL,
-                                 .streams = &drain->streams,
-                                 .gathering = &drain->gathering,
-                                 .on_turn = on_turn,
-                                 .on_stuck = on_stuck,
-                                 .owner = drain},
-        error, sizeof error);
+    drain->intake =
+        intake_create(&(struct intake_options){.base = drain->base,
+                                               .settings = settings,
+                                               .consumer = drain->drainer,
+                                               .from = drain->has_from ? &drain->from : NULL,
+                                               .streams = &drain->streams,
+                                               .gathering = &drain->gathering,
+                                               .on_turn = on_turn,
+                                               .on_stuck = on_stuck,
+                                               .owner = drain},
+                      error, sizeof error);
     if (drain->intake == NULL) {
         command_fail(settings, EXIT_CODE_USAGE, "setting redis: %s", error);
     }
@@ -579,7 +564,7 @@ static void release(struct drain *drain)
     event_base_free(drain->base);
 }
 
-/* With the settings as they are, could it work? Says why not. */
+/* Checks that the settings lead to a database with our schema; prints why not. */
 static int check_postgres(const struct settings *settings)
 {
     struct pg pg;
@@ -628,7 +613,7 @@ int command_drain(const struct settings *settings)
     drain.connecting_since_ms = intake_now_ms();
     intake_start(drain.intake);
     event_base_dispatch(drain.base);
-    say_end(&drain);
+    log_end(&drain);
     release(&drain);
     return drain.exit_code;
 }

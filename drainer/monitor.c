@@ -216,6 +216,16 @@ static void put_behind(struct evbuffer *out, const struct monitor *monitor)
     }
 }
 
+static void put_trouble(void *out, const char *object, int64_t since_ms, const char *why)
+{
+    time_t since = (time_t)(since_ms / 1000);
+    struct tm tm;
+    char text[32];
+
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&since, &tm));
+    evbuffer_add_printf(out, "%s: since %s: %s\n", object, text, why);
+}
+
 static int fill_readyz(struct evbuffer *body, const struct monitor *monitor)
 {
     if (!intake_up(monitor->options.intake)) {
@@ -225,6 +235,7 @@ static int fill_readyz(struct evbuffer *body, const struct monitor *monitor)
         evbuffer_add_printf(body, "postgres: not connected\n");
     }
     put_behind(body, monitor);
+    streams_each_trouble(monitor->options.streams, put_trouble, body);
     if (evbuffer_get_length(body) > 0) {
         return HTTP_SERVUNAVAIL;
     }

@@ -64,6 +64,8 @@
     X(trim_interval, DURATION, "5s", DRAIN, RANGE(100, 3600000), "how often streams are trimmed") \
     X(group_limit, COUNT, "1000000", DRAIN, RANGE(0, 1000000000), \
       "trimming waits for other consumer groups until this many entries wait for one of them") \
+    X(max_streams, COUNT, "10000", DRAIN, RANGE(1, 1000000), "most streams loaded; further ones are left out and named") \
+    X(max_lanes, COUNT, "1000", DRAIN, RANGE(1, 1000000), "most lanes loaded of an exchange; further ones are left out and named") \
     X(metrics, STRING, NONE, DRAIN, VALUE("HOST:PORT"), \
       "answer /metrics (Prometheus), /healthz and /readyz at this address; there is no login, so " \
       "keep it on loopback") \

@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "producer/ranges.h"
+#include "producer/redis_error.h"
 #include "producer/redis_link.h"
 #include "schema/stream.h"
 
@@ -222,22 +223,11 @@ static void forget_settled_segments(struct confirm *confirm)
             confirm->segment_count * sizeof *confirm->segments);
 }
 
-/* Is it an error that leaves the connection usable and passes by itself or by an operator's hand
- * (LOADING, OOM, READONLY, MISCONF, NOAUTH, NOPERM, WRONGPASS, MASTERDOWN, BUSY, CLUSTERDOWN,
- * NOREPLICAS, TRYAGAIN)? */
+/* Is it an error that leaves the connection usable and passes by itself or by an operator's hand? */
 static bool passes(const char *error_text)
 {
-    static const char *const passing[] = {"LOADING",     "OOM",        "READONLY",   "MISCONF",
-                                          "NOAUTH",      "NOPERM",     "MASTERDOWN", "BUSY",
-                                          "CLUSTERDOWN", "NOREPLICAS", "TRYAGAIN",   "WRONGPASS"};
-    for (size_t i = 0; i < sizeof passing / sizeof *passing; i++) {
-        size_t length = strlen(passing[i]);
-        if (strncmp(error_text, passing[i], length) == 0 &&
-            (error_text[length] == ' ' || error_text[length] == 0)) {
-            return true;
-        }
-    }
-    return false;
+    enum redis_error_action action = redis_error_action(error_text);
+    return action != REDIS_ERROR_OTHER && action != REDIS_ERROR_GROUP;
 }
 
 /* Not every error is a refusal: that there is no group, or no stream, is an answer. */

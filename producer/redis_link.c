@@ -41,6 +41,7 @@
 #include <time.h>
 
 #include "producer/in_flight.h"
+#include "producer/redis_error.h"
 #include "producer/redis_tls.h"
 #include "producer/redis_url.h"
 #include "producer/resolve.h"
@@ -90,9 +91,7 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* --- states
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- states --- */
 
 #define BIT(state) (1u << REDIS_LINK_##state)
 static const unsigned next_states[] = {
@@ -171,9 +170,7 @@ static void set_state(struct redis_link *link, enum redis_link_state state)
     }
 }
 
-/* --- commands and answers
- * -------------------------------------------------------------------------------------------------
- */
+/* --- commands and answers --- */
 
 /* Where our write fails first, what the server said before it hung up (that it has too many
  * clients) waits in the socket. */
@@ -230,14 +227,7 @@ int redis_link_sendv(struct redis_link *link, redis_link_reply *callback, uintpt
     return redis_link_sendv_as(link, link->options.owner, callback, tag, argc, argv, lengths);
 }
 
-/* --- greeting
- * -------------------------------------------------------------------------------------------------------------
- */
-
-static bool starts_with(const char *text, const char *prefix)
-{
-    return strncmp(text, prefix, strlen(prefix)) == 0;
-}
+/* --- greeting --- */
 
 /* AUTH and SELECT must succeed. The last command only shows that the server talks to us: an ACL may
  * forbid CLIENT, and PING is refused while the disk is full, but without a password or a free
@@ -247,8 +237,8 @@ static bool greeting_accepted(const redisReply *reply, bool must_succeed)
     if (reply->type != REDIS_REPLY_ERROR) {
         return true;
     }
-    return !must_succeed && !starts_with(reply->str, "NOAUTH") &&
-           !starts_with(reply->str, "ERR max number of clients");
+    enum redis_error_action action = redis_error_action(reply->str);
+    return !must_succeed && action != REDIS_ERROR_LOGIN && action != REDIS_ERROR_CLIENTS;
 }
 
 static void on_greeting(redisAsyncContext *context, void *reply, void *must_succeed)
@@ -293,9 +283,7 @@ static void greet(struct redis_link *link)
     }
 }
 
-/* --- connecting
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- connecting --- */
 
 static void on_connect(const redisAsyncContext *context, int status)
 {
@@ -392,9 +380,7 @@ static void attempt(struct redis_link *link)
     }
 }
 
-/* --- going up and down
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- going up and down --- */
 
 /* Notes the end of an attempt or a connection; the rest is done by on_settle. Callable anywhere,
  * any number of times. */
@@ -495,9 +481,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-/* --- life
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 static void apply_defaults(struct redis_link_options *options)
 {
@@ -600,9 +584,7 @@ void redis_link_reset(struct redis_link *link, const char *why)
     lose(link, why);
 }
 
-/* --- looking at it
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- looking at it --- */
 
 enum redis_link_state redis_link_state(const struct redis_link *link)
 {

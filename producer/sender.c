@@ -31,6 +31,7 @@
 #include "producer/event_notifier.h"
 #include "producer/eviction.h"
 #include "producer/histogram.h"
+#include "producer/redis_error.h"
 #include "producer/redis_link.h"
 #include "producer/waiters.h"
 #include "producer/waker.h"
@@ -51,7 +52,6 @@ enum {
     CONNECT_BACKOFF_MAX_MS = 500, /* so that records flow within a second of Redis' return */
     RECORDS_PER_SAMPLE =
         16, /* a power of two; of so many one is timed while more than so many are under way */
-    READONLY_RESET_MS = 5000, /* the master's name may lead elsewhere by now */
 };
 
 /* clang-format off */
@@ -78,7 +78,6 @@ struct sender {
     unsigned in_flight, stale;
     int64_t resume_at_ms; /* REFUSED */
     unsigned refused_ms;  /* the next back-off; 0: not refused lately */
-    int64_t refused_since_ms;
     int64_t asked_ms, looked_ms, heartbeat_ms, synced_ms;
     unsigned seed;
     char stream[STREAM_NAME_BYTES];
@@ -215,7 +214,6 @@ static void refuse(struct sender *sender, const char *error)
     int64_t now = now_ms();
     if (sender->refused_ms == 0) {
         sender->refused_ms = REFUSED_MIN_MS;
-        sender->refused_since_ms = now;
     }
     event_notifier_refused(&sender->notifier, REFUSED_SENDING, error);
     sender->resume_at_ms = now + sender->refused_ms / 2 +
@@ -224,8 +222,8 @@ static void refuse(struct sender *sender, const char *error)
         sender->refused_ms * 2 < REFUSED_MAX_MS ? sender->refused_ms * 2 : REFUSED_MAX_MS;
     go_back(sender);
     set_state(sender, REFUSED);
-    if (strncmp(error, "READONLY", 8) == 0 && now - sender->refused_since_ms > READONLY_RESET_MS) {
-        redis_link_reset(sender->link, error);
+    if (redis_error_action(error) == REDIS_ERROR_RESET) {
+        redis_link_reset(sender->link, error); /* the name may lead to the master by now */
     }
 }
 

@@ -49,6 +49,16 @@ const char *stream_lane(const char *name, const char *exchange)
     return *behind == ':' ? behind + 1 : behind;
 }
 
+void stream_id_name(char out[STREAM_KEY_BYTES], const char *stream)
+{
+    snprintf(out, STREAM_KEY_BYTES, "blotter-id:{%s}", stream);
+}
+
+void stream_load_name(char out[STREAM_KEY_BYTES], const char *stream)
+{
+    snprintf(out, STREAM_KEY_BYTES, "blotter-load:{%s}", stream);
+}
+
 static bool copy_part(char out[LIMIT_EXCHANGE_BYTES + 1], const char *text, size_t length)
 {
     if (!stream_name_part_valid(text, length)) {
@@ -76,4 +86,41 @@ bool stream_parse(const char *name, size_t length, char exchange[LIMIT_EXCHANGE_
     }
     size_t before = (size_t)(colon - name);
     return copy_part(exchange, name, before) && copy_part(lane, colon + 1, length - before - 1);
+}
+
+/* Reads digits up to a byte that is none, or to the end. False: there is no digit, or the number is
+ * larger than 64 bits. */
+static bool stream_parse_digits(const char **at, const char *end, uint64_t *value)
+{
+    const char *first = *at;
+
+    *value = 0;
+    for (; *at < end && (unsigned char)(**at - '0') < 10; (*at)++) {
+        if (__builtin_mul_overflow(*value, 10, value) ||
+            __builtin_add_overflow(*value, (uint64_t)(**at - '0'), value)) {
+            return false;
+        }
+    }
+    return *at > first;
+}
+
+bool stream_entry_id_parse(const char *text, size_t length, struct stream_entry_id *id)
+{
+    const char *at = text, *end = text + length;
+
+    return stream_parse_digits(&at, end, &id->ms) && at < end && *at++ == '-' &&
+           stream_parse_digits(&at, end, &id->seq) && at == end;
+}
+
+void stream_entry_id_format(char out[STREAM_ENTRY_ID_BYTES], struct stream_entry_id id)
+{
+    snprintf(out, STREAM_ENTRY_ID_BYTES, "%" PRIu64 "-%" PRIu64, id.ms, id.seq);
+}
+
+int stream_entry_id_compare(struct stream_entry_id a, struct stream_entry_id b)
+{
+    if (a.ms != b.ms) {
+        return a.ms < b.ms ? -1 : 1;
+    }
+    return a.seq < b.seq ? -1 : a.seq > b.seq;
 }

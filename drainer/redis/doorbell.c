@@ -42,7 +42,7 @@ static void on_change(void *owner, bool up, const char *why)
 static void wait_for(struct doorbell *doorbell, struct stream **streams, size_t count)
 {
     const char **argv = calloc(6 + 2 * count, sizeof(char *));
-    char(*ids)[ENTRY_ID_BYTES] = calloc(count, sizeof *ids);
+    char(*ids)[STREAM_ENTRY_ID_BYTES] = calloc(count, sizeof *ids);
 
     if (argv == NULL || ids == NULL) {
         abort();
@@ -56,7 +56,7 @@ static void wait_for(struct doorbell *doorbell, struct stream **streams, size_t 
     for (size_t i = 0; i < count; i++) {
         bool nothing_read = streams[i]->last_read.ms == 0 && streams[i]->last_read.seq == 0;
 
-        format_entry_id(ids[i], streams[i]->last_read);
+        stream_entry_id_format(ids[i], streams[i]->last_read);
         argv[6 + i] = streams[i]->name;
         argv[6 + count + i] = nothing_read ? "$" : ids[i];
     }

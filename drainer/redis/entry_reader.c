@@ -43,9 +43,7 @@ struct entry_reader {
     size_t kept_length, kept_capacity;
 };
 
-/* --- places
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- places --- */
 
 static enum part part_of(const struct entry_reader *reader, const redisReadTask *task)
 {
@@ -87,9 +85,7 @@ static bool is_list(const struct entry_reader *reader, const redisReadTask *task
     abort();
 }
 
-/* --- an entry
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- an entry --- */
 
 static void *grown(void *memory, size_t *capacity, size_t wanted, size_t element_bytes)
 {
@@ -155,9 +151,7 @@ static void *begin_fields(struct entry_reader *reader, size_t count)
     return &reader->fields;
 }
 
-/* --- hiredis' functions
- * --------------------------------------------------------------------------------------------------
- */
+/* --- hiredis' functions --- */
 
 /* An answer begins, as an array or not. */
 static void begin_answer(struct entry_reader *reader, const redisReadTask *task)
@@ -222,7 +216,7 @@ static void *create_string(const redisReadTask *task, char *bytes, size_t length
         return reader->trees.createString(task, bytes, length);
     case PART_OF_ENTRY:
         if (task->idx == 0) {
-            reader->has_id = text && parse_entry_id(bytes, length, &reader->id);
+            reader->has_id = text && stream_entry_id_parse(bytes, length, &reader->id);
         }
         break;
     case PART_FIELD:
@@ -279,9 +273,7 @@ static void *create_bool(const redisReadTask *task, int value)
 }
 #endif
 
-/* --- the interface
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- the interface --- */
 
 struct entry_reader *entry_reader_create(const struct entry_reader_options *options)
 {

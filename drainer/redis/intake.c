@@ -1,12 +1,12 @@
 /* intake.c: see intake.h.
  *
- * What it sends on the reading connection: SCAN for streams, up to five times a second; XGROUP
- * CREATE at 0 for a new lease; XAUTOCLAIM with no idle time until nothing is pending (the lease
- * says that nobody else works on it); then XREADGROUP of everything held in one command, without
- * BLOCK; XACK and the words; XTRIM by a script. Only when a read has found nothing does the
- * doorbell wait, behind the ids read last, so nothing can slip between; besides, everything is read
- * again every POLL_MS. */
-#include "drainer/redis/intake_private.h"
+ * On the reading connection it sends: SCAN for streams, up to five times a second; XGROUP CREATE at
+ * 0 for a new lease; XAUTOCLAIM with no idle time until nothing is pending (the lease says that no
+ * other drainer works on it); then XREADGROUP of everything held in one command, without BLOCK;
+ * acknowledgements with their confirmations; trimming by a script. Only when a read has found
+ * nothing does the doorbell wait, behind the ids read last, so nothing can slip between; in any
+ * case everything is read again every POLL_MS. */
+#include "drainer/redis/intake.h"
 
 #include <assert.h>
 #include <event2/event.h>
@@ -17,10 +17,16 @@
 
 #include "drainer/log.h"
 #include "drainer/redis/doorbell.h"
-#include "drainer/redis/intake_scripts.h"
+#include "drainer/redis/entry_reader.h"
+#include "drainer/redis/intake_private.h"
+#include "drainer/redis/reading.h"
 #include "drainer/redis/redis_reply.h"
+#include "drainer/redis/scripts.h"
 #include "drainer/redis/settle.h"
 #include "drainer/redis/stream_watch.h"
+#include "drainer/settings.h"
+#include "producer/redis_error.h"
+#include "producer/redis_link.h"
 
 enum {
     TICK_MS = 50,
@@ -28,8 +34,21 @@ enum {
     ERROR_PAUSE_MIN_MS = 50,
     ERROR_PAUSE_MAX_MS = 2000,
 };
-#define CONSUMER_FORGOTTEN_MS \
-    "3600000" /* another's name with nothing pending and unused for an hour is removed */
+/* Another's name with nothing pending and unused for an hour is removed. */
+#define CONSUMER_FORGOTTEN_MS "3600000"
+
+struct intake {
+    struct intake_options options;
+    struct redis_link *link;
+    struct doorbell *doorbell;
+    struct event *tick;
+    struct stream_watch *watch;
+    struct reading reading;
+    unsigned error_pause_ms;
+    int64_t paused_until_ms, polled_at_ms;
+    int64_t left_pending; /* under our name, of the streams signed off from so far; -1: not known */
+    struct intake_counters counters;
+};
 
 int64_t intake_now_ms(void)
 {
@@ -52,27 +71,48 @@ void intake_turn(struct intake *intake)
     intake->options.on_turn(intake->options.owner);
 }
 
-/* --- answers
- * -------------------------------------------------------------------------------------------------------------
- */
-
-void intake_on_error(struct intake *intake, const char *what, const redisReply *reply)
+struct intake_counters *intake_count(struct intake *intake)
 {
-    intake->counters.errors++;
-    intake->error_pause_ms =
-        intake->error_pause_ms == 0 ? ERROR_PAUSE_MIN_MS : intake->error_pause_ms * 2;
-    if (intake->error_pause_ms > ERROR_PAUSE_MAX_MS) {
-        intake->error_pause_ms = ERROR_PAUSE_MAX_MS;
-    }
-    intake->paused_until_ms =
-        intake_now_ms() + intake->error_pause_ms / 2 + random() % (intake->error_pause_ms / 2 + 1);
-    log_warn("redis", "%s: %s", what,
-             reply->type == REDIS_REPLY_ERROR ? reply->str : "unexpected kind of answer");
+    return &intake->counters;
 }
 
-/* --- the group
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- errors --- */
+
+static void pause_reading(struct intake *intake)
+{
+    unsigned pause = intake->error_pause_ms * 2;
+
+    pause = pause < ERROR_PAUSE_MIN_MS ? ERROR_PAUSE_MIN_MS : pause;
+    intake->error_pause_ms = pause < ERROR_PAUSE_MAX_MS ? pause : ERROR_PAUSE_MAX_MS;
+    intake->paused_until_ms =
+        intake_now_ms() + intake->error_pause_ms / 2 + random() % (intake->error_pause_ms / 2 + 1);
+}
+
+void intake_on_error(struct intake *intake, struct stream *stream, const char *command,
+                     const redisReply *reply)
+{
+    const char *text = reply->type == REDIS_REPLY_ERROR ? reply->str : "unexpected kind of answer";
+    const char *meaning = redis_error_meaning(text);
+
+    intake->counters.errors++;
+    pause_reading(intake);
+    streams_trouble(intake->options.streams, stream, TROUBLE_REDIS, "Redis refuses %s (%s)%s%s",
+                    command, text, meaning == NULL ? "" : ": ", meaning == NULL ? "" : meaning);
+    if (reply_error_action(reply) == REDIS_ERROR_RESET) {
+        redis_link_reset(intake->link, text);
+    }
+}
+
+void intake_on_success(struct intake *intake, struct stream *stream)
+{
+    intake->error_pause_ms = 0;
+    streams_trouble_over(intake->options.streams, NULL, TROUBLE_REDIS);
+    if (stream != NULL) {
+        streams_trouble_over(intake->options.streams, stream, TROUBLE_REDIS);
+    }
+}
+
+/* --- the group --- */
 
 static void on_group(void *owner, uintptr_t tag, struct redisReply *reply)
 {
@@ -82,17 +122,17 @@ static void on_group(void *owner, uintptr_t tag, struct redisReply *reply)
     if (reply == NULL || stream->state != STREAM_GROUPING) {
         return;
     }
-    if (reply->type != REDIS_REPLY_ERROR || strncmp(reply->str, "BUSYGROUP", 9) == 0) {
+    if (reply->type != REDIS_REPLY_ERROR || reply_is_error(reply, "BUSYGROUP")) {
         if (reply->type != REDIS_REPLY_ERROR) {
             log_info(stream->name, "consumer group made, from the stream's first entry on");
         }
-        intake->error_pause_ms = 0;
+        intake_on_success(intake, stream);
         stream_enter(stream, STREAM_CLAIMING);
     } else if (strstr(reply->str, "requires the key to exist") != NULL) {
         stream_enter(stream, STREAM_ABSENT);
     } else {
-        intake_on_error(intake, "XGROUP CREATE", reply);
-        if (reply_is_error(reply, "OOM")) {
+        intake_on_error(intake, stream, "XGROUP CREATE", reply);
+        if (reply_error_action(reply) == REDIS_ERROR_FULL) {
             /* A full Redis refuses to make a group before it looks whether there is one, but lets
              * it be read; and only what is read can be trimmed, so that there is room again. */
             stream_enter(stream, STREAM_CLAIMING);
@@ -119,23 +159,22 @@ void intake_on_no_group(struct intake *intake, const char *text)
     struct streams *streams = intake->options.streams;
 
     log_warn("redis", "%s: the consumer groups are made again where they are missing", text);
-    intake->generation++;
+    reading_forget(&intake->reading);
     for (size_t i = 0; i < streams->count; i++) {
         struct stream *stream = streams->all[i];
 
         if (stream->state == STREAM_READING || stream->state == STREAM_CLAIMING ||
-            stream->state == STREAM_REPLAYING) {
+            stream->state == STREAM_RELOADING) {
             stream->last_read = (struct stream_entry_id){0, 0};
-            stream_enter(stream, STREAM_GROUPING);
-            make_group(intake, stream);
+            intake_take(intake, stream);
         }
     }
 }
 
 /* --- settling and forgetting --- */
 
-/* Of a stream that is never without entries in hand, watch.c could not tell what of ours is pending
- * for no reason. */
+/* stream_watch cannot tell which of our pending entries are in a batch, so it does not see what a
+ * refused acknowledgement left behind while a stream is busy. */
 static void claim_all_again(struct intake *intake)
 {
     struct streams *streams = intake->options.streams;
@@ -151,10 +190,10 @@ static void on_acked(void *owner, uintptr_t tag, struct redisReply *reply)
     struct intake *intake = owner;
 
     if (reply == NULL) {
-        return; /* the connection is gone: everything is claimed on the next */
+        return; /* the connection is gone: everything is claimed on the next one */
     }
     if (reply->type != REDIS_REPLY_INTEGER) {
-        intake_on_error(intake, "XACK", reply);
+        intake_on_error(intake, NULL, "XACK", reply);
         claim_all_again(intake);
         return;
     }
@@ -166,7 +205,7 @@ static void on_acked(void *owner, uintptr_t tag, struct redisReply *reply)
     }
 }
 
-static void leave_hand(const struct batch *batch)
+static void leave_batch(const struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++) {
         if (batch->entries[i].stream->in_hand > 0) {
@@ -181,22 +220,23 @@ void intake_settle(struct intake *intake, const struct batch *batch)
 
     assert(batch->state == BATCH_COMMITTED);
     if (redis_link_up(intake->link)) {
-        intake->counters.words += settle_batch(intake->link, batch, acknowledge ? on_acked : NULL);
+        intake->counters.confirmations +=
+            settle_batch(intake->link, batch, acknowledge ? on_acked : NULL);
     }
-    leave_hand(batch);
+    leave_batch(batch);
 }
 
 void intake_forget(struct intake *intake)
 {
     struct streams *streams = intake->options.streams;
 
-    intake->generation++;
+    reading_forget(&intake->reading);
     for (size_t i = 0; i < streams->count; i++) {
         struct stream *stream = streams->all[i];
 
         stream->in_hand = 0;
         stream->claim_cursor = (struct stream_entry_id){0, 0};
-        if (stream->state == STREAM_READING || stream->state == STREAM_REPLAYING) {
+        if (stream->state == STREAM_READING || stream->state == STREAM_RELOADING) {
             stream_enter(stream, STREAM_CLAIMING);
         }
     }
@@ -218,7 +258,7 @@ static void on_signed_off(void *owner, uintptr_t tag, struct redisReply *reply)
     }
 }
 
-/* Of streams that were given up, too: where PostgreSQL is away, all are. */
+/* Covers streams that were given up too: where PostgreSQL is away, all are. */
 void intake_sign_off(struct intake *intake)
 {
     struct streams *streams = intake->options.streams;
@@ -226,7 +266,7 @@ void intake_sign_off(struct intake *intake)
     intake->left_pending = 0;
     for (size_t i = 0; i < streams->count; i++) {
         const char *argv[] = {"EVAL",
-                              intake_script_remove_consumers,
+                              script_remove_consumers,
                               "1",
                               streams->all[i]->name,
                               STREAM_GROUP,
@@ -245,57 +285,7 @@ int64_t intake_left_pending(const struct intake *intake)
     return intake->left_pending;
 }
 
-/* --- entries
- * -------------------------------------------------------------------------------------------------------------
- */
-
-static enum entry_place on_answer(void *owner)
-{
-    static const struct {
-        redis_link_reply *callback;
-        intake_take_entry *take_entry;
-        enum entry_place place;
-    } answers[] = {
-        {intake_on_read, intake_take_read, ENTRIES_BY_STREAM},
-        {intake_on_claimed, intake_take_claimed, ENTRIES_BEHIND_CURSOR},
-        {intake_on_replayed, intake_take_replayed, ENTRIES_ALONE},
-    };
-    struct intake *intake = owner;
-    uintptr_t tag = 0;
-    redis_link_reply *callback = redis_link_answering(intake->link, &tag);
-
-    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
-        if (callback == answers[i].callback) {
-            intake->take_entry = answers[i].take_entry;
-            intake->answer_generation = tag;
-            intake->gather.wall_ns = intake_wall_ns();
-            return answers[i].place;
-        }
-    }
-    return ENTRIES_NOWHERE;
-}
-
-static void on_stream(void *owner, const char *name, size_t length)
-{
-    struct intake *intake = owner;
-    struct stream *stream = streams_find(intake->options.streams, name, length);
-
-    intake->answer_stream = stream != NULL && stream->asked ? stream : NULL;
-}
-
-static void on_entry(void *owner, struct stream_entry_id id, const struct raw_field *fields,
-                     size_t field_count)
-{
-    struct intake *intake = owner;
-
-    if (intake->answer_generation == intake->generation) {
-        intake->take_entry(intake, id, fields, field_count);
-    }
-}
-
-/* --- the links
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- the links --- */
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
@@ -306,130 +296,142 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         stream_watch_tick(intake->watch);
         if (intake_now_ms() - intake->polled_at_ms >= POLL_MS) {
             intake->polled_at_ms = intake_now_ms();
-            intake->at_end = false;
+            intake->reading.at_end = false;
         }
     }
     intake_turn(intake);
 }
 
-/* What was gathered on a connection that is gone could not be acknowledged on the next: it is read
- * again there instead. */
+/* Entries gathered on a connection that is gone could not be acknowledged on the next: they are
+ * read again there instead. */
 static void drop_gathering(struct intake *intake)
 {
     struct batch *batch = *intake->options.gathering;
 
-    leave_hand(batch);
+    leave_batch(batch);
     batch_clear(batch);
+}
+
+static void on_link_down(struct intake *intake, const char *why)
+{
+    streams_trouble(intake->options.streams, NULL, TROUBLE_LINK, "Redis is not connected: %s", why);
+    reading_on_link_down(&intake->reading);
+    drop_gathering(intake);
+    intake_turn(intake);
+}
+
+/* What was read before stays loadable, but it is not acknowledged: here it may be pending still, so
+ * it is claimed again. */
+static void on_link_up(struct intake *intake)
+{
+    struct streams *streams = intake->options.streams;
+
+    entry_reader_reset(intake->reading.entry_reader);
+    streams_trouble_over(streams, NULL, TROUBLE_LINK);
+    log_info("redis", "connected to %s", redis_link_place(intake->link));
+    for (size_t i = 0; i < streams->count; i++) {
+        if (stream_is_held(streams->all[i]) && streams->all[i]->state != STREAM_LEAVING) {
+            streams->all[i]->last_read = (struct stream_entry_id){0, 0};
+            intake_take(intake, streams->all[i]);
+        }
+    }
+    intake->reading.at_end = false;
+    stream_watch_look_now(intake->watch);
+    intake_turn(intake);
 }
 
 static void on_link_change(void *owner, bool up, const char *why)
 {
-    struct intake *intake = owner;
-    struct streams *streams = intake->options.streams;
-
-    if (!up) {
-        log_warn("redis", "connection lost: %s", why);
-        intake->reading = intake->at_end =
-            false; /* not drained before it is read again: an acknowledgement may be lost */
-        intake->claiming = NULL;
-        intake->generation++;
-        drop_gathering(intake);
-        intake_turn(intake);
-        return;
+    if (up) {
+        on_link_up(owner);
+    } else {
+        on_link_down(owner, why);
     }
-    entry_reader_reset(intake->entry_reader);
-    log_info("redis", "connected to %s", redis_link_place(intake->link));
-    for (size_t i = 0; i < streams->count; i++) {
-        /* What was read before stays loadable, but it is not acknowledged; here it may be pending
-         * still: claimed again. */
-        if (stream_is_held(streams->all[i]) && streams->all[i]->state != STREAM_LEAVING) {
-            streams->all[i]->last_read = (struct stream_entry_id){0, 0};
-            stream_enter(streams->all[i], STREAM_GROUPING);
-            make_group(intake, streams->all[i]);
-        }
-    }
-    intake->at_end = false;
-    stream_watch_look_now(intake->watch);
-    intake_turn(intake);
 }
 
 static void on_ring(void *owner)
 {
     struct intake *intake = owner;
 
-    intake->at_end = false;
+    intake->reading.at_end = false;
     intake_turn(intake);
 }
 
-static void on_looked(void *owner)
+void intake_on_stuck(struct intake *intake, struct stream *stream)
 {
-    intake_turn(owner);
-}
-
-static void on_group_wanted(void *owner, struct stream *stream)
-{
-    intake_take(owner, stream);
-}
-
-static void on_stuck(void *owner, struct stream *stream)
-{
-    struct intake *intake = owner;
-
     intake->options.on_stuck(intake->options.owner, stream);
 }
 
-static struct stream_watch *watch_of(struct intake *intake)
+/* --- reading --- */
+
+void intake_read(struct intake *intake)
+{
+    if (redis_link_up(intake->link) && intake_now_ms() >= intake->paused_until_ms &&
+        !reading_continue(&intake->reading)) {
+        doorbell_arm(intake->doorbell);
+    }
+}
+
+void intake_set_reading(struct intake *intake, bool allowed)
+{
+    intake->reading.allowed = allowed;
+}
+
+/* --- life --- */
+
+static bool create_links(struct intake *intake, char *error, size_t error_size)
 {
     const struct intake_options *options = &intake->options;
+    struct redis_link_options link = {.base = options->base,
+                                      .url = options->settings->redis,
+                                      .password = options->settings->redis_password,
+                                      .name = options->consumer};
 
-    return stream_watch_create(
-        &(struct stream_watch_options){.link = intake->link,
-                                       .streams = options->streams,
-                                       .consumer = options->consumer,
-                                       .pattern = options->pattern,
-                                       .keep_entries = options->keep_entries,
-                                       .group_limit = options->group_limit,
-                                       .trim_interval_ms = options->trim_interval_ms,
-                                       .claim_idle_ms = options->claim_idle_ms,
-                                       .gauge = options->gauge,
-                                       .on_looked = on_looked,
-                                       .on_group_wanted = on_group_wanted,
-                                       .on_stuck = on_stuck,
-                                       .owner = intake});
+    intake->doorbell = doorbell_create(&link, options->streams, on_ring, intake, error, error_size);
+    link.on_change = on_link_change;
+    link.owner = intake;
+    link.reply_functions = entry_reader_functions(intake->reading.entry_reader);
+    link.reply_privdata = intake->reading.entry_reader;
+    intake->link = redis_link_create(&link, error, error_size);
+    return intake->doorbell != NULL && intake->link != NULL;
+}
+
+static void create_reading(struct intake *intake)
+{
+    struct reading *reading = &intake->reading;
+
+    reading_init(reading, intake, intake->options.settings, intake->options.consumer);
+    reading->streams = intake->options.streams;
+    reading->gathering = intake->options.gathering;
+    reading->from = intake->options.from;
+    reading->entry_reader =
+        entry_reader_create(&(struct entry_reader_options){.on_answer = reading_on_answer,
+                                                           .on_stream = reading_on_stream,
+                                                           .on_entry = reading_on_entry,
+                                                           .owner = reading});
 }
 
 struct intake *intake_create(const struct intake_options *options, char *error, size_t error_size)
 {
     struct intake *intake = calloc(1, sizeof *intake);
-    struct redis_link_options link = {.base = options->base,
-                                      .url = options->redis,
-                                      .password = options->redis_password,
-                                      .name = options->consumer,
-                                      .on_change = on_link_change,
-                                      .owner = intake},
-                              reading;
 
     if (intake == NULL) {
         abort();
     }
     intake->options = *options;
-    intake->reading_allowed = true;
-    intake->entry_reader = entry_reader_create(&(struct entry_reader_options){
-        .on_answer = on_answer, .on_stream = on_stream, .on_entry = on_entry, .owner = intake});
-    reading = link;
-    reading.reply_functions = entry_reader_functions(intake->entry_reader);
-    reading.reply_privdata = intake->entry_reader;
-    intake->link = redis_link_create(&reading, error, error_size);
-    intake->doorbell = intake->link == NULL ? NULL
-                                            : doorbell_create(&link, options->streams, on_ring,
-                                                              intake, error, error_size);
-    gather_init(&intake->gather, intake->link, options->gathering, options->batch_rows,
-                options->batch_bytes);
-    intake->watch = watch_of(intake);
-    intake->tick = event_new(options->base, -1, EV_PERSIST, on_tick, intake);
-    if (intake->doorbell == NULL || intake->tick == NULL) {
+    options->streams->max_streams = (size_t)options->settings->max_streams;
+    options->streams->max_lanes = (size_t)options->settings->max_lanes;
+    create_reading(intake);
+    if (!create_links(intake, error, error_size)) {
         intake_destroy(intake);
         return NULL;
+    }
+    intake->reading.link = intake->link;
+    intake->watch = stream_watch_create(intake, intake->link, options->settings, options->consumer,
+                                        options->streams);
+    intake->tick = event_new(options->base, -1, EV_PERSIST, on_tick, intake);
+    if (intake->tick == NULL) {
+        abort();
     }
     return intake;
 }
@@ -445,7 +447,7 @@ void intake_destroy(struct intake *intake)
     if (intake->tick != NULL) {
         event_free(intake->tick);
     }
-    entry_reader_destroy(intake->entry_reader);
+    entry_reader_destroy(intake->reading.entry_reader);
     free(intake);
 }
 
@@ -480,22 +482,7 @@ bool intake_quiet(const struct intake *intake)
 
 bool intake_drained(const struct intake *intake)
 {
-    const struct streams *streams = intake->options.streams;
-
-    for (size_t i = 0; i < streams->count; i++) {
-        enum stream_state state = streams->all[i]->state;
-
-        if (state == STREAM_GROUPING || state == STREAM_CLAIMING || state == STREAM_REPLAYING ||
-            streams->all[i]->claim_wanted || streams->all[i]->in_hand > 0) {
-            return false;
-        }
-    }
-    return intake->at_end && !intake->reading && intake->claiming == NULL;
-}
-
-void intake_set_reading(struct intake *intake, bool allowed)
-{
-    intake->reading_allowed = allowed;
+    return reading_drained(&intake->reading);
 }
 
 const struct intake_counters *intake_counters(const struct intake *intake)

@@ -1,10 +1,10 @@
 /* intake.h: the Redis side of the drainer: finds streams, reads and claims entries into batches,
  * acknowledges what is committed.
  *
- * Two connections: one that reads, acknowledges and gives the producers word, so that an entry id
- * never outlives the connection it was read on; and a doorbell, which only blocks in XREAD until
- * something new arrives. Redis is the drainer's only memory: what is in hand can be forgotten at
- * any time and is then claimed again. One thread; never blocks. */
+ * Two connections: one that reads, acknowledges and sends the producers' confirmations, so that an
+ * entry id never outlives the connection it was read on; and a doorbell, which only blocks in XREAD
+ * until something new arrives. Redis is the drainer's only memory: entries in batches can be
+ * forgotten at any time and are then claimed again. One thread; never blocks. */
 #ifndef BLOTTER_DRAINER_REDIS_INTAKE_H
 #define BLOTTER_DRAINER_REDIS_INTAKE_H
 
@@ -16,23 +16,15 @@
 
 struct event_base;
 struct intake;
+struct settings;
 
 struct intake_options {
     struct event_base *base;
-    const char *redis, *redis_password;
+    const struct settings *settings; /* borrowed, as the streams are */
     const char *consumer;
-    const char *pattern;   /* of the streams' names */
-    unsigned batch_rows;   /* most entries in a batch */
-    unsigned batch_bytes;  /* most bytes in a batch, about */
-    unsigned keep_entries; /* acknowledged entries left in a stream */
-    unsigned trim_interval_ms;
-    unsigned claim_idle_ms; /* a holder without progress for so long is stuck */
-    unsigned group_limit;   /* entries that may wait for a foreign group before trimming does not
-                               respect it any more */
-    bool gauge;             /* keep the streams' gauges (streams.h) */
     const struct stream_entry_id
         *from; /* load what the streams hold from this id on once more; NULL: do not */
-    struct streams *streams;      /* borrowed: this module adds to it */
+    struct streams *streams;      /* this module adds to it */
     struct batch **gathering;     /* where entries go at the time they come */
     void (*on_turn)(void *owner); /* something has changed: entries came, the link is up, ... */
     void (*on_stuck)(
@@ -44,12 +36,12 @@ struct intake_options {
 /* clang-format off */
 #define INTAKE_COUNTERS(X) \
     X(entries, "entries read for the first time") \
-    X(replayed, "entries read again from the streams' kept tails") \
+    X(reloaded, "entries read again from the streams' kept tails") \
     X(claimed, "entries claimed that were delivered before") \
     X(trimmed_pending, "entries that were pending and are gone from the stream") \
     X(acked, "entries acknowledged") \
     X(ack_shortfall, "entries committed that were not pending any more") \
-    X(words, "words given to producers") \
+    X(confirmations, "confirmations sent to producers") \
     X(trimmed, "acknowledged entries removed from streams") \
     X(errors, "error answers from Redis")
 /* clang-format on */
@@ -69,18 +61,18 @@ void intake_start(struct intake *);
  * under way. */
 void intake_read(struct intake *);
 
-/* Everything in the batch is committed: acknowledges it and gives the producers word. */
+/* Everything in the batch is committed: acknowledges it and confirms it to the producers. */
 void intake_settle(struct intake *, const struct batch *);
 
-/* What is in hand was dropped, or will be: everything pending is claimed again. */
+/* The batches were emptied, or will be: everything pending is claimed again. */
 void intake_forget(struct intake *);
 
 /* A lease was won: makes sure of the group, claims, reads. */
 void intake_take(struct intake *, struct stream *);
 
-/* Removes this drainer's name from the group of each stream, where it has nothing pending. What
- * Redis has answered, once intake_quiet: how many entries are pending under the name; -1: it has
- * not said. */
+/* Removes this drainer's name from the group of each stream, where it has nothing pending.
+ * intake_left_pending, once intake_quiet: how many entries are pending under the name; -1: Redis
+ * has not answered. */
 void intake_sign_off(struct intake *);
 int64_t intake_left_pending(const struct intake *);
 

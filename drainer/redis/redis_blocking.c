@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "producer/redis_error.h"
 #include "producer/redis_tls.h"
 
 enum { WORDS_MAX = 16 };
@@ -16,26 +17,22 @@ void redis_reply_free(redisReply *reply)
     }
 }
 
-static bool begins_with(const char *text, const char *word)
-{
-    return strncmp(text, word, strlen(word)) == 0;
-}
-
 /* A server that does not let us in is as good as none. */
 static enum exit_code code_of(const redisReply *reply)
 {
-    static const char *const shut_out[] = {"NOAUTH",   "WRONGPASS", "ERR invalid password",
-                                           "ERR AUTH", "LOADING",   "ERR max number"};
-
     if (reply == NULL || reply->type != REDIS_REPLY_ERROR) {
         return EXIT_CODE_UNREACHABLE;
     }
-    for (size_t i = 0; i < sizeof shut_out / sizeof shut_out[0]; i++) {
-        if (begins_with(reply->str, shut_out[i])) {
-            return EXIT_CODE_UNREACHABLE;
-        }
+    switch (redis_error_action(reply->str)) {
+    case REDIS_ERROR_LOGIN:
+    case REDIS_ERROR_CLIENTS:
+    case REDIS_ERROR_WAIT:
+        return EXIT_CODE_UNREACHABLE;
+    case REDIS_ERROR_RIGHTS:
+        return EXIT_CODE_USAGE;
+    default:
+        return EXIT_CODE_NO;
     }
-    return begins_with(reply->str, "NOPERM") ? EXIT_CODE_USAGE : EXIT_CODE_NO;
 }
 
 int redis_fail(struct redis *redis, const redisReply *reply, const char *doing)
@@ -87,7 +84,7 @@ static bool start_tls(struct redis *redis)
     return true;
 }
 
-/* False: said. */
+/* False: the error has been printed. */
 static bool expect_ok(struct redis *redis, redisReply *reply, const char *doing)
 {
     bool ok = reply != NULL && reply->type != REDIS_REPLY_ERROR;

@@ -1,4 +1,4 @@
-/* settle.c: see settle.h. The words' format is that of schema/stream.h. */
+/* settle.c: see settle.h. The format of confirmations is that of schema/stream.h. */
 #include "drainer/redis/settle.h"
 
 #include <inttypes.h>
@@ -9,19 +9,16 @@
 #include "drainer/redis/streams.h"
 #include "schema/decimal.h"
 
-enum { IDS_PER_ACK = 500 };
-#define ID_BYTES \
-    48 /* more than "$41", an id of two numbers of 64 bits, and twice an end of line take */
 enum {
+    IDS_PER_ACK = 500,
+    ID_BYTES = 48, /* more than "$41", an id of two numbers of 64 bits, and two ends of line take */
     HEAD_BYTES = 192, /* more than "*503", XACK, the stream and the group take */
     RANGE_BYTES = 48, /* more than ",", two numbers of 64 bits and "-" take */
 };
-#define WORDS_KEPT "1000"
-#define WORDS_EXPIRE_S "86400"
+#define CONFIRMATIONS_KEPT "1000"
+#define CONFIRMATIONS_EXPIRE_S "86400"
 
-/* --- runs of seq
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- runs of seq --- */
 
 void settled_add(struct settled *settled, int64_t producer_id, int64_t seq)
 {
@@ -57,7 +54,8 @@ static int compare_runs(const void *a, const void *b)
     return x->from < y->from ? -1 : x->from > y->from;
 }
 
-/* What came in pieces (entries are sent again, out of order) becomes as few runs as there are. */
+/* Joins what came in pieces, as entries are sent again and out of order, to as few runs as there
+ * are. */
 void settled_sort(struct settled *settled)
 {
     size_t kept = 0;
@@ -77,13 +75,14 @@ void settled_sort(struct settled *settled)
     settled->count = settled->count > 0 ? kept + 1 : 0;
 }
 
-int64_t settled_word(const struct settled *settled, size_t *at, char ranges[SETTLED_WORD_BYTES])
+int64_t settled_confirmation(const struct settled *settled, size_t *at,
+                             char ranges[CONFIRMATION_BYTES])
 {
     int64_t producer_id = settled->runs[*at].producer_id;
     size_t length = 0;
 
     while (*at < settled->count && settled->runs[*at].producer_id == producer_id &&
-           length < SETTLED_WORD_BYTES - RANGE_BYTES) {
+           length < CONFIRMATION_BYTES - RANGE_BYTES) {
         const struct settled_run *run = &settled->runs[(*at)++];
 
         length += (size_t)snprintf(ranges + length, RANGE_BYTES, "%s%" PRId64,
@@ -95,12 +94,10 @@ int64_t settled_word(const struct settled *settled, size_t *at, char ranges[SETT
     return producer_id;
 }
 
-/* --- commands
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- commands --- */
 
-/* One XACK, written by hand: hiredis' own formatting takes several times as long, and PostgreSQL
- * may be waiting meanwhile. */
+/* Holds one XACK, written by hand: hiredis' own formatting takes several times as long, and
+ * PostgreSQL may be waiting meanwhile. */
 struct ack {
     char bytes[HEAD_BYTES + IDS_PER_ACK * ID_BYTES];
     size_t length, count; /* of the ids, which begin behind room for the head */
@@ -139,39 +136,39 @@ static void send_ack(struct redis_link *link, const char *stream, struct ack *ac
     ack->length = ack->count = 0;
 }
 
-static void give_word(struct redis_link *link, const char *stream, int64_t producer_id,
-                      const char *ranges)
+static void send_confirmation(struct redis_link *link, const char *stream, int64_t producer_id,
+                              const char *ranges)
 {
     char key[STREAM_ACK_NAME_BYTES];
 
     stream_ack_name(key, stream, producer_id);
-    const char *add[] = {"XADD", key, "MAXLEN", "~", WORDS_KEPT, "*", STREAM_ACK_FIELD, ranges};
-    const char *expire[] = {"EXPIRE", key, WORDS_EXPIRE_S};
+    const char *add[] = {"XADD",           key,   "MAXLEN", "~", CONFIRMATIONS_KEPT, "*",
+                         STREAM_ACK_FIELD, ranges};
+    const char *expire[] = {"EXPIRE", key, CONFIRMATIONS_EXPIRE_S};
 
     redis_link_sendv(link, NULL, 0, sizeof add / sizeof add[0], add, NULL);
     redis_link_sendv(link, NULL, 0, sizeof expire / sizeof expire[0], expire, NULL);
 }
 
-/* One word per producer, or more where the ranges do not fit into one. */
-static size_t give_words(struct redis_link *link, const char *stream, struct settled *settled)
+/* Sends one confirmation per producer, or more where the ranges do not fit into one. */
+static size_t send_confirmations(struct redis_link *link, const char *stream,
+                                 struct settled *settled)
 {
-    char ranges[SETTLED_WORD_BYTES];
-    size_t words = 0;
+    char ranges[CONFIRMATION_BYTES];
+    size_t confirmations = 0;
 
     settled_sort(settled);
-    for (size_t at = 0; at < settled->count; words++) {
-        int64_t producer_id = settled_word(settled, &at, ranges);
+    for (size_t at = 0; at < settled->count; confirmations++) {
+        int64_t producer_id = settled_confirmation(settled, &at, ranges);
 
-        give_word(link, stream, producer_id, ranges);
+        send_confirmation(link, stream, producer_id, ranges);
     }
-    return words;
+    return confirmations;
 }
 
-/* --- the batch
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- the batch --- */
 
-/* Entries of one stream that lie side by side, as an answer brought them. */
+/* Names entries of one stream that lie side by side, as an answer brought them. */
 struct run {
     const struct stream *stream;
     size_t from, to;
@@ -185,7 +182,7 @@ static int compare_streams(const void *a, const void *b)
     return order != 0 ? order : x->from < y->from ? -1 : 1;
 }
 
-/* The runs of the batch, those of a stream one behind the other. The caller frees them. */
+/* Finds the runs of the batch, those of a stream one behind the other. The caller frees them. */
 static struct run *find_runs(const struct batch *batch, size_t *count)
 {
     struct run *runs = NULL;
@@ -214,7 +211,7 @@ static struct run *find_runs(const struct batch *batch, size_t *count)
     return runs;
 }
 
-/* Acknowledges the entries of a run and notes whose word they are. */
+/* Acknowledges the entries of a run and notes which records they settle. */
 static void settle_run(struct redis_link *link, const struct batch *batch, const struct run *run,
                        struct ack *ack, struct settled *settled, redis_link_reply *on_acked)
 {
@@ -224,7 +221,7 @@ static void settle_run(struct redis_link *link, const struct batch *batch, const
         if (entry->producer_id > 0 && entry->seq > 0) {
             settled_add(settled, entry->producer_id, entry->seq);
         }
-        if (on_acked == NULL || entry->replayed) {
+        if (on_acked == NULL || entry->reloaded) {
             continue;
         }
         add_id(ack, entry->id);
@@ -238,18 +235,18 @@ size_t settle_batch(struct redis_link *link, const struct batch *batch, redis_li
 {
     static struct ack ack; /* the drainer has one thread */
     struct settled settled = {0};
-    size_t run_count, words = 0;
+    size_t run_count, confirmations = 0;
     struct run *runs = find_runs(batch, &run_count);
 
     for (size_t i = 0; i < run_count; i++) {
         settle_run(link, batch, &runs[i], &ack, &settled, on_acked);
         if (i + 1 == run_count || runs[i + 1].stream != runs[i].stream) {
             send_ack(link, runs[i].stream->name, &ack, on_acked);
-            words += give_words(link, runs[i].stream->name, &settled);
+            confirmations += send_confirmations(link, runs[i].stream->name, &settled);
             settled.count = 0;
         }
     }
     settled_release(&settled);
     free(runs);
-    return words;
+    return confirmations;
 }

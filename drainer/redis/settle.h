@@ -1,5 +1,5 @@
-/* settle.h: says that a batch is committed: XACK to the group, and word to each producer of what is
- * settled. */
+/* settle.h: tells Redis that a batch is committed: acknowledges its entries to the group, and
+ * confirms the settled records to each producer. */
 #ifndef BLOTTER_DRAINER_REDIS_SETTLE_H
 #define BLOTTER_DRAINER_REDIS_SETTLE_H
 
@@ -21,15 +21,15 @@ void settled_add(struct settled *, int64_t producer_id, int64_t seq);
 void settled_sort(struct settled *);
 void settled_release(struct settled *);
 
-/* Writes the next word: the ranges of the producer whose run is at *at, as "1-50,53", as many as
- * fit; *at goes behind them. Returns the producer. */
-enum { SETTLED_WORD_BYTES = 8192 };
-int64_t settled_word(const struct settled *, size_t *at, char ranges[SETTLED_WORD_BYTES]);
+/* Writes the next confirmation: the ranges of the producer whose run is at *at, as "1-50,53", as
+ * many as fit; *at goes behind them. Returns the producer. */
+enum { CONFIRMATION_BYTES = 8192 };
+int64_t settled_confirmation(const struct settled *, size_t *at, char ranges[CONFIRMATION_BYTES]);
 
-/* Sends, in one pipeline, the acknowledgements of the batch's entries and the words. on_acked gets
- * each XACK's answer (an integer) with the number of ids it named as tag. NULL: the entries were
- * read on another connection, where their ids may be other records: only the words are given, which
- * are true anywhere. Returns the number of words. */
+/* Sends, in one pipeline, the acknowledgements of the batch's entries and the confirmations.
+ * on_acked gets each XACK's answer (an integer) with the number of ids it named as tag. NULL: the
+ * entries were read on another connection, where their ids may be other records: only the
+ * confirmations are sent, which are true anywhere. Returns the number of confirmations. */
 size_t settle_batch(struct redis_link *, const struct batch *, redis_link_reply *on_acked);
 
 #endif

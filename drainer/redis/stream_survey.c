@@ -12,9 +12,7 @@ enum {
     COUNT_PAGES_MAX = 20,
 };
 
-/* --- finding streams
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- finding streams --- */
 
 /* SCAN may name a key twice. */
 static bool is_known(const struct stream_survey *survey, const char *name)
@@ -79,9 +77,7 @@ static bool find_streams(struct stream_survey *survey, struct redis *redis)
     return true;
 }
 
-/* --- one stream
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- one stream --- */
 
 /* The integer behind a key of XINFO's answer; `unknown` where it is nil or not there. */
 static int64_t number_of(const redisReply *map, const char *key, int64_t unknown)
@@ -91,14 +87,14 @@ static int64_t number_of(const redisReply *map, const char *key, int64_t unknown
     return value == NULL || value->type != REDIS_REPLY_INTEGER ? unknown : value->integer;
 }
 
-static bool id_of(const redisReply *map, const char *key, char out[ENTRY_ID_BYTES])
+static bool id_of(const redisReply *map, const char *key, char out[STREAM_ENTRY_ID_BYTES])
 {
     const redisReply *value = reply_map_get(map, key);
 
     if (value == NULL || !reply_is_string(value)) {
         return false;
     }
-    snprintf(out, ENTRY_ID_BYTES, "%s", value->str);
+    snprintf(out, STREAM_ENTRY_ID_BYTES, "%s", value->str);
     return true;
 }
 
@@ -125,7 +121,7 @@ static const redisReply *find_group(const redisReply *groups)
  * the values too. */
 static bool count_behind(struct surveyed_stream *stream, struct redis *redis, const char *id)
 {
-    char from[ENTRY_ID_BYTES + 1], page_size[16];
+    char from[STREAM_ENTRY_ID_BYTES + 1], page_size[16];
 
     snprintf(from, sizeof from, "(%s", id);
     snprintf(page_size, sizeof page_size, "%d", COUNT_PAGE);
@@ -156,7 +152,7 @@ static bool count_behind(struct surveyed_stream *stream, struct redis *redis, co
 static bool look_at_unread(const struct stream_survey *survey, struct surveyed_stream *stream,
                            struct redis *redis, const char *id)
 {
-    char from[ENTRY_ID_BYTES + 1];
+    char from[STREAM_ENTRY_ID_BYTES + 1];
 
     snprintf(from, sizeof from, "(%s", id);
     redisReply *reply = redis_ask(redis, "XRANGE", stream->name, from, "+", "COUNT", "1", NULL);
@@ -195,7 +191,7 @@ static bool look_at_pending(const struct stream_survey *survey, struct surveyed_
 static bool look_at_group(const struct stream_survey *survey, struct surveyed_stream *stream,
                           struct redis *redis, const redisReply *group)
 {
-    char last_delivered[ENTRY_ID_BYTES] = "0-0";
+    char last_delivered[STREAM_ENTRY_ID_BYTES] = "0-0";
 
     stream->group = group != NULL;
     stream->lag = stream->length;

@@ -2,76 +2,77 @@
 #include "drainer/redis/stream_watch.h"
 
 #include <hiredis/hiredis.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "drainer/log.h"
-#include "drainer/redis/intake_scripts.h"
+#include "drainer/redis/intake_private.h"
 #include "drainer/redis/redis_reply.h"
+#include "drainer/redis/scripts.h"
+#include "drainer/settings.h"
 #include "producer/redis_link.h"
 
-#define LOOK_MIN_MS                                                                              \
-    200 /* from one look for streams to the next, for each command that it takes: one where keys \
-           are few */
 enum {
+    LOOK_MIN_MS = 200, /* from one look for streams to the next, for each command that it takes: one
+                          where keys are few */
     LOOK_MAX_MS = 1000,
     PENDING_INTERVAL_MS = 2000,
     GAUGE_INTERVAL_MS = 2000,
 };
 
 struct stream_watch {
-    struct stream_watch_options options;
+    struct intake *intake;
+    struct redis_link *link;
+    const struct settings *settings;
+    const char *consumer;
+    struct streams *streams;
     bool looked, scanning;
     unsigned scans; /* commands of this look for streams */
     int64_t scanned_at_ms, pending_at_ms, trimmed_at_ms, stuck_at_ms, gauged_at_ms;
-    uint64_t trimmed;
 };
 
-static int64_t now_ms(void)
+static bool is_due(int64_t *at_ms, int64_t interval_ms)
 {
-    struct timespec now;
+    int64_t now = intake_now_ms();
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
-
-static bool due(int64_t *at_ms, unsigned interval_ms)
-{
-    int64_t now = now_ms();
-
-    if (now - *at_ms < (int64_t)interval_ms) {
+    if (now - *at_ms < interval_ms) {
         return false;
     }
     *at_ms = now;
     return true;
 }
 
-/* --- looking for streams
- * -------------------------------------------------------------------------------------------------
- */
+/* --- looking for streams --- */
 
 static void scan(struct stream_watch *watch, const char *cursor);
 
 static void finish_scan(struct stream_watch *watch)
 {
-    struct streams *streams = watch->options.streams;
+    struct streams *streams = watch->streams;
 
     watch->scanning = false;
     watch->looked = true;
+    if (streams->left_out == 0) {
+        streams_trouble_over(streams, NULL, TROUBLE_LIMIT);
+    }
+    streams->left_out = 0;
+    if (streams_held(streams) == 0) {
+        streams_trouble_over(streams, NULL, TROUBLE_REDIS); /* no command would show that it is */
+    }
     for (size_t i = 0; i < streams->count; i++) {
         struct stream *stream = streams->all[i];
 
         stream->present = stream->seen;
         stream->seen = false;
         if (stream->state == STREAM_ABSENT && stream->present) {
-            watch->options.on_group_wanted(watch->options.owner, stream);
+            intake_take(watch->intake, stream);
         } else if (stream->state == STREAM_ABSENT) {
             stream_enter(stream, STREAM_LEAVING);
         }
     }
-    watch->options.on_looked(watch->options.owner);
+    intake_turn(watch->intake);
 }
 
 static void on_scanned(void *owner, uintptr_t tag, struct redisReply *reply)
@@ -92,9 +93,8 @@ static void on_scanned(void *owner, uintptr_t tag, struct redisReply *reply)
     }
     for (size_t i = 0; i < reply->element[1]->elements; i++) {
         const redisReply *name = reply->element[1]->element[i];
-        struct stream *stream = reply_is_string(name)
-                                    ? streams_add(watch->options.streams, name->str, name->len)
-                                    : NULL;
+        struct stream *stream =
+            reply_is_string(name) ? streams_add(watch->streams, name->str, name->len) : NULL;
 
         if (stream != NULL) {
             stream->seen = true;
@@ -109,11 +109,10 @@ static void on_scanned(void *owner, uintptr_t tag, struct redisReply *reply)
 
 static void scan(struct stream_watch *watch, const char *cursor)
 {
-    const char *argv[] = {"SCAN",  cursor, "MATCH", watch->options.pattern,
+    const char *argv[] = {"SCAN",  cursor, "MATCH", watch->settings->streams,
                           "COUNT", "1000", "TYPE",  "stream"};
 
-    watch->scanning =
-        redis_link_sendv_as(watch->options.link, watch, on_scanned, 0, 8, argv, NULL) == 0;
+    watch->scanning = redis_link_sendv_as(watch->link, watch, on_scanned, 0, 8, argv, NULL) == 0;
     watch->scans++;
 }
 
@@ -123,7 +122,7 @@ static void look_if_due(struct stream_watch *watch)
     unsigned interval = watch->scans * LOOK_MIN_MS;
 
     if (!watch->scanning &&
-        due(&watch->scanned_at_ms, interval < LOOK_MAX_MS ? interval : LOOK_MAX_MS)) {
+        is_due(&watch->scanned_at_ms, interval < LOOK_MAX_MS ? interval : LOOK_MAX_MS)) {
         watch->scans = 0;
         scan(watch, "0");
     }
@@ -131,8 +130,8 @@ static void look_if_due(struct stream_watch *watch)
 
 /* --- looking after the streams --- */
 
-/* Entries may turn up pending under another name: the last read of a holder that was thought to be
- * gone. Or under ours, where Redis refused to acknowledge. */
+/* Notices entries pending under another name: the last read of a holder that was thought to be
+ * gone; and under ours, where Redis refused to acknowledge. */
 static void on_pending(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct stream_watch *watch = owner;
@@ -148,12 +147,12 @@ static void on_pending(void *owner, uintptr_t tag, struct redisReply *reply)
         if (!reply_is_array(consumer, 2) || !reply_is_string(consumer->element[0])) {
             continue;
         }
-        if (strcmp(consumer->element[0]->str, watch->options.consumer) != 0) {
-            log_info(stream->name, "entries are pending under another name, %s: claimed",
+        if (strcmp(consumer->element[0]->str, watch->consumer) != 0) {
+            log_info(stream->name, "claiming entries that are pending under another name, %s",
                      consumer->element[0]->str);
             stream->claim_wanted = true;
         } else if (stream->in_hand == 0) {
-            stream->claim_wanted = true; /* ours, but not in hand: an acknowledgement was refused */
+            stream->claim_wanted = true; /* ours, but in no batch: an acknowledgement was refused */
         }
     }
 }
@@ -168,7 +167,7 @@ static void on_trimmed(void *owner, uintptr_t tag, struct redisReply *reply)
         log_warn(stream->name, "trimming: %s", reply->str);
     } else if (reply != NULL && reply_is_array(reply, 1) &&
                reply->element[0]->type == REDIS_REPLY_INTEGER) {
-        watch->trimmed += (uint64_t)reply->element[0]->integer;
+        intake_count(watch->intake)->trimmed += (uint64_t)reply->element[0]->integer;
         if (reply->elements > 1 && reply_is_string(reply->element[1])) {
             log_warn(stream->name,
                      "group %s does not keep up: its entries are trimmed (setting group_limit)",
@@ -179,17 +178,17 @@ static void on_trimmed(void *owner, uintptr_t tag, struct redisReply *reply)
 
 static void trim(struct stream_watch *watch, const struct stream *stream)
 {
-    char keep[16], limit[16];
+    char keep[24], limit[24];
 
-    snprintf(keep, sizeof keep, "%u", watch->options.keep_entries);
-    snprintf(limit, sizeof limit, "%u", watch->options.group_limit);
-    const char *argv[] = {"EVAL", intake_script_trim, "1", stream->name, STREAM_GROUP, keep, limit};
+    snprintf(keep, sizeof keep, "%" PRId64, watch->settings->keep_entries);
+    snprintf(limit, sizeof limit, "%" PRId64, watch->settings->group_limit);
+    const char *argv[] = {"EVAL", script_trim, "1", stream->name, STREAM_GROUP, keep, limit};
 
-    redis_link_sendv_as(watch->options.link, watch, on_trimmed, (uintptr_t)stream, 7, argv, NULL);
+    redis_link_sendv_as(watch->link, watch, on_trimmed, (uintptr_t)stream, 7, argv, NULL);
 }
 
-/* Of another's stream: does anything wait, and how far is its holder? Both in one number; 0:
- * nothing waits. */
+/* Makes one number of what waits in another's stream and how far its holder is. 0: nothing waits.
+ */
 static uint64_t progress_of(const redisReply *groups)
 {
     for (size_t i = 0; i < groups->elements; i++) {
@@ -225,10 +224,10 @@ static void on_progress(void *owner, uintptr_t tag, struct redisReply *reply)
     progress = progress_of(reply);
     if (progress == 0 || progress != stream->progress || stream->progress_at_ms == 0) {
         stream->progress = progress;
-        stream->progress_at_ms = progress == 0 ? 0 : now_ms();
-    } else if (now_ms() - stream->progress_at_ms >= watch->options.claim_idle_ms) {
+        stream->progress_at_ms = progress == 0 ? 0 : intake_now_ms();
+    } else if (intake_now_ms() - stream->progress_at_ms >= watch->settings->claim_idle) {
         stream->progress_at_ms = 0;
-        watch->options.on_stuck(watch->options.owner, stream);
+        intake_on_stuck(watch->intake, stream);
     }
 }
 
@@ -236,14 +235,14 @@ static void look_at_progress(struct stream_watch *watch, struct stream *stream)
 {
     const char *argv[] = {"XINFO", "GROUPS", stream->name};
 
-    redis_link_sendv_as(watch->options.link, watch, on_progress, (uintptr_t)stream, 3, argv, NULL);
+    redis_link_sendv_as(watch->link, watch, on_progress, (uintptr_t)stream, 3, argv, NULL);
 }
 
 static void look_at_pending(struct stream_watch *watch, struct stream *stream)
 {
     const char *argv[] = {"XPENDING", stream->name, STREAM_GROUP};
 
-    redis_link_sendv_as(watch->options.link, watch, on_pending, (uintptr_t)stream, 3, argv, NULL);
+    redis_link_sendv_as(watch->link, watch, on_pending, (uintptr_t)stream, 3, argv, NULL);
 }
 
 /* The script's answer: lag, pending, the oldest id. */
@@ -270,19 +269,20 @@ static void on_gauge(void *owner, uintptr_t tag, struct redisReply *reply)
 
 static void look_at_gauge(struct stream_watch *watch, struct stream *stream)
 {
-    const char *argv[] = {"EVAL", intake_script_gauge, "1", stream->name, STREAM_GROUP};
+    const char *argv[] = {"EVAL", script_gauge, "1", stream->name, STREAM_GROUP};
 
-    redis_link_sendv_as(watch->options.link, watch, on_gauge, (uintptr_t)stream, 5, argv, NULL);
+    redis_link_sendv_as(watch->link, watch, on_gauge, (uintptr_t)stream, 5, argv, NULL);
 }
 
 static void look_after_streams(struct stream_watch *watch)
 {
-    struct streams *streams = watch->options.streams;
-    bool pending = due(&watch->pending_at_ms, PENDING_INTERVAL_MS);
-    bool trimming = due(&watch->trimmed_at_ms, watch->options.trim_interval_ms);
-    bool stuck = due(&watch->stuck_at_ms, watch->options.claim_idle_ms / 4);
+    struct streams *streams = watch->streams;
+    bool pending = is_due(&watch->pending_at_ms, PENDING_INTERVAL_MS);
+    bool trimming = is_due(&watch->trimmed_at_ms, watch->settings->trim_interval);
+    bool stuck = is_due(&watch->stuck_at_ms, watch->settings->claim_idle / 4);
 
-    bool gauging = watch->options.gauge && due(&watch->gauged_at_ms, GAUGE_INTERVAL_MS);
+    bool gauging =
+        watch->settings->metrics != NULL && is_due(&watch->gauged_at_ms, GAUGE_INTERVAL_MS);
 
     for (size_t i = 0; i < streams->count; i++) {
         struct stream *stream = streams->all[i];
@@ -300,23 +300,27 @@ static void look_after_streams(struct stream_watch *watch)
             look_at_progress(watch, stream);
         }
         if (stream->state == STREAM_GROUPING && pending) {
-            watch->options.on_group_wanted(watch->options.owner, stream);
+            intake_take(watch->intake, stream);
         }
     }
 }
 
-/* --- the interface
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- the interface --- */
 
-struct stream_watch *stream_watch_create(const struct stream_watch_options *options)
+struct stream_watch *stream_watch_create(struct intake *intake, struct redis_link *link,
+                                         const struct settings *settings, const char *consumer,
+                                         struct streams *streams)
 {
     struct stream_watch *watch = calloc(1, sizeof *watch);
 
     if (watch == NULL) {
         abort();
     }
-    watch->options = *options;
+    *watch = (struct stream_watch){.intake = intake,
+                                   .link = link,
+                                   .settings = settings,
+                                   .consumer = consumer,
+                                   .streams = streams};
     return watch;
 }
 
@@ -340,9 +344,4 @@ void stream_watch_look_now(struct stream_watch *watch)
 bool stream_watch_looked(const struct stream_watch *watch)
 {
     return watch->looked;
-}
-
-uint64_t stream_watch_trimmed(const struct stream_watch *watch)
-{
-    return watch->trimmed;
 }

@@ -2,8 +2,11 @@
 #include "drainer/redis/streams.h"
 
 #include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "drainer/log.h"
 
@@ -27,17 +30,17 @@ static int64_t lock_key_of(const char *name)
     return (int64_t)h;
 }
 
-/* Where the stream is, or would be, in the list. */
-static size_t place_of(const struct streams *streams, const char *name, size_t length)
+/* --- the list --- */
+
+/* Finds where the stream is, or would be, in the list. */
+static size_t streams_place(const struct streams *streams, const char *name, size_t length)
 {
     size_t from = 0, to = streams->count;
 
     while (from < to) {
         size_t middle = from + (to - from) / 2;
-        const char *there = streams->all[middle]->name;
-        int order = strncmp(there, name, length);
 
-        if (order < 0) {
+        if (strncmp(streams->all[middle]->name, name, length) < 0) {
             from = middle + 1;
         } else {
             to = middle;
@@ -48,7 +51,7 @@ static size_t place_of(const struct streams *streams, const char *name, size_t l
 
 struct stream *streams_find(const struct streams *streams, const char *name, size_t length)
 {
-    size_t at = place_of(streams, name, length);
+    size_t at = streams_place(streams, name, length);
     struct stream *stream = at < streams->count ? streams->all[at] : NULL;
 
     return stream != NULL && strlen(stream->name) == length &&
@@ -57,24 +60,70 @@ struct stream *streams_find(const struct streams *streams, const char *name, siz
                : NULL;
 }
 
-struct stream *streams_add(struct streams *streams, const char *name, size_t length)
+/* Counts the known lanes of an exchange: their names are neighbours, as ';' follows ':'. */
+static size_t streams_lanes(const struct streams *streams, const char *exchange)
 {
-    char exchange[LIMIT_EXCHANGE_BYTES + 1], lane[LIMIT_EXCHANGE_BYTES + 1];
-    struct stream *stream = streams_find(streams, name, length);
-    size_t at = place_of(streams, name, length);
+    char name[STREAM_NAME_BYTES];
+    size_t length = (size_t)snprintf(name, sizeof name, STREAM_PREFIX "%s:", exchange);
+    size_t first = streams_place(streams, name, length);
 
-    if (stream != NULL || !stream_parse(name, length, exchange, lane)) {
-        return stream;
+    name[length - 1] = ':' + 1;
+    return streams_place(streams, name, length) - first;
+}
+
+/* Checks the limits, which keep a flood of names from filling memory and PostgreSQL's lock table.
+ */
+static bool streams_has_room(struct streams *streams, const char *name, size_t length,
+                             const char *exchange, const char *lane)
+{
+    const char *setting = NULL;
+    size_t limit = 0;
+
+    if (streams->max_streams > 0 && streams->count >= streams->max_streams) {
+        setting = "max_streams";
+        limit = streams->max_streams;
+    } else if (streams->max_lanes > 0 && lane[0] != '\0' &&
+               streams_lanes(streams, exchange) >= streams->max_lanes) {
+        setting = "max_lanes";
+        limit = streams->max_lanes;
     }
-    stream = calloc(1, sizeof *stream);
-    streams->all = realloc(streams->all, (streams->count + 1) * sizeof(struct stream *));
-    if (stream == NULL || streams->all == NULL) {
-        abort();
+    if (setting != NULL && streams->left_out++ == 0) {
+        streams_trouble(streams, NULL, TROUBLE_LIMIT,
+                        "stream %.*s is not loaded: the setting %s of %zu is reached", (int)length,
+                        name, setting, limit);
+    }
+    return setting == NULL;
+}
+
+static void streams_insert(struct streams *streams, size_t at, struct stream *stream)
+{
+    if (streams->count == streams->capacity) {
+        streams->capacity = streams->capacity == 0 ? 64 : streams->capacity * 2;
+        streams->all = realloc(streams->all, streams->capacity * sizeof(struct stream *));
+        if (streams->all == NULL) {
+            abort();
+        }
     }
     memmove(streams->all + at + 1, streams->all + at,
             (streams->count - at) * sizeof(struct stream *));
     streams->all[at] = stream;
     streams->count++;
+}
+
+struct stream *streams_add(struct streams *streams, const char *name, size_t length)
+{
+    char exchange[LIMIT_EXCHANGE_BYTES + 1], lane[LIMIT_EXCHANGE_BYTES + 1];
+    struct stream *stream = streams_find(streams, name, length);
+
+    if (stream != NULL || !stream_parse(name, length, exchange, lane) ||
+        !streams_has_room(streams, name, length, exchange, lane)) {
+        return stream;
+    }
+    stream = calloc(1, sizeof *stream);
+    if (stream == NULL) {
+        abort();
+    }
+    streams_insert(streams, streams_place(streams, name, length), stream);
     stream_name(stream->name, exchange, lane);
     memcpy(stream->exchange, exchange, sizeof exchange);
     memcpy(stream->lane, lane, sizeof lane);
@@ -83,13 +132,31 @@ struct stream *streams_add(struct streams *streams, const char *name, size_t len
     return stream;
 }
 
+static void troubles_release(struct trouble troubles[TROUBLE_SOURCES])
+{
+    for (int source = 0; source < TROUBLE_SOURCES; source++) {
+        free(troubles[source].why);
+    }
+}
+
 void streams_release(struct streams *streams)
 {
     for (size_t i = 0; i < streams->count; i++) {
+        troubles_release(streams->all[i]->troubles);
+        free(streams->all[i]->incident);
         free(streams->all[i]);
     }
+    troubles_release(streams->troubles);
     free(streams->all);
+    free(streams->history.chain);
     *streams = (struct streams){0};
+}
+
+/* --- states --- */
+
+const char *stream_state_text(enum stream_state state)
+{
+    return state_texts[state];
 }
 
 void stream_enter(struct stream *stream, enum stream_state state)
@@ -99,7 +166,7 @@ void stream_enter(struct stream *stream, enum stream_state state)
     }
     assert(stream->state != STREAM_FREE || state == STREAM_GROUPING);
     assert(state != STREAM_READING || stream->state == STREAM_CLAIMING ||
-           stream->state == STREAM_REPLAYING);
+           stream->state == STREAM_RELOADING);
     log_debug(stream->name, "%s -> %s", state_texts[stream->state], state_texts[state]);
     if (state == STREAM_GROUPING && stream->state == STREAM_FREE) {
         log_info(stream->name, "taken");
@@ -137,4 +204,74 @@ size_t streams_to_read(const struct streams *streams, struct stream **out)
         }
     }
     return count;
+}
+
+/* --- troubles --- */
+
+static struct trouble *trouble_of(struct streams *streams, struct stream *stream,
+                                  enum trouble_source source)
+{
+    return stream == NULL ? &streams->troubles[source] : &stream->troubles[source];
+}
+
+static const char *object_of(const struct stream *stream)
+{
+    return stream == NULL ? "drain" : stream->name;
+}
+
+void streams_trouble(struct streams *streams, struct stream *stream, enum trouble_source source,
+                     const char *format, ...)
+{
+    struct trouble *trouble = trouble_of(streams, stream, source);
+    char why[512];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(why, sizeof why, format, arguments);
+    va_end(arguments);
+    if (trouble->why != NULL && strcmp(trouble->why, why) == 0) {
+        return;
+    }
+    log_warn(object_of(stream), "%s", why);
+    free(trouble->why);
+    trouble->why = strdup(why);
+    if (trouble->why == NULL) {
+        abort();
+    }
+    if (trouble->since_ms == 0) {
+        struct timespec now;
+
+        clock_gettime(CLOCK_REALTIME, &now);
+        trouble->since_ms = now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+    }
+}
+
+void streams_trouble_over(struct streams *streams, struct stream *stream,
+                          enum trouble_source source)
+{
+    struct trouble *trouble = trouble_of(streams, stream, source);
+
+    if (trouble->why != NULL) {
+        log_info(object_of(stream), "over: %s", trouble->why);
+        free(trouble->why);
+        *trouble = (struct trouble){0};
+    }
+}
+
+static void put_each(const struct trouble troubles[TROUBLE_SOURCES], const char *object,
+                     streams_put_trouble *put, void *arg)
+{
+    for (int source = 0; source < TROUBLE_SOURCES; source++) {
+        if (troubles[source].why != NULL) {
+            put(arg, object, troubles[source].since_ms, troubles[source].why);
+        }
+    }
+}
+
+void streams_each_trouble(const struct streams *streams, streams_put_trouble *put, void *arg)
+{
+    put_each(streams->troubles, "drain", put, arg);
+    for (size_t i = 0; i < streams->count; i++) {
+        put_each(streams->all[i]->troubles, streams->all[i]->name, put, arg);
+    }
 }

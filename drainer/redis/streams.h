@@ -1,10 +1,15 @@
-/* streams.h: the streams this drainer knows of, and how far it is with each.
+/* streams.h: the streams this drainer knows of, and how far it is with each. The two sides of the
+ * drainer meet here: postgres/ decides who holds a stream, redis/ reads it.
  *
- *    FREE ──lease──► GROUPING ──group is there──► CLAIMING ──nothing pending──► (REPLAYING, with
- * --from) ──► READING ▲                │  ▲                           ▲ │ │                │  └──
- * seen again ── ABSENT    └── forget; entries pending ─┤ │                └──── no such key ────►
- * │      under another name    │ └──── unlocked, nothing in hand ── LEAVING
- * ◄────┴────────────────────────────┘
+ *     FREE ──lease──► GROUPING ──group is there──► FENCING ──claimed in Redis──► CLAIMING
+ *      ▲               │  ▲                          │                               │
+ *      │     no such key  │ seen again               └─ of another server ─► REFUSED │ nothing
+ * pending │               ▼  │                                                          ▼ │ ABSENT
+ * (RELOADING) │                                                                             │ └──
+ * unlocked, nothing in a batch ── LEAVING ◄──── over the share ──── READING ◄┘
+ *
+ * RELOADING: with --from, and where PostgreSQL went back behind what Redis knows to be loaded. A
+ * lost connection leads back to GROUPING, forgotten entries lead back to CLAIMING.
  */
 #ifndef BLOTTER_DRAINER_REDIS_STREAMS_H
 #define BLOTTER_DRAINER_REDIS_STREAMS_H
@@ -13,7 +18,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "drainer/batch.h"
 #include "schema/stream.h"
 
 /* clang-format off */
@@ -21,17 +25,35 @@
     X(FREE, "not ours") \
     X(GROUPING, "making sure of the consumer group") \
     X(ABSENT, "ours, but there is no such key now") \
+    X(FENCING, "claiming the stream in Redis for this PostgreSQL") \
+    X(REFUSED, "loaded into another PostgreSQL") \
+    X(RELOADING, "loading what the stream still holds again") \
     X(CLAIMING, "claiming what is pending") \
-    X(REPLAYING, "loading what the stream still holds again") \
     X(READING, "reading") \
-    X(LEAVING, "loading what is in hand, then giving the lease up")
+    X(LEAVING, "loading what is in memory, then giving the lease up")
 /* clang-format on */
 #define X(name, text) STREAM_##name,
 enum stream_state { STREAM_STATES(X) };
 #undef X
 
-/* How much waits in a stream, as Redis said it last; looked after only where somebody asks for it.
- */
+/* What stands in the way of a stream, or of all: for /readyz, status and the log. One reason at a
+ * time from each source. */
+enum trouble_source {
+    TROUBLE_LINK,    /* Redis is not connected */
+    TROUBLE_REDIS,   /* Redis answers with an error */
+    TROUBLE_HISTORY, /* loaded into another PostgreSQL, or one that went back */
+    TROUBLE_LEASE,   /* somebody else holds a lock */
+    TROUBLE_LOADING, /* PostgreSQL refuses what is loaded */
+    TROUBLE_LIMIT,   /* more streams or lanes than the settings allow */
+    TROUBLE_SOURCES
+};
+
+struct trouble {
+    int64_t since_ms; /* wall clock, since 1970; 0: there is none */
+    char *why;
+};
+
+/* How much waits in a stream, as Redis said it last; kept up to date by its holder. */
 struct stream_gauge {
     bool known;
     int64_t lag; /* entries that the group has not read; -1: Redis does not know, there are some */
@@ -39,31 +61,58 @@ struct stream_gauge {
     int64_t oldest_ms; /* when the oldest of both was added, since 1970; 0: there is none */
 };
 
+/* Records that PostgreSQL has lost and Redis holds no more. The Redis side finds it, the PostgreSQL
+ * side stores it. */
+struct stream_incident {
+    const char *what; /* a literal */
+    struct stream_entry_id from, to;
+    int64_t from_n, to_n; /* loading transactions */
+};
+
 struct stream {
     char name[STREAM_NAME_BYTES];
     char exchange[LIMIT_EXCHANGE_BYTES + 1];
     char lane[LIMIT_EXCHANGE_BYTES + 1];
-    int64_t lock_key; /* of the advisory lock that is its lease */
+    char random_id[STREAM_ID_DIGITS + 1]; /* "": Redis has not been asked yet */
+    int64_t lock_key;                     /* of the advisory lock that is its lease */
     enum stream_state state;
-    struct stream_entry_id last_read;    /* what the doorbell waits behind */
-    struct stream_entry_id claim_cursor; /* CLAIMING, REPLAYING: where the next step begins */
-    bool replayed;                       /* what --from asks for is done */
+    struct stream_entry_id last_read;    /* the doorbell waits behind it */
+    struct stream_entry_id claim_cursor; /* CLAIMING, RELOADING: where the next step begins */
+    bool reloaded;                       /* --from is done */
     size_t in_hand;                      /* entries in batches */
     bool seen, present; /* found in this look for streams; in the last complete one */
-    bool asked;         /* a read of it is under way: it may still bring entries in hand */
-    bool claim_wanted;  /* READING: claim again once nothing is in hand */
+    bool asked;         /* a read of it is under way: it may still bring entries */
+    bool claim_wanted;  /* READING: claim again once no entry is in a batch */
+    bool claim_again;   /* CLAIMING: an entry found no room in the batch and is still pending */
     struct stream_gauge gauge;
     uint64_t progress;      /* FREE: a fingerprint of how far its holder is ... */
     int64_t progress_at_ms; /* ... and since when it has been so with entries waiting; 0: nothing
                                waits */
+    int64_t loaded_n;       /* loading transactions of this stream that the server has committed */
+    struct stream_entry_id loaded_id; /* the newest entry among them */
+    struct stream_incident *incident; /* to be stored; NULL: none */
+    struct trouble troubles[TROUBLE_SOURCES];
+};
+
+/* Which PostgreSQL is loaded: its newest row of blotter_internal.history. */
+struct stream_history {
+    char id[40];     /* "": not known, then no stream is fenced */
+    char system[24]; /* pg_control_system's identifier */
+    int timeline;
+    char *chain;  /* the ids of all its rows, comma separated; NULL: none */
+    bool accepts; /* a person ran `migrate --accept-history`: any stream may be taken over */
 };
 
 struct streams {
     struct stream **all; /* sorted by name; an element never moves or goes away */
-    size_t count;
+    size_t count, capacity;
+    size_t max_streams, max_lanes; /* of an exchange; 0: any number */
+    size_t left_out;               /* names refused since they were counted last */
+    struct stream_history history;
+    struct trouble troubles[TROUBLE_SOURCES]; /* of no stream, or of all */
 };
 
-/* Finds or adds. NULL: not a name of ours. */
+/* Finds or adds. NULL: not a name of ours, or more than the limits allow, which is a trouble. */
 struct stream *streams_add(struct streams *, const char *name, size_t length);
 struct stream *streams_find(const struct streams *, const char *name,
                             size_t length); /* NULL: not known */
@@ -71,10 +120,21 @@ void streams_release(struct streams *);
 
 /* The one place where a stream's state changes. */
 void stream_enter(struct stream *, enum stream_state);
+const char *stream_state_text(enum stream_state);
 bool stream_is_held(const struct stream *);
 
 /* Collects those to be read into out, which has room for all. Returns how many. */
 size_t streams_to_read(const struct streams *, struct stream **out);
 size_t streams_held(const struct streams *);
+
+/* Notes, and logs when it changes, what stands in the way; `since` stays while the source has any.
+ * stream NULL: no stream in particular. */
+void streams_trouble(struct streams *, struct stream *, enum trouble_source, const char *format,
+                     ...) __attribute__((format(printf, 4, 5)));
+void streams_trouble_over(struct streams *, struct stream *, enum trouble_source);
+
+/* Calls put for every trouble there is; object is a stream's name or "drain". */
+typedef void streams_put_trouble(void *arg, const char *object, int64_t since_ms, const char *why);
+void streams_each_trouble(const struct streams *, streams_put_trouble *put, void *arg);
 
 #endif

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "drainer/redis/intake_scripts.h"
+#include "drainer/redis/scripts.h"
 #include "schema/stream.h"
 #include "tests/fixture/drainers.h"
 
@@ -167,7 +167,7 @@ static const char *left_by_removal(const char *name, const char *unused_ms)
 {
     const char *pending =
         fixture_redis_run(story_redis, "EVAL %s 1 blotter:okx " STREAM_GROUP " %s %s",
-                          intake_script_remove_consumers, name, unused_ms);
+                          script_remove_consumers, name, unused_ms);
     return fixture_format(
         "%s: %s", pending,
         fixture_redis_run(story_redis, "XINFO CONSUMERS blotter:okx " STREAM_GROUP));

@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "drainer/redis/intake_scripts.h"
+#include "drainer/redis/scripts.h"
 #include "schema/stream.h"
 #include "tests/fixture/load.h"
 
@@ -161,7 +161,7 @@ static void another_group_that_does_not_move_is_overruled_and_named(void **state
 static int64_t left_by_trim(void)
 {
     fixture_redis_run(story_redis, "EVAL %s 1 " STREAM " " STREAM_GROUP " 0 1000000",
-                      intake_script_trim);
+                      script_trim);
     return length();
 }
 

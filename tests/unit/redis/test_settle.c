@@ -13,7 +13,7 @@
 #include "drainer/redis/settle.h"
 #include "tests/unit/random_input.h"
 
-static char word[SETTLED_WORD_BYTES];
+static char word[CONFIRMATION_BYTES];
 
 /* The only word about these seqs of one producer. */
 static const char *word_of(const int64_t *seqs, size_t count)
@@ -25,7 +25,7 @@ static const char *word_of(const int64_t *seqs, size_t count)
         settled_add(&settled, 7, seqs[i]);
     }
     settled_sort(&settled);
-    assert_int_equal(settled_word(&settled, &at, word), 7);
+    assert_int_equal(settled_confirmation(&settled, &at, word), 7);
     assert_int_equal(at, settled.count);
     settled_release(&settled);
     return word;
@@ -87,9 +87,9 @@ static void each_producer_gets_its_own_word(void **state)
     settled_add(&settled, 9, 1);
     settled_add(&settled, 8, 2);
     settled_sort(&settled);
-    assert_int_equal(settled_word(&settled, &at, word), 8);
+    assert_int_equal(settled_confirmation(&settled, &at, word), 8);
     assert_string_equal(word, "1-2");
-    assert_int_equal(settled_word(&settled, &at, word), 9);
+    assert_int_equal(settled_confirmation(&settled, &at, word), 9);
     assert_string_equal(word, "1-2");
     assert_int_equal(at, settled.count);
     settled_release(&settled);
@@ -144,9 +144,9 @@ static void words_say_exactly_what_was_settled_however_many_there_are(void **sta
     }
     settled_sort(&settled);
     for (size_t at = 0; at < settled.count; words++) {
-        int64_t producer_id = settled_word(&settled, &at, word);
+        int64_t producer_id = settled_confirmation(&settled, &at, word);
 
-        assert_true(strlen(word) < SETTLED_WORD_BYTES);
+        assert_true(strlen(word) < CONFIRMATION_BYTES);
         read_word(word, said[producer_id - 1], SEQS);
     }
     assert_true(words > 3);
@@ -167,7 +167,7 @@ static void longest_ranges_fill_a_word_and_no_more(void **state)
     settled_sort(&settled);
     assert_int_equal(settled.count, 1000);
     for (size_t at = 0; at < settled.count; words++) {
-        settled_word(&settled, &at, word);
+        settled_confirmation(&settled, &at, word);
         assert_true(strlen(word) < sizeof word);
     }
     assert_int_equal(words, 5);

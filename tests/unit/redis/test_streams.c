@@ -146,6 +146,66 @@ static void stream_stays_where_it_is_while_others_are_found(void **state)
     streams_release(&streams);
 }
 
+static void streams_and_lanes_beyond_the_limits_are_left_out_and_named(void **state)
+{
+    struct streams streams = {.max_streams = 8, .max_lanes = 3};
+    char name[STREAM_NAME_BYTES];
+
+    (void)state;
+    assert_non_null(add(&streams, "blotter:okx"));
+    assert_non_null(add(&streams, "blotter:okx2:1")); /* a neighbour, but another exchange */
+    for (int i = 0; i < 5; i++) {
+        snprintf(name, sizeof name, "blotter:okx:%d", i);
+        assert_int_equal(add(&streams, name) != NULL, i < 3);
+    }
+    assert_int_equal(streams.left_out, 2);
+    assert_string_equal(
+        streams.troubles[TROUBLE_LIMIT].why,
+        "stream blotter:okx:3 is not loaded: the setting max_lanes of 3 is reached");
+    assert_non_null(add(&streams, "blotter:okx:2")); /* known already */
+    for (int i = 0; i < 5; i++) {
+        snprintf(name, sizeof name, "blotter:x%d", i);
+        assert_int_equal(add(&streams, name) != NULL, i < 3);
+    }
+    assert_int_equal(streams.count, 8);
+    streams_release(&streams);
+}
+
+static char troubles_text[512];
+
+static void put_trouble(void *arg, const char *object, int64_t since_ms, const char *why)
+{
+    size_t length = strlen(troubles_text);
+
+    assert_ptr_equal(arg, troubles_text);
+    assert_true(since_ms > 0);
+    snprintf(troubles_text + length, sizeof troubles_text - length, "%s: %s\n", object, why);
+}
+
+static void troubles_last_until_they_are_over(void **state)
+{
+    struct streams streams = {0};
+    struct stream *stream = add(&streams, "blotter:okx");
+    int64_t since;
+
+    (void)state;
+    streams_trouble(&streams, NULL, TROUBLE_REDIS, "away %d", 1);
+    streams_trouble(&streams, stream, TROUBLE_LEASE, "locked");
+    since = stream->troubles[TROUBLE_LEASE].since_ms;
+    streams_trouble(&streams, stream, TROUBLE_LEASE, "locked by %s", "another");
+    assert_true(stream->troubles[TROUBLE_LEASE].since_ms == since);
+    troubles_text[0] = '\0';
+    streams_each_trouble(&streams, put_trouble, troubles_text);
+    assert_string_equal(troubles_text, "drain: away 1\nblotter:okx: locked by another\n");
+    streams_trouble_over(&streams, stream, TROUBLE_LEASE);
+    streams_trouble_over(&streams, stream, TROUBLE_HISTORY); /* there is none */
+    streams_trouble_over(&streams, NULL, TROUBLE_REDIS);
+    troubles_text[0] = '\0';
+    streams_each_trouble(&streams, put_trouble, troubles_text);
+    assert_string_equal(troubles_text, "");
+    streams_release(&streams);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,6 +215,8 @@ int main(void)
         cmocka_unit_test(only_streams_that_are_read_are_read),
         cmocka_unit_test(change_of_state_forgets_what_belonged_to_the_old_one),
         cmocka_unit_test(stream_stays_where_it_is_while_others_are_found),
+        cmocka_unit_test(streams_and_lanes_beyond_the_limits_are_left_out_and_named),
+        cmocka_unit_test(troubles_last_until_they_are_over),
     };
     log_open(LOG_ERROR);
     return cmocka_run_group_tests_name("streams", tests, NULL, NULL);

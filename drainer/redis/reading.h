@@ -1,0 +1,81 @@
+/* reading.h: the commands that bring entries: claims what is pending, loads the kept tail again
+ * where that is asked for, reads what is new; and puts the entries into the batch that gathers.
+ *
+ * One command at a time. Entries go into the batch while the answer still arrives; an answer to a
+ * command that was sent before everything was forgotten (an older generation) brings none. One
+ * thread. */
+#ifndef BLOTTER_DRAINER_REDIS_READING_H
+#define BLOTTER_DRAINER_REDIS_READING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "drainer/batch.h"
+#include "drainer/redis/streams.h"
+
+struct entry_reader;
+struct intake;
+struct redis_link;
+struct settings;
+
+/* An entry and how often it was delivered, from the XPENDING before a claim. */
+struct delivery {
+    struct stream_entry_id id;
+    uint16_t count;
+};
+
+enum { READING_CLAIM_ENTRIES = 500 };
+
+struct reading {
+    struct intake *intake; /* told of errors and turns */
+    const struct settings *settings;
+    const char *consumer;
+    struct redis_link *link;
+    struct streams *streams;
+    struct batch **gathering; /* the batch that gathers at the time */
+    struct entry_reader *entry_reader;
+    const struct stream_entry_id *from; /* --from; NULL: not given */
+
+    bool allowed; /* false while stopping */
+    bool at_end;  /* the last read found nothing: nothing to read until the doorbell rings */
+    size_t reads; /* read commands that are not answered */
+    struct stream *paging; /* stream of the claim or reload that is not answered */
+    bool each_alone;       /* the streams lie in several slots of a cluster */
+    uint64_t generation;   /* of what is in memory */
+
+    /* the answer that is being read */
+    int answer; /* enum reading_answer */
+    bool answer_counts;
+    struct stream
+        *answer_stream; /* of a read: whose entries follow; NULL: of a stream not asked for */
+    int64_t answer_wall_ns;
+    size_t reloaded_of_page;
+
+    struct delivery deliveries[READING_CLAIM_ENTRIES];
+    size_t delivery_count;
+    size_t entry_bytes; /* running mean, to bound the size of an answer */
+};
+
+/* link, entry_reader: set by the owner once they exist. */
+void reading_init(struct reading *, struct intake *, const struct settings *, const char *consumer);
+
+/* For the link's reader: where the answer that begins has its entries, whose they are, and each. */
+enum entry_place reading_on_answer(void *reading);
+void reading_on_stream(void *reading, const char *name, size_t length);
+void reading_on_entry(void *reading, struct stream_entry_id, const struct raw_field *,
+                      size_t field_count);
+
+/* Sends the next claim, reload or read, unless one is under way or the batch is full. False: there
+ * is nothing to read at the moment. */
+bool reading_continue(struct reading *);
+
+/* Answers to commands already sent bring no entries from now on. */
+void reading_forget(struct reading *);
+/* The connection is gone, and every command with it. */
+void reading_on_link_down(struct reading *);
+
+/* Is every stream held read to its end? */
+bool reading_drained(const struct reading *);
+
+#endif
