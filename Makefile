@@ -31,7 +31,7 @@ PRODUCER := producer histogram waiters waker $(JOURNAL) sender xadd event_notifi
 	ranges redis_link redis_error in_flight redis_url redis_tls resolve status
 REDIS_SIDE := intake reading entry_reader doorbell stream_watch streams redis_reply \
 	settle redis_blocking stream_survey
-POSTGRES_SIDE := pg_link pg_failure pg_session pg_blocking loader lease days bisect sql_text sqlstate load_stats
+POSTGRES_SIDE := pg_link pg_failure pg_session pg_blocking loading loader lease days bisect sql_text sqlstate load_stats
 COMMANDS := audit check journal_command json_line line_input log_event migrate partitions publish rejects rejects_replay \
 	report ship shipment status
 DRAINER := command_list commands settings settings_table settings_help log terminal http_server monitor drain batch copy order_changes \

@@ -26,9 +26,9 @@
 #include "drainer/monitor.h"
 #include "drainer/postgres/lease.h"
 #include "drainer/postgres/loader.h"
+#include "drainer/postgres/loading.h"
 #include "drainer/postgres/pg_blocking.h"
 #include "drainer/postgres/pg_link.h"
-#include "drainer/postgres/pg_session.h"
 #include "drainer/redis/intake.h"
 #include "drainer/settings_table.h"
 #include "producer/redis_error.h"
@@ -41,7 +41,6 @@ enum {
     RETRY_MIN_MS = 100,
     RETRY_MAX_MS = 2000,
     RETRY_PERSON_MS = 15000,
-    CONNECT_TIMEOUT_MS = 10000,
 };
 
 enum drain_phase {
@@ -69,10 +68,10 @@ struct drain {
     bool has_from;
     struct stream_entry_id from;
     struct intake *intake;
+    struct loading *loading_side; /* the connection that loads, and its two users */
     struct pg_link *link;
-    struct lease *lease;
     struct loader *loader;
-    struct pg_session session;
+    struct lease *lease;
     struct monitor *monitor; /* NULL: not asked for */
     struct batch batches[2], *gathering;
     enum drain_session use;
@@ -128,6 +127,16 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 
 static void use_link(struct drain *drain);
 
+/* A failure over locks: fewer leases where the table of locks is full, else a look at who waits. */
+static void ease_locks(struct drain *drain, const struct pg_failure *failure)
+{
+    if (failure->lock_table_full) {
+        lease_relieve(drain->lease);
+    } else if (strcmp(failure->sqlstate, "55P03") == 0) {
+        lease_name_blockers(drain->lease);
+    }
+}
+
 static void on_loaded(void *owner, struct batch *batch, const struct pg_failure *failure)
 {
     struct drain *drain = owner;
@@ -147,6 +156,7 @@ static void on_loaded(void *owner, struct batch *batch, const struct pg_failure 
                  failure->action == PG_ACTION_PERSON ? "; this needs a person" : "");
         forget_all(drain);
         rest_before_retry(drain, failure->action);
+        ease_locks(drain, failure);
     }
     turn_soon(drain);
 }
@@ -337,14 +347,6 @@ static void on_turn(void *owner)
 
 /* --- the session --- */
 
-static void on_prepared_rows(void *owner, int statement, const PGresult *result)
-{
-    struct drain *drain = owner;
-
-    (void)statement;
-    pg_session_take(&drain->session, result);
-}
-
 static void on_session(void *owner, bool ready, const struct pg_failure *why)
 {
     struct drain *drain = owner;
@@ -352,13 +354,10 @@ static void on_session(void *owner, bool ready, const struct pg_failure *why)
     (void)why;
     if (ready) {
         drain->use = evtimer_pending(drain->retry_timer, NULL) ? SESSION_RESTING : SESSION_FREE;
-        log_info("postgres", "connected");
-        loader_forget_session(drain->loader);
     } else {
         drain->use = SESSION_AWAY;
         forget_all(drain);
         lease_forget(drain->lease);
-        pg_session_release(&drain->session);
     }
     turn_soon(drain);
 }
@@ -469,37 +468,29 @@ static bool create_intake(struct drain *drain)
 static void create_postgres_side(struct drain *drain)
 {
     const struct settings *settings = drain->settings;
-    char *sql = pg_session_sql(settings, LEASE_JOIN_SQL), application_name[64];
+    char application_name[64];
 
     snprintf(application_name, sizeof application_name, "blotter drain %.40s", drain->drainer);
-    drain->link = pg_link_create(
-        &(struct pg_link_options){.base = drain->base,
-                                  .conninfo = settings->postgres,
-                                  .application_name = application_name,
-                                  .prepare_sql = sql,
-                                  .on_prepared_rows = on_prepared_rows,
-                                  .on_change = on_session,
-                                  .owner = drain,
-                                  .connect_timeout_ms = CONNECT_TIMEOUT_MS,
-                                  .command_timeout_ms = (unsigned)settings->postgres_timeout});
-    free(sql);
+    drain->loading_side =
+        loading_create(&(struct loading_options){.base = drain->base,
+                                                 .settings = settings,
+                                                 .application_name = application_name,
+                                                 .drainer = drain->drainer,
+                                                 .on_change = on_session,
+                                                 .owner = drain});
+    drain->link = loading_link(drain->loading_side);
+    drain->loader = loading_loader(drain->loading_side);
     drain->lease = lease_create(
         drain->link, &(struct lease_options){.streams = &drain->streams,
                                              .take_all = settings->once,
                                              .interval_ms = (unsigned)settings->rebalance_interval,
+                                             .pattern = settings->streams,
                                              .on_taken = on_taken,
                                              .on_done = on_leased,
                                              .owner = drain});
-    for (int i = 0; i < 2 && settings->orders; i++) {
-        drain->batches[i].fold = order_changes_create(&drain->session.venues_by_symbol,
-                                                      &drain->session.terminal_statuses);
+    for (int i = 0; i < 2; i++) {
+        drain->batches[i].fold = loading_order_changes(drain->loading_side);
     }
-    drain->loader = loader_create(
-        drain->link,
-        &(struct loader_options){.drainer = drain->drainer,
-                                 .keep_orders = settings->orders,
-                                 .venues_by_symbol = &drain->session.venues_by_symbol,
-                                 .terminal_statuses = &drain->session.terminal_statuses});
 }
 
 static bool create_monitor(struct drain *drain)
@@ -547,9 +538,8 @@ static void release(struct drain *drain)
 
     monitor_destroy(drain->monitor);
     intake_destroy(drain->intake);
-    loader_destroy(drain->loader);
     lease_destroy(drain->lease);
-    pg_link_destroy(drain->link);
+    loading_destroy(drain->loading_side);
     for (size_t i = 0; i < sizeof events / sizeof events[0]; i++) {
         if (events[i] != NULL) {
             event_free(events[i]);
@@ -560,7 +550,6 @@ static void release(struct drain *drain)
         batch_release(&drain->batches[i]);
     }
     streams_release(&drain->streams);
-    pg_session_release(&drain->session);
     event_base_free(drain->base);
 }
 
@@ -609,7 +598,7 @@ int command_drain(const struct settings *settings)
     }
     log_info("drain", "drainer %s: up to %u rows a batch", drain.drainer,
              (unsigned)settings->batch_rows);
-    pg_link_start(drain.link);
+    loading_start(drain.loading_side);
     drain.connecting_since_ms = intake_now_ms();
     intake_start(drain.intake);
     event_base_dispatch(drain.base);

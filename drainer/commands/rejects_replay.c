@@ -17,9 +17,8 @@
 #include "drainer/commands/rejects.h"
 #include "drainer/commands/report.h"
 #include "drainer/log.h"
-#include "drainer/postgres/loader.h"
+#include "drainer/postgres/loading.h"
 #include "drainer/postgres/pg_blocking.h"
-#include "drainer/postgres/pg_session.h"
 #include "drainer/postgres/sql_text.h"
 #include "drainer/redis/streams.h"
 
@@ -28,7 +27,6 @@
     5 /* of a page: what passes, and what the loader takes apart only at the third time */
 enum {
     PAUSE_NS = 200000000,
-    CONNECT_TIMEOUT_MS = 10000,
 };
 #define NAME "replay" /* in blotter_internal.progress */
 #define NOT_KEPT "recorded_at: on a day that is no longer kept"
@@ -56,9 +54,8 @@ struct replay {
     struct pg *pg;
     const struct settings *settings;
     struct event_base *base;
-    struct pg_link *link;
+    struct loading *loading;
     struct loader *loader;
-    struct pg_session session;
     struct streams streams;
     struct batch batch; /* its entries are the rows of the page */
     struct raw_field *fields;
@@ -78,14 +75,6 @@ static void stop_waiting(struct replay *replay, const struct pg_failure *failure
         replay->failure = *failure;
     }
     event_base_loopbreak(replay->base);
-}
-
-static void on_rows(void *owner, int statement, const PGresult *result)
-{
-    struct replay *replay = owner;
-
-    (void)statement;
-    pg_session_take(&replay->session, result);
 }
 
 static void on_change(void *owner, bool ready, const struct pg_failure *why)
@@ -115,42 +104,28 @@ static int say_failure(struct replay *replay)
 
 static int connect_loader(struct replay *replay)
 {
-    const struct settings *settings = replay->settings;
-    char *sql = pg_session_sql(settings, "");
-
     replay->base = event_base_new();
-    replay->link = pg_link_create(
-        &(struct pg_link_options){.base = replay->base,
-                                  .conninfo = settings->postgres,
+    replay->loading = loading_create(
+        &(struct loading_options){.base = replay->base,
+                                  .settings = replay->settings,
                                   .application_name = "blotter rejects replay",
-                                  .prepare_sql = sql,
-                                  .on_prepared_rows = on_rows,
+                                  .drainer = NAME,
+                                  .replays = true,
+                                  .dry_run = replay->settings->dry_run,
                                   .on_change = on_change,
-                                  .owner = replay,
-                                  .connect_timeout_ms = CONNECT_TIMEOUT_MS,
-                                  .command_timeout_ms = (unsigned)settings->postgres_timeout});
-    free(sql);
-    replay->loader = loader_create(
-        replay->link,
-        &(struct loader_options){.drainer = NAME,
-                                 .keep_orders = settings->orders,
-                                 .replays = true,
-                                 .dry_run = settings->dry_run,
-                                 .venues_by_symbol = &replay->session.venues_by_symbol,
-                                 .terminal_statuses = &replay->session.terminal_statuses});
-    pg_link_start(replay->link);
+                                  .owner = replay});
+    replay->loader = loading_loader(replay->loading);
+    loading_start(replay->loading);
     event_base_dispatch(replay->base);
     return replay->ready ? EXIT_CODE_DONE : say_failure(replay);
 }
 
 static void release(struct replay *replay)
 {
-    loader_destroy(replay->loader);
-    pg_link_destroy(replay->link);
+    loading_destroy(replay->loading);
     if (replay->base != NULL) {
         event_base_free(replay->base);
     }
-    pg_session_release(&replay->session);
     streams_release(&replay->streams);
     batch_release(&replay->batch);
     free(replay->fields);

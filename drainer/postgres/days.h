@@ -1,6 +1,6 @@
 /* days.h: which days' partitions are known to be there. PostgreSQL makes a day when it is asked for
- * it (blotter_internal.make_day), and says whether it is one that is kept. It is asked for the days of a
- * batch's records, and at noon (UTC) for the next day, so that nothing is made at midnight. */
+ * it (blotter_internal.make_day), and says whether it is one that is kept. It is asked for the days
+ * of a batch's records, and at noon (UTC) for the next day, so that nothing is made at midnight. */
 #ifndef BLOTTER_DRAINER_POSTGRES_DAYS_H
 #define BLOTTER_DRAINER_POSTGRES_DAYS_H
 

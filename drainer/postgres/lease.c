@@ -1,6 +1,6 @@
-/* lease.c: see lease.h. A run is one query: unlock what is left, try what is wanted, count the
- * members. How many streams are wanted follows from the members seen at the run before; shares
- * settle within two runs. */
+/* lease.c: see lease.h. A run is one query: unlock what is given back, try what is wanted, then one
+ * look at PostgreSQL's table of locks. The number of streams wanted follows from the members seen
+ * at the run before; shares settle within two runs. */
 #include "drainer/postgres/lease.h"
 
 #include <inttypes.h>
@@ -12,19 +12,31 @@
 #include "drainer/log.h"
 #include "drainer/postgres/sql_text.h"
 
+/* The first number of the drainers' common lock, in the two-number form:
+ * blotter_internal.lock_class() + 1.
+ */
+#define MEMBERS_CLASS "1651273589"
+enum { CEILING_MS = 600000, FOREIGN_TEXT_BYTES = 256 };
+
 struct lease {
     struct pg_link *link;
     struct lease_options options;
-    int64_t ran_at_ms; /* 0: not since the session began */
+    int64_t ran_at_ms;   /* 0: not since the session began */
+    uint32_t member_key; /* the second number of the common lock that is held; 0: none is */
     unsigned members;
     size_t present;    /* streams there were at the last run */
     size_t tried_next; /* where the next run begins to try, so that one locked stream does not hide
                           another */
     struct stream *stuck;
+    bool name_blockers;
+    size_t ceiling; /* most streams to hold until ceiling_until_ms */
+    int64_t ceiling_until_ms;
+    const char *distrust;             /* why the session cannot be trusted; NULL: it can */
+    char foreign[FOREIGN_TEXT_BYTES]; /* the last foreign holder that was named */
     struct sql_text sql;
 };
 
-static int64_t now_ms(void)
+static int64_t lease_now_ms(void)
 {
     struct timespec now;
 
@@ -53,12 +65,12 @@ void lease_destroy(struct lease *lease)
     }
 }
 
-static bool is_left(const struct stream *stream)
+static bool lease_is_left(const struct stream *stream)
 {
     return stream->state == STREAM_LEAVING && stream->in_hand == 0 && !stream->asked;
 }
 
-static size_t present_streams(const struct streams *streams)
+static size_t lease_present_streams(const struct streams *streams)
 {
     size_t present = 0;
 
@@ -72,20 +84,20 @@ static size_t present_streams(const struct streams *streams)
 bool lease_due(const struct lease *lease)
 {
     if (lease->ran_at_ms == 0 ||
-        now_ms() - lease->ran_at_ms >= (int64_t)lease->options.interval_ms ||
-        present_streams(lease->options.streams) > lease->present) {
+        lease_now_ms() - lease->ran_at_ms >= (int64_t)lease->options.interval_ms ||
+        lease_present_streams(lease->options.streams) > lease->present) {
         return true;
     }
     for (size_t i = 0; i < lease->options.streams->count; i++) {
-        if (is_left(lease->options.streams->all[i])) {
+        if (lease_is_left(lease->options.streams->all[i])) {
             return true;
         }
     }
     return false;
 }
 
-/* Those that are LEAVING are given up already: counted, they would take others with them. */
-static size_t kept_streams(const struct streams *streams)
+/* Streams that are LEAVING do not count: they would make others leave with them. */
+static size_t lease_kept_streams(const struct streams *streams)
 {
     size_t kept = 0;
 
@@ -95,38 +107,79 @@ static size_t kept_streams(const struct streams *streams)
     return kept;
 }
 
-static size_t share(const struct lease *lease)
+static size_t lease_share(const struct lease *lease)
 {
-    size_t present = present_streams(lease->options.streams);
+    size_t present = lease_present_streams(lease->options.streams);
+    size_t share =
+        lease->options.take_all ? present : (present + lease->members - 1) / lease->members;
+    bool capped = lease_now_ms() < lease->ceiling_until_ms && lease->ceiling < share;
 
-    return lease->options.take_all ? present : (present + lease->members - 1) / lease->members;
+    return capped ? lease->ceiling : share;
 }
 
-static void ask_to_unlock(struct lease *lease)
+static void lease_ask_to_unlock(struct lease *lease)
 {
     for (size_t i = 0; i < lease->options.streams->count; i++) {
         struct stream *stream = lease->options.streams->all[i];
 
-        if (is_left(stream)) {
+        if (lease_is_left(stream)) {
             sql_text_add(&lease->sql,
-                         "SELECT 'left', %" PRId64 ", pg_advisory_unlock(%" PRId64 "); ",
+                         "SELECT 'left', %" PRId64 ", pg_advisory_unlock(%" PRId64 ")::text; ",
                          stream->lock_key, stream->lock_key);
         }
     }
 }
 
-/* Tries to get free streams, as many as are wanting for the share. */
-static void ask_to_lock(struct lease *lease)
+/* The second number of the common lock: of the pattern, and of the first stream that is there, so
+ * that drainers of other patterns, or of another Redis, are not counted. Drainers that see
+ * different streams for a moment count too few members, which only makes them try more. */
+static uint32_t lease_member_key_of(const struct lease *lease)
+{
+    const struct streams *streams = lease->options.streams;
+    uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+    for (const char *at = lease->options.pattern; at != NULL && *at != '\0'; at++) {
+        h = (h ^ (unsigned char)*at) * UINT64_C(0x100000001b3);
+    }
+    for (size_t i = 0; i < streams->count; i++) {
+        if (streams->all[i]->present || stream_is_held(streams->all[i])) {
+            h ^= (uint64_t)streams->all[i]->lock_key;
+            break;
+        }
+    }
+    return (uint32_t)(h >> 32 ^ h) | 1;
+}
+
+static void lease_ask_to_join(struct lease *lease)
+{
+    uint32_t key = lease_member_key_of(lease);
+
+    if (key == lease->member_key) {
+        return;
+    }
+    if (lease->member_key != 0) {
+        sql_text_add(&lease->sql,
+                     "SELECT 'parted', 0, pg_advisory_unlock_shared(" MEMBERS_CLASS ", %d)::text; ",
+                     (int)lease->member_key);
+    }
+    sql_text_add(&lease->sql,
+                 "SELECT 'joined', 0, pg_try_advisory_lock_shared(" MEMBERS_CLASS ", %d)::text; ",
+                 (int)key);
+    lease->member_key = key;
+}
+
+/* Tries to get free streams, as many as the share lacks. */
+static void lease_ask_to_lock(struct lease *lease)
 {
     struct streams *streams = lease->options.streams;
-    size_t kept = kept_streams(streams), wanted = share(lease);
+    size_t kept = lease_kept_streams(streams), wanted = lease_share(lease);
 
     for (size_t n = 0; n < streams->count && kept < wanted; n++) {
         const struct stream *stream = streams->all[(lease->tried_next + n) % streams->count];
 
         if (stream->state == STREAM_FREE && stream->present) {
             sql_text_add(&lease->sql,
-                         "SELECT 'taken', %" PRId64 ", pg_try_advisory_lock(%" PRId64 "); ",
+                         "SELECT 'taken', %" PRId64 ", pg_try_advisory_lock(%" PRId64 ")::text; ",
                          stream->lock_key, stream->lock_key);
         }
     }
@@ -135,12 +188,12 @@ static void ask_to_lock(struct lease *lease)
     }
 }
 
-static void on_locked(struct lease *lease, struct stream *stream, bool locked)
+static void lease_on_locked(struct lease *lease, struct stream *stream, bool locked)
 {
     if (!locked) {
         return;
     }
-    if (kept_streams(lease->options.streams) >= share(lease)) {
+    if (lease_kept_streams(lease->options.streams) >= lease_share(lease)) {
         stream_enter(
             stream,
             STREAM_GROUPING); /* more than the share came at once: given back at the next run */
@@ -152,7 +205,7 @@ static void on_locked(struct lease *lease, struct stream *stream, bool locked)
 
 /* The answer names streams by their keys: places in the list change when a new one is found
  * meanwhile. */
-static struct stream *stream_of(const struct lease *lease, long long lock_key)
+static struct stream *lease_stream_of(const struct lease *lease, long long lock_key)
 {
     const struct streams *streams = lease->options.streams;
 
@@ -164,31 +217,136 @@ static struct stream *stream_of(const struct lease *lease, long long lock_key)
     abort(); /* streams never go away */
 }
 
-static void on_rows(void *owner, const PGresult *result)
+/* The table of locks, once a run: who shares the streams, which locks this session holds, and who
+ * holds those that were tried and is no drainer. */
+static void lease_ask_for_locks(struct lease *lease)
 {
-    struct lease *lease = owner;
-    const char *what = PQgetvalue(result, 0, 0);
-    long long number = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
-    bool yes = PQgetvalue(result, 0, 2)[0] == 't';
+    const struct streams *streams = lease->options.streams;
+    struct sql_text *sql = &lease->sql;
+    bool any = false;
 
-    if (strcmp(what, "members") == 0) {
-        if (number != (long long)lease->members) {
-            log_info("lease", "%lld drainers share the streams", number);
+    sql_text_add(
+        sql,
+        "WITH l AS MATERIALIZED (SELECT pid, classid, objid, objsubid, "
+        "classid::bigint << 32 | objid::bigint AS key FROM pg_locks "
+        "WHERE locktype = 'advisory' AND granted AND "
+        "database = (SELECT oid FROM pg_database WHERE datname = current_database())) "
+        "SELECT 'members', count(*), '' FROM l "
+        "WHERE classid = " MEMBERS_CLASS " AND objid = %u AND objsubid = 2 "
+        "UNION ALL SELECT 'held', count(*), coalesce(bit_xor(key), 0)::text FROM l "
+        "WHERE objsubid = 1 AND pid = pg_backend_pid() "
+        "UNION ALL SELECT 'backend', pg_backend_pid(), '' "
+        "UNION ALL SELECT 'foreign', key, format('pid %%s, role %%s, application \"%%s\"', "
+        "pid, usename, application_name) FROM l JOIN pg_stat_activity USING (pid) "
+        "WHERE objsubid = 1 AND pid <> pg_backend_pid() AND "
+        "NOT EXISTS (SELECT FROM l AS m WHERE m.pid = l.pid AND m.classid = " MEMBERS_CLASS ") "
+        "AND key = ANY ('{",
+        lease->member_key);
+    for (size_t i = 0; i < streams->count; i++) {
+        const struct stream *stream = streams->all[i];
+
+        if (stream->state == STREAM_FREE && stream->present) {
+            sql_text_add(sql, "%s%" PRId64, any ? "," : "", stream->lock_key);
+            any = true;
         }
-        lease->members = number == 0 ? 1 : (unsigned)number;
-    } else if (strcmp(what, "left") == 0) {
-        stream_enter(stream_of(lease, number), STREAM_FREE);
-    } else if (strcmp(what, "taken") == 0) {
-        on_locked(lease, stream_of(lease, number), yes);
-    } else if (strcmp(what, "fenced") == 0) {
-        log_warn("lease", "the session of a stuck drainer was terminated, pid %lld", number);
+    }
+    sql_text_add(sql, "}'::bigint[])");
+}
+
+/* Sessions that are no drainer's and hold what a loading transaction waits for: the lock of a merge
+ * of orders, or a table. */
+static void lease_ask_for_blockers(struct lease *lease)
+{
+    if (!lease->name_blockers) {
+        return;
+    }
+    lease->name_blockers = false;
+    sql_text_add(
+        &lease->sql,
+        "SELECT 'blocker', pid, format('pid %%s, role %%s, application \"%%s\", %%s on %%s', "
+        "pid, usename, application_name, l.mode, "
+        "coalesce(l.relation::regclass::text, 'an advisory lock of Blotter''s')) "
+        "FROM pg_locks l JOIN pg_stat_activity USING (pid) WHERE l.granted AND "
+        "pid <> pg_backend_pid() AND l.database = (SELECT oid FROM pg_database WHERE datname = "
+        "current_database()) AND NOT EXISTS (SELECT FROM pg_locks m WHERE m.pid = l.pid AND "
+        "m.locktype = 'advisory' AND m.classid = " MEMBERS_CLASS ") AND "
+        "(l.locktype = 'advisory' AND l.objsubid = 2 AND l.classid::bigint = " MEMBERS_CLASS " - 1 "
+        "OR l.relation IN (SELECT c.oid FROM pg_class c JOIN pg_namespace s ON s.oid = "
+        "c.relnamespace WHERE s.nspname LIKE 'blotter%%') AND l.mode IN ('ShareLock', "
+        "'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')) LIMIT 5; ");
+}
+
+/* Compares the locks that the drainer believes it holds with those of the server's table. */
+static bool lease_believes(const struct lease *lease, long long count, long long keys)
+{
+    const struct streams *streams = lease->options.streams;
+    long long held = 0;
+    int64_t all = 0;
+
+    for (size_t i = 0; i < streams->count; i++) {
+        if (stream_is_held(streams->all[i])) {
+            held++;
+            all ^= streams->all[i]->lock_key;
+        }
+    }
+    return held == count && all == keys;
+}
+
+static void lease_on_members(struct lease *lease, long long number)
+{
+    if (number != (long long)lease->members) {
+        log_info("lease", "%lld drainers share the streams", number);
+    }
+    lease->members = number == 0 ? 1 : (unsigned)number;
+}
+
+static void lease_on_foreign_holder(struct lease *lease, const struct stream *stream,
+                                    const char *who)
+{
+    if (strcmp(lease->foreign, who) != 0) {
+        log_warn(stream->name,
+                 "its lease is held by a session that is no drainer's: %s; "
+                 "end it, or the stream is not loaded",
+                 who);
+        snprintf(lease->foreign, sizeof lease->foreign, "%s", who);
     }
 }
 
-static void give_up_excess(struct lease *lease)
+static void lease_on_row(struct lease *lease, const char *what, long long number, const char *text)
+{
+    if (strcmp(what, "members") == 0) {
+        lease_on_members(lease, number);
+    } else if (strcmp(what, "left") == 0) {
+        stream_enter(lease_stream_of(lease, number), STREAM_FREE);
+    } else if (strcmp(what, "taken") == 0) {
+        lease_on_locked(lease, lease_stream_of(lease, number), text[0] == 't');
+    } else if (strcmp(what, "fenced") == 0) {
+        log_warn("lease", "the session of a stuck drainer was terminated, pid %lld", number);
+    } else if (strcmp(what, "held") == 0 &&
+               !lease_believes(lease, number, strtoll(text, NULL, 10))) {
+        lease->distrust = "PostgreSQL says that this session holds other locks than its streams'";
+    } else if (strcmp(what, "backend") == 0 && number != pg_link_backend(lease->link)) {
+        lease->distrust = "a pooler in transaction mode is between here and PostgreSQL: connect to "
+                          "the server, or set pool_mode = session";
+    } else if (strcmp(what, "foreign") == 0) {
+        lease_on_foreign_holder(lease, lease_stream_of(lease, number), text);
+    } else if (strcmp(what, "blocker") == 0) {
+        log_warn("lease", "loading waits for a session that is no drainer's: %s", text);
+    }
+}
+
+static void lease_on_rows(void *owner, const PGresult *result)
+{
+    for (int i = 0; i < PQntuples(result); i++) {
+        lease_on_row(owner, PQgetvalue(result, i, 0), strtoll(PQgetvalue(result, i, 1), NULL, 10),
+                     PQgetvalue(result, i, 2));
+    }
+}
+
+static void lease_give_up_excess(struct lease *lease)
 {
     struct streams *streams = lease->options.streams;
-    size_t kept = kept_streams(streams), wanted = share(lease);
+    size_t kept = lease_kept_streams(streams), wanted = lease_share(lease);
 
     for (size_t i = 0; i < streams->count && kept > wanted; i++) {
         if (streams->all[i]->state == STREAM_READING) {
@@ -198,37 +356,62 @@ static void give_up_excess(struct lease *lease)
     }
 }
 
-static void on_done(void *owner, const struct pg_failure *failure)
+static void lease_on_done(void *owner, const struct pg_failure *failure)
 {
     struct lease *lease = owner;
+    const char *distrust = lease->distrust;
 
-    lease->ran_at_ms = now_ms();
+    lease->ran_at_ms = lease_now_ms();
+    lease->distrust = NULL;
+    if (failure != NULL && failure->lock_table_full) {
+        lease_relieve(lease);
+    }
     if (failure == NULL) {
-        give_up_excess(lease);
+        lease_give_up_excess(lease);
     }
     lease->options.on_done(lease->options.owner, failure);
+    if (failure == NULL && distrust != NULL) {
+        pg_link_reconnect(lease->link, distrust);
+    }
 }
 
 void lease_run(struct lease *lease)
 {
-    lease->present = present_streams(lease->options.streams);
+    lease->present = lease_present_streams(lease->options.streams);
     sql_text_clear(&lease->sql);
     if (lease->stuck != NULL) {
         sql_text_add(&lease->sql,
-                     "SELECT 'fenced', coalesce(blotter_internal.fence(%" PRId64 "), 0), true; ",
+                     "SELECT 'fenced', coalesce(blotter_internal.fence(%" PRId64 "), 0), ''; ",
                      lease->stuck->lock_key);
         lease->stuck = NULL;
     }
-    ask_to_unlock(lease);
-    ask_to_lock(lease);
-    sql_text_add(&lease->sql, "SELECT 'members', count(*), true FROM pg_locks WHERE locktype = "
-                              "'advisory' AND classid = " LEASE_MEMBERS_CLASS " AND "
-                              "objid = 1 AND granted AND database = (SELECT oid FROM pg_database "
-                              "WHERE datname = current_database())");
+    lease_ask_to_unlock(lease);
+    lease_ask_to_join(lease);
+    lease_ask_for_blockers(lease);
+    lease_ask_to_lock(lease);
+    lease_ask_for_locks(lease);
     pg_link_run(lease->link, &(struct pg_command){.sql = lease->sql.text,
-                                                  .on_rows = on_rows,
-                                                  .on_done = on_done,
+                                                  .on_rows = lease_on_rows,
+                                                  .on_done = lease_on_done,
                                                   .owner = lease});
+}
+
+void lease_name_blockers(struct lease *lease)
+{
+    lease->name_blockers = true;
+}
+
+void lease_relieve(struct lease *lease)
+{
+    size_t kept = lease_kept_streams(lease->options.streams);
+
+    lease->ceiling = kept > 1 ? kept / 2 : 1;
+    lease->ceiling_until_ms = lease_now_ms() + CEILING_MS;
+    log_warn("lease",
+             "PostgreSQL's table of locks is full: %zu of %zu streams are given back for ten "
+             "minutes; raise max_locks_per_transaction, or take fewer streams",
+             kept - (kept < lease->ceiling ? kept : lease->ceiling), kept);
+    lease_give_up_excess(lease);
 }
 
 void lease_fence(struct lease *lease, struct stream *stream)
@@ -248,6 +431,8 @@ void lease_forget(struct lease *lease)
         }
     }
     lease->ran_at_ms = 0;
+    lease->member_key = 0;
+    lease->distrust = NULL;
 }
 
 unsigned lease_members(const struct lease *lease)

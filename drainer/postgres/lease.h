@@ -1,10 +1,14 @@
 /* lease.h: which streams this drainer loads: those whose PostgreSQL advisory lock its loading
  * session holds.
  *
- * Session-level locks on the very connection that loads are an exact fence: when another gets the
- * lock, the predecessor's transaction has committed or rolled back. Every drainer also holds one
- * lock in common, shared; how many do is how many drainers there are, and each takes its share of
- * the streams: all of them divided by the drainers, rounded up. */
+ * Session-level locks on the very connection that loads are an exact fence: when another drainer
+ * gets the lock, the transaction of its predecessor has committed or rolled back. All drainers of
+ * the same streams also hold one lock in common, shared; the number of its holders is the number of
+ * drainers, and each takes its share of the streams: all of them divided by the drainers, rounded
+ * up.
+ *
+ * A run compares the locks that the drainer believes it holds with those that PostgreSQL says it
+ * holds, and gives the session up when they differ: a pooler, or somebody, has taken them away. */
 #ifndef BLOTTER_DRAINER_POSTGRES_LEASE_H
 #define BLOTTER_DRAINER_POSTGRES_LEASE_H
 
@@ -19,28 +23,32 @@ struct lease_options {
     struct streams *streams;
     bool take_all; /* take every free stream, whatever the share */
     unsigned interval_ms;
+    const char *pattern; /* of the streams: drainers of other patterns are not counted */
     void (*on_taken)(void *owner, struct stream *); /* its lock is held from now on */
     void (*on_done)(void *owner, const struct pg_failure *);
     void *owner;
 };
 
-/* To be run on every new session: joins the drainers. */
-#define LEASE_MEMBERS_CLASS \
-    "1651273589" /* blotter_internal.lock_class() + 1: the drainers' common lock, in the two-number form */
-#define LEASE_JOIN_SQL "SELECT pg_try_advisory_lock_shared(" LEASE_MEMBERS_CLASS ", 1)"
-
 struct lease *lease_create(struct pg_link *, const struct lease_options *);
 void lease_destroy(struct lease *);
 
-/* Is it time to look, or something to give up? */
+/* Tells whether it is time for a run, or a stream is to be given back. */
 bool lease_due(const struct lease *);
 
-/* Looks at the shares, unlocks streams that are LEAVING with nothing in hand, takes free ones,
+/* Looks at the shares, unlocks streams that are LEAVING with nothing in a batch, takes free ones,
  * marks those over the share as LEAVING. Uses the link until on_done. */
 void lease_run(struct lease *);
 
 /* Asks that the stuck holder of a stream be terminated at the next run. */
 void lease_fence(struct lease *, struct stream *);
+
+/* Asks that sessions which are no drainer's, and hold a lock that loading waits for, be named in
+ * the log at the next run. */
+void lease_name_blockers(struct lease *);
+
+/* PostgreSQL's table of locks is full: gives half of the streams back, and takes no more than the
+ * rest for ten minutes. */
+void lease_relieve(struct lease *);
 
 /* The session is gone, and its locks with it: every stream is FREE. */
 void lease_forget(struct lease *);

@@ -238,10 +238,10 @@ static void add_merge_of_orders(struct loader *loader)
     copy_begin(t);
     chunk_add(t, t->orders.bytes, t->orders.length);
     copy_end(t);
-    sql_text_add(
-        &t->sql,
-        "COPY pg_temp.staged_orders (%s) FROM STDIN BINARY; SELECT blotter_internal.merge_orders(); ",
-        order_changes_columns());
+    sql_text_add(&t->sql,
+                 "COPY pg_temp.staged_orders (%s) FROM STDIN BINARY; SELECT "
+                 "blotter_internal.merge_orders(); ",
+                 order_changes_columns());
 }
 
 /* --- progress
@@ -499,11 +499,14 @@ static void load_range(struct loader *loader)
 
     sql_text_clear(&t->sql);
     t->chunk_count = t->copy_count = 0;
-    sql_text_add(&t->sql, "BEGIN ISOLATION LEVEL READ COMMITTED; %s", staging ? "SELECT blotter_internal.begin_staging(); " : "");
+    sql_text_add(&t->sql,
+                 "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = on; %s",
+                 staging ? "SELECT blotter_internal.begin_staging(); " : "");
     add_copies_of_rows(loader);
     add_copy_of_rejects(loader);
     if (staging) {
-        sql_text_add(&t->sql, "SELECT blotter_internal.load_staged('%s'); ", loader->options.drainer);
+        sql_text_add(&t->sql, "SELECT blotter_internal.load_staged('%s'); ",
+                     loader->options.drainer);
     }
     add_expired(loader);
     add_progress(loader);

@@ -6,38 +6,24 @@
 
 #include "drainer/commands/migrations.h"
 #include "drainer/log.h"
+#include "drainer/postgres/sqlstate.h"
 
 enum { MESSAGE_BYTES = 512 };
 
-/* What makes a lost or refused connection of an error: the server is going away, or has no place
- * for us. */
-static bool is_unreachable(PGconn *connection, const char *sqlstate)
-{
-    return PQstatus(connection) != CONNECTION_OK || sqlstate == NULL ||
-           strncmp(sqlstate, "57P", 3) == 0 ||
-           (strncmp(sqlstate, "08", 2) == 0 && strcmp(sqlstate, "08P01") != 0);
-}
-
-/* Blotter's schema is not there, or not ours to use. */
-static const char *advice(const char *sqlstate)
-{
-    if (sqlstate == NULL) {
-        return "";
-    }
-    if (strcmp(sqlstate, "42P01") == 0 || strcmp(sqlstate, "3F000") == 0 ||
-        strcmp(sqlstate, "42883") == 0) {
-        return "; `blotter migrate` makes what is missing";
-    }
-    return strcmp(sqlstate, "42501") == 0 ? "; the role needs blotter_reader or blotter_drainer"
-                                          : "";
-}
-
 static enum exit_code code_of(PGconn *connection, const char *sqlstate)
 {
-    if (is_unreachable(connection, sqlstate)) {
+    if (PQstatus(connection) != CONNECTION_OK || sqlstate == NULL) {
         return EXIT_CODE_UNREACHABLE;
     }
-    return advice(sqlstate)[0] != '\0' ? EXIT_CODE_USAGE : EXIT_CODE_NO;
+    switch (sqlstate_hint(sqlstate, NULL)) {
+    case SQLSTATE_UNREACHABLE:
+        return EXIT_CODE_UNREACHABLE;
+    case SQLSTATE_MIGRATE:
+    case SQLSTATE_RIGHTS:
+        return EXIT_CODE_USAGE;
+    default:
+        return EXIT_CODE_NO;
+    }
 }
 
 void pg_one_line(const char *message, char *out, size_t size)
@@ -65,14 +51,16 @@ int pg_fail(struct pg *pg, const PGresult *result, const char *doing)
     const char *primary =
         result == NULL ? NULL : PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     char message[MESSAGE_BYTES];
+    const char *hint;
 
+    sqlstate_hint(sqlstate, &hint);
     pg_one_line(primary == NULL ? PQerrorMessage(pg->connection) : primary, message,
                 sizeof message);
     pg->exit_code = code_of(pg->connection, sqlstate);
     return command_fail(pg->settings, (enum exit_code)pg->exit_code,
                         "setting postgres: %s: %s%s%s%s%s", doing, message,
                         sqlstate == NULL ? "" : " (SQLSTATE ", sqlstate == NULL ? "" : sqlstate,
-                        sqlstate == NULL ? "" : ")", advice(sqlstate));
+                        sqlstate == NULL ? "" : ")", hint);
 }
 
 static void on_notice(void *arg, const PGresult *result)
@@ -139,8 +127,8 @@ bool pg_open(struct pg *pg, const struct settings *settings)
                      PQdb(pg->connection), encoding == NULL ? "unknown" : encoding);
         return false;
     }
-    return pg_run(pg,
-                  "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET client_min_messages = warning");
+    return pg_run(pg, "SET search_path = pg_catalog, pg_temp; SET TimeZone = 'UTC'; SET DateStyle "
+                      "= 'ISO'; SET client_min_messages = warning");
 }
 
 void pg_close(struct pg *pg)
@@ -186,8 +174,7 @@ int pg_schema_version(struct pg *pg)
 
     if (PQresultStatus(result) == PGRES_TUPLES_OK) {
         version = atoi(PQgetvalue(result, 0, 0));
-    } else if (sqlstate != NULL &&
-               (strcmp(sqlstate, "42P01") == 0 || strcmp(sqlstate, "3F000") == 0)) {
+    } else if (sqlstate_hint(sqlstate, NULL) == SQLSTATE_MIGRATE) {
         version = 0;
     } else {
         pg_fail(pg, result, "the version of the schema cannot be read");

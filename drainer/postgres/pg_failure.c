@@ -26,9 +26,9 @@ void pg_failure_of_connection(struct pg_failure *failure, const char *message)
     pg_first_line(failure->message, sizeof failure->message, message);
 }
 
-/* Among what the error's context says is a line "COPY order_events, line 14", of rows where the
- * format is binary. */
-static void find_copy_row(struct pg_failure *failure, const char *context)
+/* The error's context has a line "COPY order_events, line 14"; with the binary format lines are
+ * rows. */
+static void pg_failure_find_row(struct pg_failure *failure, const char *context)
 {
     for (const char *line = context; line != NULL; line = strchr(line, '\n')) {
         line += *line == '\n';
@@ -38,6 +38,16 @@ static void find_copy_row(struct pg_failure *failure, const char *context)
         }
     }
     failure->copy_table[0] = '\0';
+}
+
+/* "out of shared memory" and "out of memory" have one SQLSTATE; the place in the server's source
+ * tells them apart. */
+static bool pg_failure_is_of_locks(const struct pg_failure *failure, const PGresult *result)
+{
+    const char *file = PQresultErrorField(result, PG_DIAG_SOURCE_FILE);
+
+    return strcmp(failure->sqlstate, "53200") == 0 && file != NULL &&
+           (strcmp(file, "lock.c") == 0 || strcmp(file, "predicate.c") == 0);
 }
 
 void pg_failure_of_result(struct pg_failure *failure, const PGresult *result)
@@ -51,7 +61,7 @@ void pg_failure_of_result(struct pg_failure *failure, const PGresult *result)
                   PQresultErrorField(result, PG_DIAG_TABLE_NAME));
     pg_first_line(failure->constraint, sizeof failure->constraint,
                   PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME));
-    find_copy_row(failure, PQresultErrorField(result, PG_DIAG_CONTEXT));
+    pg_failure_find_row(failure, PQresultErrorField(result, PG_DIAG_CONTEXT));
     if (failure->message[0] == '\0') {
         pg_first_line(failure->message, sizeof failure->message, PQresultErrorMessage(result));
     }
@@ -59,11 +69,12 @@ void pg_failure_of_result(struct pg_failure *failure, const PGresult *result)
         sqlstate_action(failure->sqlstate, failure->table, failure->constraint,
                         sqlstate_is_raised(PQresultErrorField(result, PG_DIAG_SOURCE_FILE)));
     failure->connection_lost = failure->sqlstate[0] == '\0';
+    failure->lock_table_full = pg_failure_is_of_locks(failure, result);
 }
 
 /* The SQLSTATE in a server's message as libpq writes it when told to be verbose: "FATAL:  28P01:
  * password ...". */
-static void find_sqlstate(const char *message, char sqlstate[6])
+static void pg_failure_find_sqlstate(const char *message, char sqlstate[6])
 {
     static const char characters[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
     const char *at = strstr(message, ":  ");
@@ -77,7 +88,7 @@ static void find_sqlstate(const char *message, char sqlstate[6])
 void pg_failure_of_refusal(struct pg_failure *failure, const char *message)
 {
     pg_failure_of_connection(failure, message);
-    find_sqlstate(failure->message, failure->sqlstate);
+    pg_failure_find_sqlstate(failure->message, failure->sqlstate);
     if (sqlstate_action(failure->sqlstate, "", "", false) == PG_ACTION_PERSON ||
         strstr(failure->message, "password") != NULL) {
         failure->action = PG_ACTION_PERSON;

@@ -1,5 +1,5 @@
-/* pg_failure.h: what went wrong with PostgreSQL, read from what libpq has of it, and what is to be
- * done about it. */
+/* pg_failure.h: an error of PostgreSQL, read from libpq's result or message, and the action that it
+ * asks for. */
 #ifndef BLOTTER_DRAINER_POSTGRES_PG_FAILURE_H
 #define BLOTTER_DRAINER_POSTGRES_PG_FAILURE_H
 
@@ -9,31 +9,32 @@
 
 #include "drainer/postgres/sqlstate.h"
 
-/* What went wrong. action RETRY with sqlstate "": the connection was lost, and whether the command
- * was done is in doubt. */
+/* action RETRY with sqlstate "": the connection was lost, and whether the command was done is in
+ * doubt. */
 struct pg_failure {
     enum pg_action action;
     bool connection_lost;
+    bool lock_table_full; /* of 53200: the server's shared table of locks, rather than memory */
     char sqlstate[6];
     char message[512];
     char table[64];
     char constraint[64];
-    char copy_table[64]; /* the COPY that met it, and at which of its rows, from 1; "": not known */
-    unsigned long copy_row;
+    char copy_table[64];    /* the COPY that met it; "": not known */
+    unsigned long copy_row; /* of that COPY, from 1; 0: not known */
 };
 
-/* Of an error that the server has answered a statement with. */
+/* Reads an error that the server has answered a statement with. */
 void pg_failure_of_result(struct pg_failure *, const PGresult *);
 
-/* Of a connection that was lost, in these words. */
+/* Makes a failure of a lost connection. */
 void pg_failure_of_connection(struct pg_failure *, const char *message);
 
-/* Of a connection that was refused, in libpq's words, verbose: libpq's interface has no SQLSTATE of
- * it, only text; and where the password is missing, libpq did not even ask the server. */
+/* Reads libpq's verbose message of a refused connection: libpq's interface has no SQLSTATE of it,
+ * and where the password is missing, libpq did not even ask the server. */
 void pg_failure_of_refusal(struct pg_failure *, const char *message);
 
-/* The first line, cut between characters: it may be stored as the reason of a reject, and half a
- * character is not valid UTF-8. */
+/* Copies the first line, cut between characters: it may be stored as the reason of a reject, and
+ * half a character is not valid UTF-8. */
 void pg_first_line(char *out, size_t size, const char *text);
 
 #endif

@@ -1,25 +1,32 @@
 /* pg_link.c: see pg_link.h.
  *
- *            start            connected           prepared            run
- *   IDLE ──────► CONNECTING ──────► PREPARING ──────► READY ◄─────────────► RUNNING
- *                  ▲    │               │               ▲       done          │ error on a live
- * connection │    │ error         │ error         └──── ROLLING_BACK ◄──┘ │    ▼               ▼ │
- * error WAITING ◄──────────────┴──────────────────────────┘      (and from READY, RUNNING:
- * connection lost)
+ *          start           connected            prepared           run            COPY
+ *   IDLE ───────► CONNECTING ───────► PREPARING ────────► READY ─────────► RUNNING ◄──► COPYING
+ *                   ▲    │                │                 ▲    ◄─────────   │ error
+ *          back-off │    │ error          │ error           │       done      ▼
+ *                  WAITING ◄──────────────┴─────────┐       └────────── ROLLING_BACK
+ *                                                   │
+ *                             connection lost, from any state with a connection
  *
- * Every failure goes through pg_fail(). A command is sent as one simple query, so that a whole
- * transaction with its COPYs is one round trip; an error makes the server skip the rest of the
- * string and leaves the transaction open, hence ROLLBACK.
+ * A lost connection goes through pg_link_fail() alone. A command is sent as one simple query, so
+ * that a whole transaction with its COPYs is one round trip; an error makes the server skip the
+ * rest of the string and leaves the transaction open, hence ROLLBACK.
  *
  * libpq's PQputCopyData never says "would block" but buffers without limit; so data goes in pieces
  * of PIECE_BYTES, each flushed before the next.
  *
  * A COMMIT whose wait for a synchronous standby was cancelled succeeds with a warning (01000): it
- * is treated as in doubt. */
+ * is treated as in doubt.
+ *
+ * A session is prepared, and by default runs, under synchronous_commit = local: its temporary
+ * tables are made and dropped without a wait for a standby. A transaction that must be on the
+ * standby says so itself. A backend whose client has gone while it waited for a standby notices
+ * neither the one nor the other; so the next session terminates it first. */
 #include "drainer/postgres/pg_link.h"
 
 #include <assert.h>
 #include <event2/event.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -27,12 +34,32 @@
 
 #include "drainer/log.h"
 
-enum { PIECE_BYTES = 65536 };
-#define SEND_BUFFER_BYTES (1 << 20)
+enum { PIECE_BYTES = 65536, SEND_BUFFER_BYTES = 1 << 20 };
 enum {
     BACKOFF_MIN_MS = 100,
     BACKOFF_MAX_MS = 2000,
     BACKOFF_PERSON_MS = 15000,
+    MESSAGE_BYTES = 256,
+    START_TIME_BYTES = 64,
+};
+
+/* The first statements of every session. The row names the session, for its successor. */
+static const char session_sql[] =
+    "SET synchronous_commit = local; SET search_path = pg_catalog, pg_temp; "
+    "SELECT pg_backend_pid(), backend_start::text FROM pg_stat_activity "
+    "WHERE pid = pg_backend_pid(); ";
+
+/* The statements of the opening that return rows; the user's follow. */
+enum { OPENING_SESSION, OPENING_PREDECESSOR };
+enum { PREDECESSOR_TIMEOUT_MS = 5000 };
+
+/* What became of a command so far. */
+enum command_outcome { COMMAND_GOOD, COMMAND_FAILED, COMMAND_NOT_REPLICATED };
+
+/* A session in the server; pid 0: none. */
+struct server_session {
+    int pid;
+    char started[START_TIME_BYTES];
 };
 
 struct pg_link {
@@ -44,13 +71,14 @@ struct pg_link {
     struct event *timer; /* back-off, connect and command time-outs: whatever the state waits for */
     unsigned backoff_ms;
     struct pg_command command;
-    size_t copy_index, chunk_index, chunk_offset; /* what of the command's data is sent */
-    bool copying;
-    bool sync_wait_cancelled;
-    int statement;
+    size_t copy_index, chunk_index, chunk_offset; /* how much of the command's data is sent */
+    int statement;                                /* statements that have returned rows */
+    enum command_outcome outcome;
+    struct pg_failure failure; /* COMMAND_FAILED: the command's first error */
+    char *detail;              /* of that error; NULL: none */
     struct pg_link_times times;
-    struct pg_failure failure;
-    bool failed; /* failure holds the running command's first error */
+    struct server_session session, predecessor;
+    char *opening_sql; /* prepares the session that is being opened */
 };
 
 /* clang-format off */
@@ -68,14 +96,15 @@ static const unsigned next_states[] = {
     [PG_LINK_CONNECTING] = BIT(PREPARING) | BIT(WAITING),
     [PG_LINK_PREPARING] = BIT(READY) | BIT(WAITING),
     [PG_LINK_READY] = BIT(RUNNING) | BIT(WAITING),
-    [PG_LINK_RUNNING] = BIT(READY) | BIT(ROLLING_BACK) | BIT(WAITING),
+    [PG_LINK_RUNNING] = BIT(COPYING) | BIT(READY) | BIT(ROLLING_BACK) | BIT(WAITING),
+    [PG_LINK_COPYING] = BIT(RUNNING) | BIT(WAITING),
     [PG_LINK_ROLLING_BACK] = BIT(READY) | BIT(WAITING),
 };
 
-static void on_io(evutil_socket_t fd, short what, void *arg);
-static void on_timer(evutil_socket_t fd, short what, void *arg);
+static void link_on_io(evutil_socket_t fd, short what, void *arg);
+static void link_on_timer(evutil_socket_t fd, short what, void *arg);
 
-static int64_t now_us(void)
+static int64_t link_now_us(void)
 {
     struct timespec now;
 
@@ -83,7 +112,17 @@ static int64_t now_us(void)
     return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
 }
 
-static void arm_timer(struct pg_link *link, unsigned ms)
+static char *link_copy_string(const char *text)
+{
+    char *copy = strdup(text == NULL ? "" : text);
+
+    if (copy == NULL) {
+        abort();
+    }
+    return copy;
+}
+
+static void link_arm_timer(struct pg_link *link, unsigned ms)
 {
     struct timeval tv = {ms / 1000, (ms % 1000) * 1000};
 
@@ -94,18 +133,27 @@ static void arm_timer(struct pg_link *link, unsigned ms)
     }
 }
 
-/* The one place where the state changes. The timer always belongs to the state. */
-static void enter(struct pg_link *link, enum pg_link_state state, unsigned timeout_ms)
+/* The one place where the state changes. The timer always belongs to the state; a COPY is a part of
+ * its command, and goes on with its timer. */
+static void link_enter(struct pg_link *link, enum pg_link_state state, unsigned timeout_ms)
 {
     assert((next_states[link->state] & 1u << state) != 0);
     assert((link->connection == NULL) == (state == PG_LINK_WAITING));
-    assert(!link->copying || state == PG_LINK_RUNNING);
     log_debug("postgres", "%s -> %s", state_texts[link->state], state_texts[state]);
+    bool same_command = link->state == PG_LINK_COPYING || state == PG_LINK_COPYING;
     link->state = state;
-    arm_timer(link, timeout_ms);
+    if (!same_command || state == PG_LINK_WAITING) {
+        link_arm_timer(link, timeout_ms);
+    }
 }
 
-static void watch(struct pg_link *link, short what)
+static bool link_has_command(const struct pg_link *link)
+{
+    return link->state == PG_LINK_RUNNING || link->state == PG_LINK_COPYING ||
+           link->state == PG_LINK_ROLLING_BACK;
+}
+
+static void link_watch(struct pg_link *link, short what)
 {
     int fd = PQsocket(link->connection);
 
@@ -121,13 +169,13 @@ static void watch(struct pg_link *link, short what)
     if (link->io != NULL) {
         event_free(link->io);
     }
-    link->io = event_new(link->options.base, fd, what | EV_PERSIST, on_io, link);
+    link->io = event_new(link->options.base, fd, what | EV_PERSIST, link_on_io, link);
     if (link->io == NULL || event_add(link->io, NULL) != 0) {
         abort(); /* out of memory in a few bytes: nothing can be done, and nothing is lost */
     }
 }
 
-static void drop_connection(struct pg_link *link)
+static void link_drop_connection(struct pg_link *link)
 {
     if (link->io != NULL) {
         event_free(link->io);
@@ -135,12 +183,11 @@ static void drop_connection(struct pg_link *link)
     }
     PQfinish(link->connection);
     link->connection = NULL;
-    link->copying = false;
 }
 
 /* Doubles from BACKOFF_MIN_MS to BACKOFF_MAX_MS; the jitter keeps many drainers from coming back in
  * step. */
-static unsigned next_backoff(struct pg_link *link, enum pg_action action)
+static unsigned link_next_backoff(struct pg_link *link, enum pg_action action)
 {
     unsigned ms = link->backoff_ms == 0 ? BACKOFF_MIN_MS : link->backoff_ms;
 
@@ -152,53 +199,51 @@ static unsigned next_backoff(struct pg_link *link, enum pg_action action)
 }
 
 /* The one door for a lost connection. The running command, if any, is in doubt. */
-static void pg_fail(struct pg_link *link, const struct pg_failure *failure)
+static void pg_link_fail(struct pg_link *link, const struct pg_failure *failure)
 {
-    bool had_command = link->state == PG_LINK_RUNNING || link->state == PG_LINK_ROLLING_BACK;
+    bool had_command = link_has_command(link);
     struct pg_command command = link->command;
     struct pg_failure copy = *failure;
 
     log_warn("postgres", "%s while %s%s%s", copy.message, state_texts[link->state],
              copy.sqlstate[0] ? ", SQLSTATE " : "", copy.sqlstate);
     copy.connection_lost = true;
-    drop_connection(link);
-    enter(link, PG_LINK_WAITING, next_backoff(link, copy.action));
+    link_drop_connection(link);
+    link_enter(link, PG_LINK_WAITING, link_next_backoff(link, copy.action));
     if (had_command) {
         command.on_done(command.owner, &copy);
     }
     link->options.on_change(link->options.owner, false, &copy);
 }
 
-static void lose(struct pg_link *link, const char *message)
+static void link_lose(struct pg_link *link, const char *message)
 {
     struct pg_failure failure;
 
     pg_failure_of_connection(&failure,
                              message != NULL ? message : PQerrorMessage(link->connection));
-    pg_fail(link, &failure);
+    pg_link_fail(link, &failure);
 }
 
-static void on_notice(void *arg, const PGresult *result)
+static void link_on_notice(void *arg, const PGresult *result)
 {
     struct pg_link *link = arg;
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *function = PQresultErrorField(
         result, PG_DIAG_SOURCE_FUNCTION); /* unlike the message, never translated */
-    char text[256];
+    char text[MESSAGE_BYTES];
 
     pg_first_line(text, sizeof text, PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
     if (state != NULL && strcmp(state, "01000") == 0 && function != NULL &&
         strcmp(function, "SyncRepWaitForLSN") == 0) {
-        link->sync_wait_cancelled = true;
+        link->outcome = COMMAND_NOT_REPLICATED;
     }
     log_info("postgres", "notice: %s", text);
 }
 
-/* --- connecting
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- connecting --- */
 
-static void connect_now(struct pg_link *link)
+static void link_connect(struct pg_link *link)
 {
     /* The keepalives and the user time-out together notice a peer that is gone, whether data is in
      * flight or not. What the conninfo says comes later and wins; but not over the encoding, which
@@ -214,27 +259,26 @@ static void connect_now(struct pg_link *link)
     if (link->connection == NULL) {
         abort();
     }
-    enter(link, PG_LINK_CONNECTING, link->options.connect_timeout_ms);
+    link_enter(link, PG_LINK_CONNECTING, link->options.connect_timeout_ms);
     if (PQstatus(link->connection) == CONNECTION_BAD) {
-        lose(link, NULL);
+        link_lose(link, NULL);
         return;
     }
     PQsetErrorVerbosity(link->connection,
                         PQERRORS_VERBOSE); /* pg_failure_of_refusal() looks for it in the text */
-    watch(link, EV_WRITE);
+    link_watch(link, EV_WRITE);
 }
 
-static void send_command(struct pg_link *link, const char *sql)
+static void link_send(struct pg_link *link, const char *sql)
 {
     link->copy_index = link->chunk_index = link->chunk_offset = 0;
-    link->copying = link->failed = link->sync_wait_cancelled = false;
+    link->outcome = COMMAND_GOOD;
     link->statement = 0;
     if (PQsendQuery(link->connection, sql) != 1) {
-        link->failed = false;
-        lose(link, NULL);
+        link_lose(link, NULL);
         return;
     }
-    watch(link, PQflush(link->connection) == 1 ? EV_READ | EV_WRITE : EV_READ);
+    link_watch(link, PQflush(link->connection) == 1 ? EV_READ | EV_WRITE : EV_READ);
 }
 
 /* A Unix socket's buffer does not grow by itself as TCP's does, and PostgreSQL would wait for us
@@ -250,53 +294,97 @@ static void widen_unix_socket(int fd)
     }
 }
 
-static void on_connected(struct pg_link *link)
+/* The session's first command: ends the session before this one, if it is still there. */
+static const char *link_opening_sql(struct pg_link *link)
+{
+    free(link->opening_sql);
+    if (link->predecessor.pid == 0) {
+        link->predecessor = link->session;
+    }
+    link->session = (struct server_session){0};
+    if (asprintf(&link->opening_sql,
+                 "%sSELECT pg_terminate_backend(pid, %d) FROM pg_stat_activity WHERE pid = %d AND "
+                 "backend_start = '%s'::timestamptz; %s",
+                 session_sql, PREDECESSOR_TIMEOUT_MS, link->predecessor.pid,
+                 link->predecessor.pid == 0 ? "infinity" : link->predecessor.started,
+                 link->prepare_sql) < 0) {
+        abort();
+    }
+    return link->opening_sql;
+}
+
+/* The rows of the opening: this session's name, what became of its predecessor, and the user's. */
+static void link_take_opening_rows(struct pg_link *link, const PGresult *result)
+{
+    bool has_row = PQntuples(result) > 0;
+
+    switch (link->statement) {
+    case OPENING_SESSION:
+        if (has_row) {
+            link->session.pid = atoi(PQgetvalue(result, 0, 0));
+            snprintf(link->session.started, sizeof link->session.started, "%s",
+                     PQgetvalue(result, 0, 1));
+        }
+        break;
+    case OPENING_PREDECESSOR:
+        if (has_row && PQgetvalue(result, 0, 0)[0] != 't') {
+            link->outcome = COMMAND_FAILED;
+            pg_failure_of_connection(&link->failure, "the session before this one does not end");
+        } else {
+            link->predecessor = (struct server_session){0};
+        }
+        break;
+    default:
+        link->options.on_prepared_rows(link->options.owner, result);
+        break;
+    }
+}
+
+static void link_on_connected(struct pg_link *link)
 {
     if (PQsetnonblocking(link->connection, 1) != 0) {
-        lose(link, NULL);
+        link_lose(link, NULL);
         return;
     }
     widen_unix_socket(PQsocket(link->connection));
     PQsetErrorVerbosity(link->connection, PQERRORS_DEFAULT);
-    PQsetNoticeReceiver(link->connection, on_notice, link);
-    enter(link, PG_LINK_PREPARING, link->options.command_timeout_ms);
-    send_command(link, link->prepare_sql);
+    PQsetNoticeReceiver(link->connection, link_on_notice, link);
+    link_enter(link, PG_LINK_PREPARING, link->options.command_timeout_ms);
+    link_send(link, link_opening_sql(link));
 }
 
-static void refuse(struct pg_link *link)
+static void link_refuse(struct pg_link *link)
 {
     struct pg_failure failure;
 
     pg_failure_of_refusal(&failure, PQerrorMessage(link->connection));
-    pg_fail(link, &failure);
+    pg_link_fail(link, &failure);
 }
 
-static void go_on_connecting(struct pg_link *link)
+static void link_go_on_connecting(struct pg_link *link)
 {
     switch (PQconnectPoll(link->connection)) {
     case PGRES_POLLING_READING:
-        watch(link, EV_READ);
+        link_watch(link, EV_READ);
         break;
     case PGRES_POLLING_WRITING:
-        watch(link, EV_WRITE);
+        link_watch(link, EV_WRITE);
         break;
     case PGRES_POLLING_OK:
-        on_connected(link);
+        link_on_connected(link);
         break;
     default:
-        refuse(link);
+        link_refuse(link);
         break;
     }
 }
 
-/* --- running
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- running --- */
 
 enum copy_progress { COPY_PUT_ALL, COPY_BLOCKED, COPY_LOST };
 
 /* Puts the current COPY's data, piece by piece. */
-static enum copy_progress put_copy_data(struct pg_link *link)
+static enum copy_progress link_put_copy_data(struct pg_link *link)
 {
     const struct pg_copy *copy = &link->command.copies[link->copy_index];
 
@@ -327,137 +415,176 @@ static enum copy_progress put_copy_data(struct pg_link *link)
 }
 
 /* False: the connection is lost, and link->connection NULL. */
-static bool go_on_copying(struct pg_link *link)
+static bool link_go_on_copying(struct pg_link *link)
 {
-    /* A COPY for which the command brought no data is our mistake: told to the server, so that
-     * nothing commits. */
+    /* A COPY without data is a mistake of ours: the server is told, so that nothing commits. */
     const char *mistake =
         link->copy_index >= link->command.copy_count ? "no data for this COPY" : NULL;
-    enum copy_progress progress = mistake != NULL ? COPY_PUT_ALL : put_copy_data(link);
+    enum copy_progress progress = mistake != NULL ? COPY_PUT_ALL : link_put_copy_data(link);
 
     if (progress == COPY_BLOCKED) {
-        watch(link, EV_READ | EV_WRITE);
+        link_watch(link, EV_READ | EV_WRITE);
         return true;
     }
     if (progress == COPY_LOST || PQputCopyEnd(link->connection, mistake) != 1) {
-        lose(link, NULL);
+        link_lose(link, NULL);
         return false;
     }
-    link->copying = false;
-    link->times.copied_us = now_us();
+    link_enter(link, PG_LINK_RUNNING, 0);
+    link->times.copied_us = link_now_us();
     link->copy_index++;
     link->chunk_index = link->chunk_offset = 0;
-    watch(link, PQflush(link->connection) == 1 ? EV_READ | EV_WRITE : EV_READ);
+    link_watch(link, PQflush(link->connection) == 1 ? EV_READ | EV_WRITE : EV_READ);
     return true;
 }
 
-static void on_result(struct pg_link *link, const PGresult *result)
+/* The answer to a COPY says how many rows it has stored: a user's trigger may have dropped some. */
+static void link_take_command_end(struct pg_link *link, const PGresult *result)
+{
+    if (link->copy_index > 0 && strncmp(PQcmdStatus((PGresult *)result), "COPY ", 5) == 0) {
+        link->command.copies[link->copy_index - 1].stored =
+            strtoul(PQcmdTuples((PGresult *)result), NULL, 10);
+    }
+}
+
+static void link_take_rows(struct pg_link *link, const PGresult *result)
+{
+    if (link->state == PG_LINK_PREPARING) {
+        link_take_opening_rows(link, result);
+    } else if (link->state == PG_LINK_RUNNING && link->command.on_rows != NULL) {
+        link->command.on_rows(link->command.owner, result);
+    }
+    link->statement++;
+}
+
+static void link_take_error(struct pg_link *link, const PGresult *result)
+{
+    if (link->outcome == COMMAND_FAILED) {
+        return;
+    }
+    const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+    free(link->detail);
+    link->detail = detail == NULL ? NULL : link_copy_string(detail);
+    pg_failure_of_result(&link->failure, result);
+    link->outcome = COMMAND_FAILED;
+}
+
+static void link_on_result(struct pg_link *link, const PGresult *result)
 {
     switch (PQresultStatus(result)) {
     case PGRES_COPY_IN:
-        link->copying = true;
-        go_on_copying(link);
+        link_enter(link, PG_LINK_COPYING, 0);
+        link_go_on_copying(link);
         break;
     case PGRES_TUPLES_OK:
-        if (link->state == PG_LINK_PREPARING) {
-            link->options.on_prepared_rows(link->options.owner, link->statement, result);
-        } else if (link->state == PG_LINK_RUNNING && link->command.on_rows != NULL) {
-            link->command.on_rows(link->command.owner, result);
-        }
-        link->statement++;
+        link_take_rows(link, result);
         break;
     case PGRES_COMMAND_OK:
+        link_take_command_end(link, result);
+        break;
     case PGRES_EMPTY_QUERY:
         break;
     default:
-        if (!link->failed) {
-            pg_failure_of_result(&link->failure, result);
-            link->failed = true;
-        }
+        link_take_error(link, result);
         break;
     }
 }
 
-static void finish_command(struct pg_link *link, const struct pg_failure *failure)
+static void link_finish_command(struct pg_link *link, const struct pg_failure *failure)
 {
     struct pg_command command = link->command;
 
-    enter(link, PG_LINK_READY, 0);
-    watch(link, EV_READ);
+    link_enter(link, PG_LINK_READY, 0);
+    link_watch(link, EV_READ);
     command.on_done(command.owner, failure);
 }
 
-static void on_command_end(struct pg_link *link)
+static void link_roll_back(struct pg_link *link)
 {
-    bool in_transaction = PQtransactionStatus(link->connection) != PQTRANS_IDLE;
+    struct pg_failure kept = link->failure;
 
-    if (link->failed &&
-        (link->failure.connection_lost || PQstatus(link->connection) != CONNECTION_OK)) {
-        pg_fail(link, &link->failure);
-    } else if (link->state == PG_LINK_PREPARING) {
-        if (link->failed) {
-            pg_fail(link, &link->failure);
-            return;
-        }
-        link->backoff_ms = 0;
-        enter(link, PG_LINK_READY, 0);
-        link->options.on_change(link->options.owner, true, NULL);
-    } else if (link->state == PG_LINK_ROLLING_BACK) {
-        finish_command(link, &link->failure);
-    } else if (link->failed && in_transaction) {
-        struct pg_failure kept = link->failure;
-
-        enter(link, PG_LINK_ROLLING_BACK, link->options.command_timeout_ms);
-        send_command(link, "ROLLBACK");
-        if (link->state == PG_LINK_ROLLING_BACK) {
-            link->failure = kept;
-        }
-    } else if (link->sync_wait_cancelled) {
-        lose(link, "the wait for the synchronous standby was cancelled: the commit is in doubt");
-    } else {
-        finish_command(link, link->failed ? &link->failure : NULL);
+    link_enter(link, PG_LINK_ROLLING_BACK, link->options.command_timeout_ms);
+    link_send(link, "ROLLBACK");
+    if (link->state == PG_LINK_ROLLING_BACK) {
+        link->failure = kept;
     }
 }
 
-static void go_on_running(struct pg_link *link, short what)
+static void link_on_prepared(struct pg_link *link)
+{
+    link->backoff_ms = 0;
+    link_enter(link, PG_LINK_READY, 0);
+    link->options.on_change(link->options.owner, true, NULL);
+}
+
+static void link_on_command_end(struct pg_link *link)
+{
+    bool failed = link->outcome == COMMAND_FAILED;
+
+    if (failed && (link->failure.connection_lost || link->state == PG_LINK_PREPARING ||
+                   PQstatus(link->connection) != CONNECTION_OK)) {
+        pg_link_fail(link, &link->failure);
+    } else if (link->state == PG_LINK_PREPARING) {
+        link_on_prepared(link);
+    } else if (link->state == PG_LINK_ROLLING_BACK) {
+        link_finish_command(link, &link->failure);
+    } else if (failed && PQtransactionStatus(link->connection) != PQTRANS_IDLE) {
+        link_roll_back(link);
+    } else if (link->outcome == COMMAND_NOT_REPLICATED) {
+        link_lose(link,
+                  "the wait for the synchronous standby was cancelled: the commit is in doubt");
+    } else {
+        link_finish_command(link, failed ? &link->failure : NULL);
+    }
+}
+
+/* Sends what libpq holds back. False: nothing more is to be done now, or the connection is lost. */
+static bool link_flush(struct pg_link *link)
+{
+    int flushed = PQflush(link->connection);
+
+    if (flushed < 0) {
+        link_lose(link, NULL);
+        return false;
+    }
+    if (flushed == 0) {
+        link_watch(link, EV_READ);
+        return true;
+    }
+    /* Another piece of a COPY would only grow libpq's buffer. */
+    return link->state != PG_LINK_COPYING;
+}
+
+static void link_go_on_running(struct pg_link *link, short what)
 {
     if ((what & EV_READ) != 0 && PQconsumeInput(link->connection) != 1) {
-        lose(link, NULL);
+        link_lose(link, NULL);
         return;
     }
-    if ((what & EV_WRITE) != 0 || link->copying) {
-        int flushed = PQflush(link->connection);
-
-        if (flushed < 0) {
-            lose(link, NULL);
-            return;
-        }
-        if (flushed == 0) {
-            watch(link, EV_READ);
-        } else if (link->copying) {
-            return; /* the piece before is not gone yet: another would only grow libpq's buffer */
-        }
-    }
-    if (link->copying && !go_on_copying(link)) {
+    if (((what & EV_WRITE) != 0 || link->state == PG_LINK_COPYING) && !link_flush(link)) {
         return;
     }
-    while (link->connection != NULL && !link->copying && !PQisBusy(link->connection)) {
+    if (link->state == PG_LINK_COPYING && !link_go_on_copying(link)) {
+        return;
+    }
+    while (link->connection != NULL && link->state != PG_LINK_COPYING &&
+           !PQisBusy(link->connection)) {
         PGresult *result = PQgetResult(link->connection);
 
         if (result == NULL) {
-            on_command_end(link);
+            link_on_command_end(link);
             return;
         }
-        on_result(link, result);
+        link_on_result(link, result);
         PQclear(result);
     }
 }
 
 /* Between commands the server only speaks to say good-bye. */
-static void on_idle_input(struct pg_link *link)
+static void link_on_idle_input(struct pg_link *link)
 {
     if (PQconsumeInput(link->connection) != 1 || PQstatus(link->connection) != CONNECTION_OK) {
-        lose(link, NULL);
+        link_lose(link, NULL);
         return;
     }
     if (!PQisBusy(link->connection)) {
@@ -465,50 +592,38 @@ static void on_idle_input(struct pg_link *link)
 
         if (result != NULL) {
             PQclear(result);
-            lose(link, NULL);
+            link_lose(link, NULL);
         }
     }
 }
 
-static void on_io(evutil_socket_t fd, short what, void *arg)
+static void link_on_io(evutil_socket_t fd, short what, void *arg)
 {
     struct pg_link *link = arg;
 
     (void)fd;
     if (link->state == PG_LINK_CONNECTING) {
-        go_on_connecting(link);
+        link_go_on_connecting(link);
     } else if (link->state == PG_LINK_READY) {
-        on_idle_input(link);
+        link_on_idle_input(link);
     } else {
-        go_on_running(link, what);
+        link_go_on_running(link, what);
     }
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+static void link_on_timer(evutil_socket_t fd, short what, void *arg)
 {
     struct pg_link *link = arg;
 
     (void)fd, (void)what;
     if (link->state == PG_LINK_WAITING) {
-        connect_now(link);
+        link_connect(link);
     } else {
-        lose(link, "no answer in time");
+        link_lose(link, "no answer in time");
     }
 }
 
-/* --- the interface
- * -------------------------------------------------------------------------------------------------------
- */
-
-static char *copy_string(const char *text)
-{
-    char *copy = strdup(text == NULL ? "" : text);
-
-    if (copy == NULL) {
-        abort();
-    }
-    return copy;
-}
+/* --- the interface --- */
 
 struct pg_link *pg_link_create(const struct pg_link_options *options)
 {
@@ -518,10 +633,10 @@ struct pg_link *pg_link_create(const struct pg_link_options *options)
         abort();
     }
     link->options = *options;
-    link->conninfo = copy_string(options->conninfo);
-    link->application_name = copy_string(options->application_name);
-    link->prepare_sql = copy_string(options->prepare_sql);
-    link->timer = evtimer_new(options->base, on_timer, link);
+    link->conninfo = link_copy_string(options->conninfo);
+    link->application_name = link_copy_string(options->application_name);
+    link->prepare_sql = link_copy_string(options->prepare_sql);
+    link->timer = evtimer_new(options->base, link_on_timer, link);
     return link;
 }
 
@@ -530,27 +645,47 @@ void pg_link_destroy(struct pg_link *link)
     if (link == NULL) {
         return;
     }
-    drop_connection(link);
+    link_drop_connection(link);
     event_free(link->timer);
     free(link->conninfo);
     free(link->application_name);
     free(link->prepare_sql);
+    free(link->opening_sql);
+    free(link->detail);
     free(link);
 }
 
 void pg_link_start(struct pg_link *link)
 {
     assert(link->state == PG_LINK_IDLE);
-    connect_now(link);
+    link_connect(link);
 }
 
 void pg_link_run(struct pg_link *link, const struct pg_command *command)
 {
     assert(link->state == PG_LINK_READY);
     link->command = *command;
-    link->times.began_us = link->times.copied_us = now_us();
-    enter(link, PG_LINK_RUNNING, link->options.command_timeout_ms);
-    send_command(link, command->sql);
+    free(link->detail);
+    link->detail = NULL;
+    link->times.began_us = link->times.copied_us = link_now_us();
+    link_enter(link, PG_LINK_RUNNING, link->options.command_timeout_ms);
+    link_send(link, command->sql);
+}
+
+void pg_link_reconnect(struct pg_link *link, const char *why)
+{
+    assert(link->state == PG_LINK_READY);
+    link_lose(link, why);
+}
+
+int pg_link_backend(const struct pg_link *link)
+{
+    return link->session.pid;
+}
+
+const char *pg_link_error_detail(const struct pg_link *link)
+{
+    return link->detail == NULL ? "" : link->detail;
 }
 
 enum pg_link_state pg_link_state(const struct pg_link *link)

@@ -7,25 +7,25 @@
 
 #include "drainer/settings_table.h"
 
-char *pg_session_sql(const struct settings *settings, const char *more)
+char *pg_session_sql(const struct settings *settings)
 {
     char *sql = NULL;
 
     if (asprintf(&sql,
-                 "SET synchronous_commit = on; SET lock_timeout = '%ums'; SET TimeZone = 'UTC'; "
-                 "SET client_min_messages = warning; SET jit = off; SET "
-                 "idle_in_transaction_session_timeout = '%ums'; "
+                 "SET lock_timeout = '%ums'; SET TimeZone = 'UTC'; "
+                 "SET client_min_messages = warning; SET jit = off; "
+                 "SET idle_in_transaction_session_timeout = '%ums'; "
                  "SELECT blotter_internal.begin_session(false); "
-                 "SELECT 'venue', exchange FROM blotter_internal.venues WHERE order_id_scope = 'symbol'; "
-                 "SELECT 'status', status FROM blotter_internal.terminal_statuses; %s",
-                 (unsigned)settings->lock_timeout, (unsigned)settings->postgres_timeout,
-                 more) < 0) {
+                 "SELECT 'venue', exchange FROM blotter_internal.venues WHERE order_id_scope = "
+                 "'symbol'; "
+                 "SELECT 'status', status FROM blotter_internal.terminal_statuses",
+                 (unsigned)settings->lock_timeout, (unsigned)settings->postgres_timeout) < 0) {
         abort();
     }
     return sql;
 }
 
-/* The statements' rows name themselves. */
+/* The rows say themselves what they are. */
 void pg_session_take(struct pg_session *session, const PGresult *result)
 {
     for (int i = 0; i < PQntuples(result) && PQnfields(result) == 2; i++) {

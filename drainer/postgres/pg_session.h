@@ -1,4 +1,4 @@
-/* pg_session.h: what a session that loads begins with, and what it is told then. */
+/* pg_session.h: the statements that a loading session begins with, and what it learns from them. */
 #ifndef BLOTTER_DRAINER_POSTGRES_PG_SESSION_H
 #define BLOTTER_DRAINER_POSTGRES_PG_SESSION_H
 
@@ -8,13 +8,13 @@
 
 struct settings;
 
-/* How the database wants orders to be folded. */
+/* How the database wants orders to be merged. */
 struct pg_session {
     struct text_set venues_by_symbol, terminal_statuses;
 };
 
-/* The statements to prepare a session with, and then `more`; malloc()ed. */
-char *pg_session_sql(const struct settings *, const char *more);
+/* The statements to prepare a session with; malloc()ed. */
+char *pg_session_sql(const struct settings *);
 
 /* Takes the rows that one of them returned. */
 void pg_session_take(struct pg_session *, const PGresult *);

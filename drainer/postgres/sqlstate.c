@@ -18,7 +18,17 @@ static const struct {
 #undef X
 };
 
-/* Is it that table, or one of its days: order_events_20260101? */
+static const struct {
+    const char *prefix;
+    enum sqlstate_hint hint;
+    const char *text;
+} hints[] = {
+#define X(prefix, hint, text) {prefix, SQLSTATE_##hint, text},
+    SQLSTATE_HINTS(X)
+#undef X
+};
+
+/* Recognises that table, or one of its days: order_events_20260101. */
 static bool is_table_or_day(const char *name, const char *table)
 {
     size_t length = strlen(table);
@@ -60,16 +70,23 @@ bool sqlstate_is_raised(const char *source_file)
     return false;
 }
 
-/* The longest match. */
+/* The length of the prefix if the state begins with it, else 0. */
+static size_t match_length(const char *sqlstate, const char *prefix)
+{
+    size_t length = strlen(prefix);
+
+    return strncmp(sqlstate, prefix, length) == 0 ? length : 0;
+}
+
 static enum pg_action listed_action(const char *sqlstate)
 {
     enum pg_action action = PG_ACTION_DATA;
     size_t longest = 0;
 
     for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
-        size_t length = strlen(actions[i].prefix);
+        size_t length = match_length(sqlstate, actions[i].prefix);
 
-        if (length > longest && strncmp(sqlstate, actions[i].prefix, length) == 0) {
+        if (length > longest) {
             longest = length;
             action = actions[i].action;
         }
@@ -80,14 +97,41 @@ static enum pg_action listed_action(const char *sqlstate)
 enum pg_action sqlstate_action(const char *sqlstate, const char *table, const char *constraint,
                                bool raised)
 {
-    enum pg_action action;
-
     if (sqlstate == NULL || sqlstate[0] == '\0') {
         return PG_ACTION_RETRY;
     }
-    if (strcmp(sqlstate, "23505") == 0) {
-        return is_event_key(table, constraint) ? PG_ACTION_DUPLICATE : PG_ACTION_DATA;
+    enum pg_action action = listed_action(sqlstate);
+    switch (action) {
+    case PG_ACTION_DUPLICATE:
+        return is_event_key(table, constraint) ? action : PG_ACTION_DATA;
+    case PG_ACTION_NO_DAY:
+        return constraint == NULL || constraint[0] == '\0' ? action : PG_ACTION_DATA;
+    case PG_ACTION_ROWS:
+    case PG_ACTION_DATA:
+        return action;
+    default:
+        return raised ? PG_ACTION_DOUBT : action;
     }
-    action = listed_action(sqlstate);
-    return raised && action != PG_ACTION_DATA ? PG_ACTION_DOUBT : action;
+}
+
+enum sqlstate_hint sqlstate_hint(const char *sqlstate, const char **text)
+{
+    enum sqlstate_hint hint = SQLSTATE_NONE;
+    size_t longest = 0;
+
+    if (text != NULL) {
+        *text = "";
+    }
+    for (size_t i = 0; sqlstate != NULL && i < sizeof hints / sizeof hints[0]; i++) {
+        size_t length = match_length(sqlstate, hints[i].prefix);
+
+        if (length > longest) {
+            longest = length;
+            hint = hints[i].hint;
+            if (text != NULL) {
+                *text = hints[i].text;
+            }
+        }
+    }
+    return hint;
 }

@@ -7,25 +7,26 @@
 
 /* clang-format off */
 #define PG_ACTIONS(X) \
-    X(RETRY, "passes by itself: forget what is in hand, wait, read it again") \
+    X(RETRY, "passes by itself: forget the batch, wait, read it again") \
     X(DOUBT, "passes by itself, or is a trigger's doing: as RETRY, but a record that keeps failing alone is rejected") \
     X(DUPLICATE, "a row is there already: load through staging") \
-    X(DATA, "one record is at fault: take the batch apart and reject it") \
-    X(PERSON, "needs a person: stop loading, say so, try again slowly; nothing is acknowledged")
-/* clang-format on */
-#define X(name, text) PG_ACTION_##name,
-enum pg_action { PG_ACTIONS(X) PG_ACTIONS_COUNT };
-#undef X
+    X(NO_DAY, "a row's day has no partition: make the day, load again") \
+    X(ROWS, "load_staged() names rows that it refuses: reject exactly these") \
+    X(DATA, "one record is at fault: bisect the batch and reject it") \
+    X(PERSON, "needs a person: stop loading, log it, try again slowly; nothing is acknowledged")
 
-/* What to do about an SQLSTATE that begins so; the longest that fits counts, and what is not listed is
- * DATA. The classes are those of PostgreSQL's appendix A. `blotter migrate` makes a view of this
- * list for SQL. */
-/* clang-format off */
+/* The one list: the loader, the blocking commands, and, through the view that `blotter migrate`
+ * makes of it, the functions in SQL. The longest prefix wins; a state that is not listed is DATA.
+ * The classes are those of PostgreSQL's appendix A. */
 #define SQLSTATE_ACTIONS(X) \
-    X("08P01", DATA, "protocol violation: how COPY BINARY reports a malformed field, not a lost connection") \
     X("08", RETRY, "connection exception") \
+    X("08P01", DATA, "protocol violation: how COPY BINARY reports a malformed field, not a lost connection") \
+    X("0A", PERSON, "feature not supported: row-level security on a table of Blotter's, for example") \
+    X("23505", DUPLICATE, "unique violation: on the primary key of an event table only; else DATA") \
+    X("23514", NO_DAY, "check violation without a constraint: no partition for the row; else DATA") \
     X("25006", RETRY, "read-only: a standby, until it is promoted or another host is found") \
     X("25P03", RETRY, "idle-in-transaction timeout") \
+    X("25P04", RETRY, "transaction timeout") \
     X("28", PERSON, "password or pg_hba.conf") \
     X("3D", PERSON, "no such database") \
     X("3F", PERSON, "no such schema") \
@@ -33,23 +34,44 @@ enum pg_action { PG_ACTIONS(X) PG_ACTIONS_COUNT };
     X("40001", RETRY, "serialization") \
     X("40P01", RETRY, "deadlock") \
     X("42", PERSON, "no such table or column, no rights") \
-    X("42P10", DATA, "a trigger's or rule's own mistake about the row") \
-    X("53", RETRY, "out of disk, memory, connections") \
-    X("55", DOUBT, "object not ready for it, or in use: also what a trigger's own statement is told, each time") \
+    X("42P10", DATA, "a mistake of a trigger or rule about the row") \
+    X("53", RETRY, "out of disk, memory, connections, locks") \
+    X("54", DATA, "a limit of the program: the record's, unless a good record meets it too") \
+    X("55", DOUBT, "object in use or not ready: also what a statement of a trigger meets each time") \
     X("55P03", RETRY, "lock timeout") \
     X("57", RETRY, "shutdown, cancelled, crash") \
-    X("58", RETRY, "the system under the server: I/O error")
-/* clang-format on */
+    X("58", RETRY, "the system under the server: I/O error") \
+    X("BL001", ROWS, "raised by load_staged()") \
+    X("XX", RETRY, "the server's own mistake: a damaged index, for example")
 
-/* Was the error raised by a function in a procedural language, such as a user's trigger, rather
- * than met by the server? source_file: where in PostgreSQL's source it was reported
+/* What the blocking commands add for the operator. The longest prefix wins here, too. */
+#define SQLSTATE_HINTS(X) \
+    X("08", UNREACHABLE, "") \
+    X("08P01", NONE, "") \
+    X("57P", UNREACHABLE, "") \
+    X("3F000", MIGRATE, "; `blotter migrate` makes what is missing") \
+    X("42P01", MIGRATE, "; `blotter migrate` makes what is missing") \
+    X("42883", MIGRATE, "; `blotter migrate` makes what is missing") \
+    X("42501", RIGHTS, "; the role needs blotter_reader or blotter_drainer")
+/* clang-format on */
+#define X(name, text) PG_ACTION_##name,
+enum pg_action { PG_ACTIONS(X) PG_ACTIONS_COUNT };
+#undef X
+
+enum sqlstate_hint { SQLSTATE_NONE, SQLSTATE_UNREACHABLE, SQLSTATE_MIGRATE, SQLSTATE_RIGHTS };
+
+/* What an operator has to know of a state; text (may be NULL) gets what to do about it, or "". */
+enum sqlstate_hint sqlstate_hint(const char *sqlstate, const char **text);
+
+/* Tells whether a function in a procedural language, such as a user's trigger, raised the error,
+ * rather than the server. source_file: where PostgreSQL's source reports it
  * (PG_DIAG_SOURCE_FILE); may be NULL. */
 bool sqlstate_is_raised(const char *source_file);
 
-/* sqlstate: five characters, or "" or NULL where there is none (the connection was lost). A state
- * that is not listed is DATA. constraint: the violated constraint's name or ""; 23505 is DUPLICATE
- * only on a primary key of the event tables. raised: such an error says what a function's author
- * chose it to say, so neither that it passes nor that it needs a person. */
+/* sqlstate: five characters, or "" or NULL where there is none (the connection was lost).
+ * constraint: the violated constraint's name or "". raised: such an error carries a state that the
+ * function's author chose, so it proves neither that the error passes nor that it needs a person.
+ */
 enum pg_action sqlstate_action(const char *sqlstate, const char *table, const char *constraint,
                                bool raised);
 

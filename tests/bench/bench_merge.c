@@ -51,11 +51,10 @@ struct cost {
 
 /* --- the session --- */
 
-static void on_prepared_rows(void *owner, int statement, const PGresult *result)
+static void on_prepared_rows(void *owner, const PGresult *result)
 {
     struct pg_session *session = owner;
 
-    (void)statement;
     for (int i = 0; i < PQntuples(result) && PQnfields(result) == 2; i++) {
         const char *kind = PQgetvalue(result, i, 0), *text = PQgetvalue(result, i, 1);
 

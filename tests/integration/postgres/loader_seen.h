@@ -43,9 +43,9 @@ static struct {
 
 /* --- running it --- */
 
-static inline void on_prepared_rows(void *owner, int statement, const PGresult *result)
+static inline void on_prepared_rows(void *owner, const PGresult *result)
 {
-    (void)owner, (void)statement, (void)result;
+    (void)owner, (void)result;
 }
 
 static inline void on_change(void *owner, bool ready, const struct pg_failure *why)

@@ -33,9 +33,9 @@ static struct {
 
 /* --- running it --- */
 
-static inline void on_prepared_rows(void *owner, int statement, const PGresult *result)
+static inline void on_prepared_rows(void *owner, const PGresult *result)
 {
-    (void)owner, (void)statement;
+    (void)owner;
     seen.prepared_rows += PQntuples(result);
 }
 
@@ -75,9 +75,10 @@ static inline void open_link_with(struct pg_link_options options)
     options.application_name = "test";
     options.on_prepared_rows = on_prepared_rows;
     options.on_change = on_change;
-    options.prepare_sql = options.prepare_sql == NULL
-                              ? "SELECT 1; SET lock_timeout = '1s'; SELECT 2"
-                              : options.prepare_sql;
+    options.prepare_sql =
+        options.prepare_sql == NULL
+            ? "SET search_path = public; SELECT 1; SET lock_timeout = '1s'; SELECT 2"
+            : options.prepare_sql;
     options.connect_timeout_ms = 10000;
     seen.link = pg_link_create(&options);
     pg_link_start(seen.link);
@@ -111,7 +112,7 @@ static inline void open_ready(unsigned command_timeout_ms)
     run_until(&seen.ups, 1);
 }
 
-static inline void start(const char *sql, const struct pg_copy *copies, size_t copy_count)
+static inline void start(const char *sql, struct pg_copy *copies, size_t copy_count)
 {
     pg_link_run(seen.link, &(struct pg_command){.sql = sql,
                                                 .copies = copies,
@@ -120,7 +121,7 @@ static inline void start(const char *sql, const struct pg_copy *copies, size_t c
                                                 .on_done = on_done});
 }
 
-static inline void run_copies(const char *sql, const struct pg_copy *copies, size_t copy_count)
+static inline void run_copies(const char *sql, struct pg_copy *copies, size_t copy_count)
 {
     start(sql, copies, copy_count);
     run_until(&seen.done, seen.done + 1);

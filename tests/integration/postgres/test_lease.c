@@ -1,9 +1,11 @@
 /* test_lease.c: streams shared by advisory locks, in a real PostgreSQL. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -13,6 +15,8 @@
 #include "tests/integration/loop.h"
 
 static struct fixture_postgres *server;
+static const char *log_path;
+static int true_stderr = -1;
 static struct event_base *base;
 
 /* A drainer as far as leases go. */
@@ -20,13 +24,15 @@ struct sharer {
     struct streams streams;
     struct pg_link *link;
     struct lease *lease;
+    const char *pattern;
+    bool may_fail;
     int ups, runs, taken;
 };
 static struct sharer sharers[2];
 
-static void on_prepared_rows(void *owner, int statement, const PGresult *result)
+static void on_prepared_rows(void *owner, const PGresult *result)
 {
-    (void)owner, (void)statement, (void)result;
+    (void)owner, (void)result;
 }
 
 static void on_change(void *owner, bool ready, const struct pg_failure *why)
@@ -55,7 +61,15 @@ static void on_done(void *owner, const struct pg_failure *failure)
 {
     struct sharer *sharer = owner;
 
-    assert_true(failure == NULL || failure->connection_lost);
+    assert_true(failure == NULL || failure->connection_lost || sharer->may_fail);
+    sharer->runs++;
+}
+
+static void on_unlocked(void *owner, const struct pg_failure *failure)
+{
+    struct sharer *sharer = owner;
+
+    assert_null(failure);
     sharer->runs++;
 }
 
@@ -73,7 +87,7 @@ static void join(struct sharer *sharer, bool take_all)
         pg_link_create(&(struct pg_link_options){.base = base,
                                                  .conninfo = fixture_postgres_conninfo(server),
                                                  .application_name = "sharer",
-                                                 .prepare_sql = LEASE_JOIN_SQL,
+                                                 .prepare_sql = "SELECT 1",
                                                  .on_prepared_rows = on_prepared_rows,
                                                  .on_change = on_change,
                                                  .owner = sharer,
@@ -81,6 +95,7 @@ static void join(struct sharer *sharer, bool take_all)
                                                  .command_timeout_ms = LOOP_TIMEOUT_MS});
     sharer->lease = lease_create(sharer->link, &(struct lease_options){.streams = &sharer->streams,
                                                                        .take_all = take_all,
+                                                                       .pattern = sharer->pattern,
                                                                        .interval_ms = 1,
                                                                        .on_taken = on_taken,
                                                                        .on_done = on_done,
@@ -122,6 +137,12 @@ static int end(void **state)
         streams_release(&sharers[i].streams);
     }
     event_base_free(base);
+    if (true_stderr >= 0) {
+        dup2(true_stderr, STDERR_FILENO);
+        close(true_stderr);
+        true_stderr = -1;
+        log_open(LOG_ERROR);
+    }
     return 0;
 }
 
@@ -209,10 +230,14 @@ static void more_than_the_share_is_given_back(void **state)
     struct sharer *one = &sharers[0], *two = &sharers[1];
 
     (void)state;
+    add(one, names[0]);
+    add(two, names[0]);
     join(one, false);
     join(two, false);
+    run(one);
+    run(two);
     run(one); /* now it knows that there are two */
-    for (int i = 0; i < 5; i++) {
+    for (int i = 1; i < 5; i++) {
         add(one, names[i]);
     }
     run(one);
@@ -220,6 +245,111 @@ static void more_than_the_share_is_given_back(void **state)
     run(one);
     assert_int_equal(streams_held(&one->streams), 3);
     assert_int_equal(locks_held(), 3);
+}
+
+static void drainers_of_another_pattern_or_redis_do_not_share(void **state)
+{
+    struct sharer *one = &sharers[0], *two = &sharers[1];
+
+    (void)state;
+    one->pattern = "blotter:a*";
+    two->pattern = "blotter:b*";
+    add(one, "blotter:a1");
+    add(one, "blotter:a2");
+    add(two, "blotter:b1");
+    add(two, "blotter:b2");
+    join(one, false);
+    join(two, false);
+    for (int i = 0; i < 3; i++) {
+        run(one);
+        run(two);
+    }
+    assert_int_equal(streams_held(&one->streams), 2); /* counted together, each would give up one */
+    assert_int_equal(streams_held(&two->streams), 2);
+}
+
+static void session_that_has_lost_a_lock_is_given_up(void **state)
+{
+    struct sharer *one = &sharers[0];
+
+    (void)state;
+    add(one, "blotter:a");
+    add(one, "blotter:b");
+    join(one, false);
+    run(one);
+    /* as a pooler's reset query does */
+    pg_link_run(one->link, &(struct pg_command){.sql = "SELECT pg_advisory_unlock_all()",
+                                                .on_done = on_unlocked,
+                                                .owner = one});
+    assert_true(loop_until(base, &one->runs, one->runs + 1));
+    run(one);
+    assert_int_equal(streams_held(&one->streams), 0);
+    assert_true(loop_until(base, &one->ups, 2));
+    run(one);
+    assert_int_equal(locks_held(), 2);
+}
+
+/* From here to the end of the test the log, of warnings, goes to a file. */
+static void catch_log(void)
+{
+    log_path = fixture_format("%s/log", fixture_folder());
+    int file = open(log_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+    assert_true(file >= 0);
+    true_stderr = dup(STDERR_FILENO);
+    dup2(file, STDERR_FILENO);
+    close(file);
+    log_open(LOG_WARN);
+}
+
+static bool log_tells_of(const char *words)
+{
+    return strstr(fixture_read_file(log_path), words) != NULL;
+}
+
+static void foreign_holder_of_a_lease_is_named(void **state)
+{
+    struct sharer *one = &sharers[0];
+    struct stream *stream = add(one, "blotter:a");
+    PGconn *holder = fixture_postgres_connect(server);
+
+    (void)state;
+    PQclear(PQexec(holder, "SET application_name = 'somebody'"));
+    PQclear(PQexec(holder,
+                   fixture_format("SELECT pg_advisory_lock(%lld)", (long long)stream->lock_key)));
+    join(one, false);
+    catch_log();
+    run(one);
+    assert_int_equal(one->taken, 0);
+    assert_true(log_tells_of(fixture_format("pid %d, role postgres, application \\\"somebody\\\"",
+                                            PQbackendPID(holder))));
+    PQfinish(holder);
+}
+
+static void
+full_table_of_locks_costs_half_of_the_streams_and_the_database_stays_usable(void **state)
+{
+    struct sharer *one = &sharers[0];
+
+    (void)state;
+    for (int i = 0; i < 3000; i++) {
+        add(one, fixture_format("blotter:s%04d", i));
+    }
+    join(one, false);
+    catch_log();
+    one->may_fail = true;
+    while (!log_tells_of("max_locks_per_transaction") && one->runs < 10) {
+        run(one);
+    }
+    assert_true(log_tells_of("max_locks_per_transaction"));
+    size_t held = streams_held(&one->streams);
+    for (int i = 0; i < 3; i++) {
+        run(one);
+    }
+    assert_true(streams_held(&one->streams) > 0);
+    assert_in_range(streams_held(&one->streams), held / 2 - 1, held / 2 + 1);
+    fixture_postgres_run(server, "CREATE TABLE others_work (n int)"); /* needs locks of its own */
+    fixture_postgres_run(server, "DROP TABLE others_work");
 }
 
 static void stream_is_kept_while_entries_of_it_are_in_hand_or_on_their_way(void **state)
@@ -293,7 +423,8 @@ static void lost_session_gives_everything_up(void **state)
 static int start_server(void **state)
 {
     (void)state;
-    server = fixture_postgres_start(&(struct fixture_postgres_options){.no_fsync = true});
+    server = fixture_postgres_start(&(struct fixture_postgres_options){
+        .no_fsync = true, .settings = "max_locks_per_transaction = 10\nmax_connections = 20\n"});
     return 0;
 }
 
@@ -304,6 +435,10 @@ int main(void)
         TEST(stream_of_another_is_not_taken_until_that_has_gone),
         TEST(two_drainers_come_to_share_the_streams),
         TEST(more_than_the_share_is_given_back),
+        TEST(drainers_of_another_pattern_or_redis_do_not_share),
+        TEST(session_that_has_lost_a_lock_is_given_up),
+        TEST(foreign_holder_of_a_lease_is_named),
+        TEST(full_table_of_locks_costs_half_of_the_streams_and_the_database_stays_usable),
         TEST(stream_is_kept_while_entries_of_it_are_in_hand_or_on_their_way),
         TEST(stream_found_during_a_run_is_not_taken_for_another),
         TEST(lost_session_gives_everything_up),

@@ -121,7 +121,7 @@ static void copies_of_megabytes_in_odd_chunks_arrive_whole(void **state)
     assert_int_equal(at, row_bytes * ROWS);
     chunks[CHUNKS + 1] = tail_chunk;
     for (int i = 0; i < 3; i++) {
-        copies[i] = (struct pg_copy){chunks, CHUNKS + 2};
+        copies[i] = (struct pg_copy){.chunks = chunks, .count = CHUNKS + 2};
     }
     open_ready(TIMEOUT_MS);
     run("CREATE TABLE a (n bigint, filler text); CREATE TABLE b (LIKE a); CREATE TABLE c (LIKE a)");
@@ -143,7 +143,7 @@ static void error_in_the_middle_of_a_copy_stores_nothing_of_the_command(void **s
 {
     enum { ROWS = 50000 };
     struct pg_chunk chunks[] = {head_chunk, {NULL, 0}, tail_chunk};
-    struct pg_copy copies[2] = {{chunks, 3}, {chunks, 3}};
+    struct pg_copy copies[2] = {{.chunks = chunks, .count = 3}, {.chunks = chunks, .count = 3}};
 
     (void)state;
     make_rows(ROWS);
@@ -168,7 +168,7 @@ static void error_in_the_middle_of_a_copy_stores_nothing_of_the_command(void **s
 static void copy_for_which_there_is_no_data_fails_the_command(void **state)
 {
     struct pg_chunk chunks[] = {head_chunk, tail_chunk};
-    struct pg_copy copy = {chunks, 2};
+    struct pg_copy copy = {.chunks = chunks, .count = 2};
 
     (void)state;
     open_ready(TIMEOUT_MS);
@@ -185,7 +185,7 @@ static void copy_for_which_there_is_no_data_fails_the_command(void **state)
 /* A COPY of a hundred megabytes, which takes as long as the server is paused. */
 enum { MANY = 1000 };
 static struct pg_chunk many_chunks[MANY + 2];
-static struct pg_copy many = {many_chunks, MANY + 2};
+static struct pg_copy many = {.chunks = many_chunks, .count = MANY + 2};
 
 static void start_large_copy(void)
 {
@@ -313,7 +313,9 @@ static bool commit_waits_for_standby(void *arg)
     event_base_loop(seen.base, EVLOOP_NONBLOCK);
     if (pg_link_ready(seen.link)) {
         seen.done = 0;
-        start("BEGIN; TRUNCATE doubt; INSERT INTO doubt VALUES (1); COMMIT", NULL, 0);
+        start("BEGIN; SET LOCAL synchronous_commit = on; TRUNCATE public.doubt; INSERT INTO "
+              "public.doubt VALUES (1); COMMIT",
+              NULL, 0);
     }
     return fixture_postgres_int(
                server, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'test' "
@@ -338,6 +340,82 @@ static void commit_whose_standby_was_not_waited_for_is_in_doubt(void **state)
     run_until(&seen.ups, 2);
     run("SELECT count(*) FROM doubt");
     assert_string_equal(seen.value, "1"); /* it was stored, but only here */
+}
+
+static int64_t sessions(void)
+{
+    return fixture_postgres_int(
+        server, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'test'");
+}
+
+/* A backend that waits for a standby does not notice that its client has gone; each new session
+ * ends the one before it. */
+static void standby_that_is_away_does_not_make_sessions_pile_up(void **state)
+{
+    (void)state;
+    fixture_postgres_run(server, "CREATE TABLE waiting (n int)");
+    open_link_with((struct pg_link_options){
+        .conninfo = fixture_postgres_conninfo(server),
+        .command_timeout_ms = 1000,
+        .prepare_sql = "SET search_path = public; CREATE TEMPORARY TABLE mine (n int)"});
+    run_until(&seen.ups, 1);
+    fixture_postgres_run(server, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    fixture_postgres_run(server, "SELECT pg_reload_conf()");
+    while (seen.downs < 4) {
+        if (pg_link_ready(seen.link)) {
+            start(
+                "BEGIN; SET LOCAL synchronous_commit = on; INSERT INTO waiting VALUES (1); COMMIT",
+                NULL, 0);
+        }
+        event_base_loop(seen.base, EVLOOP_ONCE);
+        assert_in_range(sessions(), 0, 2);
+    }
+    fixture_postgres_run(server, "ALTER SYSTEM RESET synchronous_standby_names");
+    fixture_postgres_run(server, "SELECT pg_reload_conf()");
+    run_until(&seen.ups, seen.ups + 1);
+    run("SELECT count(*) FROM waiting");
+    assert_done();
+    assert_in_range(sessions(), 1, 2);
+}
+
+static void session_that_waits_for_a_standby_can_be_ended(void **state)
+{
+    (void)state;
+    fixture_postgres_run(server, "CREATE TABLE ended (n int)");
+    open_link_with((struct pg_link_options){
+        .conninfo = fixture_postgres_conninfo(server),
+        .command_timeout_ms = TIMEOUT_MS,
+        .prepare_sql = "SET search_path = public; CREATE TEMPORARY TABLE mine (n int)"});
+    run_until(&seen.ups, 1);
+    int backend = pg_link_backend(seen.link);
+    fixture_postgres_run(server, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    fixture_postgres_run(server, "SELECT pg_reload_conf()");
+    assert_true(fixture_wait_until(commit_waits_for_standby, NULL, TIMEOUT_MS));
+    assert_string_equal(
+        fixture_postgres_run(server, "SELECT pg_terminate_backend(%d, %d)", backend, TIMEOUT_MS),
+        "t");
+    fixture_postgres_run(server, "ALTER SYSTEM RESET synchronous_standby_names");
+    fixture_postgres_run(server, "SELECT pg_reload_conf()");
+}
+
+static void copy_tells_how_many_rows_were_stored(void **state)
+{
+    struct pg_chunk chunks[] = {head_chunk, {NULL, 0}, tail_chunk};
+    struct pg_copy copy = {.chunks = chunks, .count = 3, .rows = 10};
+
+    (void)state;
+    make_rows(10);
+    chunks[1] = (struct pg_chunk){rows.bytes, rows.length};
+    fixture_postgres_run(
+        server,
+        "CREATE TABLE dropping (n bigint, filler text); "
+        "CREATE FUNCTION drop_some() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN RETURN CASE WHEN NEW.n %% 2 = 0 THEN NEW END; END'; "
+        "CREATE TRIGGER drops BEFORE INSERT ON dropping FOR EACH ROW EXECUTE FUNCTION drop_some()");
+    open_ready(TIMEOUT_MS);
+    run_copies("BEGIN; COPY dropping FROM STDIN BINARY; COMMIT", &copy, 1);
+    assert_done();
+    assert_int_equal(copy.stored, 5);
 }
 
 static void link_is_destroyed_in_any_state(void **state)
@@ -372,6 +450,9 @@ int main(void)
         TEST(session_terminated_in_a_command_is_a_lost_connection),
         TEST(command_that_takes_too_long_gives_the_connection_up),
         TEST(commit_whose_standby_was_not_waited_for_is_in_doubt),
+        TEST(standby_that_is_away_does_not_make_sessions_pile_up),
+        TEST(session_that_waits_for_a_standby_can_be_ended),
+        TEST(copy_tells_how_many_rows_were_stored),
         TEST(link_is_destroyed_in_any_state),
     };
     log_open(LOG_ERROR);

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -23,8 +24,9 @@ static void no_state_means_the_connection_was_lost(void **state)
 static void errors_that_pass_are_retried(void **state)
 {
     static const char *const states[] = {
-        "08000", "08001", "08003", "08006", "25006", "25P03", "40001", "40P01", "53000", "53100",
-        "53200", "53300", "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "58000", "58030",
+        "08000", "08001", "08003", "08006", "25006", "25P03", "25P04", "40001",
+        "40P01", "53000", "53100", "53200", "53300", "55P03", "57014", "57P01",
+        "57P02", "57P03", "57P05", "58000", "58030", "XX000", "XX001", "XX002",
     };
 
     (void)state;
@@ -53,7 +55,7 @@ static void errors_that_a_function_raises_neither_pass_nor_need_a_person_for_sur
         assert_int_equal(sqlstate_action(states[i], "", "", true), PG_ACTION_DOUBT);
     }
     assert_int_equal(sqlstate_action("P0001", "", "", true), PG_ACTION_DATA);
-    assert_int_equal(sqlstate_action("23514", "", "", true), PG_ACTION_DATA);
+    assert_int_equal(sqlstate_action("23514", "", "a_check", true), PG_ACTION_DATA);
     assert_int_equal(sqlstate_action("", "", "", true), PG_ACTION_RETRY);
 }
 
@@ -71,7 +73,7 @@ static void where_an_error_was_reported_tells_who_raised_it(void **state)
 
 static void errors_that_need_a_person_stop_loading(void **state)
 {
-    static const char *const states[] = {"28000", "28P01", "3D000", "3F000",
+    static const char *const states[] = {"0A000", "28000", "28P01", "3D000", "3F000",
                                          "42501", "42P01", "42703", "42883"};
 
     (void)state;
@@ -96,14 +98,44 @@ static void longest_entry_of_the_table_wins(void **state)
 
 static void state_that_is_not_listed_is_about_data(void **state)
 {
-    static const char *const states[] = {"22003", "22021", "22P02", "22P03", "22P04",
-                                         "22P05", "23502", "23514", "54000", "P0001",
-                                         "XX000", "ZZ999", "0A000", "22"};
+    static const char *const states[] = {"22003", "22021", "22P02", "22P03", "22P04", "22P05",
+                                         "23502", "54000", "54001", "P0001", "ZZ999", "22"};
 
     (void)state;
     for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
         assert_int_equal(action_of(states[i]), PG_ACTION_DATA);
     }
+}
+
+static void
+row_without_a_partition_asks_for_its_day_and_one_that_breaks_a_check_is_about_data(void **state)
+{
+    (void)state;
+    assert_int_equal(sqlstate_action("23514", "order_events", "", false), PG_ACTION_NO_DAY);
+    assert_int_equal(sqlstate_action("23514", "order_events", "", true), PG_ACTION_NO_DAY);
+    assert_int_equal(sqlstate_action("23514", "order_events", "my_check", false), PG_ACTION_DATA);
+}
+
+static void rows_that_staging_refuses_are_named(void **state)
+{
+    (void)state;
+    assert_int_equal(sqlstate_action("BL001", "", "", true), PG_ACTION_ROWS);
+}
+
+static void hints_tell_what_to_do_about_a_state(void **state)
+{
+    const char *text;
+
+    (void)state;
+    assert_int_equal(sqlstate_hint("57P01", NULL), SQLSTATE_UNREACHABLE);
+    assert_int_equal(sqlstate_hint("08006", NULL), SQLSTATE_UNREACHABLE);
+    assert_int_equal(sqlstate_hint("08P01", NULL), SQLSTATE_NONE);
+    assert_int_equal(sqlstate_hint("42P01", &text), SQLSTATE_MIGRATE);
+    assert_non_null(strstr(text, "blotter migrate"));
+    assert_int_equal(sqlstate_hint("42501", &text), SQLSTATE_RIGHTS);
+    assert_non_null(strstr(text, "role"));
+    assert_int_equal(sqlstate_hint(NULL, &text), SQLSTATE_NONE);
+    assert_string_equal(text, "");
 }
 
 static void duplicate_key_of_an_event_table_or_of_its_day_is_a_duplicate(void **state)
@@ -157,6 +189,10 @@ int main(void)
         cmocka_unit_test(malformed_field_of_a_binary_copy_is_not_a_lost_connection),
         cmocka_unit_test(longest_entry_of_the_table_wins),
         cmocka_unit_test(state_that_is_not_listed_is_about_data),
+        cmocka_unit_test(
+            row_without_a_partition_asks_for_its_day_and_one_that_breaks_a_check_is_about_data),
+        cmocka_unit_test(rows_that_staging_refuses_are_named),
+        cmocka_unit_test(hints_tell_what_to_do_about_a_state),
         cmocka_unit_test(duplicate_key_of_an_event_table_or_of_its_day_is_a_duplicate),
         cmocka_unit_test(duplicate_key_of_any_other_table_or_constraint_is_about_data),
         cmocka_unit_test(duplicate_key_of_a_table_whose_name_begins_like_ours_is_about_data),
