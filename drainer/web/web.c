@@ -1,0 +1,400 @@
+/* web.c: `blotter web`: serves the page and its JSON API, read-only, from a process of its own.
+ *
+ * The page's files are public: they hold no data. Everything under /api/ takes the token, as
+ * "Authorization: Bearer TOKEN"; the page reads it from the part of its address behind '#', which
+ * browsers send to nobody. Host and Origin are checked, so that no other site can ask through a
+ * viewer's browser. */
+#include <assert.h>
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "drainer/commands.h"
+#include "drainer/http_server.h"
+#include "drainer/log.h"
+#include "drainer/settings.h"
+#include "drainer/web/api.h"
+#include "drainer/web/web_live.h"
+#include "drainer/web/web_pool.h"
+#include "drainer/web/web_status.h"
+
+enum {
+    TOKEN_RANDOM_BYTES = 24,
+    TOKEN_BYTES_MIN = 16,
+    TOKEN_BYTES_MAX = 256,
+    CONNECTIONS_MAX = 256,
+    CONNECTIONS_MAX_PER_ADDRESS = 32,
+    REQUEST_TIMEOUT_S = 30,
+    QUERY_TIMEOUT_MS = 5000,
+    HOST_BYTES = 256,
+};
+
+struct web {
+    const struct settings *settings;
+    struct event_base *base;
+    struct http_server *http;
+    struct web_pool *pool;
+    struct web_status *status;
+    struct web_live *live;
+    char token[TOKEN_BYTES_MAX + 1];
+};
+
+/* One API request that waits for its query. */
+struct web_request {
+    struct web *web;
+    struct http_request *request;
+    struct web_query *query;
+};
+
+/* --- answers --- */
+
+/* The page may load its own files and nothing else, and no other site may show or read it. */
+static const char response_headers[] =
+    "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; "
+    "connect-src 'self'; img-src 'self' data:; worker-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "Referrer-Policy: no-referrer\r\n"
+    "Cross-Origin-Opener-Policy: same-origin\r\n"
+    "Cross-Origin-Resource-Policy: same-origin\r\n";
+
+static void web_reply(struct http_request *request, int code, const char *type, const void *bytes,
+                      size_t length)
+{
+    struct evbuffer *body = evbuffer_new();
+    if (body == NULL || evbuffer_add(body, bytes, length) != 0) {
+        abort();
+    }
+    http_request_reply(request, code, type, response_headers, body);
+    evbuffer_free(body);
+}
+
+/* An error as JSON: {"error": reason}. The reason is put into quotes as JSON wants it. */
+static void web_refuse(struct http_request *request, int code, const char *reason)
+{
+    char text[1024];
+    size_t length = (size_t)snprintf(text, sizeof text, "{\"error\": \"");
+    for (const char *c = reason; *c != '\0' && length < sizeof text - 16; c++) {
+        unsigned char byte = (unsigned char)*c;
+        if (byte < ' ') {
+            text[length++] = ' ';
+        } else {
+            if (byte == '"' || byte == '\\') {
+                text[length++] = '\\';
+            }
+            text[length++] = (char)byte;
+        }
+    }
+    length += (size_t)snprintf(text + length, sizeof text - length, "\"}\n");
+    web_reply(request, code, "application/json; charset=utf-8", text, length);
+}
+
+/* --- who may ask --- */
+
+/* Compares in a time that does not depend on where the texts differ. */
+static bool tokens_equal(const char *given, const char *token)
+{
+    size_t length = strlen(token);
+    unsigned char differs = strlen(given) != length;
+    for (size_t i = 0; i < length; i++) {
+        differs |= (unsigned char)token[i] ^ (unsigned char)given[differs ? 0 : i];
+    }
+    return differs == 0;
+}
+
+static bool host_is_allowed(const struct web *web, const char *host)
+{
+    char name[HOST_BYTES];
+    if (host == NULL || strlen(host) >= sizeof name) {
+        return false;
+    }
+    snprintf(name, sizeof name, "%s", host);
+    char *port = strrchr(name, ':');
+    if (port != NULL && strchr(port, ']') == NULL) {
+        *port = '\0';
+    }
+    static const char *const loopback[] = {"localhost", "127.0.0.1", "[::1]"};
+    for (size_t i = 0; i < sizeof loopback / sizeof loopback[0]; i++) {
+        if (strcasecmp(name, loopback[i]) == 0) {
+            return true;
+        }
+    }
+    const char *hosts = web->settings->web_hosts;
+    size_t length = strlen(name);
+    for (const char *at = hosts; at != NULL && *at != '\0';) {
+        size_t part = strcspn(at, ",");
+        if (part == length && strncasecmp(at, name, part) == 0) {
+            return true;
+        }
+        at += part + (at[part] == ',');
+    }
+    return false;
+}
+
+/* An Origin is that of the page itself: scheme://HOST. */
+static bool origin_is_ours(const char *origin, const char *host)
+{
+    const char *place = strstr(origin, "://");
+    return place != NULL && strcasecmp(place + 3, host) == 0;
+}
+
+static bool web_may_ask(struct web *web, struct http_request *request)
+{
+    const char *host = http_request_header(request, "Host");
+    const char *origin = http_request_header(request, "Origin");
+    if (!host_is_allowed(web, host)) {
+        web_refuse(request, 403, "this Host is not served: name it with the setting web_hosts");
+        return false;
+    }
+    if (origin != NULL && !origin_is_ours(origin, host)) {
+        web_refuse(request, 403, "another site's page may not ask");
+        return false;
+    }
+    return true;
+}
+
+static bool web_has_token(struct web *web, struct http_request *request)
+{
+    const char *given = http_request_header(request, "Authorization");
+    if (given != NULL && strncmp(given, "Bearer ", 7) == 0 && tokens_equal(given + 7, web->token)) {
+        return true;
+    }
+    web_refuse(request, 401, "open the address that `blotter web` has printed: it holds the token");
+    return false;
+}
+
+/* --- the API --- */
+
+static void on_request_gone(void *arg)
+{
+    struct web_request *waiting = arg;
+    web_pool_cancel(waiting->web->pool, waiting->query);
+    free(waiting);
+}
+
+static void on_answer(void *arg, enum web_answer answer, const char *text, size_t length)
+{
+    struct web_request *waiting = arg;
+    struct http_request *request = waiting->request;
+    free(waiting);
+    switch (answer) {
+    case WEB_ANSWER_OK:
+        web_reply(request, 200, "application/json; charset=utf-8", text, length);
+        break;
+    case WEB_ANSWER_AWAY:
+        web_refuse(request, 503, text);
+        break;
+    case WEB_ANSWER_TIMEOUT:
+        web_refuse(request, 504,
+                   "the query took longer than 5 s: ask for less, a shorter time or one strategy");
+        break;
+    default:
+        web_refuse(request, 400, text);
+    }
+}
+
+/* The values of one request: texts that point into bytes. */
+struct api_values {
+    const char *value[API_PARAMETERS_MAX];
+    char bytes[API_PARAMETERS_MAX][API_VALUE_BYTES];
+    int count;
+};
+
+/* Reads the parameters that the query takes; others are ignored. */
+static void api_read(const struct api_query *query, const struct http_request *request,
+                     struct api_values *values)
+{
+    values->count = 0;
+    for (const char *at = query->parameters; *at != '\0';) {
+        char name[32];
+        size_t length = strcspn(at, " ");
+        int n = values->count++;
+        snprintf(name, sizeof name, "%.*s", (int)length, at);
+        assert(n < API_PARAMETERS_MAX);
+        bool given = http_request_query(request, name, values->bytes[n], API_VALUE_BYTES);
+        values->value[n] = given ? values->bytes[n] : NULL;
+        at += length + (at[length] == ' ');
+    }
+}
+
+static void api_answer(struct web *web, struct http_request *request, const struct api_query *query)
+{
+    struct api_values values;
+    struct web_request *waiting = calloc(1, sizeof *waiting);
+    if (waiting == NULL) {
+        abort();
+    }
+    api_read(query, request, &values);
+    *waiting = (struct web_request){.web = web, .request = request};
+    waiting->query =
+        web_pool_ask(web->pool, query->sql, values.count, values.value, on_answer, waiting);
+    if (waiting->query == NULL) {
+        free(waiting);
+        web_refuse(request, 503, "too many queries wait: ask again");
+    } else {
+        http_request_on_closed(request, on_request_gone, waiting);
+    }
+}
+
+static void api_route(struct web *web, struct http_request *request, const char *name)
+{
+    if (!web_has_token(web, request)) {
+        return;
+    }
+    if (strcmp(name, "live") == 0) {
+        web_live_add(web->live, request, response_headers);
+        return;
+    }
+    for (size_t i = 0; i < api_query_count; i++) {
+        if (strcmp(name, api_queries[i].name) == 0) {
+            api_answer(web, request, &api_queries[i]);
+            return;
+        }
+    }
+    web_refuse(request, 404, "/openapi.json lists what there is");
+}
+
+static void on_web_request(struct http_request *request, void *arg)
+{
+    struct web *web = arg;
+    const char *path = http_request_path(request);
+    if (!web_may_ask(web, request)) {
+        return;
+    }
+    path = strcmp(path, "/") == 0 ? "/index.html" : path;
+    if (strncmp(path, "/api/", 5) == 0) {
+        api_route(web, request, path + 5);
+        return;
+    }
+    for (size_t i = 0; i < page_file_count; i++) {
+        if (strcmp(path, page_files[i].path) == 0) {
+            web_reply(request, 200, page_files[i].type, page_files[i].bytes, page_files[i].length);
+            return;
+        }
+    }
+    web_refuse(request, 404, "/openapi.json lists what there is");
+}
+
+/* --- start and end --- */
+
+static bool token_is_plain(const char *token)
+{
+    size_t length =
+        strspn(token, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~-");
+    return token[length] == '\0' && length >= TOKEN_BYTES_MIN && length <= TOKEN_BYTES_MAX;
+}
+
+static int token_read(struct web *web, const char *path)
+{
+    char line[TOKEN_BYTES_MAX + 2] = "";
+    FILE *file = fopen(path, "re");
+    if (file == NULL || fgets(line, sizeof line, file) == NULL) {
+        int error = errno;
+        if (file != NULL) {
+            fclose(file);
+        }
+        return command_fail(web->settings, EXIT_CODE_USAGE, "setting web_token_file: %s: %s", path,
+                            file == NULL ? strerror(error) : "it holds no line");
+    }
+    fclose(file);
+    line[strcspn(line, "\r\n")] = '\0';
+    if (!token_is_plain(line)) {
+        return command_fail(web->settings, EXIT_CODE_USAGE,
+                            "setting web_token_file: %s: its first line has to be %d to %d "
+                            "letters, digits or ._~-",
+                            path, TOKEN_BYTES_MIN, TOKEN_BYTES_MAX);
+    }
+    memcpy(web->token, line, strlen(line) + 1);
+    return EXIT_CODE_DONE;
+}
+
+static int token_make(struct web *web)
+{
+    unsigned char random[TOKEN_RANDOM_BYTES];
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
+        return command_fail(web->settings, EXIT_CODE_USAGE, "no random bytes for the token: %s",
+                            strerror(errno));
+    }
+    for (size_t i = 0; i < sizeof random; i++) {
+        snprintf(web->token + 2 * i, 3, "%02x", random[i]);
+    }
+    return EXIT_CODE_DONE;
+}
+
+static void on_web_signal(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    event_base_loopbreak(arg);
+}
+
+static void web_run(struct web *web)
+{
+    struct event *term = evsignal_new(web->base, SIGTERM, on_web_signal, web->base);
+    struct event *interrupt = evsignal_new(web->base, SIGINT, on_web_signal, web->base);
+    evsignal_add(term, NULL);
+    evsignal_add(interrupt, NULL);
+    event_base_dispatch(web->base);
+    event_free(term);
+    event_free(interrupt);
+}
+
+static int web_listen(struct web *web)
+{
+    char error[256];
+    const struct http_server_options options = {
+        .where = web->settings->listen,
+        .max_connections = CONNECTIONS_MAX,
+        .max_per_address = CONNECTIONS_MAX_PER_ADDRESS,
+        .request_timeout_s = REQUEST_TIMEOUT_S,
+        .handler = on_web_request,
+        .arg = web,
+    };
+    web->http = http_server_open(web->base, &options, error, sizeof error);
+    if (web->http == NULL) {
+        return command_fail(web->settings, EXIT_CODE_USAGE, "setting listen: %s", error);
+    }
+    /* the one line on stdout, for people and scripts */
+    if (web->settings->web_token_file == NULL) {
+        printf("http://%s/#%s\n", web->settings->listen, web->token);
+    } else {
+        printf("http://%s/#TOKEN, with the token of %s\n", web->settings->listen,
+               web->settings->web_token_file);
+    }
+    fflush(stdout);
+    return EXIT_CODE_DONE;
+}
+
+int command_web(const struct settings *settings)
+{
+    struct web web = {.settings = settings};
+    if (page_file_count == 0) {
+        log_warn("web", "this build has no page, only the API: npm was missing when it was built");
+    }
+    int code = settings->web_token_file == NULL ? token_make(&web)
+                                                : token_read(&web, settings->web_token_file);
+    if (code != EXIT_CODE_DONE) {
+        return code;
+    }
+    web.base = event_base_new();
+    web.pool = web_pool_create(web.base, settings->postgres, QUERY_TIMEOUT_MS);
+    web.status = web_status_create(web.base, settings);
+    web.live = web_live_create(web.base, web.pool, web.status);
+    code = web_listen(&web);
+    if (code == EXIT_CODE_DONE) {
+        web_run(&web);
+    }
+    web_live_destroy(web.live);
+    http_server_close(web.http);
+    web_status_destroy(web.status);
+    web_pool_destroy(web.pool);
+    event_base_free(web.base);
+    return code;
+}

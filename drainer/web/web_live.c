@@ -1,0 +1,167 @@
+/* web_live.c: see web_live.h. A viewer that does not read is dropped when more than BEHIND_BYTES
+ * wait for it, so it costs bounded memory and slows nobody. */
+#include "drainer/web/web_live.h"
+
+#include <event2/buffer.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "drainer/http_server.h"
+#include "drainer/web/web_pool.h"
+#include "drainer/web/web_status.h"
+
+enum {
+    LOOK_MS = 100,
+    STATUS_EVERY = 10, /* looks between two reports of the pipeline, which also keep alive */
+    BEHIND_BYTES = 262144,
+    STATE_BYTES = 128,
+};
+
+static const char live_sql[] = "SELECT coalesce(sum(n), 0)::text || ',' || "
+                               "coalesce(max(extract(epoch FROM updated_at)), 0)::text"
+                               " FROM blotter_internal.loaded";
+
+struct viewer {
+    struct viewer *next;
+    struct web_live *live;
+    struct http_request *request;
+};
+
+struct web_live {
+    struct web_pool *pool;
+    struct web_status *status;
+    struct event *timer;
+    struct viewer *viewers;
+    struct web_query *query;
+    unsigned looks;
+    char state[STATE_BYTES];
+};
+
+static void viewer_remove(struct viewer *viewer)
+{
+    struct web_live *live = viewer->live;
+    for (struct viewer **at = &live->viewers; *at != NULL; at = &(*at)->next) {
+        if (*at == viewer) {
+            *at = viewer->next;
+            break;
+        }
+    }
+    free(viewer);
+    if (live->viewers == NULL) {
+        evtimer_del(live->timer);
+        web_status_follow(live->status, false);
+    }
+}
+
+static void on_viewer_gone(void *arg)
+{
+    viewer_remove(arg);
+}
+
+/* Ends a viewer that does not read, or all at the end. */
+static void viewer_end(struct viewer *viewer)
+{
+    struct http_request *request = viewer->request;
+    viewer_remove(viewer);
+    http_request_end(request);
+}
+
+static void live_send(struct web_live *live, const char *event, const char *data)
+{
+    struct evbuffer *text = evbuffer_new();
+    evbuffer_add_printf(text, "event: %s\ndata: %s\n\n", event, data);
+    size_t length = evbuffer_get_length(text);
+    const void *bytes = evbuffer_pullup(text, -1);
+    for (struct viewer *viewer = live->viewers, *next; viewer != NULL; viewer = next) {
+        next = viewer->next;
+        if (http_request_backlog(viewer->request) > BEHIND_BYTES) {
+            viewer_end(viewer);
+        } else {
+            http_request_send(viewer->request, bytes, length);
+        }
+    }
+    evbuffer_free(text);
+}
+
+static void live_send_status(struct web_live *live)
+{
+    const char *trouble = web_status_trouble(live->status);
+    const char *away = web_pool_trouble(live->pool);
+    live_send(live, "status", web_status_json(live->status));
+    if (trouble[0] != '\0' || away[0] != '\0') {
+        live_send(live, "trouble", trouble[0] != '\0' ? trouble : away);
+    }
+}
+
+static void on_state(void *arg, enum web_answer answer, const char *text, size_t length)
+{
+    struct web_live *live = arg;
+    (void)length;
+    live->query = NULL;
+    if (answer != WEB_ANSWER_OK) {
+        live_send(live, "trouble", text);
+    } else if (strcmp(text, live->state) != 0) {
+        snprintf(live->state, sizeof live->state, "%s", text);
+        live_send(live, "committed", text);
+    }
+}
+
+static void on_look(evutil_socket_t fd, short what, void *arg)
+{
+    struct web_live *live = arg;
+    (void)fd, (void)what;
+    if (live->query == NULL) {
+        live->query = web_pool_ask(live->pool, live_sql, 0, NULL, on_state, live);
+    }
+    if (live->looks++ % STATUS_EVERY == 0) {
+        live_send_status(live);
+    }
+}
+
+struct web_live *web_live_create(struct event_base *base, struct web_pool *pool,
+                                 struct web_status *status)
+{
+    struct web_live *live = calloc(1, sizeof *live);
+    if (live == NULL) {
+        abort();
+    }
+    live->pool = pool;
+    live->status = status;
+    live->timer = event_new(base, -1, EV_PERSIST, on_look, live);
+    return live;
+}
+
+void web_live_destroy(struct web_live *live)
+{
+    if (live == NULL) {
+        return;
+    }
+    while (live->viewers != NULL) {
+        viewer_end(live->viewers);
+    }
+    if (live->query != NULL) {
+        web_pool_cancel(live->pool, live->query);
+    }
+    event_free(live->timer);
+    free(live);
+}
+
+void web_live_add(struct web_live *live, struct http_request *request, const char *headers)
+{
+    struct viewer *viewer = calloc(1, sizeof *viewer);
+    if (viewer == NULL) {
+        abort();
+    }
+    *viewer = (struct viewer){.next = live->viewers, .live = live, .request = request};
+    if (live->viewers == NULL) {
+        const struct timeval pause = {.tv_usec = LOOK_MS * 1000};
+        evtimer_add(live->timer, &pause);
+        web_status_follow(live->status, true);
+    }
+    live->viewers = viewer;
+    http_request_on_closed(request, on_viewer_gone, viewer);
+    http_request_stream(request, "text/event-stream", headers);
+    live->looks = 0;
+}

@@ -1,0 +1,395 @@
+/* web_pool.c: see web_pool.h.
+ *
+ *     CLOSED ──► CONNECTING ──► PREPARING ──► READY ◄──► RUNNING        any ──► CLOSED when the
+ * session is lost
+ *
+ * A session in PREPARING runs its settings; in RUNNING one query of the queue. */
+#include "drainer/web/web_pool.h"
+
+#include <assert.h>
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "drainer/log.h"
+#include "drainer/web/api.h"
+
+enum { SESSIONS = 4, QUEUE_MAX = 256, RETRY_MS = 1000, CONNECT_TIMEOUT_S = 5, REASON_BYTES = 256 };
+
+enum session_state {
+    SESSION_CLOSED,
+    SESSION_CONNECTING,
+    SESSION_PREPARING,
+    SESSION_READY,
+    SESSION_RUNNING,
+};
+
+struct web_query {
+    struct web_query *next;
+    const char *sql;
+    int parameters;
+    char *values[API_PARAMETERS_MAX];
+    web_pool_done *done; /* NULL: nobody waits for it any more */
+    void *arg;
+};
+
+struct web_session {
+    struct web_pool *pool;
+    enum session_state state;
+    PGconn *connection;
+    struct event *event;
+    struct web_query *query;
+};
+
+struct web_pool {
+    struct event_base *base;
+    char *conninfo;
+    int timeout_ms;
+    struct web_session sessions[SESSIONS];
+    struct web_query *first, **last;
+    size_t waiting;
+    struct event *retry;
+    char trouble[REASON_BYTES];
+};
+
+static void on_session_event(evutil_socket_t, short, void *);
+
+/* --- queries --- */
+
+static void query_free(struct web_query *query)
+{
+    for (int i = 0; i < query->parameters; i++) {
+        free(query->values[i]);
+    }
+    free(query);
+}
+
+static void query_end(struct web_query *query, enum web_answer answer, const char *text,
+                      size_t length)
+{
+    if (query->done != NULL) {
+        query->done(query->arg, answer, text, length);
+    }
+    query_free(query);
+}
+
+static struct web_query *queue_take(struct web_pool *pool)
+{
+    struct web_query *query = pool->first;
+    if (query != NULL) {
+        pool->first = query->next;
+        if (pool->first == NULL) {
+            pool->last = &pool->first;
+        }
+        pool->waiting--;
+    }
+    return query;
+}
+
+/* Nobody answers while no session can be made: the waiting queries end with the reason. */
+static void queue_fail(struct web_pool *pool)
+{
+    struct web_query *query;
+    while ((query = queue_take(pool)) != NULL) {
+        query_end(query, WEB_ANSWER_AWAY, pool->trouble, strlen(pool->trouble));
+    }
+}
+
+/* --- sessions --- */
+
+static void session_watch(struct web_session *session, short what)
+{
+    if (session->event != NULL) {
+        event_free(session->event);
+    }
+    session->event = event_new(session->pool->base, PQsocket(session->connection), what,
+                               on_session_event, session);
+    bool connecting = session->state == SESSION_CONNECTING;
+    const struct timeval limit = {.tv_sec = CONNECT_TIMEOUT_S};
+    if (session->event == NULL || event_add(session->event, connecting ? &limit : NULL) != 0) {
+        abort();
+    }
+}
+
+static void session_close(struct web_session *session)
+{
+    if (session->event != NULL) {
+        event_free(session->event);
+        session->event = NULL;
+    }
+    PQfinish(session->connection);
+    session->connection = NULL;
+    session->state = SESSION_CLOSED;
+}
+
+static bool pool_has_session(const struct web_pool *pool)
+{
+    for (size_t i = 0; i < SESSIONS; i++) {
+        if (pool->sessions[i].state != SESSION_CLOSED) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Ends a lost session, and its query with it. The reason is libpq's first line, which names no
+ * password. */
+/* why: NULL: libpq says it. */
+static void session_lose(struct web_session *session, const char *why)
+{
+    struct web_pool *pool = session->pool;
+    const char *message = why != NULL                   ? why
+                          : session->connection == NULL ? "out of memory"
+                                                        : PQerrorMessage(session->connection);
+    char reason[REASON_BYTES];
+    snprintf(reason, sizeof reason, "%.*s", (int)strcspn(message, "\n"), message);
+    if (strcmp(reason, pool->trouble) != 0) {
+        log_warn("postgres", "%s", reason);
+        memcpy(pool->trouble, reason, sizeof pool->trouble);
+    }
+    struct web_query *query = session->query;
+    session->query = NULL;
+    session_close(session);
+    if (query != NULL) {
+        query_end(query, WEB_ANSWER_AWAY, reason, strlen(reason));
+    }
+    if (!pool_has_session(pool)) {
+        queue_fail(pool);
+    }
+    const struct timeval pause = {.tv_usec = RETRY_MS * 1000 % 1000000, .tv_sec = RETRY_MS / 1000};
+    evtimer_add(pool->retry, &pause);
+}
+
+static void session_connect(struct web_session *session)
+{
+    session->connection = PQconnectStart(session->pool->conninfo);
+    if (session->connection == NULL || PQstatus(session->connection) == CONNECTION_BAD) {
+        session_lose(session, NULL);
+        return;
+    }
+    session->state = SESSION_CONNECTING;
+    session_watch(session, EV_WRITE);
+}
+
+static void session_prepare(struct web_session *session)
+{
+    char sql[512];
+    snprintf(sql, sizeof sql,
+             "SET default_transaction_read_only = on; SET statement_timeout = '%dms'; "
+             "SET TimeZone = 'UTC'; SET client_encoding = 'UTF8'; SET jit = off; "
+             "SET search_path = pg_catalog, pg_temp; SET application_name = 'blotter web'",
+             session->pool->timeout_ms);
+    session->state = SESSION_PREPARING;
+    PQsetnonblocking(session->connection, 1);
+    if (PQsendQuery(session->connection, sql) != 1) {
+        session_lose(session, NULL);
+        return;
+    }
+    session_watch(session, EV_READ | EV_WRITE | EV_PERSIST);
+}
+
+static void session_start_next(struct web_session *session)
+{
+    struct web_query *query = queue_take(session->pool);
+    session->state = SESSION_READY;
+    if (query == NULL) {
+        session_watch(session, EV_READ | EV_PERSIST); /* hears of a lost connection */
+        return;
+    }
+    session->query = query;
+    session->state = SESSION_RUNNING;
+    if (PQsendQueryParams(session->connection, query->sql, query->parameters, NULL,
+                          (const char *const *)query->values, NULL, NULL, 0) != 1) {
+        session_lose(session, NULL);
+        return;
+    }
+    session_watch(session, EV_READ | EV_WRITE | EV_PERSIST);
+}
+
+static void session_take_result(struct web_session *session, PGresult *result)
+{
+    struct web_query *query = session->query;
+    if (query == NULL) {
+        return; /* of the settings */
+    }
+    session->query = NULL;
+    if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1) {
+        query_end(query, WEB_ANSWER_OK, PQgetvalue(result, 0, 0),
+                  (size_t)PQgetlength(result, 0, 0));
+        return;
+    }
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    bool timeout = state != NULL && strcmp(state, "57014") == 0;
+    message = message == NULL ? "the query returned no row" : message;
+    query_end(query, timeout ? WEB_ANSWER_TIMEOUT : WEB_ANSWER_FAILED, message, strlen(message));
+}
+
+/* Reads what has come. False: the session was lost. */
+static bool session_read(struct web_session *session)
+{
+    if (PQconsumeInput(session->connection) != 1) {
+        session_lose(session, NULL);
+        return false;
+    }
+    while (PQisBusy(session->connection) == 0) {
+        PGresult *result = PQgetResult(session->connection);
+        if (result == NULL) {
+            if (session->state != SESSION_READY) {
+                session->pool->trouble[0] = '\0';
+                session_start_next(session);
+            }
+            return true;
+        }
+        session_take_result(session, result);
+        PQclear(result);
+    }
+    return true;
+}
+
+static void session_poll_connect(struct web_session *session)
+{
+    switch (PQconnectPoll(session->connection)) {
+    case PGRES_POLLING_READING:
+        session_watch(session, EV_READ);
+        break;
+    case PGRES_POLLING_WRITING:
+        session_watch(session, EV_WRITE);
+        break;
+    case PGRES_POLLING_OK:
+        session_prepare(session);
+        break;
+    default:
+        session_lose(session, NULL);
+    }
+}
+
+static void on_session_event(evutil_socket_t fd, short what, void *arg)
+{
+    struct web_session *session = arg;
+    (void)fd;
+    if (session->state == SESSION_CONNECTING) {
+        if ((what & EV_TIMEOUT) != 0) {
+            session_lose(session, "the server does not answer");
+        } else {
+            session_poll_connect(session);
+        }
+        return;
+    }
+    if ((what & EV_WRITE) != 0) {
+        int left = PQflush(session->connection);
+        if (left < 0) {
+            session_lose(session, NULL);
+            return;
+        }
+        if (left == 0) {
+            session_watch(session, EV_READ | EV_PERSIST);
+        }
+    }
+    if ((what & EV_READ) != 0) {
+        session_read(session);
+    }
+}
+
+/* --- the pool --- */
+
+/* Gives waiting queries to sessions: an idle one, else one that is made now. */
+static void pool_turn(struct web_pool *pool)
+{
+    for (size_t i = 0; i < SESSIONS && pool->first != NULL; i++) {
+        if (pool->sessions[i].state == SESSION_READY) {
+            session_start_next(&pool->sessions[i]);
+        }
+    }
+    size_t coming = 0;
+    for (size_t i = 0; i < SESSIONS; i++) {
+        coming += pool->sessions[i].state == SESSION_CONNECTING ||
+                  pool->sessions[i].state == SESSION_PREPARING;
+    }
+    for (size_t i = 0; i < SESSIONS && pool->waiting > coming; i++) {
+        if (pool->sessions[i].state == SESSION_CLOSED) {
+            session_connect(&pool->sessions[i]);
+            coming++;
+        }
+    }
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    pool_turn(arg);
+}
+
+struct web_pool *web_pool_create(struct event_base *base, const char *conninfo, int timeout_ms)
+{
+    struct web_pool *pool = calloc(1, sizeof *pool);
+    if (pool == NULL || (pool->conninfo = strdup(conninfo)) == NULL) {
+        abort();
+    }
+    pool->base = base;
+    pool->timeout_ms = timeout_ms;
+    pool->last = &pool->first;
+    pool->retry = evtimer_new(base, on_retry, pool);
+    for (size_t i = 0; i < SESSIONS; i++) {
+        pool->sessions[i].pool = pool;
+    }
+    return pool;
+}
+
+void web_pool_destroy(struct web_pool *pool)
+{
+    if (pool == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < SESSIONS; i++) {
+        struct web_query *query = pool->sessions[i].query;
+        session_close(&pool->sessions[i]);
+        if (query != NULL) {
+            query_free(query);
+        }
+    }
+    struct web_query *query;
+    while ((query = queue_take(pool)) != NULL) {
+        query_free(query);
+    }
+    event_free(pool->retry);
+    free(pool->conninfo);
+    free(pool);
+}
+
+struct web_query *web_pool_ask(struct web_pool *pool, const char *sql, int parameters,
+                               const char *const *values, web_pool_done *done, void *arg)
+{
+    assert(parameters <= API_PARAMETERS_MAX);
+    if (pool->waiting >= QUEUE_MAX) {
+        return NULL;
+    }
+    struct web_query *query = calloc(1, sizeof *query);
+    if (query == NULL) {
+        abort();
+    }
+    *query = (struct web_query){.sql = sql, .parameters = parameters, .done = done, .arg = arg};
+    for (int i = 0; i < parameters; i++) {
+        if (values[i] != NULL && (query->values[i] = strdup(values[i])) == NULL) {
+            abort();
+        }
+    }
+    *pool->last = query;
+    pool->last = &query->next;
+    pool->waiting++;
+    /* from the loop, so that `done` is never called before this returns */
+    event_active(pool->retry, EV_TIMEOUT, 0);
+    return query;
+}
+
+void web_pool_cancel(struct web_pool *pool, struct web_query *query)
+{
+    (void)pool;
+    query->done = NULL;
+}
+
+const char *web_pool_trouble(const struct web_pool *pool)
+{
+    return pool->trouble;
+}
