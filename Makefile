@@ -34,8 +34,9 @@ REDIS_SIDE := intake reading entry_reader doorbell stream_watch streams redis_re
 POSTGRES_SIDE := pg_link pg_failure pg_session pg_blocking loading loader lease days bisect sql_text sqlstate load_stats
 COMMANDS := audit check journal_command json_line line_input log_event migrate partitions publish rejects rejects_replay \
 	report ship shipment status
+WEB := web web_pool web_live web_status
 DRAINER := command_list commands settings settings_table settings_help log terminal http_server monitor drain batch copy order_changes \
-	$(REDIS_SIDE:%=redis/%) $(POSTGRES_SIDE:%=postgres/%) $(COMMANDS:%=commands/%)
+	$(REDIS_SIDE:%=redis/%) $(POSTGRES_SIDE:%=postgres/%) $(COMMANDS:%=commands/%) $(WEB:%=web/%)
 
 LIB_SOURCES := $(SCHEMA:%=schema/%.c) $(PRODUCER:%=producer/%.c)
 PROGRAM_SOURCES := $(DRAINER:%=drainer/%.c)
@@ -136,7 +137,18 @@ $(BUILD)/drainer/redis/scripts.o: $(BUILD)/drainer/redis/scripts.c
 $(BUILD)/drainer/commands/migrations.o: $(BUILD)/drainer/commands/migrations.c
 	$(CC) $(BLOTTER_CFLAGS) -c $< -o $@
 
-$(BUILD)/blotter: $(BUILD)/drainer/main.o $(PROGRAM_OBJECTS) $(BUILD)/drainer/commands/migrations.o $(BUILD)/libblotter.a
+# The page of `blotter web` and its queries travel in the program, too.
+$(BUILD)/drainer/web/page_files.c: drainer/web/embed_page.sh $(wildcard drainer/web/page/*)
+	@mkdir -p $(@D)
+	sh drainer/web/embed_page.sh $@
+$(BUILD)/drainer/web/api_queries.c: drainer/web/embed_queries.sh drainer/web/api.h $(wildcard drainer/web/queries/*.sql)
+	@mkdir -p $(@D)
+	sh drainer/web/embed_queries.sh > $@
+$(BUILD)/drainer/web/%.o: $(BUILD)/drainer/web/%.c
+	$(CC) $(BLOTTER_CFLAGS) -c $< -o $@
+EMBEDDED := $(addprefix $(BUILD)/drainer/,commands/migrations.o web/page_files.o web/api_queries.o)
+
+$(BUILD)/blotter: $(BUILD)/drainer/main.o $(PROGRAM_OBJECTS) $(EMBEDDED) $(BUILD)/libblotter.a
 	$(LINK) -pie -o $@ $^ $(PROGRAM_LIBS)
 
 $(BUILD)/example/%: $(BUILD)/producer/example/%.o $(BUILD)/libblotter.a
@@ -148,7 +160,7 @@ python: $(BUILD)/libblotter.a $(BUILD)/blotter.pc
 	BLOTTER_BUILD=$(abspath $(BUILD)) CC='$(CC)' CFLAGS='$(WARNINGS) $(SANITIZE) $(CFLAGS)' LDFLAGS='$(SANITIZE) $(LDFLAGS)' \
 	    $(PYTHON) -W ignore producer/python/setup.py -q build --build-base $(abspath $(BUILD))/python.tmp --build-lib $(abspath $(BUILD))/python
 
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $(FIXTURE_OBJECTS) $(PROGRAM_OBJECTS) $(BUILD)/drainer/commands/migrations.o $(BUILD)/libblotter.a
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(FIXTURE_OBJECTS) $(PROGRAM_OBJECTS) $(EMBEDDED) $(BUILD)/libblotter.a
 	$(LINK) -o $@ $^ $(TEST_LIBS)
 
 $(BUILD)/tests/integration/producer/test_submit_calls: | $(BUILD)/libblotter.so
@@ -171,7 +183,7 @@ $(BUILD)/next/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(BLOTTER_CFLAGS) -DJOURNAL_VERSION=2 -c $< -o $@
 
-$(BUILD)/next/blotter: $(JOURNAL:%=$(BUILD)/next/producer/%.o) $(BUILD)/drainer/main.o $(PROGRAM_OBJECTS) $(BUILD)/drainer/commands/migrations.o $(BUILD)/libblotter.a
+$(BUILD)/next/blotter: $(JOURNAL:%=$(BUILD)/next/producer/%.o) $(BUILD)/drainer/main.o $(PROGRAM_OBJECTS) $(EMBEDDED) $(BUILD)/libblotter.a
 	$(LINK) -o $@ $^ $(PROGRAM_LIBS)
 
 # --- tests ---

@@ -17,6 +17,7 @@
     X(PARTITIONS, partitions, "list|drop", 1, 1, "list the days that are kept, or drop old ones") \
     X(JOURNAL, journal, "PATH", 1, 1, "show what a journal holds, without changing it") \
     X(CHECK, check, "", 0, 0, "look for versions, rights and server settings that would lose records") \
+    X(WEB, web, "", 0, 0, "serve a page that shows everything, read-only, on loopback") \
     X(HELP, help, "[COMMAND]", 0, 1, "explain a command and its settings") \
     X(VERSION, version, "", 0, 0, "print the version")
 /* clang-format on */

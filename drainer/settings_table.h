@@ -27,22 +27,22 @@
     X(log_level, CHOICE, "info", EVERY, CHOICES("debug|info|warn|error"), \
       "least serious level of the log on stderr") \
     X(log_format, CHOICE, "logfmt", EVERY, CHOICES("logfmt|json"), "form of a line of the log") \
-    X(redis, PLACE, "redis://127.0.0.1:6379", DRAIN | PUBLISH | SHIP | STATUS | CHECK, \
+    X(redis, PLACE, "redis://127.0.0.1:6379", DRAIN | PUBLISH | SHIP | STATUS | CHECK | WEB, \
       VALUE("URL"), \
       "where Redis is: redis://[user@]host[:port][/db], " \
       "rediss://...[?cacert=FILE&cert=FILE&key=FILE], unix:///path[?db=N]") \
-    X(redis_password, SECRET, NONE, DRAIN | PUBLISH | SHIP | STATUS | CHECK, VALUE("TEXT"), \
+    X(redis_password, SECRET, NONE, DRAIN | PUBLISH | SHIP | STATUS | CHECK | WEB, VALUE("TEXT"), \
       "password for Redis; it is used instead of one in the URL") \
-    X(redis_password_file, STRING, NONE, DRAIN | PUBLISH | SHIP | STATUS | CHECK, VALUE("FILE"), \
+    X(redis_password_file, STRING, NONE, DRAIN | PUBLISH | SHIP | STATUS | CHECK | WEB, VALUE("FILE"), \
       "file whose first line is the password for Redis") \
     X(postgres, PLACE, "", \
-      MIGRATE | DRAIN | STATUS | AUDIT | REJECTS | PARTITIONS | CHECK, VALUE("CONNINFO"), \
+      MIGRATE | DRAIN | STATUS | AUDIT | REJECTS | PARTITIONS | CHECK | WEB, VALUE("CONNINFO"), \
       "where PostgreSQL is: a libpq connection string or URL; libpq takes what is missing from " \
       "PGHOST, PGPASSWORD, ~/.pgpass ...") \
     X(connect_timeout, DURATION, "5s", \
       MIGRATE | PUBLISH | SHIP | STATUS | AUDIT | REJECTS | PARTITIONS | CHECK, \
       RANGE(1000, 600000), "how long to wait for a server") \
-    X(streams, STRING, "blotter:*", DRAIN | STATUS | CHECK, VALUE("PATTERN"), \
+    X(streams, STRING, "blotter:*", DRAIN | STATUS | CHECK | WEB, VALUE("PATTERN"), \
       "which streams to take: a Redis glob pattern") \
     X(once, BOOL, "no", DRAIN | SHIP, ANY, \
       "drain: load the entries that are there now, ship: send the records that are there now; " \
@@ -116,6 +116,12 @@
       "drop days that have been over for this long (90d), or those before a day (2026-05-01); " \
       "UTC") \
     X(limit, COUNT, "50", REJECTS, RANGE(1, 1000000), "most rejects listed, the latest first") \
+    X(listen, STRING, "127.0.0.1:8187", WEB, VALUE("HOST:PORT"), \
+      "where the page is served; for other hosts put a proxy with TLS in front") \
+    X(web_hosts, STRING, NONE, WEB, VALUE("NAMES"), \
+      "host names, comma separated, that browsers may use for the page beside those of loopback") \
+    X(web_token_file, STRING, NONE, WEB, VALUE("FILE"), \
+      "file whose first line is the page's token; without it each start draws one and prints it") \
     X(sample_config, BOOL, "no", HELP, ANY, \
       "print a file for --config with every setting and its default")
 /* clang-format on */
