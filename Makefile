@@ -25,7 +25,7 @@ SOVERSION := 0
 
 # --- what it is made of ---
 
-SCHEMA := fields decimal text json encode decode stream sha256
+SCHEMA := record decimal text json_read json_write encode decode stream sha256
 JOURNAL := journal journal_open journal_lock journal_recover
 PRODUCER := producer histogram waiters waker $(JOURNAL) sender xadd event_notifier confirm eviction \
 	ranges redis_link redis_error in_flight redis_url redis_tls resolve status
@@ -54,7 +54,7 @@ SQL := $(sort $(wildcard schema/sql/[0-9]*.sql)) schema/sql/from_version_1.sql $
 
 # --- libraries ---
 
-# msgpack-c, which only the tests use, has two names: msgpack (Debian 12), msgpack-c (Debian 13). TLS to Redis needs hiredis 1.x, and OpenSSL.
+# msgpack-c, of which the library uses the headers, has two names: msgpack (Debian 12), msgpack-c (Debian 13). TLS to Redis needs hiredis 1.x, and OpenSSL.
 MSGPACK := $(shell $(PKG_CONFIG) --exists msgpack-c && echo msgpack-c || echo msgpack)
 HIREDIS_SSL := $(shell $(PKG_CONFIG) --exists hiredis_ssl openssl && echo hiredis_ssl openssl)
 LIB_PACKAGES := hiredis libevent_core libevent_pthreads $(HIREDIS_SSL)

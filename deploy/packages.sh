@@ -6,7 +6,7 @@
 # Servers that it installs are not started and not enabled: the quickstart and the tests run private ones of their own.
 set -euo pipefail
 
-build=(gcc libc6-dev make pkg-config libhiredis-dev libevent-dev libpq-dev libjansson-dev libcmocka-dev)
+build=(gcc libc6-dev make pkg-config libhiredis-dev libevent-dev libpq-dev libjansson-dev libxxhash-dev libcmocka-dev)
 servers=(redis-server postgresql)
 python=(python3-dev python3-setuptools python3-wheel python3-pip python3-psycopg2 python3-asyncpg python3-redis python3-websockets python3-uvloop)
 checks=(g++ clang-format cppcheck shellcheck openssl)

@@ -168,9 +168,12 @@ int64_t blotter_balance(blotter_producer *producer, const struct blotter_balance
 int64_t blotter_position(blotter_producer *producer, const struct blotter_position *position);
 int64_t blotter_instrument(blotter_producer *producer, const struct blotter_instrument *instrument);
 
-/* What was wrong with this thread's last record that was INVALID: "price: not a finite decimal
- * number ...". Valid until the next.
- */
+/* Records an object that the caller could not make a record of: it goes to blotter.rejects. */
+int64_t blotter_reject(blotter_producer *producer, const struct blotter_reject *reject);
+
+/* What was wrong with this thread's last record that was INVALID, or that has a value in `extra`
+ * because its field could not take it: "price: not a finite decimal number ...". Valid until the
+ * next. */
 const char *blotter_problem(void);
 
 #define BLOTTER_DECIMAL_BYTES 256
@@ -179,6 +182,13 @@ const char *blotter_problem(void);
  * those who have a double and not the exchange's own digits. Threads:  any     Blocks: never
  * Returns:  its length; INVALID: not finite, or of more than 128 digits */
 int blotter_decimal(double value, char out[BLOTTER_DECIMAL_BYTES]);
+
+#define BLOTTER_DOUBLE_BYTES 12
+
+/* Lets a double stand for a decimal, as cheaply as can be: PostgreSQL gets its shortest digits.
+ * `price = blotter_double(67123.1, buffer)`. NaN and what is beyond 1e100 is no decimal.
+ * Returns:  out, for the member of a record; text of no other use */
+const char *blotter_double(double value, char out[BLOTTER_DOUBLE_BYTES]);
 
 enum blotter_stage { BLOTTER_SENT = 1, BLOTTER_COMMITTED = 2 };
 
@@ -229,7 +239,8 @@ int64_t blotter_percentile(const struct blotter_histogram *histogram, double per
     X(int64_t, connects, "connections to Redis that came up") \
     X(int64_t, errors, "error answers from Redis") \
     X(int64_t, redis_up, "1 while connected") \
-    X(int64_t, last_error_at_ns, "when last_error began; 0 if there is none now")
+    X(int64_t, last_error_at_ns, "when last_error began; 0 if there is none now") \
+    X(int64_t, misplaced, "values that their field could not take, and that are in `extra`")
 /* clang-format on */
 /* clang-format off */
 struct blotter_stats {

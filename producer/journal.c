@@ -382,7 +382,7 @@ bool journal_slot_holds(const struct journal *journal, const struct journal_slot
 {
     struct journal_slot head;
     journal_slot_head(slot, &head);
-    bool kind_known = head.kind < RECORD_KINDS || head.kind == SLOT_LEFT_OUT;
+    bool kind_known = record_kind_known(head.kind) || head.kind == SLOT_LEFT_OUT;
     return kind_known && head.length <= journal->slot_bytes - JOURNAL_SLOT_HEAD_BYTES &&
            head.checksum == journal_slot_checksum(&head, position,
                                                   journal_body_checksum(slot->body, head.length));

@@ -50,6 +50,7 @@ struct blotter_producer {
     _Atomic bool closed;
     _Atomic unsigned inside; /* threads between enter and leave */
     _Atomic int64_t invalid;
+    _Atomic int64_t misplaced;
     enum blotter_sender kind;
     struct event_base *base; /* of our thread, or the caller's */
     struct event *stop;
@@ -78,6 +79,15 @@ static __attribute__((noinline, cold)) int64_t refuse(blotter_producer *producer
     atomic_fetch_add_explicit(&producer->invalid, 1, memory_order_relaxed); /* a counter */
     return problem->fault == RECORD_FAULT_TOO_LONG && problem->field == NULL ? BLOTTER_TOO_LONG
                                                                              : BLOTTER_INVALID;
+}
+
+/* The record is good, but values of it are in `extra`: counted, and told by blotter_problem. */
+static __attribute__((noinline, cold)) void note_misplaced(blotter_producer *producer,
+                                                           const struct record_problem *problem)
+{
+    last_problem = *problem;
+    atomic_fetch_add_explicit(&producer->misplaced, problem->misplaced,
+                              memory_order_relaxed); /* a counter */
 }
 
 static bool enter(blotter_producer *producer)
@@ -116,6 +126,9 @@ static inline __attribute__((always_inline)) int64_t submit_into(blotter_produce
     int length = record_encode(kind, record, body, journal->body_capacity, &fields, &problem);
     if (__builtin_expect(length < 0, 0)) {
         return refuse(producer, &problem);
+    }
+    if (__builtin_expect(problem.misplaced > 0, 0)) {
+        note_misplaced(producer, &problem);
     }
     int64_t seq = journal_append(journal, kind, body, (uint32_t)length, fields);
     if (producer->wake && seq > 0) {
@@ -199,6 +212,12 @@ BLOTTER_PUBLIC int64_t blotter_instrument(blotter_producer *producer,
     return submit(producer, RECORD_INSTRUMENT, instrument);
 }
 
+BLOTTER_PUBLIC int64_t blotter_reject(blotter_producer *producer,
+                                      const struct blotter_reject *reject)
+{
+    return submit(producer, RECORD_REJECT, reject);
+}
+
 BLOTTER_PUBLIC const char *blotter_problem(void)
 {
     const struct record_problem *problem = &last_problem;
@@ -220,6 +239,13 @@ BLOTTER_PUBLIC int blotter_decimal(double value, char out[BLOTTER_DECIMAL_BYTES]
     int length = decimal_from_double(value, out);
     out[length < 0 ? 0 : length] = 0;
     return length < 0 ? BLOTTER_INVALID : length;
+}
+
+_Static_assert((int)BLOTTER_DOUBLE_BYTES == (int)RECORD_DOUBLE_BYTES, "one size");
+
+BLOTTER_PUBLIC const char *blotter_double(double value, char out[BLOTTER_DOUBLE_BYTES])
+{
+    return record_double(value, out);
 }
 
 /* --- opening
@@ -520,6 +546,7 @@ static void fill_stats(blotter_producer *producer, struct blotter_stats *stats)
     stats->slots = journal->slots;
     stats->full =
         (int64_t)atomic_load_explicit(&journal->full, memory_order_relaxed); /* counters */
+    stats->misplaced = atomic_load_explicit(&producer->misplaced, memory_order_relaxed);
     stats->invalid = atomic_load_explicit(&producer->invalid, memory_order_relaxed);
     snprintf(stats->journal, sizeof stats->journal, "%s", journal->path);
     histogram_copy(&producer->submit_ns, &stats->submit_ns);

@@ -11,7 +11,10 @@ bool xadd_init(struct xadd *xadd, const struct journal *journal, const char *str
 {
     xadd->journal = journal;
     xadd->stream = stream;
-    for (int kind = 0; kind < RECORD_KINDS; kind++) {
+    for (unsigned kind = 0; kind < RECORD_WIRE_KINDS; kind++) {
+        if (!record_kind_known(kind)) {
+            continue;
+        }
         const char *name = record_schemas[kind].name;
         int length = snprintf(xadd->prefix[kind], XADD_PREFIX_BYTES,
                               "*5\r\n$4\r\nXADD\r\n$%zu\r\n%s\r\n$1\r\n*\r\n$%zu\r\n%s\r\n",
@@ -39,7 +42,7 @@ const char *xadd_command(struct xadd *xadd, const struct journal_slot *slot, siz
 {
     struct journal_slot is;
     journal_slot_head(slot, &is);
-    if (is.kind >= RECORD_KINDS ||
+    if (!record_kind_known(is.kind) ||
         is.length > xadd->journal->slot_bytes - JOURNAL_SLOT_HEAD_BYTES) {
         return NULL;
     }

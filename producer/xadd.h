@@ -12,8 +12,8 @@ enum { XADD_PREFIX_BYTES = 160 };
 struct xadd {
     const struct journal *journal;
     const char *stream;
-    size_t prefix_length[RECORD_KINDS];
-    char prefix[RECORD_KINDS][XADD_PREFIX_BYTES]; /* *5 XADD stream * kind */
+    size_t prefix_length[RECORD_WIRE_KINDS];
+    char prefix[RECORD_WIRE_KINDS][XADD_PREFIX_BYTES]; /* *5 XADD stream * kind */
     char *bytes;                                  /* one command */
 };
 

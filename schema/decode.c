@@ -1,17 +1,20 @@
-/* decode.c: msgpack from the stream to a record, or to the reason why it is none.
+/* decode.c: decodes msgpack from the stream to a record, or to the reason why it is none.
  *
  * One pass over the map. A known key's value is checked and kept as a pointer into the given bytes;
  * where it has to be written anew (a decimal that was a float, an id that was an integer) it goes
- * to the scratch, from its end downwards. What is unknown becomes JSON as it is met, from the
- * scratch's beginning upwards. Records come from one's own encoder nearly always, with the keys in
- * the order of fields.h, so a key is looked for first behind the one before it.
+ * to the scratch, from its end downwards. Unknown keys become JSON as they are met, from the
+ * scratch's beginning upwards; so do values that their field cannot take. Records come from one's
+ * own encoder nearly always, with the keys in the order of fields.h, so a key is looked for first
+ * behind the one before it.
  *
- * The first fault ends it: a record is taken whole or not at all. */
+ * Bytes that are no msgpack, a wrong identity, and a missing field without which the record is
+ * useless end it: a record is taken whole or not at all. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "schema/decimal.h"
-#include "schema/json.h"
+#include "schema/json_read.h"
+#include "schema/json_write.h"
 #include "schema/record.h"
 #include "schema/stream.h"
 #include "schema/text.h"
@@ -29,11 +32,12 @@ struct decoder {
     bool comma;              /* there are some */
     char *low;               /* the lowest byte used at the scratch's end */
     const char *field;       /* being decoded, for the problem */
+    uint64_t misplaced;      /* fields whose value went to `extra` ... */
+    unsigned misplaced_count;
+    uint8_t faults[RECORD_FIELDS_MAX]; /* ... and why */
 };
 
-/* --- values
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- values --- */
 
 /* Keeps text that was made here, as a value. */
 static enum record_fault keep(struct decoder *decoder, struct record_value *out, const char *text,
@@ -135,11 +139,14 @@ static enum record_fault write_amounts(struct decoder *decoder, uint64_t pairs,
             fault = key.type == UNPACK_STR ? unpack_next(&decoder->reader, &value)
                                            : RECORD_FAULT_WRONG_TYPE;
         }
-        json_write(out, i == 0 ? "{" : ",", 1);
         if (!fault) {
-            fault = json_write_string(out, key.bytes, key.length);
+            fault = text_check((const char *)key.bytes, key.length);
         }
-        json_write(out, ":", 1);
+        if (!fault) {
+            json_write(out, i == 0 ? "{" : ",", 1);
+            json_write_string(out, key.bytes, key.length);
+            json_write(out, ":", 1);
+        }
         if (!fault) {
             fault = canonical_text(&value, text, &length);
         }
@@ -156,11 +163,11 @@ static enum record_fault decode_amounts(struct decoder *decoder, const struct un
                                         struct record_value *out)
 {
     char text[LIMIT_AMOUNTS_BYTES];
-    struct json_writer writer = {text, text + sizeof text, false};
+    struct json_writer writer = {.at = text, .end = text + sizeof text};
     enum record_fault fault = RECORD_FAULT_WRONG_TYPE;
 
     if (value->type == UNPACK_STR) {
-        fault = json_amounts((const char *)value->bytes, value->length, &writer);
+        fault = json_read_amounts((const char *)value->bytes, value->length, &writer);
     } else if (value->type == UNPACK_MAP && value->length > 0) {
         fault = write_amounts(decoder, value->length, &writer);
     }
@@ -174,6 +181,16 @@ static enum record_fault decode_integer(const struct unpack_value *value, struct
     }
     out->integer = value->integer;
     return RECORD_FAULT_NONE;
+}
+
+static enum record_fault decode_time(const struct unpack_value *value, struct record_value *out)
+{
+    enum record_fault fault = unpack_time_ns(value, &out->integer);
+
+    if (!fault && (out->integer < LIMIT_TIME_MIN_NS || out->integer >= LIMIT_TIME_END_NS)) {
+        fault = RECORD_FAULT_OUT_OF_RANGE;
+    }
+    return fault;
 }
 
 static enum record_fault decode_bool(const struct unpack_value *value, struct record_value *out)
@@ -194,7 +211,7 @@ static enum record_fault decode_extra(struct decoder *decoder, const struct unpa
             return RECORD_FAULT_TOO_LONG;
         }
         point_into(out, value);
-        return json_object_check(out->bytes, out->length);
+        return json_read_object(out->bytes, out->length);
     case UNPACK_MAP:
         return json_write_members(&decoder->json, &decoder->reader, value->length, &decoder->comma,
                                   1);
@@ -219,7 +236,8 @@ static enum record_fault decode_value(struct decoder *decoder, unsigned index,
     case FIELD_DECIMAL:
         return decode_decimal(decoder, value, out);
     case FIELD_TIME:
-        return unpack_time_ns(value, &out->integer);
+        return index < RECORD_IDENTITY_FIELDS ? unpack_time_ns(value, &out->integer)
+                                              : decode_time(value, out);
     case FIELD_INT:
         return decode_integer(value, out);
     case FIELD_BOOL:
@@ -232,9 +250,7 @@ static enum record_fault decode_value(struct decoder *decoder, unsigned index,
     abort();
 }
 
-/* --- keys
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- keys --- */
 
 /* The index of the field of that name, or -1. */
 static int find_field(const struct decoder *decoder, const struct unpack_value *key)
@@ -272,8 +288,43 @@ static int take_expected_key(struct decoder *decoder)
     return -1;
 }
 
+/* Does a wrong value of this field spoil the record? Those of the identity and the counters of
+ * sessions do; those that are required are missed at the end. */
+static bool spoils_record(const struct decoder *decoder, unsigned index, enum record_fault fault)
+{
+    return fault == RECORD_FAULT_TRUNCATED || fault == RECORD_FAULT_NOT_MSGPACK ||
+           index < IDENTITY_lane || decoder->schema->fields[index].kind == FIELD_INT ||
+           (index == decoder->extra && fault == RECORD_FAULT_TOO_LONG);
+}
+
+/* Writes the value that begins at `first` as a member of `extra`: its field cannot take it. */
+static enum record_fault misplace(struct decoder *decoder, unsigned index,
+                                  const unsigned char *first, enum record_fault why)
+{
+    const struct record_field *field = &decoder->schema->fields[index];
+    unsigned changed = decoder->json.changed;
+    struct unpack_value value;
+
+    decoder->record->values[index] = (struct record_value){0};
+    decoder->present &= ~(UINT64_C(1) << index);
+    decoder->misplaced |= UINT64_C(1) << index;
+    decoder->misplaced_count++;
+    decoder->faults[index] = (uint8_t)why;
+    decoder->reader.at = first;
+    json_write_comma(&decoder->json, &decoder->comma);
+    json_write_string(&decoder->json, field->name, field->name_length);
+    json_write(&decoder->json, ":", 1);
+    enum record_fault fault = unpack_next(&decoder->reader, &value);
+    if (!fault) {
+        fault = json_write_value(&decoder->json, &decoder->reader, &value, 1);
+    }
+    decoder->json.changed = changed; /* the value counts once */
+    return fault;
+}
+
 static enum record_fault decode_field(struct decoder *decoder, unsigned index)
 {
+    const unsigned char *first = decoder->reader.at;
     struct unpack_value value;
 
     decoder->field = decoder->schema->fields[index].name;
@@ -283,11 +334,18 @@ static enum record_fault decode_field(struct decoder *decoder, unsigned index)
     decoder->seen |= UINT64_C(1) << index;
     decoder->expected = index + 1;
     enum record_fault fault = unpack_next(&decoder->reader, &value);
-    return fault ? fault : decode_value(decoder, index, &value);
+    if (!fault) {
+        fault = decode_value(decoder, index, &value);
+    }
+    if (!fault || spoils_record(decoder, index, fault)) {
+        return fault;
+    }
+    return misplace(decoder, index, first, fault);
 }
 
 static enum record_fault decode_pair(struct decoder *decoder)
 {
+    struct unpack_reader before;
     struct unpack_value key;
     int index = take_expected_key(decoder);
 
@@ -295,6 +353,7 @@ static enum record_fault decode_pair(struct decoder *decoder)
         return decode_field(decoder, (unsigned)index);
     }
     decoder->field = NULL;
+    before = decoder->reader;
     enum record_fault fault = unpack_next(&decoder->reader, &key);
     if (fault) {
         return fault;
@@ -307,7 +366,8 @@ static enum record_fault decode_pair(struct decoder *decoder)
         return decode_field(decoder, (unsigned)index);
     }
     decoder->field = decoder->schema->fields[decoder->extra].name;
-    return json_write_member(&decoder->json, &decoder->reader, &key, &decoder->comma, 1);
+    decoder->reader = before;
+    return json_write_members(&decoder->json, &decoder->reader, 1, &decoder->comma, 1);
 }
 
 static enum record_fault decode_pairs(struct decoder *decoder)
@@ -334,9 +394,7 @@ static enum record_fault decode_pairs(struct decoder *decoder)
     return decoder->reader.at < decoder->reader.end ? RECORD_FAULT_TRAILING : RECORD_FAULT_NONE;
 }
 
-/* --- the record as a whole
- * -----------------------------------------------------------------------------------------------
- */
+/* --- the record as a whole --- */
 
 /* Makes `extra` of what was given as text and of the members that were written. */
 static enum record_fault finish_extra(struct decoder *decoder, const char *written)
@@ -350,7 +408,7 @@ static enum record_fault finish_extra(struct decoder *decoder, const char *writt
         return RECORD_FAULT_NONE;
     }
     if (out->bytes != NULL) {
-        const char *inside = json_object_inside(out->bytes, out->length, &inside_length);
+        const char *inside = json_read_inside(out->bytes, out->length, &inside_length);
         if (inside_length > 0) {
             json_write(&decoder->json, ",", 1);
         }
@@ -375,12 +433,11 @@ static enum record_fault check_identity(struct decoder *decoder)
     bool any = values[parts[0]].present || values[parts[1]].present || values[parts[2]].present;
 
     for (unsigned i = 0; any && i < 3; i++) {
-        int64_t least = parts[i] == IDENTITY_recorded_at ? LIMIT_RECORDED_AT_MIN_NS : 1;
         decoder->field = decoder->schema->fields[parts[i]].name;
         if (!values[parts[i]].present) {
             return RECORD_FAULT_MISSING;
         }
-        if (values[parts[i]].integer < least) {
+        if (!record_integer_valid(decoder->record->kind, parts[i], values[parts[i]].integer)) {
             return RECORD_FAULT_OUT_OF_RANGE;
         }
     }
@@ -392,10 +449,32 @@ static enum record_fault check_identity(struct decoder *decoder)
     return RECORD_FAULT_NONE;
 }
 
+/* The counters of a session record; the identity's are checked for themselves. */
+static enum record_fault check_integers(struct decoder *decoder)
+{
+    for (unsigned i = RECORD_IDENTITY_FIELDS; i < decoder->extra; i++) {
+        const struct record_value *value = &decoder->record->values[i];
+        if (value->present && decoder->schema->fields[i].kind == FIELD_INT &&
+            !record_integer_valid(decoder->record->kind, i, value->integer)) {
+            decoder->field = decoder->schema->fields[i].name;
+            return RECORD_FAULT_OUT_OF_RANGE;
+        }
+    }
+    return RECORD_FAULT_NONE;
+}
+
 static enum record_fault check_required(struct decoder *decoder)
 {
-    decoder->field = record_missing(decoder->record->kind, decoder->present);
-    return decoder->field != NULL ? RECORD_FAULT_MISSING : RECORD_FAULT_NONE;
+    uint64_t missing = record_missing(decoder->record->kind, decoder->present);
+    uint64_t wrong = missing & decoder->misplaced;
+
+    if (missing == 0) {
+        decoder->field = NULL;
+        return RECORD_FAULT_NONE;
+    }
+    int index = __builtin_ctzll(wrong != 0 ? wrong : missing);
+    decoder->field = decoder->schema->fields[index].name;
+    return wrong != 0 ? (enum record_fault)decoder->faults[index] : RECORD_FAULT_MISSING;
 }
 
 static enum record_fault decode(struct decoder *decoder, size_t length)
@@ -413,7 +492,21 @@ static enum record_fault decode(struct decoder *decoder, size_t length)
     if (!fault) {
         fault = check_identity(decoder);
     }
+    if (!fault && decoder->record->kind == RECORD_SESSION) {
+        fault = check_integers(decoder);
+    }
     return fault ? fault : check_required(decoder);
+}
+
+/* A record that was decoded: notes what is in `extra` as its field could not take it. */
+static void tell_misplaced(const struct decoder *decoder, struct record_problem *problem)
+{
+    problem->misplaced = decoder->misplaced_count + decoder->json.changed;
+    if (decoder->misplaced != 0) {
+        int first = __builtin_ctzll(decoder->misplaced);
+        problem->fault = (enum record_fault)decoder->faults[first];
+        problem->field = decoder->schema->fields[first].name;
+    }
 }
 
 int record_decode(enum record_kind kind, const void *bytes, size_t length,
@@ -422,19 +515,27 @@ int record_decode(enum record_kind kind, const void *bytes, size_t length,
 {
     const struct record_schema *schema = &record_schemas[kind];
     const unsigned char *at = bytes;
-    struct decoder decoder = {
-        .reader = {at, at + length},
-        .schema = schema,
-        .record = record,
-        .extra = schema->field_count - 1,
-        .json = {scratch->bytes, scratch->bytes + scratch->capacity, false},
-        .low = scratch->bytes + scratch->capacity,
-    };
+    struct decoder decoder;
 
+    decoder.reader = (struct unpack_reader){at, at + length};
+    decoder.schema = schema;
+    decoder.record = record;
+    decoder.seen = decoder.present = decoder.misplaced = 0;
+    decoder.expected = decoder.misplaced_count = 0;
+    decoder.extra = schema->field_count - 1;
+    decoder.low = scratch->bytes + scratch->capacity;
+    decoder.json = (struct json_writer){.at = scratch->bytes, .end = decoder.low};
+    decoder.comma = false;
+    decoder.field = NULL;
     record->kind = kind;
     memset(record->values, 0, schema->field_count * sizeof record->values[0]);
-    problem->fault = decode(&decoder, length);
+    enum record_fault fault = decode(&decoder, length);
+    problem->fault = fault;
     problem->field = decoder.field;
     scratch->used = scratch->capacity - (size_t)(decoder.low - decoder.json.at);
-    return problem->fault ? -1 : 0;
+    if (fault) {
+        return -1;
+    }
+    tell_misplaced(&decoder, problem);
+    return 0;
 }

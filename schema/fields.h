@@ -207,6 +207,13 @@
     X(version, TEXT, "version of the library") \
     X(extra, JSON, "everything else, a JSON object; of a heartbeat the producer's counters")
 
+/* An object that a strategy's own code could not record, for blotter.rejects: it has no table. */
+#define BLOTTER_REJECT_FIELDS(X) \
+    X(about, TEXT, "the kind that it was meant to be: order, trade, cash ...") \
+    X(reason, TEXT, "why it could not be recorded") \
+    X(object, TEXT, "the object as JSON, cut to fit") \
+    X(extra, JSON, "everything else, a JSON object")
+
 /* The kinds of record: X(KIND, name on the wire, SQL schema, SQL table, field list). A journal keeps
  * a kind as its number here, so a new one goes to the end. */
 #define BLOTTER_RECORD_KINDS(X) \

@@ -17,6 +17,10 @@
 #define LIMIT_RECORD_BYTES 65536 /* one record on the wire */
 #define LIMIT_RECORDED_AT_MIN_NS \
     INT64_C(1420070400000000000) /* 2015-01-01: earlier is a broken clock */
+/* any other time, from 2001-09-09 to 2099-12-03; the same digits in milliseconds, microseconds or
+ * seconds are outside */
+#define LIMIT_TIME_MIN_NS INT64_C(1000000000000000000)
+#define LIMIT_TIME_END_NS INT64_C(4100000000000000000)
 #define LIMIT_FUTURE_NS \
     INT64_C(86400000000000) /* recorded_at: at most a day ahead of the drainer */
 

@@ -25,7 +25,9 @@ enum record_kind {
 #define X(kind, name, sql_schema, table, fields) RECORD_##kind,
     BLOTTER_RECORD_KINDS(X)
 #undef X
-    RECORD_KINDS
+    RECORD_KINDS,        /* how many have a table */
+    RECORD_REJECT = 15,  /* goes over the wire, and has none; a number that stays in journals */
+    RECORD_WIRE_KINDS = 16,
 };
 /* clang-format on */
 
@@ -43,6 +45,7 @@ struct record_field {
     const char *name;
     enum field_kind kind;
     uint8_t name_length;
+    uint16_t offset; /* in struct blotter_<kind>; 0 for a field of the identity */
     const char *meaning;
 };
 
@@ -64,6 +67,7 @@ struct record_schema {
 #define INDEX_OF_BALANCE(name, kind, meaning) BALANCE_##name,
 #define INDEX_OF_POSITION(name, kind, meaning) POSITION_##name,
 #define INDEX_OF_INSTRUMENT(name, kind, meaning) INSTRUMENT_##name,
+#define INDEX_OF_REJECT(name, kind, meaning) REJECT_##name,
 #define INDEX_OF_SESSION(name, kind, meaning) SESSION_##name,
 enum identity_field { BLOTTER_IDENTITY_FIELDS(INDEX_OF_IDENTITY) RECORD_IDENTITY_FIELDS };
 #define X(kind, name, sql_schema, table, fields) \
@@ -73,6 +77,7 @@ enum identity_field { BLOTTER_IDENTITY_FIELDS(INDEX_OF_IDENTITY) RECORD_IDENTITY
         kind##_FIELDS \
     };
 BLOTTER_RECORD_KINDS(X)
+X(REJECT, reject, NULL, NULL, BLOTTER_REJECT_FIELDS)
 #undef X
 /* clang-format on */
 enum {
@@ -80,14 +85,21 @@ enum {
     RECORD_HEAD_FIELDS = IDENTITY_lane, /* the identity as producers send it */
 };
 
-extern const struct record_schema record_schemas[RECORD_KINDS];
+/* By kind, also those without a table; of a number that is no kind all is NULL and 0. */
+extern const struct record_schema record_schemas[RECORD_WIRE_KINDS];
 
 /* The kind of that wire name, or -1. */
 int record_kind_of(const char *name, size_t length);
+bool record_kind_known(unsigned kind);
 
-/* The name of a required field that is missing, or NULL. Bit i of `present`: the field of index i
- * is given. */
-const char *record_missing(enum record_kind, uint64_t present);
+/* The fields of which one is required and none is given, as bits, or 0. Bit i of `present`: the
+ * field of index i is given. */
+uint64_t record_missing(enum record_kind, uint64_t present);
+
+/* Is it a number that this field (of kind INT, or the identity's) may have? Numbers that count
+ * records are at most RECORD_SEQ_MAX, so that nobody computes beyond 64 bits with them. */
+bool record_integer_valid(enum record_kind, unsigned index, int64_t value);
+#define RECORD_SEQ_MAX (INT64_C(1) << 53)
 
 /* --- encoding --- */
 
@@ -109,7 +121,8 @@ enum record_fault { /* X-list with texts: RECORD_FAULTS */
     X(TRAILING, "has bytes behind its end") \
     X(NOT_MSGPACK, "not a msgpack map with string keys") \
     X(DUPLICATE, "given twice") \
-    X(UNKNOWN_KIND, "of an unknown kind")
+    X(UNKNOWN_KIND, "of an unknown kind") \
+    X(NOT_BOUND, "cannot be bound")
 /* clang-format on */
 #define X(name, text) RECORD_FAULT_##name,
                     RECORD_FAULTS(X)
@@ -122,14 +135,49 @@ const char *record_fault_text(enum record_fault);
 struct record_problem {
     enum record_fault fault;
     const char *field; /* static */
+    unsigned
+        misplaced; /* where encoding or decoding succeeded: values that their fields could not
+                      take, and that are in `extra`; fault and field are then the first one's */
 };
 
 /* Validates a struct blotter_<kind> and writes the body: the map's keys and values without the
  * map's head and the identity. Returns the body's length and sets *fields to the number of pairs;
- * or -1 with *problem set, buffer contents then undefined. Needs capacity for the whole, else
- * RECORD_FAULT_TOO_LONG with field NULL. Never allocates, no system call, reentrant. */
+ * or -1 with *problem set, buffer contents then undefined. A value that its field cannot take goes
+ * to `extra` and is counted in problem->misplaced; only what makes the record useless is a failure:
+ * a required field, a number of a session, no room (RECORD_FAULT_TOO_LONG with field NULL). Never
+ * allocates, no system call, reentrant. */
 int record_encode(enum record_kind, const void *record, unsigned char *out, size_t capacity,
                   unsigned *fields, struct record_problem *);
+
+/* Fields that are the same in many records, encoded once. */
+struct record_bound {
+    enum record_kind kind;
+    unsigned pairs;
+    uint32_t length;
+    uint64_t present; /* by the kind's field index */
+    const unsigned char *bytes;
+};
+
+/* Encodes the fields that are given in a struct blotter_<kind> to `out`, which the bound fields
+ * point to from then on. Returns 0, or -1 with *problem set: here every wrong value is a failure.
+ * `extra` cannot be bound. */
+int record_bind(enum record_kind, const void *constants, unsigned char *out, size_t capacity,
+                struct record_bound *, struct record_problem *);
+
+/* record_encode of what is bound and what the record has. A field given in both: DUPLICATE. */
+int record_encode_bound(const struct record_bound *, const void *record, unsigned char *out,
+                        size_t capacity, unsigned *fields, struct record_problem *);
+
+/* A member of kind DECIMAL may also be a double: text that begins with a byte that no number does,
+ * and then has the double's bits, seven in each byte. It goes over the wire as a double, and the
+ * drainer makes its shortest digits. */
+enum {
+    RECORD_DOUBLE_MARK = 1,
+    RECORD_DOUBLE_DIGITS = 10,
+    RECORD_DOUBLE_BYTES = 1 + RECORD_DOUBLE_DIGITS + 1, /* with the NUL */
+};
+#define RECORD_DOUBLE_MAX 1e100 /* larger ones, and NaN, are no decimals of 128 digits */
+const char *record_double(double value, char out[RECORD_DOUBLE_BYTES]);
 
 struct record_identity {
     int64_t producer_id;
@@ -180,10 +228,6 @@ struct record_scratch {
  * msgpack values become: json.h. Returns 0, or -1 with *problem set. */
 int record_decode(enum record_kind, const void *bytes, size_t length, struct record_scratch *,
                   struct record *, struct record_problem *);
-
-/* Is it one JSON object that jsonb accepts: grammar, UTF-8, no \u0000, surrogates in pairs, numbers
- * in numeric's range, at most LIMIT_NESTING deep and LIMIT_EXTRA_BYTES long? */
-enum record_fault json_object_check(const char *text, size_t length);
 
 /* Is it UTF-8 (no surrogates, no overlong forms) without NUL? */
 enum record_fault text_check(const char *text, size_t length);

@@ -35,6 +35,9 @@ struct blotter_position {
 struct blotter_instrument {
     BLOTTER_INSTRUMENT_FIELDS(BLOTTER_MEMBER)
 };
+struct blotter_reject {
+    BLOTTER_REJECT_FIELDS(BLOTTER_MEMBER)
+};
 struct blotter_session { /* the library's own */
     BLOTTER_SESSION_FIELDS(BLOTTER_MEMBER)
 };

@@ -161,6 +161,36 @@ static inline enum record_fault unpack_next(struct unpack_reader *reader,
     return RECORD_FAULT_NONE;
 }
 
+static inline bool unpack_is_container(const struct unpack_value *value)
+{
+    return value->type == UNPACK_ARRAY || value->type == UNPACK_MAP;
+}
+
+/* Skips the rest of a value whose head has been read: the elements of an array or a map, however
+ * deep. */
+static inline enum record_fault unpack_skip(struct unpack_reader *reader,
+                                            const struct unpack_value *head)
+{
+    struct unpack_value value = *head;
+    uint64_t left = 1; /* values that begin behind this one, and it */
+
+    for (;;) {
+        if (unpack_is_container(&value)) {
+            left += value.length << (value.type == UNPACK_MAP);
+        }
+        if (--left == 0) {
+            return RECORD_FAULT_NONE;
+        }
+        if (left > (uint64_t)(reader->end - reader->at)) { /* each takes a byte */
+            return RECORD_FAULT_TRUNCATED;
+        }
+        enum record_fault fault = unpack_next(reader, &value);
+        if (fault) {
+            return fault;
+        }
+    }
+}
+
 /* The time of a msgpack timestamp (ext -1), or of an integer, in nanoseconds since 1970.
  * Faults: WRONG_TYPE; OUT_OF_RANGE: not a time, or not one that an int64 of nanoseconds holds. */
 static inline enum record_fault unpack_time_ns(const struct unpack_value *value, int64_t *time_ns)

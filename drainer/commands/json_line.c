@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "schema/json.h"
+#include "schema/json_read.h"
 
 struct slice {
     const char *at;
@@ -492,7 +492,7 @@ static int take_member(struct json_line *line, const struct member *member, char
     if (member->value.at[0] != '{') {
         return complain(line, name, "expected an object");
     }
-    inside.at = json_object_inside(member->value.at, member->value.length, &inside.length);
+    inside.at = json_read_inside(member->value.at, member->value.length, &inside.length);
     add_extra(extra, extra_used, inside, nothing);
     return 0;
 }

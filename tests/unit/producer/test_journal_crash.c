@@ -87,8 +87,8 @@ static void make_records(void)
         snprintf(records[i].id, sizeof records[i].id, "record %03d", i);
         records[i].trade = (struct blotter_trade){
             .trade_id = records[i].id, .symbol = "ETH/USDT", .price = "1E-8", .quantity = "12"};
-        records[i].order = (struct blotter_order){.order_id = records[i].id,
-                                                  .price = is_refused(i) ? "NaN" : "67123.10"};
+        records[i].order = (struct blotter_order){.order_id = is_refused(i) ? NULL : records[i].id,
+                                                  .price = "67123.10"};
         memset(records[i].reason, 'a' + i % 26, sizeof records[i].reason);
         size_t length = story.large ? sizeof records[i].reason - 1 : 10;
         records[i].order.reason = records[i].reason;

@@ -104,7 +104,8 @@ static void an_invalid_record_names_its_field_and_changes_nothing(void **state)
     blotter_producer *producer = open_none();
     struct blotter_stats stats;
     assert_int_equal(
-        blotter_order(producer, &(struct blotter_order){.order_id = "1", .price = "NaN"}),
+        blotter_trade(producer,
+                      &(struct blotter_trade){.symbol = "BTC", .price = "NaN", .quantity = "1"}),
         BLOTTER_INVALID);
     assert_non_null(strstr(blotter_problem(), "price: "));
     assert_int_equal(blotter_order(producer, &(struct blotter_order){.symbol = "BTC"}),
@@ -122,12 +123,29 @@ static void an_invalid_record_names_its_field_and_changes_nothing(void **state)
         blotter_order(producer, &(struct blotter_order){.order_id = "1", .reason = long_text}),
         BLOTTER_TOO_LONG);
     memset(long_text, 'x', sizeof long_text - 1);
-    assert_true(
-        blotter_order(producer, &(struct blotter_order){.order_id = "1", .reason = long_text}) < 0);
+    assert_int_equal(blotter_order(producer, &(struct blotter_order){.order_id = long_text}),
+                     BLOTTER_INVALID);
+    assert_non_null(strstr(blotter_problem(), "order_id"));
     assert_int_equal(blotter_stats(producer, &stats), 0);
     assert_int_equal(stats.invalid, 6);
     assert_int_equal(stats.accepted, 1);
     assert_int_equal(blotter_order(producer, &good), 2);
+    blotter_close(producer, 0);
+}
+
+static void a_wrong_value_is_counted_and_does_not_cost_the_record(void **state)
+{
+    (void)state;
+    blotter_producer *producer = open_none();
+    struct blotter_stats stats;
+    assert_int_equal(
+        blotter_order(producer, &(struct blotter_order){
+                                    .order_id = "1", .price = "NaN", .exchange_time = 1700000000}),
+        2);
+    assert_non_null(strstr(blotter_problem(), "exchange_time: "));
+    assert_int_equal(blotter_stats(producer, &stats), 0);
+    assert_int_equal(stats.misplaced, 2);
+    assert_int_equal(stats.invalid, 0);
     blotter_close(producer, 0);
 }
 
@@ -254,6 +272,7 @@ int main(void)
         TEST(one_submit_in_64_is_timed),
         TEST(submit_returns_full_when_nothing_is_committed),
         TEST(an_invalid_record_names_its_field_and_changes_nothing),
+        TEST(a_wrong_value_is_counted_and_does_not_cost_the_record),
         TEST(without_a_sender_nobody_can_wait),
         TEST(a_closed_handle_says_so),
         TEST(a_child_is_told_and_the_parent_goes_on),

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <math.h>
 #include <msgpack.h>
 #include <string.h>
 
@@ -125,6 +126,29 @@ static void assert_problem(const struct blotter_order *order, enum record_fault 
     }
 }
 
+/* The value of a field that cannot take it is in `extra`, as `json` says. */
+static void assert_misplaced(const struct blotter_order *order, enum record_fault fault,
+                             const char *field, const char *json)
+{
+    unsigned char body[8192];
+    struct record_problem problem;
+    unsigned fields;
+
+    int length = record_encode(RECORD_ORDER, order, body, sizeof body, &fields, &problem);
+    const msgpack_object_map *map = unpack_body(body, length, fields);
+    assert_int_equal(problem.fault, fault);
+    assert_string_equal(problem.field, field);
+    assert_int_equal(problem.misplaced, 1);
+    if (strcmp(field, "extra") != 0) {
+        assert_null(find(map, field));
+    }
+    if (json != NULL) {
+        assert_str(map, "extra", json);
+    } else {
+        assert_non_null(find(map, "extra"));
+    }
+}
+
 /* --- whole records --- */
 
 #define FULL_TEXT "text"
@@ -132,7 +156,7 @@ static void assert_problem(const struct blotter_order *order, enum record_fault 
 #define FULL_AMOUNTS "{\"USDT\":0.10}"
 #define FULL_JSON "{\"a\":1.10}"
 #define FULL_TIME INT64_C(1700000000000000001)
-#define FULL_INT INT64_C(-7)
+#define FULL_INT INT64_C(7)
 #define FULL_BOOL BLOTTER_FALSE
 #define FULL(name, kind, meaning) .name = FULL_##kind,
 
@@ -237,7 +261,8 @@ static void random_orders_read_back(void **state)
 #define RANDOM_DECIMAL "0.0012"
 #define RANDOM_AMOUNTS "{\"USDT\":0.10}"
 #define RANDOM_JSON "{}"
-#define RANDOM_TIME (int64_t) random_next()
+#define RANDOM_TIME \
+    LIMIT_TIME_MIN_NS + (int64_t)(random_next() % (uint64_t)(LIMIT_TIME_END_NS - LIMIT_TIME_MIN_NS))
 #define RANDOM_INT (int64_t) random_next()
 #define RANDOM_BOOL (enum blotter_bool)(1 + random_below(2))
 #define RANDOM(name, kind, meaning) \
@@ -294,10 +319,10 @@ static void texts_of_every_length_to_the_limit_are_kept(void **state)
     }
     memset(text, 'a', LIMIT_TEXT_BYTES + 1);
     text[LIMIT_TEXT_BYTES + 1] = '\0';
-    assert_problem(&order, RECORD_FAULT_TOO_LONG, "reason");
+    assert_misplaced(&order, RECORD_FAULT_TOO_LONG, "reason", NULL);
 }
 
-static void text_beyond_ascii_is_kept_and_invalid_utf8_is_refused_wherever_it_is(void **state)
+static void text_beyond_ascii_is_kept_and_invalid_utf8_goes_to_extra_wherever_it_is(void **state)
 {
     char text[64];
     struct blotter_order order = {.order_id = "1", .account = text};
@@ -310,7 +335,7 @@ static void text_beyond_ascii_is_kept_and_invalid_utf8_is_refused_wherever_it_is
             memcpy(text + at, "\xc3\xa4", 2);
             assert_str(encode_order(&order), "account", text);
             text[at + 1] = 'x';
-            assert_problem(&order, RECORD_FAULT_NOT_UTF8, "account");
+            assert_misplaced(&order, RECORD_FAULT_NOT_UTF8, "account", NULL);
         }
     }
 }
@@ -346,21 +371,219 @@ static void required_fields_are_missed(void **state)
     assert_string_equal(problem.field, "event");
 }
 
-static void faults_name_their_field(void **state)
+static void values_that_a_field_cannot_take_go_to_extra(void **state)
 {
+#define WITH(member) &(struct blotter_order){.order_id = "1", member}
     (void)state;
-    assert_problem(&(struct blotter_order){.order_id = "1", .price = ""}, RECORD_FAULT_NOT_DECIMAL,
-                   "price");
-    assert_problem(&(struct blotter_order){.order_id = "1", .fee = "NaN"}, RECORD_FAULT_NOT_DECIMAL,
-                   "fee");
-    assert_problem(&(struct blotter_order){.order_id = "1", .extra = "[]"}, RECORD_FAULT_NOT_JSON,
-                   "extra");
-    assert_problem(&(struct blotter_order){.order_id = "1", .extra = ""}, RECORD_FAULT_NOT_JSON,
-                   "extra");
-    assert_problem(&(struct blotter_order){.order_id = "1", .extra = "{\"a\":\"\\u0000\"}"},
-                   RECORD_FAULT_HAS_NUL, "extra");
-    assert_problem(&(struct blotter_order){.order_id = "1", .post_only = (enum blotter_bool)3},
-                   RECORD_FAULT_OUT_OF_RANGE, "post_only");
+    assert_misplaced(WITH(.price = ""), RECORD_FAULT_NOT_DECIMAL, "price", "{\"price\":\"\"}");
+    assert_misplaced(WITH(.fee = "NaN"), RECORD_FAULT_NOT_DECIMAL, "fee", "{\"fee\":\"NaN\"}");
+    assert_misplaced(WITH(.account = "a\xff"), RECORD_FAULT_NOT_UTF8, "account",
+                     "{\"account\":\"\\\\x61ff\"}");
+    assert_misplaced(WITH(.extra = "[]"), RECORD_FAULT_NOT_JSON, "extra", "{\"extra\":\"[]\"}");
+    assert_misplaced(WITH(.extra = ""), RECORD_FAULT_NOT_JSON, "extra", "{\"extra\":\"\"}");
+    assert_misplaced(WITH(.extra = "{\"a\":\"\\u0000\"}"), RECORD_FAULT_HAS_NUL, "extra",
+                     "{\"extra\":\"{\\\"a\\\":\\\"\\\\u0000\\\"}\"}");
+    assert_misplaced(WITH(.fees = "{\"USDT\":null}"), RECORD_FAULT_NOT_DECIMAL, "fees",
+                     "{\"fees\":\"{\\\"USDT\\\":null}\"}");
+    assert_misplaced(WITH(.post_only = (enum blotter_bool)3), RECORD_FAULT_OUT_OF_RANGE,
+                     "post_only", "{\"post_only\":3}");
+    assert_misplaced(WITH(.exchange_time = 1700000000123), RECORD_FAULT_OUT_OF_RANGE,
+                     "exchange_time", "{\"exchange_time\":1700000000123}");
+    assert_misplaced(WITH(.exchange_time = -1), RECORD_FAULT_OUT_OF_RANGE, "exchange_time",
+                     "{\"exchange_time\":-1}");
+}
+
+static void misplaced_values_join_the_strategys_own_extra(void **state)
+{
+    const struct blotter_order order = {
+        .order_id = "1", .price = "x", .side = "\xff", .cost = "1", .extra = " { \"a\" : 1.10 } "};
+    unsigned char body[4096];
+    struct record_problem problem;
+    unsigned fields;
+
+    (void)state;
+    int length = record_encode(RECORD_ORDER, &order, body, sizeof body, &fields, &problem);
+    const msgpack_object_map *map = unpack_body(body, length, fields);
+    assert_str(map, "extra", "{\"a\" : 1.10,\"side\":\"\\\\xff\",\"price\":\"x\"}");
+    assert_str(map, "cost", "1");
+    assert_int_equal(problem.misplaced, 2);
+    assert_string_equal(problem.field, "side");
+}
+
+/* Whatever the room, the record is written as long as its good values and each key fit. */
+static void misplaced_values_never_cost_the_record(void **state)
+{
+    char text[3000];
+    struct blotter_order order = {.order_id = "1", .side = "buy", .reason = text, .price = "x"};
+    unsigned fields;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof text - 1; i++) {
+        text[i] = (char)(i % 3 ? '"' : 0xff);
+    }
+    text[sizeof text - 1] = '\0';
+    for (size_t capacity = 0; capacity < 400; capacity++) {
+        unsigned char *body = malloc(capacity + 1);
+        struct record_problem problem;
+        body[capacity] = 0x5a;
+        int length = record_encode(RECORD_ORDER, &order, body, capacity, &fields, &problem);
+        assert_int_equal(body[capacity], 0x5a);
+        if (capacity < strlen("_order_id_1_side_buy")) {
+            assert_int_equal(length, -1);
+        } else if (capacity >= strlen("_order_id_1_side_buy_reason")) {
+            const msgpack_object_map *map = unpack_body(body, length, fields);
+            assert_str(map, "order_id", "1");
+            assert_str(map, "side", "buy");
+            assert_int_equal(problem.misplaced, 2);
+        }
+        free(body);
+    }
+}
+
+static void a_required_value_that_is_wrong_is_told(void **state)
+{
+    struct blotter_trade trade = {.symbol = "BTC/USDT", .price = "x", .quantity = "1"};
+    unsigned char body[4096];
+    struct record_problem problem;
+    unsigned fields;
+
+    (void)state;
+    assert_problem(&(struct blotter_order){.client_order_id = "\xff"}, RECORD_FAULT_NOT_UTF8,
+                   "client_order_id");
+    assert_int_equal(record_encode(RECORD_TRADE, &trade, body, sizeof body, &fields, &problem), -1);
+    assert_int_equal(problem.fault, RECORD_FAULT_NOT_DECIMAL);
+    assert_string_equal(problem.field, "price");
+}
+
+static void counters_of_sessions_are_bounded(void **state)
+{
+    struct blotter_session session = {.event = "closed", .last_seq = RECORD_SEQ_MAX};
+    unsigned char body[4096];
+    struct record_problem problem;
+    unsigned fields;
+
+    (void)state;
+    assert_true(record_encode(RECORD_SESSION, &session, body, sizeof body, &fields, &problem) > 0);
+    assert_int_equal(problem.misplaced, 0);
+    session.last_seq++;
+    int length = record_encode(RECORD_SESSION, &session, body, sizeof body, &fields, &problem);
+    const msgpack_object_map *map = unpack_body(body, length, fields);
+    assert_null(find(map, "last_seq"));
+    assert_str(map, "extra", "{\"last_seq\":9007199254740993}");
+    assert_int_equal(problem.fault, RECORD_FAULT_OUT_OF_RANGE);
+    assert_string_equal(problem.field, "last_seq");
+}
+
+/* --- doubles --- */
+
+static void doubles_travel_as_they_are(void **state)
+{
+    static const double values[] = {0, 0.1, -67123.1, 1e99, 5e-324};
+    char bytes[RECORD_DOUBLE_BYTES];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        const msgpack_object *value =
+            find(encode_order(&(struct blotter_order){.order_id = "1",
+                                                      .price = record_double(values[i], bytes)}),
+                 "price");
+        assert_non_null(value);
+        assert_int_equal(value->type, MSGPACK_OBJECT_FLOAT64);
+        assert_true(value->via.f64 == values[i]);
+    }
+    for (size_t length = 1; length <= RECORD_DOUBLE_BYTES;
+         length++) { /* text that looks like one */
+        char *text = malloc(length + 1);
+        memset(text, 0x81, length);
+        text[0] = RECORD_DOUBLE_MARK;
+        text[length] = '\0';
+        if (length != RECORD_DOUBLE_BYTES - 1) {
+            assert_misplaced(WITH(.price = text), RECORD_FAULT_NOT_DECIMAL, "price", NULL);
+        }
+        free(text);
+    }
+    assert_misplaced(WITH(.price = record_double((double)NAN, bytes)), RECORD_FAULT_NOT_DECIMAL,
+                     "price", "{\"price\":\"NaN\"}");
+    assert_misplaced(WITH(.price = record_double(-1e100, bytes)), RECORD_FAULT_NOT_DECIMAL, "price",
+                     NULL);
+}
+
+/* --- bound fields --- */
+
+static void bound_fields_are_those_of_every_record(void **state)
+{
+    const struct blotter_order constants = {
+        .account = "main", .strategy = "mm", .symbol = "BTC/USDT", .reduce_only = BLOTTER_TRUE};
+    const struct blotter_order varying = {.order_id = "7", .price = "1.5", .extra = "{\"a\":1}"};
+    unsigned char bytes[256], body[512];
+    struct record_bound bound;
+    struct record_problem problem;
+    unsigned fields;
+
+    (void)state;
+    assert_int_equal(record_bind(RECORD_ORDER, &constants, bytes, sizeof bytes, &bound, &problem),
+                     0);
+    assert_int_equal(bound.pairs, 4);
+    int length = record_encode_bound(&bound, &varying, body, sizeof body, &fields, &problem);
+    const msgpack_object_map *map = unpack_body(body, length, fields);
+    assert_int_equal(map->size, RECORD_HEAD_FIELDS + 7);
+    assert_str(map, "account", "main");
+    assert_str(map, "strategy", "mm");
+    assert_str(map, "symbol", "BTC/USDT");
+    assert_bool(map, "reduce_only", BLOTTER_TRUE);
+    assert_str(map, "order_id", "7");
+    assert_str(map, "price", "1.5");
+    assert_str(map, "extra", "{\"a\":1}");
+    for (int capacity = 0; capacity < length; capacity++) {
+        assert_int_equal(
+            record_encode_bound(&bound, &varying, body, (size_t)capacity, &fields, &problem), -1);
+        assert_int_equal(problem.fault, RECORD_FAULT_TOO_LONG);
+    }
+}
+
+static void a_field_is_bound_or_given(void **state)
+{
+    unsigned char bytes[256], body[512];
+    struct record_bound bound;
+    struct record_problem problem;
+    unsigned fields;
+
+    (void)state;
+    assert_int_equal(record_bind(RECORD_ORDER, &(struct blotter_order){.symbol = "BTC/USDT"}, bytes,
+                                 sizeof bytes, &bound, &problem),
+                     0);
+    assert_int_equal(record_encode_bound(&bound, WITH(.symbol = "BTC/USDT"), body, sizeof body,
+                                         &fields, &problem),
+                     -1);
+    assert_int_equal(problem.fault, RECORD_FAULT_DUPLICATE);
+    assert_string_equal(problem.field, "symbol");
+    assert_int_equal(record_encode_bound(&bound, &(struct blotter_order){.side = "buy"}, body,
+                                         sizeof body, &fields, &problem),
+                     -1);
+    assert_int_equal(problem.fault, RECORD_FAULT_MISSING);
+    assert_string_equal(problem.field, "order_id");
+}
+
+static void wrong_constants_are_refused(void **state)
+{
+    unsigned char bytes[64];
+    struct record_bound bound;
+    struct record_problem problem;
+
+    (void)state;
+    assert_int_equal(record_bind(RECORD_ORDER, &(struct blotter_order){.symbol = "\xff"}, bytes,
+                                 sizeof bytes, &bound, &problem),
+                     -1);
+    assert_int_equal(problem.fault, RECORD_FAULT_NOT_UTF8);
+    assert_string_equal(problem.field, "symbol");
+    assert_int_equal(record_bind(RECORD_ORDER, &(struct blotter_order){.extra = "{}"}, bytes,
+                                 sizeof bytes, &bound, &problem),
+                     -1);
+    assert_int_equal(problem.fault, RECORD_FAULT_NOT_BOUND);
+    assert_int_equal(record_bind(RECORD_ORDER, &(struct blotter_order){.symbol = "BTC/USDT"}, bytes,
+                                 10, &bound, &problem),
+                     -1);
+    assert_int_equal(problem.fault, RECORD_FAULT_TOO_LONG);
 }
 
 static void assert_decimal_encoded_as(const char *text)
@@ -370,10 +593,10 @@ static void assert_decimal_encoded_as(const char *text)
     int length = decimal_canonical(text, strlen(text), canonical);
 
     if (length < 0) {
-        assert_problem(&order,
-                       strlen(text) > LIMIT_DECIMAL_BYTES ? RECORD_FAULT_TOO_LONG
-                                                          : RECORD_FAULT_NOT_DECIMAL,
-                       "price");
+        assert_misplaced(&order,
+                         strlen(text) > LIMIT_DECIMAL_BYTES ? RECORD_FAULT_TOO_LONG
+                                                            : RECORD_FAULT_NOT_DECIMAL,
+                         "price", NULL);
         return;
     }
     canonical[length] = '\0';
@@ -491,7 +714,8 @@ static void capacity_is_used_to_the_last_byte_and_never_exceeded(void **state)
     assert_exact(&(struct blotter_order){.order_id = "1", .cost = "1"});
     assert_exact(&(struct blotter_order){.order_id = "1", .cost = "12345678.1234567"});
     assert_exact(&(struct blotter_order){.order_id = "1", .reduce_only = BLOTTER_TRUE});
-    assert_exact(&(struct blotter_order){.exchange_time = 1, .order_id = "abcdefgh"});
+    assert_exact(
+        &(struct blotter_order){.exchange_time = LIMIT_TIME_MIN_NS, .order_id = "abcdefgh"});
 }
 
 static void a_record_never_exceeds_the_wire_limit(void **state)
@@ -531,6 +755,11 @@ static void kinds_are_known_by_their_wire_names(void **state)
     assert_int_equal(record_kind_of("order", 5), RECORD_ORDER);
     assert_int_equal(record_kind_of("trade", 5), RECORD_TRADE);
     assert_int_equal(record_kind_of("session", 7), RECORD_SESSION);
+    assert_int_equal(record_kind_of("instrument", 10), RECORD_INSTRUMENT);
+    assert_int_equal(record_kind_of("reject", 6), RECORD_REJECT);
+    assert_null(record_schemas[RECORD_REJECT].table);
+    assert_true(record_kind_known(RECORD_REJECT) && !record_kind_known(RECORD_KINDS) &&
+                !record_kind_known(RECORD_WIRE_KINDS));
     assert_int_equal(record_kind_of("orders", 6), -1);
     assert_int_equal(record_kind_of("orde", 4), -1);
     assert_int_equal(record_kind_of("", 0), -1);
@@ -560,9 +789,17 @@ int main(void)
         cmocka_unit_test(the_head_counts_identity_and_body),
         cmocka_unit_test(the_longest_head_is_as_long_as_promised),
         cmocka_unit_test(texts_of_every_length_to_the_limit_are_kept),
-        cmocka_unit_test(text_beyond_ascii_is_kept_and_invalid_utf8_is_refused_wherever_it_is),
+        cmocka_unit_test(text_beyond_ascii_is_kept_and_invalid_utf8_goes_to_extra_wherever_it_is),
         cmocka_unit_test(required_fields_are_missed),
-        cmocka_unit_test(faults_name_their_field),
+        cmocka_unit_test(values_that_a_field_cannot_take_go_to_extra),
+        cmocka_unit_test(misplaced_values_join_the_strategys_own_extra),
+        cmocka_unit_test(misplaced_values_never_cost_the_record),
+        cmocka_unit_test(a_required_value_that_is_wrong_is_told),
+        cmocka_unit_test(counters_of_sessions_are_bounded),
+        cmocka_unit_test(doubles_travel_as_they_are),
+        cmocka_unit_test(bound_fields_are_those_of_every_record),
+        cmocka_unit_test(a_field_is_bound_or_given),
+        cmocka_unit_test(wrong_constants_are_refused),
         cmocka_unit_test(decimals_become_canonical),
         cmocka_unit_test(the_fast_path_for_decimals_agrees_with_the_slow_one),
         cmocka_unit_test(capacity_is_used_to_the_last_byte_and_never_exceeded),

@@ -1,4 +1,4 @@
-/* JSON: what json_object_check lets through, and what msgpack values are written as. */
+/* JSON: what json_read_object lets through, and what msgpack values are written as. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,9 +7,11 @@
 #include <cmocka.h>
 #include <math.h>
 #include <msgpack.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "schema/json.h"
+#include "schema/json_read.h"
+#include "schema/json_write.h"
 #include "tests/unit/random_input.h"
 
 /* Checks in memory that ends where the text does. */
@@ -17,7 +19,7 @@ static enum record_fault check(const char *text, size_t length)
 {
     char *exact = malloc(length + (length == 0));
     memcpy(exact, text, length);
-    enum record_fault fault = json_object_check(exact, length);
+    enum record_fault fault = json_read_object(exact, length);
     free(exact);
     return fault;
 }
@@ -168,7 +170,7 @@ static void the_inside_of_an_object_is_what_its_braces_hold(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
-        const char *inside = json_object_inside(pairs[i][0], strlen(pairs[i][0]), &length);
+        const char *inside = json_read_inside(pairs[i][0], strlen(pairs[i][0]), &length);
         assert_int_equal(length, strlen(pairs[i][1]));
         assert_memory_equal(inside, pairs[i][1], length);
     }
@@ -195,34 +197,38 @@ static int end_packing(void **state)
 }
 
 /* Writes what has been packed, and forgets it. */
-static enum record_fault write_packed(char *out, size_t capacity, unsigned depth)
+static struct json_writer write_packed(char *out, size_t capacity, unsigned depth)
 {
     struct unpack_reader reader = {(unsigned char *)packed.data,
                                    (unsigned char *)packed.data + packed.size};
-    struct json_writer writer = {out, out + capacity, false};
+    struct json_writer writer = {.at = out, .end = out + capacity};
     struct unpack_value value;
 
     assert_int_equal(unpack_next(&reader, &value), RECORD_FAULT_NONE);
-    enum record_fault fault = json_write_value(&writer, &reader, &value, depth);
-    if (!fault) {
-        assert_ptr_equal(reader.at, reader.end);
+    assert_int_equal(json_write_value(&writer, &reader, &value, depth), RECORD_FAULT_NONE);
+    assert_ptr_equal(reader.at, reader.end);
+    if (!writer.full) {
         *writer.at = '\0';
     }
     msgpack_sbuffer_clear(&packed);
-    return fault;
+    return writer;
 }
 
 static void assert_written(const char *expected)
 {
     char out[1024];
-    assert_int_equal(write_packed(out, sizeof out - 1, 1), RECORD_FAULT_NONE);
+    struct json_writer writer = write_packed(out, sizeof out - 1, 1);
+    assert_false(writer.full);
+    assert_int_equal(writer.changed, 0);
     assert_string_equal(out, expected);
 }
 
-static void assert_unwritable(enum record_fault expected)
+/* Something that JSON cannot say, written as a string. */
+static void assert_changed(const char *expected)
 {
     char out[1024];
-    assert_int_equal(write_packed(out, sizeof out - 1, 1), expected);
+    assert_int_equal(write_packed(out, sizeof out - 1, 1).changed, 1);
+    assert_string_equal(out, expected);
 }
 
 static void pack_text(const char *text)
@@ -252,12 +258,14 @@ static void scalars_are_written_as_themselves(void **state)
     msgpack_pack_double(&packer, 5e-324), assert_written("5e-324");
 }
 
-static void numbers_that_json_lacks_are_out_of_range(void **state)
+static void numbers_that_json_lacks_are_strings(void **state)
 {
     (void)state;
-    msgpack_pack_double(&packer, (double)NAN), assert_unwritable(RECORD_FAULT_OUT_OF_RANGE);
-    msgpack_pack_double(&packer, (double)INFINITY), assert_unwritable(RECORD_FAULT_OUT_OF_RANGE);
-    msgpack_pack_float(&packer, -INFINITY), assert_unwritable(RECORD_FAULT_OUT_OF_RANGE);
+    msgpack_pack_double(&packer, (double)NAN), assert_changed("\"NaN\"");
+    msgpack_pack_double(&packer, (double)INFINITY), assert_changed("\"Infinity\"");
+    msgpack_pack_float(&packer, -INFINITY), assert_changed("\"-Infinity\"");
+    msgpack_pack_map(&packer, 1), msgpack_pack_double(&packer, (double)NAN),
+        msgpack_pack_nil(&packer), assert_changed("{\"NaN\":null}");
 }
 
 static void strings_are_escaped_and_checked(void **state)
@@ -266,8 +274,8 @@ static void strings_are_escaped_and_checked(void **state)
     pack_text(""), assert_written("\"\"");
     pack_text("a\"b\\c/\n\x1f\x7f\xe2\x82\xac"),
         assert_written("\"a\\\"b\\\\c/\\u000a\\u001f\x7f\xe2\x82\xac\"");
-    pack_text("\xff"), assert_unwritable(RECORD_FAULT_NOT_UTF8);
-    msgpack_pack_str_with_body(&packer, "a\0b", 3), assert_unwritable(RECORD_FAULT_HAS_NUL);
+    pack_text("\xff"), assert_changed("\"\\\\xff\"");
+    msgpack_pack_str_with_body(&packer, "a\0b", 3), assert_changed("\"\\\\x610062\"");
 }
 
 static void bytes_are_written_as_hex(void **state)
@@ -325,13 +333,14 @@ static void collections_are_written_with_keys_as_strings(void **state)
     assert_written("{\"1000000000\":null}");
 }
 
-static void collections_are_no_keys(void **state)
+static void collections_as_keys_are_the_bytes_they_came_in(void **state)
 {
     (void)state;
     msgpack_pack_map(&packer, 1), msgpack_pack_array(&packer, 0), msgpack_pack_nil(&packer);
-    assert_unwritable(RECORD_FAULT_WRONG_TYPE);
-    msgpack_pack_map(&packer, 1), msgpack_pack_map(&packer, 0), msgpack_pack_nil(&packer);
-    assert_unwritable(RECORD_FAULT_WRONG_TYPE);
+    assert_changed("{\"\\\\x90\":null}");
+    msgpack_pack_map(&packer, 1), msgpack_pack_map(&packer, 1), msgpack_pack_int(&packer, 1),
+        msgpack_pack_array(&packer, 1), msgpack_pack_true(&packer), msgpack_pack_nil(&packer);
+    assert_changed("{\"\\\\x810191c3\":null}");
 }
 
 static void pack_nested(unsigned depth)
@@ -352,14 +361,16 @@ static void nesting_is_written_to_the_limit(void **state)
 
     (void)state;
     pack_nested(LIMIT_NESTING);
-    assert_int_equal(write_packed(out, sizeof out - 1, 0), RECORD_FAULT_NONE);
+    assert_int_equal(write_packed(out, sizeof out - 1, 0).changed, 0);
     pack_nested(LIMIT_NESTING + 1);
-    assert_int_equal(write_packed(out, sizeof out - 1, 0), RECORD_FAULT_TOO_DEEP);
+    assert_int_equal(write_packed(out, sizeof out - 1, 0).changed, 1);
+    assert_non_null(strstr(out, "\"\\\\x91c0\""));
     pack_nested(LIMIT_NESTING);
-    assert_int_equal(write_packed(out, sizeof out - 1, 1), RECORD_FAULT_TOO_DEEP);
+    assert_int_equal(write_packed(out, sizeof out - 1, 1).changed, 1);
+    assert_non_null(strstr(out, "\"\\\\x81a161c0\""));
 }
 
-static void what_does_not_fit_is_too_long_and_nothing_is_written_behind_the_end(void **state)
+static void nothing_is_written_behind_the_end(void **state)
 {
     char *out;
 
@@ -369,7 +380,7 @@ static void what_does_not_fit_is_too_long_and_nothing_is_written_behind_the_end(
         out[capacity] = 'x';
         msgpack_pack_map(&packer, 1), pack_text("key"), msgpack_pack_array(&packer, 2),
             pack_text("a\"b"), msgpack_pack_bin_with_body(&packer, "\x01\x02", 2);
-        assert_int_equal(write_packed(out, capacity, 1), RECORD_FAULT_TOO_LONG);
+        assert_true(write_packed(out, capacity, 1).full);
         assert_int_equal(out[capacity], 'x');
         free(out);
     }
@@ -424,25 +435,69 @@ static void pack_random(unsigned depth)
     }
 }
 
-static void what_is_written_passes_the_check(void **state)
+static void every_written_value_passes_the_check(void **state)
 {
     static char out[65536];
-    struct json_writer writer;
-    struct unpack_value key = {.type = UNPACK_STR, .length = 1, .bytes = (const uint8_t *)"k"};
 
     (void)state;
     for (int i = 0; i < 50000; i++) {
         bool comma = false;
-        pack_random(1);
+        pack_text("k"), pack_random(1);
         struct unpack_reader reader = {(unsigned char *)packed.data,
                                        (unsigned char *)packed.data + packed.size};
-        writer = (struct json_writer){out, out + sizeof out, false};
+        struct json_writer writer = {.at = out, .end = out + sizeof out};
         json_write(&writer, "{", 1);
-        assert_int_equal(json_write_member(&writer, &reader, &key, &comma, 1), RECORD_FAULT_NONE);
+        assert_int_equal(json_write_members(&writer, &reader, 1, &comma, 1), RECORD_FAULT_NONE);
         json_write(&writer, "}", 1);
-        assert_int_equal(json_object_check(out, (size_t)(writer.at - out)), RECORD_FAULT_NONE);
+        assert_int_equal(json_read_object(out, (size_t)(writer.at - out)), RECORD_FAULT_NONE);
         msgpack_sbuffer_clear(&packed);
     }
+}
+
+static void assert_members(const char *text, const char *expected)
+{
+    struct json_scan scan = json_read_members(text, strlen(text));
+    struct json_member member;
+    char out[256], string[64], *at = out;
+
+    assert_int_equal(json_read_object(text, strlen(text)), RECORD_FAULT_NONE);
+    *at = '\0';
+    while (json_read_member(&scan, &member)) {
+        size_t length = json_read_string(member.key, string);
+        at += sprintf(at, "[%.*s=%.*s]", (int)length, string, (int)member.value.length,
+                      member.value.at);
+    }
+    assert_string_equal(out, expected);
+}
+
+static void members_are_read_one_after_the_other(void **state)
+{
+    (void)state;
+    assert_members("{}", "");
+    assert_members(" { } ", "");
+    assert_members("{\"a\":1}", "[a=1]");
+    assert_members(" {\"a\" : 1.10 , \"b,}\":\t{\"c\":[1,\"}\"]},\"\":\"\\\"\", \"d\":null } ",
+                   "[a=1.10][b,}={\"c\":[1,\"}\"]}][=\"\\\"\"][d=null]");
+}
+
+static void assert_string(const char *quoted, const char *expected)
+{
+    char out[64];
+    size_t length = json_read_string((struct json_slice){quoted, strlen(quoted)}, out);
+
+    assert_int_equal(length, strlen(expected));
+    assert_memory_equal(out, expected, length);
+}
+
+static void strings_are_read_without_their_escapes(void **state)
+{
+    (void)state;
+    assert_string("\"\"", "");
+    assert_string("\"abc\"", "abc");
+    assert_string("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\/\b\f\n\r\t");
+    assert_string("\"\\u0041\\u00e4\\u20AC\\ud83d\\ude00\"",
+                  "A\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80");
+    assert_string("\"\xe2\x82\xac\"", "\xe2\x82\xac");
 }
 
 int main(void)
@@ -460,15 +515,17 @@ int main(void)
         cmocka_unit_test(no_part_of_an_object_is_one),
         cmocka_unit_test(the_inside_of_an_object_is_what_its_braces_hold),
         cmocka_unit_test(scalars_are_written_as_themselves),
-        cmocka_unit_test(numbers_that_json_lacks_are_out_of_range),
+        cmocka_unit_test(numbers_that_json_lacks_are_strings),
         cmocka_unit_test(strings_are_escaped_and_checked),
         cmocka_unit_test(bytes_are_written_as_hex),
         cmocka_unit_test(timestamps_are_written_as_nanoseconds),
         cmocka_unit_test(collections_are_written_with_keys_as_strings),
-        cmocka_unit_test(collections_are_no_keys),
+        cmocka_unit_test(collections_as_keys_are_the_bytes_they_came_in),
         cmocka_unit_test(nesting_is_written_to_the_limit),
-        cmocka_unit_test(what_does_not_fit_is_too_long_and_nothing_is_written_behind_the_end),
-        cmocka_unit_test(what_is_written_passes_the_check),
+        cmocka_unit_test(nothing_is_written_behind_the_end),
+        cmocka_unit_test(every_written_value_passes_the_check),
+        cmocka_unit_test(members_are_read_one_after_the_other),
+        cmocka_unit_test(strings_are_read_without_their_escapes),
     };
     random_begin();
     return cmocka_run_group_tests(tests, begin_packing, end_packing);

@@ -1,0 +1,50 @@
+/* json_read.h: JSON text: is it what jsonb accepts, and what does it hold? */
+#ifndef BLOTTER_SCHEMA_JSON_READ_H
+#define BLOTTER_SCHEMA_JSON_READ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "schema/json_write.h"
+#include "schema/record.h"
+
+struct json_scan {
+    const char *at;
+    const char *end;
+};
+
+struct json_slice {
+    const char *at;
+    size_t length;
+};
+
+/* Checks that it is one JSON object that jsonb accepts: grammar, UTF-8, no \u0000, surrogates in
+ * pairs, numbers in numeric's range, at most LIMIT_NESTING deep and LIMIT_EXTRA_BYTES long. */
+enum record_fault json_read_object(const char *text, size_t length);
+
+/* The same of any length. *offset is how far it is good. */
+enum record_fault json_read_line(const char *text, size_t length, size_t *offset);
+
+/* Reads an object whose values are decimals, as JSON numbers or as strings, and writes it to
+ * `out`, if that is not NULL, with canonical decimals as numbers: {"USDT":0.10}. Faults: NOT_JSON,
+ * NOT_DECIMAL, those of text, TOO_LONG. */
+enum record_fault json_read_amounts(const char *text, size_t length, struct json_writer *out);
+
+/* --- text that has been checked --- */
+
+/* The part of an object's text that is between its braces, without blanks at its ends. */
+const char *json_read_inside(const char *text, size_t length, size_t *inside_length);
+
+/* Reads an object's members one after the other. */
+struct json_member {
+    struct json_slice key; /* with its quotes */
+    struct json_slice value;
+};
+struct json_scan json_read_members(const char *text, size_t length);
+bool json_read_member(struct json_scan *, struct json_member *);
+
+/* Writes a string without its quotes and escapes to `out`, which has room for quoted.length bytes.
+ * Returns the length. */
+size_t json_read_string(struct json_slice quoted, char *out);
+
+#endif
