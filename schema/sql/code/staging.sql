@@ -34,6 +34,9 @@ DECLARE
     kind record;
     made_here text[] := ARRAY['replayed_at', 'replayed_by', 'discarded_at', 'discarded_by'];
 BEGIN
+    IF to_regclass('pg_temp.staged_rejects') IS NOT NULL THEN
+        RETURN;
+    END IF;
     FOR kind IN SELECT * FROM blotter_internal.record_kinds LOOP
         EXECUTE format('CREATE TEMPORARY TABLE IF NOT EXISTS %I AS SELECT %s FROM %I.%I WITH NO DATA', 'staged_' || kind."table",
                        blotter_internal.column_list(blotter_internal.columns_of(format('%I.%I', kind."schema", kind."table")::regclass)),
@@ -65,6 +68,54 @@ $$;
 COMMENT ON FUNCTION blotter_internal.begin_session(boolean) IS
     'Makes the temporary tables of a loading session: staged_orders, and those of begin_staging unless they are to be made when first needed. May be called again.';
 
+-- Which staged rows are not as they should be, once all have been inserted? A row that is there already counts as the same record unless a column
+-- that both have differs; extra, and columns that only one has, never count: another version may have known fewer fields. A user's own trigger
+-- may change what is stored: then values say nothing.
+CREATE FUNCTION blotter_internal.refuse_wrong_rows(tables text[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    -- Looked up by their keys, however many rows: the other joins would read a day.
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+    AS $$
+DECLARE
+    kind record;
+    other record;
+    differs text;
+    elsewhere text;
+    found record;
+    wrong text[];
+    reason text;
+BEGIN
+    FOR kind IN SELECT * FROM blotter_internal.record_kinds k WHERE k."table" = ANY (tables) ORDER BY k.n LOOP
+        SELECT string_agg(format('s.%1$I <> t.%1$I', c.name), ' OR ') INTO differs
+        FROM unnest(blotter_internal.columns_of(format('%I.%I', kind."schema", kind."table")::regclass, ARRAY['producer_id', 'seq', 'recorded_at', 'extra'])) AS c (name)
+        WHERE NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = format('%I.%I', kind."schema", kind."table")::regclass AND g.tgtype & 7 = 7);
+        SELECT string_agg(format('(SELECT true FROM %I.%I o WHERE (o.recorded_at, o.producer_id, o.seq) = (s.recorded_at, s.producer_id, s.seq) LIMIT 1)',
+                                 k."schema", k."table"), ', ') INTO elsewhere
+        FROM blotter_internal.record_kinds k WHERE k.n <> kind.n AND (k.n < kind.n OR k."table" <> ALL (tables));
+        -- Another kind is looked for only where the row is new.
+        FOR found IN EXECUTE format($q$
+            SELECT s.n, CASE WHEN t.seq IS NULL THEN %1$L ELSE 'identity used twice' END AS reason
+            FROM (SELECT s.*, row_number() OVER (ORDER BY s.ctid) AS n FROM pg_temp.%2$I s) AS s
+            LEFT JOIN %3$I.%4$I t ON (t.recorded_at, t.producer_id, t.seq) = (s.recorded_at, s.producer_id, s.seq)
+            WHERE t.seq IS NULL OR coalesce(%5$s, false) OR t.stored_by = pg_current_xact_id() AND coalesce(%6$s)
+            ORDER BY s.n LIMIT 1000
+        $q$, format('dropped by a trigger on %s.%s', kind."schema", kind."table"), 'staged_' || kind."table", kind."schema", kind."table", coalesce(differs, 'false'),
+             coalesce(elsewhere, 'false'))
+        LOOP
+            reason := coalesce(reason, found.reason);
+            IF found.reason = reason THEN
+                wrong := wrong || format('%s %s', kind."table", found.n);
+            END IF;
+        END LOOP;
+    END LOOP;
+    IF reason IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'BL001', MESSAGE = reason, DETAIL = array_to_string(wrong[1:1000], '; ');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.refuse_wrong_rows(text[]) IS
+    'Raises BL001 if staged rows of these tables are not stored as they are: a trigger dropped them, or their identity belongs to another record. The message is the reason, the detail names them: table, number of the row in its COPY. Part of load_staged.';
+
 CREATE FUNCTION blotter_internal.load_staged(drainer text, OUT records bigint, OUT rejects bigint)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
@@ -72,10 +123,15 @@ DECLARE
     statement text := 'WITH ';
     kind record;
     names text;
-    stored text[] := '{}';
+    stored text[] := ARRAY['SELECT NULL::bigint AS producer_id, NULL::bigint AS seq, NULL::text AS exchange, NULL::text AS lane, false AS is_void, false AS is_reject WHERE false'];
+    tables text[] := '{}';
+    any_rows boolean;
 BEGIN
     -- In the order of the key, so that two loaders with the same records wait for each other instead of locking each other out.
     FOR kind IN SELECT * FROM blotter_internal.record_kinds k ORDER BY k.n LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM pg_temp.%I)', 'staged_' || kind."table") INTO any_rows;
+        CONTINUE WHEN NOT any_rows;
+        tables := tables || kind."table";
         names := blotter_internal.column_list(blotter_internal.columns_of(('pg_temp.staged_' || kind."table")::regclass));
         statement := statement || format(
             'new_%1$s AS (INSERT INTO %2$I.%1$I (%3$s) SELECT %3$s FROM pg_temp.staged_%1$s ORDER BY recorded_at, producer_id, seq
@@ -104,10 +160,10 @@ BEGIN
         SELECT (SELECT count(*) FROM settled WHERE NOT is_reject), (SELECT count(*) FROM new_rejects)
         FROM (SELECT count(*) FROM added) AS done
     $q$, array_to_string(stored, ' UNION ALL ')) INTO records, rejects USING drainer;
-    FOR kind IN SELECT * FROM blotter_internal.record_kinds LOOP
-        PERFORM blotter_internal.empty_temporary('staged_' || kind."table");
-    END LOOP;
-    PERFORM blotter_internal.empty_temporary('staged_rejects');
+    IF tables <> '{}' THEN
+        PERFORM blotter_internal.refuse_wrong_rows(tables);
+    END IF;
+    PERFORM blotter_internal.empty_temporary('staged_' || name) FROM unnest(tables || 'rejects'::text) AS name;
 END
 $$;
 COMMENT ON FUNCTION blotter_internal.load_staged(text) IS

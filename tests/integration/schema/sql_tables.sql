@@ -99,6 +99,51 @@ SELECT test.same('progress_counts_what_was_new', (SELECT string_agg(concat_ws(' 
 SELECT test.same('expired_records_are_counted_once', concat(blotter_internal.add_expired('d', '{2,2,2,-3}', '{x,x,x,x}', NULL, '{1,2,2,5}'), blotter_internal.add_expired('d', '{2,2}', '{x,x}', NULL, '{2,3}')), '21');
 SELECT test.same('in_progress_too', (SELECT concat_ws(' ', expired, last_seq) FROM blotter_internal.progress WHERE producer_id = 2), '3 3');
 
+-- A record that comes again is compared with what is stored. Its own words for the error: a drainer rejects the rows that the detail names.
+CREATE FUNCTION pg_temp.load_refused() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    detail text;
+BEGIN
+    PERFORM blotter_internal.load_staged('d');
+    RETURN 'loaded';
+EXCEPTION WHEN SQLSTATE 'BL001' THEN
+    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+    RETURN concat_ws(': ', SQLERRM, detail);
+END $$;
+CREATE FUNCTION pg_temp.load_again(changes text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    outcome text;
+BEGIN
+    INSERT INTO staged_order_events (producer_id, seq, recorded_at, exchange, order_id, price, extra, update_time)
+    VALUES (5, 1, '2026-07-31 12:00Z', 'okx', 'X', 1.10, '{"a": 1}', NULL), (5, 2, '2026-07-31 12:00Z', 'okx', 'X', NULL, NULL, NULL);
+    EXECUTE changes;
+    outcome := pg_temp.load_refused();
+    DELETE FROM staged_order_events;
+    DELETE FROM staged_trades;
+    RETURN outcome;
+END $$;
+SELECT test.same('what_is_new_is_loaded', pg_temp.load_again(''), 'loaded');
+SELECT test.same('what_comes_again_as_it_was_is_loaded', pg_temp.load_again(''), 'loaded');
+SELECT test.same('fields_that_only_one_has_and_extra_do_not_count',
+                 pg_temp.load_again($$UPDATE staged_order_events SET update_time = recorded_at, price = CASE seq WHEN 2 THEN 5 END, extra = '{}'$$), 'loaded');
+SELECT test.same('zeros_at_the_end_of_a_number_do_not_count', pg_temp.load_again('UPDATE staged_order_events SET price = 1.1 WHERE seq = 1'), 'loaded');
+SELECT test.same('another_value_is_an_identity_used_twice', pg_temp.load_again('INSERT INTO staged_order_events (producer_id, seq, recorded_at, exchange, price) VALUES (5, 1, ''2026-07-31 12:00Z'', ''okx'', 2)'),
+                 'identity used twice: order_events 3');
+SELECT test.same('so_is_another_exchange', pg_temp.load_again('INSERT INTO staged_order_events (producer_id, seq, recorded_at, exchange) VALUES (5, 2, ''2026-07-31 12:00Z'', ''evil'')'),
+                 'identity used twice: order_events 3');
+SELECT test.same('and_another_kind', pg_temp.load_again('INSERT INTO staged_trades (producer_id, seq, recorded_at, exchange, symbol, price, quantity) VALUES (5, 2, ''2026-07-31 12:00Z'', ''okx'', ''B'', 1, 1), (5, 3, ''2026-07-31 12:00Z'', ''okx'', ''B'', 1, 1)'),
+                 'identity used twice: trades 1');
+SELECT test.same('what_was_refused_is_not_stored', (SELECT count(*)::text FROM blotter.trades WHERE producer_id = 5), '0');
+CREATE FUNCTION test.drop_cheap() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF NEW.price = 7 THEN RETURN NULL; END IF; NEW.symbol := upper(NEW.symbol); RETURN NEW; END';
+CREATE TRIGGER drop_cheap BEFORE INSERT ON blotter.order_events FOR EACH ROW EXECUTE FUNCTION test.drop_cheap();
+SELECT test.same('what_a_trigger_drops_is_named', pg_temp.load_again('INSERT INTO staged_order_events (producer_id, seq, recorded_at, exchange, price, symbol) VALUES (5, 4, ''2026-07-31 12:00Z'', ''okx'', 6, ''b''), (5, 5, ''2026-07-31 12:00Z'', ''okx'', 7, ''b'')'),
+                 'dropped by a trigger on blotter.order_events: order_events 4');
+SELECT test.same('what_a_trigger_changes_is_nobody_s_fault', pg_temp.load_again('INSERT INTO staged_order_events (producer_id, seq, recorded_at, exchange, price, symbol) VALUES (5, 4, ''2026-07-31 12:00Z'', ''okx'', 6, ''b'')')
+                     || pg_temp.load_again('INSERT INTO staged_order_events (producer_id, seq, recorded_at, exchange, price, symbol) VALUES (5, 4, ''2026-07-31 12:00Z'', ''okx'', 6, ''b'')'), 'loadedloaded');
+DROP TRIGGER drop_cheap ON blotter.order_events;
+DELETE FROM blotter.order_events WHERE producer_id = 5;
+DELETE FROM blotter_internal.progress WHERE producer_id = 5;
+
 SELECT test.same('stored_at_is_set', (SELECT count(*)::text FROM blotter.order_events WHERE stored_at > now() - interval '1 hour'), '3');
 
 -- A reject does not count beside the row of the same record, of whatever kind, nor once its day is gone.
