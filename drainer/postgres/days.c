@@ -13,7 +13,25 @@ enum { SECONDS_PER_DAY = 86400 };
 #define DAYS_AT_ONCE \
     32 /* to be made by one command: each takes locks on new tables to the command's end */
 
-enum day { DAY_UNKNOWN, DAY_READY, DAY_EXPIRED };
+/* X(STATE, what make_day() answers, why a record of such a day is rejected). */
+/* clang-format off */
+#define DAY_ANSWERS(X) \
+    X(READY, "ready", NULL) \
+    X(EXPIRED, "expired", NULL) \
+    X(TOO_OLD, "too_old", "recorded_at: further back than days are made (days_back in blotter_internal.retention)") \
+    X(TOO_NEW, "too_new", "recorded_at: further ahead than days are made (days_ahead in blotter_internal.retention)")
+/* clang-format on */
+#define X(state, answer, reason) DAY_##state,
+enum day { DAY_UNKNOWN, DAY_ANSWERS(X) DAY_STATES };
+#undef X
+
+static const struct {
+    const char *answer, *reason;
+} day_answers[DAY_STATES] = {
+#define X(state, answer, reason) [DAY_##state] = {answer, reason},
+    DAY_ANSWERS(X)
+#undef X
+};
 
 static size_t index_of(int64_t since_1970)
 {
@@ -72,21 +90,36 @@ bool days_ask(struct days *days, const struct batch *batch, size_t from, size_t 
     return asked > 0;
 }
 
-/* Day number, "ready" or "expired". */
+static enum day state_of_answer(const char *answer)
+{
+    enum day state = DAY_READY;
+
+    while (state < DAY_STATES && strcmp(day_answers[state].answer, answer) != 0) {
+        state++;
+    }
+    return state < DAY_STATES ? state : DAY_READY; /* a newer schema's: its partition tells */
+}
+
+/* Rows of a day number and make_day()'s answer. */
 void days_learn(struct days *days, const PGresult *result)
 {
     for (int i = 0; i < PQntuples(result); i++) {
         days->states[index_of(strtoll(PQgetvalue(result, i, 0), NULL, 10))] =
-            strcmp(PQgetvalue(result, i, 1), "expired") == 0 ? DAY_EXPIRED : DAY_READY;
+            (uint8_t)state_of_answer(PQgetvalue(result, i, 1));
     }
 }
 
 void days_expire(const struct days *days, struct batch *batch, size_t from, size_t to)
 {
     for (size_t i = from; i < to; i++) {
-        if (is_in(days, &batch->entries[i], DAY_EXPIRED)) {
-            batch->entries[i].fate = ENTRY_EXPIRED;
+        struct entry *entry = &batch->entries[i];
+        enum day state = is_partitioned(entry) ? days->states[index_of(day_of(entry))] : DAY_READY;
+
+        if (state == DAY_EXPIRED) {
+            entry->fate = ENTRY_EXPIRED;
             batch->expired++;
+        } else if (day_answers[state].reason != NULL) {
+            batch_reject(batch, entry, "", day_answers[state].reason);
         }
     }
 }

@@ -63,6 +63,14 @@ $$;
 COMMENT ON FUNCTION blotter_internal.make_partition(text, date) IS 'Makes the partition of a table for a UTC day, or attaches the one that was detached by hand.';
 REVOKE EXECUTE ON FUNCTION blotter_internal.make_partition(text, date) FROM PUBLIC;
 
+CREATE FUNCTION blotter_internal.days_back() RETURNS int
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT coalesce(nullif(current_setting('blotter.days_back', true), '')::int, r.days_back) FROM blotter_internal.retention r;
+    END;
+COMMENT ON FUNCTION blotter_internal.days_back() IS
+    'How many days before today are made when a record needs them: retention.days_back, or the session''s setting blotter.days_back, by which a person loads older history.';
+
 -- SECURITY DEFINER: a drainer owns no tables.
 CREATE FUNCTION blotter_internal.make_day(day date) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
@@ -85,6 +93,13 @@ BEGIN
         RETURN 'ready';
     END IF;
 
+    -- Bounded: a record for every day of years would make thousands of tables.
+    IF day < blotter_internal.today() - blotter_internal.days_back() THEN
+        RETURN 'too_old';
+    ELSIF day > blotter_internal.today() + (SELECT r.days_ahead FROM blotter_internal.retention r) THEN
+        RETURN 'too_new';
+    END IF;
+
     PERFORM pg_advisory_xact_lock(blotter_internal.lock_class(), 0);
     -- FOR SHARE: waits for a aggregate_days that is about to raise it.
     IF day < (SELECT r.first_day FROM blotter_internal.retention r FOR SHARE) THEN
@@ -97,7 +112,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION blotter_internal.make_day(date) IS
-    'Makes the partitions of a UTC day if there are none, and attaches those again that were detached by hand. Returns ready, or expired: the day is older than retention.first_day. Any number of callers at once, beside open COPYs.';
+    'Makes the partitions of a UTC day if there are none, and attaches those again that were detached by hand. Returns ready; expired: the day is older than retention.first_day; too_old or too_new: it is not there, and further from today than days_back and days_ahead allow. Any number of callers at once, beside open COPYs.';
 
 CREATE FUNCTION blotter_internal.make_days(ahead int) RETURNS int
     LANGUAGE sql

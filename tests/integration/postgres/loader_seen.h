@@ -254,6 +254,8 @@ static inline int start_server(void **state)
     (void)state;
     server = fixture_postgres_start(&(struct fixture_postgres_options){.no_fsync = true});
     migrate();
+    /* TODAY is not the server's */
+    fixture_postgres_run(server, "UPDATE blotter_internal.retention SET days_back = 100000");
     run_outside("ALTER DATABASE blotter RENAME TO migrated");
     text_set_add(&terminal, "filled", 6);
     stream = streams_add(&streams, "blotter:okx", 11);

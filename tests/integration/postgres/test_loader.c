@@ -133,6 +133,26 @@ static void days_are_made_when_they_are_wanted(void **state)
     assert_int_equal(counters()->transactions, 1);
 }
 
+static void a_record_of_a_day_that_is_too_far_back_is_rejected_and_its_neighbours_are_stored(
+    void **state)
+{
+    (void)state;
+    fixture_postgres_run(
+        server, "UPDATE blotter_internal.retention SET days_back = blotter_internal.today() - "
+                "date '2026-02-01'");
+    add_order_of(1, TODAY, "BTC", "open");
+    add_order_of(2, TODAY - DAY, "BTC", "open");
+    add_order_of(3, TODAY, "BTC", "open");
+    load();
+    assert_loaded();
+    assert_true(has_day("2026-02-01") && !has_day("2026-01-31"));
+    assert_string_equal(
+        fixture_postgres_run(server, "SELECT seq || ' ' || reason FROM blotter.rejects"),
+        "2 recorded_at: further back than days are made (days_back in blotter_internal.retention)");
+    assert_int_equal(count("order_events"), 2);
+    assert_string_equal(progress(), "2 1 0 0 3");
+}
+
 /* The UTC day that it is in twelve hours, as the names of tables write it. */
 static const char *day_that_comes(void)
 {
@@ -266,6 +286,7 @@ int main(void)
         TEST(record_that_comes_twice_in_a_batch_is_stored_once),
         TEST(part_that_is_new_is_stored_beside_what_was_there),
         TEST(days_are_made_when_they_are_wanted),
+        TEST(a_record_of_a_day_that_is_too_far_back_is_rejected_and_its_neighbours_are_stored),
         TEST(day_that_comes_is_made_ahead),
         TEST(day_that_comes_and_cannot_be_made_is_left_for_its_own_records),
         TEST(batch_may_hold_more_days_than_are_made_at_once),

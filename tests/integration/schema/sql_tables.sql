@@ -16,6 +16,15 @@ trades_20260802 FOR VALUES FROM ('2026-08-02 00:00:00+00') TO ('2026-08-03 00:00
 trades_20260803 FOR VALUES FROM ('2026-08-03 00:00:00+00') TO ('2026-08-04 00:00:00+00')$$);
 RESET timezone;
 SELECT test.same('a_day_before_the_first_is_expired', blotter_internal.make_day('2014-12-31'), 'expired');
+UPDATE blotter_internal.retention SET days_back = 35, days_ahead = 1;
+SELECT test.same('days_are_made_within_bounds',
+                 (SELECT string_agg(blotter_internal.make_day(blotter_internal.today() + n), ' ' ORDER BY n) FROM unnest(ARRAY[-36, -35, 1, 2]) AS n), 'too_old ready ready too_new');
+SELECT test.same('a_day_that_is_there_is_not_too_old', blotter_internal.make_day('2026-07-31'), 'ready');
+SELECT set_config('blotter.days_back', '40', false);
+SELECT test.same('a_session_may_reach_further_back', blotter_internal.make_day(blotter_internal.today() - 40), 'ready');
+RESET blotter.days_back;
+UPDATE blotter_internal.retention SET days_back = 100000, days_ahead = 100000;
+SELECT test.drop_days(ARRAY[blotter_internal.today() - 35, blotter_internal.today() - 40]);
 SELECT test.same('days_are_made_ahead', blotter_internal.make_days(2)::text, '3');
 CREATE TABLE blotter_internal.trades_20260810 ();
 CREATE FUNCTION test.day_in_the_way() RETURNS text LANGUAGE plpgsql AS $$
