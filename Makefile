@@ -26,7 +26,8 @@ SOVERSION := 0
 # --- what it is made of ---
 
 SCHEMA := record decimal text json_read json_write encode decode stream sha256
-JOURNAL := journal journal_open journal_lock journal_recover
+JOURNAL := journal journal_clock journal_folder journal_format journal_inspect journal_lock journal_map journal_open \
+	journal_recover journal_span
 PRODUCER := producer histogram waiters waker $(JOURNAL) sender xadd event_notifier confirm eviction \
 	ranges redis_link redis_error in_flight redis_url redis_tls resolve status
 REDIS_SIDE := intake reading entry_reader doorbell stream_watch streams redis_reply \
@@ -181,7 +182,7 @@ $(BUILD)/tests/fault/test_chaos: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fa
 # The program as it will be when the journal's format is the next one: old journals have to be read by it.
 $(BUILD)/next/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(BLOTTER_CFLAGS) -DJOURNAL_VERSION=2 -c $< -o $@
+	$(CC) $(BLOTTER_CFLAGS) -DJOURNAL_VERSION=3 -c $< -o $@
 
 $(BUILD)/next/blotter: $(JOURNAL:%=$(BUILD)/next/producer/%.o) $(BUILD)/drainer/main.o $(PROGRAM_OBJECTS) $(EMBEDDED) $(BUILD)/libblotter.a
 	$(LINK) -o $@ $^ $(PROGRAM_LIBS)

@@ -54,7 +54,8 @@ extern "C" {
     X(FORMAT, -9, "the journal has a format that this version does not know: it was left as it is") \
     X(SYSTEM, -10, "a system call failed: blotter_open_error says which") \
     X(OPTION, -11, "an option is not valid: blotter_open_error says which and what is allowed") \
-    X(NO_SENDER, -12, "the producer was opened without a sender: `blotter ship` sends, and this process cannot wait for it")
+    X(NO_SENDER, -12, "the producer was opened without a sender: `blotter ship` sends, and this process cannot wait for it") \
+    X(NOT_OURS, -13, "the journal's file belongs to another user, is writable by others or has several names: it was left alone")
 /* clang-format on */
 
 /* clang-format off */

@@ -1,156 +1,41 @@
-/* journal.c: the file in which accepted records wait until PostgreSQL has them.
- *
- * Bytes (little endian, one machine's file)
- *
- *     0                    geometry: magic, version, slot_bytes, slots, exchange, lane, checksum.
- * Never changes. 256                  owner: producer_id, base, pid, inode, host, boot id,
- * checksum. Rewritten at every open. 512                  cursors next, sent, committed, floor: 128
- * bytes each, value and ~value 4096                 slots: 64 bytes of head, then the body as
- * record_encode_* made it 4096 + slots * slot_bytes    geometry again, so that one damaged copy
- * does not cost the journal
+/* journal.c: how records get into a journal, and out of it.
  *
  * Submit      1 encodes the body on its stack and sums it up;
- *             2 claims position n: reads `next`, `floor` (room: next - floor < slots, nothing
- * else), the clock, and moves `next` from n to n + 1 by compare-and-swap. The clock is read
- * between, so recorded_at never goes back in seq order: who claims n + 1 has read the clock after
- * who claimed n; 3 fills slot n modulo slots and stores `published` = n with release. Not a flag:
- * the last lap's slot must not look published. Two flags share the word with `next`: CLOSED lets
- * nobody claim any more, in the same compare-and-swap that would have claimed; OPENING makes the
- * first claim be that of the `opened` record. Sender      reads slots from `floor` on that are
- * published, and alone moves the other cursors. `floor` only grows, never beyond `sent`, and
- * nothing below it is ever read: so a submitter that sees room overwrites nothing wanted.
- *
- * What recovery believes (journal_recover.c). Cursors are hints, slots carry the truth; in doubt
- * more is sent, as duplicates are dropped by identity. 1 A slot holds position p if its checksum,
- * which covers p, matches, and its kind is known. 2 next is at least one more than the largest
- * position held; a `next` that leaves more than `slots` from floor is not believed. floor, sent and
- * committed are kept with their complement: of two that differ the smaller one counts. 3 A position
- * from floor to next whose slot does not hold it, and whose `published` is 0 or of the last lap,
- * was claimed by a thread that died before submit returned: it becomes a `void` record with that
- * very seq. Not after another boot of the machine, where it may as well be a page that never
- * reached the disk. Nor in a copy of the file: its owner may live, with the original, and accept a
- * record of that number. There the position is left out, and no `closed` is written for the owner.
- *   4 Any other such position is damaged: left out, which leaves a gap in seq that the audit names.
- *   5 Slots beyond the end of a file that was cut short are damaged. A file whose geometry is lost
- * in both places, or which ends before the first slot, is left as it is (CORRUPT); so is one of a
- * version that is not known (FORMAT). 6 Order of writing at adoption: voids, `closed` of the dead
- * owner, cursors, new owner, `opened`. Wherever this is interrupted the next one finds either the
- * old owner's journal, somewhat repaired, or the new one's.
- *
- * Locks are open-file-description locks on two bytes beyond any file's end. A mapping keeps its
- * description alive, also in a forked child, where the lock would then outlive the parent: so locks
- * are on a descriptor that is never mapped, children close it (pthread_atfork), and the mapping
- * does not go to children (MADV_DONTFORK). A page that children find wiped (MADV_WIPEONFORK) tells
- * them that the handle is not theirs, without a system call. */
+ *             2 claims position n: reads `next`, `floor` (room: next - floor < slots, nothing else)
+ *               and the clock, and moves `next` from n to n + 1 by compare-and-swap. The clock is
+ *               read between, so recorded_at never goes back in seq order: the thread that claims
+ *               n + 1 reads the clock after the thread that claimed n;
+ *             3 fills slot n modulo slots and stores `published` = n with release. The value is the
+ *               position, not a flag: the last lap's slot must not look published.
+ *             Two flags share the word with `next`: CLOSED lets no thread claim any more, in the
+ *             same compare-and-swap that would have claimed; OPENING makes the first claim that of
+ *             the `opened` record. A `next` of 0 means closed, too: see journal_map.c.
+ * Groups      Records that belong together are claimed in one step, and published from the last to
+ *             the first. All but the first carry CONTINUES, so that recovery voids what a process
+ *             that died in between has left of them.
+ * Sender      reads slots from `floor` on that are published, and alone moves the other cursors.
+ *             `floor` only grows, never beyond `sent`, and nothing below it is ever read: so a
+ *             submitter that sees room overwrites nothing wanted. */
 #include "producer/journal.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "producer/blotter.h"
-#include "producer/journal_file.h"
+#include "producer/journal_lock.h"
+#include "producer/journal_map.h"
+#include "schema/hash.h"
 
-enum { CLOCK_CHECK_NS = 1000000000, RELEASE_WAIT_US = 100, RELEASE_WAITS = 10000 };
-
-/* --- checksum
- * -------------------------------------------------------------------------------------------------------------
- */
-
-/* Each step maps the lane one to one, for a fixed word, and the word one to one, for a fixed lane:
- * so any one damaged word changes its lane for good, and with it the sum. Four lanes, because a
- * multiplication takes longer than a load. */
-static inline uint64_t mix(uint64_t lane, uint64_t word)
-{
-    lane = (lane ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-    return lane << 29 | lane >> 35;
-}
-
-static inline uint64_t word_at(const unsigned char *at)
-{
-    uint64_t word;
-    memcpy(&word, at, sizeof word);
-    return word;
-}
-
-uint64_t journal_body_checksum(const unsigned char *body, uint32_t length)
-{
-    uint64_t a = 1, b = 2, c = 3, d = 4;
-    const unsigned char *end = body + length;
-    for (; end - body >= 32; body += 32) {
-        a = mix(a, word_at(body));
-        b = mix(b, word_at(body + 8));
-        c = mix(c, word_at(body + 16));
-        d = mix(d, word_at(body + 24));
-    }
-    for (; end - body >= 8; body += 8) {
-        a = mix(a, word_at(body));
-    }
-    if (body < end) {
-        uint64_t word = 0;
-        memcpy(&word, body, (size_t)(end - body));
-        b = mix(b, word);
-    }
-    return mix(mix(mix(a, b), c), d);
-}
-
-uint64_t journal_slot_checksum(const struct journal_slot *slot, uint64_t position,
-                               uint64_t body_checksum)
-{
-    uint64_t shape = (uint64_t)slot->length << 32 | (uint64_t)slot->fields << 16 |
-                     (uint64_t)slot->flags << 8 | slot->kind;
-    uint64_t a = mix(body_checksum, position), b = mix(5, (uint64_t)slot->seq);
-    a = mix(a, (uint64_t)slot->producer_id);
-    b = mix(b, (uint64_t)slot->recorded_at_ns);
-    return mix(mix(a, b), shape);
-}
+enum { RELEASE_WAIT_US = 100, RELEASE_WAITS = 10000 };
 
 /* --- claiming and publishing --- */
 
-/* Who notices that a second has passed measures how far the wall clock is from the monotonic one.
- * The distance only grows: a wall clock that is set back makes no record older than the one before
- * it. */
-static __attribute__((noinline)) void check_clock(struct journal *journal, int64_t monotonic_ns)
+static inline void publish(struct journal_slot *slot, uint64_t position,
+                           const struct journal_slot *head, const unsigned char *body)
 {
-    int64_t last = atomic_load_explicit(&journal->clock_checked_ns, memory_order_relaxed);
-    if (monotonic_ns - last < CLOCK_CHECK_NS ||
-        !atomic_compare_exchange_strong_explicit(&journal->clock_checked_ns, &last, monotonic_ns,
-                                                 memory_order_relaxed, memory_order_relaxed)) {
-        return; /* relaxed: it only chooses who measures */
-    }
-    struct timespec wall, monotonic;
-    clock_gettime(CLOCK_REALTIME, &wall);
-    clock_gettime(CLOCK_MONOTONIC, &monotonic);
-    int64_t measured =
-        (wall.tv_sec - monotonic.tv_sec) * INT64_C(1000000000) + wall.tv_nsec - monotonic.tv_nsec;
-    int64_t known = atomic_load_explicit(&journal->clock_offset_ns, memory_order_relaxed);
-    while (measured > known &&
-           !atomic_compare_exchange_weak_explicit(&journal->clock_offset_ns, &known, measured,
-                                                  memory_order_relaxed, memory_order_relaxed))
-        ;
-}
-
-/* relaxed: who claims after us has synchronized with our claim through `next`, so it sees at least
- * the offset that we saw. */
-int64_t journal_now_ns(struct journal *journal)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now); /* the vDSO's: no system call */
-    int64_t monotonic_ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-    if (monotonic_ns - atomic_load_explicit(&journal->clock_checked_ns, memory_order_relaxed) >=
-        CLOCK_CHECK_NS) {
-        check_clock(journal, monotonic_ns);
-    }
-    return monotonic_ns + atomic_load_explicit(&journal->clock_offset_ns, memory_order_relaxed);
-}
-
-void journal_publish(struct journal *journal, uint64_t position, const struct journal_slot *head,
-                     const unsigned char *body, uint64_t body_checksum)
-{
-    struct journal_slot *slot = journal_slot_at(journal, position);
     slot->producer_id = head->producer_id;
     slot->seq = head->seq;
     slot->recorded_at_ns = head->recorded_at_ns;
@@ -158,21 +43,33 @@ void journal_publish(struct journal *journal, uint64_t position, const struct jo
     slot->flags = head->flags;
     slot->fields = head->fields;
     slot->length = head->length;
+    slot->checksum = head->checksum;
+    /* relaxed: the sender writes them only after it has seen `published` */
+    atomic_store_explicit(&slot->entry_ms, 0, memory_order_relaxed);
+    atomic_store_explicit(&slot->entry_seq, 0, memory_order_relaxed);
     memcpy(slot->body, body, head->length);
-    slot->checksum = journal_slot_checksum(head, position, body_checksum);
-    /* release: who reads `published` = position reads everything above */
+    /* release: a reader of `published` = position reads everything above */
     atomic_store_explicit(&slot->published, position, memory_order_release);
 }
 
-static inline bool has_room(const struct journal *journal, uint64_t next)
+void journal_publish(struct journal *journal, uint64_t position, const struct journal_slot *head,
+                     const unsigned char *body, uint64_t body_checksum)
+{
+    struct journal_slot sealed;
+    memcpy(&sealed, head, sizeof sealed);
+    sealed.checksum = journal_slot_checksum(journal->version, head, position, body_checksum);
+    publish(journal_slot_at(journal, position), position, &sealed, body);
+}
+
+static inline bool has_room(const struct journal *journal, uint64_t next, uint64_t count)
 {
     /* acquire: pairs with the sender's release of `floor`; it is done reading what we are about to
      * overwrite */
-    return next - atomic_load_explicit(&journal->header->floor.value, memory_order_acquire) <
-           journal->slots;
+    uint64_t floor = atomic_load_explicit(&journal->header->floor.value, memory_order_acquire);
+    return next + count - floor <= journal->slots;
 }
 
-static int64_t answer_full(struct journal *journal)
+static int answer_full(struct journal *journal)
 {
     atomic_fetch_add_explicit(&journal->full, 1, memory_order_relaxed); /* a counter */
     return BLOTTER_FULL;
@@ -191,133 +88,192 @@ uint32_t journal_encode_session(const struct journal *journal, const struct blot
         if (length >= 0) {
             return (uint32_t)length;
         }
-        assert(dispensable[i]); /* event and numbers fit the smallest slot */
+        assert(dispensable[i] != NULL); /* event and numbers fit the smallest slot */
         *dispensable[i] = NULL;
     }
 }
 
-static struct blotter_session opened_session(const struct journal *journal)
+/* Claims `next`, leaving `after` there, and writes the session record. False: another thread was
+ * quicker. */
+static bool claim_for_session(struct journal *journal, uint64_t next, uint64_t after,
+                              struct blotter_session *session, uint8_t flags)
 {
-    return (struct blotter_session){
+    unsigned char body[JOURNAL_SESSION_BYTES];
+    unsigned fields;
+    uint64_t position = next & NEXT_POSITION;
+    uint32_t length = journal_encode_session(journal, session, body, &fields);
+    int64_t now = journal_clock_now(&journal->clock);
+    /* as in journal_claim */
+    if (!atomic_compare_exchange_strong_explicit(&journal->header->next.value, &next, after,
+                                                 memory_order_acq_rel, memory_order_acquire)) {
+        return false;
+    }
+    struct journal_slot head = {.producer_id = journal->producer_id,
+                                .seq = (int64_t)(position - journal->base),
+                                .recorded_at_ns = now,
+                                .kind = RECORD_SESSION,
+                                .flags = flags,
+                                .fields = (uint16_t)fields,
+                                .length = length};
+    journal_publish(journal, position, &head, body,
+                    journal_body_checksum(journal->version, body, length));
+    return true;
+}
+
+static void write_opened(struct journal *journal, uint64_t next)
+{
+    char host[sizeof journal->header->owner.host];
+    memcpy(host, journal->header->owner.host, sizeof host);
+    host[sizeof host - 1] = '\0';
+    struct blotter_session session = {
         .event = "opened",
         .follows = journal->follows.producer_id,
         .confirmed_seq = journal->follows.confirmed_seq,
         .last_seq = journal->follows.last_seq,
         .journal = journal->path,
-        .host = *journal->host ? journal->host : NULL,
-        .pid = getpid(),
+        .host = host[0] != '\0' ? host : NULL,
+        .pid = journal->pid,
         .version = BLOTTER_VERSION,
     };
+    claim_for_session(journal, next, (next & NEXT_POSITION) + 1, &session, 0);
 }
 
-/* Claims `n`, leaving `after` in `next`, and writes the session record there. False: somebody else
- * was quicker. */
-static bool claim_for_session(struct journal *journal, uint64_t n, uint64_t after,
-                              struct blotter_session *session, uint8_t flags)
+static bool is_flagged(uint64_t next)
 {
-    unsigned char body[JOURNAL_SESSION_BYTES];
-    unsigned fields;
-    uint64_t position = n & NEXT_POSITION;
-    int64_t seq = (int64_t)(position - journal->base);
-    uint32_t length = journal_encode_session(journal, session, body, &fields);
-    int64_t now = journal_now_ns(journal);
-    /* as in journal_append */
-    if (!atomic_compare_exchange_strong_explicit(&journal->header->next.value, &n, after,
-                                                 memory_order_acq_rel, memory_order_acquire)) {
-        return false;
-    }
-    struct journal_slot head = {.producer_id = journal->producer_id,
-                                .seq = seq,
-                                .recorded_at_ns = now,
-                                .kind = SLOT_SESSION,
-                                .flags = flags,
-                                .fields = (uint16_t)fields,
-                                .length = length};
-    journal_publish(journal, position, &head, body, journal_body_checksum(body, length));
-    return true;
+    return next - 1 >= NEXT_POSITION;
 }
 
-/* `next` has a flag: 0: look at it again; or the answer. */
-static __attribute__((noinline)) int append_flagged(struct journal *journal, uint64_t next)
+/* `next` is 0 or has a flag. Returns 0: look at it again; or the answer. */
+static __attribute__((noinline)) int claim_flagged(struct journal *journal, uint64_t next,
+                                                   unsigned count)
 {
-    if (next & NEXT_CLOSED) {
+    if (next == 0 || (next & NEXT_CLOSED) != 0) {
         return BLOTTER_CLOSED;
     }
-    if (!has_room(journal, next & NEXT_POSITION)) {
-        return (int)answer_full(journal);
+    if (!has_room(journal, next & NEXT_POSITION, count + 1)) {
+        return answer_full(journal);
     }
-    struct blotter_session session = opened_session(journal);
-    claim_for_session(journal, next, (next & NEXT_POSITION) + 1, &session, 0);
+    write_opened(journal, next);
     return 0;
 }
 
-void journal_try_opened(struct journal *journal)
+static inline int claim(struct journal *journal, unsigned count, struct journal_claim *out)
 {
-    uint64_t next = atomic_load_explicit(&journal->header->next.value,
-                                         memory_order_acquire); /* as in journal_append */
-    if ((next & NEXT_OPENING) && has_room(journal, next & NEXT_POSITION)) {
-        append_flagged(journal, next);
+    _Atomic uint64_t *word = &journal->header->next.value;
+    /* acquire: the clock is read, and the slot written, after the threads that claimed before us
+     * did */
+    uint64_t next = atomic_load_explicit(word, memory_order_acquire);
+    for (;;) {
+        if (__builtin_expect(is_flagged(next), 0)) {
+            int refused = claim_flagged(journal, next, count);
+            if (refused != 0) {
+                return refused;
+            }
+            next = atomic_load_explicit(word, memory_order_acquire);
+            continue;
+        }
+        if (__builtin_expect(!has_room(journal, next, count), 0)) {
+            uint64_t seen = next;
+            next = atomic_load_explicit(word, memory_order_acquire);
+            if (next == seen) { /* else it was closed meanwhile, or others claimed */
+                return answer_full(journal);
+            }
+            continue;
+        }
+        int64_t now = journal_clock_now(&journal->clock);
+        /* release: our reading of the clock is before the claim for each thread that sees it;
+         * acquire as above, for the next turn */
+        if (__builtin_expect(atomic_compare_exchange_weak_explicit(word, &next, next + count,
+                                                                   memory_order_acq_rel,
+                                                                   memory_order_acquire),
+                             1)) {
+            *out = (struct journal_claim){next, count, now};
+            return 0;
+        }
     }
+}
+
+/* Fills a claimed slot in a file of the present version: the fast way. */
+static inline void fill(struct journal *journal, uint64_t position, const struct journal_slot *head,
+                        const unsigned char *body, uint64_t body_checksum)
+{
+    struct journal_slot sealed;
+    memcpy(&sealed, head, sizeof sealed);
+    sealed.checksum = journal_slot_checksum(JOURNAL_VERSION, head, position, body_checksum);
+    publish(journal_slot_at(journal, position), position, &sealed, body);
+}
+
+int journal_claim(struct journal *journal, unsigned count, struct journal_claim *out)
+{
+    return claim(journal, count, out);
+}
+
+void journal_fill(struct journal *journal, const struct journal_claim *claimed, unsigned index,
+                  enum record_kind kind, const unsigned char *body, uint32_t length,
+                  unsigned fields)
+{
+    uint64_t position = claimed->position + index;
+    struct journal_slot head = {.producer_id = journal->producer_id,
+                                .seq = (int64_t)(position - journal->base),
+                                .recorded_at_ns = claimed->recorded_at_ns,
+                                .kind = (uint8_t)kind,
+                                .flags = index > 0 ? SLOT_CONTINUES : 0,
+                                .fields = (uint16_t)fields,
+                                .length = length};
+    fill(journal, position, &head, body, hash64(body, length));
+}
+
+void journal_fill_void(struct journal *journal, const struct journal_claim *claimed, unsigned index)
+{
+    unsigned char body[JOURNAL_SESSION_BYTES];
+    unsigned fields;
+    struct blotter_session session = {
+        .event = "void", .last_seq = (int64_t)(claimed->position + index - journal->base)};
+    uint32_t length = journal_encode_session(journal, &session, body, &fields);
+    journal_fill(journal, claimed, index, RECORD_SESSION, body, length, fields);
 }
 
 int64_t journal_append(struct journal *journal, enum record_kind kind, const unsigned char *body,
                        uint32_t length, unsigned fields)
 {
-    uint64_t body_checksum = journal_body_checksum(body, length);
-    /* acquire: the clock is read, and the slot written, after whoever claimed before us did */
-    uint64_t next = atomic_load_explicit(&journal->header->next.value, memory_order_acquire);
-    int64_t now;
-    for (;;) {
-        if (next & ~NEXT_POSITION) {
-            int refused = append_flagged(journal, next);
-            if (refused) {
-                return refused;
-            }
-            next = atomic_load_explicit(&journal->header->next.value, memory_order_acquire);
-            continue;
-        }
-        if (!has_room(journal, next)) {
-            return answer_full(journal);
-        }
-        now = journal_now_ns(journal);
-        /* release: our reading of the clock is before the claim for whoever sees it; acquire as
-         * above, for the next turn */
-        if (atomic_compare_exchange_weak_explicit(&journal->header->next.value, &next, next + 1,
-                                                  memory_order_acq_rel, memory_order_acquire)) {
-            break;
-        }
+    uint64_t body_checksum = hash64(body, length);
+    struct journal_claim claimed;
+    int refused = claim(journal, 1, &claimed);
+    if (__builtin_expect(refused != 0, 0)) {
+        return refused;
     }
     struct journal_slot head = {.producer_id = journal->producer_id,
-                                .seq = (int64_t)(next - journal->base),
-                                .recorded_at_ns = now,
+                                .seq = (int64_t)(claimed.position - journal->base),
+                                .recorded_at_ns = claimed.recorded_at_ns,
                                 .kind = (uint8_t)kind,
                                 .fields = (uint16_t)fields,
                                 .length = length};
-    journal_publish(journal, next, &head, body, body_checksum);
+    fill(journal, claimed.position, &head, body, body_checksum);
     return head.seq;
+}
+
+/* How many of the writer's records the drainer has confirmed, from the first on. */
+static int64_t confirmed_seq(const struct journal *journal)
+{
+    uint64_t committed = journal_cursor(&journal->header->committed);
+    return committed > journal->base ? (int64_t)(committed - 1 - journal->base) : 0;
 }
 
 int64_t journal_append_session(struct journal *journal, const char *event)
 {
     for (;;) {
         uint64_t next = atomic_load_explicit(&journal->header->next.value,
-                                             memory_order_acquire); /* as in journal_append */
-        if (next & ~NEXT_POSITION) {
-            int refused = append_flagged(journal, next);
-            if (refused) {
-                return refused;
-            }
-            continue;
+                                             memory_order_acquire); /* as in journal_claim */
+        if (is_flagged(next)) {
+            return next == 0 || (next & NEXT_CLOSED) != 0 ? BLOTTER_CLOSED : 0;
         }
-        if (!has_room(journal, next)) {
+        if (!has_room(journal, next, 1)) {
             return BLOTTER_FULL; /* not counted: the caller tries again later */
         }
-        uint64_t committed = journal_cursor(&journal->header->committed);
         struct blotter_session session = {
             .event = event,
             .last_seq = (int64_t)(next - journal->base),
-            .confirmed_seq =
-                committed > journal->base ? (int64_t)(committed - 1 - journal->base) : 0,
+            .confirmed_seq = confirmed_seq(journal),
         };
         if (claim_for_session(journal, next, next + 1, &session, 0)) {
             return session.last_seq;
@@ -325,31 +281,29 @@ int64_t journal_append_session(struct journal *journal, const char *event)
     }
 }
 
-/* Nothing of this producer is there to be closed, `closed` is there, or there is no room for it:
- * then who adopts the journal writes it. */
+/* Either this producer has appended nothing, or `closed` is there, or there is no room for it: then
+ * the process that adopts the journal writes it. */
 static bool cannot_write_closed(const struct journal *journal, uint64_t next)
 {
-    return (next & NEXT_OPENING) || !has_room(journal, next & NEXT_POSITION) ||
-           ((next & NEXT_CLOSED) && journal_is_closed(journal));
+    return (next & NEXT_OPENING) != 0 || !has_room(journal, next & NEXT_POSITION, 1) ||
+           ((next & NEXT_CLOSED) != 0 && journal_is_closed(journal));
 }
 
 bool journal_close_writing(struct journal *journal)
 {
     for (;;) {
         uint64_t next = atomic_load_explicit(&journal->header->next.value,
-                                             memory_order_acquire); /* as in journal_append */
+                                             memory_order_acquire); /* as in journal_claim */
         uint64_t position = next & NEXT_POSITION;
         if (cannot_write_closed(journal, next)) {
             atomic_fetch_or_explicit(&journal->header->next.value, NEXT_CLOSED,
                                      memory_order_acq_rel);
             return false;
         }
-        uint64_t committed = journal_cursor(&journal->header->committed);
         struct blotter_session session = {
             .event = "closed",
             .last_seq = (int64_t)(position - journal->base),
-            .confirmed_seq =
-                committed > journal->base ? (int64_t)(committed - 1 - journal->base) : 0,
+            .confirmed_seq = confirmed_seq(journal),
         };
         if (claim_for_session(journal, next, (position + 1) | NEXT_CLOSED, &session,
                               SLOT_IS_CLOSED)) {
@@ -358,47 +312,70 @@ bool journal_close_writing(struct journal *journal)
     }
 }
 
-/* --- reading
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- reading --- */
 
 enum journal_read journal_read(const struct journal *journal, uint64_t position,
                                const struct journal_slot **out)
 {
     const struct journal_slot *slot = journal_slot_at(journal, position);
-    /* acquire: pairs with the release in journal_publish */
+    /* acquire: pairs with the release in publish */
     if (atomic_load_explicit(&slot->published, memory_order_acquire) != position) {
         return JOURNAL_NOTHING_YET;
     }
     *out = slot;
-    if (!journal_slot_holds(journal, slot, position)) {
+    if (!journal_slot_holds(journal->version, journal->slot_bytes, slot, position)) {
         return JOURNAL_DAMAGED;
     }
     return slot->kind == SLOT_LEFT_OUT ? JOURNAL_LEFT_OUT : JOURNAL_RECORD;
 }
 
-bool journal_slot_holds(const struct journal *journal, const struct journal_slot *slot,
-                        uint64_t position)
-{
-    struct journal_slot head;
-    journal_slot_head(slot, &head);
-    bool kind_known = record_kind_known(head.kind) || head.kind == SLOT_LEFT_OUT;
-    return kind_known && head.length <= journal->slot_bytes - JOURNAL_SLOT_HEAD_BYTES &&
-           head.checksum == journal_slot_checksum(&head, position,
-                                                  journal_body_checksum(slot->body, head.length));
-}
-
 int journal_sync(struct journal *journal)
 {
-    return msync(journal->header, journal->map_bytes, MS_SYNC);
+    if (msync(journal->slot_area, journal->map_bytes - JOURNAL_PAGE_BYTES, MS_SYNC) != 0) {
+        return -1;
+    }
+    return msync(journal->header, JOURNAL_PAGE_BYTES, MS_SYNC);
 }
 
-/* --- release
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- owners --- */
 
-static struct journal *retained; /* released handles of writers, under open_mutex; reachable, so no
-                                    leak to a checker */
+bool journal_is_copy(const struct journal *journal)
+{
+    const struct journal_owner *owner = &journal->header->owner;
+    return journal_owner_valid(owner, journal->version) &&
+           owner->inode != journal_inode(journal->lock_fd);
+}
+
+struct journal_identity journal_last_identity(const struct journal *journal, uint64_t next,
+                                              bool *closed)
+{
+    const struct journal_owner *owner = &journal->header->owner;
+    struct journal_identity last = {0, 0};
+    *closed = false;
+    if (next > 1) {
+        const struct journal_slot *slot = journal_slot_at(journal, next - 1);
+        if (journal_slot_holds(journal->version, journal->slot_bytes, slot, next - 1) &&
+            slot->kind != SLOT_LEFT_OUT) {
+            last = (struct journal_identity){slot->producer_id, next - 1 - (uint64_t)slot->seq};
+            *closed = (slot->flags & SLOT_IS_CLOSED) != 0;
+        }
+    }
+    if (journal_owner_valid(owner, journal->version) && owner->base + 1 < next && !*closed) {
+        last = (struct journal_identity){owner->producer_id, owner->base};
+    }
+    return last;
+}
+
+bool journal_is_closed(const struct journal *journal)
+{
+    bool closed;
+    uint64_t next = atomic_load_explicit(&journal->header->next.value, memory_order_acquire);
+    struct journal_identity last = journal_last_identity(journal, next & NEXT_POSITION, &closed);
+    return (closed || last.producer_id == 0 || journal_is_copy(journal)) &&
+           (next & NEXT_CLOSED) != 0;
+}
+
+/* --- release --- */
 
 /* Has every claimed position been published? A thread that claimed one writes it within
  * nanoseconds, unless it was stopped. */
@@ -420,7 +397,7 @@ static bool wait_for_submitters(const struct journal *journal)
     return true;
 }
 
-/* Looks only once nobody else can write or send, or begin to. */
+/* Looks only once no other process can write or send, or begin to. */
 static void remove_if_done(struct journal *journal)
 {
     struct journal_header *header = journal->header;
@@ -435,43 +412,32 @@ static void remove_if_done(struct journal *journal)
     }
 }
 
-/* A thread may be about to look at `next`, of which CLOSED is set. A page of our own with that flag
- * takes the header's place in one step, so that the file's memory is not kept for such a thread. */
-static void put_closed_page(struct journal *journal)
+static void free_path(struct journal *journal)
 {
-    void *page =
-        mmap(NULL, JOURNAL_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (page == MAP_FAILED) {
-        return; /* the header stays mapped instead */
-    }
-    struct journal_header *closed = page;
-    atomic_store_explicit(&closed->next.value, NEXT_CLOSED, memory_order_relaxed);
-    if (mremap(page, JOURNAL_PAGE_BYTES, JOURNAL_PAGE_BYTES, MREMAP_FIXED | MREMAP_MAYMOVE,
-               journal->header) == MAP_FAILED) {
-        munmap(page, JOURNAL_PAGE_BYTES);
-    }
+    free(journal->path);
+    journal->path = NULL;
 }
 
 void journal_release(struct journal *journal)
 {
     if (journal_forked(journal)) {
         journal_forget(journal); /* the mapping and the lock have not come with the fork */
+        free_path(journal);
         free(journal);
         return;
     }
     if (journal->writer && !wait_for_submitters(journal)) {
         /* A thread is stopped between claim and publication. What it will write must find its slot,
-         * and nobody may adopt the journal before: all of it stays until the process ends. */
+         * and no process may adopt the journal before: all of it stays until the process ends. */
         return;
     }
     remove_if_done(journal);
     journal_forget(journal);
-    munmap(journal->slot_area, journal->map_bytes - JOURNAL_PAGE_BYTES);
-    if (!journal->writer) {
-        munmap(journal->header, JOURNAL_PAGE_BYTES);
+    journal_unmap(journal);
+    free_path(journal);
+    if (journal->writer) {
+        journal_retain(journal);
+    } else {
         free(journal);
-        return;
     }
-    put_closed_page(journal);
-    journal_retain(journal, &retained);
 }

@@ -1,13 +1,12 @@
-/* journal.h: the file in which accepted records wait until PostgreSQL has them. Format and
- * recovery: journal.c.
+/* journal.h: the file in which accepted records wait until PostgreSQL has them. Its bytes:
+ * journal_format.h. How records get in: journal.c. What is believed of a dead owner:
+ * journal_recover.c.
  *
  * Roles: the writer appends, and owns `next`; the sender reads in order, and alone moves `sent`,
- * `committed` and `floor`. One process may be both. Each role is a lock on the file, so writer and
- * sender may also be two processes.
+ * `committed` and `floor`. One process may have both roles. Each role is a lock on the file, so
+ * writer and sender may also be two processes.
  *
- * A position is where a record is: 1, 2, 3 ... for ever, across owners; its slot is position modulo
- * slots. A seq is its number within its producer. Cursors name the first position that is not yet
- * ...: `sent` is the first unsent one. */
+ * Cursors name the first position that is not yet ...: `sent` is the first unsent one. */
 #ifndef BLOTTER_PRODUCER_JOURNAL_H
 #define BLOTTER_PRODUCER_JOURNAL_H
 
@@ -15,132 +14,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
-#include "schema/limits.h"
-#include "schema/record.h"
+#include "producer/journal_clock.h"
+#include "producer/journal_format.h"
 
-/* The format of new files, and the oldest one that is still read. A file keeps the version it was
- * made with. */
-#ifndef JOURNAL_VERSION
-#define JOURNAL_VERSION 1
-#endif
-enum {
-    JOURNAL_VERSION_OLDEST = 1,
-    JOURNAL_PAGE_BYTES = 4096,
-    JOURNAL_SLOT_HEAD_BYTES = 64,
-    JOURNAL_SLOTS_MIN = 64,
-    JOURNAL_SLOTS_MAX = 16777216,
-    JOURNAL_SLOTS_DEFAULT = 32768,
-    JOURNAL_SLOT_BYTES_MIN = 256,
-    JOURNAL_SLOT_BYTES_MAX = 65536,
-    JOURNAL_SLOT_BYTES_DEFAULT = 1024,
-    JOURNAL_PATH_BYTES = 256,
-    JOURNAL_ERROR_BYTES = 512,
-};
-
-/* --- the file
- * -------------------------------------------------------------------------------------------------------------
- */
-
-/* Never changes; in the first page and again in the last. */
-struct journal_geometry {
-    char magic[8];
-    uint32_t version;
-    uint32_t slot_bytes;
-    uint32_t slots;
-    uint32_t zero;
-    char exchange[40];
-    char lane[40];
-    int64_t created_ns;
-    uint64_t checksum;
-};
-
-/* Who wrote last: rewritten at every open. */
-struct journal_owner {
-    int64_t producer_id;
-    uint64_t base; /* seq = position - base */
-    int64_t pid;
-    int64_t opened_ns;
-    uint64_t inode; /* of this file: a copy of it has another one */
-    char host[64];
-    char boot[40]; /* the kernel's boot id: after another boot an empty slot may be a lost one */
-    uint64_t checksum;
-};
-
-/* 128 bytes: two cache lines, as processors fetch them in pairs. */
-struct journal_cursor {
-    _Atomic uint64_t value;
-    _Atomic uint64_t check; /* ~value; written second. Not kept for `next`. */
-    uint8_t pad[112];
-};
-
-struct journal_header {
-    union {
-        struct journal_geometry geometry;
-        uint8_t geometry_bytes[256];
-    };
-    union {
-        struct journal_owner owner;
-        uint8_t owner_bytes[256];
-    };
-    struct journal_cursor next; /* with the two flags below */
-    struct journal_cursor sent;
-    struct journal_cursor committed;
-    struct journal_cursor floor;
-};
-_Static_assert(sizeof(struct journal_header) == 1024, "the header's layout is the file's format");
-_Static_assert(sizeof(struct journal_cursor) == 128, "a cursor has its own cache lines");
-
-#define NEXT_CLOSED (UINT64_C(1) << 63)  /* nothing is claimed any more */
-#define NEXT_OPENING (UINT64_C(1) << 62) /* the first claim must be the `opened` record */
-#define NEXT_POSITION (NEXT_OPENING - 1)
-
-enum slot_kind {
-    SLOT_ORDER = RECORD_ORDER,
-    SLOT_TRADE = RECORD_TRADE,
-    SLOT_SESSION = RECORD_SESSION,
-    SLOT_LEFT_OUT = 255, /* was damaged: there is nothing to send */
-};
-enum slot_flag { SLOT_IS_CLOSED = 1 /* the `closed` record */ };
-
-struct journal_slot {
-    _Atomic uint64_t published; /* = the position, once the rest is there */
-    int64_t producer_id;
-    int64_t seq;
-    int64_t recorded_at_ns;
-    uint8_t kind;
-    uint8_t flags;
-    uint16_t fields;
-    uint32_t length; /* of the body */
-    uint64_t checksum;
-    uint64_t zero[2];
-    unsigned char body[];
-};
-_Static_assert(sizeof(struct journal_slot) == JOURNAL_SLOT_HEAD_BYTES,
-               "the slot head's layout is the file's format");
-
-uint64_t journal_body_checksum(const unsigned char *body, uint32_t length);
-uint64_t journal_slot_checksum(const struct journal_slot *, uint64_t position,
-                               uint64_t body_checksum);
-void journal_geometry_seal(struct journal_geometry *);
-bool journal_geometry_valid(const struct journal_geometry *);
-void journal_owner_seal(struct journal_owner *);
-bool journal_owner_valid(const struct journal_owner *);
-
-/* --- a journal that is open
- * -----------------------------------------------------------------------------------------------
- */
-
-struct journal_options {
-    const char *exchange;       /* may be NULL for a sender: whatever the file says */
-    const char *lane;           /* NULL or "": none */
-    uint32_t slots, slot_bytes; /* for a new file; an old one keeps its own */
-    bool write, send;           /* the roles to take */
-    bool create;                /* make the file if there is none */
-    bool patient; /* a writer that wants this file and no other: waits for a shipper to let go of it
-                   */
-};
+enum { JOURNAL_PATH_BYTES = 256 };
 
 /* What opening found in a file of a former owner. */
 struct journal_found {
@@ -154,50 +32,28 @@ struct journal {
     struct journal_header *header;
     unsigned char *slot_area;
     const volatile uint32_t *alive; /* 0 in a forked child */
-    uint32_t slots, slot_bytes, body_capacity;
+    uint32_t slots, slot_bytes, body_capacity, version;
     int64_t producer_id;
     uint64_t base;
     /* written about once a second */
-    _Alignas(128) _Atomic int64_t clock_offset_ns; /* wall clock minus monotonic; only grows */
-    _Atomic int64_t clock_checked_ns;              /* monotonic: when it was last measured */
-    _Atomic uint64_t full;                         /* appends that found no room */
+    _Alignas(128) struct journal_clock clock;
+    _Atomic uint64_t full; /* appends that found no room */
     /* cold */
     _Alignas(128) size_t map_bytes;
     int lock_fd;
+    int pid;
     uint64_t intact_bytes; /* of the file, as recovery has to see it: it may have been cut short */
     uint64_t adopted;      /* journal_adopt: `next` as it left it; 0: it has adopted nothing */
     bool writer, sender;
+    bool in_memory;            /* the file system does not outlive the machine's boot */
     struct journal *next_open; /* list for the fork handler */
-    char path[JOURNAL_PATH_BYTES];
+    char *path;                /* absolute */
     char exchange[LIMIT_EXCHANGE_BYTES + 1], lane[LIMIT_EXCHANGE_BYTES + 1];
-    char host[64];
     struct journal_found found;
     struct {
         int64_t producer_id, last_seq, confirmed_seq; /* 0: none */
     } follows;
 };
-
-/* Opens, or makes, the file at path, takes the roles, and as a writer (or as a sender whose writer
- * is dead) recovers what is in it. Returns 0 or a blotter_status (BUSY, CORRUPT, FORMAT, SYSTEM,
- * OPTION), with a text in error. BUSY for a sender also while its writer is opening it. */
-int journal_open(struct journal **, const char *path, const struct journal_options *,
-                 char error[JOURNAL_ERROR_BYTES]);
-
-/* The same for the first <exchange>[:<lane>].<n> of a folder that is not in use, damaged or of an
- * unknown format. */
-int journal_open_in_folder(struct journal **, const char *folder, const struct journal_options *,
-                           char error[JOURNAL_ERROR_BYTES]);
-
-/* Is it a folder, or by a slash at its end meant to be one? */
-bool journal_is_folder(const char *path);
-
-/* Would journal_open find a journal there that lacks a sender? Locks and changes nothing. OK; BUSY:
- * it has one, or its writer is still making it; or CORRUPT, FORMAT, SYSTEM with a text. */
-int journal_probe(const char *path, char error[JOURNAL_ERROR_BYTES]);
-
-/* Makes the default folder, /dev/shm/blotter-<uid>, if need be, and refuses one that belongs to
- * somebody else. */
-int journal_default_folder(char out[JOURNAL_PATH_BYTES], char error[JOURNAL_ERROR_BYTES]);
 
 /* Is it the handle of a parent process? No system call. */
 static inline bool journal_forked(const struct journal *journal)
@@ -205,13 +61,33 @@ static inline bool journal_forked(const struct journal *journal)
     return *journal->alive == 0;
 }
 
-/* Appends a record whose body was encoded. Threads: any. Never blocks. Returns its seq, or FULL
- * (counted), CLOSED. */
+/* --- appending --- */
+
+/* Positions that were claimed together: `count` from `position` on. Each must be filled. */
+struct journal_claim {
+    uint64_t position;
+    unsigned count;
+    int64_t recorded_at_ns;
+};
+
+/* Claims `count` positions. Any thread. Never blocks. Returns 0, or FULL (counted), CLOSED. */
+int journal_claim(struct journal *, unsigned count, struct journal_claim *);
+
+/* Fills the claim's position number `index`, from the last to the first: the sender, which reads in
+ * order, so sees the first only when all are there. */
+void journal_fill(struct journal *, const struct journal_claim *, unsigned index,
+                  enum record_kind kind, const unsigned char *body, uint32_t length,
+                  unsigned fields);
+
+/* Fills a position whose record could not be encoded after all. */
+void journal_fill_void(struct journal *, const struct journal_claim *, unsigned index);
+
+/* Claims one position and fills it. Returns the record's seq, or FULL (counted), CLOSED. */
 int64_t journal_append(struct journal *, enum record_kind, const unsigned char *body,
                        uint32_t length, unsigned fields);
 
-/* Appends a session record of the writer. event: "heartbeat"; last_seq is its own seq. Returns its
- * seq, or FULL, CLOSED. */
+/* Appends a session record of the writer, if it has appended anything yet. event: "heartbeat";
+ * last_seq is its own seq. Returns its seq; 0: not appended; or FULL, CLOSED. */
 int64_t journal_append_session(struct journal *, const char *event);
 
 /* Appends `closed` and lets nothing more in, in one step; without room only the latter, and
@@ -224,13 +100,11 @@ bool journal_close_writing(struct journal *);
  * journal_append: they get CLOSED. In a forked child only forgets. */
 void journal_release(struct journal *);
 
-/* --- reading, by the sender
- * -----------------------------------------------------------------------------------------------
- */
+/* --- reading, by the sender --- */
 
 enum journal_read { JOURNAL_NOTHING_YET, JOURNAL_RECORD, JOURNAL_LEFT_OUT, JOURNAL_DAMAGED };
 
-/* What is at a position >= floor. The slot stays as it is until `floor` has passed it. */
+/* Finds out what is at a position >= floor. The slot stays as it is until `floor` has passed it. */
 enum journal_read journal_read(const struct journal *, uint64_t position,
                                const struct journal_slot **);
 
@@ -238,14 +112,6 @@ static inline struct journal_slot *journal_slot_at(const struct journal *journal
 {
     return (struct journal_slot *)(journal->slot_area +
                                    (size_t)(position & (journal->slots - 1)) * journal->slot_bytes);
-}
-
-/* Copies the head, reading it once: the memory may be that of another process, and be changed by
- * one that runs wild. */
-static inline void journal_slot_head(const struct journal_slot *slot, struct journal_slot *head)
-{
-    memcpy(head, slot, sizeof *head);
-    __asm__ volatile("" : "+m"(*head)); /* not read again instead */
 }
 
 /* acquire: what was stored before the cursor moved is seen with it */
@@ -257,8 +123,8 @@ static inline uint64_t journal_next(const struct journal *journal)
 /* Does it take no more records? As after its writer's end, until another opens it. */
 static inline bool journal_is_closing(const struct journal *journal)
 {
-    return (atomic_load_explicit(&journal->header->next.value, memory_order_acquire) &
-            NEXT_CLOSED) != 0;
+    uint64_t next = atomic_load_explicit(&journal->header->next.value, memory_order_acquire);
+    return next == 0 || (next & NEXT_CLOSED) != 0;
 }
 
 static inline uint64_t journal_cursor(const struct journal_cursor *cursor)
@@ -274,35 +140,37 @@ static inline void journal_cursor_set(struct journal_cursor *cursor, uint64_t po
     atomic_store_explicit(&cursor->check, ~position, memory_order_release);
 }
 
-/* msync of all of it. Blocks for the disk. */
+/* Calls msync for all of it. Blocks for the disk. Returns 0, or -1 with errno. */
 int journal_sync(struct journal *);
 
-/* Sender: is the writer dead? Then what it could not write is written (`void`; `closed`, once there
- * is room for it), and the writer's lock given back. Call it now and then. Returns whether the
- * journal has no living writer now. */
-bool journal_adopt(struct journal *);
+/* --- owners --- */
 
-/* Sender of a living writer: are the cursors such as a sender can have left? Mends those that are
- * not. False: the writer is still opening the journal. */
-bool journal_mend_cursors(struct journal *);
-
-/* --- recovery and inspection (journal_recover.c) --- */
-
-struct journal_picture {
-    uint32_t version, slots, slot_bytes;
-    char exchange[40], lane[40], host[64];
-    int64_t producer_id, pid, opened_ns;
-    bool owner_valid, closed;
-    uint64_t base, next, sent, committed, floor;
-    uint64_t valid, unpublished, damaged; /* of the positions from floor to next */
-    uint64_t unsent, unconfirmed; /* valid ones: not yet sent; sent, without the drainer's word */
-    uint64_t file_bytes, expected_bytes;
+/* The producer that a position belonged to. */
+struct journal_identity {
+    int64_t producer_id; /* 0: not known */
+    uint64_t base;
 };
 
-/* Looks at a journal without locking or changing it; of one in use it is a picture that was never
- * quite true. Returns 0, or SYSTEM, CORRUPT, FORMAT with a text. */
-int journal_inspect(const char *path, struct journal_picture *, char error[JOURNAL_ERROR_BYTES]);
+/* Was the file copied from the one that its owner had open? That one may still be in use, so
+ * nothing is written in its name. */
+bool journal_is_copy(const struct journal *);
 
-int64_t journal_now_ns(struct journal *);
+/* Returns the last record's identity, also if it lies below floor: its slot is still there. */
+struct journal_identity journal_last_identity(const struct journal *, uint64_t next, bool *closed);
+
+/* Has its last writer written `closed`, or nothing at all? */
+bool journal_is_closed(const struct journal *);
+
+/* --- used by recovery --- */
+
+/* Fills a claimed slot and publishes it. */
+void journal_publish(struct journal *, uint64_t position, const struct journal_slot *head,
+                     const unsigned char *body, uint64_t body_checksum);
+
+/* Encodes a session record that surely fits: what is too long for the slot is left out. Returns the
+ * body's length. */
+enum { JOURNAL_SESSION_BYTES = 1024 };
+uint32_t journal_encode_session(const struct journal *, const struct blotter_session *,
+                                unsigned char *body, unsigned *fields);
 
 #endif

@@ -1,9 +1,14 @@
-/* journal_lock.c: the two locks of a journal, and what a forked child must not keep of them.
+/* journal_lock.c: see journal_lock.h.
  *
- * Locks are open-file-description locks: who has a duplicate of the descriptor has the lock. So a
- * child closes the descriptors of all journals that are open, or being opened, when it is forked;
- * they are opened and closed under the mutex that fork takes too, so that there is none it does not
- * know of. */
+ * Locks are open-file-description locks: a process that has a duplicate of the descriptor has the
+ * lock. So a child closes the descriptors of all journals that are open, or being opened, when it
+ * is forked; they are opened and closed under the mutex that fork takes too, so that there is none
+ * it does not know of. A mapping keeps its description alive, also in a forked child, where the
+ * lock would then outlive the parent: so the locked descriptor is never mapped. A page that
+ * children find wiped (MADV_WIPEONFORK) tells them that the handle is not theirs, without a system
+ * call. */
+#include "producer/journal_lock.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,11 +17,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "producer/journal_file.h"
+#include "producer/journal.h"
 
-/* --- locks
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- locks --- */
 
 static struct flock lock_of(enum journal_lock which, short type)
 {
@@ -52,6 +55,12 @@ uint64_t journal_inode(int fd)
     return fstat(fd, &opened) == 0 ? opened.st_ino : 0;
 }
 
+bool journal_is_ours(const struct stat *file)
+{
+    return file->st_uid == geteuid() && (file->st_mode & (S_IWGRP | S_IWOTH)) == 0 &&
+           file->st_nlink <= 1; /* 0: removed just now */
+}
+
 bool journal_is_at(int fd, const char *path)
 {
     struct stat opened, named;
@@ -59,15 +68,18 @@ bool journal_is_at(int fd, const char *path)
            opened.st_ino == named.st_ino;
 }
 
-/* --- forks
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- forks --- */
 
-static pthread_mutex_t open_mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct journal *open_journals; /* under open_mutex */
-static volatile uint32_t *alive_page; /* under open_mutex; 1, and 0 in a child */
+enum { PAGES_PER_AREA = 1024 };
 
-static void close_file(struct journal *journal)
+static pthread_mutex_t open_mutex = PTHREAD_MUTEX_INITIALIZER; /* of what follows */
+static struct journal *open_journals;
+static struct journal *retained;      /* reachable, so no leak to a checker */
+static volatile uint32_t *alive_page; /* 1, and 0 in a child */
+static char *free_pages;
+static unsigned free_page_count;
+
+static void close_lock_fd(struct journal *journal)
 {
     if (journal->lock_fd >= 0) {
         close(journal->lock_fd);
@@ -88,7 +100,7 @@ static void after_fork_in_parent(void)
 static void after_fork_in_child(void)
 {
     for (struct journal *each = open_journals; each != NULL; each = each->next_open) {
-        close_file(each);
+        close_lock_fd(each);
     }
     open_journals = NULL;
     pthread_mutex_unlock(&open_mutex);
@@ -99,7 +111,7 @@ static void install_fork_handlers(void)
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
-/* One page for all journals that this process opens; a child that opens its own makes another.
+/* Makes the page that all journals of this process share; a child that opens its own makes another.
  * Never unmapped. */
 static const volatile uint32_t *alive_word(void)
 {
@@ -143,7 +155,7 @@ void journal_forget(struct journal *journal)
             break;
         }
     }
-    close_file(journal);
+    close_lock_fd(journal);
     pthread_mutex_unlock(&open_mutex);
 }
 
@@ -162,14 +174,33 @@ int journal_open_file(struct journal *journal, const char *path, int flags)
 void journal_close_file(struct journal *journal)
 {
     pthread_mutex_lock(&open_mutex);
-    close_file(journal);
+    close_lock_fd(journal);
     pthread_mutex_unlock(&open_mutex);
 }
 
-void journal_retain(struct journal *journal, struct journal **list)
+void journal_retain(struct journal *journal)
 {
     pthread_mutex_lock(&open_mutex);
-    journal->next_open = *list;
-    *list = journal;
+    journal->next_open = retained;
+    retained = journal;
     pthread_mutex_unlock(&open_mutex);
+}
+
+void *journal_reserve_page(void)
+{
+    pthread_mutex_lock(&open_mutex);
+    if (free_page_count == 0) {
+        void *area = mmap(NULL, (size_t)PAGES_PER_AREA * JOURNAL_PAGE_BYTES, PROT_NONE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        free_pages = area;
+        free_page_count = area == MAP_FAILED ? 0 : PAGES_PER_AREA;
+    }
+    void *page = NULL;
+    if (free_page_count > 0) {
+        page = free_pages;
+        free_pages += JOURNAL_PAGE_BYTES;
+        free_page_count--;
+    }
+    pthread_mutex_unlock(&open_mutex);
+    return page;
 }

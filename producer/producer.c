@@ -23,6 +23,7 @@
 
 #include "producer/histogram.h"
 #include "producer/journal.h"
+#include "producer/journal_open.h"
 #include "producer/sender.h"
 #include "schema/decimal.h"
 #include "schema/record.h"
@@ -159,10 +160,10 @@ submit_untimed(blotter_producer *producer, enum record_kind kind, const void *re
 static __attribute__((noinline)) int64_t submit_timed(blotter_producer *producer,
                                                       enum record_kind kind, const void *record)
 {
-    int64_t begin_ns = journal_now_ns(producer->journal);
+    int64_t begin_ns = journal_clock_now(&producer->journal->clock);
     int64_t seq = submit_untimed(producer, kind, record);
     if (seq > 0) {
-        histogram_add(&producer->submit_ns, journal_now_ns(producer->journal) - begin_ns);
+        histogram_add(&producer->submit_ns, journal_clock_now(&producer->journal->clock) - begin_ns);
     }
     return seq;
 }

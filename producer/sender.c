@@ -237,7 +237,7 @@ static void time_answer(struct sender *sender, uint64_t position)
     sender->untimed = position + 1;
     if (sender->in_flight < RECORDS_PER_SAMPLE || position % RECORDS_PER_SAMPLE == 0) {
         histogram_add(&sender->submit_to_sent_ns,
-                      journal_now_ns(journal) - journal_slot_at(journal, position)->recorded_at_ns);
+                      journal_clock_now(&journal->clock) - journal_slot_at(journal, position)->recorded_at_ns);
     }
 }
 

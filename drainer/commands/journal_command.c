@@ -8,6 +8,7 @@
 #include "drainer/settings_table.h"
 #include "producer/blotter.h"
 #include "producer/journal.h"
+#include "producer/journal_recover.h"
 
 static const char *owner_of(const struct journal_picture *picture)
 {

@@ -21,6 +21,7 @@
 #include "drainer/redis/redis_blocking.h"
 #include "drainer/settings_table.h"
 #include "producer/blotter.h"
+#include "producer/journal_open.h"
 
 enum {
     LOOK_MS = 500,

@@ -9,7 +9,9 @@
 #include "drainer/commands/log_event.h"
 #include "drainer/log.h"
 #include "drainer/settings_table.h"
-#include "producer/journal_file.h"
+#include "producer/journal_lock.h"
+#include "producer/journal_open.h"
+#include "producer/journal_recover.h"
 #include "producer/sender.h"
 
 enum { SYNC_INTERVAL_MS = 100 };

@@ -22,7 +22,10 @@
 #include <unistd.h>
 
 #include "producer/blotter.h"
-#include "producer/journal_file.h"
+#include "producer/journal_lock.h"
+#include "producer/journal_map.h"
+#include "producer/journal_open.h"
+#include "producer/journal_recover.h"
 #include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -91,7 +94,8 @@ static void begin(void)
 static void die(struct journal *journal)
 {
     journal_forget(journal);
-    munmap(journal->header, journal->map_bytes);
+    journal_unmap(journal);
+    free(journal->path);
     free(journal);
 }
 
@@ -190,8 +194,9 @@ static void seal_slot(struct image *image, struct script *script)
     uint64_t position = take_position(script, &flag);
     struct journal_slot *slot = slot_of(image, position);
     uint32_t length = slot->length <= SLOT_BYTES - JOURNAL_SLOT_HEAD_BYTES ? slot->length : 0;
-    slot->checksum =
-        journal_slot_checksum(slot, position, journal_body_checksum(slot->body, length));
+    uint32_t version = header_of(image)->geometry.version;
+    slot->checksum = journal_slot_checksum(version, slot, position,
+                                           journal_body_checksum(version, slot->body, length));
     atomic_store(&slot->published, position);
 }
 
@@ -236,7 +241,7 @@ static void change(struct image *image, struct script *script)
         seal_geometry(image, script);
         break;
     case 4:
-        journal_owner_seal(&header_of(image)->owner);
+        journal_owner_seal(&header_of(image)->owner, JOURNAL_VERSION);
         break;
     case 5: {
         uint64_t from = take(script, 1), to = take(script, 1);
@@ -287,7 +292,7 @@ static bool is_in(const struct image *image, const struct journal *journal, uint
            after = sizeof slot->published;
     return at + JOURNAL_SLOT_HEAD_BYTES + slot->length <= image->size &&
            memcmp(image->bytes + at + after, (const unsigned char *)slot + after,
-                  offsetof(struct journal_slot, zero) - after) == 0 &&
+                  offsetof(struct journal_slot, entry_ms) - after) == 0 &&
            memcmp(image->bytes + at + JOURNAL_SLOT_HEAD_BYTES, slot->body, slot->length) == 0;
 }
 
@@ -297,14 +302,15 @@ static void check_slot(const struct image *image, const struct journal *journal,
     const struct journal_slot *slot = NULL;
     enum journal_read read = journal_read(journal, position, &slot);
     CHECK(read == JOURNAL_RECORD || read == JOURNAL_LEFT_OUT);
-    if (read == JOURNAL_LEFT_OUT || slot->kind == SLOT_SESSION) {
+    if (read == JOURNAL_LEFT_OUT || slot->kind == RECORD_SESSION) {
         return;
     }
     CHECK(slot->length <= journal->slot_bytes - JOURNAL_SLOT_HEAD_BYTES);
     CHECK(slot->checksum ==
-          journal_slot_checksum(slot, position, journal_body_checksum(slot->body, slot->length)));
+          journal_slot_checksum(journal->version, slot, position,
+                                journal_body_checksum(journal->version, slot->body, slot->length)));
     CHECK(is_in(image, journal, position, slot));
-    CHECK(slot->kind == SLOT_ORDER || slot->kind == SLOT_TRADE);
+    CHECK(slot->kind == RECORD_ORDER || slot->kind == RECORD_TRADE);
     seen->records++;
     seen->sum += slot->checksum;
 }

@@ -45,7 +45,7 @@ static void the_next_version_follows_and_adopts_journals_of_this_one(void **stat
     assert_int_equal(fixture_program_stop(ship, SIGTERM, STORY_TIMEOUT_MS), 0);
     strategy_await_accepted(strategy, 100);
     strategy_kill(strategy);
-    assert_format(strategy_journal(strategy), 1);
+    assert_format(strategy_journal(strategy), 2);
     story_drainer("d");
     next_run(0, "ship", "--once", "--until", "committed");
     strategy_prove("okx", true);
@@ -64,7 +64,7 @@ static void a_producer_of_the_next_version_goes_on_in_a_journal_of_this_one(void
         "{\"kind\": \"trade\", \"symbol\": \"BTC/USDT\", \"price\": 1, \"quantity\": 2}\n";
     story_run_program(0, NEXT_ARGV("publish", "--exchange", "okx"),
                       &(struct fixture_program_options){.input = trade});
-    assert_format(strategy_journal(strategy), 1);
+    assert_format(strategy_journal(strategy), 2);
     story_drainer("d");
     next_run(0, "ship", "--once", "--until", "committed");
     strategy_prove("okx", true);
@@ -77,7 +77,7 @@ static void a_journal_of_the_next_version_is_left_alone_and_the_next_name_taken(
     const char *theirs = fixture_format("%s/okx.0", story_journals());
     story_run_program(0, NEXT_ARGV("publish", "--exchange", "okx"),
                       &(struct fixture_program_options){.input = story_order_lines(1, 10)});
-    assert_format(theirs, 2);
+    assert_format(theirs, 3);
     const char *before = fixture_program_stdout(next_run(0, "journal", "--json", theirs));
     struct strategy *strategy = strategy_start(&(struct strategy_options){.per_second = 1000});
     story_assert_says(strategy_journal(strategy), "/okx.1");
@@ -87,9 +87,9 @@ static void a_journal_of_the_next_version_is_left_alone_and_the_next_name_taken(
     story_assert_says(fixture_program_stdout(ship), "{\"journals\": 1, ");
     story_assert_says(
         fixture_program_stderr(ship),
-        "object=okx.0 msg=\"left alone: format version 2, this version knows 1 to 1\"");
+        "object=okx.0 msg=\"left alone: format version 3, this version knows 1 to 2\"");
     assert_string_equal(fixture_program_stdout(next_run(0, "journal", "--json", theirs)), before);
-    story_assert_says(fixture_program_stderr(story_run(1, "journal", theirs)), "format version 2");
+    story_assert_says(fixture_program_stderr(story_run(1, "journal", theirs)), "format version 3");
     story_drainer("d");
     next_run(0, "ship", "--once", "--until", "committed");
     story_await_int(2, "SELECT count(*) FROM blotter.audit WHERE state = 'complete'");

@@ -13,7 +13,10 @@
 
 #include <cmocka.h>
 
-#include "producer/journal_file.h"
+#include "producer/journal_lock.h"
+#include "producer/journal_map.h"
+#include "producer/journal_open.h"
+#include "producer/journal_recover.h"
 #include "producer/xadd.h"
 #include "tests/unit/journals.h"
 
@@ -114,7 +117,7 @@ static void what_a_dead_writer_could_not_write_is_written(void **state)
     die(writer);
     assert_true(journal_adopt(sender));
     assert_int_equal(sender->found.voided, 1);
-    assert_int_equal(slot_at(sender, 5)->kind, SLOT_SESSION);
+    assert_int_equal(slot_at(sender, 5)->kind, RECORD_SESSION);
     assert_int_equal(slot_at(sender, 5)->seq, 5);
     assert_int_equal(slot_at(sender, 8)->flags, SLOT_IS_CLOSED);
     assert_int_equal(slot_at(sender, 8)->producer_id, id);
@@ -135,7 +138,7 @@ static void a_claim_below_closed_becomes_void_too(void **state)
     die(writer);
     struct journal *sender = open_sender();
     assert_int_equal(sender->found.voided, 1);
-    assert_int_equal(slot_at(sender, 5)->kind, SLOT_SESSION);
+    assert_int_equal(slot_at(sender, 5)->kind, RECORD_SESSION);
     assert_int_equal(slot_at(sender, 6)->flags, SLOT_IS_CLOSED);
     assert_int_equal(journal_next(sender), 7);
     journal_release(sender);

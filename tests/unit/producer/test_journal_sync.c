@@ -50,11 +50,13 @@ int msync(void *address, size_t length, int flags);
 __attribute__((visibility("default"))) int msync(void *address, size_t length, int flags)
 {
     static unsigned char bytes[RING_BYTES];
-    int64_t before = atomic_load(&accepted);
-    bool whole = length == RING_BYTES && (flags & MS_SYNC);
-    if (whole) {
-        memcpy(bytes, address, length);
+    static int64_t before;
+    bool slots = length == RING_BYTES - JOURNAL_PAGE_BYTES;
+    if (slots) { /* they come first */
+        before = atomic_load(&accepted);
     }
+    memcpy(bytes + (slots ? JOURNAL_PAGE_BYTES : 0), address, length);
+    bool whole = length == JOURNAL_PAGE_BYTES && (flags & MS_SYNC);
     int result = (int)syscall(SYS_msync, address, length, flags);
     if (disk_is_broken) {
         errno = EIO;
@@ -65,7 +67,7 @@ __attribute__((visibility("default"))) int msync(void *address, size_t length, i
         memcpy(disk.bytes, bytes, sizeof bytes);
         disk.accepted = before;
     }
-    disk.syncs++;
+    disk.syncs += whole || result != 0;
     pthread_mutex_unlock(&mutex);
     return result;
 }
@@ -115,10 +117,10 @@ static void write_remains(const char *to, unsigned char *image)
     struct stat st;
     write_file(to, image, RING_BYTES);
     assert_int_equal(stat(to, &st), 0);
-    assert_true(journal_owner_valid(owner));
+    assert_true(journal_owner_valid(owner, JOURNAL_VERSION));
     owner->inode = st.st_ino;
     memset(owner->boot, 'x', 36);
-    journal_owner_seal(owner);
+    journal_owner_seal(owner, JOURNAL_VERSION);
     write_file(to, image, RING_BYTES);
 }
 
@@ -137,7 +139,7 @@ static void lose_power(const struct journal_header *now, int64_t producer_id)
          position < journal_next(journal); position++) {
         const struct journal_slot *slot;
         if (journal_read(journal, position, &slot) != JOURNAL_RECORD ||
-            slot->producer_id != producer_id || slot->kind != SLOT_ORDER) {
+            slot->producer_id != producer_id || slot->kind != RECORD_ORDER) {
             continue;
         }
         check_slot(slot);

@@ -17,6 +17,8 @@
 
 #include "producer/blotter.h"
 #include "producer/journal.h"
+#include "producer/journal_open.h"
+#include "producer/journal_recover.h"
 
 enum { THREADS = 4, RECORDS_EACH = 100000, SLOTS = 256, SLOT_BYTES = 256 };
 
@@ -69,7 +71,7 @@ static void take(struct reading *reading, const struct journal_slot *slot)
     assert_true(slot->recorded_at_ns >= reading->recorded_at_ns);
     reading->recorded_at_ns = slot->recorded_at_ns;
     reading->furthest++;
-    if (slot->kind != SLOT_ORDER) {
+    if (slot->kind != RECORD_ORDER) {
         return;
     }
     struct payload payload;
@@ -85,7 +87,7 @@ static void take(struct reading *reading, const struct journal_slot *slot)
 static void take_again(const struct reading *reading, const struct journal_slot *slot)
 {
     assert_int_equal(slot->seq, reading->position);
-    if (slot->kind == SLOT_ORDER) {
+    if (slot->kind == RECORD_ORDER) {
         assert_memory_equal(slot->body, &reading->first[reading->position % SLOTS],
                             sizeof(struct payload));
     }

@@ -1,0 +1,262 @@
+/* journal_format.c: see journal_format.h. */
+#include "producer/journal_format.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "producer/blotter.h"
+#include "schema/hash.h"
+#include "schema/stream.h"
+
+static const char magic[8] = "blotter\n";
+
+/* clang-format off */
+_Static_assert(RECORD_ORDER == 0 && RECORD_TRADE == 1 && RECORD_SESSION == 2 && RECORD_CASH == 3 &&
+               RECORD_BALANCE == 4 && RECORD_POSITION == 5 && RECORD_INSTRUMENT == 6,
+               "a slot's kind is a number in the file's format: new kinds come behind");
+/* clang-format on */
+
+int journal_fail(char *error, int status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(error, JOURNAL_ERROR_BYTES, format, args);
+    va_end(args);
+    return status;
+}
+
+/* --- checksums of version 1, which are only checked, and written into files of that version --- */
+
+static inline uint64_t mix(uint64_t lane, uint64_t word)
+{
+    lane = (lane ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+    return lane << 29 | lane >> 35;
+}
+
+static inline uint64_t word_at(const unsigned char *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+static uint64_t body_checksum_1(const unsigned char *body, uint32_t length)
+{
+    uint64_t a = 1, b = 2, c = 3, d = 4;
+    const unsigned char *end = body + length;
+    for (; end - body >= 32; body += 32) {
+        a = mix(a, word_at(body));
+        b = mix(b, word_at(body + 8));
+        c = mix(c, word_at(body + 16));
+        d = mix(d, word_at(body + 24));
+    }
+    for (; end - body >= 8; body += 8) {
+        a = mix(a, word_at(body));
+    }
+    if (body < end) {
+        uint64_t word = 0;
+        memcpy(&word, body, (size_t)(end - body));
+        b = mix(b, word);
+    }
+    return mix(mix(mix(a, b), c), d);
+}
+
+static uint64_t slot_checksum_1(const struct journal_slot *head, uint64_t position, uint64_t shape,
+                                uint64_t body_checksum)
+{
+    uint64_t a = mix(body_checksum, position);
+    uint64_t b = mix(5, (uint64_t)head->seq);
+    a = mix(a, (uint64_t)head->producer_id);
+    b = mix(b, (uint64_t)head->recorded_at_ns);
+    return mix(mix(a, b), shape);
+}
+
+/* --- checksums --- */
+
+uint64_t journal_body_checksum(uint32_t version, const unsigned char *body, uint32_t length)
+{
+    return version == 1 ? body_checksum_1(body, length) : hash64(body, length);
+}
+
+uint64_t journal_slot_checksum(uint32_t version, const struct journal_slot *head, uint64_t position,
+                               uint64_t body_checksum)
+{
+    uint64_t shape = (uint64_t)head->length << 32 | (uint64_t)head->fields << 16 |
+                     (uint64_t)head->flags << 8 | head->kind;
+    if (version == 1) {
+        return slot_checksum_1(head, position, shape, body_checksum);
+    }
+    uint64_t covered[] = {body_checksum,
+                          position,
+                          (uint64_t)head->producer_id,
+                          (uint64_t)head->seq,
+                          (uint64_t)head->recorded_at_ns,
+                          shape};
+    return hash64(covered, sizeof covered);
+}
+
+void journal_slot_head(const struct journal_slot *slot, struct journal_slot *head)
+{
+    memcpy(head, slot, sizeof *head);
+    __asm__ volatile("" : "+m"(*head)); /* not read again instead */
+}
+
+bool journal_slot_holds(uint32_t version, uint32_t slot_bytes, const struct journal_slot *slot,
+                        uint64_t position)
+{
+    struct journal_slot head;
+    journal_slot_head(slot, &head);
+    bool kind_known = record_kind_known(head.kind) || head.kind == SLOT_LEFT_OUT;
+    return kind_known && head.length <= slot_bytes - JOURNAL_SLOT_HEAD_BYTES &&
+           head.checksum ==
+               journal_slot_checksum(version, &head, position,
+                                     journal_body_checksum(version, slot->body, head.length));
+}
+
+/* --- the parts of the header --- */
+
+static bool version_known(uint32_t version)
+{
+    return version >= JOURNAL_VERSION_OLDEST && version <= JOURNAL_VERSION;
+}
+
+bool journal_size_valid(uint32_t slots, uint32_t slot_bytes)
+{
+    return slots >= JOURNAL_SLOTS_MIN && slots <= JOURNAL_SLOTS_MAX && (slots & (slots - 1)) == 0 &&
+           slot_bytes >= JOURNAL_SLOT_BYTES_MIN && slot_bytes <= JOURNAL_SLOT_BYTES_MAX &&
+           slot_bytes % 64 == 0;
+}
+
+static uint64_t geometry_sum(const struct journal_geometry *geometry)
+{
+    return journal_body_checksum(geometry->version, (const unsigned char *)geometry,
+                                 offsetof(struct journal_geometry, checksum));
+}
+
+void journal_geometry_seal(struct journal_geometry *geometry)
+{
+    memcpy(geometry->magic, magic, sizeof magic);
+    geometry->version = JOURNAL_VERSION;
+    geometry->checksum = geometry_sum(geometry);
+}
+
+static bool names_valid(const struct journal_geometry *geometry)
+{
+    size_t exchange = strnlen(geometry->exchange, sizeof geometry->exchange);
+    size_t lane = strnlen(geometry->lane, sizeof geometry->lane);
+    return stream_name_part_valid(geometry->exchange, exchange) &&
+           (lane == 0 || stream_name_part_valid(geometry->lane, lane));
+}
+
+bool journal_geometry_valid(const struct journal_geometry *geometry)
+{
+    return memcmp(geometry->magic, magic, sizeof magic) == 0 && version_known(geometry->version) &&
+           geometry->checksum == geometry_sum(geometry) &&
+           journal_size_valid(geometry->slots, geometry->slot_bytes) && names_valid(geometry);
+}
+
+static uint64_t owner_sum(const struct journal_owner *owner, uint32_t version)
+{
+    return journal_body_checksum(version, (const unsigned char *)owner,
+                                 offsetof(struct journal_owner, checksum));
+}
+
+void journal_owner_seal(struct journal_owner *owner, uint32_t version)
+{
+    owner->checksum = owner_sum(owner, version);
+}
+
+bool journal_owner_valid(const struct journal_owner *owner, uint32_t version)
+{
+    return owner->checksum == owner_sum(owner, version) && owner->producer_id > 0 &&
+           memchr(owner->host, 0, sizeof owner->host) != NULL &&
+           memchr(owner->boot, 0, sizeof owner->boot) != NULL;
+}
+
+static uint64_t target_sum(const struct journal_target *target)
+{
+    return hash64(target, offsetof(struct journal_target, checksum));
+}
+
+void journal_target_set(struct journal_target *target, const char *url, const char *stream_id)
+{
+    struct journal_target wanted;
+    memset(&wanted, 0, sizeof wanted);
+    snprintf(wanted.url, sizeof wanted.url, "%s", url);
+    snprintf(wanted.stream_id, sizeof wanted.stream_id, "%s", stream_id);
+    wanted.checksum = target_sum(&wanted);
+    if (memcmp(target, &wanted, sizeof wanted) != 0) {
+        memcpy(target, &wanted, sizeof wanted);
+    }
+}
+
+bool journal_target_get(const struct journal_target *target, struct journal_target *out)
+{
+    memcpy(out, target, sizeof *out);
+    return out->checksum == target_sum(out) && out->url[0] != '\0' &&
+           memchr(out->url, 0, sizeof out->url) != NULL &&
+           memchr(out->stream_id, 0, sizeof out->stream_id) != NULL;
+}
+
+/* --- the file --- */
+
+int journal_read_geometry(int fd, uint64_t size, struct journal_geometry *out, char *error)
+{
+    struct journal_geometry second;
+    memset(out, 0, sizeof *out);
+    if (pread(fd, out, sizeof *out, 0) == (ssize_t)sizeof *out && journal_geometry_valid(out)) {
+        return 0;
+    }
+    if (size >= 2 * JOURNAL_PAGE_BYTES &&
+        pread(fd, &second, sizeof second, (off_t)(size - JOURNAL_PAGE_BYTES)) ==
+            (ssize_t)sizeof second &&
+        journal_geometry_valid(&second) && journal_bytes(second.slots, second.slot_bytes) == size) {
+        *out = second;
+        return 0;
+    }
+    if (memcmp(out->magic, magic, sizeof magic) == 0 && size >= sizeof *out &&
+        !version_known(out->version)) {
+        return journal_fail(error, BLOTTER_FORMAT, "format version %u, this version knows %u to %u",
+                            out->version, JOURNAL_VERSION_OLDEST, JOURNAL_VERSION);
+    }
+    return journal_fail(error, BLOTTER_CORRUPT,
+                        "the geometry is damaged in both places, or this is no journal");
+}
+
+static bool all_zero(int fd, uint64_t from, uint64_t to)
+{
+    unsigned char page[JOURNAL_PAGE_BYTES];
+    for (uint64_t at = from; at < to;) {
+        ssize_t got =
+            pread(fd, page, to - at < sizeof page ? (size_t)(to - at) : sizeof page, (off_t)at);
+        if (got <= 0) {
+            return false;
+        }
+        for (ssize_t i = 0; i < got; i++) {
+            if (page[i] != 0) {
+                return false;
+            }
+        }
+        at += (uint64_t)got;
+    }
+    return true;
+}
+
+/* The last page's geometry is written first, and may be there in part. */
+bool journal_is_unfinished(int fd, uint64_t size)
+{
+    static const struct journal_geometry nothing;
+    struct journal_geometry part = nothing;
+    if (size <= 2 * JOURNAL_PAGE_BYTES) {
+        return all_zero(fd, 0, size);
+    }
+    uint64_t before_last = size - JOURNAL_PAGE_BYTES;
+    if (pread(fd, &part, sizeof part, (off_t)before_last) < 0) {
+        return false;
+    }
+    bool ours = memcmp(part.magic, nothing.magic, sizeof magic) == 0 ||
+                memcmp(part.magic, magic, sizeof magic) == 0;
+    return ours && all_zero(fd, 0, before_last) && all_zero(fd, before_last + sizeof part, size);
+}

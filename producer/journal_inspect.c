@@ -1,0 +1,128 @@
+/* journal_inspect.c: a picture of a journal, taken without locking or changing it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "producer/blotter.h"
+#include "producer/journal_recover.h"
+#include "producer/journal_span.h"
+
+static void count_slots(const struct journal_span *span, struct journal_picture *picture)
+{
+    for (uint64_t position = span->floor; position < span->next; position++) {
+        switch (journal_slot_state(span, position)) {
+        case SLOT_VALID:
+            picture->valid++;
+            if (position >= picture->sent) {
+                picture->unsent++;
+            } else if (position >= picture->committed) {
+                picture->unconfirmed++;
+            }
+            break;
+        case SLOT_UNPUBLISHED:
+            picture->unpublished++;
+            break;
+        case SLOT_DAMAGED:
+            picture->damaged++;
+            break;
+        }
+    }
+}
+
+static void fill_picture(const struct journal *journal, uint64_t size,
+                         struct journal_picture *picture)
+{
+    const struct journal_header *header = journal->header;
+    struct journal_span span = {.journal = journal, .intact_bytes = size, .same_boot = true};
+    journal_decide_span(&span);
+    picture->closed =
+        (atomic_load_explicit(&header->next.value, memory_order_acquire) & NEXT_CLOSED) != 0;
+    picture->next = span.next;
+    picture->floor = span.floor;
+    picture->sent = journal_hint(&header->sent, span.floor, span.next, span.floor);
+    picture->committed = journal_hint(&header->committed, 1, span.next, span.floor);
+    picture->owner_valid = journal_owner_valid(&header->owner, journal->version);
+    if (picture->owner_valid) {
+        picture->producer_id = header->owner.producer_id;
+        picture->base = header->owner.base;
+        picture->pid = header->owner.pid;
+        picture->opened_ns = header->owner.opened_ns;
+        memcpy(picture->host, header->owner.host, sizeof picture->host);
+    }
+    count_slots(&span, picture);
+}
+
+/* Copies the file into memory of the size that its geometry says: it may be shorter. */
+static int map_copy(int fd, uint64_t size, size_t bytes, void **out)
+{
+    unsigned char *map =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED) {
+        return -1;
+    }
+    for (uint64_t at = 0; at < size && at < bytes;) {
+        ssize_t got = pread(fd, map + at, (size_t)(bytes - at), (off_t)at);
+        if (got <= 0) {
+            break;
+        }
+        at += (uint64_t)got;
+    }
+    *out = map;
+    return 0;
+}
+
+static int inspect_open(int fd, const char *path, struct journal_picture *picture, char *error)
+{
+    struct stat st;
+    struct journal_geometry geometry;
+    struct journal journal = {.lock_fd = -1};
+    void *map;
+    if (fstat(fd, &st) != 0) {
+        snprintf(error, JOURNAL_ERROR_BYTES, "%.255s: %s", path, strerror(errno));
+        return BLOTTER_SYSTEM;
+    }
+    int status = journal_read_geometry(fd, (uint64_t)st.st_size, &geometry, error);
+    if (status != 0) {
+        return status;
+    }
+    picture->file_bytes = (uint64_t)st.st_size;
+    picture->expected_bytes = journal_bytes(geometry.slots, geometry.slot_bytes);
+    if (map_copy(fd, picture->file_bytes, picture->expected_bytes, &map) != 0) {
+        snprintf(error, JOURNAL_ERROR_BYTES, "%.255s: out of memory", path);
+        return BLOTTER_SYSTEM;
+    }
+    journal.header = map;
+    journal.slot_area = (unsigned char *)map + JOURNAL_PAGE_BYTES;
+    journal.slots = picture->slots = geometry.slots;
+    journal.slot_bytes = picture->slot_bytes = geometry.slot_bytes;
+    picture->version = geometry.version;
+    memcpy(picture->exchange, geometry.exchange, sizeof picture->exchange);
+    memcpy(picture->lane, geometry.lane, sizeof picture->lane);
+    journal.version = geometry.version;
+    if (!journal_target_get(&journal.header->target, &picture->target)) {
+        memset(&picture->target, 0, sizeof picture->target);
+    }
+    fill_picture(&journal, picture->file_bytes, picture);
+    munmap(map, picture->expected_bytes);
+    return 0;
+}
+
+int journal_inspect(const char *path, struct journal_picture *picture,
+                    char error[JOURNAL_ERROR_BYTES])
+{
+    memset(picture, 0, sizeof *picture);
+    *error = '\0';
+    /* a FIFO may be there, which nobody writes to */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        snprintf(error, JOURNAL_ERROR_BYTES, "%.255s: %s", path, strerror(errno));
+        return BLOTTER_SYSTEM;
+    }
+    int status = inspect_open(fd, path, picture, error);
+    close(fd);
+    return status;
+}

@@ -1,0 +1,42 @@
+/* journal_lock.h: the two locks of a journal, its descriptor, and what a forked child must not keep
+ * of them. */
+#ifndef BLOTTER_PRODUCER_JOURNAL_LOCK_H
+#define BLOTTER_PRODUCER_JOURNAL_LOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct journal;
+struct stat;
+
+enum journal_lock { JOURNAL_LOCK_WRITER, JOURNAL_LOCK_SENDER };
+
+int journal_lock(int fd, enum journal_lock); /* -1 with errno; EAGAIN: somebody else has it */
+void journal_unlock(int fd, enum journal_lock);
+bool journal_is_locked(int fd, enum journal_lock);
+
+uint64_t journal_inode(int fd);
+/* Does the path still name the file that is open? */
+bool journal_is_at(int fd, const char *path);
+
+/* May the file be trusted: is it of this user, writable by no other, and with one name only? */
+bool journal_is_ours(const struct stat *);
+
+/* Puts the journal on the list of those whose descriptor a forked child has to close. False: errno.
+ */
+bool journal_remember(struct journal *);
+/* Takes it off, and closes its descriptor. */
+void journal_forget(struct journal *);
+
+/* Opens the descriptor that is locked. -1: errno. */
+int journal_open_file(struct journal *, const char *path, int flags);
+void journal_close_file(struct journal *);
+
+/* Keeps the handle of a released writer for threads that may still use it. */
+void journal_retain(struct journal *);
+
+/* Reserves a page of address space in an area that all journals of the process share, so that the
+ * pages which stay behind when they are closed are one mapping. NULL: errno. */
+void *journal_reserve_page(void);
+
+#endif
