@@ -15,6 +15,7 @@
 
 #include "drainer/log.h"
 #include "drainer/order_changes.h"
+#include "schema/hash.h"
 #include "schema/stream.h"
 
 enum {
@@ -137,17 +138,6 @@ const char *batch_reason(const struct batch *batch, const struct entry *entry)
     return (const char *)batch->raw.bytes + entry->reason_offset;
 }
 
-/* FNV-1a, 64 bits (the constants are those of its authors' page). */
-static uint64_t hash(uint64_t h, const void *bytes, size_t length)
-{
-    const unsigned char *p = bytes;
-
-    for (size_t i = 0; i < length; i++) {
-        h = (h ^ p[i]) * UINT64_C(0x100000001b3);
-    }
-    return h;
-}
-
 static void put_integer(struct record_value *value, int64_t integer)
 {
     *value = (struct record_value){.present = true, .integer = integer};
@@ -156,12 +146,12 @@ static void put_integer(struct record_value *value, int64_t integer)
 static void identify_foreign(struct record *record, const char *stream_name,
                              struct stream_entry_id id, const char *raw, size_t length)
 {
-    uint64_t h = hash(UINT64_C(0xcbf29ce484222325), stream_name, strlen(stream_name));
+    uint64_t hash = hash64(stream_name, strlen(stream_name));
 
-    h = hash(h, &id, sizeof id);
-    h = hash(h, raw, length);
-    put_integer(&record->values[IDENTITY_producer_id], -(int64_t)(h >> 2) - 1);
-    put_integer(&record->values[IDENTITY_seq], (int64_t)(id.seq & INT64_MAX));
+    hash = hash64_add(hash, &id, sizeof id);
+    hash = hash64_add(hash, raw, length);
+    put_integer(&record->values[IDENTITY_producer_id], -(int64_t)(hash >> 2) - 1);
+    put_integer(&record->values[IDENTITY_seq], (int64_t)(id.seq % RECORD_SEQ_MAX));
     put_integer(&record->values[IDENTITY_recorded_at],
                 id.ms > INT64_MAX / NS_PER_MS ? INT64_MAX : (int64_t)id.ms * NS_PER_MS);
 }
@@ -219,8 +209,20 @@ static void forget_field_at_fault(struct record *record, const struct record_pro
     }
 }
 
-static const char *decode(struct record *record, const struct raw_field *fields, size_t field_count,
-                          char *text, size_t size)
+/* A strategy's own reject: its reason is why it is one here. */
+static const char *reason_of_reject(struct record *record, char *text, size_t size)
+{
+    const struct record_value *about = &record->values[REJECT_about];
+    const struct record_value *reason = &record->values[REJECT_reason];
+
+    snprintf(text, size, "%.*s%s%.*s", (int)about->length, about->present ? about->bytes : "",
+             about->present ? ": " : "", (int)reason->length, reason->bytes);
+    record->kind = RECORD_KINDS;
+    return text;
+}
+
+static const char *batch_decode(struct record *record, const struct raw_field *fields,
+                                size_t field_count, char *text, size_t size, unsigned *misplaced)
 {
     static char scratch_bytes[RECORD_SCRATCH_BYTES]; /* the drainer has one thread */
     struct record_scratch scratch = {.bytes = scratch_bytes, .capacity = sizeof scratch_bytes};
@@ -245,9 +247,11 @@ static const char *decode(struct record *record, const struct raw_field *fields,
         snprintf(text, size, "%s%s%s", problem.field == NULL ? "" : problem.field,
                  problem.field == NULL ? "" : ": ", record_fault_text(problem.fault));
         forget_field_at_fault(record, &problem);
+        record->kind = kind < RECORD_KINDS ? record->kind : RECORD_KINDS;
         return text;
     }
-    return NULL;
+    *misplaced = problem.misplaced;
+    return kind == RECORD_REJECT ? reason_of_reject(record, text, size) : NULL;
 }
 
 /* What a reject keeps of an entry with no field, or several: all of it, each part behind its
@@ -303,7 +307,7 @@ void batch_add(struct batch *batch, struct stream *stream, const char *exchange,
             : (uint32_t)(fields[0].length < KIND_BYTES_KEPT ? fields[0].length : KIND_BYTES_KEPT);
     raw_append(batch, field_count == 0 ? "" : fields[0].bytes, entry->kind_length);
 
-    reason = decode(&record, fields, field_count, text, sizeof text);
+    reason = batch_decode(&record, fields, field_count, text, sizeof text, &entry->misplaced);
     entry->kind = record.kind;
     if (reason == NULL) {
         if (!record.values[IDENTITY_producer_id].present) {

@@ -54,6 +54,7 @@ struct entry {
     uint32_t reason_offset;          /* in raw, NUL-terminated; of a reject */
     uint16_t deliveries;             /* 0: unknown, at least one */
     bool reloaded; /* read again from the stream's kept tail: not pending, so not acknowledged */
+    unsigned misplaced; /* values that went to `extra`, as their field could not take them */
     bool is_void;  /* a session record that says: this seq was claimed, but never a record */
     uint32_t kind_offset, kind_length; /* in raw: the entry's field name */
     char sqlstate[6];                  /* of a reject that PostgreSQL found, else "" */

@@ -34,6 +34,7 @@ void load_stats_committed(struct load_stats *stats, const struct batch *batch, s
         stats->counters.rows += entry->fate == ENTRY_ROW;
         stats->counters.row_bytes += entry->fate == ENTRY_ROW ? entry->row_length : 0;
         stats->counters.rejected += entry->fate == ENTRY_REJECTED;
+        stats->counters.misplaced += entry->misplaced;
         stats->counters.expired += entry->fate == ENTRY_EXPIRED;
     }
     histogram_add(&stats->batch_rows, (int64_t)(to - from));

