@@ -8,7 +8,7 @@
 
 enum {
     FLAG_COLUMN = 30,
-    TEXT_WIDTH = 118,
+    TEXT_WIDTH = 100,
 };
 
 static bool is_secret(const struct setting *setting)
@@ -89,53 +89,50 @@ static void print_setting(FILE *out, const struct setting *setting)
     print_wrapped(out, text);
 }
 
-/* What a command's one line does not say. */
+/* What the one line of a command leaves out. Lines of at most 100 characters, as they are printed.
+ */
+// clang-format off
 static const char *const details[COMMAND_COUNT] = {
     [COMMAND_PUBLISH] =
-        "A line is a JSON object: {\"kind\": \"trade\", \"symbol\": \"BTC/USDT\", \"price\": "
-        "64250.10, \"quantity\": \"0.5\"}.\n"
-        "kind is order (if it is not given) or trade. The other keys are the columns of "
-        "blotter.order_events and\n"
-        "blotter.trades; a key that is none goes into extra. Prices and quantities are numbers or "
-        "strings, and keep every\n"
-        "digit. exchange_time is an integer of nanoseconds since 1970. null is the same as not "
-        "given. exchange may be\n"
-        "given, and must be that of --exchange. producer_id, seq and recorded_at are set here; "
-        "given, they go into extra.\n"
-        "An order needs order_id or client_order_id; a trade needs symbol, price and quantity.\n"
+        "A line is a JSON object: {\"symbol\": \"BTC/USDT\", \"price\": 64250.10, \"quantity\": \"0.5\"}.\n"
+        "\"kind\" says what it is: order (the default), trade, cash, balance, position or instrument. The\n"
+        "other keys are the columns of that kind's table; any further key goes into extra. Prices and\n"
+        "quantities may be numbers or strings; every digit is kept. exchange_time is an integer of\n"
+        "nanoseconds since 1970. null means absent. exchange, if given, must be that of --exchange.\n"
+        "producer_id, seq and recorded_at are set here; given ones go into extra.\n"
         "\n"
-        "A line that is no record is reported on stderr as `line N: field: problem` and skipped. "
-        "At the end one line of\n"
-        "JSON goes to stdout: accepted, sent, committed, rejected, seconds. Exit status 1 if any "
-        "line was skipped.\n",
-    [COMMAND_SHIP] = "Takes every journal (of the folder, looking twice a second, or the one that "
-                     "is named) that no process sends for:\n"
-                     "its writer was opened with sender = none, or has died. For one that has "
-                     "died, what it could not write itself is\n"
-                     "written (void, closed); when PostgreSQL has all of it, its file is removed. "
-                     "A journal whose writer sends itself is\n"
-                     "left alone until that process ends; so is what is damaged or of an unknown "
-                     "format, which is named once.\n"
-                     "\n"
-                     "With --once it ends when what was there at its start is sent, or committed. "
-                     "At the end one line of JSON goes to\n"
-                     "stdout: journals, sent, committed, left (records, counting the library's own "
-                     "session records), seconds. Exit\n"
-                     "status 1 if something is left, or a journal could not be read.\n",
-    [COMMAND_STATUS] = "lag: entries of a stream that no drainer has read; pending: read, and not "
-                       "yet known to be in PostgreSQL;\n"
-                       "behind: how long the oldest of both has waited. length also counts what is "
-                       "committed and kept (keep_entries).\n",
+        "A line that cannot be recorded is reported on stderr as `line N: field: problem` and skipped.\n"
+        "At the end a line of JSON goes to stdout: accepted, sent, committed, rejected, seconds. Exit\n"
+        "status 1 if any line was skipped.\n",
+    [COMMAND_SHIP] =
+        "Sends from every journal of the folder (it looks twice a second), or from the one that is named,\n"
+        "unless the process that writes it sends itself. For a writer that has died it also writes the last\n"
+        "records (void, closed), and removes the journal when PostgreSQL has all of it. A journal that is\n"
+        "damaged, of an unknown format, or not ours is left alone and named once.\n"
+        "\n"
+        "With --once it ends when the records that were there at its start are sent, or committed. At the\n"
+        "end a line of JSON goes to stdout: journals, sent, committed, left (records, session records\n"
+        "included), seconds. Exit status 1 if records are left, or a journal could not be read.\n",
+    [COMMAND_STATUS] =
+        "waiting:  entries that no drainer has read.\n"
+        "pending:  entries that a drainer has read and not yet acknowledged.\n"
+        "behind:   how long the oldest of them has waited.\n"
+        "A line `stuck:` names each stream whose records wait and do not move, since when, and why; exit\n"
+        "status 1. --max-behind sets how long a record may wait (5s if it is 0).\n",
     [COMMAND_AUDIT] =
-        "complete: the producer has ended, and everything it recorded is stored, rejected or "
-        "expired.\n"
-        "open:     so far nothing is missing, but it may go on, or records are on their way.\n"
-        "missing:  records should be here and are not; exit status 1.\n",
-    [COMMAND_CHECK] = "bad: records would be lost or not stored; exit status 1. warning: they are "
-                      "safe only as long as journals hold\n"
-                      "them, or it could not be looked at.\n",
-    [COMMAND_JOURNAL] = "Exit status 1 if something in it is damaged.\n",
+        "complete: the producer has ended, and every record of it is stored, rejected or expired.\n"
+        "open:     nothing is missing so far; the producer may go on, or records are on their way.\n"
+        "missing:  records should be here and are not.\n"
+        "doubled:  there are more rows than records.\n"
+        "forged:   the same producer id came in several streams.\n"
+        "Exit status 1 for the last three, and while an incident is open.\n",
+    [COMMAND_CHECK] =
+        "bad:      records would be lost or not stored, or they wait and do not move; exit status 1.\n"
+        "warning:  records are safe only as long as journals hold them, or somebody could read or forge\n"
+        "          them, or it could not be looked at.\n",
+    [COMMAND_JOURNAL] = "Exit status 1 if a part of it is damaged.\n",
 };
+// clang-format on
 
 void settings_print_help(FILE *out, enum command_id command)
 {
@@ -152,9 +149,11 @@ void settings_print_help(FILE *out, enum command_id command)
             print_setting(out, &setting_table[i]);
         }
     }
-    fprintf(out, "\nDefaults are in brackets. Every flag may also be given by the environment, as "
-                 "BLOTTER_ and its name, or in the\n"
-                 "file of --config; flags go first, then the environment, then the file.\n");
+    fprintf(out, "\nDefaults are in brackets. Every flag can also be given in the environment, as "
+                 "BLOTTER_ and\n"
+                 "its name, or in the file of --config. A flag goes before the environment, which "
+                 "goes before\n"
+                 "the file.\n");
 }
 
 void settings_print_commands(FILE *out)
@@ -193,8 +192,8 @@ void settings_print_sample(FILE *out)
         out,
         "# Settings of `blotter`, each with its default. Made by `blotter help --sample-config`.\n"
         "#\n"
-        "# A flag (--batch-rows 500) goes before the environment (BLOTTER_BATCH_ROWS=500), which "
-        "goes before this file.\n"
+        "# A flag (--batch-rows 500) goes before the environment (BLOTTER_BATCH_ROWS=500), which\n"
+        "# goes before this file.\n"
         "# A line is `name = value`, or a comment that begins with #. Values take no quotes.\n");
     for (size_t i = 0; i < setting_count; i++) {
         const struct setting *setting = &setting_table[i];

@@ -75,8 +75,9 @@
       "how long a transaction waits for a lock in PostgreSQL") \
     X(postgres_timeout, DURATION, "60s", DRAIN | REJECTS, RANGE(1000, 3600000), \
       "how long a transaction may take before the connection is given up") \
-    X(exchange, STRING, NONE, PUBLISH, VALUE("NAME"), \
-      "required: the exchange, [a-z0-9._-]{1,32}; the stream is blotter:NAME") \
+    X(exchange, STRING, NONE, PUBLISH | AUDIT, VALUE("NAME"), \
+      "publish: required, [a-z0-9._-]{1,32}, the stream is blotter:NAME; else: only this " \
+      "exchange") \
     X(lane, STRING, NONE, PUBLISH, VALUE("NAME"), \
       "a lane of the exchange: the stream is blotter:EXCHANGE:LANE") \
     X(journal, STRING, NONE, PUBLISH | SHIP, VALUE("PATH"), \
@@ -108,7 +109,7 @@
       "trust the counts of the drainers instead of looking at every row") \
     X(reason, STRING, NONE, REJECTS, VALUE("TEXT"), "only rejects whose reason contains this") \
     X(stream, STRING, NONE, REJECTS, VALUE("NAME"), "only rejects of this stream: blotter:okx") \
-    X(since, STRING, NONE, REJECTS, VALUE("TIME"), \
+    X(since, STRING, NONE, REJECTS | AUDIT, VALUE("TIME"), \
       "only what was stored since then: 2h (two hours ago), 2026-05-01, 2026-05-01T12:00:00Z") \
     X(dry_run, BOOL, "no", REJECTS | PARTITIONS, ANY, \
       "change nothing; print what replay, discard or drop would do") \

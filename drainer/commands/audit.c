@@ -1,113 +1,198 @@
-/* audit.c: `blotter audit`: is every accepted record in PostgreSQL? The views of schema/sql say;
- * this prints them. */
+/* audit.c: `blotter audit`: is every accepted record in PostgreSQL? The proof is the views' of
+ * schema/sql/code/audit.sql; this prints it. */
 #include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "drainer/commands/report.h"
+#include "drainer/commands/since.h"
 #include "drainer/postgres/pg_blocking.h"
 
-static const char audit_sql[] =
-    "SELECT producer_id, exchange, lane, state, up_to_seq, last_seq, stored, rejected, gone, "
-    "missing, "
-    "missing_seqs, in_flight, to_char(last_at, 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS last_at "
-    "FROM blotter.audit ORDER BY state = 'missing', exchange, first_at, producer_id";
-static const char quick_sql[] =
-    "SELECT producer_id, exchange, lane, state, settled, last_seq, "
-    "to_char(last_at, 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS last_at "
-    "FROM blotter_internal.audit_quick ORDER BY state = 'missing', exchange, last_at, producer_id";
+/* X(state, what it means; NULL: nothing to worry about) */
+/* clang-format off */
+#define AUDIT_STATES(X) \
+    X(complete, NULL) \
+    X(open, NULL) \
+    X(missing, "records are missing") \
+    X(doubled, "more rows than records") \
+    X(forged, "the same producer id in several streams: one of them is forged")
+/* clang-format on */
 
-struct verdict {
-    int complete, open, missing; /* producers */
+#define X(state, problem) AUDIT_##state,
+enum audit_state { AUDIT_STATES(X) AUDIT_STATE_COUNT };
+#undef X
+static const struct {
+    const char *name, *problem;
+} audit_states[] = {
+#define X(state, problem) {#state, problem},
+    AUDIT_STATES(X)
+#undef X
 };
 
-static struct verdict judge(const PGresult *result)
+struct audit {
+    const struct settings *settings;
+    PGresult *producers, *incidents;
+    int counts[AUDIT_STATE_COUNT];
+};
+
+/* An incident stays until somebody closes it, so its message tells how. */
+static const char close_sql[] = "UPDATE blotter_internal.incidents SET closed_at = now(), "
+                                "closed_by = current_user WHERE id = ";
+
+static const char *value_of(const PGresult *result, int row, const char *column)
 {
-    int column = PQfnumber(result, "state");
-    struct verdict verdict = {0, 0, 0};
+    int at = PQfnumber(result, column);
 
-    for (int row = 0; row < PQntuples(result); row++) {
-        const char *state = PQgetvalue(result, row, column);
+    return at < 0 || PQgetisnull(result, row, at) ? NULL : PQgetvalue(result, row, at);
+}
 
-        verdict.complete += strcmp(state, "complete") == 0;
-        verdict.open += strcmp(state, "open") == 0;
-        verdict.missing += strcmp(state, "missing") == 0;
+static enum audit_state state_of(const PGresult *result, int row)
+{
+    const char *name = value_of(result, row, "state");
+    int state = 0;
+
+    while (state + 1 < AUDIT_STATE_COUNT && strcmp(audit_states[state].name, name) != 0) {
+        state++;
     }
-    return verdict;
+    return (enum audit_state)state;
 }
 
-static const char *state_of(struct verdict verdict)
+/* The worst state that a producer has. */
+static enum audit_state verdict_of(const struct audit *audit)
 {
-    return verdict.missing > 0 ? "missing" : verdict.open > 0 ? "open" : "complete";
+    int worst = AUDIT_STATE_COUNT - 1;
+
+    while (worst > 0 && audit->counts[worst] == 0) {
+        worst--;
+    }
+    return (enum audit_state)worst;
 }
 
-static void print_json(const struct report *report, struct verdict verdict)
+static void print_json(const struct audit *audit, const struct report *report)
 {
-    report_print_json(json_pack("{s:s, s:i, s:i, s:i, s:o}", "state", state_of(verdict), "complete",
-                                verdict.complete, "open", verdict.open, "missing", verdict.missing,
-                                "producers", report_json(report)),
-                      stdout);
+    struct report *incidents = report_of_result(audit->incidents);
+    json_t *json = json_pack("{s:s}", "state", audit_states[verdict_of(audit)].name);
+
+    for (int state = 0; state < AUDIT_STATE_COUNT; state++) {
+        json_object_set_new(json, audit_states[state].name, json_integer(audit->counts[state]));
+    }
+    json_object_set_new(json, "incidents", report_json(incidents));
+    json_object_set_new(json, "producers", report_json(report));
+    report_print_json(json, stdout);
+    report_destroy(incidents);
 }
 
-/* One line for each producer of which something is missing, after the table. */
-static void print_missing(const PGresult *result)
+/* Prints a line for each producer that has a problem. */
+static void print_problems(const PGresult *result)
 {
-    int seqs = PQfnumber(result, "missing_seqs"), count = PQfnumber(result, "missing");
-
     for (int row = 0; row < PQntuples(result); row++) {
-        if (strcmp(PQgetvalue(result, row, PQfnumber(result, "state")), "missing") != 0) {
+        enum audit_state state = state_of(result, row);
+        const char *seqs = value_of(result, row, "missing_seqs"),
+                   *streams = value_of(result, row, "streams");
+
+        if (audit_states[state].problem == NULL) {
             continue;
         }
-        printf("missing: producer %s of %s", PQgetvalue(result, row, 0),
-               PQgetvalue(result, row, PQfnumber(result, "exchange")));
-        if (seqs >= 0) {
-            printf(", seq %s (%s records)\n", PQgetvalue(result, row, seqs),
-                   PQgetvalue(result, row, count));
+        printf("%s: producer %s of %s", audit_states[state].name,
+               value_of(result, row, "producer_id"), value_of(result, row, "exchange"));
+        if (state == AUDIT_missing && seqs != NULL) {
+            printf(", seq %s (%s records)\n", seqs, value_of(result, row, "missing"));
+        } else if (state == AUDIT_missing) {
+            printf("; `blotter audit` without --quick lists the sequence numbers\n");
+        } else if (state == AUDIT_forged && streams != NULL) {
+            printf(": %s: %s\n", audit_states[state].problem, streams);
         } else {
-            printf("; `blotter audit` without --quick says which seq\n");
+            printf(": %s\n", audit_states[state].problem);
         }
     }
 }
 
-static void print_text(const PGresult *result, const struct report *report, struct verdict verdict)
+static void print_incidents(const PGresult *result)
 {
-    report_print(report, stdout);
-    printf("\n%s: %d producers complete, %d open, %d with records missing\n", state_of(verdict),
-           verdict.complete, verdict.open, verdict.missing);
-    if (verdict.open > 0) {
-        printf("open: complete up to up_to_seq; what comes after is on its way, or nothing was "
-               "heard of it since last_at\n");
+    for (int row = 0; row < PQntuples(result); row++) {
+        printf("incident %s: %s, %s: %s; once it is dealt with: %s%s\n",
+               value_of(result, row, "id"), value_of(result, row, "at"),
+               value_of(result, row, "stream"), value_of(result, row, "what"), close_sql,
+               value_of(result, row, "id"));
     }
-    print_missing(result);
 }
 
-static int print(const struct settings *settings, const PGresult *result)
+static void print_text(const struct audit *audit, const struct report *report)
 {
-    struct report *report = report_of_result(result);
-    struct verdict verdict = judge(result);
+    const int *counts = audit->counts;
 
-    if (settings->json) {
-        print_json(report, verdict);
-    } else if (report_rows(report) == 0) {
-        printf("complete: no producer was ever heard of\n");
+    if (report_rows(report) == 0) {
+        printf("complete: there are no records%s\n",
+               audit->settings->exchange != NULL || audit->settings->since != NULL
+                   ? " of that exchange or time"
+                   : " yet");
+        return;
+    }
+    report_print(report, stdout);
+    printf("\n%s: %d producers complete, %d open, %d with records missing",
+           audit_states[verdict_of(audit)].name, counts[AUDIT_complete], counts[AUDIT_open],
+           counts[AUDIT_missing]);
+    for (int state = AUDIT_missing + 1; state < AUDIT_STATE_COUNT; state++) {
+        if (counts[state] > 0) {
+            printf(", %d %s", counts[state], audit_states[state].name);
+        }
+    }
+    printf("\n");
+    if (counts[AUDIT_open] > 0) {
+        printf("open: complete up to up_to_seq; later records are on their way, or the producer "
+               "has been silent since last_at\n");
+    }
+    print_problems(audit->producers);
+}
+
+static int print(const struct audit *audit)
+{
+    struct report *report = report_of_result(audit->producers);
+
+    if (audit->settings->json) {
+        print_json(audit, report);
     } else {
-        print_text(result, report, verdict);
+        print_text(audit, report);
+        print_incidents(audit->incidents);
     }
     report_destroy(report);
-    return verdict.missing > 0 ? EXIT_CODE_NO : EXIT_CODE_DONE;
+    return audit_states[verdict_of(audit)].problem != NULL || PQntuples(audit->incidents) > 0
+               ? EXIT_CODE_NO
+               : EXIT_CODE_DONE;
+}
+
+static bool query(struct audit *audit, struct pg *pg, const char *since)
+{
+    const char *const values[] = {audit->settings->exchange, since[0] == '\0' ? NULL : since};
+
+    audit->producers =
+        pg_query(pg,
+                 audit->settings->quick
+                     ? "SELECT * FROM blotter_internal.audit_quick_report($1, $2::timestamptz)"
+                     : "SELECT * FROM blotter_internal.audit_report($1, $2::timestamptz)",
+                 2, values);
+    audit->incidents = audit->producers == NULL
+                           ? NULL
+                           : pg_query(pg, "SELECT * FROM blotter_internal.open_incidents", 0, NULL);
+    for (int row = 0; audit->incidents != NULL && row < PQntuples(audit->producers); row++) {
+        audit->counts[state_of(audit->producers, row)]++;
+    }
+    return audit->incidents != NULL;
 }
 
 int command_audit(const struct settings *settings)
 {
-    struct pg pg;
-    int code;
-    PGresult *result = NULL;
+    struct audit audit = {.settings = settings};
+    struct pg pg = {.settings = settings, .exit_code = EXIT_CODE_USAGE};
+    char since[SINCE_BYTES];
+    int code = EXIT_CODE_USAGE;
 
-    if (pg_open(&pg, settings) && pg_check_schema(&pg)) {
-        result = pg_query(&pg, settings->quick ? quick_sql : audit_sql, 0, NULL);
+    if (since_parse(settings, "since", settings->since, since)) {
+        code = pg_open(&pg, settings) && pg_check_schema(&pg) && query(&audit, &pg, since)
+                   ? print(&audit)
+                   : pg.exit_code;
+        pg_close(&pg);
     }
-    code = result == NULL ? pg.exit_code : print(settings, result);
-    PQclear(result);
-    pg_close(&pg);
+    PQclear(audit.producers);
+    PQclear(audit.incidents);
     return code;
 }

@@ -1,10 +1,10 @@
-/* partitions.c: `blotter partitions list|drop`: the days there are, and letting the old ones go.
+/* partitions.c: `blotter partitions list|drop`: lists the days that are kept, and drops old ones.
  *
- * A day goes in three steps, and schema/sql/code/days.sql says why a crash between them
- * confuses nothing: it is folded, in one transaction; its tables are detached, which waits for
- * whoever uses them without anybody waiting for it; they are dropped. So after folding a run does
- * what is due for any table, also what a run before did not get to. What somebody's transaction
- * keeps from being done is tried for a while, each time for no longer than lock_timeout, so that
+ * A day is dropped in three steps, and schema/sql/code/days.sql says why a crash between them
+ * confuses nothing: it is aggregated, in one transaction; its tables are detached, which waits for
+ * the transactions that use them, while new ones go on; they are dropped. After aggregating, a run
+ * does whatever is due for any table, also what an earlier run did not finish. A step that somebody
+ * else's transaction blocks is tried again, each time for no longer than lock_timeout, so that
  * drainers that need a new day get their turn in between.
  *
  * One run at a time, by an advisory lock of the session; and only for the owner of the schema. */
@@ -24,44 +24,38 @@ enum {
     DAYS_MAX = 9999, /* of --older-than: older than all there is */
 };
 
-/* --- the days there are
- * --------------------------------------------------------------------------------------------------
- */
+/* --- the days there are --- */
 
-/* What is known of each day that a condition is true for. A day whose tables are in different
- * states is several rows; rows is unknown where a table was never analyzed. NULL: said. */
-static struct report *days(struct pg *pg, const char *state, const char *condition)
+/* Lists the days before one, or all (NULL); state replaces what is known of them, unless it is
+ * NULL. On failure the error has been printed, and NULL is returned. */
+static struct report *list_days(struct pg *pg, const char *before, const char *state)
 {
-    char sql[1024];
-
-    snprintf(sql, sizeof sql,
-             "SELECT to_char(day, 'YYYY-MM-DD') AS day, string_agg(\"table\", ', ' ORDER BY "
-             "\"table\") AS tables, "
-             "CASE WHEN count(*) = count(row_estimate) THEN sum(row_estimate)::bigint END AS rows, "
-             "%s, %s AS state "
-             "FROM blotter_internal.partitions WHERE %s GROUP BY 1, 5 ORDER BY 1, 5",
-             pg->settings->json ? "sum(bytes)::bigint AS bytes"
-                                : "pg_size_pretty(sum(bytes)) AS size",
-             state, condition);
-    PGresult *result = pg_query(pg, sql, 0, NULL);
+    const char *const values[] = {before == NULL ? "infinity" : before, state};
+    PGresult *result = pg_query(
+        pg,
+        pg->settings->json ? "SELECT day, tables, rows, bytes, coalesce($2, state) AS state "
+                             "FROM blotter_internal.list_days($1::date)"
+                           : "SELECT day, tables, rows, size, coalesce($2, state) AS state "
+                             "FROM blotter_internal.list_days($1::date)",
+        2, values);
     struct report *report = result == NULL ? NULL : report_of_result(result);
 
     PQclear(result);
     return report;
 }
 
-/* The first day kept; "": said. */
+/* Reads the first day that is kept; "": on failure, which has been printed. */
 static void read_first_day(struct pg *pg, char day[11])
 {
-    PGresult *result =
-        pg_query(pg, "SELECT to_char(first_day, 'YYYY-MM-DD') FROM blotter_internal.retention", 0, NULL);
+    PGresult *result = pg_query(
+        pg, "SELECT to_char(first_day, 'YYYY-MM-DD') FROM blotter_internal.retention", 0, NULL);
 
     snprintf(day, 11, "%s", result == NULL ? "" : PQgetvalue(result, 0, 0));
     PQclear(result);
 }
 
 /* Prints the report, and releases it. */
-static int print(struct pg *pg, struct report *report, const char *none)
+static int print_days(struct pg *pg, struct report *report, const char *none)
 {
     char first_day[11];
 
@@ -82,11 +76,9 @@ static int print(struct pg *pg, struct report *report, const char *none)
     return first_day[0] == '\0' ? pg->exit_code : EXIT_CODE_DONE;
 }
 
-/* --- which days are to go
- * ------------------------------------------------------------------------------------------------
- */
+/* --- which days to drop --- */
 
-/* "90d"; 0: it is none. */
+/* Reads "90d"; 0: it is something else. */
 static int parse_days(const char *text)
 {
     char *end;
@@ -98,7 +90,7 @@ static int parse_days(const char *text)
                : 0;
 }
 
-/* "2026-05-01", a day that the calendar has. */
+/* Is it a day that the calendar has, as in "2026-05-01"? */
 static bool is_date(const char *text)
 {
     struct tm tm = {0}, again;
@@ -113,7 +105,7 @@ static bool is_date(const char *text)
     return strftime(written, sizeof written, "%Y-%m-%d", &again) > 0 && strcmp(written, text) == 0;
 }
 
-/* The first day to be kept, by the server's clock. False: said. */
+/* Finds the first day to keep, by the server's clock. False: on failure, which has been printed. */
 static bool read_older_than(struct pg *pg, char before[11])
 {
     const char *text = pg->settings->older_than;
@@ -130,10 +122,11 @@ static bool read_older_than(struct pg *pg, char before[11])
         return false;
     }
     snprintf(number, sizeof number, "%d", days_old);
-    PGresult *result = pg_query(pg,
-                                "SELECT to_char(b, 'YYYY-MM-DD'), b <= blotter_internal.today() FROM "
-                                "coalesce($2::date, blotter_internal.today() - $1::int) AS b",
-                                2, values);
+    PGresult *result =
+        pg_query(pg,
+                 "SELECT to_char(b, 'YYYY-MM-DD'), b <= blotter_internal.today() FROM "
+                 "coalesce($2::date, blotter_internal.today() - $1::int) AS b",
+                 2, values);
     if (result == NULL) {
         return false;
     }
@@ -147,17 +140,12 @@ static bool read_older_than(struct pg *pg, char before[11])
     return over;
 }
 
-/* --- letting them go
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- dropping --- */
 
 static bool check_owner(struct pg *pg)
 {
-    PGresult *result = pg_query(pg,
-                                "SELECT pg_has_role(c.relowner, 'USAGE'), "
-                                "pg_get_userbyid(c.relowner), current_user FROM pg_class c "
-                                "WHERE c.oid = 'blotter.order_events'::regclass",
-                                0, NULL);
+    PGresult *result = pg_query(
+        pg, "SELECT may, owner, current_user FROM blotter_internal.owner_of_schema()", 0, NULL);
 
     if (result == NULL) {
         return false;
@@ -173,8 +161,8 @@ static bool check_owner(struct pg *pg)
     return may;
 }
 
-/* Held until the session ends; also that of a run that was killed, while the server still works for
- * it. */
+/* Locks other runs out until the session ends, also one that was killed while the server still
+ * works for it. */
 static bool lock_others_out(struct pg *pg)
 {
     PGresult *result =
@@ -197,27 +185,27 @@ static bool set_lock_timeout(struct pg *pg)
     return pg_run(pg, sql);
 }
 
-static bool somebody_is_in_the_way(const PGresult *result)
+static bool is_blocked(const PGresult *result)
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 
     return sqlstate != NULL && (strcmp(sqlstate, "55P03") == 0 || strcmp(sqlstate, "40P01") == 0);
 }
 
-enum step { STEP_DONE, STEP_IN_THE_WAY, STEP_FAILED /* said */ };
+enum step { STEP_DONE, STEP_BLOCKED, STEP_FAILED /* the error has been printed */ };
 
-/* what: a table, or the day that is folded. */
+/* what: a table, or the days to aggregate. */
 static enum step run_step(struct pg *pg, const char *sql, const char *what)
 {
     PGresult *result = PQexec(pg->connection, sql);
     ExecStatusType status = PQresultStatus(result);
     enum step step = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK ? STEP_DONE
-                     : somebody_is_in_the_way(result)                        ? STEP_IN_THE_WAY
+                     : is_blocked(result)                                    ? STEP_BLOCKED
                                                                              : STEP_FAILED;
 
     if (step == STEP_FAILED) {
         pg_fail(pg, result, what);
-    } else if (step == STEP_IN_THE_WAY) {
+    } else if (step == STEP_BLOCKED) {
         log_info(what, "in use; trying again");
     }
     PQclear(result);
@@ -227,14 +215,13 @@ static enum step run_step(struct pg *pg, const char *sql, const char *what)
 static bool give_up(struct pg *pg, const char *what)
 {
     pg->exit_code = command_fail(pg->settings, EXIT_CODE_NO,
-                                 "%s: a transaction that uses it does not end (pg_stat_activity, "
-                                 "xact_start); what is left is done by "
-                                 "the next run",
+                                 "%s: a transaction that uses it does not end: see xact_start in "
+                                 "pg_stat_activity; the next run does the rest",
                                  what);
     return false;
 }
 
-static bool fold(struct pg *pg, const char *before)
+static bool aggregate(struct pg *pg, const char *before)
 {
     char sql[64], what[64];
 
@@ -243,21 +230,12 @@ static bool fold(struct pg *pg, const char *before)
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
         enum step step = run_step(pg, sql, what);
 
-        if (step != STEP_IN_THE_WAY) {
+        if (step != STEP_BLOCKED) {
             return step == STEP_DONE;
         }
     }
     return give_up(pg, what);
 }
-
-/* A detach that was begun comes first: PostgreSQL begins no other before it has ended. */
-static const char next_step_sql[] =
-    "SELECT format(CASE state WHEN 'drop' THEN 'DROP TABLE blotter_internal.%2$I' "
-    "WHEN 'finalize' THEN 'ALTER TABLE blotter.%1$I DETACH PARTITION blotter_internal.%2$I FINALIZE' "
-    "ELSE 'ALTER TABLE blotter.%1$I DETACH PARTITION blotter_internal.%2$I CONCURRENTLY' END, \"table\", "
-    "partition), partition "
-    "FROM blotter_internal.partitions WHERE state IN ('detach', 'finalize', 'drop') ORDER BY state <> "
-    "'finalize', day, \"table\" LIMIT 1";
 
 /* Takes every table that is due through its next step, until none is. */
 static bool detach_and_drop(struct pg *pg)
@@ -265,7 +243,8 @@ static bool detach_and_drop(struct pg *pg)
     char table[64] = "";
 
     for (int attempt = 0; attempt < ATTEMPTS;) {
-        PGresult *next = pg_query(pg, next_step_sql, 0, NULL);
+        PGresult *next = pg_query(
+            pg, "SELECT statement, partition FROM blotter_internal.next_drop_step", 0, NULL);
         enum step step = STEP_FAILED;
 
         if (next == NULL || PQntuples(next) == 0) {
@@ -285,26 +264,26 @@ static bool detach_and_drop(struct pg *pg)
 
 static int drop(struct pg *pg)
 {
-    char before[11], condition[96];
+    char before[11], first_day[11];
     struct report *report;
 
     if (!read_older_than(pg, before) || !check_owner(pg)) {
         return pg->exit_code;
     }
-    snprintf(condition, sizeof condition,
-             "day < greatest('%s', (SELECT first_day FROM blotter_internal.retention))", before);
+    read_first_day(pg, first_day);
+    const char *bound = strcmp(first_day, before) > 0 ? first_day : before; /* begun before */
     if (pg->settings->dry_run) {
-        return print(pg, days(pg, "'to be dropped'::text", condition), "nothing to drop");
+        return print_days(pg, list_days(pg, bound, "to be dropped"), "nothing to drop");
     }
     if (!lock_others_out(pg) || !set_lock_timeout(pg) ||
-        (report = days(pg, "'dropped'::text", condition)) == NULL) {
+        (report = list_days(pg, bound, "dropped")) == NULL) {
         return pg->exit_code;
     }
-    if (!fold(pg, before) || !detach_and_drop(pg)) {
+    if (!aggregate(pg, before) || !detach_and_drop(pg)) {
         report_destroy(report);
         return pg->exit_code;
     }
-    return print(pg, report, "nothing to drop");
+    return print_days(pg, report, "nothing to drop");
 }
 
 int command_partitions(const struct settings *settings)
@@ -321,8 +300,8 @@ int command_partitions(const struct settings *settings)
     if (!pg_open(&pg, settings) || !pg_check_schema(&pg)) {
         code = pg.exit_code;
     } else {
-        code =
-            lists ? print(&pg, days(&pg, "state", "true"), "no day has been made yet") : drop(&pg);
+        code = lists ? print_days(&pg, list_days(&pg, NULL, NULL), "no day has been made yet")
+                     : drop(&pg);
     }
     pg_close(&pg);
     return code;

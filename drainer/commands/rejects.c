@@ -1,65 +1,16 @@
-/* rejects.c: `blotter rejects`: the records that could not be stored, and why; which of them a
- * command is about. */
+/* rejects.c: `blotter rejects`: lists the records that could not be stored, shows one, and marks
+ * those that nobody needs. The SQL is in schema/sql/code/reports.sql. */
 #include <ctype.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "drainer/commands/record_json.h"
 #include "drainer/commands/rejects.h"
 #include "drainer/commands/report.h"
+#include "drainer/commands/since.h"
 #include "drainer/postgres/pg_blocking.h"
-
-/* What could not be read as text is shown in hexadecimal. */
-#define TIME(column) "to_char(" column ", 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS " column
-#define STATE                                                                                \
-    "CASE WHEN discarded_at IS NOT NULL THEN 'discarded' WHEN replayed_at IS NOT NULL THEN " \
-    "'replayed' ELSE 'open' END AS state"
-
-static const char list_sql[] =
-    "SELECT id, " TIME("rejected_at") ", " STATE
-                                      ", stream, entry_id, encode(kind, 'escape') AS kind, "
-                                      "producer_id, seq, reason, sqlstate FROM blotter.rejects "
-                                      "WHERE " REJECTS_SELECTED " ORDER BY id DESC LIMIT $5";
-static const char show_sql[] = "SELECT id, identity, " TIME(
-    "rejected_at") ", " STATE ", stream, entry_id, exchange, "
-                   "encode(kind, 'escape') AS kind, producer_id, seq, " TIME(
-                       "recorded_at") ", delivery_count, reason, "
-                                      "sqlstate, drainer, " TIME(
-                                          "replayed_at") ", replayed_by, " TIME("discarded_"
-                                                                                "at") ", "
-                                                                                      "disc"
-                                                                                      "arde"
-                                                                                      "d_"
-                                                                                      "by, "
-                                                                                      "octe"
-                                                                                      "t_"
-                                                                                      "leng"
-                                                                                      "th("
-                                                                                      "raw)"
-                                                                                      " AS "
-                                                                                      "raw_"
-                                                                                      "byte"
-                                                                                      "s, "
-                                                                                      "enco"
-                                                                                      "de("
-                                                                                      "raw,"
-                                                                                      " '"
-                                                                                      "hex'"
-                                                                                      ") "
-                                                                                      "AS "
-                                                                                      "raw "
-                                                                                      "FROM"
-                                                                                      " "
-                                                                                      "blot"
-                                                                                      "ter."
-                                                                                      "reje"
-                                                                                      "cts "
-                                                                                      "WHER"
-                                                                                      "E "
-                                                                                      "id "
-                                                                                      "= "
-                                                                                      "$1";
+#include "drainer/terminal.h"
 
 static int list(struct pg *pg, const struct rejects_selection *selection)
 {
@@ -69,7 +20,10 @@ static int list(struct pg *pg, const struct rejects_selection *selection)
     memcpy(values, selection->values, sizeof selection->values);
     values[REJECTS_PARAMETERS] = limit;
     snprintf(limit, sizeof limit, "%lld", (long long)pg->settings->limit);
-    PGresult *result = pg_query(pg, list_sql, REJECTS_PARAMETERS + 1, values);
+    PGresult *result = pg_query(pg,
+                                "SELECT * FROM blotter_internal.list_rejects($1::bigint[], $2, $3, "
+                                "$4::timestamptz, $5::int)",
+                                REJECTS_PARAMETERS + 1, values);
     if (result == NULL) {
         return pg->exit_code;
     }
@@ -93,7 +47,7 @@ static int byte_at(const char *hex, size_t at)
     return (int)strtol(digits, NULL, 16);
 }
 
-/* As hexdump -C does. hex: two digits a byte. */
+/* Prints bytes as hexdump -C does. hex: two digits a byte. */
 static void print_bytes(const char *hex)
 {
     size_t length = strlen(hex) / 2;
@@ -117,57 +71,93 @@ static void print_bytes(const char *hex)
     }
 }
 
-static void print_fields(const PGresult *result)
+/* Decodes hexadecimal in place. Returns the number of bytes. */
+static size_t decode_hex(char *hex)
+{
+    size_t length = strlen(hex) / 2;
+
+    for (size_t at = 0; at < length; at++) {
+        hex[at] = (char)byte_at(hex, at);
+    }
+    return length;
+}
+
+/* Reads the reject's bytes as JSON. NULL: they cannot be read, or were cut. */
+static char *record_of(const PGresult *result)
+{
+    char *bytes = strdup(PQgetvalue(result, 0, PQfnumber(result, "raw")));
+
+    if (bytes == NULL) {
+        abort();
+    }
+    size_t length = decode_hex(bytes);
+    char *record = record_json_of_entry(bytes, length);
+    free(bytes);
+    return record;
+}
+
+/* Prints a reject. Its texts are of anybody's making. */
+static void print_reject(const PGresult *result, const char *record)
 {
     int raw = PQfnumber(result, "raw");
 
     for (int column = 0; column < raw; column++) {
         if (!PQgetisnull(result, 0, column)) {
-            printf("%-15s %s\n", PQfname(result, column), PQgetvalue(result, 0, column));
+            printf("%-15s ", PQfname(result, column));
+            terminal_print(stdout, PQgetvalue(result, 0, column));
+            putchar('\n');
         }
     }
+    if (record != NULL) {
+        printf("%-15s ", "record");
+        terminal_print(stdout, record);
+        putchar('\n');
+    }
     print_bytes(PQgetvalue(result, 0, raw));
+}
+
+static void print_reject_json(const PGresult *result, const char *record)
+{
+    struct report *report = report_of_result(result);
+    json_t *json = report_json_row(report, 0);
+    json_t *decoded = record == NULL ? NULL : json_loads(record, JSON_DECODE_ANY, NULL);
+
+    json_object_set_new(json, "record",
+                        decoded != NULL  ? decoded
+                        : record != NULL ? json_string(record)
+                                         : json_null());
+    report_print_json(json, stdout);
+    report_destroy(report);
 }
 
 static int show(struct pg *pg, const struct rejects_selection *selection)
 {
     const char *id = selection->id_count == 1 ? pg->settings->arguments[1] : NULL;
-    const char *const values[] = {id};
 
     if (id == NULL) {
         return command_fail(
             pg->settings, EXIT_CODE_USAGE,
             "show takes the number of a reject, as `blotter rejects list` gives it");
     }
-    PGresult *result = pg_query(pg, show_sql, 1, values);
+    PGresult *result =
+        pg_query(pg, "SELECT * FROM blotter_internal.show_reject($1::bigint)", 1, &id);
     if (result == NULL) {
         return pg->exit_code;
     }
     int code = EXIT_CODE_DONE;
     if (PQntuples(result) == 0) {
         code = command_fail(pg->settings, EXIT_CODE_NO, "there is no reject %s", id);
-    } else if (pg->settings->json) {
-        struct report *report = report_of_result(result);
-
-        report_print_json(report_json_row(report, 0), stdout);
-        report_destroy(report);
     } else {
-        print_fields(result);
+        char *record = record_of(result);
+
+        (pg->settings->json ? print_reject_json : print_reject)(result, record);
+        free(record);
     }
     PQclear(result);
     return code;
 }
 
-/* --- discarding
- * ----------------------------------------------------------------------------------------------------------
- */
-
-#define DISCARDABLE "WHERE " REJECTS_SELECTED " AND replayed_at IS NULL AND discarded_at IS NULL"
-
-static const char discard_sql[] =
-    "UPDATE blotter.rejects SET discarded_at = now(), discarded_by = session_user " DISCARDABLE
-    " RETURNING id";
-static const char would_discard_sql[] = "SELECT id FROM blotter.rejects " DISCARDABLE;
+/* --- discarding --- */
 
 static void print_discarded(const struct settings *settings, const PGresult *result)
 {
@@ -186,7 +176,6 @@ static void print_discarded(const struct settings *settings, const PGresult *res
     json_decref(ids);
 }
 
-/* The row stays: it is the evidence, and what the audit counts. */
 static int discard(struct pg *pg, const struct rejects_selection *selection)
 {
     const struct settings *settings = pg->settings;
@@ -200,8 +189,13 @@ static int discard(struct pg *pg, const struct rejects_selection *selection)
         return command_fail(settings, EXIT_CODE_USAGE,
                             "discard takes numbers of rejects, or --reason, --stream or --since");
     }
-    PGresult *result = pg_query(pg, settings->dry_run ? would_discard_sql : discard_sql,
-                                REJECTS_PARAMETERS, selection->values);
+    PGresult *result = pg_query(
+        pg,
+        settings->dry_run
+            ? "SELECT * FROM blotter_internal.open_rejects($1::bigint[], $2, $3, $4::timestamptz)"
+            : "SELECT * FROM blotter_internal.discard_rejects($1::bigint[], $2, $3, "
+              "$4::timestamptz)",
+        REJECTS_PARAMETERS, selection->values);
     if (result == NULL) {
         return pg->exit_code;
     }
@@ -209,39 +203,22 @@ static int discard(struct pg *pg, const struct rejects_selection *selection)
     found = PQntuples(result);
     PQclear(result);
     return (size_t)found < selection->id_count
-               ? command_fail(settings, EXIT_CODE_NO,
-                              "%zu of the rejects named are not there, are not selected, or were "
-                              "replayed or discarded before",
-                              selection->id_count - (size_t)found)
+               ? command_fail(
+                     settings, EXIT_CODE_NO,
+                     "%zu of these rejects do not exist, are not selected, or were replayed or "
+                     "discarded before",
+                     selection->id_count - (size_t)found)
                : EXIT_CODE_DONE;
 }
 
-/* --- which
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- which rejects --- */
 
 static bool is_number(const char *text)
 {
     return text[0] != '\0' && text[strspn(text, "0123456789")] == '\0' && strlen(text) <= 18;
 }
 
-/* 2026-05-01, or with a time in UTC: 2026-05-01T12:00Z, 2026-05-01T12:00:00Z. */
-static bool is_time(const char *text)
-{
-    static const char *const formats[] = {"%Y-%m-%d", "%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M:%SZ"};
-
-    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
-        struct tm tm;
-        const char *end = strptime(text, formats[i], &tm);
-
-        if (end != NULL && *end == '\0') {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The arguments behind the verb, as an array of PostgreSQL. */
+/* Makes an array of PostgreSQL from the arguments behind the verb. */
 static bool take_ids(struct rejects_selection *selection, const struct settings *settings)
 {
     size_t length = 1;
@@ -272,21 +249,16 @@ static bool take_ids(struct rejects_selection *selection, const struct settings 
 
 static bool select_rejects(struct rejects_selection *selection, const struct settings *settings)
 {
-    *selection = (struct rejects_selection){
-        .values = {NULL, settings->reason, settings->stream, settings->since}};
-    if (settings->since != NULL && !is_time(settings->since)) {
-        command_fail(
-            settings, EXIT_CODE_USAGE,
-            "setting since: \"%.64s\" is not a time, as in 2026-05-01 or 2026-05-01T12:00:00Z",
-            settings->since);
+    *selection =
+        (struct rejects_selection){.values = {NULL, settings->reason, settings->stream, NULL}};
+    if (!since_parse(settings, "since", settings->since, selection->since)) {
         return false;
     }
+    selection->values[3] = settings->since == NULL ? NULL : selection->since;
     return take_ids(selection, settings);
 }
 
-/* --- the command
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- the command --- */
 
 static const struct {
     const char *name;

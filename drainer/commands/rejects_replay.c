@@ -22,33 +22,21 @@
 #include "drainer/postgres/sql_text.h"
 #include "drainer/redis/streams.h"
 
-#define PAGE_ROWS "100"
-#define ATTEMPTS \
-    5 /* of a page: what passes, and what the loader takes apart only at the third time */
 enum {
+    ATTEMPTS = 5, /* of a page: errors that pass, and those that the loader bisects at the third */
     PAUSE_NS = 200000000,
 };
-#define NAME "replay" /* in blotter_internal.progress */
-#define NOT_KEPT "recorded_at: on a day that is no longer kept"
-#define STRING_OF(x) #x
-#define STRING(x) STRING_OF(x)
+static const char drainer_name[] = "replay"; /* in blotter_internal.progress */
+static const char not_kept[] = "recorded_at: on a day that is no longer kept";
 
-/* Of a record that is too long no more is read than shows that it is. Discarded ones are replayed
- * if they are named. */
-static const char page_sql[] =
-    "SELECT id, stream, entry_id, kind, substring(raw FROM 1 FOR " STRING(
-        LIMIT_RECORD_BYTES) " + 1) FROM blotter.rejects "
-                            "WHERE " REJECTS_SELECTED
-                            " AND id > $5::bigint AND replayed_at IS NULL AND ($1 IS NOT NULL OR "
-                            "discarded_at IS NULL) "
-                            "ORDER BY id LIMIT " PAGE_ROWS;
 enum { PAGE_ID, PAGE_STREAM, PAGE_ENTRY_ID, PAGE_KIND, PAGE_RAW };
 
-static const char stored_sql[] = "UPDATE blotter.rejects SET replayed_at = now(), replayed_by = "
-                                 "session_user, discarded_at = NULL, "
-                                 "discarded_by = NULL WHERE id = ANY ($1::bigint[])";
-static const char refused_sql[] =
-    "UPDATE blotter.rejects SET reason = $2, sqlstate = $3 WHERE id = $1::bigint";
+#define STRING_OF(x) #x
+#define STRING(x) STRING_OF(x)
+/* A page. Of a record that is too long it reads enough to see that. */
+static const char page_sql[] =
+    "SELECT id, stream, entry_id, kind, raw FROM blotter_internal.rejects_to_replay("
+    "$1::bigint[], $2, $3, $4::timestamptz, $5::bigint, 100, " STRING(LIMIT_RECORD_BYTES) " + 1)";
 
 struct replay {
     struct pg *pg;
@@ -91,7 +79,7 @@ static void on_loaded(void *owner, struct batch *batch, const struct pg_failure 
     stop_waiting(owner, failure);
 }
 
-static int say_failure(struct replay *replay)
+static int report_failure(struct replay *replay)
 {
     enum exit_code code = replay->failure.connection_lost              ? EXIT_CODE_UNREACHABLE
                           : replay->failure.action == PG_ACTION_PERSON ? EXIT_CODE_USAGE
@@ -109,7 +97,7 @@ static int connect_loader(struct replay *replay)
         &(struct loading_options){.base = replay->base,
                                   .settings = replay->settings,
                                   .application_name = "blotter rejects replay",
-                                  .drainer = NAME,
+                                  .drainer = drainer_name,
                                   .replays = true,
                                   .dry_run = replay->settings->dry_run,
                                   .on_change = on_change,
@@ -117,7 +105,7 @@ static int connect_loader(struct replay *replay)
     replay->loader = loading_loader(replay->loading);
     loading_start(replay->loading);
     event_base_dispatch(replay->base);
-    return replay->ready ? EXIT_CODE_DONE : say_failure(replay);
+    return replay->ready ? EXIT_CODE_DONE : report_failure(replay);
 }
 
 static void release(struct replay *replay)
@@ -132,9 +120,7 @@ static void release(struct replay *replay)
     report_destroy(replay->report);
 }
 
-/* --- a page
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- a page --- */
 
 static void put_field(struct replay *replay, size_t at, const char *bytes, size_t length)
 {
@@ -148,8 +134,8 @@ static void put_field(struct replay *replay, size_t at, const char *bytes, size_
     replay->fields[at] = (struct raw_field){bytes, length};
 }
 
-/* An entry of several fields was kept as Redis' protocol writes them: "$5\r\norder\r\n$1..."; no
- * record begins so. Returns how many parts; 0: it is none. */
+/* Splits an entry of several fields, which is kept as Redis' protocol writes them:
+ * "$5\r\norder\r\n$1..."; no record begins so. Returns the number of parts; 0: it is a record. */
 static size_t split_fields(struct replay *replay, const char *raw, size_t length)
 {
     const char *at = raw, *end = raw + length;
@@ -177,7 +163,7 @@ static int64_t wall_ns(void)
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
-/* False: it does not come from a stream that a drainer could have read. */
+/* Adds a reject to the batch. False: its stream is none that a drainer could have read. */
 static bool add_row(struct replay *replay, const PGresult *page, int row)
 {
     const char *name = PQgetvalue(page, row, PAGE_STREAM);
@@ -234,24 +220,22 @@ static int load_page(struct replay *replay, const PGresult *page)
         }
         if (replay->failure.connection_lost || replay->failure.action == PG_ACTION_PERSON ||
             attempt == ATTEMPTS) {
-            return say_failure(replay);
+            return report_failure(replay);
         }
         nanosleep(&(struct timespec){0, PAUSE_NS}, NULL);
     }
 }
 
-/* --- what came of it
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- results --- */
 
 static const char *reason_of(const struct replay *replay, const struct entry *entry)
 {
     return entry->fate == ENTRY_ROW       ? NULL
-           : entry->fate == ENTRY_EXPIRED ? NOT_KEPT
+           : entry->fate == ENTRY_EXPIRED ? not_kept
                                           : batch_reason(&replay->batch, entry);
 }
 
-static void tell(struct replay *replay, const PGresult *page, int row)
+static void report_row(struct replay *replay, const PGresult *page, int row)
 {
     static const char *const outcomes[] = {
         [ENTRY_ROW] = "stored", [ENTRY_REJECTED] = "refused", [ENTRY_EXPIRED] = "expired"};
@@ -272,7 +256,8 @@ static bool mark_refused(struct replay *replay, const char *id, const struct ent
 {
     const char *values[] = {id, reason_of(replay, entry),
                             entry->sqlstate[0] == '\0' ? NULL : entry->sqlstate};
-    PGresult *result = pg_query(replay->pg, refused_sql, 3, values);
+    PGresult *result =
+        pg_query(replay->pg, "SELECT blotter_internal.mark_refused($1::bigint, $2, $3)", 3, values);
 
     PQclear(result);
     return result != NULL;
@@ -280,7 +265,8 @@ static bool mark_refused(struct replay *replay, const char *id, const struct ent
 
 static bool mark_stored(struct replay *replay, const char *ids)
 {
-    PGresult *result = pg_query(replay->pg, stored_sql, 1, &ids);
+    PGresult *result =
+        pg_query(replay->pg, "SELECT blotter_internal.mark_replayed($1::bigint[])", 1, &ids);
 
     PQclear(result);
     return result != NULL;
@@ -313,7 +299,7 @@ static int replay_page(struct replay *replay, const PGresult *page)
     int code = load_page(replay, page);
 
     for (int row = 0; row < PQntuples(page) && code == EXIT_CODE_DONE; row++) {
-        tell(replay, page, row);
+        report_row(replay, page, row);
     }
     if (code == EXIT_CODE_DONE && !replay->settings->dry_run && !mark_page(replay, page)) {
         code = replay->pg->exit_code;
@@ -344,9 +330,7 @@ static int replay_pages(struct replay *replay, const struct rejects_selection *s
     return code;
 }
 
-/* --- the command
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- the command --- */
 
 static void begin_report(struct replay *replay)
 {
@@ -388,7 +372,7 @@ static int end(const struct replay *replay, const struct rejects_selection *sele
     if (selection->id_count > found) {
         return command_fail(
             replay->settings, EXIT_CODE_NO,
-            "%zu of the rejects named are not there, are not selected, or were replayed before",
+            "%zu of these rejects do not exist, are not selected, or were replayed before",
             selection->id_count - found);
     }
     return replay->refused + replay->expired > 0 ? EXIT_CODE_NO : EXIT_CODE_DONE;

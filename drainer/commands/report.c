@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "drainer/terminal.h"
 
@@ -231,7 +232,9 @@ json_t *report_json(const struct report *report)
 
 void report_print_json(json_t *json, FILE *out)
 {
-    json_dumpf(json, out, JSON_REAL_PRECISION(15));
+    /* on a terminal in ASCII, as some control characters are no JSON escapes but characters */
+    json_dumpf(json, out,
+               JSON_REAL_PRECISION(15) | (isatty(fileno(out)) == 1 ? JSON_ENSURE_ASCII : 0));
     fputc('\n', out);
     json_decref(json);
 }

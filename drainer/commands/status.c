@@ -1,4 +1,5 @@
-/* status.c: `blotter status`: how far the streams are read, and how full the tables are. */
+/* status.c: `blotter status`: how far the streams are read, what is stuck and why, and how full the
+ * tables are. With --json --watch it goes on while a server is away, one object a line. */
 #include <jansson.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -7,38 +8,21 @@
 #include <unistd.h>
 
 #include "drainer/commands/report.h"
+#include "drainer/commands/stalls.h"
 #include "drainer/postgres/pg_blocking.h"
 #include "drainer/redis/stream_survey.h"
-
-/* Tables that are larger are not counted, but estimated from the last ANALYZE: a status must not
- * take minutes. */
-#define COUNT_BYTES_MAX "268435456"
-
-/* Dynamic SQL would need a function in the schema, so this asks first how large each table is. */
-static const char sizes_sql[] =
-    "SELECT t.name, sum(pg_relation_size(l.leaf)) <= " COUNT_BYTES_MAX
-    " AS small, sum(pg_relation_size(l.leaf))::bigint AS bytes, "
-    "sum(greatest(c.reltuples, 0))::bigint AS estimate, t.path "
-    "FROM (SELECT k.\"table\" AS name, k.\"schema\" || '.' || k.\"table\" AS path, k.n FROM "
-    "blotter_internal.record_kinds k UNION ALL VALUES ('orders', 'blotter.orders', 98), "
-    "('rejects', 'blotter.rejects', 99)) AS t, "
-    "LATERAL (SELECT t.path::regclass::oid AS leaf "
-    "         UNION SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = t.path::regclass) AS l "
-    "JOIN pg_class c ON c.oid = l.leaf GROUP BY t.name, t.path, t.n ORDER BY t.n";
-
-static const char loading_sql[] =
-    "SELECT (SELECT count(*) FROM blotter.rejects WHERE replayed_at IS NULL AND discarded_at IS "
-    "NULL) AS open_rejects, "
-    "(SELECT extract(epoch FROM clock_timestamp() - max(updated_at))::float8 FROM "
-    "blotter_internal.progress) AS last_load_seconds, "
-    "(SELECT count(DISTINCT application_name) FROM pg_stat_activity "
-    " WHERE datname = current_database() AND application_name LIKE 'blotter drain%') AS drainers";
+#include "drainer/terminal.h"
 
 struct status {
+    const struct settings *settings;
+    struct redis redis;
+    struct pg pg;
+    bool redis_open, pg_open; /* as of this look */
+    char redis_error[256], pg_error[256];
+    int exit_code; /* of what failed */
     struct stream_survey survey;
-    struct report *streams, *tables;
-    int64_t open_rejects, drainers;
-    double last_load_seconds; /* negative: never */
+    struct load_facts facts;
+    struct report *streams, *tables, *stalls;
     int64_t behind_ms;
     bool some_counted;
 };
@@ -51,11 +35,9 @@ static void on_signal(int number)
     stopped = 1;
 }
 
-/* --- gathering
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- looking --- */
 
-static void report_streams(struct status *status)
+static void fill_streams(struct status *status)
 {
     static const struct {
         const char *name;
@@ -69,7 +51,6 @@ static void report_streams(struct status *status)
                    {"behind_s", REPORT_NUMBER},
                    {"lag_counted", REPORT_BOOL}};
 
-    status->streams = report_create();
     for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
         report_column(status->streams, columns[i].name, columns[i].type);
     }
@@ -90,165 +71,242 @@ static void report_streams(struct status *status)
     }
 }
 
-/* The rows of one table. NULL: said. */
-static PGresult *count_rows(struct pg *pg, const char *path)
+/* Connects where there is no connection, and surveys the streams. */
+static bool look_at_redis(struct status *status)
 {
-    char sql[128];
+    struct redis *redis = &status->redis;
 
-    snprintf(sql, sizeof sql, "SELECT count(*) FROM %s", path); /* a name of our own */
-    return pg_query(pg, sql, 0, NULL);
-}
-
-static bool report_table(struct status *status, struct pg *pg, const PGresult *sizes, int row)
-{
-    bool small = PQgetvalue(sizes, row, 1)[0] == 't';
-    const char *table = PQgetvalue(sizes, row, 0);
-    PGresult *counted = small ? count_rows(pg, PQgetvalue(sizes, row, 4)) : NULL;
-
-    if (small && counted == NULL) {
-        return false;
+    if (!status->redis_open) {
+        status->redis_open = redis_open(redis, status->settings);
     }
-    report_cell(status->tables, table);
-    report_cell(status->tables, small ? PQgetvalue(counted, 0, 0) : PQgetvalue(sizes, row, 3));
-    report_cell(status->tables, small ? "f" : "t");
-    report_cell(status->tables, PQgetvalue(sizes, row, 2));
-    PQclear(counted);
-    return true;
-}
-
-static bool report_tables(struct status *status, struct pg *pg)
-{
-    PGresult *sizes = pg_query(pg, sizes_sql, 0, NULL);
-    bool done = sizes != NULL;
-
-    status->tables = report_create();
-    report_column(status->tables, "table", REPORT_TEXT);
-    report_column(status->tables, "rows", REPORT_NUMBER);
-    report_column(status->tables, "estimated", REPORT_BOOL);
-    report_column(status->tables, "bytes", REPORT_NUMBER);
-    for (int row = 0; done && row < PQntuples(sizes); row++) {
-        done = report_table(status, pg, sizes, row);
+    if (status->redis_open && stream_survey_take(&status->survey, redis)) {
+        fill_streams(status);
+        return true;
     }
-    PQclear(sizes);
-    return done;
+    snprintf(status->redis_error, sizeof status->redis_error, "%s",
+             redis->context != NULL && redis->context->err != 0 ? redis->context->errstr
+                                                                : "it refuses the questions");
+    status->exit_code = redis->exit_code;
+    status->redis_open = false;
+    redis_close(redis);
+    return false;
 }
 
-static bool ask_loading(struct status *status, struct pg *pg)
+static bool look_at_pg(struct status *status)
 {
-    PGresult *result = pg_query(pg, loading_sql, 0, NULL);
+    struct pg *pg = &status->pg;
 
-    if (result == NULL) {
-        return false;
+    if (!status->pg_open) {
+        status->pg_open = pg_open(pg, status->settings) && pg_check_schema(pg);
     }
-    status->open_rejects = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
-    status->last_load_seconds =
-        PQgetisnull(result, 0, 1) ? -1 : strtod(PQgetvalue(result, 0, 1), NULL);
-    status->drainers = strtoll(PQgetvalue(result, 0, 2), NULL, 10);
-    PQclear(result);
-    return true;
+    PGresult *tables = status->pg_open && load_facts_read(&status->facts, pg)
+                           ? pg_query(pg, "SELECT * FROM blotter_internal.table_sizes()", 0, NULL)
+                           : NULL;
+    if (tables != NULL) {
+        status->tables = report_of_result(tables);
+        PQclear(tables);
+        return true;
+    }
+    pg_one_line(pg->connection == NULL ? "malformed" : PQerrorMessage(pg->connection),
+                status->pg_error, sizeof status->pg_error);
+    status->exit_code = pg->exit_code;
+    status->pg_open = false;
+    pg_close(pg);
+    return false;
 }
 
-static void release(struct status *status)
+static void forget_look(struct status *status)
 {
     stream_survey_release(&status->survey);
+    status->survey = (struct stream_survey){.streams = NULL};
     report_destroy(status->streams);
     report_destroy(status->tables);
-    *status = (struct status){.streams = NULL};
+    report_destroy(status->stalls);
+    status->streams = report_create();
+    status->tables = status->stalls = NULL;
+    status->behind_ms = 0;
+    status->some_counted = false;
+    status->redis_error[0] = status->pg_error[0] = '\0';
 }
 
-/* --- printing
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- printing --- */
+
+static json_t *json_or_null(const char *error)
+{
+    return error[0] == '\0' ? json_null() : json_string(error);
+}
 
 static void print_json(const struct status *status)
 {
-    report_print_json(
-        json_pack("{s:f, s:I, s:I, s:o, s:o, s:o}", "behind_s", (double)status->behind_ms / 1000,
-                  "drainers", (json_int_t)status->drainers, "open_rejects",
-                  (json_int_t)status->open_rejects, "last_load_s",
-                  status->last_load_seconds < 0 ? json_null()
-                                                : json_real(status->last_load_seconds),
-                  "streams", report_json(status->streams), "tables", report_json(status->tables)),
-        stdout);
+    const struct load_facts *facts = &status->facts;
+    json_t *json = json_pack("{s:o, s:o}", "redis_error", json_or_null(status->redis_error),
+                             "postgres_error", json_or_null(status->pg_error));
+
+    if (status->redis_error[0] == '\0') {
+        json_object_set_new(json, "behind_s", json_real((double)status->behind_ms / 1000));
+        json_object_set_new(json, "streams", report_json(status->streams));
+    }
+    if (status->pg_error[0] == '\0') {
+        json_object_set_new(json, "drainers", json_integer(facts->drainers));
+        json_object_set_new(json, "open_rejects", json_integer(facts->open_rejects));
+        json_object_set_new(json, "open_incidents", json_integer(facts->open_incidents));
+        json_object_set_new(json, "last_load_s",
+                            facts->last_load_seconds < 0 ? json_null()
+                                                         : json_real(facts->last_load_seconds));
+        json_object_set_new(json, "tables", report_json(status->tables));
+    }
+    if (status->stalls != NULL) {
+        json_object_set_new(json, "stuck", report_json(status->stalls));
+    }
+    report_print_json(json, stdout);
+}
+
+/* The columns that one reads at a glance; --json has all. */
+static void print_streams(const struct status *status)
+{
+    struct report *report = report_create();
+
+    report_column(report, "stream", REPORT_TEXT);
+    report_column(report, "waiting", REPORT_NUMBER);
+    report_column(report, "pending", REPORT_NUMBER);
+    report_column(report, "behind", REPORT_NUMBER);
+    report_column(report, "length", REPORT_NUMBER);
+    for (size_t i = 0; i < status->survey.count; i++) {
+        const struct surveyed_stream *stream = &status->survey.streams[i];
+        char lag[32], behind[32];
+
+        snprintf(lag, sizeof lag, "%lld%s", (long long)stream->lag, stream->more ? "+" : "");
+        snprintf(behind, sizeof behind, "%.1f s", (double)stream->behind_ms / 1000);
+        report_cell(report, stream->name);
+        report_cell(report, lag);
+        report_number(report, stream->pending);
+        report_cell(report, behind);
+        report_number(report, stream->length);
+    }
+    report_print(report, stdout);
+    report_destroy(report);
+}
+
+static void print_tables(const struct status *status)
+{
+    struct report *report = report_create();
+
+    report_column(report, "table", REPORT_TEXT);
+    report_column(report, "rows", REPORT_NUMBER);
+    report_column(report, "size", REPORT_NUMBER);
+    for (size_t row = 0; row < report_rows(status->tables); row++) {
+        const char *rows = report_text(status->tables, row, 1);
+        bool estimated = report_text(status->tables, row, 2)[0] == 't';
+        char text[64];
+
+        report_cell(report, report_text(status->tables, row, 0));
+        snprintf(text, sizeof text, "%s%s", estimated ? "~" : "", rows);
+        report_cell(report, text);
+        snprintf(text, sizeof text, "%.1f MiB",
+                 strtod(report_text(status->tables, row, 3), NULL) / (1 << 20));
+        report_cell(report, text);
+    }
+    report_print(report, stdout);
+    report_destroy(report);
+}
+
+static void print_verdict(const struct status *status)
+{
+    const struct load_facts *facts = &status->facts;
+
+    printf("behind %.1f s, %lld drainers connected, ", (double)status->behind_ms / 1000,
+           (long long)facts->drainers);
+    if (facts->last_load_seconds < 0) {
+        printf("nothing loaded yet");
+    } else {
+        printf("last load %.1f s ago", facts->last_load_seconds);
+    }
+    printf(", %lld open rejects, %lld open incidents\n", (long long)facts->open_rejects,
+           (long long)facts->open_incidents);
+    for (size_t row = 0; row < report_rows(status->stalls); row++) {
+        printf("stuck: %s, for %s s: ", report_text(status->stalls, row, 0),
+               report_text(status->stalls, row, 1));
+        terminal_print(stdout, report_text(status->stalls, row, 2));
+        putchar('\n');
+    }
+    if (facts->open_incidents > 0) {
+        printf("incidents: records may be lost; `blotter audit` shows them\n");
+    }
 }
 
 static void print_text(const struct status *status)
 {
-    if (report_rows(status->streams) == 0) {
-        printf("no streams\n");
+    print_verdict(status);
+    printf("\n");
+    if (status->survey.count == 0) {
+        printf("no streams match %s in this database of Redis\n", status->settings->streams);
     } else {
-        report_print(status->streams, stdout);
+        print_streams(status);
     }
     if (status->some_counted) {
-        printf("lag_counted: Redis does not know the lag (after a restart, or on a replica); it "
-               "was counted here, up to 20000\n");
+        printf("Redis does not know how much of some streams is waiting (after a restart, or on a "
+               "replica): counted here, up to 20000\n");
     }
     printf("\n");
-    report_print(status->tables, stdout);
-    printf("\nbehind %.1f s, %lld drainers connected, ", (double)status->behind_ms / 1000,
-           (long long)status->drainers);
-    if (status->last_load_seconds < 0) {
-        printf("nothing loaded yet");
-    } else {
-        printf("last load %.1f s ago", status->last_load_seconds);
-    }
-    printf(", %lld open rejects\n", (long long)status->open_rejects);
+    print_tables(status);
 }
 
-/* One look. Returns an exit code. */
-static int look(const struct settings *settings, struct redis *redis, struct pg *pg)
+/* Looks once, and prints. Returns an exit code. */
+static int look(struct status *status)
 {
-    struct status status = {.streams = NULL};
-    int code = EXIT_CODE_DONE;
+    const struct settings *settings = status->settings;
+    bool goes_on = settings->watch && settings->json;
 
-    if (!stream_survey_take(&status.survey, redis)) {
-        code = redis->exit_code;
-    } else if (!report_tables(&status, pg) || !ask_loading(&status, pg)) {
-        code = pg->exit_code;
-    } else {
-        report_streams(&status);
-        if (settings->watch && !settings->json && isatty(STDOUT_FILENO)) {
-            printf("\033[H\033[2J");
-        }
-        (settings->json ? print_json : print_text)(&status);
-        fflush(stdout);
-        if (settings->max_behind > 0 && status.behind_ms > settings->max_behind) {
-            code = EXIT_CODE_NO;
-        }
+    forget_look(status);
+    bool redis_seen = look_at_redis(status);
+    bool pg_seen = (redis_seen || goes_on) && look_at_pg(status);
+    if ((!redis_seen || !pg_seen) && !goes_on) {
+        return status->exit_code;
     }
-    release(&status);
-    return code;
+    if (redis_seen && pg_seen) {
+        status->stalls = stalls_find(&status->survey, &status->facts,
+                                     stalls_redis_is_master(&status->redis), settings->max_behind);
+    }
+    if (settings->watch && !settings->json && isatty(STDOUT_FILENO)) {
+        printf("\033[H\033[2J");
+    }
+    (settings->json ? print_json : print_text)(status);
+    fflush(stdout);
+    return status->stalls == NULL || report_rows(status->stalls) > 0 ? EXIT_CODE_NO
+                                                                     : EXIT_CODE_DONE;
 }
 
-static int look_again_and_again(const struct settings *settings, struct redis *redis, struct pg *pg)
+static int look_again_and_again(struct status *status)
 {
+    const struct settings *settings = status->settings;
     struct sigaction action = {.sa_handler = on_signal}; /* without SA_RESTART: it ends the sleep */
     struct timespec pause = {settings->interval / 1000, settings->interval % 1000 * 1000000};
-    int code = look(settings, redis, pg);
+    int code = look(status);
 
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    while (settings->watch && !stopped && (code == EXIT_CODE_DONE || code == EXIT_CODE_NO)) {
+    while (settings->watch && !stopped && !ferror(stdout) &&
+           (code == EXIT_CODE_DONE || code == EXIT_CODE_NO)) {
         nanosleep(&pause, NULL);
-        code = stopped ? EXIT_CODE_DONE : look(settings, redis, pg);
+        code = stopped ? EXIT_CODE_DONE : look(status);
     }
     return code;
 }
 
 int command_status(const struct settings *settings)
 {
-    struct redis redis;
-    struct pg pg = {.settings = settings};
-    int code;
+    struct status status = {.settings = settings};
+    int code = look_again_and_again(&status);
 
-    if (!redis_open(&redis, settings)) {
-        code = redis.exit_code;
-    } else if (!pg_open(&pg, settings) || !pg_check_schema(&pg)) {
-        code = pg.exit_code;
-    } else {
-        code = look_again_and_again(settings, &redis, &pg);
+    stream_survey_release(&status.survey);
+    report_destroy(status.streams);
+    report_destroy(status.tables);
+    report_destroy(status.stalls);
+    if (status.redis_open) {
+        redis_close(&status.redis);
     }
-    redis_close(&redis);
-    pg_close(&pg);
+    if (status.pg_open) {
+        pg_close(&status.pg);
+    }
     return code;
 }

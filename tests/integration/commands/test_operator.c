@@ -22,7 +22,8 @@ static void status_shows_what_waits_and_what_is_stored(void **state)
                       "{\"table\": \"order_events\", \"rows\": 0, \"estimated\": false");
     story_drain_once();
     struct fixture_program *after = story_run(0, "status");
-    story_assert_says(fixture_program_stdout(after), "blotter:okx       5    0        0");
+    story_assert_says(fixture_program_stdout(after),
+                      "blotter:okx        0        0   0.0 s       5");
     story_assert_says(fixture_program_stdout(after), "order_events        3");
     story_assert_says(fixture_program_stdout(after), "behind 0.0 s");
 }
@@ -60,8 +61,9 @@ static void status_tells_who_loads_when_and_what_was_refused(void **state)
     fixture_sleep_ms(20);
     struct fixture_program *before =
         story_run(1, "status", "--json", "--max-behind", "10ms"); /* nobody has read it */
-    story_assert_says(fixture_program_stdout(before),
-                      "\"drainers\": 0, \"open_rejects\": 0, \"last_load_s\": null");
+    story_assert_says(
+        fixture_program_stdout(before),
+        "\"drainers\": 0, \"open_rejects\": 0, \"open_incidents\": 0, \"last_load_s\": null");
     story_assert_says(fixture_program_stdout(story_run(0, "status")),
                       "nothing loaded yet, 0 open rejects");
     struct fixture_program *drainer = story_drainer("one");
@@ -69,7 +71,7 @@ static void status_tells_who_loads_when_and_what_was_refused(void **state)
     story_await_drained();
     story_await_int(1, "SELECT count(*) FROM blotter_internal.progress");
     const char *loading = fixture_program_stdout(story_run(0, "status", "--json"));
-    story_assert_says(loading, "\"drainers\": 1, \"open_rejects\": 1, \"last_load_s\": ");
+    story_assert_says(loading, "\"drainers\": 1, \"open_rejects\": 1, \"open_incidents\": 0");
     assert_null(strstr(loading, "\"last_load_s\": null"));
     fixture_program_stop(drainer, SIGTERM, STORY_TIMEOUT_MS);
     story_sql("UPDATE blotter.rejects SET discarded_at = now()");
@@ -83,7 +85,7 @@ static void status_watches_until_it_is_interrupted(void **state)
     struct fixture_program *watch = story_start("status", "--watch", "--interval", "100ms");
     assert_true(fixture_wait_until(shows_twice, watch, STORY_TIMEOUT_MS));
     story_publish(0, "okx", story_order_lines(1, 3));
-    assert_true(fixture_program_says(watch, "blotter:okx       5    5        0", STORY_TIMEOUT_MS));
+    assert_true(fixture_program_says(watch, "blotter:okx        5        0", STORY_TIMEOUT_MS));
     assert_int_equal(fixture_program_stop(watch, SIGINT, STORY_TIMEOUT_MS), 0);
     struct fixture_program *behind =
         story_start("status", "--watch", "--interval", "100ms", "--max-behind", "1ms");
@@ -92,6 +94,46 @@ static void status_watches_until_it_is_interrupted(void **state)
     fixture_redis_kill9(story_redis);
     assert_int_equal(fixture_program_wait(behind, STORY_TIMEOUT_MS), 3);
     fixture_redis_start_again(story_redis);
+}
+
+/* A program reads a line each time, also while a server is away. */
+static void status_as_json_goes_on_without_redis(void **state)
+{
+    (void)state;
+    struct fixture_program *watch =
+        story_start("status", "--json", "--watch", "--interval", "100ms");
+    assert_true(fixture_program_says(watch, "{\"redis_error\": null, \"postgres_error\": null",
+                                     STORY_TIMEOUT_MS));
+    fixture_redis_kill9(story_redis);
+    assert_true(fixture_program_says(watch, "{\"redis_error\": \"", STORY_TIMEOUT_MS));
+    fixture_redis_start_again(story_redis);
+    const char *before = strrchr(fixture_program_stdout(watch), '{');
+    size_t length = (size_t)(before - fixture_program_stdout(watch));
+    story_add("blotter:later", "order", "x", 1);
+    assert_true(fixture_program_says(watch, "blotter:later", STORY_TIMEOUT_MS));
+    assert_true(strlen(fixture_program_stdout(watch)) > length);
+    assert_int_equal(fixture_program_stop(watch, SIGINT, STORY_TIMEOUT_MS), 0);
+}
+
+static void audit_takes_an_exchange_and_a_time(void **state)
+{
+    (void)state;
+    story_publish(0, "okx", story_order_lines(1, 3));
+    story_publish(0, "kraken", story_order_lines(1, 3));
+    story_drain_once();
+    const char *okx =
+        fixture_program_stdout(story_run(0, "audit", "--exchange", "okx", "--since", "1h"));
+    story_assert_says(okx, "1 producers complete");
+    assert_null(strstr(okx, "kraken"));
+    story_assert_says(fixture_program_stdout(story_run(0, "audit", "--json")),
+                      "\"producer_id\": \""); /* text: it has more bits than JSON's numbers */
+    story_assert_says(fixture_program_stderr(story_run(2, "audit", "--since", "yesterday")),
+                      "setting since: \"yesterday\" is not a time");
+    story_sql("INSERT INTO blotter_internal.incidents (stream, what) VALUES ('blotter:okx', "
+              "'the kept tail begins too late')");
+    story_assert_says(fixture_program_stdout(story_run(1, "audit")),
+                      "blotter:okx: the kept tail begins too late");
+    story_assert_says(fixture_program_stdout(story_run(0, "status")), "incidents: records may be");
 }
 
 static void status_counts_where_redis_does_not_know_the_lag(void **state)
@@ -239,6 +281,8 @@ int main(void)
         TEST(status_knows_the_age_of_what_is_pending),
         TEST(status_tells_who_loads_when_and_what_was_refused),
         TEST(status_watches_until_it_is_interrupted),
+        TEST(status_as_json_goes_on_without_redis),
+        TEST(audit_takes_an_exchange_and_a_time),
         TEST(status_counts_where_redis_does_not_know_the_lag),
         TEST(check_finds_what_would_lose_records),
         TEST(check_knows_what_is_wrong_with_redis),

@@ -105,7 +105,8 @@ static void a_dry_run_says_what_postgresql_would_and_changes_nothing(void **stat
     story_assert_says(replayed, "dry run, nothing is changed: 1 stored, 1 refused again");
     story_assert_says(replayed, "not_17");
     assert_string_equal(
-        story_table("SELECT r, p FROM blotter.rejects r, blotter_internal.progress p ORDER BY 1"), before);
+        story_table("SELECT r, p FROM blotter.rejects r, blotter_internal.progress p ORDER BY 1"),
+        before);
     assert_int_equal(story_int(STORED), 0);
     assert_int_equal(story_int("SELECT count(*) FROM blotter.orders"), 18);
 }
@@ -200,10 +201,11 @@ static void a_replayed_reject_does_not_hide_a_record_that_is_missing(void **stat
     story_sql(NO_DOGE);
     add_orders("blotter:okx", 2, " 2 ");
     story_drain_once();
-    story_sql(
-        "INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event, last_seq) "
-        "VALUES (7, 4, now(), 'okx', 'closed', 4)");
-    story_sql("SELECT blotter_internal.add_progress('me', '{7}', '{okx}', NULL, '{1}', NULL, NULL, '{4}', NULL)");
+    story_sql("INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, "
+              "event, last_seq) "
+              "VALUES (7, 4, now(), 'okx', 'closed', 4)");
+    story_sql("SELECT blotter_internal.add_progress('me', '{7}', '{okx}', NULL, '{1}', NULL, NULL, "
+              "'{4}', NULL)");
     story_run(1, "audit", "--quick"); /* 3 is nowhere */
     story_sql(DOGE_AGAIN);
     story_run(0, "rejects", "replay");
@@ -320,6 +322,27 @@ static void a_drainers_role_replays_and_discards_and_a_readers_lists(void **stat
     assert_string_equal(story_table("SELECT DISTINCT replayed_by FROM blotter.rejects"), "loader");
 }
 
+/* A strategy, or anybody who may write to the stream, chooses the field's name and the values. */
+static void what_is_shown_is_safe_for_a_terminal_and_decoded(void **state)
+{
+    static const char entry[] = "\x82\xa6symbol\xa5\x1b]0;x\xa4note\xa3\xc2\x9bm";
+
+    (void)state;
+    story_add("blotter:okx", "\x1b[2Jorder\xc2\x9b", entry, sizeof entry - 1);
+    story_drain_once();
+    const char *id = story_sql("SELECT id FROM blotter.rejects");
+    const char *shown = said(story_run(0, "rejects", "show", id));
+    assert_null(strchr(shown, '\x1b'));
+    assert_null(strstr(shown, "\xc2\x9b"));
+    story_assert_says(shown, "\\x1b[2Jorder");
+    story_assert_says(shown, "record          {\"symbol\":\"\\u001b]0;x\"");
+    story_assert_says(said(story_run(0, "rejects", "show", id, "--json")),
+                      "\"record\": {\"symbol\": \"\\u001B]0;x\"");
+    const char *listed = said(story_run(0, "rejects", "list", "--since", "1h"));
+    assert_null(strchr(listed, '\x1b'));
+    story_assert_says(listed, "blotter:okx");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, story_begin, story_end)
@@ -337,6 +360,7 @@ int main(void)
         TEST(rejects_are_selected_by_number_stream_reason_and_time),
         TEST(what_is_discarded_stays_as_evidence_and_is_replayed_only_by_name),
         TEST(a_drainers_role_replays_and_discards_and_a_readers_lists),
+        TEST(what_is_shown_is_safe_for_a_terminal_and_decoded),
     };
     return cmocka_run_group_tests_name("rejects", tests, NULL, NULL);
 }

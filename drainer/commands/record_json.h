@@ -1,0 +1,16 @@
+/* record_json.h: the bytes of an entry as JSON, as far as they can be read, for people who look at
+ * a reject or a journal. Nothing is checked but what JSON needs. */
+#ifndef BLOTTER_DRAINER_COMMANDS_RECORD_JSON_H
+#define BLOTTER_DRAINER_COMMANDS_RECORD_JSON_H
+
+#include <stddef.h>
+
+/* Makes JSON of one msgpack value. NULL: it cannot be read, or has no JSON. The caller frees it. */
+char *record_json_of_msgpack(const void *bytes, size_t length);
+
+/* Makes a JSON object of an entry's fields as a reject keeps them: a msgpack map, or Redis' own
+ * form
+ * "$5\r\norder\r\n$1..." of several fields. */
+char *record_json_of_entry(const void *bytes, size_t length);
+
+#endif

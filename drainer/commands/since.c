@@ -1,0 +1,53 @@
+/* since.c: see since.h. */
+#include "drainer/commands/since.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "drainer/commands.h"
+#include "drainer/settings_table.h"
+
+/* 2026-05-01, or with a time in UTC: 2026-05-01T12:00Z, 2026-05-01T12:00:00Z. */
+static bool is_time(const char *text)
+{
+    static const char *const formats[] = {"%Y-%m-%d", "%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M:%SZ"};
+
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        struct tm tm;
+        const char *end = strptime(text, formats[i], &tm);
+
+        if (end != NULL && *end == '\0') {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool since_parse(const struct settings *settings, const char *setting, const char *text,
+                 char out[SINCE_BYTES])
+{
+    int64_t ago_ms;
+
+    out[0] = '\0';
+    if (text == NULL) {
+        return true;
+    }
+    if (setting_parse_duration(text, &ago_ms)) {
+        time_t at = time(NULL) - (time_t)(ago_ms / 1000);
+        struct tm utc;
+
+        return gmtime_r(&at, &utc) != NULL &&
+               strftime(out, SINCE_BYTES, "%Y-%m-%dT%H:%M:%SZ", &utc) > 0;
+    }
+    if (is_time(text) && strlen(text) < SINCE_BYTES) {
+        snprintf(out, SINCE_BYTES, "%s", text);
+        return true;
+    }
+    command_fail(settings, EXIT_CODE_USAGE,
+                 "setting %s: \"%.64s\" is not a time, as in 2h, 2026-05-01 or "
+                 "2026-05-01T12:00:00Z",
+                 setting, text);
+    return false;
+}

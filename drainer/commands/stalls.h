@@ -1,0 +1,35 @@
+/* stalls.h: which streams have records that wait and do not move, and why, as far as Redis and
+ * PostgreSQL can tell; for `status` and `check`. What a drainer itself knows is in its log and its
+ * /readyz. */
+#ifndef BLOTTER_DRAINER_COMMANDS_STALLS_H
+#define BLOTTER_DRAINER_COMMANDS_STALLS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "drainer/redis/stream_survey.h"
+
+struct pg;
+struct report;
+
+/* What PostgreSQL knows of the loading. */
+struct load_facts {
+    int64_t open_rejects, open_incidents, drainers;
+    double last_load_seconds; /* negative: never */
+    char blocked[512];        /* a drainer waits for a lock: whose; "" none does */
+    char foreign_lock[512];   /* somebody else holds an advisory lock of drainers; "" nobody */
+    bool read_only;
+};
+
+/* Asks PostgreSQL. False: on failure, which has been printed. */
+bool load_facts_read(struct load_facts *, struct pg *);
+
+/* Is the server a master? False also where it cannot tell. The connection may be lost: false. */
+bool stalls_redis_is_master(struct redis *);
+
+/* Finds the streams that have waited for longer than max_behind_ms (0: 5 s). Columns stream,
+ * since_s, why. The report is the caller's. */
+struct report *stalls_find(const struct stream_survey *, const struct load_facts *,
+                           bool redis_is_master, int64_t max_behind_ms);
+
+#endif
