@@ -226,7 +226,7 @@ chaos: program $(BUILD)/tests/fault/test_chaos
 	@BLOTTER_PROGRAM=$(BUILD)/blotter CHAOS_SECONDS=$(CHAOS_SECONDS) $(BUILD)/tests/fault/test_chaos
 
 # A sanitizer has to be there before the interpreter; what the interpreter itself never frees is not looked for.
-PYTHON_TESTS := $(sort $(wildcard tests/python/test_*.py))
+PYTHON_TESTS := $(sort $(wildcard tests/python/test_*.py tests/web/test_*.py))
 SANITIZED_PYTHON = env LD_PRELOAD=$(shell $(CC) -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc $(PYTHON)
 test-python: python program $(BUILD)/tests/python/serve
 	@BLOTTER_BUILD=$(BUILD) BLOTTER_TEST_PREFIX='$(if $(findstring address,$(SANITIZE)),$(SANITIZED_PYTHON),$(PYTHON))' \

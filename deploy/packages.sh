@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# packages.sh [--missing] run|test|experiment|all: installs the Debian packages that the quickstart (run), the tests (test), and the long tests (all)
+# packages.sh [--missing] run|python|test|experiment|all: installs the Debian packages that the quickstart (run), the tests (test), and the long tests (all)
 # need, where they are missing; does nothing else, and nothing at all if none is. Debian 12 and 13; root, or sudo.
 # With --missing it only prints what it would install.
 #
@@ -9,6 +9,8 @@ set -euo pipefail
 build=(gcc libc6-dev make pkg-config libhiredis-dev libevent-dev libpq-dev libjansson-dev libxxhash-dev libcmocka-dev)
 servers=(redis-server postgresql)
 python=(python3-dev python3-setuptools python3-wheel python3-pip python3-psycopg2 python3-asyncpg python3-redis python3-websockets python3-uvloop)
+page=(npm)
+browser=(chromium chromium-driver python3-selenium)
 checks=(g++ clang-format cppcheck shellcheck openssl)
 long=(prometheus clang valgrind)
 
@@ -73,11 +75,12 @@ if [[ ${1-} == --missing ]]; then
 fi
 case "${1-}" in
 run) wanted=("${build[@]}" "${servers[@]}") ;;
-test) wanted=("${build[@]}" "${servers[@]}" "${python[@]}" "${checks[@]}") ;;
+python) wanted=("${build[@]}" python3-dev python3-setuptools python3-wheel python3-pip python3-venv python3-psycopg2 python3-asyncpg) ;;
+test) wanted=("${build[@]}" "${servers[@]}" "${python[@]}" "${checks[@]}" "${page[@]}" "${browser[@]}") ;;
 experiment) wanted=("${build[@]}" "${servers[@]}" "${python[@]}" python3-matplotlib) ;;
-all) wanted=("${build[@]}" "${servers[@]}" "${python[@]}" "${checks[@]}" "${long[@]}") ;;
+all) wanted=("${build[@]}" "${servers[@]}" "${python[@]}" "${checks[@]}" "${page[@]}" "${browser[@]}" "${long[@]}") ;;
 *)
-    say "usage: packages.sh [--missing] run|test|experiment|all"
+    say "usage: packages.sh [--missing] run|python|test|experiment|all"
     exit 2
     ;;
 esac
@@ -86,6 +89,7 @@ esac
 missing=()
 for package in "${wanted[@]}"; do
     if [[ $package == pkg-config ]] && installed pkgconf; then continue; fi
+    if [[ $package == npm ]] && command -v npm >/dev/null; then continue; fi
     installed "$package" || missing+=("$package")
 done
 msgpack=
