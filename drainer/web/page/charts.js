@@ -44,14 +44,14 @@ export function equityChart(element) {
 }
 
 export function candleChart(element) {
-  let chart = null, series = null, markers = null;
+  let chart = null, series = null, markers = null, seen = 0;
   return ({ candles, fills }) => {
     if (chart === null) {
       chart = createChart(element, {
         autoSize: true,
         layout: { background: { color: "transparent" }, textColor: css("--dim"), attributionLogo: false },
         grid: { vertLines: { color: css("--line") }, horzLines: { color: css("--line") } },
-        timeScale: { timeVisible: true, secondsVisible: true, borderColor: css("--line") },
+        timeScale: { timeVisible: true, secondsVisible: true, maxBarSpacing: 24, borderColor: css("--line") },
         rightPriceScale: { borderColor: css("--line") },
         // in the viewer's zone, as everywhere on the page
         localization: { timeFormatter: (at) => new Date(at * 1000).toLocaleString() },
@@ -62,6 +62,9 @@ export function candleChart(element) {
     const digits = Math.max(0, ...candles.slice(-50).map((c) => (c[4].split(".")[1] ?? "").length));
     series.applyOptions({ priceFormat: { type: "price", precision: Math.min(digits, 12), minMove: Number("1e-" + Math.min(digits, 12)) } });
     series.setData(candles.map(([time, open, high, low, close]) => ({ time, open: Number(open), high: Number(high), low: Number(low), close: Number(close) })));
+    // the whole span at first, and whenever it had nothing to show before
+    if (seen === 0 && candles.length > 0) chart.timeScale().fitContent();
+    seen = candles.length;
     const known = new Set(candles.map((c) => c[0]));
     markers.setMarkers(fills.filter((f) => known.has(f.start)).map((f) => ({
       time: f.start, position: f.side === "buy" ? "belowBar" : "aboveBar", shape: f.side === "buy" ? "arrowUp" : "arrowDown",

@@ -350,7 +350,7 @@ function candlesPage(main, parameters) {
 
 function worstStream(status) {
   const streams = status?.streams ?? [];
-  return streams.map((s) => ({ stream: s.stream, lag: s.lag ?? "?", pending: s.pending ?? 0, oldest: Number(s.behind ?? s.behind_s ?? s.oldest ?? 0) }))
+  return streams.map((s) => ({ stream: s.stream, lag: s.lag ?? "?", pending: s.pending ?? 0, oldest: Number(s.behind_s ?? 0) }))
     .sort((a, b) => b.oldest - a.oldest)[0];
 }
 
@@ -367,7 +367,7 @@ function pipelineCard(width) {
         body.replaceChildren(h("p", { class: "dim" }, status === null ? "Redis is not there yet." : "No stream yet: nothing was recorded."));
         return;
       }
-      const keys = Object.keys(rows[0]);
+      const keys = Object.keys(rows[0]).filter((key) => key !== "lag_counted");
       if (streams === null || titles !== keys.join()) {
         titles = keys.join();
         streams = table(keys.map((key, at) => ({ title: key.replaceAll("_", " "), left: at === 0, words: at === 0, key: (r) => r[key], text: (r) => (r[key] === null ? "–" : at === 0 ? name(r[key]) : String(r[key])) })), "Streams");
@@ -381,7 +381,7 @@ function pipelineCard(width) {
 function pipelinePage(main) {
   const pipeline = pipelineCard("w12");
   const audit = table([
-    { title: "producer", left: true, words: true, key: (r) => r.producer_id, text: (r) => name(String(r.producer_id)) },
+    { title: "producer", left: true, words: true, key: (r) => r.producer_id, text: (r) => name(r.producer_id) },
     { title: "exchange", left: true, words: true, key: (r) => r.exchange, text: (r) => name(r.exchange) },
     { title: "state", left: true, words: true, key: (r) => r.state, text: (r) => h("span", { class: r.state === "complete" ? "up" : r.state === "open" ? "" : "down" }, r.state) },
     { title: "settled", key: (r) => r.settled, text: (r) => String(r.settled ?? "–") },
@@ -456,7 +456,7 @@ function setRejects(count) {
 // The one line at the top: is all well, and if not, what is not and why.
 function drawVerdict() {
   const worst = worstStream(lastStatus);
-  const behind = (lastStatus?.streams ?? []).filter((s) => Number(s.behind ?? s.behind_s ?? s.oldest ?? 0) > 5);
+  const behind = (lastStatus?.streams ?? []).filter((s) => Number(s.behind_s ?? 0) > 5);
   let tone, first, rest = "";
   if (!connected) [tone, first, rest] = ["down", "not connected", trouble || "blotter web does not answer; trying again every second"];
   else if (trouble !== "") [tone, first, rest] = ["down", "something is away", trouble];
