@@ -129,6 +129,7 @@ void batch_reject(struct batch *batch, struct entry *entry, const char *sqlstate
                   const char *reason)
 {
     batch->refused = true;
+    batch->expired -= entry->fate == ENTRY_EXPIRED;
     snprintf(entry->sqlstate, sizeof entry->sqlstate, "%s", sqlstate);
     set_reason(batch, entry, reason);
 }
@@ -322,6 +323,15 @@ void batch_add(struct batch *batch, struct stream *stream, const char *exchange,
     } else {
         add_row(batch, entry, &record);
     }
+}
+
+void batch_add_record(struct batch *batch, struct stream *stream, const struct record *record)
+{
+    struct entry *entry = new_entry(batch);
+
+    *entry = (struct entry){.stream = stream, .kind = record->kind};
+    note_identity(entry, record);
+    add_row(batch, entry, record);
 }
 
 static void put_int64_or_null(struct copy_buffer *out, int64_t value)

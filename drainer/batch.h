@@ -56,6 +56,8 @@ struct entry {
     bool reloaded; /* read again from the stream's kept tail: not pending, so not acknowledged */
     unsigned misplaced; /* values that went to `extra`, as their field could not take them */
     bool is_void;  /* a session record that says: this seq was claimed, but never a record */
+    bool counted;  /* in progress, by an earlier transaction, although a trigger has dropped it */
+    bool minimal;  /* a reject that is stored without being counted in progress */
     uint32_t kind_offset, kind_length; /* in raw: the entry's field name */
     char sqlstate[6];                  /* of a reject that PostgreSQL found, else "" */
 };
@@ -95,13 +97,16 @@ void batch_add(struct batch *, struct stream *, const char *exchange, const char
                struct stream_entry_id id, const struct raw_field *fields, size_t field_count,
                uint16_t deliveries, int64_t now_ns);
 
-/* Turns a row into a reject: PostgreSQL refused it. */
+/* Adds a record of the drainer's own, which is valid. */
+void batch_add_record(struct batch *, struct stream *, const struct record *);
+
+/* Turns a row, or an expired record, into a reject: PostgreSQL refused it. */
 void batch_reject(struct batch *, struct entry *, const char *sqlstate, const char *reason);
 
 const char *batch_reason(const struct batch *, const struct entry *);
 
 /* Writes the row of blotter.rejects (columns BATCH_REJECT_COLUMNS) of a rejected entry. */
-#define BATCH_REJECT_COLUMNS                                                                      \
+#define BATCH_REJECT_COLUMNS                                                                  \
     "stream, entry_id, exchange, lane, kind, producer_id, seq, recorded_at, delivery_count, " \
     "reason, sqlstate, raw, drainer"
 void batch_put_reject(const struct batch *, const struct entry *, const char *stream_name,

@@ -65,9 +65,9 @@ void pg_failure_of_result(struct pg_failure *failure, const PGresult *result)
     if (failure->message[0] == '\0') {
         pg_first_line(failure->message, sizeof failure->message, PQresultErrorMessage(result));
     }
+    failure->raised = sqlstate_is_raised(PQresultErrorField(result, PG_DIAG_SOURCE_FILE));
     failure->action =
-        sqlstate_action(failure->sqlstate, failure->table, failure->constraint,
-                        sqlstate_is_raised(PQresultErrorField(result, PG_DIAG_SOURCE_FILE)));
+        sqlstate_action(failure->sqlstate, failure->table, failure->constraint, failure->raised);
     failure->connection_lost = failure->sqlstate[0] == '\0';
     failure->lock_table_full = pg_failure_is_of_locks(failure, result);
 }
@@ -93,4 +93,12 @@ void pg_failure_of_refusal(struct pg_failure *failure, const char *message)
         strstr(failure->message, "password") != NULL) {
         failure->action = PG_ACTION_PERSON;
     }
+}
+
+bool pg_failure_is_about_values(const struct pg_failure *failure)
+{
+    enum sqlstate_hint hint = sqlstate_hint(failure->sqlstate, NULL);
+
+    return failure->raised || hint == SQLSTATE_VALUES ||
+           (hint != SQLSTATE_LIMIT && (failure->copy_row > 0 || failure->constraint[0] != '\0'));
 }

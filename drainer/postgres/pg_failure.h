@@ -14,6 +14,7 @@
 struct pg_failure {
     enum pg_action action;
     bool connection_lost;
+    bool raised;          /* by a function, such as a user's trigger */
     bool lock_table_full; /* of 53200: the server's shared table of locks, rather than memory */
     char sqlstate[6];
     char message[512];
@@ -32,6 +33,10 @@ void pg_failure_of_connection(struct pg_failure *, const char *message);
 /* Reads libpq's verbose message of a refused connection: libpq's interface has no SQLSTATE of it,
  * and where the password is missing, libpq did not even ask the server. */
 void pg_failure_of_refusal(struct pg_failure *, const char *message);
+
+/* Tells whether the values of a row are at fault beyond doubt: the error names the row or a
+ * constraint, is of a class that is about data, or a function has raised it. */
+bool pg_failure_is_about_values(const struct pg_failure *);
 
 /* Copies the first line, cut between characters: it may be stored as the reason of a reject, and
  * half a character is not valid UTF-8. */

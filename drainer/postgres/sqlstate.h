@@ -44,8 +44,12 @@
     X("BL001", ROWS, "raised by load_staged()") \
     X("XX", RETRY, "the server's own mistake: a damaged index, for example")
 
-/* What the blocking commands add for the operator. The longest prefix wins here, too. */
+/* What else a state tells: to the loader, whether it is about the values of a row; to the operator
+ * of a blocking command, what to do. The longest prefix wins here, too. */
 #define SQLSTATE_HINTS(X) \
+    X("22", VALUES, "") \
+    X("23", VALUES, "") \
+    X("54", LIMIT, "") \
     X("08", UNREACHABLE, "") \
     X("08P01", NONE, "") \
     X("57P", UNREACHABLE, "") \
@@ -58,9 +62,16 @@
 enum pg_action { PG_ACTIONS(X) PG_ACTIONS_COUNT };
 #undef X
 
-enum sqlstate_hint { SQLSTATE_NONE, SQLSTATE_UNREACHABLE, SQLSTATE_MIGRATE, SQLSTATE_RIGHTS };
+enum sqlstate_hint {
+    SQLSTATE_NONE,
+    SQLSTATE_VALUES, /* about the values of a row */
+    SQLSTATE_LIMIT,  /* a limit of the server's, which any row may meet */
+    SQLSTATE_UNREACHABLE,
+    SQLSTATE_MIGRATE,
+    SQLSTATE_RIGHTS
+};
 
-/* What an operator has to know of a state; text (may be NULL) gets what to do about it, or "". */
+/* text (may be NULL) gets what an operator is to do about the state, or "". */
 enum sqlstate_hint sqlstate_hint(const char *sqlstate, const char **text);
 
 /* Tells whether a function in a procedural language, such as a user's trigger, raised the error,

@@ -168,3 +168,18 @@ END
 $$;
 COMMENT ON FUNCTION blotter_internal.load_staged(text) IS
     'Stores what the staged_ tables hold and is not stored yet, and adds it to progress. Returns how many records and rejects were new.';
+
+-- For a reject of which load_staged() cannot even be counted: nothing but the table rejects is touched.
+CREATE FUNCTION blotter_internal.store_rejects_uncounted() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    names text := blotter_internal.column_list(blotter_internal.columns_of('pg_temp.staged_rejects', ARRAY['raw_length', 'raw_sha256']));
+BEGIN
+    EXECUTE format('INSERT INTO blotter.rejects (%1$s, raw_length, raw_sha256)
+                    SELECT %1$s, coalesce(raw_length, octet_length(raw)), coalesce(raw_sha256, sha256(raw)) FROM pg_temp.staged_rejects
+                    ON CONFLICT DO NOTHING', names);
+    PERFORM blotter_internal.empty_temporary('staged_rejects');
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.store_rejects_uncounted() IS 'Stores what staged_rejects holds, without adding it to progress.';

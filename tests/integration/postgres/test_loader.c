@@ -27,7 +27,7 @@ static void fresh_batch_of_every_kind_is_one_transaction(void **state)
     assert_string_equal(
         fixture_postgres_run(
             server, "SELECT left(identity, 20) || ' ' || reason || ' ' || drainer FROM blotter.rejects"),
-        "blotter:okx:7:4:5ade price: not a finite decimal number of at most 128 digits me");
+        "blotter:okx:7:4:5ade order_id: required and missing me");
     assert_int_equal(
         fixture_postgres_int(
             server, "SELECT count(DISTINCT xmin::text) FROM (SELECT xmin FROM blotter.order_events "
