@@ -67,9 +67,12 @@ def version(options):
 
 options = in_tree() or installed()
 library_version = version(options)
+# The extension has its own copy of the schema's tables and codec: libblotter exports blotter_* only.
+sources = [*sorted(HERE.glob("src/*.c")), *sorted(TREE.glob("schema/*.c"))]
+options.setdefault("include_dirs", []).append(str(TREE))
 options["extra_compile_args"] = options.get("extra_compile_args", []) + ["-std=c11", "-D_GNU_SOURCE", "-fvisibility=hidden"]
 os.chdir(HERE)
 setup(
     version=library_version,
-    ext_modules=[Extension("blotter._core", sources=sorted(map(str, Path("src").glob("*.c"))), **options)],
+    ext_modules=[Extension("blotter._core", sources=[os.path.relpath(source, HERE) for source in sources], **options)],
 )

@@ -153,7 +153,7 @@ class Events(unittest.TestCase):
 
     def test_what_nobody_fetches_is_counted(self):
         async def be_late():
-            watch = self.producer.watch()
+            watch = self.producer.listen()
             told = 1  # the connection is up
             while told <= KEPT + 10:
                 told += await asyncio.to_thread(self.fill_and_empty)
@@ -163,7 +163,7 @@ class Events(unittest.TestCase):
             self.assertEqual({event.missed for event in rest}, {0})
             self.assertEqual([event.at_ns for event in rest], sorted(event.at_ns for event in rest))
             self.assertEqual(rest[-1], self.fetched[-1])
-            late = self.producer.watch()  # what was forgotten before it came it has not missed
+            late = self.producer.listen()  # what was forgotten before it came it has not missed
             self.assertEqual((await anext(late))[:], first[:3] + (0,))
 
         asyncio.run(be_late())
@@ -176,13 +176,13 @@ class Events(unittest.TestCase):
         self.assertEqual(self.producer.events(), [])
 
         async def watch():
-            return [event.name async for event in self.producer.watch()]
+            return [event.name async for event in self.producer.listen()]
 
         self.assertEqual(asyncio.run(watch()), ["redis_up", "redis_down"])
 
     def test_without_a_sender_there_are_none(self):
         async def watch(producer):
-            producer.watch()
+            producer.listen()
 
         with blotter.Producer("kraken", journal=servers.journal("none"), slots=64, sender="none") as producer:
             with self.assertRaisesRegex(RuntimeError, "without a sender"):
@@ -190,7 +190,7 @@ class Events(unittest.TestCase):
             with self.assertRaisesRegex(RuntimeError, "without a sender"):
                 asyncio.run(watch(producer))
         with self.assertRaisesRegex(RuntimeError, "no running event loop"):
-            self.producer.watch()
+            self.producer.listen()
 
     def test_the_words_are_those_of_the_header(self):
         header = (support.TREE / "producer/blotter.h").read_text()
@@ -204,7 +204,7 @@ class Events(unittest.TestCase):
 
     def test_a_watch_awaits_them(self):
         async def watch():
-            watch = self.producer.watch()
+            watch = self.producer.listen()
             self.assertEqual([event.name for event in await hear(watch, "redis_up")], ["redis_up"])
             for verb, name in ("kill", "redis_down"), ("start", "redis_up"):
                 waiting = asyncio.ensure_future(hear(watch, name))
@@ -223,7 +223,7 @@ class Events(unittest.TestCase):
 
         def run(new_loop):
             async def listen():
-                watch = self.producer.watch()
+                watch = self.producer.listen()
                 await hear(watch, "redis_up")
                 waiting = asyncio.ensure_future(hear(watch, "redis_up"))
                 await asyncio.sleep(0)  # it waits
@@ -253,7 +253,7 @@ class Events(unittest.TestCase):
             return [event.name async for event in watch]
 
         async def close():
-            waiting = [asyncio.ensure_future(listen(self.producer.watch())) for _ in range(3)]
+            waiting = [asyncio.ensure_future(listen(self.producer.listen())) for _ in range(3)]
             await asyncio.sleep(0.05)
             await asyncio.to_thread(self.producer.close)
             return await asyncio.wait_for(asyncio.gather(*waiting), support.TIMEOUT)
@@ -263,7 +263,7 @@ class Events(unittest.TestCase):
     def test_a_producer_that_is_dropped_ends_a_watch(self):
         async def drop():
             dropped = blotter.Producer("kraken", redis=NOWHERE, journal=servers.journal("dropped"), slots=64)
-            watch = dropped.watch()
+            watch = dropped.listen()
             await hear(watch, "redis_down")
             waiting = asyncio.ensure_future(anext(watch))
             await asyncio.sleep(0)
@@ -278,7 +278,7 @@ class Events(unittest.TestCase):
         producer = self.alone()
 
         async def give_up():
-            watch = producer.watch()
+            watch = producer.listen()
             await hear(watch, "redis_down")
             with self.assertRaises(asyncio.TimeoutError):
                 await asyncio.wait_for(anext(watch), 0.05)
@@ -298,7 +298,7 @@ class Events(unittest.TestCase):
         producer = self.alone()
 
         async def give_up():
-            watch = producer.watch()
+            watch = producer.listen()
             await hear(watch, "redis_down")
             first = watch.__anext__()
             future = first.send(None)  # it waits
@@ -318,7 +318,7 @@ class Events(unittest.TestCase):
 
         async def start():
             nonlocal watch
-            watch = producer.watch()
+            watch = producer.listen()
             await hear(watch, "redis_down")
             waiting = asyncio.ensure_future(anext(watch))
             await asyncio.sleep(0)
@@ -339,7 +339,7 @@ class Events(unittest.TestCase):
         before = support.eventfds()
 
         async def stop_early():
-            async for event in producer.watch():
+            async for event in producer.listen():
                 break
             return support.eventfds() - seen
 
@@ -349,7 +349,7 @@ class Events(unittest.TestCase):
             return await stop_early()
 
         async def forget():
-            watch = producer.watch()
+            watch = producer.listen()
             await hear(watch, "redis_down")
             waiting.append(asyncio.ensure_future(anext(watch)))
             await asyncio.sleep(0.05)
@@ -391,7 +391,7 @@ class Ending(unittest.TestCase):
             heard = []
             p = blotter.Producer("unclosed", slots=64, redis="{NOWHERE}")
             async def listen(forget):
-                async for event in p.watch():
+                async for event in p.listen():
                     heard.append(event.name)
                     if forget: return asyncio.ensure_future(listen(False))
             async def await_all():
@@ -411,7 +411,7 @@ class Ending(unittest.TestCase):
                 try: ask()
                 except RuntimeError as problem: return "parent" in str(problem)
             async def main():
-                watch = p.watch()
+                watch = p.listen()
                 await anext(watch)
                 waiting = asyncio.ensure_future(anext(watch))
                 await asyncio.sleep(0)

@@ -26,7 +26,7 @@ def distinct(text):
     return "".join([text[:1], text[1:]])
 
 
-PLAIN = {name: distinct("1.25") for name in blotter.ORDER_FIELDS if name not in ("exchange_time", "post_only", "reduce_only", "extra")}
+PLAIN = {name: distinct("1.25") for name in blotter.FIELDS["order"] if name not in ("exchange_time", "post_only", "reduce_only", "extra")}
 RECORDS = {
     "plain": PLAIN | {"post_only": True, "exchange_time": 1763900000000000001},
     "floats": PLAIN | {"price": 67123.125, "quantity": 0.1 + 0.2, "cost": 1e22, "filled_quantity": 7, "average_price": 10**30},
@@ -115,7 +115,7 @@ class Leaks(unittest.TestCase):
 
         async def watch(producer, times):
             for _ in range(times):
-                watch = producer.watch()
+                watch = producer.listen()
                 name = (await anext(watch)).name
                 producer.events()
                 waiting = asyncio.ensure_future(anext(watch))

@@ -1,88 +1,38 @@
 from collections.abc import Mapping
-from datetime import datetime
-from decimal import Decimal
 from os import PathLike
 from types import TracebackType
-from typing import Any, Final, Literal, Self, final
+from typing import Any, Final, Literal, Self, Unpack, final
 
-_Text = str | int | None
-_Decimal = str | int | float | Decimal | None
-_Time = int | str | datetime | None
+from blotter._fields import OrderFields, TradeFields
 
 __version__: Final[str]
-ORDER_FIELDS: Final[tuple[str, ...]]
-TRADE_FIELDS: Final[tuple[str, ...]]
+FIELDS: Final[dict[str, dict[str, str]]]
+"By kind of record, the names of its fields and what they hold: text, decimal, time, bool, amounts or json."
+CCXT_NAMES: Final[dict[str, dict[str, str]]]
 SENT: Final[int]
 COMMITTED: Final[int]
 
-class Full(BufferError): ...
+class Full(BufferError):
+    """The journal is full: nothing was recorded, and it is counted in stats().full.
+
+    Sending, or loading, has been down for longer than the journal holds. The strategy decides: go on without a record, or stop trading.
+    """
 
 @final
-class Stats(tuple[Any, ...]):
-    @property
-    def producer_id(self) -> int: ...
-    @property
-    def accepted(self) -> int: ...
-    @property
-    def sent(self) -> int: ...
-    @property
-    def committed(self) -> int: ...
-    @property
-    def held(self) -> int: ...
-    @property
-    def slots(self) -> int: ...
-    @property
-    def full(self) -> int: ...
-    @property
-    def invalid(self) -> int: ...
-    @property
-    def resent(self) -> int: ...
-    @property
-    def evicted(self) -> int: ...
-    @property
-    def connects(self) -> int: ...
-    @property
-    def errors(self) -> int: ...
-    @property
-    def redis_up(self) -> int: ...
-    @property
-    def last_error_at_ns(self) -> int: ...
-    @property
-    def last_error(self) -> str: ...
-    @property
-    def journal(self) -> str: ...
-    @property
-    def submit_p50_ns(self) -> int: ...
-    @property
-    def submit_p99_ns(self) -> int: ...
-    @property
-    def submit_to_sent_p50_ns(self) -> int: ...
-    @property
-    def submit_to_sent_p99_ns(self) -> int: ...
-
-@final
-class Event(tuple[Any, ...]):
-    @property
-    def name(self) -> str: ...
-    @property
-    def text(self) -> str: ...
-    @property
-    def at_ns(self) -> int: ...
-    @property
-    def missed(self) -> int: ...
-
-@final
-class _Wakeup:
+class Wakeup:
     @property
     def fd(self) -> int: ...
     def reset(self) -> bool: ...
-    def heard(self) -> list[Event] | None: ...
+    def heard(self) -> list[tuple[str, str, int, int]] | None: ...
 
 class Producer:
     def __init__(
         self,
         exchange: str,
         *,
+        account: str | None = None,
+        strategy: str | None = None,
+        on_error: Literal["raise", "reject"] = "raise",
         redis: str | None = None,
         journal: str | bytes | PathLike[str] | PathLike[bytes] | None = None,
         lane: str | None = None,
@@ -97,81 +47,74 @@ class Producer:
         sync_interval_ms: int = 0,
     ) -> None: ...
     @property
-    def exchange(self) -> str: ...
+    def exchange(self) -> str:
+        """The exchange, as given."""
     @property
-    def closed(self) -> bool: ...
-    def order(
-        self,
-        info: Mapping[str, Any] | None = None,
-        /,
-        *,
-        exchange_time: _Time = None,
-        account: _Text = None,
-        strategy: _Text = None,
-        symbol: _Text = None,
-        market_type: _Text = None,
-        order_id: _Text = None,
-        client_order_id: _Text = None,
-        orig_client_order_id: _Text = None,
-        trade_id: _Text = None,
-        event: _Text = None,
-        side: _Text = None,
-        position_side: _Text = None,
-        type: _Text = None,
-        time_in_force: _Text = None,
-        status: _Text = None,
-        price: _Decimal = None,
-        trigger_price: _Decimal = None,
-        quantity: _Decimal = None,
-        filled_quantity: _Decimal = None,
-        remaining_quantity: _Decimal = None,
-        average_price: _Decimal = None,
-        last_price: _Decimal = None,
-        last_quantity: _Decimal = None,
-        cost: _Decimal = None,
-        fee: _Decimal | Mapping[str, Any] = None,
-        fee_currency: _Text = None,
-        liquidity: _Text = None,
-        realized_pnl: _Decimal = None,
-        post_only: bool | None = None,
-        reduce_only: bool | None = None,
-        reason: _Text = None,
-        extra: Mapping[str, Any] | str | None = None,
-        **others: Any,
-    ) -> int: ...
-    def trade(
-        self,
-        info: Mapping[str, Any] | None = None,
-        /,
-        *,
-        exchange_time: _Time = None,
-        account: _Text = None,
-        strategy: _Text = None,
-        symbol: _Text = None,
-        market_type: _Text = None,
-        order_id: _Text = None,
-        client_order_id: _Text = None,
-        trade_id: _Text = None,
-        side: _Text = None,
-        position_side: _Text = None,
-        price: _Decimal = None,
-        quantity: _Decimal = None,
-        cost: _Decimal = None,
-        fee: _Decimal | Mapping[str, Any] = None,
-        fee_currency: _Text = None,
-        liquidity: _Text = None,
-        realized_pnl: _Decimal = None,
-        extra: Mapping[str, Any] | str | None = None,
-        **others: Any,
-    ) -> int: ...
-    def flush(self, timeout: float | None = None, stage: Literal["sent", "committed"] = "committed") -> None: ...
-    def stats(self) -> Stats: ...
-    def events(self) -> list[Event]: ...
-    def close(self, timeout: float | None = 5.0) -> int: ...
+    def closed(self) -> bool:
+        """Whether close() was called."""
+    def order(self, info: Mapping[str, Any] | None = None, /, **fields: Unpack[OrderFields]) -> int:
+        """Record one state change of an order; return its sequence number, 1 or more.
+
+        info is a ccxt order, or a mapping with Blotter's field names (OrderFields), or both at once; keywords come on top and win. A value
+        may be str, int, float, Decimal, bool, an aware datetime, or None, which means absent. Decimals keep every digit; a float is stored
+        in its shortest form. exchange_time is in nanoseconds since 1970, ccxt's timestamp in milliseconds. Trades that are nested in a ccxt
+        order become records of their own: all are accepted or none, and the order's number is returned. Keys that have no field go to
+        `extra`; ccxt's `info` only where the producer was opened with info=True. A value that its field cannot take is kept in `extra` and
+        counted in stats().misplaced.
+
+        Never waits, whatever is down. Raises blotter.Full when the journal is full; ValueError or TypeError for a record without an order
+        id, an object of another kind, or an unknown keyword; RuntimeError once closed, and in a forked child. Then nothing is recorded.
+        With on_error='reject' it never raises: what cannot be recorded goes to blotter.rejects, and 0 is returned.
+        """
+    def trade(self, info: Mapping[str, Any] | None = None, /, **fields: Unpack[TradeFields]) -> int:
+        """Record one execution, your own or a public trade; return its sequence number, 1 or more.
+
+        As order(), with TradeFields or a ccxt trade. symbol, price and quantity (amount) are required. A trade counts as your own if it
+        names an order, an account or a strategy.
+        """
+    def flush(self, timeout: float | None = None, stage: Literal["sent", "committed"] = "committed") -> None:
+        """Wait until everything recorded so far, and everything that the journal held before, is 'committed' in PostgreSQL, or 'sent' to
+        Redis.
+
+        timeout is in seconds, None: for ever. Raises TimeoutError, and the records stay in the journal; RuntimeError once closed, in a
+        forked child, and with sender='none'. In a coroutine: await flushed().
+        """
+    def close(self, timeout: float | None = 5.0) -> int:
+        """Send what can be sent within timeout seconds (None: all of it), and stop. Return how many records stay in the journal unsent: the
+        next Producer of this exchange on this machine, or `blotter ship`, sends them.
+
+        Closing again does nothing. In a coroutine: await aclose().
+        """
+    @property
+    def _defaults(self) -> dict[str, Any]: ...
+    @property
+    def _rejects(self) -> bool: ...
+    @property
+    def _tape(self) -> list[tuple[str, dict[str, Any]]]: ...
+    def _stats(self) -> dict[str, Any]: ...
+    def _counters(self) -> dict[str, int]: ...
+    def _count_refused(self) -> None: ...
+    def _events(self) -> list[tuple[str, str, int, int]]: ...
+    def _record_group(self, records: list[tuple[str, dict[str, Any]]], /) -> int: ...
+    def _reject(self, about: str, reason: str, object: str, /) -> int: ...
     def _reached(self, stage: int, seq: int, /) -> bool: ...
     def _notify(self, fd: int, stage: int, seq: int, /) -> None: ...
-    def _wakeup(self, listens: bool, /) -> _Wakeup: ...
+    def _wakeup(self, listens: bool, /) -> Wakeup: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
     ) -> None: ...
+
+class Book:
+    def __init__(self, producer: Producer, constants: dict[str, Any]) -> None: ...
+    @property
+    def producer(self) -> Producer:
+        """The producer it records with."""
+    def order(self, info: Mapping[str, Any] | None = None, /, **fields: Unpack[OrderFields]) -> int:
+        """Record one state change of an order, as Producer.order() does, with this binding's constants."""
+    def trade(self, info: Mapping[str, Any] | None = None, /, **fields: Unpack[TradeFields]) -> int:
+        """Record one execution, as Producer.trade() does, with this binding's constants."""
+    def _record_group(self, records: list[tuple[str, dict[str, Any]]], /) -> int: ...
+
+def veto(kind: str, info: dict[str, Any], /) -> str | None: ...
+def json_text(value: Mapping[str, Any], /) -> str: ...

@@ -1,7 +1,7 @@
 """Futures that are done when a producer's records have reached a stage, without a thread: libblotter writes to an eventfd.
 
-A Waiter belongs to one producer and one event loop. It has a descriptor, which the loop watches, and for each stage it has asked
-libblotter to be told of the lowest seq that is waited for. The loop and the futures keep it; with the last future it closes.
+A Waiter belongs to one producer and one event loop. It has a descriptor, which the loop watches. For each stage libblotter writes to
+it when the lowest seq that a future waits for is reached. The loop and the futures keep it; with the last future it closes.
 """
 
 import heapq
@@ -12,12 +12,12 @@ _order = itertools.count()  # so that futures are not compared
 
 class Waiter:
     def __init__(self, producer, loop):
-        self._producer = producer  # weakly: who waits does not keep it open
+        self._producer = producer  # weakly: a future does not keep it open
         self._loop = loop
         self._waiting = {}  # stage: heap of (seq, number, future)
         self._futures = 0  # that are not done
-        self._wakeup = producer._wakeup(False)  # where the loop goes, and leaves futures that nobody will end, this goes too
-        loop.add_reader(self._wakeup.fd, self._on_told)
+        self._wakeup = producer._wakeup(False)  # goes with the loop, even if that leaves futures undone
+        loop.add_reader(self._wakeup.fd, self._on_wakeup)
 
     def is_closed(self):
         return self._wakeup is None
@@ -30,14 +30,14 @@ class Waiter:
         if heap[0][2] is future:
             self._ask(stage, heap)
 
-    def _on_told(self):
+    def _on_wakeup(self):
         if not self._wakeup.reset():
             return
         for stage, heap in self._waiting.items():
             self._ask(stage, heap)
 
     def _ask(self, stage, heap):
-        """Ends what has been reached, and asks to be told of what is next."""
+        """Ends the futures that are reached, and asks for a wakeup for the next."""
         while heap:
             seq, _, future = heap[0]
             if not future.done():

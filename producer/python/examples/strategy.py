@@ -200,7 +200,7 @@ class Desk:
 
 async def log_events(producer):
     """That all is well again, and what is not, as the producer learns it."""
-    async for event in producer.watch():
+    async for event in producer.listen():
         level = logging.INFO if event.name in ("redis_up", "room", "synced") else logging.WARNING
         logging.log(level, "blotter: %s %s", event.name, event.text)
 

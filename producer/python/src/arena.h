@@ -1,7 +1,7 @@
-/* arena.h: memory for the texts that a record is made of, for the length of one call: the caller's
- * stack, then the heap. */
-#ifndef BLOTTER_PYTHON_ROOM_H
-#define BLOTTER_PYTHON_ROOM_H
+/* arena.h: memory for the texts of a record, for the length of one call: first the caller's stack,
+ * then the heap. */
+#ifndef BLOTTER_PYTHON_ARENA_H
+#define BLOTTER_PYTHON_ARENA_H
 
 #include <stddef.h>
 
@@ -16,7 +16,7 @@ struct arena {
     char first[ARENA_BYTES];
 };
 
-/* Not all of it is cleared: that would take longer than the call. */
+/* Does not clear the bytes: that would take longer than the call. */
 static inline void arena_init(struct arena *arena)
 {
     arena->at = arena->first;
@@ -25,10 +25,10 @@ static inline void arena_init(struct arena *arena)
 }
 void arena_release(struct arena *);
 
-/* Bytes that are valid until arena_release, or NULL: out of memory, and the exception is set. */
+/* Returns bytes that are valid until arena_release, or NULL with MemoryError set. */
 char *arena_take(struct arena *, size_t bytes);
 
-/* Gives back what was not needed of the last taken. */
+/* Gives back the unused end of the bytes taken last. */
 static inline void arena_give_back(struct arena *arena, size_t bytes)
 {
     arena->at -= bytes;

@@ -1,4 +1,4 @@
-/* core.h: what the parts of the module share, for each interpreter that has imported it. */
+/* core.h: what the types of the module share, kept once for each interpreter that imports it. */
 #ifndef BLOTTER_PYTHON_CORE_H
 #define BLOTTER_PYTHON_CORE_H
 
@@ -8,20 +8,17 @@
 #include "keys.h"
 
 struct core {
-    PyObject *full;         /* the exception */
-    PyObject *stats_type;   /* what stats() returns */
-    PyObject *event_type;   /* of what events() returns a list */
+    PyObject *full;         /* the exception blotter.Full */
     PyObject *wakeup_type;  /* see wakeup.h */
+    PyObject *producer_type; /* see producer_type.c */
     PyObject *decimal_type; /* decimal.Decimal */
     struct key_table keys[RECORD_KINDS];
 };
 
-/* By which a type finds its module. */
-struct PyModuleDef *core_definition(void);
+/* The module's definition, by which a type finds its module. module.c adds the slots. */
+extern struct PyModuleDef core_definition;
 
-extern PyType_Spec producer_spec, wakeup_spec;
-
-/* The type of what stats() returns; NULL: an exception is raised. */
-PyObject *stats_type_create(void);
+/* Finds the state of the module that made the type; NULL with an exception set. */
+struct core *core_of_type(PyTypeObject *type);
 
 #endif

@@ -1,5 +1,5 @@
-/* event_ring.c: see event_ring.h. The memory is of the kind that Python counts, and that may be
- * asked for without the GIL. */
+/* event_ring.c: see event_ring.h. Its memory is of the kind that Python counts and that needs no
+ * GIL. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -13,7 +13,7 @@
 
 struct listener {
     struct listener *next;
-    uint64_t heard; /* how many of all told events it has had, or missed */
+    uint64_t heard; /* how many of all events it has had, or missed */
     int fd;
 };
 
@@ -21,7 +21,7 @@ struct event_ring {
     int owners;
     pid_t process;
     pthread_mutex_t mutex; /* of all that follows */
-    uint64_t told;
+    uint64_t added;
     bool closed;
     struct listener *listeners;
     struct event events[EVENTS_KEPT]; /* event n, from 0, at n % EVENTS_KEPT */
@@ -72,29 +72,28 @@ bool event_ring_is_ours(const struct event_ring *ring)
     return ring->process == getpid();
 }
 
-/* --- telling
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- adding --- */
 
-/* Under the mutex: so a descriptor is not written to once its listener has gone. */
+/* Wakes all listeners. Needs the mutex, so that no descriptor is written to after its listener has
+ * gone. */
 static void wake_all(const struct event_ring *ring)
 {
     static const uint64_t one = 1;
     for (const struct listener *listener = ring->listeners; listener != NULL;
          listener = listener->next) {
         if (listener->fd >= 0 && write(listener->fd, &one, sizeof one) < 0) {
-            continue; /* it is full, and so says all that it can */
+            continue; /* it is full, so the listener will wake anyway */
         }
     }
 }
 
-void event_ring_tell(void *arg, enum blotter_event what, const char *text)
+void event_ring_add(void *arg, enum blotter_event what, const char *text)
 {
     struct event_ring *ring = arg;
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     pthread_mutex_lock(&ring->mutex);
-    struct event *event = &ring->events[ring->told++ % EVENTS_KEPT];
+    struct event *event = &ring->events[ring->added++ % EVENTS_KEPT];
     event->what = (int)what;
     event->at_ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
     snprintf(event->text, sizeof event->text, "%s", text);
@@ -118,9 +117,7 @@ bool event_ring_is_closed(struct event_ring *ring)
     return closed;
 }
 
-/* --- listening
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- listening --- */
 
 int event_ring_listen(struct event_ring *ring, int fd)
 {
@@ -130,16 +127,16 @@ int event_ring_listen(struct event_ring *ring, int fd)
     }
     pthread_mutex_lock(&ring->mutex);
     *listener = (struct listener){ring->listeners, 0, fd};
-    if (ring->told > EVENTS_KEPT) {
+    if (ring->added > EVENTS_KEPT) {
         listener->heard =
-            ring->told - EVENTS_KEPT; /* what was forgotten before it came is not missed */
+            ring->added - EVENTS_KEPT; /* older ones are not missed */
     }
     ring->listeners = listener;
     pthread_mutex_unlock(&ring->mutex);
     return 0;
 }
 
-/* Under the mutex. Where the listener hangs, or NULL does. */
+/* Returns where the listener is linked, or where NULL is. Needs the mutex. */
 static struct listener **find_listener(struct event_ring *ring, int fd)
 {
     struct listener **at = &ring->listeners;
@@ -160,13 +157,13 @@ void event_ring_unlisten(struct event_ring *ring, int fd)
     PyMem_RawFree(listener);
 }
 
-/* Under the mutex. */
+/* Takes the next event. Needs the mutex. */
 static bool take(const struct event_ring *ring, struct listener *listener, struct event *out)
 {
-    if (listener == NULL || listener->heard == ring->told) {
+    if (listener == NULL || listener->heard == ring->added) {
         return false;
     }
-    uint64_t oldest = ring->told > EVENTS_KEPT ? ring->told - EVENTS_KEPT : 0;
+    uint64_t oldest = ring->added > EVENTS_KEPT ? ring->added - EVENTS_KEPT : 0;
     uint64_t next = listener->heard < oldest ? oldest : listener->heard;
     *out = ring->events[next % EVENTS_KEPT];
     out->missed = next - listener->heard;

@@ -1,9 +1,9 @@
-/* event_ring.h: what libblotter tells of a producer, kept until Python asks for it.
+/* event_ring.h: keeps libblotter's events of a producer until Python asks for them.
  *
- * The sender's thread tells, and must never wait for the GIL: so there is no object of Python's in
- * here, and whoever holds the mutex copies some bytes and lets go of it. The newest EVENTS_KEPT are
- * kept. Each listener reads all of them at its own pace, from the oldest kept on, and hears how
- * many it was too late for. */
+ * The sender's thread adds events and must never wait for the GIL, so the ring holds no Python
+ * objects, and the mutex is held only while some bytes are copied. The newest EVENTS_KEPT are kept.
+ * Each listener reads all of them at its own pace, from the oldest kept on, and is given the number
+ * of those it was too late for. */
 #ifndef BLOTTER_PYTHON_EVENT_RING_H
 #define BLOTTER_PYTHON_EVENT_RING_H
 
@@ -23,14 +23,14 @@ struct event {
     char text[EVENT_TEXT_BYTES];
 };
 
-/* Who listens is known by an eventfd, which is written to when there is news; of this one there is
- * always one, and nobody is woken. */
+/* A listener is known by its eventfd, which is written to when there is news. This one always exists,
+ * and is not woken. */
 #define LISTENER_WHO_ASKS (-1)
 
 struct event_ring;
 
-/* Each who has it releases it once; the GIL guards the count. */
-struct event_ring *event_ring_create(void); /* NULL: out of memory */
+/* Every owner releases it once; the GIL guards the count. */
+struct event_ring *event_ring_create(void); /* NULL: no memory */
 struct event_ring *event_ring_share(struct event_ring *);
 void event_ring_release(struct event_ring *);
 
@@ -38,17 +38,17 @@ void event_ring_release(struct event_ring *);
  * event_ring_release may be called there. */
 bool event_ring_is_ours(const struct event_ring *);
 
-/* As blotter_options wants on_event. Does not block. */
-void event_ring_tell(void *ring, enum blotter_event, const char *text);
+/* Adds an event, as blotter_options.on_event. Does not block. */
+void event_ring_add(void *ring, enum blotter_event, const char *text);
 
-/* Nothing more will be told: all who listen are woken. */
+/* Ends it: all listeners are woken. */
 void event_ring_close(struct event_ring *);
 bool event_ring_is_closed(struct event_ring *);
 
-int event_ring_listen(struct event_ring *, int fd); /* -1: out of memory */
+int event_ring_listen(struct event_ring *, int fd); /* -1: no memory */
 void event_ring_unlisten(struct event_ring *, int fd);
 
-/* The next event for a listener; false: it has had them all. */
+/* Takes the next event for a listener; false: it has had them all. */
 bool event_ring_take(struct event_ring *, int fd, struct event *);
 
 #endif

@@ -1,4 +1,4 @@
-/* events.h: what a ring of events is for Python: blotter.Event, and lists of it. */
+/* events.h: turns the events of a ring into Python objects. */
 #ifndef BLOTTER_PYTHON_EVENTS_H
 #define BLOTTER_PYTHON_EVENTS_H
 
@@ -7,10 +7,8 @@
 
 #include "event_ring.h"
 
-/* The type; NULL: an exception is raised. */
-PyObject *event_type_create(void);
-
-/* What a listener has not had yet, as a list of that type; NULL: an exception is raised. */
-PyObject *events_take(struct event_ring *, int fd, PyTypeObject *event_type);
+/* Returns what a listener has not had yet as a list of tuples (name, text, at_ns, missed); NULL with
+ * an exception set. */
+PyObject *events_take(struct event_ring *, int fd);
 
 #endif

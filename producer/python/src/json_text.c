@@ -1,16 +1,17 @@
-/* json_text.c: see json_text.h. Not the module json: it would make doubles of Decimals, and run
- * Python. */
+/* json_text.c: see json_text.h. The module json would make doubles of Decimals, and run Python. */
 #include "json_text.h"
 
 #include <blotter.h>
 #include <math.h>
 #include <string.h>
 
+#include "schema/limits.h"
+
 enum {
-    LARGEST = 65536,       /* the library takes less, and says how much */
-    DEEPEST = 32,          /* nor does it take this; but a list may hold itself */
-    SPARE = 16,            /* for punctuation, which is written without asking for arena */
-    ESCAPED_CHARACTER = 6, /* \u0000 */
+    LARGEST = 65536, /* bytes of a string, more than the library takes */
+    DEEPEST = LIMIT_NESTING - 1,
+    SPARE = 16,            /* for punctuation, which is written without asking for room */
+    ESCAPED_CHARACTER = 7, /* the longest: a backslash that is escaped, and u0000 */
 };
 
 static enum outcome put_value(struct json *, PyObject *value, int depth);
@@ -21,6 +22,8 @@ void json_init(struct json *json, struct value_context *context)
     json->bytes = json->first;
     json->capacity = sizeof json->first;
     json->used = 0;
+    json->prune = false;
+    json->as_text = 0;
 }
 
 void json_release(struct json *json)
@@ -30,13 +33,11 @@ void json_release(struct json *json)
     }
 }
 
-/* --- bytes
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- bytes --- */
 
 static enum outcome grow(struct json *json, size_t needed)
 {
-    if (needed > LARGEST * (4 + ESCAPED_CHARACTER * 4)) {
+    if (needed > (size_t)4 * LARGEST * ESCAPED_CHARACTER) {
         return value_fail(json->context, PyExc_ValueError, "longer than the limit");
     }
     size_t capacity = needed * 2;
@@ -74,82 +75,87 @@ static enum outcome put_bytes(struct json *json, const char *bytes, size_t lengt
     return outcome;
 }
 
-static enum outcome put_word(struct json *json, const char *word)
+static enum outcome put_literal(struct json *json, const char *text)
 {
-    return put_bytes(json, word, strlen(word));
+    return put_bytes(json, text, strlen(text));
 }
 
-/* --- strings
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- strings --- */
 
-static void put_escaped(struct json *json, unsigned char c)
+static void put_code(struct json *json, Py_UCS4 c)
 {
     static const char digits[] = "0123456789abcdef";
-    put_byte(json, '\\');
-    if (c == '"' || c == '\\') {
+    put_byte(json, 'u');
+    for (int shift = 12; shift >= 0; shift -= 4) {
+        put_byte(json, digits[c >> shift & 15]);
+    }
+}
+
+/* Writes a character, within the room that was made. jsonb takes neither NUL nor half of a
+ * surrogate pair: of these the escape is written as text. */
+static void put_character(struct json *json, Py_UCS4 c)
+{
+    if (c == '\0' || Py_UNICODE_IS_SURROGATE(c)) {
+        put_byte(json, '\\');
+        put_byte(json, '\\');
+        put_code(json, c);
+    } else if (c == '"' || c == '\\') {
+        put_byte(json, '\\');
         put_byte(json, (char)c);
-        return;
-    }
-    memcpy(json->bytes + json->used, "u00", 3);
-    json->used += 3;
-    put_byte(json, digits[c >> 4]);
-    put_byte(json, digits[c & 15]);
-}
-
-static void put_characters(struct json *json, const char *bytes, size_t length)
-{
-    for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)bytes[i];
-        if (c < 0x20 || c == '"' || c == '\\') {
-            put_escaped(json, c);
-        } else {
-            put_byte(json, (char)c);
-        }
+    } else if (c < 0x20) {
+        put_byte(json, '\\');
+        put_code(json, c);
+    } else {
+        json->used = (size_t)(value_put_utf8(json->bytes + json->used, c) - json->bytes);
     }
 }
 
-/* The UTF-8 is written behind the room for its escaped self, and read from there. */
-static enum outcome put_other(struct json *json, PyObject *text, size_t length)
+static void put_characters(struct json *json, PyObject *text, Py_ssize_t length)
 {
-    enum outcome outcome = make_room(json, (4 + ESCAPED_CHARACTER * 4) * length);
-    if (outcome != TAKEN) {
-        return outcome;
+    int kind = PyUnicode_KIND(text);
+    const void *data = PyUnicode_DATA(text);
+    for (Py_ssize_t i = 0; i < length; i++) {
+        put_character(json, PyUnicode_READ(kind, data, i));
     }
-    char *raw = json->bytes + json->used + ESCAPED_CHARACTER * 4 * length + 2;
-    Py_ssize_t bytes = value_utf8(text, raw);
-    if (bytes < 0) {
-        return value_fail(json->context, PyExc_ValueError, "not valid UTF-8: it has a surrogate");
-    }
-    put_characters(json, raw, (size_t)bytes);
-    return TAKEN;
 }
 
 static enum outcome put_string(struct json *json, PyObject *text)
 {
-    size_t length = (size_t)PyUnicode_GET_LENGTH(text);
+    Py_ssize_t length = PyUnicode_GET_LENGTH(text);
     if (length > LARGEST) {
         return value_fail(json->context, PyExc_ValueError, "longer than the limit");
     }
-    enum outcome outcome = make_room(json, ESCAPED_CHARACTER * length);
-    if (outcome != TAKEN) {
-        return outcome;
-    }
-    put_byte(json, '"');
-    if (PyUnicode_IS_COMPACT_ASCII(text)) {
-        put_characters(json, PyUnicode_DATA(text), length);
-    } else {
-        outcome = put_other(json, text, length);
-    }
+    enum outcome outcome = make_room(json, ESCAPED_CHARACTER * (size_t)length);
     if (outcome == TAKEN) {
+        put_byte(json, '"');
+        put_characters(json, text, length);
         put_byte(json, '"');
     }
     return outcome;
 }
 
-/* --- numbers, times
- * --------------------------------------------------------------------------------------------------------
- */
+/* Writes what Python shows of a value that JSON has no form for. */
+static enum outcome put_shown(struct json *json, PyObject *value)
+{
+    if (json->context->plain_only) {
+        return AGAIN;
+    }
+    PyObject *text = PyFloat_Check(value) ? PyFloat_Type.tp_repr(value) : PyObject_Repr(value);
+    if (text == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_Exception)) {
+            return value_fail(json->context, NULL, NULL);
+        }
+        PyErr_Clear();
+        text = PyUnicode_FromString("(a value that cannot be shown)");
+    }
+    enum outcome outcome = text != NULL ? put_string(json, text)
+                                        : value_fail(json->context, NULL, NULL);
+    Py_XDECREF(text);
+    json->as_text++;
+    return outcome;
+}
+
+/* --- numbers, times --- */
 
 /* A float so large or small that it is written with an exponent. */
 static enum outcome put_extreme(struct json *json, PyObject *value)
@@ -167,17 +173,18 @@ static enum outcome put_extreme(struct json *json, PyObject *value)
 static enum outcome put_number(struct json *json, PyObject *value)
 {
     const char *digits;
-    enum outcome outcome = value_decimal(json->context, value, &digits);
-    if (outcome == FAILED && PyFloat_Check(value) && isfinite(PyFloat_AS_DOUBLE(value))) {
-        return put_extreme(json, value);
+    enum outcome outcome = value_digits(json->context, value, &digits);
+    if (outcome == FAILED && json->context->problem_type != NULL) {
+        bool finite = PyFloat_Check(value) && isfinite(PyFloat_AS_DOUBLE(value));
+        return finite ? put_extreme(json, value) : put_shown(json, value);
     }
     if (outcome != TAKEN) {
         return outcome;
     }
     if (strpbrk(digits, "NnIi") != NULL) { /* Decimal('NaN'), Decimal('-Infinity') */
-        return value_fail(json->context, PyExc_ValueError, "not a finite number");
+        return put_shown(json, value);
     }
-    return put_word(json, digits);
+    return put_literal(json, digits);
 }
 
 static enum outcome put_time(struct json *json, PyObject *value)
@@ -196,16 +203,16 @@ static enum outcome put_time(struct json *json, PyObject *value)
     return outcome;
 }
 
-/* --- maps, lists
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- maps, lists --- */
+
+static enum outcome put_key(struct json *json, PyObject *key)
+{
+    return PyUnicode_Check(key) ? put_string(json, key) : put_shown(json, key);
+}
 
 static enum outcome put_member(struct json *json, PyObject *key, PyObject *value, int depth)
 {
-    if (!PyUnicode_Check(key)) {
-        return value_fail(json->context, PyExc_TypeError, "a key that is no str");
-    }
-    enum outcome outcome = put_string(json, key);
+    enum outcome outcome = put_key(json, key);
     if (outcome != TAKEN) {
         return outcome;
     }
@@ -213,7 +220,13 @@ static enum outcome put_member(struct json *json, PyObject *key, PyObject *value
     return put_value(json, value, depth);
 }
 
-/* A comma, but behind an opening brace or bracket. */
+static bool is_pruned(const struct json *json, PyObject *key, PyObject *value)
+{
+    return json->prune && (value == Py_None || (PyUnicode_Check(key) &&
+                                                PyUnicode_CompareWithASCIIString(key, "info") == 0));
+}
+
+/* Puts a comma, but not behind an opening brace or bracket. */
 static void separate(struct json *json, size_t begin)
 {
     if (json->used > begin) {
@@ -221,8 +234,8 @@ static void separate(struct json *json, size_t begin)
     }
 }
 
-/* The members of a dict, without braces. What runs in put_value may drop them from it: it is held
- * meanwhile. */
+/* Writes the members of a dict without braces. Python code that runs in put_value may remove them
+ * from the dict, so they are held. */
 static enum outcome put_members(struct json *json, PyObject *dict, size_t begin, int depth)
 {
     PyObject *key, *value;
@@ -232,7 +245,7 @@ static enum outcome put_members(struct json *json, PyObject *dict, size_t begin,
         Py_INCREF(key);
         Py_INCREF(value);
         outcome = make_room(json, 0);
-        if (outcome == TAKEN) {
+        if (outcome == TAKEN && !is_pruned(json, key, value)) {
             separate(json, begin);
             outcome = put_member(json, key, value, depth);
         }
@@ -242,7 +255,7 @@ static enum outcome put_members(struct json *json, PyObject *dict, size_t begin,
     return outcome;
 }
 
-/* A dict of what is no plain one. */
+/* Copies a mapping that is not a plain dict. */
 static PyObject *as_dict(PyObject *mapping)
 {
     PyObject *dict = PyDict_New();
@@ -313,7 +326,7 @@ static enum outcome put_list(struct json *json, PyObject *list, int depth)
 static enum outcome put_nested(struct json *json, PyObject *value, int depth)
 {
     if (depth > DEEPEST) {
-        return value_fail(json->context, PyExc_ValueError, "nested too deeply");
+        return put_shown(json, value);
     }
     if (PyDict_Check(value)) {
         return put_object(json, value, depth);
@@ -324,10 +337,7 @@ static enum outcome put_nested(struct json *json, PyObject *value, int depth)
     if (json->context->plain_only) {
         return AGAIN;
     }
-    if (value_is_mapping(value)) {
-        return put_object(json, value, depth);
-    }
-    return value_fail(json->context, PyExc_TypeError, "of a type that JSON has not");
+    return value_is_mapping(value) ? put_object(json, value, depth) : put_shown(json, value);
 }
 
 static enum outcome put_other_value(struct json *json, PyObject *value, int depth)
@@ -351,17 +361,15 @@ static enum outcome put_value(struct json *json, PyObject *value, int depth)
         return put_string(json, value);
     }
     if (value == Py_None) {
-        return put_word(json, "null");
+        return put_literal(json, "null");
     }
     if (PyBool_Check(value)) {
-        return put_word(json, value == Py_True ? "true" : "false");
+        return put_literal(json, value == Py_True ? "true" : "false");
     }
     return put_other_value(json, value, depth);
 }
 
-/* --- the object
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- the object --- */
 
 static enum outcome begin_member(struct json *json)
 {
@@ -374,8 +382,15 @@ static enum outcome begin_member(struct json *json)
 
 enum outcome json_add(struct json *json, PyObject *key, PyObject *value)
 {
+    size_t before = json->used;
     enum outcome outcome = begin_member(json);
-    return outcome == TAKEN ? put_member(json, key, value, 1) : outcome;
+    if (outcome == TAKEN) {
+        outcome = put_member(json, key, value, 1);
+    }
+    if (outcome != TAKEN) {
+        json->used = before;
+    }
+    return outcome;
 }
 
 static bool is_blank(char c)
@@ -383,7 +398,7 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-/* What is between the braces. Whether it is JSON the library says. */
+/* Adds what is between the braces. The library checks that it is JSON. */
 static enum outcome add_text(struct json *json, PyObject *object)
 {
     const char *text, *end;
@@ -417,8 +432,8 @@ static enum outcome add_mapping(struct json *json, PyObject *mapping)
     if (outcome == TAKEN) {
         outcome = put_mapping(json, mapping, before + 1, 1);
     }
-    if (json->used == before + 1) {
-        json->used = before; /* it is empty */
+    if (outcome != TAKEN || json->used == before + 1) {
+        json->used = before; /* the mapping is empty, or nothing is added */
     }
     return outcome;
 }

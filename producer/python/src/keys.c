@@ -1,40 +1,45 @@
-/* keys.c: see keys.h. A table of hashes that Python has computed already: a str keeps its own. */
+/* keys.c: see keys.h. The table uses the hashes that Python has computed: a str keeps its own. */
 #include "keys.h"
 
 #include <stddef.h>
 #include <string.h>
 
-#define OWN(record, number, name, kind) \
-    {#name, KEY_##kind, 0, number, offsetof(struct record, name)},
-#define CCXT(record, number, name, field, kind, rank) \
-    {#name, KEY_##kind, rank, number, offsetof(struct record, field)},
-#define OTHER(name, kind) {#name, KEY_##kind, 0, NO_FIELD, 0},
+/* --- where a field lies in its struct --- */
 
-#define ORDER_OWN(name, kind, meaning) OWN(blotter_order, ORDER_##name, name, kind)
-#define ORDER_CCXT(name, field, kind, rank) \
-    CCXT(blotter_order, ORDER_##field, name, field, kind, rank)
-#define TRADE_OWN(name, kind, meaning) OWN(blotter_trade, TRADE_##name, name, kind)
-#define TRADE_CCXT(name, field, kind, rank) \
-    CCXT(blotter_trade, TRADE_##field, name, field, kind, rank)
+/* clang-format off */
+#define OFFSET_IN(record, name) (uint16_t)offsetof(struct record, name),
+#define OFFSET_IN_ORDER(name, kind, meaning) OFFSET_IN(blotter_order, name)
+#define OFFSET_IN_TRADE(name, kind, meaning) OFFSET_IN(blotter_trade, name)
+#define OFFSET_IN_SESSION(name, kind, meaning) OFFSET_IN(blotter_session, name)
+#define OFFSET_IN_CASH(name, kind, meaning) OFFSET_IN(blotter_cash, name)
+#define OFFSET_IN_BALANCE(name, kind, meaning) OFFSET_IN(blotter_balance, name)
+#define OFFSET_IN_POSITION(name, kind, meaning) OFFSET_IN(blotter_position, name)
+#define OFFSET_IN_INSTRUMENT(name, kind, meaning) OFFSET_IN(blotter_instrument, name)
+#define OFFSET_IN_REJECT(name, kind, meaning) OFFSET_IN(blotter_reject, name)
 
-/* The fields first, in their order; a later key of the same name replaces an earlier one. */
-static const struct key order_keys[] = {BLOTTER_ORDER_FIELDS(ORDER_OWN) CCXT_ORDER_KEYS(ORDER_CCXT)
-                                            OTHER_KEYS(OTHER)};
-static const struct key trade_keys[] = {BLOTTER_TRADE_FIELDS(TRADE_OWN) CCXT_TRADE_KEYS(TRADE_CCXT)
-                                            OTHER_KEYS(OTHER)};
+#define X(kind, name, sql_schema, table, fields) static const uint16_t name##_offsets[] = {fields(OFFSET_IN_##kind)};
+BLOTTER_RECORD_KINDS(X)
+#undef X
 
 static const struct {
-    const struct key *keys;
-    size_t count, fields;
-    uint8_t fee, fee_currency, exchange_time, extra;
-} kinds[RECORD_KINDS] = {
-    [RECORD_ORDER] = {order_keys, sizeof order_keys / sizeof *order_keys, ORDER_FIELD_COUNT,
-                      ORDER_fee, ORDER_fee_currency, ORDER_exchange_time, ORDER_extra},
-    [RECORD_TRADE] = {trade_keys, sizeof trade_keys / sizeof *trade_keys, TRADE_FIELD_COUNT,
-                      TRADE_fee, TRADE_fee_currency, TRADE_exchange_time, TRADE_extra},
+    const uint16_t *offsets;
+    size_t bytes;
+} structs[RECORD_KINDS] = {
+#define X(kind, name, sql_schema, table, fields) \
+    [RECORD_##kind] = {name##_offsets, sizeof(struct blotter_##name)},
+    BLOTTER_RECORD_KINDS(X)
+#undef X
 };
+/* clang-format on */
 
-/* The slot of the name, or the free one where it belongs. Tables are never full. */
+size_t key_struct_bytes(enum record_kind kind)
+{
+    return structs[kind].bytes;
+}
+
+/* --- the table --- */
+
+/* Returns the slot of the name, or the free one where it belongs. The table is never full. */
 static const struct key_slot *find_slot(const struct key_table *table, PyObject *name,
                                         Py_hash_t hash)
 {
@@ -54,9 +59,10 @@ const struct key *key_find(const struct key_table *table, PyObject *name)
     return find_slot(table, name, PyUnicode_Type.tp_hash(name))->key;
 }
 
-static int add_key(struct key_table *table, const struct key *key)
+/* Adds a key. One of the same name replaces an earlier one: `fee` is a number or ccxt's dict. */
+static int add_key(struct key_table *table, struct key key)
 {
-    PyObject *name = PyUnicode_InternFromString(key->name);
+    PyObject *name = PyUnicode_InternFromString(key.name);
     if (name == NULL) {
         return -1;
     }
@@ -64,30 +70,68 @@ static int add_key(struct key_table *table, const struct key *key)
     struct key_slot *slot = &table->slots[find_slot(table, name, hash) - table->slots];
     Py_XSETREF(slot->name, name);
     slot->hash = hash;
-    slot->key = key;
+    slot->key = &table->keys[table->count];
+    table->keys[table->count++] = key;
     return 0;
 }
 
-int key_table_init(struct key_table *table, enum record_kind kind)
+static uint8_t how_of_field(const struct record_field *field)
 {
-    table->kind = kind;
-    table->fee = key_of_field(kind, kinds[kind].fee);
-    table->fee_currency = key_of_field(kind, kinds[kind].fee_currency);
-    table->exchange_time = key_of_field(kind, kinds[kind].exchange_time);
-    table->extra = key_of_field(kind, kinds[kind].extra);
-    for (size_t i = 0; i < kinds[kind].count; i++) {
-        if (add_key(table, &kinds[kind].keys[i]) != 0) {
+    static const uint8_t hows[] = {
+        [FIELD_TEXT] = CCXT_TEXT, [FIELD_DECIMAL] = CCXT_DECIMAL, [FIELD_TIME] = CCXT_TIME_NS,
+        [FIELD_BOOL] = CCXT_BOOL, [FIELD_AMOUNTS] = CCXT_AMOUNTS, [FIELD_JSON] = CCXT_EXTRA,
+        [FIELD_INT] = CCXT_DECIMAL, /* of sessions, which Python does not record */
+    };
+    return hows[field->kind];
+}
+
+static int add_fields(struct key_table *table)
+{
+    const struct record_schema *schema = &record_schemas[table->kind];
+    for (unsigned i = RECORD_IDENTITY_FIELDS; i < schema->field_count; i++) {
+        const struct record_field *field = &schema->fields[i];
+        uint16_t offset = structs[table->kind].offsets[i - RECORD_IDENTITY_FIELDS];
+        struct key key = {field->name, how_of_field(field), 0, (uint8_t)i, offset};
+        if (add_key(table, key) != 0) {
             return -1;
         }
     }
     return 0;
 }
 
-int key_table_traverse(struct key_table *table, visitproc visit, void *arg)
+static int add_ccxt_names(struct key_table *table)
 {
-    for (size_t i = 0; i < KEY_SLOTS; i++) {
-        Py_VISIT(table->slots[i].name);
+    for (unsigned i = 0; i < ccxt_names[table->kind].count; i++) {
+        const struct ccxt_name *given = &ccxt_names[table->kind].names[i];
+        struct key key = {given->name, given->how, given->rank, NO_FIELD, 0};
+        if (given->field != CCXT_NO_FIELD) {
+            key.field = given->field;
+            key.offset = structs[table->kind].offsets[given->field - RECORD_IDENTITY_FIELDS];
+        }
+        if (add_key(table, key) != 0) {
+            return -1;
+        }
     }
+    return 0;
+}
+
+static const struct key *find_field(const struct key_table *table, const char *name)
+{
+    return key_of_name(table, name, strlen(name));
+}
+
+int key_table_init(struct key_table *table, enum record_kind kind)
+{
+    table->kind = kind;
+    if (add_fields(table) != 0 || add_ccxt_names(table) != 0) {
+        return -1;
+    }
+    table->exchange_time = find_field(table, "exchange_time");
+    table->fee = find_field(table, "fee");
+    table->fee_currency = find_field(table, "fee_currency");
+    table->fee_rate = find_field(table, "fee_rate");
+    table->fees = find_field(table, "fees");
+    table->extra = find_field(table, "extra");
     return 0;
 }
 
@@ -98,21 +142,68 @@ void key_table_release(struct key_table *table)
     }
 }
 
-const struct key *key_of_field(enum record_kind kind, uint8_t field)
+const struct key *key_of_name(const struct key_table *table, const char *name, size_t length)
 {
-    return &kinds[kind].keys[field];
-}
-
-PyObject *key_field_names(enum record_kind kind)
-{
-    PyObject *names = PyTuple_New((Py_ssize_t)kinds[kind].fields);
-    for (size_t i = 0; names && i < kinds[kind].fields; i++) {
-        PyObject *name = PyUnicode_FromString(kinds[kind].keys[i].name);
-        if (name == NULL) {
-            Py_CLEAR(names);
-        } else {
-            PyTuple_SET_ITEM(names, (Py_ssize_t)i, name);
+    unsigned fields = record_schemas[table->kind].field_count - RECORD_IDENTITY_FIELDS;
+    for (unsigned i = 0; i < fields; i++) {
+        if (strlen(table->keys[i].name) == length &&
+            memcmp(table->keys[i].name, name, length) == 0) {
+            return &table->keys[i];
         }
     }
+    return NULL;
+}
+
+PyObject *key_field_names(const struct key_table *table)
+{
+    static const char *const kinds[] = {
+        [FIELD_TEXT] = "text", [FIELD_DECIMAL] = "decimal", [FIELD_TIME] = "time",
+        [FIELD_INT] = "int",   [FIELD_BOOL] = "bool",       [FIELD_AMOUNTS] = "amounts",
+        [FIELD_JSON] = "json",
+    };
+    const struct record_schema *schema = &record_schemas[table->kind];
+    PyObject *names = PyDict_New();
+    for (unsigned i = RECORD_IDENTITY_FIELDS; names != NULL && i < schema->field_count; i++) {
+        PyObject *kind = PyUnicode_InternFromString(kinds[schema->fields[i].kind]);
+        if (kind == NULL || PyDict_SetItemString(names, schema->fields[i].name, kind) != 0) {
+            Py_CLEAR(names);
+        }
+        Py_XDECREF(kind);
+    }
     return names;
+}
+
+PyObject *key_ccxt_names(const struct key_table *table)
+{
+    PyObject *names = PyDict_New();
+    for (unsigned i = 0; names != NULL && i < table->count; i++) {
+        const struct key *key = &table->keys[i];
+        if (key->rank == 0 || key->field == NO_FIELD) {
+            continue;
+        }
+        PyObject *field = PyUnicode_FromString(key_of_field(table, key->field)->name);
+        if (field == NULL || PyDict_SetItemString(names, key->name, field) != 0) {
+            Py_CLEAR(names);
+        }
+        Py_XDECREF(field);
+    }
+    return names;
+}
+
+/* --- the memory --- */
+
+void key_remember(struct key_memory *memory, Py_ssize_t at, PyObject *name, const struct key *key)
+{
+    if (at < KEYS_REMEMBERED && PyUnicode_CheckExact(name)) {
+        Py_INCREF(name);
+        Py_XSETREF(memory->names[at], name); /* an exact str runs no code when it goes */
+        memory->keys[at] = key;
+    }
+}
+
+void key_memory_release(struct key_memory *memory)
+{
+    for (int i = 0; i < KEYS_REMEMBERED; i++) {
+        Py_CLEAR(memory->names[i]);
+    }
 }

@@ -1,8 +1,5 @@
-/* keys.h: the keys of a record, ours and ccxt's, in one table for each kind of record.
- *
- * Ours are those of schema/fields.h. Of a ccxt unified order or trade these are taken besides;
- * where both are given, the lower rank wins, and the other goes to `extra` unless it says the same.
- *     X(key, field, kind, rank)     NONE: of no single field */
+/* keys.h: finds what a key of a strategy's dict means: a field of schema/fields.h by its own name, a
+ * name of ccxt's (schema/ccxt_names.h), or a key of the call itself. */
 #ifndef BLOTTER_PYTHON_KEYS_H
 #define BLOTTER_PYTHON_KEYS_H
 
@@ -11,88 +8,24 @@
 #include <blotter.h>
 #include <stdint.h>
 
-/* Of both. */
-/* clang-format off */
-#define CCXT_KEYS(X) \
-    X(clientOrderId, client_order_id, TEXT, 1) \
-    X(timestamp, exchange_time, TIME_MS, 1) \
-    X(amount, quantity, DECIMAL, 1) \
-    X(takerOrMaker, liquidity, TEXT, 1) \
-    X(fee, fee, FEE, 0) \
-    X(fees, fee, FEES, 2)
-/* clang-format on */
+#include "schema/ccxt_names.h"
+#include "schema/record.h"
 
-/* clang-format off */
-#define CCXT_ORDER_KEYS(X) \
-    CCXT_KEYS(X) \
-    X(id, order_id, TEXT, 1) \
-    X(timeInForce, time_in_force, TEXT, 1) \
-    X(triggerPrice, trigger_price, DECIMAL, 1) \
-    X(stopPrice, trigger_price, DECIMAL, 2) \
-    X(filled, filled_quantity, DECIMAL, 1) \
-    X(remaining, remaining_quantity, DECIMAL, 1) \
-    X(average, average_price, DECIMAL, 1) \
-    X(postOnly, post_only, BOOL, 1) \
-    X(reduceOnly, reduce_only, BOOL, 1)
-/* clang-format on */
-
-/* clang-format off */
-#define CCXT_TRADE_KEYS(X) \
-    CCXT_KEYS(X) \
-    X(id, trade_id, TEXT, 1) \
-    X(order, order_id, TEXT, 1)
-/* clang-format on */
-
-/* Of both, and of no field. */
-/* clang-format off */
-#define OTHER_KEYS(X) \
-    X(datetime, DATETIME) /* the timestamp as text: kept only without one */ \
-    X(info, INFO)         /* the exchange's own message: only if asked for */ \
-    X(trades, LIST)       /* kept unless empty */ \
-    X(exchange, EXCHANGE) /* must be the producer's */ \
-    X(kind, RECORD_KIND)  /* as in JSON lines: dropped if it says what is recorded */
-/* clang-format on */
-
-enum key_kind {
-    KEY_TEXT,
-    KEY_DECIMAL,
-    KEY_TIME, /* ns */
-    KEY_BOOL,
-    KEY_AMOUNTS,
-    KEY_JSON,
-    KEY_TIME_MS,
-    KEY_FEE,  /* a decimal, or ccxt's {"cost", "currency", ...} */
-    KEY_FEES, /* a list of the latter */
-    KEY_DATETIME,
-    KEY_INFO,
-    KEY_LIST,
-    KEY_EXCHANGE,
-    KEY_RECORD_KIND,
-};
-
-#define X(name, kind, meaning) ORDER_##name,
-enum { BLOTTER_ORDER_FIELDS(X) ORDER_FIELD_COUNT };
-#undef X
-#define X(name, kind, meaning) TRADE_##name,
-enum { BLOTTER_TRADE_FIELDS(X) TRADE_FIELD_COUNT };
-#undef X
-enum { FIELDS_MAX = 64 };
-_Static_assert((int)ORDER_FIELD_COUNT <= (int)FIELDS_MAX &&
-                   (int)TRADE_FIELD_COUNT <= (int)FIELDS_MAX,
-               "a bit for each");
-
-#define NO_FIELD UINT8_MAX
+enum { NO_FIELD = UINT8_MAX };
 
 struct key {
     const char *name;
-    uint8_t kind, rank;
-    uint8_t field;   /* its number in schema/fields.h, or NO_FIELD */
-    uint16_t offset; /* of the member in the struct */
+    uint8_t how;     /* enum ccxt_how */
+    uint8_t rank;    /* of two keys for one field the lower rank wins; 0: the field's own name */
+    uint8_t field;   /* its index in the kind's record_schema, or NO_FIELD */
+    uint16_t offset; /* of the member in the kind's struct */
 };
 
-enum record_kind { RECORD_ORDER, RECORD_TRADE, RECORD_KINDS };
-
-enum { KEY_SLOTS = 256 }; /* a power of two, several times the number of keys */
+enum {
+    KEYS_MAX = 96,
+    KEY_SLOTS = 256, /* a power of two, several times the number of keys */
+    KEYS_REMEMBERED = 48,
+};
 
 struct key_slot {
     PyObject *name; /* interned; NULL: free */
@@ -100,24 +33,62 @@ struct key_slot {
     const struct key *key;
 };
 
-/* For one interpreter, as the names and their hashes are. */
+/* The keys of one kind, for one interpreter, as the strings and their hashes are. */
 struct key_table {
     enum record_kind kind;
-    const struct key *fee, *fee_currency, *exchange_time, *extra;
+    unsigned count;
+    const struct key *exchange_time, *fee, *fee_currency, *fee_rate, *fees, *extra; /* or NULL */
+    struct key keys[KEYS_MAX]; /* the fields first, in their order */
     struct key_slot slots[KEY_SLOTS];
 };
 
-int key_table_init(struct key_table *, enum record_kind); /* -1: an exception is raised */
-int key_table_traverse(struct key_table *, visitproc visit, void *arg);
+/* The keys of the last dict, by position. Dicts of one source have the same keys in the same order,
+ * and the keys are mostly the same objects, so a comparison of pointers finds most of them. */
+struct key_memory {
+    PyObject *names[KEYS_REMEMBERED]; /* exact strs, held */
+    const struct key *keys[KEYS_REMEMBERED];
+};
+
+/* Returns -1 with an exception set. */
+int key_table_init(struct key_table *, enum record_kind);
 void key_table_release(struct key_table *);
 
-/* NULL: a key of no meaning to us. `name` is a str. */
+/* Finds the key of that name, or NULL. `name` is a str. */
 const struct key *key_find(const struct key_table *, PyObject *name);
 
-/* The key that names the field itself. */
-const struct key *key_of_field(enum record_kind, uint8_t field);
+/* Remembers that the dict's key at this position is `name`. */
+void key_remember(struct key_memory *, Py_ssize_t at, PyObject *name, const struct key *);
+void key_memory_release(struct key_memory *);
 
-/* The names of the fields as a tuple of str. */
-PyObject *key_field_names(enum record_kind);
+static inline const struct key *key_find_at(const struct key_table *table,
+                                            struct key_memory *memory, Py_ssize_t at,
+                                            PyObject *name)
+{
+    if (at < KEYS_REMEMBERED && memory->names[at] == name) {
+        return memory->keys[at];
+    }
+    const struct key *key = key_find(table, name);
+    key_remember(memory, at, name, key);
+    return key;
+}
+
+/* Returns the key that is the field's own name; `field` as in record_schema. */
+static inline const struct key *key_of_field(const struct key_table *table, unsigned field)
+{
+    return &table->keys[field - RECORD_IDENTITY_FIELDS];
+}
+
+/* Finds a field by its name, or NULL. */
+const struct key *key_of_name(const struct key_table *, const char *name, size_t length);
+
+/* Returns a dict from the names of the fields to what they hold, "text", "decimal", "time" ...; NULL
+ * with an exception set. */
+PyObject *key_field_names(const struct key_table *);
+
+/* Returns a dict from ccxt's names to those of our fields; NULL with an exception set. */
+PyObject *key_ccxt_names(const struct key_table *);
+
+/* Returns the size of a kind's struct. */
+size_t key_struct_bytes(enum record_kind);
 
 #endif

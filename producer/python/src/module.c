@@ -1,7 +1,9 @@
-/* module.c: blotter._core, the part of the package that is written in C. */
-#include "core.h"
-#include "events.h"
+/* module.c: puts the module blotter._core together. */
+#include <string.h>
+
+#include "producer.h"
 #include "value.h"
+#include "wakeup.h"
 
 static int add_exceptions(PyObject *module, struct core *core)
 {
@@ -17,122 +19,129 @@ static int add_exceptions(PyObject *module, struct core *core)
 static int import_decimal(struct core *core)
 {
     PyObject *module = PyImport_ImportModule("decimal");
-    core->decimal_type = module ? PyObject_GetAttrString(module, "Decimal") : NULL;
+    core->decimal_type = module != NULL ? PyObject_GetAttrString(module, "Decimal") : NULL;
     Py_XDECREF(module);
     if (core->decimal_type != NULL && !PyType_Check(core->decimal_type)) {
-        PyErr_SetString(PyExc_ImportError, "decimal.Decimal is no type");
+        PyErr_SetString(PyExc_ImportError, "decimal.Decimal is not a type");
         return -1;
     }
     return core->decimal_type != NULL ? 0 : -1;
 }
 
+static PyObject *add_type(PyObject *module, PyType_Spec *spec)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    if (type != NULL && PyModule_AddType(module, (PyTypeObject *)type) != 0) {
+        Py_CLEAR(type);
+    }
+    return type;
+}
+
 static int add_types(PyObject *module, struct core *core)
 {
-    core->stats_type = stats_type_create();
-    if (core->stats_type == NULL || PyModule_AddObjectRef(module, "Stats", core->stats_type) != 0) {
-        return -1;
-    }
-    core->event_type = event_type_create();
-    if (core->event_type == NULL || PyModule_AddObjectRef(module, "Event", core->event_type) != 0) {
-        return -1;
-    }
-    core->wakeup_type = PyType_FromModuleAndSpec(module, &wakeup_spec, NULL);
-    return core->wakeup_type != NULL ? 0 : -1;
+    core->wakeup_type = add_type(module, &wakeup_spec);
+    core->producer_type = core->wakeup_type != NULL ? add_type(module, &producer_spec) : NULL;
+    PyObject *book = core->producer_type != NULL ? add_type(module, &book_spec) : NULL;
+    Py_XDECREF(book);
+    return book != NULL ? 0 : -1;
 }
 
-static int add_producer(PyObject *module)
+/* Adds FIELDS, the names of the fields by kind, and CCXT_NAMES, the field by ccxt's name by kind. */
+static int add_names(PyObject *module, const char *name, const struct core *core,
+                     PyObject *(*names_of)(const struct key_table *))
 {
-    PyObject *type = PyType_FromModuleAndSpec(module, &producer_spec, NULL);
-    int status = type != NULL ? PyModule_AddType(module, (PyTypeObject *)type) : -1;
-    Py_XDECREF(type);
+    PyObject *all = PyDict_New();
+    for (int kind = 0; all != NULL && kind < RECORD_KINDS; kind++) {
+        PyObject *names = kind != RECORD_SESSION ? names_of(&core->keys[kind]) : Py_NewRef(Py_None);
+        if (names == NULL || (names != Py_None && PyDict_SetItemString(all, record_schemas[kind].name, names) != 0)) {
+            Py_CLEAR(all);
+        }
+        Py_XDECREF(names);
+    }
+    int status = all != NULL ? PyModule_AddObjectRef(module, name, all) : -1;
+    Py_XDECREF(all);
     return status;
 }
 
-static int add_names(PyObject *module, const char *name, enum record_kind kind)
+static int add_constants(PyObject *module, const struct core *core)
 {
-    PyObject *names = key_field_names(kind);
-    int status = names != NULL ? PyModule_AddObjectRef(module, name, names) : -1;
-    Py_XDECREF(names);
-    return status;
+    return add_names(module, "FIELDS", core, key_field_names) |
+           add_names(module, "CCXT_NAMES", core, key_ccxt_names) |
+           PyModule_AddIntConstant(module, "SENT", BLOTTER_SENT) |
+           PyModule_AddIntConstant(module, "COMMITTED", BLOTTER_COMMITTED) |
+           PyModule_AddStringConstant(module, "__version__", BLOTTER_VERSION);
 }
 
-static int core_exec(PyObject *module)
+static int module_exec(PyObject *module)
 {
     struct core *core = PyModule_GetState(module);
     if (value_import() != 0 || import_decimal(core) != 0 || add_exceptions(module, core) != 0) {
         return -1;
     }
-    if (key_table_init(&core->keys[RECORD_ORDER], RECORD_ORDER) != 0 ||
-        key_table_init(&core->keys[RECORD_TRADE], RECORD_TRADE) != 0) {
-        return -1;
+    for (int kind = 0; kind < RECORD_KINDS; kind++) {
+        if (key_table_init(&core->keys[kind], (enum record_kind)kind) != 0) {
+            return -1;
+        }
     }
-    if (add_types(module, core) != 0) {
-        return -1;
-    }
-    if (add_names(module, "ORDER_FIELDS", RECORD_ORDER) != 0 ||
-        add_names(module, "TRADE_FIELDS", RECORD_TRADE) != 0) {
-        return -1;
-    }
-    if (PyModule_AddIntConstant(module, "SENT", BLOTTER_SENT) != 0 ||
-        PyModule_AddIntConstant(module, "COMMITTED", BLOTTER_COMMITTED) != 0) {
-        return -1;
-    }
-    return PyModule_AddStringConstant(module, "__version__", BLOTTER_VERSION) != 0
-               ? -1
-               : add_producer(module);
+    return add_types(module, core) == 0 ? add_constants(module, core) : -1;
 }
 
-static int core_traverse(PyObject *module, visitproc visit, void *arg)
+/* --- functions --- */
+
+/* Finds why an object is not of a kind, or None. */
+static PyObject *module_veto(PyObject *module, PyObject *args)
 {
-    struct core *core = PyModule_GetState(module);
-    Py_VISIT(core->full);
-    Py_VISIT(core->stats_type);
-    Py_VISIT(core->event_type);
-    Py_VISIT(core->wakeup_type);
-    Py_VISIT(core->decimal_type);
-    int status = key_table_traverse(&core->keys[RECORD_ORDER], visit, arg);
-    return status ? status : key_table_traverse(&core->keys[RECORD_TRADE], visit, arg);
+    (void)module;
+    const char *kind_name;
+    PyObject *dict, *name, *value;
+    Py_ssize_t position = 0;
+    uint64_t marks = 0;
+    if (!PyArg_ParseTuple(args, "sO!:veto", &kind_name, &PyDict_Type, &dict)) {
+        return NULL;
+    }
+    int kind = record_kind_of(kind_name, strlen(kind_name));
+    while (kind >= 0 && PyDict_Next(dict, &position, &name, &value)) {
+        if (value != Py_None && PyUnicode_Check(name) && PyUnicode_IS_COMPACT_ASCII(name)) {
+            marks |= ccxt_mark(PyUnicode_DATA(name), (size_t)PyUnicode_GET_LENGTH(name),
+                               PyDict_Check(value));
+        }
+    }
+    const char *veto = kind >= 0 ? ccxt_kind_veto((enum record_kind)kind, marks) : NULL;
+    return veto != NULL ? PyUnicode_FromString(veto) : Py_NewRef(Py_None);
 }
 
-static int core_clear(PyObject *module)
+/* Writes any object as JSON text, as a record's `extra` is written. */
+static PyObject *module_json_text(PyObject *module, PyObject *dict)
 {
-    struct core *core = PyModule_GetState(module);
-    Py_CLEAR(core->full);
-    Py_CLEAR(core->stats_type);
-    Py_CLEAR(core->event_type);
-    Py_CLEAR(core->wakeup_type);
-    Py_CLEAR(core->decimal_type);
-    key_table_release(&core->keys[RECORD_ORDER]);
-    key_table_release(&core->keys[RECORD_TRADE]);
-    return 0;
+    struct value_context context = {.decimal_type = ((struct core *)PyModule_GetState(module))->decimal_type};
+    struct json json;
+    PyObject *text = NULL;
+    arena_init(&context.arena);
+    json_init(&json, &context);
+    if (json_add_all(&json, dict) == TAKEN) {
+        const char *bytes = json_end(&json);
+        text = PyUnicode_FromString(bytes != NULL ? bytes : "{}");
+    } else if (PyErr_Occurred() == NULL) {
+        PyErr_SetString(context.problem_type, context.problem);
+    }
+    json_release(&json);
+    arena_release(&context.arena);
+    return text;
 }
 
-static void core_free(void *module)
-{
-    core_clear(module);
-}
-
-static PyModuleDef_Slot slots[] = {{Py_mod_exec, core_exec}, {0, NULL}};
-
-static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "blotter._core",
-    .m_doc = "The part of blotter that is written in C.",
-    .m_size = sizeof(struct core),
-    .m_slots = slots,
-    .m_traverse = core_traverse,
-    .m_clear = core_clear,
-    .m_free = core_free,
+static PyMethodDef functions[] = {
+    {"veto", module_veto, METH_VARARGS, NULL},
+    {"json_text", module_json_text, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
 };
 
-struct PyModuleDef *core_definition(void)
-{
-    return &definition;
-}
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, module_exec}, {0, NULL}};
 
-PyMODINIT_FUNC PyInit__core(void); /* the interpreter's to call */
+PyMODINIT_FUNC PyInit__core(void); /* for the interpreter */
 
 PyMODINIT_FUNC PyInit__core(void)
 {
-    return PyModuleDef_Init(&definition);
+    core_definition.m_slots = slots;
+    core_definition.m_methods = functions;
+    return PyModuleDef_Init(&core_definition);
 }

@@ -1,114 +1,59 @@
-/* producer_type.c: the type _core.Producer: a blotter_producer for Python.
+/* producer_type.c: the type _core.Producer: opening, waiting, counters, events and closing.
  *
- * Recording keeps the GIL: it takes less than giving it up. What may wait gives it up, and looks
- * for signals ten times a second, so that Ctrl-C is heard. libblotter answers for itself when calls
- * meet a close, or come in a forked child. */
+ * Calls that may wait give up the GIL, and look for signals ten times a second so that Ctrl-C works.
+ * libblotter itself answers calls that meet a close, or come in a forked child. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
-
-#include <blotter.h>
 #include <math.h>
-#include <stdbool.h>
 #include <structmember.h>
 #include <time.h>
 
-#include "core.h"
-#include "dict_record.h"
 #include "events.h"
+#include "producer.h"
 #include "wakeup.h"
 
 enum { SLICE_MS = 100 };
-#define CLOSE_SECONDS 5.0
+static const double close_seconds = 5;
 
-struct producer {
-    PyObject_HEAD blotter_producer *handle; /* NULL: never opened, or released in a forked child */
-    struct core *core;                      /* of the module, which the type keeps alive */
-    struct event_ring *events;              /* NULL: without a sender */
-    PyObject *exchange;
-    char take_info, closed;
-};
+/* --- recording --- */
 
-/* --- errors
- * -----------------------------------------------------------------------------------------------------------------
- */
-
-static PyObject *raise_status(const struct producer *self, int64_t status)
-{
-    const char *text = blotter_status_text((int)status);
-    if (status == BLOTTER_FULL) {
-        PyErr_SetString(self->core->full, text);
-    } else if (status == BLOTTER_SYSTEM) {
-        PyErr_NoMemory();
-    } else {
-        PyErr_SetString(PyExc_RuntimeError, text);
-    }
-    return NULL;
-}
-
-static bool is_open(const struct producer *self)
-{
-    if (self->handle != NULL) {
-        return true;
-    }
-    PyErr_SetString(PyExc_RuntimeError, blotter_status_text(BLOTTER_CLOSED));
-    return false;
-}
-
-/* --- recording
- * --------------------------------------------------------------------------------------------------------------
- */
-
-static PyObject *raise_refused(const struct producer *self, const struct record *record,
-                               int64_t status)
-{
-    if (status == BLOTTER_INVALID) {
-        record_raise(record, blotter_problem());
-    } else if (status == BLOTTER_TOO_LONG) {
-        PyErr_SetString(PyExc_ValueError, blotter_status_text(BLOTTER_TOO_LONG));
-    } else {
-        raise_status(self, status);
-    }
-    return NULL;
-}
-
-static inline PyObject *submit(struct producer *self, enum record_kind kind, PyObject *const *args,
-                               Py_ssize_t count, PyObject *names)
-{
-    const struct record_options options = {&self->core->keys[kind], self->core->decimal_type,
-                                           self->exchange, self->take_info};
-    struct record record;
-    PyObject *result = NULL;
-    if (!is_open(self)) {
-        return NULL;
-    }
-    if (record_take(&record, &options, args, count, names) == 0) {
-        int64_t seq = kind == RECORD_ORDER ? blotter_order(self->handle, &record.of.order)
-                                           : blotter_trade(self->handle, &record.of.trade);
-        result = seq > 0 ? PyLong_FromLongLong(seq) : raise_refused(self, &record, seq);
-    }
-    record_release(&record);
-    return result;
-}
-
-static PyObject *producer_order(PyObject *self, PyObject *const *args, Py_ssize_t count,
+static PyObject *producer_order(PyObject *object, PyObject *const *args, Py_ssize_t count,
                                 PyObject *names)
 {
-    return submit((struct producer *)self, RECORD_ORDER, args, PyVectorcall_NARGS((size_t)count),
-                  names);
+    struct producer *self = (struct producer *)object;
+    return record_call(self, self->recorders, object, RECORD_ORDER, args,
+                       PyVectorcall_NARGS((size_t)count), names);
 }
 
-static PyObject *producer_trade(PyObject *self, PyObject *const *args, Py_ssize_t count,
+static PyObject *producer_trade(PyObject *object, PyObject *const *args, Py_ssize_t count,
                                 PyObject *names)
 {
-    return submit((struct producer *)self, RECORD_TRADE, args, PyVectorcall_NARGS((size_t)count),
-                  names);
+    struct producer *self = (struct producer *)object;
+    return record_call(self, self->recorders, object, RECORD_TRADE, args,
+                       PyVectorcall_NARGS((size_t)count), names);
 }
 
-/* --- opening
- * ----------------------------------------------------------------------------------------------------------------
- */
+static PyObject *producer_group(PyObject *object, PyObject *list)
+{
+    struct producer *self = (struct producer *)object;
+    return record_group(self, self->recorders, list);
+}
 
-/* An int that is an option of the library. */
+static PyObject *producer_count_refused(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    ((struct producer *)object)->refused++;
+    return Py_NewRef(Py_None);
+}
+
+static PyObject *producer_reject(PyObject *object, PyObject *args)
+{
+    return record_reject((struct producer *)object, args);
+}
+
+/* --- opening --- */
+
+/* Converts an int that is an option of the library. */
 static int to_uint32(PyObject *value, void *out)
 {
     long long number = PyLong_AsLongLong(value);
@@ -123,7 +68,7 @@ static int to_uint32(PyObject *value, void *out)
     return 1;
 }
 
-/* The number of a word in a list; or -1, and ValueError. */
+/* Returns the number of a word in a list, or -1 with ValueError set. */
 static int find_word(const char *option, const char *word, const char *const *words,
                      const char *allowed)
 {
@@ -132,7 +77,9 @@ static int find_word(const char *option, const char *word, const char *const *wo
             return i;
         }
     }
-    PyErr_Format(PyExc_ValueError, "%s: '%.64s': %s", option, word, allowed);
+    if (PyErr_Occurred() == NULL) {
+        PyErr_Format(PyExc_ValueError, "%s: '%.64s': %s", option, word, allowed);
+    }
     return -1;
 }
 
@@ -148,7 +95,7 @@ static int make_ring(struct producer *self, struct blotter_options *options)
     if (options->sender == BLOTTER_SENDER_NONE) {
         return 0;
     }
-    options->on_event = event_ring_tell;
+    options->on_event = event_ring_add;
     options->on_event_arg = self->events = event_ring_create();
     if (self->events == NULL) {
         PyErr_NoMemory();
@@ -172,47 +119,50 @@ static int open_handle(struct producer *self, struct blotter_options *options)
     return raise_open(status);
 }
 
-/* What the caller gave, as it gave it. */
+/* The arguments of Producer() as they were given. */
 struct arguments {
     struct blotter_options options;
-    PyObject *exchange, *journal;
-    const char *sender, *sync;
+    PyObject *exchange, *journal, *account, *strategy;
+    const char *sender, *sync, *on_error;
     int wake, info;
 };
 
 static int parse(struct arguments *given, PyObject *args, PyObject *keywords)
 {
     static char *names[] = {
-        "exchange",         "redis", "journal", "lane", "sender",         "slots",
-        "slot_bytes",       "info",  "wake",    "sync", "redis_password", "poll_interval_us",
+        "exchange", "redis",          "journal",          "lane",             "sender",
+        "slots",    "slot_bytes",     "info",             "wake",             "sync",
+        "account",  "strategy",       "on_error",         "redis_password",   "poll_interval_us",
         "sync_interval_ms", NULL};
     struct blotter_options *options = &given->options;
     return PyArg_ParseTupleAndKeywords(
-               args, keywords, "U|$zOzsO&O&ppszO&O&:Producer", names, &given->exchange,
+               args, keywords, "U|$zOzsO&O&ppsOOszO&O&:Producer", names, &given->exchange,
                &options->redis, &given->journal, &options->lane, &given->sender, to_uint32,
                &options->slots, to_uint32, &options->slot_bytes, &given->info, &given->wake,
-               &given->sync, &options->redis_password, to_uint32, &options->poll_interval_us,
-               to_uint32, &options->sync_interval_ms)
+               &given->sync, &given->account, &given->strategy, &given->on_error,
+               &options->redis_password, to_uint32, &options->poll_interval_us, to_uint32,
+               &options->sync_interval_ms)
                ? 0
                : -1;
 }
 
-static int take_words(struct arguments *given)
+static int take_words(struct producer *self, struct arguments *given)
 {
-    static const char *const senders[] = {"thread", "loop", "none", NULL}, *const syncs[] = {
-                                                                               "none", "interval",
-                                                                               NULL};
+    static const char *const senders[] = {"thread", "none", "memory", NULL};
+    static const char *const syncs[] = {"none", "interval", NULL};
+    static const char *const errors[] = {"raise", "reject", NULL};
     int sender = find_word("sender", given->sender, senders, "thread or none is allowed");
-    int sync =
-        sender < 0 ? -1 : find_word("sync", given->sync, syncs, "none or interval is allowed");
-    if (sync < 0) {
+    int sync = find_word("sync", given->sync, syncs, "none or interval is allowed");
+    int rejects = find_word("on_error", given->on_error, errors, "raise or reject is allowed");
+    if (PyErr_Occurred() != NULL) {
         return -1;
     }
-    if (sender == BLOTTER_SENDER_LOOP) { /* libevent's, which Python has not */
-        find_word("sender", "loop", senders + 3, "thread or none is allowed");
-        return -1;
+    self->rejects = (char)rejects;
+    if (sender == 2) { /* of blotter.testing */
+        self->tape = PyList_New(0);
+        return self->tape != NULL ? 0 : -1;
     }
-    given->options.sender = (enum blotter_sender)sender;
+    given->options.sender = sender == 1 ? BLOTTER_SENDER_NONE : BLOTTER_SENDER_THREAD;
     given->options.sync = (enum blotter_sync)sync;
     given->options.wake = given->wake;
     return 0;
@@ -222,8 +172,11 @@ static int open_with(struct producer *self, struct arguments *given)
 {
     PyObject *path = NULL;
     given->options.exchange = PyUnicode_AsUTF8(given->exchange);
-    if (given->options.exchange == NULL || take_words(given) != 0) {
+    if (given->options.exchange == NULL || take_words(self, given) != 0) {
         return -1;
+    }
+    if (self->tape != NULL) {
+        return 0;
     }
     if (given->journal != Py_None && !PyUnicode_FSConverter(given->journal, &path)) {
         return -1;
@@ -234,10 +187,24 @@ static int open_with(struct producer *self, struct arguments *given)
     return status;
 }
 
+static PyObject *make_defaults(const struct arguments *given)
+{
+    PyObject *defaults = PyDict_New();
+    if (defaults == NULL ||
+        (given->account != Py_None &&
+         PyDict_SetItemString(defaults, "account", given->account) != 0) ||
+        (given->strategy != Py_None &&
+         PyDict_SetItemString(defaults, "strategy", given->strategy) != 0)) {
+        Py_CLEAR(defaults);
+    }
+    return defaults;
+}
+
 static int producer_init(PyObject *object, PyObject *args, PyObject *keywords)
 {
     struct producer *self = (struct producer *)object;
-    struct arguments given = {.journal = Py_None, .sender = "thread", .sync = "none"};
+    struct arguments given = {.journal = Py_None, .account = Py_None, .strategy = Py_None,
+                              .sender = "thread", .sync = "none", .on_error = "raise"};
     if (self->exchange != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "the producer has been opened already");
         return -1;
@@ -247,7 +214,8 @@ static int producer_init(PyObject *object, PyObject *args, PyObject *keywords)
     }
     self->take_info = (char)given.info;
     self->exchange = Py_NewRef(given.exchange);
-    return 0;
+    self->defaults = make_defaults(&given);
+    return self->defaults != NULL ? recorders_bind(self->recorders, self, self->defaults) : -1;
 }
 
 static PyObject *producer_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
@@ -257,17 +225,14 @@ static PyObject *producer_new(PyTypeObject *type, PyObject *args, PyObject *keyw
     if (self == NULL) {
         return NULL;
     }
-    PyObject *module = PyType_GetModuleByDef(type, core_definition());
-    self->core = module ? PyModule_GetState(module) : NULL;
+    self->core = core_of_type(type);
     if (self->core == NULL) {
         Py_CLEAR(self);
     }
     return (PyObject *)self;
 }
 
-/* --- waiting
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- waiting --- */
 
 static int64_t now_ms(void)
 {
@@ -276,7 +241,7 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Seconds as milliseconds, None as -1. */
+/* Converts seconds to milliseconds, None to -1. */
 static int to_ms(PyObject *seconds, void *out)
 {
     double value = seconds == Py_None ? -1 : PyFloat_AsDouble(seconds);
@@ -301,7 +266,7 @@ static int flush_slice(blotter_producer *handle, enum blotter_stage stage, int t
     return status;
 }
 
-/* OK, or a status; 1: an exception is raised. */
+/* Returns OK or a status; 1 with an exception set. */
 static int flush(blotter_producer *handle, enum blotter_stage stage, int timeout_ms)
 {
     int64_t until = now_ms() + timeout_ms;
@@ -332,7 +297,7 @@ static PyObject *producer_flush(PyObject *object, PyObject *args, PyObject *keyw
     const char *word = "committed";
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "|O&s:flush", names, to_ms, &timeout_ms,
                                      &word) ||
-        !is_open(self) || (stage = find_stage(word)) < 0) {
+        !producer_is_open(self) || (stage = find_stage(word)) < 0) {
         return NULL;
     }
     int status = flush(self->handle, (enum blotter_stage)stage, timeout_ms);
@@ -342,23 +307,23 @@ static PyObject *producer_flush(PyObject *object, PyObject *args, PyObject *keyw
     if (status == BLOTTER_TIMEOUT) {
         PyErr_SetString(PyExc_TimeoutError, blotter_status_text(status));
     } else if (status < 0) {
-        raise_status(self, status);
+        producer_raise(self, status);
     }
     return NULL;
 }
 
-/* For blotter._waiting: has it been reached? */
+/* Tells blotter._waiting whether the stage has been reached. */
 static PyObject *producer_reached(PyObject *object, PyObject *args)
 {
     struct producer *self = (struct producer *)object;
     int stage;
     long long seq;
-    if (!PyArg_ParseTuple(args, "iL:_reached", &stage, &seq) || !is_open(self)) {
+    if (!PyArg_ParseTuple(args, "iL:_reached", &stage, &seq) || !producer_is_open(self)) {
         return NULL;
     }
     int status = blotter_wait(self->handle, seq, (enum blotter_stage)stage, 0);
     if (status != BLOTTER_OK && status != BLOTTER_TIMEOUT) {
-        return raise_status(self, status);
+        return producer_raise(self, status);
     }
     return PyBool_FromLong(status == BLOTTER_OK);
 }
@@ -368,74 +333,61 @@ static PyObject *producer_notify(PyObject *object, PyObject *args)
     struct producer *self = (struct producer *)object;
     int fd, stage;
     long long seq;
-    if (!PyArg_ParseTuple(args, "iiL:_notify", &fd, &stage, &seq) || !is_open(self)) {
+    if (!PyArg_ParseTuple(args, "iiL:_notify", &fd, &stage, &seq) || !producer_is_open(self)) {
         return NULL;
     }
     int status = blotter_notify(self->handle, fd, (enum blotter_stage)stage, seq);
     if (status != BLOTTER_OK) {
-        return raise_status(self, status);
+        return producer_raise(self, status);
     }
     return Py_NewRef(Py_None);
 }
 
-/* --- looking
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- looking --- */
 
-#define X(type, name, meaning) {#name, meaning},
-static PyStructSequence_Field stats_fields[] = {
-    BLOTTER_STATS(X){
-        "last_error",
-        "what Redis or the connection says while records are not accepted; '' when all is well"},
-    {"journal", "the journal's path"},
-    {"submit_p50_ns",
-     "what order() and trade() cost within the library, nanoseconds; -1: not measured yet"},
-    {"submit_p99_ns", "the same, 99th percentile"},
-    {"submit_to_sent_p50_ns", "from there to Redis' answer, nanoseconds"},
-    {"submit_to_sent_p99_ns", "the same, 99th percentile"},
-    {NULL, NULL},
-};
-#undef X
-static PyStructSequence_Desc stats_description = {
-    .name = "blotter.Stats",
-    .doc = "Counters and states of a producer. Places and seqs count records; times are "
-           "nanoseconds since 1970.",
-    .fields = stats_fields,
-    .n_in_sequence = sizeof stats_fields / sizeof *stats_fields - 1,
-};
-
-PyObject *stats_type_create(void)
+static int set(PyObject *dict, const char *name, PyObject *value)
 {
-    return (PyObject *)PyStructSequence_NewType(&stats_description);
+    int status = value != NULL ? PyDict_SetItemString(dict, name, value) : -1;
+    Py_XDECREF(value);
+    return status;
 }
 
-static PyObject *make_stats(PyTypeObject *type, const struct blotter_stats *stats)
+static int set_percentiles(PyObject *dict, const struct blotter_stats *stats)
 {
-    PyObject *result = PyStructSequence_New(type);
-    Py_ssize_t i = 0;
-    if (result == NULL) {
-        return NULL;
-    }
+    const struct blotter_histogram *submit = &stats->submit_ns, *sent = &stats->submit_to_sent_ns;
+    return set(dict, "submit_p50_ns", PyLong_FromLongLong(blotter_percentile(submit, 50))) |
+           set(dict, "submit_p99_ns", PyLong_FromLongLong(blotter_percentile(submit, 99))) |
+           set(dict, "submit_to_sent_p50_ns", PyLong_FromLongLong(blotter_percentile(sent, 50))) |
+           set(dict, "submit_to_sent_p99_ns", PyLong_FromLongLong(blotter_percentile(sent, 99)));
+}
+
+static PyObject *make_stats(const struct producer *self, const struct blotter_stats *stats)
+{
+    PyObject *dict = PyDict_New();
+    int status = dict != NULL ? 0 : -1;
 #define X(type, name, meaning) \
-    PyStructSequence_SetItem(result, i++, PyLong_FromLongLong(stats->name));
+    status = status != 0 ? -1 : set(dict, #name, PyLong_FromLongLong(stats->name));
     BLOTTER_STATS(X)
 #undef X
-    PyStructSequence_SetItem(
-        result, i++,
-        PyUnicode_DecodeUTF8(stats->last_error, (Py_ssize_t)strlen(stats->last_error), "replace"));
-    PyStructSequence_SetItem(result, i++, PyUnicode_DecodeFSDefault(stats->journal));
-    PyStructSequence_SetItem(result, i++,
-                             PyLong_FromLongLong(blotter_percentile(&stats->submit_ns, 50)));
-    PyStructSequence_SetItem(result, i++,
-                             PyLong_FromLongLong(blotter_percentile(&stats->submit_ns, 99)));
-    PyStructSequence_SetItem(
-        result, i++, PyLong_FromLongLong(blotter_percentile(&stats->submit_to_sent_ns, 50)));
-    PyStructSequence_SetItem(
-        result, i, PyLong_FromLongLong(blotter_percentile(&stats->submit_to_sent_ns, 99)));
-    if (PyErr_Occurred() != NULL) {
-        Py_CLEAR(result);
+    if (status != 0 ||
+        set(dict, "last_error",
+            PyUnicode_DecodeUTF8(stats->last_error, (Py_ssize_t)strlen(stats->last_error),
+                                 "replace")) != 0 ||
+        set(dict, "journal", PyUnicode_DecodeFSDefault(stats->journal)) != 0 ||
+        set_percentiles(dict, stats) != 0 ||
+        set(dict, "misplaced", PyLong_FromLongLong(stats->misplaced + self->misplaced)) != 0 ||
+        set(dict, "refused", PyLong_FromLongLong(self->refused)) != 0) {
+        Py_CLEAR(dict);
     }
-    return result;
+    return dict;
+}
+
+static PyObject *producer_counters(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    const struct producer *self = (struct producer *)object;
+    return Py_BuildValue("{sLsL}", "misplaced", (long long)self->misplaced, "refused",
+                         (long long)self->refused);
 }
 
 static PyObject *producer_stats(PyObject *object, PyObject *unused)
@@ -443,19 +395,16 @@ static PyObject *producer_stats(PyObject *object, PyObject *unused)
     (void)unused;
     struct producer *self = (struct producer *)object;
     struct blotter_stats stats;
-    if (!is_open(self)) {
+    if (!producer_is_open(self)) {
         return NULL;
     }
     int status = blotter_stats(self->handle, &stats);
-    return status == BLOTTER_OK ? make_stats((PyTypeObject *)self->core->stats_type, &stats)
-                                : raise_status(self, status);
+    return status == BLOTTER_OK ? make_stats(self, &stats) : producer_raise(self, status);
 }
 
-/* --- events
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- events --- */
 
-/* There is somebody to ask, or RuntimeError. */
+/* Whether there are events to ask for; false with RuntimeError set. */
 static bool has_events(const struct producer *self)
 {
     if (self->events != NULL && event_ring_is_ours(self->events)) {
@@ -463,7 +412,7 @@ static bool has_events(const struct producer *self)
     }
     if (self->events != NULL) {
         PyErr_SetString(PyExc_RuntimeError, blotter_status_text(BLOTTER_FORKED));
-    } else if (is_open(self)) {
+    } else if (producer_is_open(self)) {
         PyErr_SetString(
             PyExc_RuntimeError,
             "the producer was opened without a sender: `blotter ship` sends, and logs its events");
@@ -471,23 +420,18 @@ static bool has_events(const struct producer *self)
     return false;
 }
 
-static PyObject *take_events(struct producer *self, int fd)
-{
-    return events_take(self->events, fd, (PyTypeObject *)self->core->event_type);
-}
-
 static PyObject *producer_events(PyObject *object, PyObject *unused)
 {
     (void)unused;
     struct producer *self = (struct producer *)object;
-    return has_events(self) ? take_events(self, LISTENER_WHO_ASKS) : NULL;
+    return has_events(self) ? events_take(self->events, LISTENER_WHO_ASKS) : NULL;
 }
 
-/* For blotter._waiting, and with True for blotter._watching. */
+/* Makes a wakeup for blotter._waiting, and with True for blotter._listening. */
 static PyObject *producer_wakeup(PyObject *object, PyObject *listens)
 {
     struct producer *self = (struct producer *)object;
-    if (!is_open(self) || (listens == Py_True && !has_events(self))) {
+    if (!producer_is_open(self) || (listens == Py_True && !has_events(self))) {
         return NULL;
     }
     return wakeup_create((PyTypeObject *)self->core->wakeup_type, self->handle, self->events,
@@ -502,9 +446,7 @@ static PyObject *producer_repr(PyObject *object)
                                 self->closed ? ", closed" : "");
 }
 
-/* --- closing
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- closing --- */
 
 static void end_events(struct producer *self)
 {
@@ -531,7 +473,7 @@ static PyObject *producer_close(PyObject *object, PyObject *args, PyObject *keyw
 {
     static char *names[] = {"timeout", NULL};
     struct producer *self = (struct producer *)object;
-    int timeout_ms = (int)(CLOSE_SECONDS * 1000);
+    int timeout_ms = (int)(close_seconds * 1000);
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "|O&:close", names, to_ms, &timeout_ms)) {
         return NULL;
     }
@@ -541,7 +483,7 @@ static PyObject *producer_close(PyObject *object, PyObject *args, PyObject *keyw
     if (timeout_ms < 0 && flush(self->handle, BLOTTER_SENT, -1) == 1) {
         return NULL; /* Ctrl-C, and still open */
     }
-    int64_t unsent = close_handle(self, timeout_ms < 0 ? (int)(CLOSE_SECONDS * 1000) : timeout_ms);
+    int64_t unsent = close_handle(self, timeout_ms < 0 ? (int)(close_seconds * 1000) : timeout_ms);
     return PyLong_FromLongLong(unsent > 0 ? unsent : 0);
 }
 
@@ -562,8 +504,9 @@ static PyObject *producer_exit(PyObject *self, PyObject *const *args, Py_ssize_t
     return Py_NewRef(Py_None);
 }
 
-/* Forgotten, or left open at the end of the program: nothing is waited for. What is not sent stays
- * in the journal. The GIL is kept: this takes milliseconds, and the interpreter may be ending. */
+/* Closes a producer that was forgotten, or left open at the end of the program, without waiting.
+ * Unsent records stay in the journal. The GIL is kept: this takes milliseconds, and the interpreter
+ * may be ending. */
 static void producer_finalize(PyObject *object)
 {
     struct producer *self = (struct producer *)object;
@@ -587,74 +530,27 @@ static void producer_dealloc(PyObject *object)
     if (PyObject_CallFinalizerFromDealloc(object) < 0) {
         return; /* it lives on */
     }
-    Py_CLEAR(((struct producer *)object)->exchange);
-    event_ring_release(
-        ((struct producer *)object)->events); /* closed, so nothing is told any more */
+    struct producer *self = (struct producer *)object;
+    recorders_release(self->recorders);
+    Py_CLEAR(self->exchange);
+    Py_CLEAR(self->defaults);
+    Py_CLEAR(self->tape);
+    event_ring_release(self->events); /* it is closed, so nobody writes to it any more */
     type->tp_free(object);
     Py_DECREF(type);
 }
 
-/* --- the type
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- the type --- */
 
-PyDoc_STRVAR(order_doc,
-             "order(info=None, /, **fields)\n--\n\n"
-             "Record one state change of an order; return its sequence number, 1 or more.\n\n"
-             "info is a mapping with Blotter's field names (blotter.ORDER_FIELDS), or a ccxt "
-             "unified order, or both\n"
-             "at once; keywords come on top and win. A value may be str, int, float, Decimal, "
-             "bool, an aware datetime,\n"
-             "or None, which means absent. Decimals keep every digit; a float is recorded in its "
-             "shortest form.\n"
-             "exchange_time is in nanoseconds since 1970, ccxt's timestamp in milliseconds. What "
-             "has no field goes\n"
-             "to `extra`; ccxt's `info` only where the producer was opened with info=True.\n\n"
-             "Never waits, whatever is down. Raises blotter.Full when the journal is full; "
-             "ValueError or TypeError\n"
-             "naming field and value; RuntimeError once closed, and in a forked child. Then "
-             "nothing is recorded.");
-PyDoc_STRVAR(
-    trade_doc,
-    "trade(info=None, /, **fields)\n--\n\n"
-    "Record one execution, your own or a public trade; return its sequence number, 1 or more.\n\n"
-    "As order(), with blotter.TRADE_FIELDS or a ccxt unified trade. symbol, price and quantity "
-    "(amount) are\n"
-    "required. A trade counts as your own if it names an order, an account or a strategy.");
-PyDoc_STRVAR(flush_doc, "flush(timeout=None, stage='committed')\n--\n\n"
-                        "Wait until everything recorded so far, and everything that the journal "
-                        "held before, is 'committed' in\n"
-                        "PostgreSQL, or 'sent' to Redis.\n\n"
-                        "timeout is in seconds, None: for ever. Raises TimeoutError, and the "
-                        "records stay in the journal;\n"
-                        "RuntimeError once closed, in a forked child, and with sender='none'. In a "
-                        "coroutine await committed().");
-PyDoc_STRVAR(stats_doc, "stats()\n--\n\nReturn counters and states, a blotter.Stats. Cheap. Raises "
-                        "RuntimeError once closed.");
-PyDoc_STRVAR(
-    events_doc,
-    "events()\n--\n\n"
-    "Return the events that events() has not returned yet, oldest first: a list of blotter.Event, "
-    "often empty.\n\n"
-    "For loops that look now and then; in a coroutine watch() awaits them. The newest 64 are kept, "
-    "also after\n"
-    "close(); an event's `missed` says how many were forgotten before it. Cheap, and never waits. "
-    "Raises\n"
-    "RuntimeError in a forked child, and with sender='none', where `blotter ship` logs them.");
-PyDoc_STRVAR(
-    close_doc,
-    "close(timeout=5.0)\n--\n\n"
-    "Send what can be sent within timeout seconds (None: all of it), and stop. Returns how many "
-    "records stay in\n"
-    "the journal unsent: the next Producer of this exchange on this machine, or `blotter ship`, "
-    "sends them.\n\n"
-    "Closing again does nothing. In a coroutine: await asyncio.to_thread(producer.close).");
-PyDoc_STRVAR(
-    producer_doc,
-    "Producer(exchange, *, redis=None, journal=None, lane=None, sender='thread', slots=0, "
-    "slot_bytes=0,\n"
-    "         info=False, wake=False, sync='none', redis_password=None, poll_interval_us=0,\n"
-    "         sync_interval_ms=0)\n--\n\n");
+PyDoc_STRVAR(order_doc, "order(info=None, /, **fields)\n--\n\nRecord one state change of an order; "
+                        "return its sequence number.");
+PyDoc_STRVAR(trade_doc, "trade(info=None, /, **fields)\n--\n\nRecord one execution, your own or a "
+                        "public trade; return its sequence number.");
+PyDoc_STRVAR(flush_doc, "flush(timeout=None, stage='committed')\n--\n\nWait until everything that is "
+                        "recorded is 'committed' in PostgreSQL, or 'sent' to Redis.");
+PyDoc_STRVAR(close_doc, "close(timeout=5.0)\n--\n\nSend what can be sent within timeout seconds, "
+                        "and stop; return how many records are unsent.");
+PyDoc_STRVAR(producer_doc, "The part of blotter.Producer that is written in C.");
 
 #define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
 #define FAST(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL
@@ -664,9 +560,13 @@ static PyMethodDef methods[] = {
     {"trade", (PyCFunction)(void (*)(void))producer_trade, METH_FASTCALL | METH_KEYWORDS,
      trade_doc},
     {"flush", KEYWORDS(producer_flush), flush_doc},
-    {"stats", producer_stats, METH_NOARGS, stats_doc},
+    {"_stats", producer_stats, METH_NOARGS, NULL},
     {"close", KEYWORDS(producer_close), close_doc},
-    {"events", producer_events, METH_NOARGS, events_doc},
+    {"_events", producer_events, METH_NOARGS, NULL},
+    {"_record_group", producer_group, METH_O, NULL},
+    {"_counters", producer_counters, METH_NOARGS, NULL},
+    {"_count_refused", producer_count_refused, METH_NOARGS, NULL},
+    {"_reject", producer_reject, METH_VARARGS, NULL},
     {"_reached", producer_reached, METH_VARARGS, NULL},
     {"_notify", producer_notify, METH_VARARGS, NULL},
     {"_wakeup", producer_wakeup, METH_O, NULL},
@@ -677,6 +577,9 @@ static PyMethodDef methods[] = {
 
 static PyMemberDef members[] = {
     {"exchange", T_OBJECT, offsetof(struct producer, exchange), READONLY, "the exchange, as given"},
+    {"_defaults", T_OBJECT, offsetof(struct producer, defaults), READONLY, "constants of all records"},
+    {"_rejects", T_BOOL, offsetof(struct producer, rejects), READONLY, "whether on_error is reject"},
+    {"_tape", T_OBJECT, offsetof(struct producer, tape), READONLY, "the records of blotter.testing"},
     {"closed", T_BOOL, offsetof(struct producer, closed), READONLY, "whether close() was called"},
     {NULL, 0, 0, 0, NULL},
 };

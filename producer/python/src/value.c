@@ -6,16 +6,12 @@
 #include <math.h>
 #include <string.h>
 
-#define NS_PER_S INT64_C(1000000000)
 enum {
     INTEGER_BYTES = 24,
-    LONGEST_TEXT = 65536, /* characters: the library's limits are lower, and it names them */
+    LONGEST_TEXT = 65536, /* characters; the library's limits are lower, and it names them */
+    NS_PER_MS = 1000000,
 };
-
-/* Of these years, as seconds: a time that lies within them in a larger unit than is wanted is in
- * that unit. */
-#define YEAR_2014_S INT64_C(1388534400)
-#define YEAR_2100_S INT64_C(4102444800)
+static const int64_t ns_per_s = 1000000000;
 
 int value_import(void)
 {
@@ -35,11 +31,9 @@ static enum outcome fail_raised(struct value_context *context)
     return value_fail(context, NULL, NULL);
 }
 
-/* --- text
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- text --- */
 
-static char *put_utf8(char *at, Py_UCS4 c)
+char *value_put_utf8(char *at, Py_UCS4 c)
 {
     if (c < 0x80) {
         *at++ = (char)c;
@@ -59,7 +53,9 @@ static char *put_utf8(char *at, Py_UCS4 c)
     return at;
 }
 
-Py_ssize_t value_utf8(PyObject *text, char *out)
+/* Writes the UTF-8 bytes of a str into `out`, which has room for four times its length; returns how
+ * many, or -1: it has a surrogate. */
+static Py_ssize_t copy_utf8(PyObject *text, char *out)
 {
     int kind = PyUnicode_KIND(text);
     const void *data = PyUnicode_DATA(text);
@@ -70,13 +66,13 @@ Py_ssize_t value_utf8(PyObject *text, char *out)
         if (Py_UNICODE_IS_SURROGATE(c)) {
             return -1;
         }
-        at = put_utf8(at, c);
+        at = value_put_utf8(at, c);
     }
     return at - out;
 }
 
-/* A copy: where Python code may run, the str may be gone before the record is made. And
- * PyUnicode_AsUTF8 would leave one with the str, which outlives the call. */
+/* Copies the text: where Python code may run, the str may be gone before the record is made.
+ * PyUnicode_AsUTF8 would leave a copy with the str, which outlives the call. */
 static enum outcome other_text(struct value_context *context, PyObject *value, const char **out)
 {
     size_t length = (size_t)PyUnicode_GET_LENGTH(value);
@@ -87,15 +83,15 @@ static enum outcome other_text(struct value_context *context, PyObject *value, c
     if (copy == NULL) {
         return fail_raised(context);
     }
-    Py_ssize_t bytes = value_utf8(value, copy);
+    Py_ssize_t bytes = copy_utf8(value, copy);
     if (bytes < 0) {
         return value_fail(context, PyExc_ValueError, "not valid UTF-8: it has a surrogate");
     }
-    if (memchr(copy, 0, (size_t)bytes)) {
+    if (memchr(copy, '\0', (size_t)bytes) != NULL) {
         return value_fail(context, PyExc_ValueError,
                           "has a NUL character, which PostgreSQL cannot store");
     }
-    copy[bytes] = 0;
+    copy[bytes] = '\0';
     arena_give_back(&context->arena, 4 * length - (size_t)bytes);
     *out = copy;
     return TAKEN;
@@ -108,33 +104,30 @@ static inline enum outcome str_text(struct value_context *context, PyObject *val
         return other_text(context, value, out);
     }
     *out = PyUnicode_DATA(value);
-    if (memchr(*out, 0, (size_t)PyUnicode_GET_LENGTH(value))) {
+    if (memchr(*out, '\0', (size_t)PyUnicode_GET_LENGTH(value)) != NULL) {
         return value_fail(context, PyExc_ValueError,
                           "has a NUL character, which PostgreSQL cannot store");
     }
     return TAKEN;
 }
 
-/* Subclasses of str, such as enums, count as the str that they are; their own __str__ is not asked.
- */
+/* A subclass of str, such as an enum, counts as the str that it is; its own __str__ is not called. */
 enum outcome value_text(struct value_context *context, PyObject *value, const char **out)
 {
     if (PyUnicode_Check(value)) {
         return str_text(context, value, out);
     }
     if (PyLong_Check(value) && !PyBool_Check(value)) {
-        return value_decimal(context, value, out);
+        return value_digits(context, value, out);
     }
     return value_fail(context, PyExc_TypeError, "str or int is wanted");
 }
 
-/* --- decimals
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- decimals --- */
 
 static const char *not_a_number = "not a finite decimal number of at most 128 digits";
 
-static enum outcome float_decimal(struct value_context *context, PyObject *value, const char **out)
+static enum outcome float_digits(struct value_context *context, PyObject *value, const char **out)
 {
     char *text = arena_take(&context->arena, BLOTTER_DECIMAL_BYTES);
     if (text == NULL) {
@@ -153,7 +146,7 @@ static const char *put_digits(int64_t value, char out[INTEGER_BYTES])
 {
     uint64_t rest = value < 0 ? -(uint64_t)value : (uint64_t)value;
     char *at = out + INTEGER_BYTES - 1;
-    *at = 0;
+    *at = '\0';
     do {
         *--at = (char)('0' + rest % 10);
         rest /= 10;
@@ -164,8 +157,8 @@ static const char *put_digits(int64_t value, char out[INTEGER_BYTES])
     return at;
 }
 
-/* What Python writes, copied: a number too large for us, or a Decimal. */
-static enum outcome written_decimal(struct value_context *context, PyObject *text, const char **out)
+/* Copies what Python writes for a number that is too large for C, or for a Decimal. */
+static enum outcome written_digits(struct value_context *context, PyObject *text, const char **out)
 {
     if (text == NULL) { /* an int of thousands of digits */
         if (!PyErr_ExceptionMatches(PyExc_ValueError)) {
@@ -179,12 +172,12 @@ static enum outcome written_decimal(struct value_context *context, PyObject *tex
     return outcome;
 }
 
-static enum outcome int_decimal(struct value_context *context, PyObject *value, const char **out)
+static enum outcome int_digits(struct value_context *context, PyObject *value, const char **out)
 {
     int overflow;
     int64_t number = PyLong_AsLongLongAndOverflow(value, &overflow);
     if (overflow) {
-        return written_decimal(context, PyLong_Type.tp_repr(value), out);
+        return written_digits(context, PyLong_Type.tp_repr(value), out);
     }
     char *text = arena_take(&context->arena, INTEGER_BYTES);
     if (text == NULL) {
@@ -199,35 +192,52 @@ static bool is_decimal(const struct value_context *context, PyObject *value)
     return PyType_IsSubtype(Py_TYPE(value), (PyTypeObject *)context->decimal_type);
 }
 
-static enum outcome odd_decimal(struct value_context *context, PyObject *value, const char **out)
+static enum outcome odd_digits(struct value_context *context, PyObject *value, const char **out)
 {
     if (PyFloat_Check(value)) {
-        return float_decimal(context, value, out);
+        return float_digits(context, value, out);
     }
     if (PyLong_Check(value) && !PyBool_Check(value)) {
-        return int_decimal(context, value, out);
+        return int_digits(context, value, out);
     }
     if (!is_decimal(context, value)) {
         return value_fail(context, PyExc_TypeError, "str, int, float or Decimal is wanted");
     }
     return context->plain_only
                ? AGAIN
-               : written_decimal(context, ((PyTypeObject *)context->decimal_type)->tp_str(value),
+               : written_digits(context, ((PyTypeObject *)context->decimal_type)->tp_str(value),
                                  out);
 }
 
-enum outcome value_decimal(struct value_context *context, PyObject *value, const char **out)
+enum outcome value_digits(struct value_context *context, PyObject *value, const char **out)
 {
     if (PyUnicode_Check(value)) {
-        return str_text(context, value, out); /* the library looks at the digits */
+        return str_text(context, value, out); /* the library checks the digits */
     }
     if (PyFloat_CheckExact(value)) {
-        return float_decimal(context, value, out);
+        return float_digits(context, value, out);
     }
     if (PyLong_CheckExact(value)) {
-        return int_decimal(context, value, out);
+        return int_digits(context, value, out);
     }
-    return odd_decimal(context, value, out);
+    return odd_digits(context, value, out);
+}
+
+/* The drainer makes the digits of a double, so that the strategy's thread need not. */
+enum outcome value_decimal(struct value_context *context, PyObject *value, const char **out)
+{
+    if (PyFloat_CheckExact(value)) {
+        double number = PyFloat_AS_DOUBLE(value), size = fabs(number);
+        char *text;
+        if ((size > 1 / RECORD_DOUBLE_MAX && size < RECORD_DOUBLE_MAX) || number == 0) {
+            if ((text = arena_take(&context->arena, BLOTTER_DOUBLE_BYTES)) == NULL) {
+                return fail_raised(context);
+            }
+            *out = blotter_double(number, text);
+            return TAKEN;
+        }
+    }
+    return value_digits(context, value, out);
 }
 
 bool value_is_number(const struct value_context *context, PyObject *value)
@@ -241,22 +251,20 @@ bool value_is_mapping(PyObject *value)
     return PyDict_Check(value) || PyObject_HasAttrString(value, "keys");
 }
 
-/* --- times
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- times --- */
 
 bool value_is_time(PyObject *value)
 {
     return PyDate_Check(value) || PyTime_Check(value); /* a datetime is a date */
 }
 
-/* Days from 1970 of a date in the Gregorian calendar: years begin in March, so that the leap day is
- * the last. */
+/* Counts the days from 1970 to a date of the Gregorian calendar. Its years begin in March, so that
+ * the leap day is the last. */
 static int64_t days_of(int64_t year, int64_t month, int64_t day)
 {
     year -= month <= 2;
-    int64_t era = year / 400, of_era = year % 400,
-            of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+    int64_t era = year / 400, of_era = year % 400;
+    int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
     return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
 }
 
@@ -272,7 +280,7 @@ static enum outcome datetime_since(struct value_context *context, PyObject *valu
                       PyDateTime_DATE_GET_MINUTE(value) * 60 + PyDateTime_DATE_GET_SECOND(value);
     int64_t us = PyDateTime_DATE_GET_MICROSECOND(value) - PyDateTime_DELTA_GET_MICROSECONDS(offset);
     seconds -= PyDateTime_DELTA_GET_DAYS(offset) * 86400 + PyDateTime_DELTA_GET_SECONDS(offset);
-    if (__builtin_mul_overflow(seconds, NS_PER_S, ns) ||
+    if (__builtin_mul_overflow(seconds, ns_per_s, ns) ||
         __builtin_add_overflow(*ns, us * 1000, ns)) {
         return value_fail(context, PyExc_ValueError, "out of range");
     }
@@ -282,7 +290,7 @@ static enum outcome datetime_since(struct value_context *context, PyObject *valu
 static enum outcome datetime_time(struct value_context *context, PyObject *value, int64_t *ns)
 {
     if (context->plain_only) {
-        return AGAIN; /* utcoffset may be anybody's */
+        return AGAIN; /* utcoffset may be Python code */
     }
     PyObject *offset = PyObject_CallMethod(value, "utcoffset", NULL);
     if (offset == NULL) {
@@ -293,33 +301,29 @@ static enum outcome datetime_time(struct value_context *context, PyObject *value
     return outcome;
 }
 
-/* Seconds, milli- or microseconds given where ns_per_unit says that they are smaller: the commonest
- * mistake with times. */
-static bool is_of_larger_unit(int64_t units, int64_t ns_per_unit)
+static bool is_ms(double units)
 {
-    for (int64_t per_second = 1; per_second < NS_PER_S / ns_per_unit; per_second *= 1000) {
-        if (units >= YEAR_2014_S * per_second && units < YEAR_2100_S * per_second) {
-            return true;
-        }
-    }
-    return false;
+    return units >= (double)CCXT_TIME_MS_MIN && units < (double)CCXT_TIME_MS_MAX;
 }
 
-static enum outcome scale_time(struct value_context *context, int64_t units, int64_t ns_per_unit,
+/* Accepts a number only in the unit that is wanted and within its bounds: a guess could be wrong. */
+static enum outcome scale_time(struct value_context *context, int64_t units, enum ccxt_how how,
                                int64_t *ns)
 {
-    if (__builtin_mul_overflow(units, ns_per_unit, ns)) {
-        return value_fail(context, PyExc_ValueError, "out of range");
+    if (how != CCXT_TIME_NS && is_ms((double)units)) {
+        *ns = units * NS_PER_MS;
+        return TAKEN;
     }
-    if (is_of_larger_unit(units, ns_per_unit)) {
-        return value_fail(context, PyExc_ValueError,
-                          ns_per_unit == 1 ? "nanoseconds since 1970 are wanted"
-                                           : "milliseconds since 1970 are wanted");
+    if (how != CCXT_TIME_MS && is_ms((double)(units / NS_PER_MS))) {
+        *ns = units;
+        return TAKEN;
     }
-    return TAKEN;
+    return value_fail(context, PyExc_ValueError,
+                      how == CCXT_TIME_MS ? "milliseconds since 1970 are wanted"
+                                          : "nanoseconds since 1970 are wanted");
 }
 
-static enum outcome int_time(struct value_context *context, PyObject *value, int64_t ns_per_unit,
+static enum outcome int_time(struct value_context *context, PyObject *value, enum ccxt_how how,
                              int64_t *ns)
 {
     int overflow;
@@ -327,23 +331,22 @@ static enum outcome int_time(struct value_context *context, PyObject *value, int
     if (overflow) {
         return value_fail(context, PyExc_ValueError, "out of range");
     }
-    return scale_time(context, units, ns_per_unit, ns);
+    return scale_time(context, units, how, ns);
 }
 
-/* Milliseconds with a fraction. As nanoseconds a double would not hold today's. */
-static enum outcome float_time(struct value_context *context, double units, int64_t ns_per_unit,
+/* Takes milliseconds with a fraction. A double cannot hold today's nanoseconds. */
+static enum outcome float_time(struct value_context *context, double units, enum ccxt_how how,
                                int64_t *ns)
 {
-    double whole = floor(units);
-    if (ns_per_unit == 1 || !isfinite(units) || fabs(whole) > 1e15) {
+    if (how == CCXT_TIME_NS || !is_ms(units)) {
         return value_fail(context, PyExc_TypeError, "int or datetime is wanted");
     }
-    enum outcome outcome = scale_time(context, (int64_t)whole, ns_per_unit, ns);
-    *ns += outcome == TAKEN ? llround((units - whole) * (double)ns_per_unit) : 0;
-    return outcome;
+    double whole = floor(units);
+    *ns = (int64_t)whole * NS_PER_MS + llround((units - whole) * NS_PER_MS);
+    return TAKEN;
 }
 
-static enum outcome text_time(struct value_context *context, PyObject *value, int64_t ns_per_unit,
+static enum outcome text_time(struct value_context *context, PyObject *value, enum ccxt_how how,
                               int64_t *ns)
 {
     const char *text;
@@ -354,26 +357,101 @@ static enum outcome text_time(struct value_context *context, PyObject *value, in
     }
     errno = 0;
     int64_t units = strtoll(text, &end, 10);
-    if (errno != 0 || end == text || *end != 0) {
-        return value_fail(context, PyExc_ValueError, "digits are wanted, int or datetime");
+    if (errno != 0 || end == text || *end != '\0') {
+        return value_fail(context, PyExc_ValueError, "digits, an int or a datetime are wanted");
     }
-    return scale_time(context, units, ns_per_unit, ns);
+    return scale_time(context, units, how, ns);
 }
 
-enum outcome value_time(struct value_context *context, PyObject *value, int64_t ns_per_unit,
+enum outcome value_time(struct value_context *context, PyObject *value, enum ccxt_how how,
                         int64_t *ns)
 {
     if (PyLong_Check(value) && !PyBool_Check(value)) {
-        return int_time(context, value, ns_per_unit, ns);
+        return int_time(context, value, how, ns);
     }
     if (PyDateTime_Check(value)) {
         return datetime_time(context, value, ns);
     }
     if (PyFloat_Check(value)) {
-        return float_time(context, PyFloat_AS_DOUBLE(value), ns_per_unit, ns);
+        return float_time(context, PyFloat_AS_DOUBLE(value), how, ns);
     }
     if (PyUnicode_Check(value)) {
-        return text_time(context, value, ns_per_unit, ns);
+        return text_time(context, value, how, ns);
     }
     return value_fail(context, PyExc_TypeError, "int or datetime is wanted");
+}
+
+/* --- ISO 8601 --- */
+
+/* Reads `count` digits; returns -1 where one is missing. */
+static int64_t read_digits(const char **at, int count)
+{
+    int64_t number = 0;
+    for (int i = 0; i < count; i++, (*at)++) {
+        if (**at < '0' || **at > '9') {
+            return -1;
+        }
+        number = number * 10 + (**at - '0');
+    }
+    return number;
+}
+
+static bool read_byte(const char **at, char byte)
+{
+    bool found = **at == byte;
+    *at += found;
+    return found;
+}
+
+/* Reads ".123" as nanoseconds; digits behind the ninth must be zeros. */
+static int64_t read_fraction(const char **at)
+{
+    int64_t ns = 0, unit = ns_per_s / 10;
+    if (!read_byte(at, '.')) {
+        return 0;
+    }
+    for (; **at >= '0' && **at <= '9'; (*at)++, unit /= 10) {
+        if (unit == 0 && **at != '0') {
+            return -1;
+        }
+        ns += (**at - '0') * unit;
+    }
+    return ns;
+}
+
+/* Reads "Z", "+01:00" or "+0100" as minutes; false: neither. */
+static bool read_zone(const char **at, int64_t *minutes)
+{
+    *minutes = 0;
+    if (read_byte(at, 'Z')) {
+        return true;
+    }
+    int sign = read_byte(at, '-') ? -1 : read_byte(at, '+') ? 1 : 0;
+    int64_t hours = sign != 0 ? read_digits(at, 2) : -1;
+    read_byte(at, ':');
+    int64_t rest = hours >= 0 ? read_digits(at, 2) : -1;
+    *minutes = sign * (hours * 60 + rest);
+    return rest >= 0;
+}
+
+bool value_iso_time(PyObject *value, int64_t *ns)
+{
+    if (!PyUnicode_CheckExact(value) || !PyUnicode_IS_COMPACT_ASCII(value)) {
+        return false;
+    }
+    const char *at = PyUnicode_DATA(value);
+    int64_t year = read_digits(&at, 4);
+    int64_t month = year >= 0 && read_byte(&at, '-') ? read_digits(&at, 2) : -1;
+    int64_t day = month > 0 && read_byte(&at, '-') ? read_digits(&at, 2) : -1;
+    int64_t hour = day > 0 && (read_byte(&at, 'T') || read_byte(&at, ' ')) ? read_digits(&at, 2) : -1;
+    int64_t minute = hour >= 0 && read_byte(&at, ':') ? read_digits(&at, 2) : -1;
+    int64_t second = minute >= 0 && read_byte(&at, ':') ? read_digits(&at, 2) : -1;
+    int64_t fraction = second >= 0 ? read_fraction(&at) : -1, zone;
+    if (fraction < 0 || month > 12 || day > 31 || hour > 24 || minute > 59 || second > 60 ||
+        !read_zone(&at, &zone) || *at != '\0') {
+        return false;
+    }
+    int64_t seconds = days_of(year, month, day) * 86400 + (hour * 60 + minute - zone) * 60 + second;
+    return !__builtin_mul_overflow(seconds, ns_per_s, ns) &&
+           !__builtin_add_overflow(*ns, fraction, ns);
 }

@@ -1,13 +1,14 @@
-/* wakeup.c: see wakeup.h. It does not keep its producer: one that is closed is still there to say
- * so. */
+/* wakeup.c: see wakeup.h. It does not hold its producer: the handle of a closed one stays valid. */
 #include "wakeup.h"
 
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
 #include <structmember.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "core.h"
 #include "events.h"
+#include "producer.h"
 
 struct wakeup {
     PyObject_HEAD blotter_producer *producer;
@@ -38,7 +39,7 @@ PyObject *wakeup_create(PyTypeObject *type, blotter_producer *producer, struct e
     return (PyObject *)self;
 }
 
-/* In a forked child neither the library nor the ring may be asked, and need not. */
+/* Withdraws the descriptor. In a forked child neither the library nor the ring may be called. */
 static void withdraw(const struct wakeup *self)
 {
     if (self->process != getpid()) {
@@ -64,7 +65,7 @@ static void wakeup_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
-/* Whether it has been written to since the last time. */
+/* Tells whether it has been written to since the last time. */
 static PyObject *wakeup_reset(PyObject *object, PyObject *unused)
 {
     (void)unused;
@@ -73,12 +74,11 @@ static PyObject *wakeup_reset(PyObject *object, PyObject *unused)
                            sizeof times);
 }
 
-/* The events that it has not had, or None: closed, and there will be no more. */
+/* Returns the events that it has not had, or None: it is closed, and there will be no more. */
 static PyObject *wakeup_heard(PyObject *object, PyObject *unused)
 {
     (void)unused;
     struct wakeup *self = (struct wakeup *)object;
-    const struct core *core = PyType_GetModuleState(Py_TYPE(object));
     if (self->events == NULL || !event_ring_is_ours(self->events)) {
         PyErr_SetString(PyExc_RuntimeError, self->events != NULL
                                                 ? blotter_status_text(BLOTTER_FORKED)
@@ -86,8 +86,8 @@ static PyObject *wakeup_heard(PyObject *object, PyObject *unused)
         return NULL;
     }
     bool closed =
-        event_ring_is_closed(self->events); /* before looking: what was told until then is taken */
-    PyObject *events = events_take(self->events, self->fd, (PyTypeObject *)core->event_type);
+        event_ring_is_closed(self->events); /* before looking, so that the last events are taken */
+    PyObject *events = events_take(self->events, self->fd);
     if (events && closed && PyList_GET_SIZE(events) == 0) {
         Py_SETREF(events, Py_NewRef(Py_None));
     }

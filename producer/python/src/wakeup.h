@@ -1,9 +1,9 @@
-/* wakeup.h: the type of what wakes an event loop: an eventfd that libblotter, or a ring of events,
- * writes to.
+/* wakeup.h: the type that wakes an event loop: an eventfd that libblotter, or a ring of events, writes
+ * to.
  *
- * It withdraws the descriptor before it closes it, as one that is closed may be anybody's next. No
- * Python code and no weak reference has a part in that: where the loop itself is garbage, the
- * interpreter has cleared all weak references already. */
+ * It withdraws the descriptor before it closes it, because the next file may get the same number.
+ * That needs no Python code and no weak reference: where the loop itself is garbage, the interpreter
+ * has cleared all weak references already. */
 #ifndef BLOTTER_PYTHON_WAKEUP_H
 #define BLOTTER_PYTHON_WAKEUP_H
 
@@ -14,8 +14,10 @@
 
 #include "event_ring.h"
 
-/* For a producer that is open; listens: it has the ring's events, too. NULL: an exception is
- * raised. */
+/* Makes one for a producer that is open; if it listens, it has the ring's events too. Returns NULL
+ * with an exception set. */
 PyObject *wakeup_create(PyTypeObject *, blotter_producer *, struct event_ring *, bool listens);
+
+extern PyType_Spec wakeup_spec;
 
 #endif

@@ -1,0 +1,748 @@
+/* draft.c: see draft.h. */
+#include "draft.h"
+
+#include <string.h>
+
+#include "schema/decimal.h"
+#include "schema/limits.h"
+
+enum {
+    RANK_OF_MAPPINGS = 4, /* keywords win */
+    NS_PER_MS = 1000000,
+};
+
+union member {
+    const char *text;
+    int64_t time;
+    enum blotter_bool flag;
+};
+
+/* --- fields --- */
+
+static inline bool is_given(const struct draft *draft, const struct key *key)
+{
+    return (draft->given >> key->field & 1) != 0;
+}
+
+static bool is_time(const struct key *key)
+{
+    return key->how == CCXT_TIME_NS || key->how == CCXT_TIME_MS || key->how == CCXT_TIME_EITHER;
+}
+
+static union member member_of(const union draft_struct *of, const struct key *key)
+{
+    const void *at = (const char *)of + key->offset;
+    if (is_time(key)) {
+        return (union member){.time = *(const int64_t *)at};
+    }
+    if (key->how == CCXT_BOOL) {
+        return (union member){.flag = *(const enum blotter_bool *)at};
+    }
+    return (union member){.text = *(const char *const *)at};
+}
+
+static inline void set_member(union draft_struct *of, const struct key *key, union member value)
+{
+    void *at = (char *)of + key->offset;
+    if (key->how == CCXT_TEXT || key->how == CCXT_DECIMAL) {
+        *(const char **)at = value.text;
+    } else if (is_time(key)) {
+        *(int64_t *)at = value.time;
+    } else if (key->how == CCXT_BOOL) {
+        *(enum blotter_bool *)at = value.flag;
+    } else {
+        *(const char **)at = value.text;
+    }
+}
+
+static inline void store(struct draft *draft, const struct key *key, union member value,
+                         const struct draft_source *source)
+{
+    set_member(&draft->of, key, value);
+    draft->given |= UINT64_C(1) << key->field;
+    draft->sources[key->field] = *source;
+}
+
+static bool is_double(const char *text)
+{
+    return *text == RECORD_DOUBLE_MARK;
+}
+
+static bool is_same(const union draft_struct *of, const struct key *key, union member value)
+{
+    union member other = member_of(of, key);
+    if (is_time(key)) {
+        return other.time == value.time;
+    }
+    if (key->how == CCXT_BOOL) {
+        return other.flag == value.flag;
+    }
+    return strcmp(other.text, value.text) == 0;
+}
+
+/* Chooses between two keys of one field. A keyword replaces the mapping's same key; of two different
+ * keys the other one is kept in `extra` unless it has the same value. */
+static enum outcome choose(struct draft *draft, const struct key *key, union member value,
+                           const struct draft_source *source)
+{
+    struct draft_source other = draft->sources[key->field];
+    bool same = is_same(&draft->of, key, value), better = source->rank < other.rank;
+    if (better) {
+        store(draft, key, value, source);
+    }
+    if (same || other.key == source->key) {
+        return TAKEN;
+    }
+    return better ? json_add(&draft->extra, other.name, other.value)
+                  : json_add(&draft->extra, source->name, source->value);
+}
+
+/* Compares with a constant of the binding. A value that differs wins, for this record. */
+static bool is_constant(struct draft *draft, const struct key *key, union member value)
+{
+    const struct draft *constants = draft->options.constants;
+    if ((constants->given >> key->field & 1) == 0) {
+        return false;
+    }
+    bool same = is_same(&constants->of, key, value);
+    draft->overrides |= !same;
+    return same;
+}
+
+static inline enum outcome place(struct draft *draft, const struct key *key, union member value)
+{
+    if (is_given(draft, key)) {
+        return choose(draft, key, value, &draft->now);
+    }
+    if (draft->options.constants != NULL && is_constant(draft, key, value)) {
+        return TAKEN;
+    }
+    store(draft, key, value, &draft->now);
+    return TAKEN;
+}
+
+static enum outcome fail(struct draft *draft, PyObject *type, const char *problem)
+{
+    return value_fail(&draft->context, type, problem);
+}
+
+static inline enum outcome take_text(struct draft *draft, const struct key *key, PyObject *value)
+{
+    union member member;
+    enum outcome outcome = value_text(&draft->context, value, &member.text);
+    if (outcome != TAKEN || *member.text == '\0') {
+        return outcome;
+    }
+    if (PyUnicode_Check(value) && PyUnicode_GET_LENGTH(value) > LIMIT_TEXT_BYTES / 4 &&
+        strlen(member.text) > LIMIT_TEXT_BYTES) {
+        return fail(draft, PyExc_ValueError, "longer than the limit");
+    }
+    return place(draft, key, member);
+}
+
+static bool is_decimal_text(const char *text)
+{
+    char canonical[LIMIT_DECIMAL_BYTES];
+    size_t length = strlen(text);
+    return decimal_is_canonical(text, length) || decimal_canonical(text, length, canonical) >= 0;
+}
+
+static inline enum outcome take_decimal(struct draft *draft, const struct key *key,
+                                        PyObject *value)
+{
+    union member member;
+    enum outcome outcome = value_decimal(&draft->context, value, &member.text);
+    if (outcome != TAKEN || *member.text == '\0') {
+        return outcome;
+    }
+    if (!is_double(member.text) && !is_decimal_text(member.text)) {
+        return fail(draft, PyExc_ValueError, "not a finite decimal number of at most 128 digits");
+    }
+    return place(draft, key, member);
+}
+
+/* Time 0 is absent, as is an empty text. */
+static bool is_absent_time(PyObject *value)
+{
+    return (PyLong_CheckExact(value) && PyObject_RichCompareBool(value, Py_False, Py_EQ) == 1) ||
+           (PyFloat_CheckExact(value) && PyFloat_AS_DOUBLE(value) == 0) ||
+           (PyUnicode_CheckExact(value) && PyUnicode_GET_LENGTH(value) == 0);
+}
+
+static enum outcome take_time(struct draft *draft, const struct key *key, PyObject *value)
+{
+    union member member;
+    if (is_absent_time(value)) {
+        return TAKEN;
+    }
+    enum outcome outcome =
+        value_time(&draft->context, value, (enum ccxt_how)key->how, &member.time);
+    return outcome == TAKEN ? place(draft, key, member) : outcome;
+}
+
+static enum outcome take_bool(struct draft *draft, const struct key *key, PyObject *value)
+{
+    if (!PyBool_Check(value)) {
+        return fail(draft, PyExc_TypeError, "bool is wanted");
+    }
+    enum blotter_bool flag = value == Py_True ? BLOTTER_TRUE : BLOTTER_FALSE;
+    return place(draft, key, (union member){.flag = flag});
+}
+
+/* Writes a map of currencies, {"USDT": 0.1}, as JSON text. */
+static enum outcome take_amounts(struct draft *draft, const struct key *key, PyObject *value)
+{
+    struct json json;
+    json_init(&json, &draft->context);
+    enum outcome outcome = json_add_all(&json, value);
+    const char *text = outcome == TAKEN ? json_end(&json) : NULL;
+    if (text != NULL) {
+        char *kept = arena_take(&draft->context.arena, strlen(text) + 1);
+        outcome = kept == NULL ? fail(draft, NULL, NULL)
+                               : place(draft, key, (union member){.text = strcpy(kept, text)});
+    }
+    json_release(&json);
+    return outcome;
+}
+
+/* --- ccxt's fees --- */
+
+static bool is_named(PyObject *name, const char *wanted)
+{
+    return PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, wanted) == 0;
+}
+
+static const struct key *find_name(const struct draft *draft, const char *name)
+{
+    return key_of_name(draft->options.table, name, strlen(name));
+}
+
+static enum outcome take_fee_part(struct draft *draft, PyObject *name, PyObject *value)
+{
+    enum outcome outcome = ODD; /* keys beside these */
+    if (value == Py_None) {
+        return TAKEN;
+    }
+    if (is_named(name, "cost")) {
+        outcome = take_decimal(draft, draft->options.table->fee, value);
+    } else if (is_named(name, "currency")) {
+        outcome = take_text(draft, draft->options.table->fee_currency, value);
+    } else if (is_named(name, "rate") && draft->options.table->fee_rate != NULL) {
+        outcome = take_decimal(draft, draft->options.table->fee_rate, value);
+    }
+    return outcome == FAILED && draft->context.problem_type != NULL ? ODD : outcome;
+}
+
+static enum outcome take_fee_dict(struct draft *draft, PyObject *fee)
+{
+    PyObject *name, *value;
+    Py_ssize_t position = 0;
+    enum outcome outcome = TAKEN;
+    draft->now.rank++; /* fee_currency itself comes first */
+    while (outcome == TAKEN && PyDict_Next(fee, &position, &name, &value)) {
+        Py_INCREF(value);
+        outcome = take_fee_part(draft, name, value);
+        Py_DECREF(value);
+    }
+    return outcome;
+}
+
+static enum outcome take_fee(struct draft *draft, const struct key *key, PyObject *value)
+{
+    if (!PyDict_CheckExact(value)) {
+        return value_is_number(&draft->context, value) || PyUnicode_Check(value)
+                   ? take_decimal(draft, key, value)
+                   : ODD;
+    }
+    return draft->options.flat ? fail(draft, PyExc_TypeError, "a number is wanted")
+                               : take_fee_dict(draft, value);
+}
+
+static bool is_plainly_equal(PyObject *a, PyObject *b)
+{
+    if (a == b) {
+        return true;
+    }
+    if (PyFloat_CheckExact(a) && PyFloat_CheckExact(b)) {
+        return PyFloat_AS_DOUBLE(a) == PyFloat_AS_DOUBLE(b);
+    }
+    return PyUnicode_CheckExact(a) && PyUnicode_CheckExact(b) && PyUnicode_Compare(a, b) == 0;
+}
+
+/* Compares two fees of the same keys in the same order. Others are left to _ccxt.py. */
+static bool is_same_fee(PyObject *a, PyObject *b)
+{
+    PyObject *a_name, *a_value, *b_name, *b_value;
+    Py_ssize_t a_position = 0, b_position = 0;
+    if (a == b) {
+        return true;
+    }
+    if (!PyDict_CheckExact(a) || !PyDict_CheckExact(b) || PyDict_Size(a) != PyDict_Size(b)) {
+        return false;
+    }
+    while (PyDict_Next(a, &a_position, &a_name, &a_value) &&
+           PyDict_Next(b, &b_position, &b_name, &b_value)) {
+        if (!is_plainly_equal(a_name, b_name) || !is_plainly_equal(a_value, b_value)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Takes a list of one fee. Several, or one that differs from `fee`, are left to _ccxt.py. */
+static enum outcome finish_fees(struct draft *draft)
+{
+    const struct key *key = draft->options.table->fee;
+    PyObject *list = draft->fees.value, *fee = PyList_GET_ITEM(list, 0);
+    if (PyList_GET_SIZE(list) != 1 || !PyDict_CheckExact(fee) ||
+        is_given(draft, draft->options.table->fees)) {
+        return ODD;
+    }
+    if (!is_given(draft, key) && !is_given(draft, draft->options.table->fee_currency)) {
+        draft->now = draft->fees;
+        return take_fee_dict(draft, fee);
+    }
+    return is_given(draft, key) && is_same_fee(draft->sources[key->field].value, fee) ? TAKEN : ODD;
+}
+
+static bool is_empty(PyObject *value)
+{
+    return PyDict_CheckExact(value)    ? PyDict_GET_SIZE(value) == 0
+           : PyList_CheckExact(value)  ? PyList_GET_SIZE(value) == 0
+           : PyTuple_CheckExact(value) ? PyTuple_GET_SIZE(value) == 0
+           : PyUnicode_CheckExact(value) ? PyUnicode_GET_LENGTH(value) == 0
+                                         : false;
+}
+
+static enum outcome take_fees(struct draft *draft, const struct key *key, PyObject *value)
+{
+    if (is_empty(value)) {
+        return TAKEN;
+    }
+    if (draft->options.flat || PyDict_Check(value) || PyUnicode_Check(value)) {
+        return take_amounts(draft, key, value);
+    }
+    if (!PyList_CheckExact(value)) {
+        return ODD;
+    }
+    draft->fees = draft->now;
+    return TAKEN;
+}
+
+/* --- keys of no field --- */
+
+static enum outcome take_exchange(struct draft *draft, PyObject *value)
+{
+    if (PyUnicode_Check(value) && PyUnicode_Compare(value, draft->options.exchange) == 0) {
+        return TAKEN;
+    }
+    draft->options.strict = true;
+    return fail(draft, PyExc_ValueError, "not the exchange that this producer records");
+}
+
+static enum outcome take_kind(struct draft *draft, PyObject *value)
+{
+    return is_named(value, record_schemas[draft->options.table->kind].name)
+               ? TAKEN
+               : json_add(&draft->extra, draft->now.name, value);
+}
+
+static enum outcome take_other(struct draft *draft, PyObject *value)
+{
+    return is_empty(value) ? TAKEN : json_add(&draft->extra, draft->now.name, value);
+}
+
+static enum outcome take_info(struct draft *draft, PyObject *value)
+{
+    if (!draft->options.take_info) {
+        return TAKEN;
+    }
+    draft->extra.prune = false; /* the venue's message is kept as it is */
+    enum outcome outcome = take_other(draft, value);
+    draft->extra.prune = true;
+    return outcome;
+}
+
+static enum outcome take_extra(struct draft *draft, PyObject *value)
+{
+    draft->extra.prune = false;
+    enum outcome outcome = json_add_all(&draft->extra, value);
+    draft->extra.prune = true;
+    return outcome;
+}
+
+static enum outcome take_trades(struct draft *draft, PyObject *value)
+{
+    return is_empty(value)        ? TAKEN
+           : draft->options.flat ? json_add(&draft->extra, draft->now.name, value)
+                                 : ODD;
+}
+
+/* --- one pair --- */
+
+static enum outcome take_known(struct draft *draft, const struct key *key, PyObject *value)
+{
+    switch ((enum ccxt_how)key->how) {
+    case CCXT_TEXT:
+        return take_text(draft, key, value);
+    case CCXT_DECIMAL:
+        return take_decimal(draft, key, value);
+    case CCXT_BOOL:
+        return take_bool(draft, key, value);
+    case CCXT_TIME_NS:
+    case CCXT_TIME_MS:
+    case CCXT_TIME_EITHER:
+        return take_time(draft, key, value);
+    case CCXT_AMOUNTS:
+        return take_fees(draft, key, value);
+    case CCXT_EXTRA:
+        return take_extra(draft, value);
+    case CCXT_FEE:
+        return take_fee(draft, key, value);
+    case CCXT_DATETIME:
+        draft->datetime = draft->now;
+        return TAKEN;
+    case CCXT_TRADES:
+        return take_trades(draft, value);
+    case CCXT_INFO:
+        return take_info(draft, value);
+    case CCXT_EXCHANGE:
+        return take_exchange(draft, value);
+    case CCXT_KIND:
+        return take_kind(draft, value);
+    case CCXT_DROP:
+        return TAKEN;
+    }
+    return TAKEN;
+}
+
+/* Keeps a value in `extra` that its field cannot take. */
+static enum outcome misplace(struct draft *draft, PyObject *name, PyObject *value)
+{
+    if (draft->options.strict || draft->context.problem_type == NULL) {
+        return FAILED;
+    }
+    if (draft->wrong.name == NULL) {
+        draft->wrong = draft->now;
+        draft->wrong_problem = draft->context.problem;
+        draft->wrong_type = draft->context.problem_type;
+    }
+    draft->misplaced++;
+    return is_empty(value) ? TAKEN : json_add(&draft->extra, name, value);
+}
+
+static enum outcome take_unknown(struct draft *draft, PyObject *name, PyObject *value)
+{
+    draft->has_unknown = true;
+    if (draft->rank == 0) { /* a keyword */
+        PyErr_Format(PyExc_TypeError, "%s() has no field '%U'",
+                     record_schemas[draft->options.table->kind].name, name);
+        return fail(draft, NULL, NULL);
+    }
+    return take_other(draft, value);
+}
+
+static inline enum outcome take_pair(struct draft *draft, Py_ssize_t at, PyObject *name,
+                                     PyObject *value)
+{
+    if (value == Py_None) {
+        return TAKEN;
+    }
+    draft->now.name = name;
+    draft->now.value = value;
+    if (!PyUnicode_Check(name)) {
+        return take_other(draft, value);
+    }
+    const struct key *key =
+        key_find_at(draft->options.table, draft->options.memory, at, name);
+    if (key == NULL) {
+        return take_unknown(draft, name, value);
+    }
+    draft->now.key = key;
+    draft->now.rank = draft->rank + key->rank;
+    enum outcome outcome = take_known(draft, key, value);
+    return outcome == FAILED ? misplace(draft, name, value) : outcome;
+}
+
+static enum outcome take_dict(struct draft *draft, PyObject *dict)
+{
+    PyObject *name, *value;
+    Py_ssize_t position = 0;
+    enum outcome outcome = TAKEN;
+    draft->rank = RANK_OF_MAPPINGS;
+    for (Py_ssize_t at = 0; outcome == TAKEN && PyDict_Next(dict, &position, &name, &value); at++) {
+        outcome = take_pair(draft, at, name, value);
+    }
+    return outcome;
+}
+
+static enum outcome take_keywords(struct draft *draft, PyObject *const *values, PyObject *names)
+{
+    enum outcome outcome = TAKEN;
+    draft->rank = 0;
+    for (Py_ssize_t i = 0; outcome == TAKEN && i < PyTuple_GET_SIZE(names); i++) {
+        outcome = take_pair(draft, KEYS_REMEMBERED, PyTuple_GET_ITEM(names, i), values[i]);
+    }
+    return outcome;
+}
+
+/* --- what can be decided only when all keys have been seen --- */
+
+/* Drops ccxt's datetime where it says the same as the timestamp. It becomes the time where there is
+ * no timestamp, and is kept where it is finer. */
+static enum outcome finish_datetime(struct draft *draft)
+{
+    const struct key *key = draft->options.table->exchange_time;
+    union member time;
+    if (key != NULL && value_iso_time(draft->datetime.value, &time.time)) {
+        if (is_given(draft, key) && is_same(&draft->of, key, time)) {
+            return TAKEN;
+        }
+        if (!is_given(draft, key) && draft->wrong.key == NULL &&
+            time.time / NS_PER_MS >= CCXT_TIME_MS_MIN && time.time / NS_PER_MS < CCXT_TIME_MS_MAX) {
+            store(draft, key, time, &draft->datetime);
+            return TAKEN;
+        }
+    }
+    draft->now = draft->datetime;
+    return take_other(draft, draft->datetime.value);
+}
+
+/* Whether ccxt's amount of a trade is negative: its sign is the side, which _ccxt.py knows. */
+static bool is_negative_trade(const struct draft *draft)
+{
+    const struct draft_source *source = &draft->sources[TRADE_quantity];
+    if (draft->options.table->kind != RECORD_TRADE || (draft->given >> TRADE_quantity & 1) == 0 ||
+        source->key->rank == 0 || draft->options.flat) {
+        return false;
+    }
+    const char *text = draft->of.trade.quantity;
+    return is_double(text) ? PyFloat_AS_DOUBLE(source->value) < 0 : *text == '-';
+}
+
+/* Whether it names itself by our own names: then no key of it is ccxt's. */
+static bool has_own_id(const struct draft *draft)
+{
+    static const char *const names[] = {"order_id", "client_order_id", "trade_id", "entry_id"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const struct key *key = find_name(draft, names[i]);
+        if (key != NULL && is_given(draft, key) && draft->sources[key->field].key == key) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Refuses objects of another kind. Only a mapping with keys that are no field's can be one. */
+static enum outcome check_kind(struct draft *draft, PyObject *dict)
+{
+    PyObject *name, *value;
+    Py_ssize_t position = 0;
+    uint64_t marks = 0;
+    if (!draft->has_unknown || draft->options.flat || dict == NULL || has_own_id(draft)) {
+        return TAKEN;
+    }
+    while (PyDict_Next(dict, &position, &name, &value)) {
+        if (value != Py_None && PyUnicode_Check(name) && PyUnicode_IS_COMPACT_ASCII(name)) {
+            marks |= ccxt_mark(PyUnicode_DATA(name), (size_t)PyUnicode_GET_LENGTH(name),
+                               PyDict_Check(value));
+        }
+    }
+    const char *veto = ccxt_kind_veto(draft->options.table->kind, marks);
+    if (veto == NULL) {
+        return TAKEN;
+    }
+    PyErr_Format(PyExc_ValueError, "this is %s", veto);
+    return fail(draft, NULL, NULL);
+}
+
+static void merge_constants(struct draft *draft)
+{
+    const struct draft *constants = draft->options.constants;
+    for (uint64_t left = constants->given & ~draft->given; left != 0; left &= left - 1) {
+        unsigned field = (unsigned)__builtin_ctzll(left);
+        const struct key *key = key_of_field(draft->options.table, field);
+        set_member(&draft->of, key, member_of(&constants->of, key));
+    }
+    draft->given |= constants->given;
+}
+
+static enum outcome finish(struct draft *draft, PyObject *dict)
+{
+    enum outcome outcome = check_kind(draft, dict);
+    if (outcome == TAKEN && draft->fees.name != NULL) {
+        outcome = finish_fees(draft);
+    }
+    if (outcome == TAKEN && draft->datetime.name != NULL) {
+        outcome = finish_datetime(draft);
+    }
+    if (outcome == TAKEN && is_negative_trade(draft)) {
+        outcome = ODD;
+    }
+    if (outcome != TAKEN) {
+        return outcome;
+    }
+    const char *extra = json_end(&draft->extra);
+    if (extra != NULL) {
+        set_member(&draft->of, draft->options.table->extra, (union member){.text = extra});
+    }
+    if (draft->overrides || (draft->options.merge && draft->options.constants != NULL)) {
+        draft->overrides = true;
+        merge_constants(draft);
+    }
+    return TAKEN;
+}
+
+/* --- the whole --- */
+
+static void begin(struct draft *draft, bool plain_only)
+{
+    draft->context.plain_only = plain_only;
+    draft->given = 0;
+    draft->misplaced = 0;
+    draft->has_unknown = draft->overrides = false;
+    draft->datetime.name = draft->fees.name = draft->wrong.name = NULL;
+    draft->wrong.key = NULL;
+    memset(&draft->of, 0, key_struct_bytes(draft->options.table->kind));
+    arena_init(&draft->context.arena);
+    json_init(&draft->extra, &draft->context);
+    draft->extra.prune = true;
+}
+
+static void end(struct draft *draft)
+{
+    json_release(&draft->extra);
+    arena_release(&draft->context.arena);
+}
+
+static enum outcome take_all(struct draft *draft, PyObject *dict, PyObject *const *values,
+                             PyObject *names)
+{
+    enum outcome outcome = dict != NULL ? take_dict(draft, dict) : TAKEN;
+    if (outcome == TAKEN && names != NULL) {
+        outcome = take_keywords(draft, values, names);
+    }
+    return outcome == TAKEN ? finish(draft, dict) : outcome;
+}
+
+static void raise_shown(const char *problem, PyObject *type, PyObject *name, PyObject *value)
+{
+    PyObject *text = PyObject_Repr(value);
+    if (text == NULL) {
+        PyErr_Clear();
+        text = PyUnicode_FromString("(a value that cannot be shown)");
+    }
+    if (text != NULL && type == PyExc_TypeError) {
+        PyErr_Format(type, "%S: %.100U: %s, not %s", name, text, problem, Py_TYPE(value)->tp_name);
+    } else if (text != NULL) {
+        PyErr_Format(type, "%S: %.100U: %s", name, text, problem);
+    }
+    Py_XDECREF(text);
+}
+
+/* Showing a value may run Python code, which may remove it from the caller's dictionary, so it is
+ * held. */
+static void raise_problem(const struct draft_source *source, PyObject *type, const char *problem)
+{
+    PyObject *name = Py_NewRef(source->name), *value = Py_NewRef(source->value);
+    raise_shown(problem, type, name, value);
+    Py_DECREF(name);
+    Py_DECREF(value);
+}
+
+/* Returns a dict of a mapping; NULL with an exception set. */
+static PyObject *copy_mapping(PyObject *mapping)
+{
+    if (PyDict_CheckExact(mapping)) {
+        return PyDict_Copy(mapping);
+    }
+    if (!value_is_mapping(mapping)) {
+        PyErr_Format(PyExc_TypeError, "%.100R: a mapping is wanted, not %s", mapping,
+                     Py_TYPE(mapping)->tp_name);
+        return NULL;
+    }
+    PyObject *copy = PyDict_New();
+    if (copy != NULL && PyDict_Update(copy, mapping) != 0) {
+        Py_CLEAR(copy);
+    }
+    return copy;
+}
+
+static enum outcome take_again(struct draft *draft, PyObject *mapping, PyObject *const *values,
+                               PyObject *names)
+{
+    end(draft);
+    begin(draft, false);
+    if (mapping != NULL && (draft->copy = copy_mapping(mapping)) == NULL) {
+        return fail(draft, NULL, NULL);
+    }
+    return take_all(draft, draft->copy, values, names);
+}
+
+enum outcome draft_take(struct draft *draft, const struct draft_options *options,
+                        PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    draft->options = *options;
+    draft->copy = NULL;
+    draft->context.decimal_type = options->decimal_type;
+    begin(draft, true);
+    if (count > 1) {
+        PyErr_Format(PyExc_TypeError, "one mapping is wanted, and keywords, not %zd arguments",
+                     count);
+        return FAILED;
+    }
+    PyObject *mapping = count == 1 && args[0] != Py_None ? args[0] : NULL;
+    enum outcome outcome = AGAIN;
+    if (mapping == NULL || PyDict_CheckExact(mapping)) {
+        outcome = take_all(draft, mapping, args + count, names);
+    }
+    if (outcome == AGAIN) {
+        outcome = take_again(draft, mapping, args + count, names);
+    }
+    if (outcome == FAILED && draft->context.problem_type != NULL && !PyErr_Occurred()) {
+        raise_problem(&draft->now, draft->context.problem_type, draft->context.problem);
+    }
+    return outcome;
+}
+
+void draft_release(struct draft *draft)
+{
+    end(draft);
+    Py_XDECREF(draft->copy);
+}
+
+/* Finds the field that the library names at the beginning of its problem, if it was given. */
+static const struct draft_source *find_source(const struct draft *draft, const char *problem)
+{
+    const struct key *key =
+        key_of_name(draft->options.table, problem, strcspn(problem, ":"));
+    return key != NULL && is_given(draft, key) && draft->sources[key->field].name != NULL
+               ? &draft->sources[key->field]
+               : NULL;
+}
+
+/* Tells whether the value that was misplaced is of the field that is missing now. */
+static bool is_wrong_field(const struct draft *draft, const char *problem)
+{
+    const struct key *key = draft->wrong.name != NULL ? draft->wrong.key : NULL;
+    if (key == NULL || key->field == NO_FIELD) {
+        return false;
+    }
+    const char *name = key_of_field(draft->options.table, key->field)->name;
+    return strncmp(problem, name, strlen(name)) == 0 || strcmp(name, "client_order_id") == 0;
+}
+
+/* The strategy may know the field by another name. A required field may be missing because its value
+ * was wrong: then that is the problem. */
+void draft_raise(const struct draft *draft, const char *problem)
+{
+    const struct draft_source *source = find_source(draft, problem);
+    if (source != NULL) {
+        const char *text = problem + strcspn(problem, ":");
+        raise_problem(source, PyExc_ValueError, *text == ':' ? text + 2 : text);
+    } else if (is_wrong_field(draft, problem)) {
+        raise_problem(&draft->wrong, draft->wrong_type, draft->wrong_problem);
+    } else {
+        PyErr_SetString(PyExc_ValueError, problem);
+    }
+}

@@ -1,0 +1,68 @@
+/* draft.h: makes the struct that libblotter takes of what a strategy gives: a mapping, keywords, and
+ * the constants of a binding.
+ *
+ * A plain dict of plain values is read where it is. Reading anything else may run Python code, which
+ * may change the dict, so a copy is made first. Nothing made here outlives the draft. A value that
+ * its field cannot take is kept in `extra` under the name it was given by, and counted. */
+#ifndef BLOTTER_PYTHON_DRAFT_H
+#define BLOTTER_PYTHON_DRAFT_H
+
+#include "json_text.h"
+#include "pending.h"
+#include "keys.h"
+#include "value.h"
+
+union draft_struct {
+#define X(kind, name, sql_schema, table, fields) struct blotter_##name name;
+    BLOTTER_RECORD_KINDS(X)
+#undef X
+};
+
+/* Where a field got its value. */
+struct draft_source {
+    PyObject *name, *value; /* borrowed from what was given */
+    const struct key *key;
+    unsigned rank;
+};
+
+struct draft_options {
+    const struct key_table *table;
+    PyObject *decimal_type;
+    PyObject *exchange; /* str */
+    bool take_info;
+    bool flat;   /* _ccxt.py has flattened it: only fields are left, and it has been recognised */
+    bool merge;  /* merge the constants in, though they are encoded */
+    bool strict; /* raise instead of keeping a wrong value in `extra` */
+    struct key_memory *memory;
+    const struct draft *constants; /* of a binding, or NULL: defaults of its fields */
+};
+
+struct draft {
+    struct draft_options options;
+    PyObject *copy; /* of the mapping; NULL: it is read where it is */
+    union draft_struct of;
+    uint64_t given;     /* bit i: field i of the record_schema */
+    unsigned rank;      /* added to that of the keys */
+    unsigned misplaced; /* how many values are in `extra` because their field cannot take them */
+    bool has_unknown;   /* the mapping has keys that are no field's */
+    bool overrides;     /* it differs from the constants: they are merged in */
+    struct draft_source datetime, fees, now; /* `now`: what is looked at */
+    struct draft_source wrong;               /* the first value that was misplaced */
+    const char *wrong_problem;
+    PyObject *wrong_type; /* the exception that it would be */
+    struct draft_source sources[RECORD_FIELDS_MAX];
+    struct json extra;
+    struct value_context context;
+};
+
+/* Takes at most one mapping, then the values of the keywords in `names` (a tuple, or NULL). Returns
+ * TAKEN; ODD: _ccxt.py has to flatten it first; or FAILED with an exception set. Release it in any
+ * case, after it was submitted. */
+enum outcome draft_take(struct draft *, const struct draft_options *, PyObject *const *args,
+                        Py_ssize_t count, PyObject *names);
+void draft_release(struct draft *);
+
+/* Raises ValueError with the library's words about the record: "price: not a finite ...". */
+void draft_raise(const struct draft *, const char *problem);
+
+#endif

@@ -1,0 +1,385 @@
+/* recording.c: see producer.h. Recording keeps the GIL: it takes less than giving it up. */
+#include <string.h>
+
+#include "producer.h"
+#include "stored.h"
+
+PyObject *producer_raise(const struct producer *producer, int64_t status)
+{
+    const char *text = blotter_status_text((int)status);
+    if (PyErr_Occurred() != NULL) {
+        return NULL;
+    }
+    if (status == BLOTTER_FULL) {
+        PyErr_SetString(producer->core->full, text);
+    } else if (status == BLOTTER_SYSTEM) {
+        PyErr_NoMemory();
+    } else {
+        PyErr_SetString(PyExc_RuntimeError, text);
+    }
+    return NULL;
+}
+
+bool producer_is_open(const struct producer *producer)
+{
+    if (producer->handle != NULL || producer->tape != NULL) {
+        return true;
+    }
+    PyErr_SetString(PyExc_RuntimeError, blotter_status_text(BLOTTER_CLOSED));
+    return false;
+}
+
+static struct draft_options options_of(const struct producer *producer, struct recorder *recorder,
+                                       enum record_kind kind)
+{
+    return (struct draft_options){
+        .table = &producer->core->keys[kind],
+        .decimal_type = producer->core->decimal_type,
+        .exchange = producer->exchange,
+        .take_info = producer->take_info != 0,
+        .merge = producer->tape != NULL,
+        .memory = &recorder->memory,
+        .constants = recorder->constants,
+    };
+}
+
+/* --- bindings --- */
+
+/* Returns the constants that the kind has fields for, as a new dict; NULL with an exception set. */
+static PyObject *constants_of_kind(const struct key_table *table, PyObject *constants)
+{
+    PyObject *name, *value, *dict = PyDict_New();
+    Py_ssize_t position = 0;
+    while (dict != NULL && PyDict_Next(constants, &position, &name, &value)) {
+        const char *text = PyUnicode_AsUTF8(name);
+        if (text == NULL) {
+            Py_CLEAR(dict);
+        } else if (key_of_name(table, text, strlen(text)) != NULL && value != Py_None &&
+                   PyDict_SetItem(dict, name, value) != 0) {
+            Py_CLEAR(dict);
+        }
+    }
+    return dict;
+}
+
+/* Raises TypeError for a name that is no field of any kind, or one that cannot be constant. */
+static int check_names(const struct producer *producer, PyObject *constants)
+{
+    PyObject *name, *value;
+    Py_ssize_t position = 0;
+    while (PyDict_Next(constants, &position, &name, &value)) {
+        const char *text = PyUnicode_AsUTF8(name);
+        bool known = false;
+        for (int kind = 0; text != NULL && kind < RECORD_KINDS; kind++) {
+            known |= kind != RECORD_SESSION &&
+                     key_of_name(&producer->core->keys[kind], text, strlen(text)) != NULL;
+        }
+        if (!known || strcmp(text, "extra") == 0) {
+            PyErr_Format(PyExc_TypeError, "%R cannot be bound: it is not the name of a field that "
+                                          "can be constant", name);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int bind_draft(struct recorder *recorder, const struct producer *producer,
+                      enum record_kind kind)
+{
+    struct draft_options options = options_of(producer, recorder, kind);
+    PyObject *args[] = {recorder->held};
+    options.strict = options.flat = true;
+    options.constants = NULL;
+    recorder->constants = PyMem_Calloc(1, sizeof *recorder->constants);
+    if (recorder->constants == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (draft_take(recorder->constants, &options, args, 1, NULL) != TAKEN) {
+        return -1;
+    }
+    if (producer->tape != NULL) {
+        return 0;
+    }
+    recorder->bound = blotter_bind(producer->handle, (enum blotter_kind)kind,
+                                   &recorder->constants->of);
+    if (recorder->bound == NULL) {
+        draft_raise(recorder->constants, blotter_problem());
+        return -1;
+    }
+    return 0;
+}
+
+int recorders_bind(struct recorder *recorders, const struct producer *producer, PyObject *constants)
+{
+    if (check_names(producer, constants) != 0) {
+        return -1;
+    }
+    for (int kind = 0; kind < RECORD_KINDS; kind++) {
+        PyObject *held = constants_of_kind(&producer->core->keys[kind], constants);
+        if (held == NULL) {
+            return -1;
+        }
+        if (PyDict_GET_SIZE(held) == 0 || kind == RECORD_SESSION) {
+            Py_DECREF(held);
+            continue;
+        }
+        recorders[kind].held = held;
+        if (bind_draft(&recorders[kind], producer, (enum record_kind)kind) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+void recorders_release(struct recorder *recorders)
+{
+    for (int kind = 0; kind < RECORD_KINDS; kind++) {
+        struct recorder *recorder = &recorders[kind];
+        blotter_unbind(recorder->bound);
+        recorder->bound = NULL;
+        if (recorder->constants != NULL) {
+            draft_release(recorder->constants);
+            PyMem_Free(recorder->constants);
+            recorder->constants = NULL;
+        }
+        Py_CLEAR(recorder->held);
+        key_memory_release(&recorder->memory);
+    }
+}
+
+/* --- one record --- */
+
+static int64_t submit(struct producer *producer, const struct recorder *recorder,
+                      enum record_kind kind, const struct draft *draft)
+{
+    struct blotter_entry entry = {.kind = (enum blotter_kind)kind, .record = &draft->of};
+    if (producer->tape != NULL) {
+        return stored_submit(producer, &entry, 1);
+    }
+    if (recorder->bound != NULL && !draft->overrides) {
+        return blotter_submit_bound(producer->handle, recorder->bound, &draft->of);
+    }
+    switch (kind) {
+    case RECORD_ORDER:
+        return blotter_order(producer->handle, &draft->of.order);
+    case RECORD_TRADE:
+        return blotter_trade(producer->handle, &draft->of.trade);
+    default:
+        break;
+    }
+    return blotter_submit(producer->handle, &entry, 1);
+}
+
+static PyObject *raise_refused(const struct producer *producer, const struct draft *draft,
+                               int64_t status)
+{
+    if (status == BLOTTER_TOO_LONG) {
+        PyErr_SetString(PyExc_ValueError, blotter_status_text(BLOTTER_TOO_LONG));
+        return NULL;
+    }
+    if (status == BLOTTER_INVALID) {
+        draft_raise(draft, producer->tape != NULL ? stored_problem() : blotter_problem());
+        return NULL;
+    }
+    return producer_raise(producer, status);
+}
+
+static PyObject *keywords_of(PyObject *const *values, PyObject *names)
+{
+    PyObject *dict = PyDict_New();
+    for (Py_ssize_t i = 0; dict != NULL && names != NULL && i < PyTuple_GET_SIZE(names); i++) {
+        if (PyDict_SetItem(dict, PyTuple_GET_ITEM(names, i), values[i]) != 0) {
+            Py_CLEAR(dict);
+        }
+    }
+    return dict;
+}
+
+/* Leaves a call to the object's own Python code. */
+static PyObject *record_odd(PyObject *object, enum record_kind kind, PyObject *const *args,
+                            Py_ssize_t count, PyObject *names)
+{
+    PyObject *keywords = keywords_of(args + count, names);
+    if (keywords == NULL) {
+        return NULL;
+    }
+    PyObject *result = PyObject_CallMethod(object, "_record_odd", "sOO", record_schemas[kind].name,
+                                           count > 0 ? args[0] : Py_None, keywords);
+    Py_DECREF(keywords);
+    return result;
+}
+
+/* Turns the exception that is set into a reject, if the producer was opened for that. */
+static PyObject *refuse(struct producer *producer, PyObject *object, enum record_kind kind,
+                        PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    PyObject *type, *problem, *traceback, *result = NULL;
+    if (!producer->rejects || !PyErr_ExceptionMatches(PyExc_Exception)) {
+        producer->refused++;
+        return NULL;
+    }
+    PyErr_Fetch(&type, &problem, &traceback);
+    PyErr_NormalizeException(&type, &problem, &traceback);
+    PyObject *keywords = keywords_of(args + count, names);
+    if (keywords != NULL) {
+        result = PyObject_CallMethod(object, "_reject_call", "sOOO", record_schemas[kind].name,
+                                     count > 0 ? args[0] : Py_None, keywords, problem);
+    }
+    Py_XDECREF(keywords);
+    Py_XDECREF(type);
+    Py_XDECREF(problem);
+    Py_XDECREF(traceback);
+    return result;
+}
+
+PyObject *record_call(struct producer *producer, struct recorder *recorders, PyObject *object,
+                      enum record_kind kind, PyObject *const *args, Py_ssize_t count,
+                      PyObject *names)
+{
+    struct recorder *recorder = &recorders[kind];
+    const struct draft_options options = options_of(producer, recorder, kind);
+    struct draft draft;
+    PyObject *result = NULL;
+    if (!producer_is_open(producer)) {
+        return refuse(producer, object, kind, args, count, names);
+    }
+    enum outcome outcome = draft_take(&draft, &options, args, count, names);
+    if (outcome == TAKEN) {
+        int64_t seq = submit(producer, recorder, kind, &draft);
+        producer->misplaced += seq > 0 ? draft.misplaced : 0;
+        result = seq > 0 ? PyLong_FromLongLong(seq) : raise_refused(producer, &draft, seq);
+    }
+    draft_release(&draft);
+    if (outcome == ODD) {
+        return record_odd(object, kind, args, count, names);
+    }
+    return result != NULL ? result : refuse(producer, object, kind, args, count, names);
+}
+
+/* --- several records --- */
+
+struct group {
+    Py_ssize_t count;
+    struct draft *drafts;
+    struct blotter_entry *entries;
+};
+
+static int group_add(struct group *group, struct producer *producer, struct recorder *recorders,
+                     PyObject *item)
+{
+    PyObject *fields;
+    const char *name;
+    if (!PyArg_ParseTuple(item, "sO!", &name, &PyDict_Type, &fields)) {
+        return -1;
+    }
+    int kind = record_kind_of(name, strlen(name));
+    if (kind < 0 || kind >= RECORD_KINDS || kind == RECORD_SESSION) {
+        PyErr_Format(PyExc_ValueError, "%s is not a kind of record", name);
+        return -1;
+    }
+    struct draft_options options = options_of(producer, &recorders[kind], (enum record_kind)kind);
+    struct draft *draft = &group->drafts[group->count];
+    options.flat = true;
+    group->entries[group->count] =
+        (struct blotter_entry){.kind = (enum blotter_kind)kind, .record = &draft->of};
+    group->count++; /* it is released even if it is not complete */
+    enum outcome outcome = draft_take(draft, &options, &fields, 1, NULL);
+    if (outcome == TAKEN && !draft->overrides) {
+        group->entries[group->count - 1].bound = recorders[kind].bound;
+    }
+    return outcome == TAKEN ? 0 : -1;
+}
+
+static PyObject *group_submit(const struct group *group, struct producer *producer)
+{
+    unsigned misplaced = 0;
+    for (Py_ssize_t i = 0; i < group->count; i++) {
+        misplaced += group->drafts[i].misplaced;
+    }
+    size_t count = (size_t)group->count;
+    int64_t seq = producer->tape != NULL ? stored_submit(producer, group->entries, count)
+                                         : blotter_submit(producer->handle, group->entries, count);
+    if (seq > 0) {
+        producer->misplaced += misplaced;
+        return PyLong_FromLongLong(seq);
+    }
+    if (group->count == 1) {
+        return raise_refused(producer, &group->drafts[0], seq);
+    }
+    if (seq == BLOTTER_INVALID || seq == BLOTTER_TOO_LONG) {
+        PyErr_SetString(PyExc_ValueError,
+                        producer->tape != NULL ? stored_problem() : blotter_problem());
+        return NULL;
+    }
+    return producer_raise(producer, seq);
+}
+
+PyObject *record_group(struct producer *producer, struct recorder *recorders, PyObject *list)
+{
+    struct group group = {0};
+    PyObject *result = NULL;
+    if (!PyList_CheckExact(list) || PyList_GET_SIZE(list) == 0) {
+        PyErr_SetString(PyExc_TypeError, "a list of records is wanted");
+        return NULL;
+    }
+    if (!producer_is_open(producer)) {
+        return NULL;
+    }
+    size_t size = (size_t)PyList_GET_SIZE(list);
+    group.drafts = PyMem_Malloc(size * sizeof *group.drafts);
+    group.entries = PyMem_Malloc(size * sizeof *group.entries);
+    if (group.drafts == NULL || group.entries == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    for (size_t i = 0; i < size; i++) {
+        if (group_add(&group, producer, recorders, PyList_GET_ITEM(list, (Py_ssize_t)i)) != 0) {
+            goto done;
+        }
+    }
+    result = group_submit(&group, producer);
+done:
+    for (Py_ssize_t i = 0; i < group.count; i++) {
+        draft_release(&group.drafts[i]);
+    }
+    PyMem_Free(group.drafts);
+    PyMem_Free(group.entries);
+    return result;
+}
+
+/* --- rejects --- */
+
+/* Shortens the object until it fits a slot. A reject that finds no room is counted only. */
+PyObject *record_reject(struct producer *producer, PyObject *args)
+{
+    const char *about, *reason;
+    char *object;
+    Py_ssize_t length;
+    if (!PyArg_ParseTuple(args, "sses#:_reject", &about, &reason, "utf-8", &object, &length)) {
+        return NULL;
+    }
+    producer->refused++;
+    if (producer->tape != NULL) {
+        PyObject *reject = Py_BuildValue("s{ssssss}", "reject", "about", about, "reason", reason,
+                                         "object", object);
+        int status = reject != NULL ? PyList_Append(producer->tape, reject) : -1;
+        Py_XDECREF(reject);
+        PyMem_Free(object);
+        return status == 0 ? PyLong_FromLong(0) : NULL;
+    }
+    int64_t seq = BLOTTER_TOO_LONG;
+    while (producer->handle != NULL) {
+        const struct blotter_reject reject = {.about = about, .reason = reason, .object = object};
+        seq = blotter_reject(producer->handle, &reject);
+        if ((seq != BLOTTER_TOO_LONG && seq != BLOTTER_INVALID) || length < 2) {
+            break;
+        }
+        for (length = length * 3 / 4; length > 0 && (object[length] & 0xc0) == 0x80;) {
+            length--; /* not within a character */
+        }
+        object[length] = '\0';
+    }
+    PyMem_Free(object);
+    return PyLong_FromLong(0);
+}

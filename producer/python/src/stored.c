@@ -1,0 +1,114 @@
+/* stored.c: see stored.h. */
+#include <stdio.h>
+#include <string.h>
+
+#include "stored.h"
+
+enum { HEAD_BYTES = RECORD_HEAD_BYTES_MAX };
+
+static char problem_text[160]; /* the GIL guards it */
+
+const char *stored_problem(void)
+{
+    return problem_text;
+}
+
+static int64_t refuse_record(const struct record_problem *problem)
+{
+    snprintf(problem_text, sizeof problem_text, "%s%s%s",
+             problem->field != NULL ? problem->field : "the record",
+             problem->field != NULL ? ": " : " is ", record_fault_text(problem->fault));
+    return BLOTTER_INVALID;
+}
+
+/* Returns a value as Python would read it from PostgreSQL, but times as nanoseconds and JSON as text. */
+static PyObject *value_object(const struct producer *producer, enum field_kind kind,
+                              const struct record_value *value)
+{
+    switch (kind) {
+    case FIELD_TIME:
+    case FIELD_INT:
+        return PyLong_FromLongLong(value->integer);
+    case FIELD_BOOL:
+        return PyBool_FromLong((long)value->integer);
+    case FIELD_DECIMAL:
+        return PyObject_CallFunction(producer->core->decimal_type, "s#", value->bytes,
+                                     (Py_ssize_t)value->length);
+    default:
+        return PyUnicode_DecodeUTF8(value->bytes, (Py_ssize_t)value->length, "strict");
+    }
+}
+
+static PyObject *record_object(const struct producer *producer, const struct record *record)
+{
+    const struct record_schema *schema = &record_schemas[record->kind];
+    PyObject *dict = PyDict_New();
+    for (unsigned i = 0; dict != NULL && i < schema->field_count; i++) {
+        if (!record->values[i].present) {
+            continue;
+        }
+        PyObject *value = value_object(producer, schema->fields[i].kind, &record->values[i]);
+        if (value == NULL || PyDict_SetItemString(dict, schema->fields[i].name, value) != 0) {
+            Py_CLEAR(dict);
+        }
+        Py_XDECREF(value);
+    }
+    return dict != NULL ? Py_BuildValue("sN", schema->name, dict) : NULL;
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+/* Adds one record to the list. */
+static int64_t add(const struct producer *producer, const struct blotter_entry *entry, int64_t seq,
+                   unsigned char *bytes, struct record_scratch *scratch, PyObject *list)
+{
+    enum record_kind kind = (enum record_kind)entry->kind;
+    struct record_identity identity = {1, seq, now_ns(), PyUnicode_AsUTF8(producer->exchange)};
+    struct record_problem problem;
+    struct record record;
+    unsigned fields;
+    int length = record_encode(kind, entry->record, bytes + HEAD_BYTES,
+                               LIMIT_RECORD_BYTES - HEAD_BYTES, &fields, &problem);
+    if (length < 0) {
+        return refuse_record(&problem);
+    }
+    unsigned char head[RECORD_HEAD_BYTES_MAX];
+    size_t head_length = record_encode_head(&identity, fields, head);
+    unsigned char *begin = bytes + HEAD_BYTES - head_length;
+    memcpy(begin, head, head_length);
+    if (record_decode(kind, begin, head_length + (size_t)length, scratch, &record, &problem) != 0) {
+        return refuse_record(&problem);
+    }
+    PyObject *object = record_object(producer, &record);
+    int status = object != NULL ? PyList_Append(list, object) : -1;
+    Py_XDECREF(object);
+    return status == 0 ? seq : BLOTTER_SYSTEM;
+}
+
+int64_t stored_submit(struct producer *producer, const struct blotter_entry *entries, size_t count)
+{
+    int64_t first = PyList_GET_SIZE(producer->tape) + 1, status = BLOTTER_SYSTEM;
+    unsigned char *bytes = PyMem_Malloc(LIMIT_RECORD_BYTES);
+    struct record_scratch scratch = {PyMem_Malloc(RECORD_SCRATCH_BYTES), RECORD_SCRATCH_BYTES, 0};
+    PyObject *list = PyList_New(0);
+    if (producer->closed) {
+        status = BLOTTER_CLOSED;
+    } else if (bytes != NULL && scratch.bytes != NULL && list != NULL) {
+        status = first;
+        for (size_t i = 0; status > 0 && i < count; i++) {
+            status = add(producer, &entries[i], first + (int64_t)i, bytes, &scratch, list);
+        }
+    }
+    if (status > 0 && PyList_SetSlice(producer->tape, first - 1, first - 1, list) != 0) {
+        status = BLOTTER_SYSTEM;
+    }
+    PyMem_Free(bytes);
+    PyMem_Free(scratch.bytes);
+    Py_XDECREF(list);
+    return status > 0 ? first : status;
+}

@@ -1,0 +1,14 @@
+/* stored.h: keeps records in memory as they would be stored, for tests of strategies. */
+#ifndef BLOTTER_PYTHON_STORED_H
+#define BLOTTER_PYTHON_STORED_H
+
+#include "producer.h"
+
+/* Does what blotter_submit() does, but encodes the records, decodes them as the drainer would, and
+ * appends (kind, dict of fields) to the producer's tape. Returns the first seq, or a status. */
+int64_t stored_submit(struct producer *, const struct blotter_entry *entries, size_t count);
+
+/* What was wrong with the last record that was INVALID. */
+const char *stored_problem(void);
+
+#endif

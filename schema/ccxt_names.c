@@ -1,0 +1,195 @@
+/* ccxt_names.c: see ccxt_names.h. */
+#include "schema/ccxt_names.h"
+
+#include <string.h>
+
+#define NAME(name, field, how, rank) {#name, (uint8_t)(field), CCXT_##how, rank},
+
+/* clang-format off */
+#define NAMES_OF_ORDER CCXT_ORDER_NAMES
+#define NAMES_OF_TRADE CCXT_TRADE_NAMES
+#define NAMES_OF_SESSION CCXT_SESSION_NAMES
+#define NAMES_OF_CASH CCXT_CASH_NAMES
+#define NAMES_OF_BALANCE CCXT_BALANCE_NAMES
+#define NAMES_OF_POSITION CCXT_POSITION_NAMES
+#define NAMES_OF_INSTRUMENT CCXT_INSTRUMENT_NAMES
+#define X(kind, name, sql_schema, table, fields) \
+    static const struct ccxt_name name##_names[] = {NAMES_OF_##kind(NAME) CCXT_OTHER_NAMES(NAME)};
+BLOTTER_RECORD_KINDS(X)
+#undef X
+
+const struct ccxt_names ccxt_names[RECORD_KINDS] = {
+#define X(kind, name, sql_schema, table, fields) \
+    [RECORD_##kind] = {name##_names, sizeof name##_names / sizeof name##_names[0]},
+    BLOTTER_RECORD_KINDS(X)
+#undef X
+};
+/* clang-format on */
+
+const struct ccxt_name *ccxt_name_find(enum record_kind kind, const char *name, size_t length)
+{
+    for (unsigned i = 0; i < ccxt_names[kind].count; i++) {
+        const struct ccxt_name *found = &ccxt_names[kind].names[i];
+        if (strlen(found->name) == length && memcmp(found->name, name, length) == 0) {
+            return found;
+        }
+    }
+    return NULL;
+}
+
+/* --- which kind of object it is --- */
+
+/* The keys that tell. */
+/* clang-format off */
+#define MARKS(X) \
+    X(base) X(quote) X(baseValue) X(quoteValue) X(contracts) X(price) X(entryPrice) X(notional) X(leverage) \
+    X(liquidationPrice) X(unrealizedPnl) X(collateral) X(fundingRate) X(amount) X(bid) X(ask) X(bids) X(asks) \
+    X(fromAccount) X(toAccount) X(txid) X(address) X(addressTo) X(tag) X(network) X(internal) X(updated) \
+    X(direction) X(before) X(after) X(referenceId) X(referenceAccount) X(code) X(side) X(currency) X(symbol) \
+    X(filled) X(remaining) X(clientOrderId) X(timeInForce) X(postOnly) X(lastTradeTimestamp) \
+    X(lastUpdateTimestamp) X(triggerPrice) X(average) X(takerOrMaker) X(order) X(id)
+#define MAP_MARKS(X) X(free) X(total) X(precision)
+
+enum {
+#define X(name) MARK_##name,
+    MARKS(X) MAP_MARKS(X)
+#undef X
+    MARK_COUNT
+};
+/* clang-format on */
+_Static_assert(MARK_COUNT <= 64, "a bit for each");
+
+#define HAS(name) ((marks >> MARK_##name & 1) != 0)
+
+uint64_t ccxt_mark(const char *key, size_t length, bool value_is_map)
+{
+    static const char *const names[] = {
+#define X(name) #name,
+        MARKS(X) MAP_MARKS(X)
+#undef X
+    };
+    for (unsigned i = 0; i < MARK_COUNT; i++) {
+        if (strlen(names[i]) == length && memcmp(names[i], key, length) == 0) {
+            return i >= MARK_free && !value_is_map ? 0 : UINT64_C(1) << i;
+        }
+    }
+    return 0;
+}
+
+static bool is_position(uint64_t marks)
+{
+    return HAS(contracts) || HAS(entryPrice) || HAS(liquidationPrice) || HAS(unrealizedPnl) ||
+           HAS(notional) || HAS(collateral);
+}
+
+static bool is_liquidation(uint64_t marks)
+{
+    return HAS(baseValue) || HAS(quoteValue) ||
+           (HAS(contracts) && HAS(price) && !HAS(entryPrice) && !HAS(notional) && !HAS(leverage));
+}
+
+static bool is_market_data(uint64_t marks)
+{
+    return (HAS(fundingRate) && !HAS(amount)) || (HAS(bid) && HAS(ask)) || (HAS(bids) && HAS(asks));
+}
+
+static bool is_transaction(uint64_t marks)
+{
+    return HAS(txid) || HAS(address) || HAS(addressTo) || HAS(tag) || HAS(network) ||
+           HAS(internal) || HAS(updated);
+}
+
+static bool is_ledger_entry(uint64_t marks)
+{
+    return HAS(direction) || HAS(before) || HAS(after) || HAS(referenceId) || HAS(referenceAccount);
+}
+
+static bool is_order(uint64_t marks)
+{
+    return HAS(filled) || HAS(remaining) || HAS(clientOrderId) || HAS(timeInForce) ||
+           HAS(postOnly) || HAS(lastTradeTimestamp) || HAS(lastUpdateTimestamp) ||
+           HAS(triggerPrice) || HAS(average);
+}
+
+static bool is_trade(uint64_t marks)
+{
+    return HAS(takerOrMaker) ||
+           (HAS(price) && HAS(amount) && (HAS(order) || HAS(id) || HAS(side)));
+}
+
+enum ccxt_shape ccxt_shape_of(uint64_t marks)
+{
+    if (HAS(free) && HAS(total)) {
+        return CCXT_SHAPE_BALANCE;
+    }
+    if (HAS(base) && HAS(quote) && HAS(precision)) {
+        return CCXT_SHAPE_MARKET;
+    }
+    if (is_liquidation(marks)) {
+        return CCXT_SHAPE_LIQUIDATION;
+    }
+    if (is_position(marks)) {
+        return CCXT_SHAPE_POSITION;
+    }
+    if (is_market_data(marks)) {
+        return CCXT_SHAPE_MARKET_DATA;
+    }
+    if (HAS(fromAccount) || HAS(toAccount)) {
+        return CCXT_SHAPE_TRANSFER;
+    }
+    if (is_transaction(marks)) {
+        return CCXT_SHAPE_TRANSACTION;
+    }
+    if (is_ledger_entry(marks)) {
+        return CCXT_SHAPE_LEDGER;
+    }
+    if (HAS(code) && HAS(amount) && !HAS(price) && !HAS(side)) {
+        return CCXT_SHAPE_FUNDING;
+    }
+    if (HAS(currency) && HAS(amount) && !HAS(price) && !HAS(symbol)) {
+        return CCXT_SHAPE_CASH;
+    }
+    return is_order(marks)   ? CCXT_SHAPE_ORDER
+           : is_trade(marks) ? CCXT_SHAPE_TRADE
+                             : CCXT_SHAPE_UNKNOWN;
+}
+
+static bool is_cash(enum ccxt_shape shape)
+{
+    return shape >= CCXT_SHAPE_TRANSFER && shape <= CCXT_SHAPE_CASH;
+}
+
+/* Orders and trades look alike without their nulls, so only `filled` tells them apart. */
+static bool is_allowed(enum record_kind kind, enum ccxt_shape shape, uint64_t marks)
+{
+    if (shape == CCXT_SHAPE_UNKNOWN) {
+        return true;
+    }
+    switch (kind) {
+    case RECORD_ORDER:
+        return shape == CCXT_SHAPE_ORDER || shape == CCXT_SHAPE_TRADE;
+    case RECORD_TRADE:
+        return shape == CCXT_SHAPE_TRADE || (shape == CCXT_SHAPE_ORDER && !HAS(filled));
+    case RECORD_CASH:
+        return is_cash(shape);
+    case RECORD_BALANCE:
+        return shape == CCXT_SHAPE_BALANCE;
+    case RECORD_POSITION:
+        return shape == CCXT_SHAPE_POSITION;
+    case RECORD_INSTRUMENT:
+        return shape == CCXT_SHAPE_MARKET;
+    default:
+        return true;
+    }
+}
+
+const char *ccxt_kind_veto(enum record_kind kind, uint64_t marks)
+{
+    static const char *const texts[] = {
+#define X(shape, text) text,
+        CCXT_SHAPES(X)
+#undef X
+    };
+    enum ccxt_shape shape = ccxt_shape_of(marks);
+    return is_allowed(kind, shape, marks) ? NULL : texts[shape];
+}
