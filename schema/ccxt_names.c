@@ -113,8 +113,7 @@ static bool is_order(uint64_t marks)
 
 static bool is_trade(uint64_t marks)
 {
-    return HAS(takerOrMaker) ||
-           (HAS(price) && HAS(amount) && (HAS(order) || HAS(id) || HAS(side)));
+    return HAS(takerOrMaker) || (HAS(price) && HAS(amount) && (HAS(order) || HAS(id) || HAS(side)));
 }
 
 enum ccxt_shape ccxt_shape_of(uint64_t marks)

@@ -7,8 +7,7 @@
 #include "producer.h"
 
 struct book {
-    PyObject_HEAD
-    struct producer *producer; /* NULL: not initialised */
+    PyObject_HEAD struct producer *producer; /* NULL: not initialised */
     struct recorder recorders[RECORD_KINDS];
 };
 
@@ -18,10 +17,9 @@ static int book_init(PyObject *object, PyObject *args, PyObject *keywords)
     struct book *self = (struct book *)object;
     PyObject *producer, *constants;
     struct core *core = core_of_type(Py_TYPE(object));
-    if (core == NULL ||
-        !PyArg_ParseTupleAndKeywords(args, keywords, "O!O!:Book", names,
-                                     (PyTypeObject *)core->producer_type, &producer, &PyDict_Type,
-                                     &constants)) {
+    if (core == NULL || !PyArg_ParseTupleAndKeywords(args, keywords, "O!O!:Book", names,
+                                                     (PyTypeObject *)core->producer_type, &producer,
+                                                     &PyDict_Type, &constants)) {
         return -1;
     }
     if (self->producer != NULL) {
@@ -88,8 +86,7 @@ static PyObject *book_group(PyObject *object, PyObject *list)
     return is_made(self) ? record_group(self->producer, self->recorders, list) : NULL;
 }
 
-#define RECORD(function) \
-    (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
+#define RECORD(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
 static PyMethodDef methods[] = {
     {"order", RECORD(book_order),
      "order(info=None, /, **fields)\n--\n\nRecord an order, as Producer.order() does."},
@@ -100,13 +97,17 @@ static PyMethodDef methods[] = {
 };
 
 static PyMemberDef members[] = {
-    {"producer", T_OBJECT, offsetof(struct book, producer), READONLY, "the producer it records with"},
+    {"producer", T_OBJECT, offsetof(struct book, producer), READONLY,
+     "the producer it records with"},
     {NULL, 0, 0, 0, NULL},
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_init, book_init},       {Py_tp_traverse, book_traverse}, {Py_tp_dealloc, book_dealloc},
-    {Py_tp_methods, methods},      {Py_tp_members, members},
+    {Py_tp_init, book_init},
+    {Py_tp_traverse, book_traverse},
+    {Py_tp_dealloc, book_dealloc},
+    {Py_tp_methods, methods},
+    {Py_tp_members, members},
     {Py_tp_doc, "A producer with constants: account, strategy, symbol ..."},
     {0, NULL},
 };
@@ -114,7 +115,7 @@ static PyType_Slot slots[] = {
 PyType_Spec book_spec = {
     .name = "blotter._core.Book",
     .basicsize = sizeof(struct book),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
-             Py_TPFLAGS_IMMUTABLETYPE,
+    .flags =
+        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = slots,
 };

@@ -8,10 +8,10 @@
 #include "keys.h"
 
 struct core {
-    PyObject *full;         /* the exception blotter.Full */
-    PyObject *wakeup_type;  /* see wakeup.h */
+    PyObject *full;          /* the exception blotter.Full */
+    PyObject *wakeup_type;   /* see wakeup.h */
     PyObject *producer_type; /* see producer_type.c */
-    PyObject *decimal_type; /* decimal.Decimal */
+    PyObject *decimal_type;  /* decimal.Decimal */
     struct key_table keys[RECORD_KINDS];
 };
 

@@ -80,8 +80,8 @@ static bool is_same(const union draft_struct *of, const struct key *key, union m
     return strcmp(other.text, value.text) == 0;
 }
 
-/* Chooses between two keys of one field. A keyword replaces the mapping's same key; of two different
- * keys the other one is kept in `extra` unless it has the same value. */
+/* Chooses between two keys of one field. A keyword replaces the mapping's same key; of two
+ * different keys the other one is kept in `extra` unless it has the same value. */
 static enum outcome choose(struct draft *draft, const struct key *key, union member value,
                            const struct draft_source *source)
 {
@@ -147,8 +147,7 @@ static bool is_decimal_text(const char *text)
     return decimal_is_canonical(text, length) || decimal_canonical(text, length, canonical) >= 0;
 }
 
-static inline enum outcome take_decimal(struct draft *draft, const struct key *key,
-                                        PyObject *value)
+static inline enum outcome take_decimal(struct draft *draft, const struct key *key, PyObject *value)
 {
     union member member;
     enum outcome outcome = value_decimal(&draft->context, value, &member.text);
@@ -307,9 +306,9 @@ static enum outcome finish_fees(struct draft *draft)
 
 static bool is_empty(PyObject *value)
 {
-    return PyDict_CheckExact(value)    ? PyDict_GET_SIZE(value) == 0
-           : PyList_CheckExact(value)  ? PyList_GET_SIZE(value) == 0
-           : PyTuple_CheckExact(value) ? PyTuple_GET_SIZE(value) == 0
+    return PyDict_CheckExact(value)      ? PyDict_GET_SIZE(value) == 0
+           : PyList_CheckExact(value)    ? PyList_GET_SIZE(value) == 0
+           : PyTuple_CheckExact(value)   ? PyTuple_GET_SIZE(value) == 0
            : PyUnicode_CheckExact(value) ? PyUnicode_GET_LENGTH(value) == 0
                                          : false;
 }
@@ -373,7 +372,7 @@ static enum outcome take_extra(struct draft *draft, PyObject *value)
 
 static enum outcome take_trades(struct draft *draft, PyObject *value)
 {
-    return is_empty(value)        ? TAKEN
+    return is_empty(value)       ? TAKEN
            : draft->options.flat ? json_add(&draft->extra, draft->now.name, value)
                                  : ODD;
 }
@@ -453,8 +452,7 @@ static inline enum outcome take_pair(struct draft *draft, Py_ssize_t at, PyObjec
     if (!PyUnicode_Check(name)) {
         return take_other(draft, value);
     }
-    const struct key *key =
-        key_find_at(draft->options.table, draft->options.memory, at, name);
+    const struct key *key = key_find_at(draft->options.table, draft->options.memory, at, name);
     if (key == NULL) {
         return take_unknown(draft, name, value);
     }
@@ -714,8 +712,7 @@ void draft_release(struct draft *draft)
 /* Finds the field that the library names at the beginning of its problem, if it was given. */
 static const struct draft_source *find_source(const struct draft *draft, const char *problem)
 {
-    const struct key *key =
-        key_of_name(draft->options.table, problem, strcspn(problem, ":"));
+    const struct key *key = key_of_name(draft->options.table, problem, strcspn(problem, ":"));
     return key != NULL && is_given(draft, key) && draft->sources[key->field].name != NULL
                ? &draft->sources[key->field]
                : NULL;
@@ -732,8 +729,8 @@ static bool is_wrong_field(const struct draft *draft, const char *problem)
     return strncmp(problem, name, strlen(name)) == 0 || strcmp(name, "client_order_id") == 0;
 }
 
-/* The strategy may know the field by another name. A required field may be missing because its value
- * was wrong: then that is the problem. */
+/* The strategy may know the field by another name. A required field may be missing because its
+ * value was wrong: then that is the problem. */
 void draft_raise(const struct draft *draft, const char *problem)
 {
     const struct draft_source *source = find_source(draft, problem);

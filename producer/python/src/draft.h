@@ -1,15 +1,15 @@
-/* draft.h: makes the struct that libblotter takes of what a strategy gives: a mapping, keywords, and
- * the constants of a binding.
+/* draft.h: makes the struct that libblotter takes of what a strategy gives: a mapping, keywords,
+ * and the constants of a binding.
  *
- * A plain dict of plain values is read where it is. Reading anything else may run Python code, which
- * may change the dict, so a copy is made first. Nothing made here outlives the draft. A value that
- * its field cannot take is kept in `extra` under the name it was given by, and counted. */
+ * A plain dict of plain values is read where it is. Reading anything else may run Python code,
+ * which may change the dict, so a copy is made first. Nothing made here outlives the draft. A value
+ * that its field cannot take is kept in `extra` under the name it was given by, and counted. */
 #ifndef BLOTTER_PYTHON_DRAFT_H
 #define BLOTTER_PYTHON_DRAFT_H
 
 #include "json_text.h"
-#include "pending.h"
 #include "keys.h"
+#include "pending.h"
 #include "value.h"
 
 union draft_struct {

@@ -128,8 +128,7 @@ int event_ring_listen(struct event_ring *ring, int fd)
     pthread_mutex_lock(&ring->mutex);
     *listener = (struct listener){ring->listeners, 0, fd};
     if (ring->added > EVENTS_KEPT) {
-        listener->heard =
-            ring->added - EVENTS_KEPT; /* older ones are not missed */
+        listener->heard = ring->added - EVENTS_KEPT; /* older ones are not missed */
     }
     ring->listeners = listener;
     pthread_mutex_unlock(&ring->mutex);

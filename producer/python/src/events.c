@@ -18,8 +18,7 @@ static PyObject *make_name(int what)
 
 static PyObject *make_event(const struct event *event)
 {
-    PyObject *text =
-        PyUnicode_DecodeUTF8(event->text, (Py_ssize_t)strlen(event->text), "replace");
+    PyObject *text = PyUnicode_DecodeUTF8(event->text, (Py_ssize_t)strlen(event->text), "replace");
     PyObject *name = make_name(event->what);
     PyObject *result = NULL;
     if (name != NULL && text != NULL) {

@@ -7,8 +7,8 @@
 
 #include "event_ring.h"
 
-/* Returns what a listener has not had yet as a list of tuples (name, text, at_ns, missed); NULL with
- * an exception set. */
+/* Returns what a listener has not had yet as a list of tuples (name, text, at_ns, missed); NULL
+ * with an exception set. */
 PyObject *events_take(struct event_ring *, int fd);
 
 #endif

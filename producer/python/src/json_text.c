@@ -148,8 +148,8 @@ static enum outcome put_shown(struct json *json, PyObject *value)
         PyErr_Clear();
         text = PyUnicode_FromString("(a value that cannot be shown)");
     }
-    enum outcome outcome = text != NULL ? put_string(json, text)
-                                        : value_fail(json->context, NULL, NULL);
+    enum outcome outcome =
+        text != NULL ? put_string(json, text) : value_fail(json->context, NULL, NULL);
     Py_XDECREF(text);
     json->as_text++;
     return outcome;
@@ -222,8 +222,9 @@ static enum outcome put_member(struct json *json, PyObject *key, PyObject *value
 
 static bool is_pruned(const struct json *json, PyObject *key, PyObject *value)
 {
-    return json->prune && (value == Py_None || (PyUnicode_Check(key) &&
-                                                PyUnicode_CompareWithASCIIString(key, "info") == 0));
+    return json->prune &&
+           (value == Py_None ||
+            (PyUnicode_Check(key) && PyUnicode_CompareWithASCIIString(key, "info") == 0));
 }
 
 /* Puts a comma, but not behind an opening brace or bracket. */

@@ -12,7 +12,7 @@ struct json {
     struct value_context *context;
     char *bytes;
     size_t used, capacity;
-    bool prune;     /* leave out nulls, and the venue's own messages, at every depth */
+    bool prune;       /* leave out nulls, and the venue's own messages, at every depth */
     unsigned as_text; /* how many values became text */
     char first[1024];
 };

@@ -78,8 +78,8 @@ static int add_key(struct key_table *table, struct key key)
 static uint8_t how_of_field(const struct record_field *field)
 {
     static const uint8_t hows[] = {
-        [FIELD_TEXT] = CCXT_TEXT, [FIELD_DECIMAL] = CCXT_DECIMAL, [FIELD_TIME] = CCXT_TIME_NS,
-        [FIELD_BOOL] = CCXT_BOOL, [FIELD_AMOUNTS] = CCXT_AMOUNTS, [FIELD_JSON] = CCXT_EXTRA,
+        [FIELD_TEXT] = CCXT_TEXT,   [FIELD_DECIMAL] = CCXT_DECIMAL, [FIELD_TIME] = CCXT_TIME_NS,
+        [FIELD_BOOL] = CCXT_BOOL,   [FIELD_AMOUNTS] = CCXT_AMOUNTS, [FIELD_JSON] = CCXT_EXTRA,
         [FIELD_INT] = CCXT_DECIMAL, /* of sessions, which Python does not record */
     };
     return hows[field->kind];

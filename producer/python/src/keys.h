@@ -1,5 +1,5 @@
-/* keys.h: finds what a key of a strategy's dict means: a field of schema/fields.h by its own name, a
- * name of ccxt's (schema/ccxt_names.h), or a key of the call itself. */
+/* keys.h: finds what a key of a strategy's dict means: a field of schema/fields.h by its own name,
+ * a name of ccxt's (schema/ccxt_names.h), or a key of the call itself. */
 #ifndef BLOTTER_PYTHON_KEYS_H
 #define BLOTTER_PYTHON_KEYS_H
 
@@ -60,9 +60,8 @@ const struct key *key_find(const struct key_table *, PyObject *name);
 void key_remember(struct key_memory *, Py_ssize_t at, PyObject *name, const struct key *);
 void key_memory_release(struct key_memory *);
 
-static inline const struct key *key_find_at(const struct key_table *table,
-                                            struct key_memory *memory, Py_ssize_t at,
-                                            PyObject *name)
+static inline const struct key *
+key_find_at(const struct key_table *table, struct key_memory *memory, Py_ssize_t at, PyObject *name)
 {
     if (at < KEYS_REMEMBERED && memory->names[at] == name) {
         return memory->keys[at];
@@ -81,8 +80,8 @@ static inline const struct key *key_of_field(const struct key_table *table, unsi
 /* Finds a field by its name, or NULL. */
 const struct key *key_of_name(const struct key_table *, const char *name, size_t length);
 
-/* Returns a dict from the names of the fields to what they hold, "text", "decimal", "time" ...; NULL
- * with an exception set. */
+/* Returns a dict from the names of the fields to what they hold, "text", "decimal", "time" ...;
+ * NULL with an exception set. */
 PyObject *key_field_names(const struct key_table *);
 
 /* Returns a dict from ccxt's names to those of our fields; NULL with an exception set. */

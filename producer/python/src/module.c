@@ -46,14 +46,16 @@ static int add_types(PyObject *module, struct core *core)
     return book != NULL ? 0 : -1;
 }
 
-/* Adds FIELDS, the names of the fields by kind, and CCXT_NAMES, the field by ccxt's name by kind. */
+/* Adds FIELDS, the names of the fields by kind, and CCXT_NAMES, the field by ccxt's name by kind.
+ */
 static int add_names(PyObject *module, const char *name, const struct core *core,
                      PyObject *(*names_of)(const struct key_table *))
 {
     PyObject *all = PyDict_New();
     for (int kind = 0; all != NULL && kind < RECORD_KINDS; kind++) {
         PyObject *names = kind != RECORD_SESSION ? names_of(&core->keys[kind]) : Py_NewRef(Py_None);
-        if (names == NULL || (names != Py_None && PyDict_SetItemString(all, record_schemas[kind].name, names) != 0)) {
+        if (names == NULL || (names != Py_None &&
+                              PyDict_SetItemString(all, record_schemas[kind].name, names) != 0)) {
             Py_CLEAR(all);
         }
         Py_XDECREF(names);
@@ -113,7 +115,8 @@ static PyObject *module_veto(PyObject *module, PyObject *args)
 /* Writes any object as JSON text, as a record's `extra` is written. */
 static PyObject *module_json_text(PyObject *module, PyObject *dict)
 {
-    struct value_context context = {.decimal_type = ((struct core *)PyModule_GetState(module))->decimal_type};
+    struct value_context context = {.decimal_type =
+                                        ((struct core *)PyModule_GetState(module))->decimal_type};
     struct json json;
     PyObject *text = NULL;
     arena_init(&context.arena);

@@ -20,10 +20,9 @@ struct recorder {
 };
 
 struct producer {
-    PyObject_HEAD
-    blotter_producer *handle;  /* NULL: never opened, or released in a forked child */
-    struct core *core;         /* of the module, which the type keeps alive */
-    struct event_ring *events; /* NULL: without a sender */
+    PyObject_HEAD blotter_producer *handle; /* NULL: never opened, or released in a forked child */
+    struct core *core;                      /* of the module, which the type keeps alive */
+    struct event_ring *events;              /* NULL: without a sender */
     PyObject *exchange;
     PyObject *defaults; /* dict: constants of all records */
     struct recorder recorders[RECORD_KINDS];

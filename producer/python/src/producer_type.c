@@ -1,7 +1,7 @@
 /* producer_type.c: the type _core.Producer: opening, waiting, counters, events and closing.
  *
- * Calls that may wait give up the GIL, and look for signals ten times a second so that Ctrl-C works.
- * libblotter itself answers calls that meet a close, or come in a forked child. */
+ * Calls that may wait give up the GIL, and look for signals ten times a second so that Ctrl-C
+ * works. libblotter itself answers calls that meet a close, or come in a forked child. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <math.h>
@@ -129,11 +129,11 @@ struct arguments {
 
 static int parse(struct arguments *given, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {
-        "exchange", "redis",          "journal",          "lane",             "sender",
-        "slots",    "slot_bytes",     "info",             "wake",             "sync",
-        "account",  "strategy",       "on_error",         "redis_password",   "poll_interval_us",
-        "sync_interval_ms", NULL};
+    static char *names[] = {"exchange", "redis",          "journal",          "lane",
+                            "sender",   "slots",          "slot_bytes",       "info",
+                            "wake",     "sync",           "account",          "strategy",
+                            "on_error", "redis_password", "poll_interval_us", "sync_interval_ms",
+                            NULL};
     struct blotter_options *options = &given->options;
     return PyArg_ParseTupleAndKeywords(
                args, keywords, "U|$zOzsO&O&ppsOOszO&O&:Producer", names, &given->exchange,
@@ -203,8 +203,12 @@ static PyObject *make_defaults(const struct arguments *given)
 static int producer_init(PyObject *object, PyObject *args, PyObject *keywords)
 {
     struct producer *self = (struct producer *)object;
-    struct arguments given = {.journal = Py_None, .account = Py_None, .strategy = Py_None,
-                              .sender = "thread", .sync = "none", .on_error = "raise"};
+    struct arguments given = {.journal = Py_None,
+                              .account = Py_None,
+                              .strategy = Py_None,
+                              .sender = "thread",
+                              .sync = "none",
+                              .on_error = "raise"};
     if (self->exchange != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "the producer has been opened already");
         return -1;
@@ -546,8 +550,9 @@ PyDoc_STRVAR(order_doc, "order(info=None, /, **fields)\n--\n\nRecord one state c
                         "return its sequence number.");
 PyDoc_STRVAR(trade_doc, "trade(info=None, /, **fields)\n--\n\nRecord one execution, your own or a "
                         "public trade; return its sequence number.");
-PyDoc_STRVAR(flush_doc, "flush(timeout=None, stage='committed')\n--\n\nWait until everything that is "
-                        "recorded is 'committed' in PostgreSQL, or 'sent' to Redis.");
+PyDoc_STRVAR(flush_doc,
+             "flush(timeout=None, stage='committed')\n--\n\nWait until everything that is "
+             "recorded is 'committed' in PostgreSQL, or 'sent' to Redis.");
 PyDoc_STRVAR(close_doc, "close(timeout=5.0)\n--\n\nSend what can be sent within timeout seconds, "
                         "and stop; return how many records are unsent.");
 PyDoc_STRVAR(producer_doc, "The part of blotter.Producer that is written in C.");
@@ -577,9 +582,12 @@ static PyMethodDef methods[] = {
 
 static PyMemberDef members[] = {
     {"exchange", T_OBJECT, offsetof(struct producer, exchange), READONLY, "the exchange, as given"},
-    {"_defaults", T_OBJECT, offsetof(struct producer, defaults), READONLY, "constants of all records"},
-    {"_rejects", T_BOOL, offsetof(struct producer, rejects), READONLY, "whether on_error is reject"},
-    {"_tape", T_OBJECT, offsetof(struct producer, tape), READONLY, "the records of blotter.testing"},
+    {"_defaults", T_OBJECT, offsetof(struct producer, defaults), READONLY,
+     "constants of all records"},
+    {"_rejects", T_BOOL, offsetof(struct producer, rejects), READONLY,
+     "whether on_error is reject"},
+    {"_tape", T_OBJECT, offsetof(struct producer, tape), READONLY,
+     "the records of blotter.testing"},
     {"closed", T_BOOL, offsetof(struct producer, closed), READONLY, "whether close() was called"},
     {NULL, 0, 0, 0, NULL},
 };

@@ -75,8 +75,10 @@ static int check_names(const struct producer *producer, PyObject *constants)
                      key_of_name(&producer->core->keys[kind], text, strlen(text)) != NULL;
         }
         if (!known || strcmp(text, "extra") == 0) {
-            PyErr_Format(PyExc_TypeError, "%R cannot be bound: it is not the name of a field that "
-                                          "can be constant", name);
+            PyErr_Format(PyExc_TypeError,
+                         "%R cannot be bound: it is not the name of a field that "
+                         "can be constant",
+                         name);
             return -1;
         }
     }
@@ -101,8 +103,8 @@ static int bind_draft(struct recorder *recorder, const struct producer *producer
     if (producer->tape != NULL) {
         return 0;
     }
-    recorder->bound = blotter_bind(producer->handle, (enum blotter_kind)kind,
-                                   &recorder->constants->of);
+    recorder->bound =
+        blotter_bind(producer->handle, (enum blotter_kind)kind, &recorder->constants->of);
     if (recorder->bound == NULL) {
         draft_raise(recorder->constants, blotter_problem());
         return -1;

@@ -21,7 +21,8 @@ static int64_t refuse_record(const struct record_problem *problem)
     return BLOTTER_INVALID;
 }
 
-/* Returns a value as Python would read it from PostgreSQL, but times as nanoseconds and JSON as text. */
+/* Returns a value as Python would read it from PostgreSQL, but times as nanoseconds and JSON as
+ * text. */
 static PyObject *value_object(const struct producer *producer, enum field_kind kind,
                               const struct record_value *value)
 {

@@ -111,7 +111,8 @@ static inline enum outcome str_text(struct value_context *context, PyObject *val
     return TAKEN;
 }
 
-/* A subclass of str, such as an enum, counts as the str that it is; its own __str__ is not called. */
+/* A subclass of str, such as an enum, counts as the str that it is; its own __str__ is not called.
+ */
 enum outcome value_text(struct value_context *context, PyObject *value, const char **out)
 {
     if (PyUnicode_Check(value)) {
@@ -206,7 +207,7 @@ static enum outcome odd_digits(struct value_context *context, PyObject *value, c
     return context->plain_only
                ? AGAIN
                : written_digits(context, ((PyTypeObject *)context->decimal_type)->tp_str(value),
-                                 out);
+                                out);
 }
 
 enum outcome value_digits(struct value_context *context, PyObject *value, const char **out)
@@ -306,7 +307,8 @@ static bool is_ms(double units)
     return units >= (double)CCXT_TIME_MS_MIN && units < (double)CCXT_TIME_MS_MAX;
 }
 
-/* Accepts a number only in the unit that is wanted and within its bounds: a guess could be wrong. */
+/* Accepts a number only in the unit that is wanted and within its bounds: a guess could be wrong.
+ */
 static enum outcome scale_time(struct value_context *context, int64_t units, enum ccxt_how how,
                                int64_t *ns)
 {
@@ -443,7 +445,8 @@ bool value_iso_time(PyObject *value, int64_t *ns)
     int64_t year = read_digits(&at, 4);
     int64_t month = year >= 0 && read_byte(&at, '-') ? read_digits(&at, 2) : -1;
     int64_t day = month > 0 && read_byte(&at, '-') ? read_digits(&at, 2) : -1;
-    int64_t hour = day > 0 && (read_byte(&at, 'T') || read_byte(&at, ' ')) ? read_digits(&at, 2) : -1;
+    int64_t hour =
+        day > 0 && (read_byte(&at, 'T') || read_byte(&at, ' ')) ? read_digits(&at, 2) : -1;
     int64_t minute = hour >= 0 && read_byte(&at, ':') ? read_digits(&at, 2) : -1;
     int64_t second = minute >= 0 && read_byte(&at, ':') ? read_digits(&at, 2) : -1;
     int64_t fraction = second >= 0 ? read_fraction(&at) : -1, zone;

@@ -1,9 +1,9 @@
-/* wakeup.h: the type that wakes an event loop: an eventfd that libblotter, or a ring of events, writes
- * to.
+/* wakeup.h: the type that wakes an event loop: an eventfd that libblotter, or a ring of events,
+ * writes to.
  *
  * It withdraws the descriptor before it closes it, because the next file may get the same number.
- * That needs no Python code and no weak reference: where the loop itself is garbage, the interpreter
- * has cleared all weak references already. */
+ * That needs no Python code and no weak reference: where the loop itself is garbage, the
+ * interpreter has cleared all weak references already. */
 #ifndef BLOTTER_PYTHON_WAKEUP_H
 #define BLOTTER_PYTHON_WAKEUP_H
 
