@@ -124,7 +124,7 @@ class _Restored(dict):
 
     def add_fees(self, no_fee):
         row, extra = self.row, self.row.get("extra") or {}
-        fee = {"cost": None, "currency": row.get("fee_currency")}
+        fee = {"cost": None, "currency": _ccxt.first(row.get("fee_currency"), extra.get("fee_currency"))}
         if row.get("fee") is not None:
             fee["cost"] = self.number(row["fee"])
         if row.get("fee_rate") is not None:
@@ -147,14 +147,14 @@ _TIMES = {"update_time", "last_trade_time", "expiry", "created"}
 def _order(row, trades, number):
     order = _Restored("order", row, number, ORDER_KEYS)
     order["stopPrice"] = order.get("triggerPrice")
-    order.add_fees(None).add_extra("fee", "fees", "trade_ids")
+    order.add_fees(None).add_extra("fee", "fees", "fee_currency", "trade_ids")
     order["trades"] = [to_ccxt(trade, number=number) for trade in trades] + list((row.get("extra") or {}).get("trade_ids", ()))
     return dict(order)
 
 
 def _trade(row, trades, number):
     trade = _Restored("trade", row, number, TRADE_KEYS)
-    return dict(trade.add_fees({"cost": None, "currency": None}).add_extra("fee", "fees"))
+    return dict(trade.add_fees({"cost": None, "currency": None}).add_extra("fee", "fees", "fee_currency"))
 
 
 def _is_funding_payment(row, extra):
@@ -171,16 +171,13 @@ def _cash(row, trades, number):
         cash["amount"] = number(abs(amount))
         cash["direction"] = "out" if amount < 0 else "in"
         cash["before"] = number(after - amount) if after is not None else None
-    if row.get("fee") is not None or row.get("fee_currency") is not None:
-        cash["fee"] = {"cost": number(row["fee"]) if row.get("fee") is not None else None, "currency": row.get("fee_currency")}
-    if isinstance(extra.get("fee"), dict):
-        cash["fee"] = (cash.get("fee") or {}) | extra["fee"]
+    cash.add_fees(None)
     if row.get("address") is not None:
         cash["address"] = row["address"]
         cash["addressTo"] = row["address"]
     if row.get("rate") is not None:
         cash["rate"] = number(row["rate"])
-    return dict(cash.add_extra(*(("fee",) if isinstance(extra.get("fee"), dict) else ())))
+    return dict(cash.add_extra("fee", "fees", "fee_currency"))
 
 
 def _balance(rows, number):
