@@ -3,9 +3,12 @@
     python3 exchange.py &                                                    # prints ws://127.0.0.1:PORT
     python3 strategy.py ws://127.0.0.1:PORT --postgres 'host=... dbname=...' # Redis: $BLOTTER_REDIS; `blotter drain` runs
 
-What matters is in Position: `orders` is the strategy's dictionary of its open orders, as ever, and where it is written the same message
+The recording is in Position: `orders` is the strategy's dictionary of its open orders, and where a message changes it the same message
 goes to the blotter: one line. At the start Desk.reload() makes orders and positions again from PostgreSQL, after it has asked the
-exchange what has happened meanwhile, so that an order that ended while nobody listened does not stay open for ever.
+exchange what has happened meanwhile, so that an order that ended while the desk was down does not stay open for ever.
+
+Recording never stops the trading: with on_error="reject" a call never raises, whatever it is given and whatever is down. While
+PostgreSQL is away the desk starts with what the exchange has.
 """
 
 import argparse
@@ -27,27 +30,28 @@ EXCHANGE = "simulated"
 ACCOUNT = "main"
 QUANTITY = "0.1"
 SETTLE_SECONDS = 60
-MARGIN = datetime.timedelta(minutes=1)  # trades are asked for from a little earlier than the last one known
+MARGIN = datetime.timedelta(minutes=1)  # trades are fetched from a little earlier than the last one known
+AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)  # what asyncpg raises while PostgreSQL is away
 
 
 class Position:
-    """What a strategy holds of one asset, and its open orders."""
+    """A strategy's holding of one asset, and its open orders."""
 
     def __init__(self, symbol, producer):
         self.symbol = symbol
-        self.producer = producer
+        self.book = producer.bind(strategy=f"quote-{symbol}", symbol=symbol)
         self.quantity = Decimal(0)
         self.orders = {}  # by id, as the exchange has them
 
     def on_order(self, order):
-        self.producer.order(order, account=ACCOUNT, strategy=f"quote-{self.symbol}")  # the one line
+        self.book.order(order)  # the one line
         if order["status"] == "open":
             self.orders[order["id"]] = order
         else:
             self.orders.pop(order["id"], None)
 
     def on_trade(self, trade):
-        self.producer.trade(trade, account=ACCOUNT, strategy=f"quote-{self.symbol}")
+        self.book.trade(trade)
         quantity = Decimal(trade["amount"])
         self.quantity += quantity if trade["side"] == "buy" else -quantity
 
@@ -77,7 +81,7 @@ class Strategy:
 
 
 class Connection:
-    """The exchange's websocket: calls, and what the exchange says by itself."""
+    """The exchange's websocket: calls, and the messages that the exchange sends by itself."""
 
     def __init__(self, socket):
         self.socket = socket
@@ -102,10 +106,11 @@ class Connection:
 
 
 class Desk:
-    def __init__(self, exchange, producer, postgres):
+    def __init__(self, exchange, producer, postgres_url):
         self.exchange = exchange
         self.producer = producer
-        self.postgres = postgres
+        self.postgres_url = postgres_url
+        self.postgres = None
         self.strategies = {}
         self.swept = set()  # ids of trades that reload() has counted
         self.tasks = set()
@@ -119,46 +124,60 @@ class Desk:
     # --- starting ------------------------------------------------------------------------------------------------------------------
 
     async def reload(self):
-        """What the exchange says from now on waits in exchange.messages."""
-        await self.settle()  # what this strategy recorded before it died, too: its journal has been adopted
+        """Makes orders and positions again. Messages that the exchange sends from now on wait in exchange.messages."""
+        try:
+            await self.reload_stored()
+        except AWAY as problem:
+            logging.warning("PostgreSQL is away (%s): starting with what the exchange has", problem)
+            await self.reload_from_exchange()
+
+    async def reload_stored(self):
+        self.postgres = await asyncpg.connect(self.postgres_url)
+        await self.settle()  # also what this desk recorded before it died: its journal has been adopted
         known = await self.open_orders()
         await self.sweep_orders(known)
         await self.sweep_trades()
         await self.settle()
         for row in await self.open_orders():
-            order = {"id": row["order_id"], "symbol": row["symbol"], "side": row["side"], "price": str(row["price"]), "status": row["status"]}
-            self.strategy(row["symbol"]).position.orders[row["order_id"]] = order
-        sql = "SELECT symbol, quantity FROM blotter.positions WHERE exchange = $1 AND account = $2"
+            order = blotter.to_ccxt(row, number=str)
+            self.strategy(order["symbol"]).position.orders[order["id"]] = order
+        sql = "SELECT symbol, sum(quantity) AS quantity FROM blotter.positions WHERE exchange = $1 AND account = $2 GROUP BY symbol"
         for row in await self.postgres.fetch(sql, EXCHANGE, ACCOUNT):
             self.strategy(row["symbol"]).position.quantity = row["quantity"]
 
+    async def reload_from_exchange(self):
+        for order in await self.exchange.call("fetch_open_orders"):
+            self.strategy(order["symbol"]).position.orders[order["id"]] = order
+        for symbol, quantity in (await self.exchange.call("fetch_positions")).items():
+            self.strategy(symbol).position.quantity = Decimal(quantity)
+
     async def settle(self):
-        await asyncio.to_thread(self.producer.flush, SETTLE_SECONDS)
+        await self.producer.flushed(SETTLE_SECONDS)
 
     async def open_orders(self):
         sql = "SELECT * FROM blotter.open_orders WHERE exchange = $1 AND account = $2"
         return await self.postgres.fetch(sql, EXCHANGE, ACCOUNT)
 
     async def sweep_orders(self, known):
-        """Orders that are open here or there, as the exchange has them now."""
+        """Records the orders that are open here or there as the exchange has them now."""
         now_open = await self.exchange.call("fetch_open_orders")
         unclear = {row["order_id"]: row["symbol"] for row in known} | {order["id"]: order["symbol"] for order in now_open}
         found = await self.exchange.call("fetch_orders", ids=list(unclear))
         for order in found:
-            self.producer.order(order, account=ACCOUNT)
+            self.producer.order(order)
             del unclear[order["id"]]
         for id, symbol in unclear.items():
-            self.producer.order(order_id=id, symbol=symbol, account=ACCOUNT, status="expired", reason="unknown to the exchange")
+            self.producer.order(order_id=id, symbol=symbol, status="expired", reason="unknown to the exchange")
         ended = len(unclear) + sum(order["status"] != "open" for order in found)
         print(json.dumps({"known": len(known), "open": len(now_open), "ended_meanwhile": ended}), flush=True)
 
     async def sweep_trades(self):
-        """Recorded again is counted once: a trade has an id."""
+        """Records the trades since the last one known. A trade has an id, so one that is recorded twice counts once."""
         sql = "SELECT max(exchange_time) FROM blotter.trades WHERE exchange = $1 AND account = $2"
         last = await self.postgres.fetchval(sql, EXCHANGE, ACCOUNT)
         since = int((last - MARGIN).timestamp() * 1000) if last else 0
         for trade in await self.exchange.call("fetch_my_trades", since=since):
-            self.producer.trade(trade, account=ACCOUNT)
+            self.producer.trade(trade)
             self.swept.add(trade["id"])
 
     # --- running -------------------------------------------------------------------------------------------------------------------
@@ -180,13 +199,13 @@ class Desk:
             self.on_message(await self.exchange.messages.get())
 
     async def hear_out(self):
-        """Behind the exchange's answer to a call there is nothing that it said before."""
+        """Handles all messages that the exchange has sent so far: they come before its answer to a call."""
         await self.exchange.call("fetch_open_orders")
         while not self.exchange.messages.empty():
             await asyncio.sleep(0.01)
 
     async def stop(self):
-        """Cancels what is open, and hears how it ends."""
+        """Cancels the open orders, and waits for the messages about it."""
         self.stopping = True
         while self.tasks:
             await asyncio.wait(self.tasks)
@@ -199,10 +218,8 @@ class Desk:
 
 
 async def log_events(producer):
-    """That all is well again, and what is not, as the producer learns it."""
     async for event in producer.listen():
-        level = logging.INFO if event.name in ("redis_up", "room", "synced") else logging.WARNING
-        logging.log(level, "blotter: %s %s", event.name, event.text)
+        logging.log(event.level, "blotter: %s %s", event.name, event.text)
 
 
 def stop_signal():
@@ -213,31 +230,37 @@ def stop_signal():
     return stop
 
 
-async def run_desk(url, producer, postgres, stop):
+async def run_desk(url, producer, postgres_url, stop):
     async with websockets.connect(url, max_size=None) as socket:
-        desk = Desk(Connection(socket), producer, postgres)
+        desk = Desk(Connection(socket), producer, postgres_url)
         await desk.reload()
         running, stopping = asyncio.create_task(desk.run()), asyncio.create_task(stop.wait())
         await asyncio.wait([running, stopping, desk.exchange.reading], return_when=asyncio.FIRST_COMPLETED)
-        if not stopping.done():
-            raise ConnectionError(f"{url} has gone")
+        if desk.exchange.reading.done():
+            raise ConnectionError(f"{url} has closed the connection")
+        if running.done():  # it has failed: the open orders are cancelled all the same
+            logging.error("the desk stops", exc_info=running.exception())
+            running = asyncio.create_task(desk.run())
         await desk.stop()
         running.cancel()
+        if desk.postgres is not None:
+            await desk.postgres.close()
 
 
 async def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("exchange", help="ws://host:port, as exchange.py prints it")
     parser.add_argument("--postgres", required=True, help="as asyncpg takes it: postgresql://...")
+    parser.add_argument("--slots", type=int, default=0, help="size of the journal; 0: the default")
     given = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     stop = stop_signal()
-    postgres = await asyncpg.connect(given.postgres)
-    with blotter.Producer(EXCHANGE) as producer:
+    async with blotter.Producer(EXCHANGE, account=ACCOUNT, on_error="reject", slots=given.slots) as producer:
         logging_events = asyncio.create_task(log_events(producer))
-        await run_desk(given.exchange, producer, postgres, stop)
-    await logging_events  # closed, it ends
-    await postgres.close()
+        await run_desk(given.exchange, producer, given.postgres, stop)
+        stats = producer.stats()
+        logging.info("blotter: accepted %d, refused %d, full %d", stats.accepted, stats.refused, stats.full)
+    await logging_events  # it ends when the producer is closed
 
 
 if __name__ == "__main__":
