@@ -2,7 +2,23 @@
 -- those of 010_tables.sql exactly; while both are there the database takes twice the room. Whatever of a user's own is in the way stops it, and
 -- then nothing has changed.
 --
--- A drainer of version 1 that still runs loses its session at the end, and finds none of its functions in the next one: it stops by itself.
+-- A drainer of version 1 that still runs loses its session, and finds none of its functions in the next one: it stops by itself. Its session is ended
+-- first, since its temporary views use our tables; before they are dropped, as it may have come back; and at the end.
+
+CREATE FUNCTION pg_temp.end_drainers() RETURNS void LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM pg_stat_clear_snapshot();
+    IF EXISTS (SELECT FROM pg_stat_activity a
+               WHERE a.datname = current_database() AND a.application_name SIMILAR TO 'blotter (drain|rejects)%' AND a.pid <> pg_backend_pid()
+                 AND NOT pg_terminate_backend(a.pid, 10000)) THEN
+        RAISE EXCEPTION 'a drainer of version 1 does not end' USING HINT = 'Stop it, then run `blotter migrate` again.';
+    END IF;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE EXCEPTION 'drainers of version 1 are connected, and this user may not end their sessions'
+        USING ERRCODE = 'insufficient_privilege', HINT = 'Stop them, then run `blotter migrate` again.';
+END
+$$;
 
 CREATE FUNCTION pg_temp.copy_table(source text, target regclass, extra_names text DEFAULT '', extra_values text DEFAULT '', joined text DEFAULT '')
     RETURNS void LANGUAGE plpgsql
@@ -88,7 +104,9 @@ FROM (SELECT s.producer_id, s.exchange, s.lane FROM blotter_version_1.sessions s
       UNION SELECT j.producer_id, j.exchange, substring(j.stream FROM '^blotter:[^:]*:(.*)$') FROM blotter_version_1.rejects j) AS r
 WHERE r.producer_id > 0
 GROUP BY r.producer_id;
+SELECT pg_temp.end_drainers();
 SELECT pg_temp.copy_all();
+SELECT pg_temp.end_drainers();
 
 -- Version 1 itself: what is left in its schema then is a user's, and stops the last statement.
 DO $$
@@ -121,19 +139,4 @@ BEGIN
 END
 $$;
 
--- Version 1's drainers notice when their session ends. Those of another user may not be ended by this one: then nothing has changed.
-DO $$
-DECLARE
-    drainer record;
-BEGIN
-    FOR drainer IN SELECT a.pid, a.usename, a.application_name FROM pg_stat_activity a
-                   WHERE a.datname = current_database() AND a.application_name SIMILAR TO 'blotter (drain|rejects)%' AND a.pid <> pg_backend_pid() LOOP
-        IF NOT pg_terminate_backend(drainer.pid) THEN
-            RAISE WARNING 'session % (%) did not end', drainer.pid, drainer.application_name;
-        END IF;
-    END LOOP;
-EXCEPTION WHEN insufficient_privilege THEN
-    RAISE EXCEPTION 'drainers of version 1 are connected, and this user may not end their sessions'
-        USING ERRCODE = 'insufficient_privilege', HINT = 'Stop them, then run `blotter migrate` again.';
-END
-$$;
+SELECT pg_temp.end_drainers();
