@@ -287,6 +287,36 @@ static void add_row(struct batch *batch, struct entry *entry, const struct recor
     }
 }
 
+static void keep_kind(struct batch *batch, struct entry *entry, const char *name, size_t length)
+{
+    entry->kind_offset = (uint32_t)batch->raw.length;
+    entry->kind_length = (uint32_t)(length < KIND_BYTES_KEPT ? length : KIND_BYTES_KEPT);
+    raw_append(batch, name, entry->kind_length);
+}
+
+void batch_add_long(struct batch *batch, struct stream *stream, struct stream_entry_id id,
+                    const struct long_entry *from, uint16_t deliveries)
+{
+    struct entry *entry = new_entry(batch);
+    char reason[128];
+
+    assert(batch->state == BATCH_GATHERING);
+    *entry = (struct entry){.stream = stream,
+                            .id = id,
+                            .deliveries = deliveries,
+                            .kind = RECORD_KINDS,
+                            .long_bytes = from->length};
+    entry->raw_offset = (uint32_t)batch->raw.length;
+    entry->raw_length = (uint32_t)from->raw_length;
+    raw_append(batch, from->raw, from->raw_length);
+    entry->sha256_offset = (uint32_t)batch->raw.length;
+    raw_append(batch, from->sha256, sizeof from->sha256);
+    keep_kind(batch, entry, from->kind, from->kind_length);
+    snprintf(reason, sizeof reason, "the entry has %" PRIu64 " bytes, a record at most %d",
+             from->length, LIMIT_RECORD_BYTES);
+    set_reason(batch, entry, reason);
+}
+
 void batch_add(struct batch *batch, struct stream *stream, const char *exchange,
                const char *stream_name, struct stream_entry_id id, const struct raw_field *fields,
                size_t field_count, uint16_t deliveries, int64_t now_ns)
@@ -301,12 +331,8 @@ void batch_add(struct batch *batch, struct stream *stream, const char *exchange,
     entry->raw_offset = (uint32_t)batch->raw.length;
     append_raw(batch, fields, field_count);
     entry->raw_length = (uint32_t)batch->raw.length - entry->raw_offset;
-    entry->kind_offset = (uint32_t)batch->raw.length;
-    entry->kind_length =
-        field_count == 0
-            ? 0
-            : (uint32_t)(fields[0].length < KIND_BYTES_KEPT ? fields[0].length : KIND_BYTES_KEPT);
-    raw_append(batch, field_count == 0 ? "" : fields[0].bytes, entry->kind_length);
+    keep_kind(batch, entry, field_count == 0 ? "" : fields[0].bytes,
+              field_count == 0 ? 0 : fields[0].length);
 
     reason = batch_decode(&record, fields, field_count, text, sizeof text, &entry->misplaced);
     entry->kind = record.kind;
@@ -350,7 +376,7 @@ void batch_put_reject(const struct batch *batch, const struct entry *entry, cons
     char id[48];
 
     snprintf(id, sizeof id, "%" PRIu64 "-%" PRIu64, entry->id.ms, entry->id.seq);
-    copy_put_row_head(out, 13);
+    copy_put_row_head(out, 15);
     copy_put_text(out, stream_name);
     copy_put_text(out, id);
     copy_put_text(out, exchange);
@@ -367,5 +393,12 @@ void batch_put_reject(const struct batch *batch, const struct entry *entry, cons
     copy_put_text(out, batch_reason(batch, entry));
     copy_put_text(out, entry->sqlstate[0] == '\0' ? NULL : entry->sqlstate);
     copy_put_bytes(out, batch->raw.bytes + entry->raw_offset, entry->raw_length);
+    if (entry->long_bytes == 0) { /* staging computes both from raw */
+        copy_put_null(out);
+        copy_put_null(out);
+    } else {
+        copy_put_int64(out, (int64_t)entry->long_bytes);
+        copy_put_bytes(out, batch->raw.bytes + entry->sha256_offset, SHA256_BYTES);
+    }
     copy_put_text(out, drainer);
 }

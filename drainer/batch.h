@@ -13,6 +13,7 @@
 
 #include "drainer/copy.h"
 #include "schema/record.h"
+#include "schema/sha256.h"
 #include "schema/stream.h"
 
 struct order_changes;
@@ -59,6 +60,8 @@ struct entry {
     bool counted;  /* in progress, by an earlier transaction, although a trigger has dropped it */
     bool minimal;  /* a reject that is stored without being counted in progress */
     uint32_t kind_offset, kind_length; /* in raw: the entry's field name */
+    uint32_t sha256_offset;            /* in raw; of an entry that was too long */
+    uint64_t long_bytes;               /* its whole length; 0: it was not, raw is all of it */
     char sqlstate[6];                  /* of a reject that PostgreSQL found, else "" */
 };
 
@@ -91,11 +94,25 @@ struct raw_field {
     size_t length;
 };
 
+/* An entry that is longer than any record may be; only its beginning was kept. */
+struct long_entry {
+    const char *kind; /* the name of its first field, cut */
+    size_t kind_length;
+    const char *raw; /* its first bytes, in the form that a reject keeps */
+    size_t raw_length;
+    uint64_t length; /* of the whole, in that form */
+    unsigned char sha256[SHA256_BYTES];
+};
+
 /* Adds an entry; never fails on its content. now_ns: the wall clock, to tell a time in the future.
  */
 void batch_add(struct batch *, struct stream *, const char *exchange, const char *stream_name,
                struct stream_entry_id id, const struct raw_field *fields, size_t field_count,
                uint16_t deliveries, int64_t now_ns);
+
+/* Adds a reject for an entry that is too long. */
+void batch_add_long(struct batch *, struct stream *, struct stream_entry_id id,
+                    const struct long_entry *, uint16_t deliveries);
 
 /* Adds a record of the drainer's own, which is valid. */
 void batch_add_record(struct batch *, struct stream *, const struct record *);
@@ -108,7 +125,7 @@ const char *batch_reason(const struct batch *, const struct entry *);
 /* Writes the row of blotter.rejects (columns BATCH_REJECT_COLUMNS) of a rejected entry. */
 #define BATCH_REJECT_COLUMNS                                                                  \
     "stream, entry_id, exchange, lane, kind, producer_id, seq, recorded_at, delivery_count, " \
-    "reason, sqlstate, raw, drainer"
+    "reason, sqlstate, raw, raw_length, raw_sha256, drainer"
 void batch_put_reject(const struct batch *, const struct entry *, const char *stream_name,
                       const char *exchange, const char *drainer, struct copy_buffer *);
 

@@ -19,8 +19,7 @@
  * gives every command still in_flight an answer its NULL, and the owner is told.
  *
  * Answers come in the order of the commands, so what belongs to each is kept in a queue
- * (in_flight.h). The owner's reply functions are put into the reader only once the greeting is
- * over, as its answers are ours.
+ * (in_flight.h).
  *
  * hiredis writes with write(2): a thread that runs this must block or ignore SIGPIPE. */
 #include "producer/redis_link.h"
@@ -28,7 +27,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
-#include <hiredis/adapters/libevent.h>
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
 #include <hiredis/sds.h>
@@ -42,6 +40,7 @@
 
 #include "producer/in_flight.h"
 #include "producer/redis_error.h"
+#include "producer/redis_reader.h"
 #include "producer/redis_tls.h"
 #include "producer/redis_url.h"
 #include "producer/resolve.h"
@@ -66,6 +65,7 @@ struct redis_link {
     struct event *settle; /* what callbacks of hiredis have noted is done here */
     struct resolve *lookup;
     redisAsyncContext *context;
+    struct redis_reader *reader; /* of the context, which frees it */
     uint64_t epoch;
     unsigned
         attempts; /* in a row that did not lead to a lasting connection; also picks the address */
@@ -323,6 +323,51 @@ static void set_socket_options(const struct redis_link *link, int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
 }
 
+static bool is_awaited(void *owner)
+{
+    const struct redis_link *link = owner;
+    return link->in_flight.count > 0 || link->greetings > 0;
+}
+
+static void on_fault(void *owner, const char *fault)
+{
+    lose(owner, fault);
+}
+
+bool redis_link_expects_answer(struct redis_link *link)
+{
+    if (!is_awaited(link)) {
+        on_fault(link, "Redis sends an answer to no command");
+        return false;
+    }
+    return true;
+}
+
+/* The reply functions are set before any byte comes: hiredis prepares for an answer before it
+ * begins. */
+static bool attach_reader(struct redis_link *link)
+{
+    const struct redis_link_options *options = &link->options;
+    redisReader *hiredis = link->context->c.reader;
+    const struct redisReplyObjectFunctions *functions =
+        options->reply_functions != NULL ? options->reply_functions : redis_reader_functions();
+    link->reader = redis_reader_attach(
+        link->context, options->base,
+        &(struct redis_reader_options){.string_bytes = options->string_bytes,
+                                       .on_piece = options->on_piece,
+                                       .piece_owner = options->reply_privdata,
+                                       .is_awaited = is_awaited,
+                                       .on_fault = on_fault,
+                                       .owner = link});
+    if (link->reader == NULL || functions == NULL) {
+        return false;
+    }
+    hiredis->fn = (redisReplyObjectFunctions *)functions;
+    hiredis->privdata =
+        options->reply_functions != NULL ? options->reply_privdata : (void *)link->reader;
+    return true;
+}
+
 /* address: of the host, as text; NULL for a Unix socket */
 static void connect_to(struct redis_link *link, const char *address)
 {
@@ -335,8 +380,6 @@ static void connect_to(struct redis_link *link, const char *address)
         return;
     }
     context->data = link;
-    context->c.reader->privdata =
-        link->options.reply_privdata; /* now: the reader prepares for an answer before it comes */
     if (address != NULL) {
         set_socket_options(link, context->c.fd);
     }
@@ -344,7 +387,7 @@ static void connect_to(struct redis_link *link, const char *address)
         lose(link, context->c.err ? context->c.errstr : "TLS cannot be started");
         return;
     }
-    if (redisLibeventAttach(context, link->options.base) != REDIS_OK) {
+    if (!attach_reader(link)) {
         lose(link, "cannot be attached to the event loop");
         return;
     }
@@ -423,9 +466,6 @@ static void go_down(struct redis_link *link)
 
 static void go_up(struct redis_link *link)
 {
-    if (link->options.reply_functions != NULL) {
-        link->context->c.reader->fn = (redisReplyObjectFunctions *)link->options.reply_functions;
-    }
     link->epoch++;
     link->heard_ms = now_ms();
     link->told_up = true;
@@ -451,7 +491,8 @@ static void watch(struct redis_link *link)
     int64_t now = now_ms(), limit = (int64_t)link->options.answer_timeout_ms;
     static const char ping[] = "*1\r\n$4\r\nPING\r\n";
     const struct in_flight *oldest = in_flight_oldest(&link->in_flight);
-    if (oldest != NULL && now - oldest->sent_ms >= limit) {
+    int64_t heard = redis_reader_heard_ms(link->reader); /* a long answer may take its time */
+    if (oldest != NULL && now - oldest->sent_ms >= limit && now - heard >= limit) {
         char why[64];
         snprintf(why, sizeof why, "no answer for %u ms", link->options.answer_timeout_ms);
         lose(link, why);

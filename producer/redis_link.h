@@ -50,9 +50,12 @@ struct redis_link_options {
      * not destroy the link. */
     void (*on_change)(void *owner, bool up, const char *why);
     void *owner;
-    /* Custom reply functions for hiredis' reader, set at every connection; may be NULL. */
+    /* Custom reply functions for hiredis' reader, set at every connection; may be NULL. They refuse
+     * an answer (NULL) unless redis_link_expects_answer. */
     const struct redisReplyObjectFunctions *reply_functions;
     void *reply_privdata;
+    size_t string_bytes; /* redis_reader.h: what is longer goes to on_piece */
+    void (*on_piece)(void *reply_privdata, uint64_t total, const char *bytes, size_t length);
 };
 
 struct redis_link;
@@ -103,5 +106,9 @@ unsigned redis_link_unanswered(const struct redis_link *); /* commands without t
 /* For custom reply functions, which are called while an answer is being read: the callback and the
  * tag of the command that it answers. NULL: none is awaited, or one without callback. */
 redis_link_reply *redis_link_answering(const struct redis_link *, uintptr_t *tag);
+
+/* For custom reply functions, as an answer begins: false, and the connection ends, where no command
+ * waits for one. */
+bool redis_link_expects_answer(struct redis_link *);
 
 #endif

@@ -12,13 +12,20 @@
 #include "drainer/redis/entry_reader.h"
 
 #include <hiredis/hiredis.h>
+#include <inttypes.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "drainer/redis/redis_reply.h"
 
-enum { KEPT_BYTES_MAX = 65536 }; /* an entry of an unusual size leaves no more behind */
+enum {
+    KEPT_BYTES_MAX = 65536, /* an entry of an unusual size leaves no more behind */
+    KIND_BYTES_KEPT = 256,
+    TREE_ELEMENTS_MAX = 65536, /* of an answer, beside its entries */
+    TREE_BYTES_MAX = 16 << 20,
+};
 
 #if HIREDIS_MAJOR >= 1
 typedef size_t element_count;
@@ -41,6 +48,18 @@ struct entry_reader {
     size_t value_count, value_capacity, value_total;
     char *kept;
     size_t kept_length, kept_capacity;
+    size_t raw_length;                /* of the entry, about, in the form that a reject keeps */
+    size_t tree_elements, tree_bytes; /* of the answer being read */
+
+    /* an entry that is too long: it is not in `values` any more */
+    bool is_long, in_pieces;
+    size_t long_values; /* of its values, those that have come */
+    char kind[KIND_BYTES_KEPT];
+    size_t kind_length;
+    char long_raw[LIMIT_RECORD_BYTES];
+    size_t long_raw_length;
+    uint64_t long_length;
+    struct sha256 sha256;
 };
 
 /* --- places --- */
@@ -73,6 +92,7 @@ static int depth_of(const redisReadTask *task)
 static bool is_list(const struct entry_reader *reader, const redisReadTask *task)
 {
     switch (reader->place) {
+    case ENTRIES_REFUSED:
     case ENTRIES_NOWHERE:
         return false;
     case ENTRIES_ALONE:
@@ -101,8 +121,89 @@ static void *grown(void *memory, size_t *capacity, size_t wanted, size_t element
 
 static void begin_entry(struct entry_reader *reader)
 {
-    reader->has_id = false;
-    reader->value_count = reader->kept_length = 0;
+    reader->has_id = reader->is_long = reader->in_pieces = false;
+    reader->value_count = reader->kept_length = reader->raw_length = 0;
+}
+
+/* Adds bytes of an entry that is too long. */
+static void add_long_bytes(struct entry_reader *reader, const char *bytes, size_t length)
+{
+    size_t room = sizeof reader->long_raw - reader->long_raw_length;
+    size_t part = length < room ? length : room;
+
+    memcpy(reader->long_raw + reader->long_raw_length, bytes, part);
+    reader->long_raw_length += part;
+    reader->long_length += length;
+    sha256_add(&reader->sha256, bytes, length);
+}
+
+/* Begins a value of an entry that is too long. As batch.c keeps a reject: of an entry of one field
+ * the value alone, else every part behind its length. */
+static void begin_long_value(struct entry_reader *reader, uint64_t length)
+{
+    char head[32];
+
+    reader->long_values++;
+    if (reader->value_total != 2) {
+        add_long_bytes(reader, head,
+                       (size_t)snprintf(head, sizeof head, "$%" PRIu64 "\r\n", length));
+    }
+}
+
+static void add_to_long_value(struct entry_reader *reader, const char *bytes, size_t length)
+{
+    if (reader->long_values == 1 && reader->kind_length < sizeof reader->kind) {
+        size_t room = sizeof reader->kind - reader->kind_length;
+        size_t part = length < room ? length : room;
+
+        memcpy(reader->kind + reader->kind_length, bytes, part);
+        reader->kind_length += part;
+    }
+    if (reader->value_total != 2 || reader->long_values == 2) {
+        add_long_bytes(reader, bytes, length);
+    }
+}
+
+static void end_long_value(struct entry_reader *reader)
+{
+    if (reader->value_total != 2) {
+        add_long_bytes(reader, "\r\n", 2);
+    }
+}
+
+/* The entry turns out to be too long: what has come of it is added up. */
+static void begin_long_entry(struct entry_reader *reader)
+{
+    const char *at = reader->kept;
+
+    reader->is_long = true;
+    reader->long_values = reader->long_raw_length = reader->kind_length = 0;
+    reader->long_length = 0;
+    sha256_begin(&reader->sha256);
+    for (size_t i = 0; i < reader->value_count; i++) {
+        size_t length = reader->values[i].length;
+
+        begin_long_value(reader, length);
+        if (length > 0) {
+            add_to_long_value(reader, at, length);
+            at += length;
+        }
+        end_long_value(reader);
+    }
+}
+
+static void end_long_entry(struct entry_reader *reader)
+{
+    struct long_entry entry = {.kind = reader->kind,
+                               .kind_length = reader->kind_length,
+                               .raw = reader->long_raw,
+                               .raw_length = reader->long_raw_length,
+                               .length = reader->long_length};
+
+    sha256_end(&reader->sha256, entry.sha256);
+    if (reader->has_id) {
+        reader->options.on_long_entry(reader->options.owner, reader->id, &entry);
+    }
 }
 
 static void end_entry(struct entry_reader *reader)
@@ -111,7 +212,9 @@ static void end_entry(struct entry_reader *reader)
 
     for (size_t i = 0; i + 1 < reader->value_count; i++) {
         reader->values[i].bytes = reader->values[i].length == 0 ? "" : at;
-        at += reader->values[i].length;
+        if (reader->values[i].length > 0) { /* of nothing there may be no address */
+            at += reader->values[i].length;
+        }
     }
     if (reader->has_id) {
         reader->options.on_entry(reader->options.owner, reader->id, reader->values,
@@ -126,10 +229,50 @@ static void end_entry(struct entry_reader *reader)
     }
 }
 
+static void add_value_to_long_entry(struct entry_reader *reader, const char *bytes, size_t length)
+{
+    if (!reader->in_pieces) {
+        begin_long_value(reader, length);
+        add_to_long_value(reader, bytes, length);
+    }
+    reader->in_pieces = false;
+    end_long_value(reader);
+    if (reader->long_values == reader->value_total) {
+        end_long_entry(reader);
+    }
+}
+
+void entry_reader_on_piece(void *owner, uint64_t total, const char *bytes, size_t length)
+{
+    struct entry_reader *reader = owner;
+
+    if (!reader->is_long) {
+        begin_long_entry(reader);
+    }
+    if (!reader->in_pieces) {
+        reader->in_pieces = true;
+        begin_long_value(reader, total);
+    }
+    add_to_long_value(reader, bytes, length);
+}
+
 /* The last value, nearly always the record, is used where it lies; what came before may be gone
  * from hiredis' buffer by then. */
 static void add_value(struct entry_reader *reader, const char *bytes, size_t length)
 {
+    enum { PART_BYTES = 6 }; /* about what a part's length takes */
+
+    reader->raw_length += reader->value_total == 2 && reader->value_count == 0
+                              ? 0
+                              : length + (reader->value_total == 2 ? 0 : PART_BYTES);
+    if (!reader->is_long &&
+        (reader->raw_length > LIMIT_RECORD_BYTES || length > LIMIT_RECORD_BYTES)) {
+        begin_long_entry(reader);
+    }
+    if (reader->is_long) {
+        add_value_to_long_entry(reader, bytes, length);
+        return;
+    }
     reader->values = grown(reader->values, &reader->value_capacity, reader->value_count + 1,
                            sizeof *reader->values);
     reader->values[reader->value_count++] = (struct raw_field){bytes, length};
@@ -153,28 +296,46 @@ static void *begin_fields(struct entry_reader *reader, size_t count)
 
 /* --- hiredis' functions --- */
 
-/* An answer begins, as an array or not. */
-static void begin_answer(struct entry_reader *reader, const redisReadTask *task)
+/* Checks a value of the tree before it is made; the answer may begin with it. */
+static bool may_create(struct entry_reader *reader, const redisReadTask *task, size_t elements,
+                       size_t bytes)
 {
     if (task->parent == NULL) {
         reader->list = NULL;
-        reader->place = task->type == REDIS_REPLY_ARRAY
-                            ? reader->options.on_answer(reader->options.owner)
-                            : ENTRIES_NOWHERE;
+        reader->tree_elements = reader->tree_bytes = 0;
+        reader->place = ENTRIES_NOWHERE;
+        if (task->type !=
+            REDIS_REPLY_ERROR) { /* an error to no command: hiredis ends it by itself */
+            reader->place = reader->options.on_answer(reader->options.owner);
+        }
+        if (reader->place == ENTRIES_REFUSED) {
+            return false;
+        }
+        if (task->type != REDIS_REPLY_ARRAY) {
+            reader->place = ENTRIES_NOWHERE;
+        }
     }
+    reader->tree_elements += elements;
+    reader->tree_bytes += bytes;
+    return reader->tree_elements <= TREE_ELEMENTS_MAX && reader->tree_bytes <= TREE_BYTES_MAX;
 }
 
 static void *create_array_of_tree(struct entry_reader *reader, const redisReadTask *task,
                                   element_count count)
 {
+    bool begins = task->parent == NULL;
     void *array;
 
-    begin_answer(reader, task);
+    if (begins && !may_create(reader, task, 0, 0)) {
+        return NULL;
+    }
     if (reader->place == ENTRIES_BY_STREAM && depth_of(task) == 1) {
         reader->options.on_stream(reader->options.owner, "", 0);
     }
     if (!is_list(reader, task)) {
-        return reader->trees.createArray(task, count);
+        reader->tree_elements += count > 0 ? (size_t)count : 0;
+        return reader->tree_elements > TREE_ELEMENTS_MAX ? NULL
+                                                         : reader->trees.createArray(task, count);
     }
     array = reader->trees.createArray(task, 0);
     reader->list = array;
@@ -209,7 +370,9 @@ static void *create_string(const redisReadTask *task, char *bytes, size_t length
 
     switch (part_of(reader, task)) {
     case PART_TREE:
-        begin_answer(reader, task);
+        if (!may_create(reader, task, 0, length)) {
+            return NULL;
+        }
         if (reader->place == ENTRIES_BY_STREAM && text && depth_of(task) == 2 && task->idx == 0) {
             reader->options.on_stream(reader->options.owner, bytes, length);
         }
@@ -228,31 +391,32 @@ static void *create_string(const redisReadTask *task, char *bytes, size_t length
     return &reader->ignored;
 }
 
-/* A value that is no string and no array. True: it belongs to the tree. */
-static bool is_of_tree(struct entry_reader *reader, const redisReadTask *task)
-{
-    enum part part = part_of(reader, task);
+/* A value that is no string and no array: makes it as hiredis does where it belongs to the tree. */
+#define CREATE_OTHER(reader, task, create)                        \
+    (part_of(reader, task) != PART_TREE ? add_other(reader, task) \
+     : may_create(reader, task, 0, 0)   ? (reader)->trees.create  \
+                                        : NULL)
 
-    if (part == PART_TREE) {
-        begin_answer(reader, task);
-    } else if (part == PART_FIELD) {
+static void *add_other(struct entry_reader *reader, const redisReadTask *task)
+{
+    if (part_of(reader, task) == PART_FIELD) {
         add_value(reader, "", 0);
     }
-    return part == PART_TREE;
+    return &reader->ignored;
 }
 
 static void *create_integer(const redisReadTask *task, long long value)
 {
     struct entry_reader *reader = task->privdata;
 
-    return is_of_tree(reader, task) ? reader->trees.createInteger(task, value) : &reader->ignored;
+    return CREATE_OTHER(reader, task, createInteger(task, value));
 }
 
 static void *create_nil(const redisReadTask *task)
 {
     struct entry_reader *reader = task->privdata;
 
-    return is_of_tree(reader, task) ? reader->trees.createNil(task) : &reader->ignored;
+    return CREATE_OTHER(reader, task, createNil(task));
 }
 
 #if HIREDIS_MAJOR >= 1
@@ -261,15 +425,14 @@ static void *create_double(const redisReadTask *task, double value, char *text, 
 {
     struct entry_reader *reader = task->privdata;
 
-    return is_of_tree(reader, task) ? reader->trees.createDouble(task, value, text, length)
-                                    : &reader->ignored;
+    return CREATE_OTHER(reader, task, createDouble(task, value, text, length));
 }
 
 static void *create_bool(const redisReadTask *task, int value)
 {
     struct entry_reader *reader = task->privdata;
 
-    return is_of_tree(reader, task) ? reader->trees.createBool(task, value) : &reader->ignored;
+    return CREATE_OTHER(reader, task, createBool(task, value));
 }
 #endif
 

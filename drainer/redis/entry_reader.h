@@ -9,7 +9,9 @@
  *
  * What Redis sends is not trusted: an entry of another shape than [id, [field, value, …]] is left
  * out, as is [id, nil], an entry deleted since it was delivered; a value that is no string is an
- * empty one. One thread. */
+ * empty one. Of an entry longer than a record may be, in one value or in many, only the beginning,
+ * the length and a SHA-256 are kept. An answer that is otherwise too large ends the connection. One
+ * thread. */
 #ifndef BLOTTER_DRAINER_REDIS_ENTRY_READER_H
 #define BLOTTER_DRAINER_REDIS_ENTRY_READER_H
 
@@ -26,6 +28,7 @@ enum entry_place {
     ENTRIES_ALONE,         /* XRANGE: [entry, …] */
     ENTRIES_BEHIND_CURSOR, /* XAUTOCLAIM: [cursor, [entry, …], …] */
     ENTRIES_BY_STREAM,     /* XREADGROUP: [[name, [entry, …]], …] */
+    ENTRIES_REFUSED,       /* no command waits for the answer: it ends the connection */
 };
 
 struct entry_reader_options {
@@ -36,6 +39,8 @@ struct entry_reader_options {
      * in the middle. */
     void (*on_entry)(void *owner, struct stream_entry_id, const struct raw_field *,
                      size_t field_count);
+    /* The same of an entry that is longer than a record may be. */
+    void (*on_long_entry)(void *owner, struct stream_entry_id, const struct long_entry *);
     void *owner;
 };
 
@@ -45,6 +50,11 @@ void entry_reader_destroy(
 
 /* A new connection: the answer that was being read never ends. */
 void entry_reader_reset(struct entry_reader *);
+
+/* For the link: its on_piece. A value longer than a record comes in pieces before hiredis has it.
+ */
+enum { ENTRY_READER_VALUE_BYTES = LIMIT_RECORD_BYTES };
+void entry_reader_on_piece(void *entry_reader, uint64_t total, const char *bytes, size_t length);
 
 /* For hiredis' reader: its fn; its privdata is the entry reader. */
 struct redisReplyObjectFunctions *entry_reader_functions(struct entry_reader *);

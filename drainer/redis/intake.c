@@ -392,6 +392,8 @@ static bool create_links(struct intake *intake, char *error, size_t error_size)
     link.owner = intake;
     link.reply_functions = entry_reader_functions(intake->reading.entry_reader);
     link.reply_privdata = intake->reading.entry_reader;
+    link.string_bytes = ENTRY_READER_VALUE_BYTES;
+    link.on_piece = entry_reader_on_piece;
     intake->link = redis_link_create(&link, error, error_size);
     return intake->doorbell != NULL && intake->link != NULL;
 }
@@ -408,6 +410,7 @@ static void create_reading(struct intake *intake)
         entry_reader_create(&(struct entry_reader_options){.on_answer = reading_on_answer,
                                                            .on_stream = reading_on_stream,
                                                            .on_entry = reading_on_entry,
+                                                           .on_long_entry = reading_on_long_entry,
                                                            .owner = reading});
 }
 

@@ -53,6 +53,28 @@ static bool is_current(const struct reading *reading, uintptr_t tag)
     return tag == tag_of(reading, (enum reading_answer)(tag % READING_ANSWERS));
 }
 
+/* An entry as it came. */
+struct arrival {
+    struct stream_entry_id id;
+    const struct raw_field *fields;
+    size_t field_count;
+    const struct long_entry *too_long; /* NULL: it is in `fields` */
+};
+
+static size_t bytes_of(const struct arrival *arrival)
+{
+    size_t bytes = 0;
+
+    if (arrival->too_long != NULL) { /* the next may be as long: they come one by one for a while */
+        return arrival->too_long->length < SIZE_MAX / 64 ? (size_t)arrival->too_long->length
+                                                         : SIZE_MAX / 64;
+    }
+    for (size_t i = 0; i < arrival->field_count; i++) {
+        bytes += arrival->fields[i].length;
+    }
+    return bytes;
+}
+
 /* --- into the batch --- */
 
 static struct batch *reading_batch(struct reading *reading)
@@ -89,24 +111,23 @@ static size_t reading_room(const struct reading *reading, size_t streams, size_t
 
 /* Adds an entry to the batch. NULL: there is no room, so it stays pending and is claimed later. */
 static struct entry *reading_gather(struct reading *reading, struct stream *stream,
-                                    struct stream_entry_id id, const struct raw_field *fields,
-                                    size_t field_count, uint16_t deliveries)
+                                    const struct arrival *arrival, uint16_t deliveries)
 {
     struct batch *batch = reading_batch(reading);
-    size_t bytes = 0;
 
-    for (size_t i = 0; i < field_count; i++) {
-        bytes += fields[i].length;
-    }
-    reading->entry_bytes = (reading->entry_bytes * 63 + bytes) / 64 + 1;
-    if (stream_entry_id_compare(id, stream->last_read) > 0) {
-        stream->last_read = id;
+    reading->entry_bytes = reading->entry_bytes / 64 * 63 + bytes_of(arrival) / 64 + 1;
+    if (stream_entry_id_compare(arrival->id, stream->last_read) > 0) {
+        stream->last_read = arrival->id;
     }
     if (is_full(reading, BATCH_OVERRUN)) {
         return NULL;
     }
-    batch_add(batch, stream, stream->exchange, stream->name, id, fields, field_count, deliveries,
-              reading->answer_wall_ns);
+    if (arrival->too_long != NULL) {
+        batch_add_long(batch, stream, arrival->id, arrival->too_long, deliveries);
+    } else {
+        batch_add(batch, stream, stream->exchange, stream->name, arrival->id, arrival->fields,
+                  arrival->field_count, deliveries, reading->answer_wall_ns);
+    }
     stream->in_hand++;
     return &batch->entries[batch->count - 1];
 }
@@ -120,6 +141,9 @@ enum entry_place reading_on_answer(void *owner)
     struct reading *reading = owner;
     uintptr_t tag = 0;
 
+    if (!redis_link_expects_answer(reading->link)) {
+        return ENTRIES_REFUSED;
+    }
     if (redis_link_answering(reading->link, &tag) != reading_on_reply) {
         return ENTRIES_NOWHERE;
     }
@@ -144,8 +168,7 @@ void reading_on_stream(void *owner, const char *name, size_t length)
     reading->answer_stream = stream != NULL && stream->asked ? stream : NULL;
 }
 
-static void take_read(struct reading *reading, struct stream_entry_id id,
-                      const struct raw_field *fields, size_t field_count)
+static void take_read(struct reading *reading, const struct arrival *arrival)
 {
     struct stream *stream = reading->answer_stream;
 
@@ -153,7 +176,7 @@ static void take_read(struct reading *reading, struct stream_entry_id id,
         return;
     }
     intake_count(reading->intake)->entries++;
-    if (reading_gather(reading, stream, id, fields, field_count, 1) == NULL) {
+    if (reading_gather(reading, stream, arrival, 1) == NULL) {
         stream->claim_wanted = true;
     }
 }
@@ -168,8 +191,7 @@ static uint16_t deliveries_of(const struct reading *reading, struct stream_entry
     return 0;
 }
 
-static void take_claimed(struct reading *reading, struct stream_entry_id id,
-                         const struct raw_field *fields, size_t field_count)
+static void take_claimed(struct reading *reading, const struct arrival *arrival)
 {
     struct stream *stream = reading->paging;
 
@@ -177,8 +199,7 @@ static void take_claimed(struct reading *reading, struct stream_entry_id id,
         return;
     }
     intake_count(reading->intake)->claimed++;
-    if (reading_gather(reading, stream, id, fields, field_count, deliveries_of(reading, id)) !=
-        NULL) {
+    if (reading_gather(reading, stream, arrival, deliveries_of(reading, arrival->id)) != NULL) {
         (*reading->gathering)->careful = true;
     } else {
         stream->claim_again = true;
@@ -186,8 +207,7 @@ static void take_claimed(struct reading *reading, struct stream_entry_id id,
 }
 
 /* An entry of a page of the stream, read beside the group: staging finds out what is stored. */
-static void take_reloaded(struct reading *reading, struct stream_entry_id id,
-                          const struct raw_field *fields, size_t field_count)
+static void take_reloaded(struct reading *reading, const struct arrival *arrival)
 {
     struct stream *stream = reading->paging;
     struct entry *entry;
@@ -196,33 +216,41 @@ static void take_reloaded(struct reading *reading, struct stream_entry_id id,
         return;
     }
     reading->reloaded_of_page++;
-    entry = reading_gather(reading, stream, id, fields, field_count, 0);
+    entry = reading_gather(reading, stream, arrival, 0);
     if (entry != NULL) {
         entry->reloaded = true;
         (*reading->gathering)->careful = true;
-        stream->claim_cursor = (struct stream_entry_id){id.ms, id.seq + 1}; /* the next page */
+        stream->claim_cursor = (struct stream_entry_id){arrival->id.ms, arrival->id.seq + 1};
         intake_count(reading->intake)->reloaded++;
     }
 }
 
-void reading_on_entry(void *owner, struct stream_entry_id id, const struct raw_field *fields,
-                      size_t field_count)
+static void take_entry(struct reading *reading, const struct arrival *arrival)
 {
-    struct reading *reading = owner;
-
     if (!reading->answer_counts) {
         return;
     }
     switch (reading->answer) {
     case READING_STREAMS:
-        take_read(reading, id, fields, field_count);
+        take_read(reading, arrival);
         break;
     case READING_CLAIM:
-        take_claimed(reading, id, fields, field_count);
+        take_claimed(reading, arrival);
         break;
     default:
-        take_reloaded(reading, id, fields, field_count);
+        take_reloaded(reading, arrival);
     }
+}
+
+void reading_on_entry(void *reading, struct stream_entry_id id, const struct raw_field *fields,
+                      size_t field_count)
+{
+    take_entry(reading, &(struct arrival){id, fields, field_count, NULL});
+}
+
+void reading_on_long_entry(void *reading, struct stream_entry_id id, const struct long_entry *entry)
+{
+    take_entry(reading, &(struct arrival){id, NULL, 0, entry});
 }
 
 /* --- answers --- */

@@ -65,6 +65,7 @@ enum entry_place reading_on_answer(void *reading);
 void reading_on_stream(void *reading, const char *name, size_t length);
 void reading_on_entry(void *reading, struct stream_entry_id, const struct raw_field *,
                       size_t field_count);
+void reading_on_long_entry(void *reading, struct stream_entry_id, const struct long_entry *);
 
 /* Sends the next claim, reload or read, unless one is under way or the batch is full. False: there
  * is nothing to read at the moment. */

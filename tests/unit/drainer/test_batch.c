@@ -352,7 +352,7 @@ enum {
     R_DELIVERIES,
     R_REASON
 };
-enum { R_SQLSTATE = R_REASON + 1, R_RAW, R_DRAINER, R_COLUMNS };
+enum { R_SQLSTATE = R_REASON + 1, R_RAW, R_RAW_LENGTH, R_RAW_SHA256, R_DRAINER, R_COLUMNS };
 
 static struct copy_buffer reject_row;
 
@@ -419,6 +419,25 @@ static void foreign_order(struct pack *pack, const char *order_id)
 {
     pack_begin(pack, 1);
     pack_pair(pack, "order_id", order_id);
+}
+
+static void entry_that_is_too_long_says_its_length_and_digest(void **state)
+{
+    struct long_entry from = {
+        .kind = "order", .kind_length = 5, .raw = "abc", .raw_length = 3, .length = 1000000};
+    const struct copy_field *fields;
+
+    (void)state;
+    memset(from.sha256, 0xab, sizeof from.sha256);
+    batch_add_long(&batch, NULL, (struct stream_entry_id){5, 6}, &from, 2);
+    fields = reject_of(&batch.entries[0]);
+    assert_text(&fields[R_KIND], "order");
+    assert_text(&fields[R_RAW], "abc");
+    assert_text(&fields[R_REASON], "the entry has 1000000 bytes, a record at most 65536");
+    assert_int_equal(fields[R_RAW_LENGTH].length, 8);
+    assert_memory_equal(fields[R_RAW_LENGTH].bytes, "\0\0\0\0\0\x0f\x42\x40", 8);
+    assert_int_equal(fields[R_RAW_SHA256].length, SHA256_BYTES);
+    assert_memory_equal(fields[R_RAW_SHA256].bytes, from.sha256, SHA256_BYTES);
 }
 
 static void foreign_entry_gets_the_same_identity_every_time(void **state)
@@ -545,6 +564,7 @@ int main(void)
         TEST(fault_found_by_postgres_makes_a_reject_of_a_row),
         TEST(reject_says_what_is_known_of_its_record),
         TEST(reject_without_identity_has_its_entry_id_alone),
+        TEST(entry_that_is_too_long_says_its_length_and_digest),
         TEST(foreign_entry_gets_the_same_identity_every_time),
         TEST(other_bytes_stream_or_id_are_another_identity),
         TEST(foreign_entry_with_an_absurd_id_is_rejected),

@@ -75,10 +75,27 @@ static void on_entry(void *owner, struct stream_entry_id id, const struct raw_fi
     add_entry(&seen, stream, id, fields, count);
 }
 
+static struct long_entry last_long;
+static char long_raw[LIMIT_RECORD_BYTES], long_kind[64];
+static int longs_seen;
+
+static void on_long_entry(void *owner, struct stream_entry_id id, const struct long_entry *entry)
+{
+    (void)owner;
+    assert_int_equal(id.ms, 7);
+    assert_true(entry->raw_length <= sizeof long_raw);
+    last_long = *entry;
+    memcpy(long_raw, entry->raw, entry->raw_length);
+    snprintf(long_kind, sizeof long_kind, "%.*s", (int)entry->kind_length, entry->kind);
+    longs_seen++;
+}
+
 static struct entry_reader *entries_create(void)
 {
-    return entry_reader_create(&(struct entry_reader_options){
-        .on_answer = on_answer, .on_stream = on_stream, .on_entry = on_entry});
+    return entry_reader_create(&(struct entry_reader_options){.on_answer = on_answer,
+                                                              .on_stream = on_stream,
+                                                              .on_entry = on_entry,
+                                                              .on_long_entry = on_long_entry});
 }
 
 static redisReader *reader_create(struct entry_reader *entries)
@@ -427,6 +444,117 @@ static void answer_that_was_begun_before_stays_a_tree(void **state)
     entry_reader_destroy(entries);
 }
 
+/* --- too long, too large --- */
+
+static char long_value[300000];
+
+static void assert_long(const char *kind, uint64_t length, const void *raw, size_t raw_length)
+{
+    unsigned char digest[SHA256_BYTES];
+    struct sha256 hash;
+
+    sha256_begin(&hash);
+    sha256_add(&hash, raw, raw_length);
+    sha256_end(&hash, digest);
+    assert_int_equal(longs_seen, 1);
+    assert_string_equal(long_kind, kind);
+    assert_true(last_long.length == length && length == raw_length);
+    assert_int_equal(last_long.raw_length, LIMIT_RECORD_BYTES);
+    assert_memory_equal(long_raw, raw, LIMIT_RECORD_BYTES);
+    assert_memory_equal(last_long.sha256, digest, SHA256_BYTES);
+    longs_seen = 0;
+}
+
+/* A value that the link hands on in pieces, before hiredis gets its beginning. */
+static void one_long_value_is_cut_and_its_whole_is_hashed(void **state)
+{
+    struct entry_reader *entries = entries_create();
+    redisReader *reader = reader_create(entries);
+    char head[64];
+
+    (void)state;
+    memset(long_value, 'x', sizeof long_value);
+    begin(ENTRIES_ALONE);
+    answer_with("*2 *2 7-1 *2 order");
+    feed(reader, answer.bytes, answer.length);
+    assert_null(next_reply(reader));
+    for (size_t at = 0; at < sizeof long_value; at += 1000) {
+        entry_reader_on_piece(entries, sizeof long_value, long_value + at, 1000);
+    }
+    snprintf(head, sizeof head, "$%d\r\n", LIMIT_RECORD_BYTES + 1);
+    feed(reader, head, strlen(head));
+    feed(reader, long_value, LIMIT_RECORD_BYTES + 1);
+    feed(reader, "\r\n", 2);
+    assert_null(next_reply(reader));
+    assert_long("order", sizeof long_value, long_value, sizeof long_value);
+    answer.length = 0;
+    answer_with("*2 8-0 *2 trade bbb"); /* its neighbour is as ever */
+    feed(reader, answer.bytes, answer.length);
+    freeReplyObject(next_reply(reader));
+    assert_seen(" 8-0 <trade> <bbb>\n");
+    redisReaderFree(reader);
+    entry_reader_destroy(entries);
+}
+
+/* Each is short enough, all together are not. */
+static void many_fields_are_cut_as_one_long_value_is(void **state)
+{
+    static struct text raw;
+    struct entry_reader *entries = entries_create();
+    redisReader *reader = reader_create(entries);
+    char part[128];
+
+    (void)state;
+    begin(ENTRIES_ALONE);
+    raw.length = 0;
+    answer_with("*1 *2 7-1 *4000");
+    for (int i = 0; i < 4000; i++) {
+        snprintf(part, sizeof part, "$%d\r\n%.*s%d\r\n", 40 + (i > 9) + (i > 99) + (i > 999), 39,
+                 "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", i);
+        add_text(&raw, part);
+    }
+    add_bytes(&answer, raw.bytes, raw.length);
+    freeReplyObject(feed_in_pieces(reader, 1000));
+    assert_seen("");
+    assert_long("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklm0", raw.length, raw.bytes, raw.length);
+    redisReaderFree(reader);
+    entry_reader_destroy(entries);
+}
+
+static void empty_values_before_the_last_have_an_address(void **state)
+{
+    (void)state;
+    assert_entries("*1 *2 3-0 *2 '' x", " 3-0 <> <x>\n");
+    assert_entries("*1 *2 3-0 *4 '' '' '' ''", " 3-0 <> <> <> <>\n");
+}
+
+static void assert_refused(enum entry_place where, const char *words)
+{
+    struct entry_reader *entries = entries_create();
+    redisReader *reader = reader_create(entries);
+    void *reply = NULL;
+
+    begin(where);
+    answer_with(words);
+    feed(reader, answer.bytes, answer.length);
+    assert_int_equal(redisReaderGetReply(reader, &reply), REDIS_ERR);
+    assert_null(reply);
+    redisReaderFree(reader);
+    entry_reader_destroy(entries);
+}
+
+static void answers_that_are_too_large_or_not_awaited_end_the_connection(void **state)
+{
+    (void)state;
+    assert_refused(ENTRIES_NOWHERE, "*2147483647");
+    assert_refused(ENTRIES_NOWHERE, "*2 *40000 *40000");
+    assert_refused(ENTRIES_BEHIND_CURSOR, "*3 0-0 *0 *70000");
+    assert_refused(ENTRIES_REFUSED, "+LATE");
+    assert_refused(ENTRIES_REFUSED, ":1");
+    assert_refused(ENTRIES_REFUSED, "_");
+    assert_refused(ENTRIES_REFUSED, "*0");
+}
+
 /* --- any answer at all --- */
 
 static bool is_text(const redisReply *reply)
@@ -584,6 +712,10 @@ int main(void)
         cmocka_unit_test(answer_that_was_begun_before_stays_a_tree),
         cmocka_unit_test(any_answer_has_the_entries_that_its_tree_has),
         cmocka_unit_test(no_bytes_make_it_fail),
+        cmocka_unit_test(one_long_value_is_cut_and_its_whole_is_hashed),
+        cmocka_unit_test(many_fields_are_cut_as_one_long_value_is),
+        cmocka_unit_test(empty_values_before_the_last_have_an_address),
+        cmocka_unit_test(answers_that_are_too_large_or_not_awaited_end_the_connection),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,269 @@
+"""Servers and drainers that a test starts, stops and looks at by itself: Redis with its own settings, sentinels, `blotter drain`, fake servers.
+
+PostgreSQL comes from support.Servers. Everything started here ends with the test, by its process.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import support
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def await_true(condition, what, timeout=support.TIMEOUT):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {timeout} s")
+        time.sleep(0.02)
+
+
+class RedisClient:
+    """Commands and answers, nothing else. An error answer is returned as an exception object."""
+
+    def __init__(self, port, timeout=support.TIMEOUT):
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout)
+        self._file = self._socket.makefile("rb")
+
+    def close(self):
+        self._file.close()
+        self._socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def send(self, *words):
+        parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+        self._socket.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts))
+
+    def __call__(self, *words):
+        self.send(*words)
+        return self.answer()
+
+    def answer(self):
+        line = self._file.readline()
+        if not line:
+            raise ConnectionError("Redis has closed the connection")
+        kind, rest = line[:1], line[1:-2]
+        if kind == b"+":
+            return rest.decode()
+        if kind == b"-":
+            return RuntimeError(rest.decode())
+        if kind == b":":
+            return int(rest)
+        if kind == b"$":
+            return None if int(rest) < 0 else self._file.read(int(rest) + 2)[:-2].decode("latin-1")
+        return None if int(rest) < 0 else [self.answer() for _ in range(int(rest))]
+
+
+class Process:
+    """A program in a folder of its own, which is removed with it."""
+
+    def __init__(self, arguments, folder, environment=None):
+        self.folder = Path(folder)
+        self.log = self.folder / "log"
+        self._arguments = [str(argument) for argument in arguments]
+        self._environment = environment
+        self.start()
+
+    def start(self):
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._arguments, cwd=self.folder, stdout=log, stderr=log, env=self._environment or support.plain_environment()
+            )
+
+    def text(self):
+        return self.log.read_text(errors="replace")
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        """SIGTERM; returns the exit status."""
+        self.process.terminate()
+        return self.process.wait(support.TIMEOUT)
+
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def memory_kib(self):
+        """The most it has used so far."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1])
+        raise AssertionError("no VmHWM")
+
+
+class Engines:
+    """Starts processes, and ends them all."""
+
+    def __init__(self):
+        self._folder = Path(tempfile.mkdtemp(prefix="blotter-engines-"))
+        self._processes = []
+
+    def close(self):
+        for process in self._processes:
+            process.kill()
+        shutil.rmtree(self._folder)
+
+    def _start(self, kind, arguments, environment=None):
+        folder = self._folder / f"{kind}{len(self._processes)}"
+        folder.mkdir()
+        process = Process(arguments, folder, environment)
+        self._processes.append(process)
+        return process
+
+    def redis(self, *settings, port=None):
+        port = port or free_port()
+        process = self._start("redis", ["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", *settings])
+        process.port = port
+        process.url = f"redis://127.0.0.1:{port}"
+        await_redis(process)
+        return process
+
+    def sentinel(self, master, name="blotter", down_after_ms=1000, quorum=2):
+        port = free_port()
+        folder = self._folder / f"sentinel{len(self._processes)}.conf"
+        folder.write_text(
+            f"port {port}\nbind 127.0.0.1\nsentinel monitor {name} 127.0.0.1 {master.port} {quorum}\n"
+            f"sentinel down-after-milliseconds {name} {down_after_ms}\nsentinel failover-timeout {name} 10000\n"
+        )
+        process = self._start("sentinel", ["redis-server", folder, "--sentinel"])
+        process.port = port
+        await_redis(process)
+        return process
+
+    def drain(self, url, *settings, postgres=None):
+        """A drainer with --metrics; its trouble is in ready()."""
+        port = free_port()
+        environment = support.plain_environment(BLOTTER_REDIS=url, BLOTTER_REBALANCE_INTERVAL="100ms")
+        if postgres:
+            environment["BLOTTER_POSTGRES"] = postgres
+        process = self._start(
+            "drain", [support.BUILD / "blotter", "drain", "--metrics", f"127.0.0.1:{port}", *settings], environment
+        )
+        process.port = port
+        return process
+
+    def start(self, kind, *arguments, **environment):
+        return self._start(kind, arguments, support.plain_environment(**environment))
+
+
+def await_redis(process):
+    def answers():
+        try:
+            with RedisClient(process.port) as client:
+                return client("PING") == "PONG"
+        except OSError:
+            return False
+
+    await_true(answers, f"Redis on port {process.port}: {process.text()[-500:]}")
+
+
+def get(drainer, path):
+    """(status, body) of the drainer's monitor; (0, "") while it does not listen."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{drainer.port}{path}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
+
+
+def ready(drainer):
+    return get(drainer, "/readyz")
+
+
+def sample(drainer, name):
+    """A number of /metrics; None: it is not there."""
+    for line in get(drainer, "/metrics")[1].splitlines():
+        if line.startswith(name + " "):
+            return float(line.split()[-1])
+    return None
+
+
+class FakeRedis:
+    """Answers +OK to everything, but for what a test's function has to say: answer(words) returns bytes or None."""
+
+    def __init__(self, answer):
+        self._answer = answer
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.connections = 0
+        self._open = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        self._listener.close()
+        for connection in self._open:
+            connection.close()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._open.append(connection)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        try:
+            file = connection.makefile("rb")
+            while line := file.readline():
+                words = []
+                for _ in range(int(line[1:])):
+                    length = int(file.readline()[1:])
+                    words.append(file.read(length + 2)[:-2].decode("latin-1"))
+                connection.sendall(self._answer(words) or b"+OK\r\n")
+        except (OSError, ValueError):
+            pass
+
+
+def lines(first, count, exchange="okx"):
+    """Orders for `blotter publish`."""
+    return "".join(
+        f'{{"kind": "order", "order_id": "{exchange}-{i}", "status": "open", "symbol": "BTC/USDT"}}\n' for i in range(first, first + count)
+    )
+
+
+def publish(url, text, *settings, journal, exchange="okx"):
+    """Runs `blotter publish` to its end; returns (status, what it printed)."""
+    done = subprocess.run(
+        [support.BUILD / "blotter", "publish", "--redis", url, "--exchange", exchange, "--journal", journal, *settings],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=support.TIMEOUT,
+        env=support.plain_environment(),
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def environ_postgres():
+    return os.environ["BLOTTER_POSTGRES"]

@@ -1,0 +1,134 @@
+"""What a rogue Redis, or a man in the middle, can send: it costs a connection, never a process, and never its memory."""
+
+import hashlib
+import tempfile
+import unittest
+
+import engines
+import support
+
+servers = None
+
+
+def setUpModule():
+    global servers
+    servers = support.Servers()
+
+
+def tearDownModule():
+    servers.close()
+
+
+class HostileRedis(unittest.TestCase):
+    def setUp(self):
+        self.engines = engines.Engines()
+        self.addCleanup(self.engines.close)
+
+    def fake(self, answer):
+        fake = engines.FakeRedis(answer)
+        self.addCleanup(fake.close)
+        return fake
+
+    def test_answer_that_no_command_waits_for_ends_the_connection_not_the_drainer(self):
+        for late in (b"+LATE\r\n", b":1\r\n", b"*1\r\n$1\r\na\r\n", b"$-1\r\n", b"-ERR late\r\n"):
+            with self.subTest(late=late):
+                # Two answers to the greeting: the second comes to nobody.
+                fake = self.fake(lambda words, late=late: b"+OK\r\n" + late if words[0] == "CLIENT" else None)
+                drainer = self.engines.drain(f"redis://127.0.0.1:{fake.port}")
+                engines.await_true(lambda fake=fake: fake.connections >= 6, "new connections after each answer")
+                self.assertIsNone(drainer.process.poll(), drainer.text())
+                drainer.kill()
+
+    def test_answer_that_no_command_waits_for_ends_the_connection_not_the_strategy(self):
+        fake = self.fake(lambda words: b"+OK\r\n+LATE\r\n" if words[0] in ("CLIENT", "PING") else None)
+        with tempfile.TemporaryDirectory() as folder:
+            status, text = engines.publish(
+                f"redis://127.0.0.1:{fake.port}", engines.lines(1, 3), "--until", "committed", "--timeout", "3s", journal=folder + "/j"
+            )
+        self.assertEqual(status, 3, text)
+        self.assertGreater(fake.connections, 1)
+        self.assertIn("answer to no command", text)
+
+    def test_answers_of_absurd_sizes_do_not_cost_memory(self):
+        def absurd(words):
+            return {"SCAN": b"*2147483647\r\n", "CLIENT": b"+OK\r\n"}.get(words[0])
+
+        fake = self.fake(absurd)
+        drainer = self.engines.drain(f"redis://127.0.0.1:{fake.port}")
+        engines.await_true(lambda: fake.connections >= 6, "new connections")
+        self.assertLess(drainer.memory_kib(), 32 * 1024)
+        self.assertEqual(drainer.stop(), 0, drainer.text())
+
+
+class LongEntries(unittest.TestCase):
+    """Entries of any size: a reject that keeps their beginning; neighbours are stored; memory stays small."""
+
+    MEMORY_KIB = 32 * 1024
+
+    def setUp(self):
+        self.engines = engines.Engines()
+        self.addCleanup(self.engines.close)
+        self.redis = self.engines.redis()
+        self.client = engines.RedisClient(self.redis.port)
+        self.addCleanup(self.client.close)
+        servers.query("TRUNCATE blotter.rejects")
+
+    def load(self, exchange, *values):
+        """Adds an entry of these fields and values between two good ones. Returns the drainer once all three are done with."""
+        with tempfile.TemporaryDirectory() as folder:
+            url = self.redis.url
+            self.assertEqual(engines.publish(url, engines.lines(1, 1, exchange), journal=folder, exchange=exchange)[0], 0)
+            self.assertIn("-", self.client("XADD", f"blotter:{exchange}", "*", *values))
+            self.assertEqual(engines.publish(url, engines.lines(2, 1, exchange), journal=folder, exchange=exchange)[0], 0)
+        drainer = self.engines.drain(self.redis.url)
+        engines.await_true(
+            lambda: servers.query("SELECT count(*) FROM blotter.order_events WHERE exchange = %s", exchange)[0]["count"] == 2
+            and servers.query("SELECT count(*) FROM blotter.rejects WHERE stream = %s", f"blotter:{exchange}")[0]["count"] == 1,
+            "two rows and a reject",
+        )
+        engines.await_true(lambda: self.client("XPENDING", f"blotter:{exchange}", "drainers")[0] == 0, "all acknowledged")
+        self.assertLess(drainer.memory_kib(), self.MEMORY_KIB)
+        return drainer
+
+    def assert_reject(self, exchange, whole):
+        reject = servers.query("SELECT reason, raw, raw_length, raw_sha256 FROM blotter.rejects WHERE stream = %s", f"blotter:{exchange}")[0]
+        self.assertEqual(reject["raw_length"], len(whole))
+        self.assertEqual(bytes(reject["raw"]), whole[:65536])
+        self.assertEqual(bytes(reject["raw_sha256"]), hashlib.sha256(whole).digest())
+        self.assertIn(f"the entry has {len(whole)} bytes", reject["reason"])
+
+    def test_one_value_of_100_mib(self):
+        value = b"\x81" + b"v" * (100 << 20)
+        self.load("long1", "order", value)
+        self.assert_reject("long1", value)
+
+    def test_thousand_fields_of_100_kib(self):
+        parts = []
+        for i in range(1000):
+            parts += [b"field%d" % i, b"%d" % i * 25000]
+        self.load("long2", *parts)
+        self.assert_reject("long2", b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts))
+
+    def test_many_fields_of_a_few_bytes(self):
+        parts = [b"f%d" % i for i in range(200000)]
+        self.load("long3", *parts)
+        self.assert_reject("long3", b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts))
+
+    def test_entries_just_within_and_beyond_the_limit(self):
+        self.load("edge1", "order", b"x" * 65537)
+        self.assert_reject("edge1", b"x" * 65537)
+        whole = servers.query("SELECT raw_length FROM blotter.rejects")[0]["raw_length"]
+        self.assertEqual(whole, 65537)
+
+    def test_backlog_of_long_entries_is_claimed_piece_by_piece(self):
+        for i in range(300):
+            self.client("XADD", "blotter:long4", "*", "order", b"%03d" % i + b"y" * (1 << 20))
+        drainer = self.engines.drain(self.redis.url, "--batch-bytes", "1MiB")
+        count = "SELECT count(*), count(DISTINCT raw_sha256) AS different FROM blotter.rejects WHERE stream = 'blotter:long4'"
+        engines.await_true(lambda: servers.query(count)[0] == {"count": 300, "different": 300}, "300 rejects")
+        engines.await_true(lambda: self.client("XPENDING", "blotter:long4", "drainers")[0] == 0, "all acknowledged")
+        self.assertLess(drainer.memory_kib(), self.MEMORY_KIB)
+
+
+if __name__ == "__main__":
+    support.main()
