@@ -32,11 +32,11 @@ PRODUCER := producer histogram waiters waker $(JOURNAL) sender xadd event_notifi
 	ranges redis_link redis_reader redis_error in_flight redis_url redis_tls resolve status
 REDIS_SIDE := intake reading entry_reader doorbell stream_watch streams redis_reply \
 	settle redis_blocking stream_survey
-POSTGRES_SIDE := pg_link pg_failure pg_session pg_blocking loading loader load_transaction good_record lease days bisect sql_text sqlstate load_stats
+POSTGRES_SIDE := pg_link pg_failure pg_session pg_blocking loading loader load_transaction good_record lease days bisect sql_text sqlstate load_stats booker
 COMMANDS := audit check journal_command json_line line_input log_event migrate partitions publish rejects rejects_replay \
 	record_json report since ship shipment stalls status
 WEB := web web_pool web_live web_status
-DRAINER := command_list commands settings settings_table settings_help log terminal http_server monitor drain batch copy order_changes \
+DRAINER := command_list commands settings settings_table settings_help log terminal http_server monitor drain batch copy order_changes book_rows \
 	$(REDIS_SIDE:%=redis/%) $(POSTGRES_SIDE:%=postgres/%) $(COMMANDS:%=commands/%) $(WEB:%=web/%)
 
 LIB_SOURCES := $(SCHEMA:%=schema/%.c) $(PRODUCER:%=producer/%.c)
@@ -50,7 +50,8 @@ FAULT_TESTS := $(patsubst %.c,%,$(wildcard tests/fault/test_*.c))
 FUZZERS := $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(patsubst %.c,%,$(wildcard tests/bench/bench_*.c))
 # SQL: tables by their number, what brings version 1 here, then functions and views in the order in which they need each other.
-SQL_CODE := drop columns days progress fence staging orders merge books views audit retention locks reports rights
+BOOKS := books_copies books books_fold books_booking books_views books_lists
+SQL_CODE := drop columns days progress fence staging orders merge $(BOOKS) views audit retention locks reports rights
 SQL := $(sort $(wildcard schema/sql/[0-9]*.sql)) schema/sql/from_version_1.sql $(SQL_CODE:%=schema/sql/code/%.sql)
 
 # --- libraries ---

@@ -339,8 +339,7 @@ show() {
     psql -c "SELECT exchange, strategy, symbol, side, price, quantity, filled_quantity AS filled, status
              FROM blotter.open_orders ORDER BY exchange, strategy, symbol LIMIT 8" || status=1
     title "positions: some of $(psql -At -c 'SELECT count(*) FROM blotter.positions')"
-    psql -c "SELECT exchange, symbol, quantity, bought_quantity AS bought, round(bought_average_price, 4) AS at,
-                    sold_quantity AS sold, round(sold_average_price, 4) AS at, fees, fills
+    psql -c "SELECT exchange, strategy, symbol, quantity, round(average_price, 4) AS average_price, round(realized_pnl, 4) AS realized_pnl, fees, fills
              FROM blotter.positions ORDER BY exchange, symbol LIMIT 8" || status=1
     title "candles of BTC/USDT on binance, 5 seconds each"
     psql -c "SELECT * FROM blotter.candles('BTC/USDT', '5 seconds', now() - interval '1 day', now() + interval '1 day', 'binance')

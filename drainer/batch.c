@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "drainer/book_rows.h"
 #include "drainer/log.h"
 #include "drainer/order_changes.h"
 #include "schema/hash.h"
@@ -34,6 +35,7 @@ void batch_release(struct batch *batch)
     for (int kind = 0; kind < RECORD_KINDS; kind++) {
         copy_buffer_release(&batch->rows[kind]);
     }
+    copy_buffer_release(&batch->book_rows);
     copy_buffer_release(&batch->raw);
     *batch = (struct batch){0};
 }
@@ -64,12 +66,13 @@ void batch_clear(struct batch *batch)
     for (int kind = 0; kind < RECORD_KINDS; kind++) {
         batch->rows[kind].length = 0;
     }
+    batch->book_rows.length = 0;
     batch->raw.length = 0;
 }
 
 size_t batch_bytes(const struct batch *batch)
 {
-    size_t bytes = batch->raw.length;
+    size_t bytes = batch->raw.length + batch->book_rows.length;
 
     for (int kind = 0; kind < RECORD_KINDS; kind++) {
         bytes += batch->rows[kind].length;
@@ -282,6 +285,9 @@ static void add_row(struct batch *batch, struct entry *entry, const struct recor
     entry->row_offset = (uint32_t)rows->length;
     copy_put_record(rows, record, columns);
     entry->row_length = (uint32_t)rows->length - entry->row_offset;
+    entry->book_offset = (uint32_t)batch->book_rows.length;
+    book_rows_put(record, rows, columns, &batch->book_rows);
+    entry->book_length = (uint32_t)batch->book_rows.length - entry->book_offset;
     if (record->kind == RECORD_ORDER && batch->fold != NULL) {
         order_changes_add(batch->fold, rows, columns);
     }

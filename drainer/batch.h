@@ -51,6 +51,7 @@ struct entry {
     enum record_kind kind;    /* RECORD_KINDS: unknown */
     enum entry_fate fate;
     uint32_t row_offset, row_length; /* in rows[kind] */
+    uint32_t book_offset, book_length; /* in book_rows; of length 0: it says nothing to the books */
     uint32_t raw_offset, raw_length; /* in raw */
     uint32_t reason_offset;          /* in raw, NUL-terminated; of a reject */
     uint16_t deliveries;             /* 0: unknown, at least one */
@@ -70,6 +71,7 @@ struct batch {
     struct entry *entries;
     size_t count, capacity;
     struct copy_buffer rows[RECORD_KINDS];
+    struct copy_buffer book_rows; /* what they say to the books: rows of book_queue */
     struct copy_buffer raw;
     struct order_changes
         *fold;      /* of its orders, as they came; borrowed; NULL: orders are not kept */

@@ -24,6 +24,7 @@
 #include "drainer/commands.h"
 #include "drainer/log.h"
 #include "drainer/monitor.h"
+#include "drainer/postgres/booker.h"
 #include "drainer/postgres/lease.h"
 #include "drainer/postgres/loader.h"
 #include "drainer/postgres/loading.h"
@@ -72,6 +73,8 @@ struct drain {
     struct pg_link *link;
     struct loader *loader;
     struct lease *lease;
+    struct booker *booker;   /* has a connection of its own */
+    uint64_t queued;         /* rows that it was woken for */
     struct monitor *monitor; /* NULL: not asked for */
     struct batch batches[2], *gathering;
     enum drain_session use;
@@ -137,6 +140,17 @@ static void ease_locks(struct drain *drain, const struct pg_failure *failure)
     }
 }
 
+/* The books follow each commit that says something to them. */
+static void wake_booker(struct drain *drain, bool careful)
+{
+    uint64_t queued = loader_stats(drain->loader)->counters.queued;
+
+    if (careful || queued > drain->queued) {
+        booker_wake(drain->booker, queued - drain->queued);
+        drain->queued = queued;
+    }
+}
+
 static void on_loaded(void *owner, struct batch *batch, const struct pg_failure *failure)
 {
     struct drain *drain = owner;
@@ -144,6 +158,7 @@ static void on_loaded(void *owner, struct batch *batch, const struct pg_failure 
     drain->use = drain->use == SESSION_LOADING ? SESSION_FREE : drain->use;
     if (failure == NULL) {
         drain->retry_ms = 0;
+        wake_booker(drain, batch->careful);
         use_link(drain); /* first, so that PostgreSQL does not wait for the settling */
         if (batch->state == BATCH_COMMITTED) { /* else the connection was lost at once, and
                                                   everything is forgotten */
@@ -244,9 +259,10 @@ static void on_stop_timeout(evutil_socket_t fd, short what, void *arg)
     struct drain *drain = arg;
 
     (void)fd, (void)what;
-    end_undone(drain, is_busy(drain)             ? "stopped with entries that are not loaded"
-                      : intake_up(drain->intake) ? "stopped while Redis does not answer"
-                                                 : "stopped while Redis is away");
+    end_undone(drain, is_busy(drain)                  ? "stopped with entries that are not loaded"
+                      : !booker_is_done(drain->booker) ? "stopped with fills that are not booked"
+                      : intake_up(drain->intake)       ? "stopped while Redis does not answer"
+                                                       : "stopped while Redis is away");
 }
 
 static void on_signed_off(struct drain *drain)
@@ -267,8 +283,10 @@ static void on_signed_off(struct drain *drain)
 
 static void go_on_stopping(struct drain *drain)
 {
-    if (drain->phase == DRAIN_STOPPING && !is_busy(drain) && intake_up(drain->intake) &&
-        intake_quiet(drain->intake)) {
+    if (drain->phase == DRAIN_STOPPING && !is_busy(drain) && !booker_is_done(drain->booker)) {
+        booker_finish(drain->booker);
+    } else if (drain->phase == DRAIN_STOPPING && !is_busy(drain) && intake_up(drain->intake) &&
+               intake_quiet(drain->intake)) {
         drain->phase = DRAIN_SIGNING_OFF;
         intake_sign_off(drain->intake);
     }
@@ -493,6 +511,19 @@ static void create_postgres_side(struct drain *drain)
     }
 }
 
+static void create_booker(struct drain *drain)
+{
+    char application_name[64];
+
+    snprintf(application_name, sizeof application_name, "blotter books %.40s", drain->drainer);
+    drain->booker = booker_create(&(struct booker_options){.base = drain->base,
+                                                           .settings = drain->settings,
+                                                           .application_name = application_name,
+                                                           .streams = &drain->streams,
+                                                           .on_turn = on_turn,
+                                                           .owner = drain});
+}
+
 static bool create_monitor(struct drain *drain)
 {
     char error[256];
@@ -508,6 +539,7 @@ static bool create_monitor(struct drain *drain)
                                                  .lease = drain->lease,
                                                  .loader = drain->loader,
                                                  .link = drain->link,
+                                                 .booker = drain->booker,
                                                  .max_behind_ms = drain->settings->max_behind},
                        error, sizeof error);
     if (drain->monitor == NULL) {
@@ -539,6 +571,7 @@ static void release(struct drain *drain)
     monitor_destroy(drain->monitor);
     intake_destroy(drain->intake);
     lease_destroy(drain->lease);
+    booker_destroy(drain->booker);
     loading_destroy(drain->loading_side);
     for (size_t i = 0; i < sizeof events / sizeof events[0]; i++) {
         if (events[i] != NULL) {
@@ -592,6 +625,7 @@ int command_drain(const struct settings *settings)
     }
     create_events(&drain);
     create_postgres_side(&drain);
+    create_booker(&drain);
     if (!create_monitor(&drain)) {
         release(&drain);
         return EXIT_CODE_USAGE;
@@ -599,6 +633,7 @@ int command_drain(const struct settings *settings)
     log_info("drain", "drainer %s: up to %u rows a batch", drain.drainer,
              (unsigned)settings->batch_rows);
     loading_start(drain.loading_side);
+    booker_start(drain.booker);
     drain.connecting_since_ms = intake_now_ms();
     intake_start(drain.intake);
     event_base_dispatch(drain.base);

@@ -11,6 +11,7 @@
 
 #include "drainer/http_server.h"
 #include "drainer/log.h"
+#include "drainer/postgres/booker.h"
 #include "drainer/postgres/lease.h"
 #include "drainer/postgres/loader.h"
 #include "drainer/postgres/pg_link.h"
@@ -117,6 +118,18 @@ static void put_loader(struct evbuffer *out, const struct load_stats *stats)
 #undef X
 }
 
+static void put_books(struct evbuffer *out, const struct booker *booker)
+{
+    const struct booker_counters *counters = booker_counters(booker);
+
+#define X(name, meaning) put_counter(out, "books_" #name "_total", meaning, counters->name);
+    BOOKER_COUNTERS(X)
+#undef X
+    put_head(out, "books_lag_seconds", "gauge", "age of the oldest record not yet booked");
+    evbuffer_add_printf(out, "blotter_books_lag_seconds %.10g\n",
+                        (double)booker_lag_ms(booker) / 1000);
+}
+
 static void put_intake(struct evbuffer *out, const struct intake_counters *counters)
 {
 #define X(name, meaning) put_counter(out, "intake_" #name "_total", meaning, counters->name);
@@ -177,6 +190,7 @@ static void put_all(struct evbuffer *out, const struct monitor *monitor)
               lease_members(from->lease));
     put_loader(out, loader_stats(from->loader));
     put_intake(out, intake_counters(from->intake));
+    put_books(out, from->booker);
     put_streams(out, from->streams, "stream_held", "1: this drainer loads the stream", stream_held);
     put_streams(out, from->streams, "stream_lag",
                 "entries not yet read; missing while Redis does not know", stream_lag);
@@ -226,6 +240,21 @@ static void put_trouble(void *out, const char *object, int64_t since_ms, const c
     evbuffer_add_printf(out, "%s: since %s: %s\n", object, text, why);
 }
 
+/* Loading goes on while the books wait, so nobody would notice. */
+static void put_books_behind(struct evbuffer *out, const struct monitor *monitor)
+{
+    const struct booker *booker = monitor->options.booker;
+    int64_t limit_ms = monitor->options.max_behind_ms, lag_ms = booker_lag_ms(booker);
+
+    if (booker_trouble(booker) != NULL) {
+        evbuffer_add_printf(out, "books: not booked for %.1f s: %s\n", (double)lag_ms / 1000,
+                            booker_trouble(booker));
+    } else if (limit_ms > 0 && lag_ms > limit_ms) {
+        evbuffer_add_printf(out, "books: %.1f s behind, more than max_behind, %.1f s\n",
+                            (double)lag_ms / 1000, (double)limit_ms / 1000);
+    }
+}
+
 static int fill_readyz(struct evbuffer *body, const struct monitor *monitor)
 {
     if (!intake_up(monitor->options.intake)) {
@@ -235,6 +264,7 @@ static int fill_readyz(struct evbuffer *body, const struct monitor *monitor)
         evbuffer_add_printf(body, "postgres: not connected\n");
     }
     put_behind(body, monitor);
+    put_books_behind(body, monitor);
     streams_each_trouble(monitor->options.streams, put_trouble, body);
     if (evbuffer_get_length(body) > 0) {
         return HTTP_SERVUNAVAIL;

@@ -18,6 +18,7 @@ struct intake;
 struct lease;
 struct loader;
 struct pg_link;
+struct booker;
 struct streams;
 struct monitor;
 
@@ -29,6 +30,7 @@ struct monitor_options { /* all borrowed */
     const struct lease *lease;
     const struct loader *loader;
     const struct pg_link *link;
+    const struct booker *booker;
     int64_t max_behind_ms; /* 0: however far behind, it is ready */
 };
 

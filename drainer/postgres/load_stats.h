@@ -15,6 +15,7 @@
 #define LOADER_COUNTERS(X) \
     X(rows, "rows loaded, duplicates among them") \
     X(row_bytes, "bytes of those rows, as COPY BINARY takes them") \
+    X(queued, "rows queued for the books, but for those that staging has queued") \
     X(rejected, "records stored in blotter.rejects") \
     X(expired, "records of days no longer kept") \
     X(misplaced, "values kept in `extra`, as their field could not take them") \

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/book_rows.h"
 #include "drainer/postgres/sql_text.h"
 #include "drainer/redis/streams.h"
 
@@ -19,7 +20,7 @@ static const char *const record_columns[RECORD_KINDS] = {
 };
 /* clang-format on */
 
-enum { COPIES_MAX = RECORD_KINDS + 2 };
+enum { COPIES_MAX = RECORD_KINDS + 3 }; /* for the books, rejects and orders */
 
 /* What the transaction adds to the table progress. */
 struct producer_progress {
@@ -45,6 +46,7 @@ struct load_transaction {
     const char *copy_tables[COPIES_MAX];
     struct pg_copy copies[COPIES_MAX];
     size_t copy_count;
+    size_t queued; /* rows for the books */
     struct copy_buffer rejects, orders;
     struct producer_progress *progress;
     size_t progress_count, progress_capacity;
@@ -84,32 +86,44 @@ static bool load_is_row(const struct entry *entry, enum record_kind kind)
     return entry->fate == ENTRY_ROW && entry->kind == kind;
 }
 
-/* The rows of one kind as few chunks: entries that lie side by side are one. Returns how many rows.
- */
+/* Rows in a buffer as few chunks: those that lie side by side are one. */
+struct load_run {
+    const struct copy_buffer *buffer;
+    size_t start, end, rows;
+};
+
+static void load_run_flush(struct load_transaction *t, const struct load_run *run)
+{
+    if (run->rows > 0) {
+        load_chunk_add(t, run->buffer->bytes + run->start, run->end - run->start);
+    }
+}
+
+static void load_run_add(struct load_transaction *t, struct load_run *run, size_t offset,
+                         size_t length)
+{
+    if (run->rows == 0 || offset != run->end) {
+        load_run_flush(t, run);
+        run->start = offset;
+    }
+    run->end = offset + length;
+    run->rows++;
+}
+
+/* Returns how many rows there were. */
 static size_t load_add_rows(struct load_transaction *t, enum record_kind kind)
 {
-    const struct batch *batch = t->batch;
-    size_t rows = 0, start = 0, end = 0;
+    struct load_run run = {.buffer = &t->batch->rows[kind]};
 
     for (size_t i = t->range.from; i < t->range.to; i++) {
-        const struct entry *entry = &batch->entries[i];
+        const struct entry *entry = &t->batch->entries[i];
 
-        if (!load_is_row(entry, kind)) {
-            continue;
+        if (load_is_row(entry, kind)) {
+            load_run_add(t, &run, entry->row_offset, entry->row_length);
         }
-        if (rows == 0 || entry->row_offset != end) {
-            if (rows > 0) {
-                load_chunk_add(t, batch->rows[kind].bytes + start, end - start);
-            }
-            start = entry->row_offset;
-        }
-        end = entry->row_offset + entry->row_length;
-        rows++;
     }
-    if (rows > 0) {
-        load_chunk_add(t, batch->rows[kind].bytes + start, end - start);
-    }
-    return rows;
+    load_run_flush(t, &run);
+    return run.rows;
 }
 
 static void load_add_copies_of_rows(struct load_transaction *t)
@@ -135,6 +149,32 @@ static void load_add_copies_of_rows(struct load_transaction *t)
         sql_text_add(&t->sql, " (%s%s) FROM STDIN BINARY; ", identity_columns,
                      record_columns[kind]);
     }
+}
+
+/* What the rows say to the books, queued in their own commit. Rows that go through staging are
+ * queued by SQL, which knows the new ones. */
+static void load_add_copy_of_book_rows(struct load_transaction *t)
+{
+    struct load_run run = {.buffer = &t->batch->book_rows};
+    size_t chunks = t->chunk_count;
+
+    load_copy_begin(t);
+    for (size_t i = t->range.from; i < t->range.to && !t->batch->careful; i++) {
+        const struct entry *entry = &t->batch->entries[i];
+
+        if (entry->fate == ENTRY_ROW && entry->book_length > 0) {
+            load_run_add(t, &run, entry->book_offset, entry->book_length);
+        }
+    }
+    load_run_flush(t, &run);
+    t->queued = run.rows;
+    if (run.rows == 0) {
+        t->chunk_count = chunks;
+        return;
+    }
+    load_copy_end(t);
+    sql_text_add(&t->sql, "COPY blotter_internal.book_queue (%s) FROM STDIN BINARY; ",
+                 book_rows_columns());
 }
 
 static void load_add_copy_of_rejects(struct load_transaction *t)
@@ -436,6 +476,7 @@ void load_transaction_build(struct load_transaction *t, const struct batch *batc
                  "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = on; %s",
                  staging ? "SELECT blotter_internal.begin_staging(); " : "");
     load_add_copies_of_rows(t);
+    load_add_copy_of_book_rows(t);
     load_add_copy_of_rejects(t);
     if (staging) {
         load_add_staged(t);
@@ -470,6 +511,11 @@ const char *load_transaction_short_table(const struct load_transaction *t, size_
         }
     }
     return NULL;
+}
+
+size_t load_transaction_queued(const struct load_transaction *t)
+{
+    return t->queued;
 }
 
 void load_transaction_committed(struct load_transaction *t)

@@ -314,6 +314,7 @@ static void loader_on_loaded(void *owner, const struct pg_failure *failure)
         return;
     }
     load_transaction_committed(loader->transaction);
+    loader->stats.counters.queued += load_transaction_queued(loader->transaction);
     const char *table = load_transaction_short_table(loader->transaction, &sent, &stored);
     if (table != NULL && !loader->batch->careful) {
         loader_find_dropped(loader, table, sent, stored);

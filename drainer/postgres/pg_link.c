@@ -335,7 +335,9 @@ static void link_take_opening_rows(struct pg_link *link, const PGresult *result)
         }
         break;
     default:
-        link->options.on_prepared_rows(link->options.owner, result);
+        if (link->options.on_prepared_rows != NULL) {
+            link->options.on_prepared_rows(link->options.owner, result);
+        }
         break;
     }
 }

@@ -63,7 +63,7 @@ struct pg_link_options {
     const char *conninfo;
     const char *application_name;
     const char *prepare_sql; /* run first on every connection; its rows go to on_prepared_rows */
-    void (*on_prepared_rows)(void *owner, const PGresult *);
+    void (*on_prepared_rows)(void *owner, const PGresult *); /* may be NULL */
     /* ready: prepared; else the connection is lost, or could not be made. */
     void (*on_change)(void *owner, bool ready, const struct pg_failure *why);
     void *owner;

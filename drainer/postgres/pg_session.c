@@ -7,22 +7,36 @@
 
 #include "drainer/settings_table.h"
 
-char *pg_session_sql(const struct settings *settings)
+/* What both kinds of session begin with, and then the rest. */
+static char *pg_session_begin_sql(const struct settings *settings, const char *rest)
 {
     char *sql = NULL;
 
     if (asprintf(&sql,
                  "SET lock_timeout = '%ums'; SET TimeZone = 'UTC'; "
                  "SET client_min_messages = warning; SET jit = off; "
-                 "SET idle_in_transaction_session_timeout = '%ums'; "
-                 "SELECT blotter_internal.begin_session(false); "
-                 "SELECT 'venue', exchange FROM blotter_internal.venues WHERE order_id_scope = "
-                 "'symbol'; "
-                 "SELECT 'status', status FROM blotter_internal.terminal_statuses",
-                 (unsigned)settings->lock_timeout, (unsigned)settings->postgres_timeout) < 0) {
+                 "SET idle_in_transaction_session_timeout = '%ums'; %s",
+                 (unsigned)settings->lock_timeout, (unsigned)settings->postgres_timeout,
+                 rest) < 0) {
         abort();
     }
     return sql;
+}
+
+char *pg_session_sql(const struct settings *settings)
+{
+    return pg_session_begin_sql(
+        settings, "SELECT blotter_internal.begin_session(false); "
+                  "SELECT 'venue', exchange FROM blotter_internal.venues WHERE order_id_scope = "
+                  "'symbol'; "
+                  "SELECT 'status', status FROM blotter_internal.terminal_statuses");
+}
+
+/* The queue is the truth: a booking that a crash takes back is done again. */
+char *pg_session_books_sql(const struct settings *settings)
+{
+    return pg_session_begin_sql(settings, "SET synchronous_commit = off; "
+                                          "SELECT blotter_internal.begin_booking()");
 }
 
 /* The rows say themselves what they are. */

@@ -13,8 +13,9 @@ struct pg_session {
     struct text_set venues_by_symbol, terminal_statuses;
 };
 
-/* The statements to prepare a session with; malloc()ed. */
+/* The statements to prepare a session with, one that loads and one that books; malloc()ed. */
 char *pg_session_sql(const struct settings *);
+char *pg_session_books_sql(const struct settings *);
 
 /* Takes the rows that one of them returned. */
 void pg_session_take(struct pg_session *, const PGresult *);

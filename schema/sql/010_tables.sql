@@ -655,46 +655,323 @@ COMMENT ON TABLE blotter_internal.kept_order_events IS 'Events of dropped days w
 
 -- --- books ---------------------------------------------------------------------------------------------------------------------------
 
-CREATE TABLE blotter_internal.position_base (
-    exchange text NOT NULL,
-    account text NOT NULL,
-    symbol text NOT NULL,
-    position_side text NOT NULL,
-    fills bigint NOT NULL DEFAULT 0,
-    bought_quantity numeric NOT NULL DEFAULT 0,
-    bought_cost numeric NOT NULL DEFAULT 0,
-    sold_quantity numeric NOT NULL DEFAULT 0,
-    sold_cost numeric NOT NULL DEFAULT 0,
-    sideless_quantity numeric NOT NULL DEFAULT 0,
-    unpriced_quantity numeric NOT NULL DEFAULT 0,
-    realized_pnl numeric,
-    fees jsonb NOT NULL DEFAULT '{}',
-    PRIMARY KEY (exchange, account, symbol, position_side)
-);
-COMMENT ON TABLE blotter_internal.position_base IS 'What the fills of dropped days add to positions. Also the place for what was held before Blotter: insert it here.';
-COMMENT ON COLUMN blotter_internal.position_base.exchange IS 'as in positions';
-COMMENT ON COLUMN blotter_internal.position_base.account IS 'as in positions';
-COMMENT ON COLUMN blotter_internal.position_base.symbol IS 'as in positions';
-COMMENT ON COLUMN blotter_internal.position_base.position_side IS 'as in positions';
-COMMENT ON COLUMN blotter_internal.position_base.fills IS 'number of fills';
-COMMENT ON COLUMN blotter_internal.position_base.bought_quantity IS 'sum of quantity, bought';
-COMMENT ON COLUMN blotter_internal.position_base.bought_cost IS 'sum of cost, bought; quote currency';
-COMMENT ON COLUMN blotter_internal.position_base.sold_quantity IS 'sum of quantity, sold';
-COMMENT ON COLUMN blotter_internal.position_base.sold_cost IS 'sum of cost, sold; quote currency';
-COMMENT ON COLUMN blotter_internal.position_base.sideless_quantity IS 'sum of quantity of fills that do not say whether bought or sold';
-COMMENT ON COLUMN blotter_internal.position_base.unpriced_quantity IS 'sum of quantity of fills without a price, whose cost is missing above';
-COMMENT ON COLUMN blotter_internal.position_base.realized_pnl IS 'sum of realized_pnl';
-COMMENT ON COLUMN blotter_internal.position_base.fees IS 'fees paid, by currency; empty key: currency not given';
+-- Books: executions become fills, fills become positions. The functions are in code/books.sql, which also tells how.
 
-CREATE TABLE blotter_internal.folded_fills (
-    trade_id text NOT NULL,
-    exchange text NOT NULL,
-    account text NOT NULL,
-    symbol text NOT NULL,
-    PRIMARY KEY (trade_id, exchange, account, symbol)
+-- A heap without an index, written in the loading commit. It is emptied milliseconds later, so it is vacuumed early and often.
+CREATE TABLE blotter_internal.book_queue (
+    kind "char" NOT NULL,
+    producer_id bigint,
+    seq bigint,
+    recorded_at timestamptz,
+    exchange text COLLATE "C" NOT NULL,
+    exchange_time timestamptz,
+    account text COLLATE "C",
+    strategy text COLLATE "C",
+    symbol text COLLATE "C",
+    market_type text COLLATE "C",
+    order_id text COLLATE "C",
+    client_order_id text COLLATE "C",
+    trade_id text COLLATE "C",
+    event text COLLATE "C",
+    side text COLLATE "C",
+    position_side text COLLATE "C",
+    price numeric,
+    quantity numeric,
+    cost numeric,
+    fee numeric,
+    fee_currency text COLLATE "C",
+    fees jsonb,
+    liquidity text COLLATE "C",
+    origin text COLLATE "C",
+    order_keys text[] COLLATE "C",
+    queued_at timestamptz NOT NULL DEFAULT now()
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
+COMMENT ON TABLE blotter_internal.book_queue IS 'What is stored and not in the books yet. A row goes in the transaction that books it.';
+COMMENT ON COLUMN blotter_internal.book_queue.kind IS 'o: order event, t: trade, b: position_base, c: cash entry, i: instrument, h: orders of which something was learnt, r: a fill that position_base counts';
+COMMENT ON COLUMN blotter_internal.book_queue.producer_id IS 'identity of the record';
+COMMENT ON COLUMN blotter_internal.book_queue.seq IS 'identity of the record';
+COMMENT ON COLUMN blotter_internal.book_queue.recorded_at IS 'identity of the record';
+COMMENT ON COLUMN blotter_internal.book_queue.event IS 'of an order event';
+COMMENT ON COLUMN blotter_internal.book_queue.price IS 'of the execution: last_price of an order event';
+COMMENT ON COLUMN blotter_internal.book_queue.quantity IS 'of the execution: last_quantity of an order event';
+COMMENT ON COLUMN blotter_internal.book_queue.cost IS 'of a trade; an order event''s is cumulative and is not here';
+COMMENT ON COLUMN blotter_internal.book_queue.order_keys IS 'of kind h: the orders, o with an order_id or c with a client_order_id';
+COMMENT ON COLUMN blotter_internal.book_queue.queued_at IS 'when the transaction that stored the record began';
+
+-- A copy of an execution as it came, or several copies with the same identity merged. ranks: two bits a field, see code/books.sql.
+CREATE TYPE blotter_internal.fill_copy AS (
+    ranks bigint,
+    differs int,
+    rolled boolean,
+    recorded_at timestamptz,
+    exchange_time timestamptz,
+    account text COLLATE "C",
+    strategy text COLLATE "C",
+    symbol text COLLATE "C",
+    market_type text COLLATE "C",
+    position_side text COLLATE "C",
+    side text COLLATE "C",
+    order_id text COLLATE "C",
+    client_order_id text COLLATE "C",
+    price numeric,
+    quantity numeric,
+    cost numeric,
+    fee numeric,
+    fee_currency text COLLATE "C",
+    fees jsonb,
+    liquidity text COLLATE "C"
 );
-COMMENT ON TABLE blotter_internal.folded_fills IS 'Fills counted in position_base: another copy of one, in a day that is kept or still to come, does not count again.';
-COMMENT ON COLUMN blotter_internal.folded_fills.trade_id IS 'the execution';
-COMMENT ON COLUMN blotter_internal.folded_fills.exchange IS 'as in fills';
-COMMENT ON COLUMN blotter_internal.folded_fills.account IS 'as in fills';
-COMMENT ON COLUMN blotter_internal.folded_fills.symbol IS 'as in fills';
+COMMENT ON TYPE blotter_internal.fill_copy IS 'One copy of an execution, or several of the same identity merged.';
+
+CREATE TABLE blotter_internal.position (
+    id int GENERATED ALWAYS AS IDENTITY UNIQUE,
+    exchange text COLLATE "C" NOT NULL,
+    account text COLLATE "C" NOT NULL DEFAULT '',
+    strategy text COLLATE "C" NOT NULL DEFAULT '',
+    market_type text COLLATE "C" NOT NULL DEFAULT '',
+    symbol text COLLATE "C" NOT NULL DEFAULT '',
+    position_side text COLLATE "C" NOT NULL DEFAULT '',
+    inverse boolean NOT NULL DEFAULT false,
+    unvalued boolean NOT NULL DEFAULT false,
+    by_cost boolean NOT NULL DEFAULT false,
+    assumed boolean NOT NULL DEFAULT false,
+    takes_fees boolean NOT NULL DEFAULT false,
+    multiplier numeric NOT NULL DEFAULT 1,
+    base text COLLATE "C" NOT NULL DEFAULT '',
+    quote text COLLATE "C" NOT NULL DEFAULT '',
+    currency text COLLATE "C" NOT NULL DEFAULT '',
+    quantity numeric NOT NULL DEFAULT 0,
+    open_cost numeric NOT NULL DEFAULT 0,
+    realized_pnl numeric NOT NULL DEFAULT 0,
+    fee_currency text COLLATE "C",
+    fee numeric NOT NULL DEFAULT 0,
+    other_fees jsonb,
+    fee_value numeric NOT NULL DEFAULT 0,
+    funding jsonb,
+    fills bigint NOT NULL DEFAULT 0,
+    unpriced bigint NOT NULL DEFAULT 0,
+    sideless bigint NOT NULL DEFAULT 0,
+    first_fill_at timestamptz,
+    last_fill_at timestamptz,
+    last_trade_id text COLLATE "C",
+    last_side text COLLATE "C",
+    last_price numeric,
+    PRIMARY KEY (exchange, account, strategy, market_type, symbol, position_side)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX position_symbol ON blotter_internal.position (exchange, symbol);
+CREATE INDEX position_unpriced ON blotter_internal.position (id) WHERE unpriced > 0;
+COMMENT ON INDEX blotter_internal.position_symbol IS 'the positions of a symbol, when its contract becomes known or changes';
+COMMENT ON INDEX blotter_internal.position_unpriced IS 'positions whose PnL is not known yet; next to empty';
+COMMENT ON TABLE blotter_internal.position IS 'A position: what its fills, in their order, come to. blotter.positions shows it.';
+COMMENT ON COLUMN blotter_internal.position.id IS 'four bytes in each fill instead of six texts';
+COMMENT ON COLUMN blotter_internal.position.base IS 'base currency; empty: unknown';
+COMMENT ON COLUMN blotter_internal.position.quote IS 'quote currency; empty: unknown';
+COMMENT ON COLUMN blotter_internal.position.realized_pnl IS 'since the first fill, before fees and funding; 40 decimals';
+COMMENT ON COLUMN blotter_internal.position.fee IS 'fees paid in fee_currency';
+COMMENT ON COLUMN blotter_internal.position.other_fees IS 'fees in other currencies';
+COMMENT ON COLUMN blotter_internal.position.last_price IS 'of the newest fill that has one: what a position is valued at without a mark price';
+COMMENT ON COLUMN blotter_internal.position.inverse IS 'the contract pays in its base currency';
+COMMENT ON COLUMN blotter_internal.position.unvalued IS 'a quanto contract without a multiplier: quantities are right, money is unknown';
+COMMENT ON COLUMN blotter_internal.position.by_cost IS 'the contract size is unknown: a fill''s value is its cost, where it has one';
+COMMENT ON COLUMN blotter_internal.position.assumed IS 'no instrument says what a unit is: it is taken for 1';
+COMMENT ON COLUMN blotter_internal.position.takes_fees IS 'spot and margin: a fee in the base currency lowers the quantity';
+COMMENT ON COLUMN blotter_internal.position.multiplier IS 'units of the base currency (linear) or of the quote currency (inverse) in one of quantity';
+COMMENT ON COLUMN blotter_internal.position.currency IS 'what its PnL is in: quote, of inverse contracts base; empty: unknown';
+COMMENT ON COLUMN blotter_internal.position.open_cost IS 'what the open quantity cost; 40 decimals';
+COMMENT ON COLUMN blotter_internal.position.fee_currency IS 'of fee; the other currencies are in other_fees';
+COMMENT ON COLUMN blotter_internal.position.fee_value IS 'fees in base or quote, valued in the position''s currency at each fill''s price';
+COMMENT ON COLUMN blotter_internal.position.funding IS 'currency to amount, + received';
+COMMENT ON COLUMN blotter_internal.position.unpriced IS 'fills whose value is not known';
+COMMENT ON COLUMN blotter_internal.position.sideless IS 'fills of which nobody knows whether they bought or sold';
+COMMENT ON COLUMN blotter_internal.position.last_trade_id IS 'with last_fill_at and last_side the place of the newest fill in the order of fills';
+COMMENT ON COLUMN blotter_internal.position.last_side IS 'see last_trade_id';
+
+-- Not partitioned and not dropped with days, so that a copy that comes late is known for one, and dropping days changes nothing.
+CREATE TABLE blotter_internal.fill (
+    exchange text COLLATE "C" NOT NULL,
+    trade_id text COLLATE "C" NOT NULL,
+    n smallint NOT NULL,
+    position_id int NOT NULL,
+    at timestamptz NOT NULL,
+    lacks int NOT NULL,
+    differs int NOT NULL,
+    ranks bigint NOT NULL,
+    rolled boolean NOT NULL DEFAULT false,
+    side text COLLATE "C",
+    order_id text COLLATE "C",
+    client_order_id text COLLATE "C",
+    price numeric,
+    quantity numeric NOT NULL,
+    cost numeric,
+    fee numeric,
+    fee_currency text COLLATE "C",
+    fees jsonb,
+    liquidity text COLLATE "C",
+    copies blotter_internal.fill_copy[],
+    PRIMARY KEY (exchange, trade_id, n)
+) WITH (fillfactor = 90);
+CREATE INDEX fill_position ON blotter_internal.fill (position_id, at);
+CREATE INDEX fill_order ON blotter_internal.fill (order_id) WHERE order_id IS NOT NULL;
+CREATE INDEX fill_client_order ON blotter_internal.fill (client_order_id) WHERE client_order_id IS NOT NULL;
+CREATE INDEX fill_at ON blotter_internal.fill (at);
+COMMENT ON INDEX blotter_internal.fill_at IS 'the fills of a span of time, the newest fills';
+COMMENT ON INDEX blotter_internal.fill_position IS 'a position''s fills in their order: late fills, positions_at, the newest fills';
+COMMENT ON INDEX blotter_internal.fill_order IS 'an order''s fills, for what it lends them when more is learnt of it, and for its history';
+COMMENT ON INDEX blotter_internal.fill_client_order IS 'the same for fills that name no order but a client id; next to empty';
+COMMENT ON TABLE blotter_internal.fill IS 'One row an execution, whatever copies came of it. blotter.fills shows them.';
+COMMENT ON COLUMN blotter_internal.fill.trade_id IS 'the venue''s id of the execution; where there is none, # with the record''s identity';
+COMMENT ON COLUMN blotter_internal.fill.position_id IS 'whose fill it is';
+COMMENT ON COLUMN blotter_internal.fill.n IS 'tells apart the fills of one trade id: a self-trade''s two sides, ids that a venue numbers per symbol, two accounts';
+COMMENT ON COLUMN blotter_internal.fill.at IS 'the exchange''s time of the best copy that has one, else when the earliest copy was recorded';
+COMMENT ON COLUMN blotter_internal.fill.lacks IS 'a bit a field that no copy has, so that it comes from the order, or is unknown';
+COMMENT ON COLUMN blotter_internal.fill.differs IS 'a bit a field in which copies differ';
+COMMENT ON COLUMN blotter_internal.fill.ranks IS 'two bits a field: which kind of copy it came from';
+COMMENT ON COLUMN blotter_internal.fill.rolled IS 'counted in position_base already: known, so that a copy does not count again, and without effect';
+COMMENT ON COLUMN blotter_internal.fill.client_order_id IS 'where no copy names the order';
+COMMENT ON COLUMN blotter_internal.fill.cost IS 'as a trade gave it; null: price, quantity and contract tell';
+COMMENT ON COLUMN blotter_internal.fill.fee IS '+ paid, - rebate';
+COMMENT ON COLUMN blotter_internal.fill.copies IS 'all copies of the trade id, in its first fill, where they differ in what they say of who traded what';
+
+-- The state at the end of each hour that has fills, and what the hour added.
+CREATE TABLE blotter_internal.position_hour (
+    position_id int NOT NULL,
+    hour timestamptz NOT NULL,
+    quantity numeric NOT NULL,
+    open_cost numeric NOT NULL,
+    realized_pnl numeric NOT NULL,
+    fee_currency text COLLATE "C",
+    fee numeric NOT NULL DEFAULT 0,
+    other_fees jsonb,
+    fee_value numeric NOT NULL DEFAULT 0,
+    fills bigint NOT NULL DEFAULT 0,
+    last_price numeric,
+    PRIMARY KEY (position_id, hour)
+) WITH (fillfactor = 70);
+COMMENT ON TABLE blotter_internal.position_hour IS 'A position at the end of an hour in which it had fills: where a late fill, positions_at and pnl start from.';
+COMMENT ON COLUMN blotter_internal.position_hour.realized_pnl IS 'since the position''s first fill';
+COMMENT ON COLUMN blotter_internal.position_hour.position_id IS 'whose';
+COMMENT ON COLUMN blotter_internal.position_hour.hour IS 'UTC';
+COMMENT ON COLUMN blotter_internal.position_hour.quantity IS 'at the end of the hour';
+COMMENT ON COLUMN blotter_internal.position_hour.open_cost IS 'at the end of the hour';
+COMMENT ON COLUMN blotter_internal.position_hour.fee_currency IS 'of fee';
+COMMENT ON COLUMN blotter_internal.position_hour.other_fees IS 'in other currencies';
+COMMENT ON COLUMN blotter_internal.position_hour.fee_value IS 'fees valued in the positions currency';
+COMMENT ON COLUMN blotter_internal.position_hour.fills IS 'number of fills';
+COMMENT ON COLUMN blotter_internal.position_hour.last_price IS 'of the last fill that has one';
+COMMENT ON COLUMN blotter_internal.position_hour.fee IS 'in this hour, as the columns that follow';
+
+CREATE TABLE blotter_internal.pnl_day (
+    exchange text COLLATE "C" NOT NULL,
+    account text COLLATE "C" NOT NULL,
+    strategy text COLLATE "C" NOT NULL,
+    currency text COLLATE "C" NOT NULL,
+    day timestamptz NOT NULL,
+    realized numeric NOT NULL DEFAULT 0,
+    fee_value numeric NOT NULL DEFAULT 0,
+    funding numeric NOT NULL DEFAULT 0,
+    fills bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (strategy, exchange, account, currency, day)
+) WITH (fillfactor = 70);
+CREATE INDEX pnl_day_day ON blotter_internal.pnl_day (day);
+COMMENT ON INDEX blotter_internal.pnl_day_day IS 'all strategies of some days';
+COMMENT ON TABLE blotter_internal.pnl_day IS 'What each UTC day added, by strategy: pnl and equity of long spans read this.';
+COMMENT ON COLUMN blotter_internal.pnl_day.exchange IS 'as in positions';
+COMMENT ON COLUMN blotter_internal.pnl_day.account IS 'as in positions';
+COMMENT ON COLUMN blotter_internal.pnl_day.strategy IS 'as in positions';
+COMMENT ON COLUMN blotter_internal.pnl_day.day IS 'its first moment';
+COMMENT ON COLUMN blotter_internal.pnl_day.realized IS 'realised PnL';
+COMMENT ON COLUMN blotter_internal.pnl_day.funding IS 'received';
+COMMENT ON COLUMN blotter_internal.pnl_day.fills IS 'number of fills';
+COMMENT ON COLUMN blotter_internal.pnl_day.currency IS 'of the amounts: what PnL is in; or of funding, or of a fee that is neither in base nor quote of its position';
+COMMENT ON COLUMN blotter_internal.pnl_day.fee_value IS 'fees in base or quote, valued in the currency of the row, and those in that currency';
+
+-- The latest instrument record of each symbol.
+CREATE TABLE blotter_internal.contract (
+    exchange text COLLATE "C" NOT NULL,
+    symbol text COLLATE "C" NOT NULL,
+    market_type text COLLATE "C" NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    producer_id bigint NOT NULL,
+    seq bigint NOT NULL,
+    base text COLLATE "C",
+    quote text COLLATE "C",
+    settle text COLLATE "C",
+    contract_size numeric,
+    quantity_unit text COLLATE "C",
+    linear boolean,
+    inverse boolean,
+    PRIMARY KEY (exchange, symbol, market_type)
+);
+COMMENT ON TABLE blotter_internal.contract IS 'What a unit of a symbol is, by the latest record in blotter.instruments.';
+
+CREATE TABLE blotter_internal.funding (
+    exchange text COLLATE "C" NOT NULL,
+    account text COLLATE "C" NOT NULL,
+    entry_id text COLLATE "C" NOT NULL,
+    currency text COLLATE "C" NOT NULL,
+    symbol text COLLATE "C" NOT NULL,
+    exchange_time timestamptz NOT NULL,
+    position_id int NOT NULL,
+    at timestamptz NOT NULL,
+    amount numeric NOT NULL,
+    counts boolean NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    producer_id bigint NOT NULL,
+    seq bigint NOT NULL,
+    PRIMARY KEY (exchange, account, entry_id, currency, symbol, exchange_time)
+);
+CREATE INDEX funding_position ON blotter_internal.funding (position_id, at);
+COMMENT ON INDEX blotter_internal.funding_position IS 'a position''s funding in order of time';
+COMMENT ON TABLE blotter_internal.funding IS 'Funding payments, each once whatever records came of it; the latest record counts.';
+COMMENT ON COLUMN blotter_internal.funding.position_id IS 'whose';
+COMMENT ON COLUMN blotter_internal.funding.at IS 'the exchanges time, else when it was recorded';
+COMMENT ON COLUMN blotter_internal.funding.exchange_time IS 'part of the key: hyperliquid gives all payments one id; -infinity: not given';
+COMMENT ON COLUMN blotter_internal.funding.counts IS 'its status is one of money that moved';
+
+CREATE TABLE blotter_internal.book_errors (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT now(),
+    sqlstate text NOT NULL,
+    error text NOT NULL,
+    "row" jsonb NOT NULL
+);
+COMMENT ON TABLE blotter_internal.book_errors IS 'Records that are stored but could not be booked; SELECT blotter_internal.rebook_errors() tries them again once the cause is gone.';
+COMMENT ON COLUMN blotter_internal.book_errors.at IS 'when the transaction that met it began';
+COMMENT ON COLUMN blotter_internal.book_errors.id IS 'number of the error';
+COMMENT ON COLUMN blotter_internal.book_errors.sqlstate IS 'PostgreSQL''s error code';
+COMMENT ON COLUMN blotter_internal.book_errors.error IS 'its message';
+COMMENT ON COLUMN blotter_internal.book_errors."row" IS 'the row of book_queue';
+
+CREATE TABLE blotter.position_base (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    exchange text COLLATE "C" NOT NULL,
+    account text COLLATE "C" NOT NULL DEFAULT '',
+    strategy text COLLATE "C" NOT NULL DEFAULT '',
+    market_type text COLLATE "C" NOT NULL DEFAULT '',
+    symbol text COLLATE "C" NOT NULL,
+    position_side text COLLATE "C" NOT NULL DEFAULT '',
+    at timestamptz NOT NULL,
+    quantity numeric NOT NULL,
+    price numeric,
+    cost numeric,
+    fees jsonb,
+    note text
+);
+COMMENT ON TABLE blotter.position_base IS 'What was held before Blotter: a row is booked as a fill of that time, quantity and price. Example: INSERT INTO blotter.position_base (exchange, account, strategy, market_type, symbol, at, quantity, price) VALUES (''okx'', ''main'', ''mm'', ''swap'', ''BTC/USDT:USDT'', ''2026-11-01Z'', -3, 67000);';
+COMMENT ON COLUMN blotter.position_base.quantity IS '+ long, - short';
+COMMENT ON COLUMN blotter.position_base.id IS 'number of the row';
+COMMENT ON COLUMN blotter.position_base.exchange IS 'as in positions';
+COMMENT ON COLUMN blotter.position_base.account IS 'as in positions';
+COMMENT ON COLUMN blotter.position_base.strategy IS 'as in positions';
+COMMENT ON COLUMN blotter.position_base.market_type IS 'as in positions';
+COMMENT ON COLUMN blotter.position_base.symbol IS 'as in positions';
+COMMENT ON COLUMN blotter.position_base.position_side IS 'long, short; empty: both or net';
+COMMENT ON COLUMN blotter.position_base.at IS 'since when it is held: its place in the order of fills';
+COMMENT ON COLUMN blotter.position_base.note IS 'yours';
+COMMENT ON COLUMN blotter.position_base.price IS 'at which it was opened; null: see cost';
+COMMENT ON COLUMN blotter.position_base.cost IS 'what it cost, in the currency of the position, where no price is given';
+COMMENT ON COLUMN blotter.position_base.fees IS 'paid for it: currency to amount';
+
+-- A position is valued at the venue's latest mark price of its symbol.
+CREATE INDEX venue_positions_symbol ON blotter.venue_positions (exchange, symbol, recorded_at) WHERE mark_price IS NOT NULL;
+COMMENT ON INDEX blotter.venue_positions_symbol IS 'the latest mark price of a symbol';

@@ -74,7 +74,7 @@ BEGIN
                                'LEFT JOIN pg_temp.streams k USING (producer_id)'),
             pg_temp.copy_table('gone_seqs', 'blotter_internal.gone_seqs', ', exchange, lane', ', coalesce(k.exchange, ''''), coalesce(k.lane, '''')',
                                'LEFT JOIN pg_temp.streams k USING (producer_id)');
-    FOREACH one IN ARRAY ARRAY['orders', 'client_only_ids', 'order_client_ids', 'order_errors', 'position_base', 'folded_fills', 'migrations'] LOOP
+    FOREACH one IN ARRAY ARRAY['orders', 'client_only_ids', 'order_client_ids', 'order_errors', 'migrations'] LOOP
         PERFORM pg_temp.copy_table(one, CASE one WHEN 'orders' THEN 'blotter.' ELSE 'blotter_internal.' END || one);
     END LOOP;
     -- Days that were about to be dropped take no more rows here either.
@@ -94,6 +94,41 @@ BEGIN
 END
 $$;
 
+-- Books: version 1 had sums of the fills of dropped days, which become two fills, and the ids of what they count; the rest it computed each
+-- time, so what is stored is queued to be booked. What was summed without a side moves no position.
+CREATE FUNCTION pg_temp.queue_books() RETURNS void LANGUAGE plpgsql
+    AS $$
+DECLARE
+    first_day timestamptz := (SELECT r.first_day::timestamp AT TIME ZONE 'UTC' FROM blotter_version_1.retention r);
+BEGIN
+    INSERT INTO blotter.position_base (exchange, account, symbol, position_side, at, quantity, cost, fees, note)
+    SELECT s.exchange, s.account, s.symbol, s.position_side, first_day - interval '1 second', s.quantity, s.cost, s.fees, 'fills of days that version 1 dropped'
+    FROM (SELECT b.exchange, b.account, b.symbol, b.position_side, b.bought_quantity AS quantity, b.bought_cost AS cost, b.fees, 1 AS turn
+          FROM blotter_version_1.position_base b WHERE b.bought_quantity <> 0
+          UNION ALL
+          SELECT b.exchange, b.account, b.symbol, b.position_side, -b.sold_quantity, b.sold_cost, CASE WHEN b.bought_quantity = 0 THEN b.fees END, 2
+          FROM blotter_version_1.position_base b WHERE b.sold_quantity <> 0) AS s
+    ORDER BY s.turn;
+    INSERT INTO blotter_internal.book_queue (kind, recorded_at, exchange_time, exchange, account, symbol, position_side, trade_id, side, quantity, cost, fees)
+    SELECT 'b', b.at, b.at, b.exchange, b.account, b.symbol, b.position_side, '#base:' || b.id, CASE WHEN b.quantity < 0 THEN 'sell' ELSE 'buy' END, b.quantity, b.cost,
+           nullif(b.fees, '{}')
+    FROM blotter.position_base b;
+    INSERT INTO blotter_internal.book_queue (kind, recorded_at, exchange, account, symbol, trade_id)
+    SELECT 'r', first_day - interval '1 second', f.exchange, f.account, f.symbol, f.trade_id FROM blotter_version_1.folded_fills f;
+    INSERT INTO blotter_internal.book_queue (kind, producer_id, seq, recorded_at, exchange, exchange_time, account, strategy, symbol, market_type, order_id,
+                                             client_order_id, trade_id, event, side, position_side, price, quantity, fee, fee_currency, liquidity)
+    SELECT 'o', e.producer_id, e.seq, e.recorded_at, e.exchange, e.exchange_time, e.account, e.strategy, e.symbol, e.market_type, e.order_id,
+           e.client_order_id, e.trade_id, e.event, e.side, e.position_side, e.last_price, e.last_quantity, e.fee, e.fee_currency, e.liquidity
+    FROM blotter_version_1.order_events e WHERE e.last_quantity <> 0 AND e.recorded_at >= first_day;
+    INSERT INTO blotter_internal.book_queue (kind, producer_id, seq, recorded_at, exchange, exchange_time, account, strategy, symbol, market_type, order_id,
+                                             client_order_id, trade_id, side, position_side, price, quantity, cost, fee, fee_currency, liquidity)
+    SELECT 't', t.producer_id, t.seq, t.recorded_at, t.exchange, t.exchange_time, t.account, t.strategy, t.symbol, t.market_type, t.order_id,
+           t.client_order_id, t.trade_id, t.side, t.position_side, t.price, t.quantity, t.cost, t.fee, t.fee_currency, t.liquidity
+    FROM blotter_version_1.trades t
+    WHERE t.trade_id NOT IN ('', '0', '-1') AND (t.order_id <> '' OR t.client_order_id <> '' OR t.account <> '' OR t.strategy <> '') AND t.recorded_at >= first_day;
+END
+$$;
+
 -- Which stream a producer wrote to: version 1 did not note it beside its numbers.
 CREATE TEMPORARY TABLE streams ON COMMIT DROP AS
 SELECT r.producer_id, min(r.exchange) AS exchange, coalesce(max(r.lane), '') AS lane
@@ -105,7 +140,7 @@ FROM (SELECT s.producer_id, s.exchange, s.lane FROM blotter_version_1.sessions s
 WHERE r.producer_id > 0
 GROUP BY r.producer_id;
 SELECT pg_temp.end_drainers();
-SELECT pg_temp.copy_all();
+SELECT pg_temp.copy_all(), pg_temp.queue_books();
 SELECT pg_temp.end_drainers();
 
 -- Version 1 itself: what is left in its schema then is a user's, and stops the last statement.

@@ -1,159 +1,329 @@
--- Books: fills and positions.
+-- books: positions, what their fills come to, and booking: from book_queue to fills, positions, hours and days in one transaction.
+--
+-- The state of a position is quantity (signed), open cost and realised PnL. A fill adds dq (signed) and has a value v. In the same direction
+-- or from flat, cost grows by v. Against it, the part of the cost that is closed, cost * |dq| / |quantity|, is realised against v. More
+-- than closed: v is split in proportion and the rest opens at its own price. Only open cost is ever rounded, to 40 decimals, half away from
+-- zero, so that realised = signed cash + signed open cost holds exactly. An inverse contract has v in its base currency, and the sign of
+-- what is realised is turned.
+--
+-- Fills are in the order of (at, length(trade_id), trade_id, buy before sell). One that comes late, changes or moves makes its positions be
+-- computed again from the last hour before it. Fees, funding and counts do not depend on the order: they are added and subtracted.
+--
+-- A booking is one statement and so one transaction, and holds an advisory lock for each exchange it books. Rows that cannot be booked are
+-- found by halves and set aside in book_errors.
 
-CREATE FUNCTION blotter_internal.side_of(side text) RETURNS text
+CREATE FUNCTION blotter_internal.divide(a numeric, b numeric) RETURNS numeric
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     BEGIN ATOMIC
-    SELECT CASE WHEN lower(side COLLATE "C") IN ('buy', 'b', 'bid', 'buyer') THEN 'buy' WHEN lower(side COLLATE "C") IN ('sell', 's', 'a', 'ask', 'offer', 'seller') THEN 'sell' END;
+        SELECT sign(a) * sign(b) * div(2e40 * abs(a) + abs(b), 2 * abs(b)) * 1e-40;
     END;
-COMMENT ON FUNCTION blotter_internal.side_of(text) IS 'buy or sell, from the spellings that venues use; null: neither.';
+COMMENT ON FUNCTION blotter_internal.divide(numeric, numeric) IS 'a / b, rounded once, to 40 decimals, half away from zero.';
 
--- The same execution arrives as an order event, as an own trade, from two processes, and again on reconnect. All copies are stored;
--- here they are, side by side; but for those of days that are aggregated and not dropped yet.
-CREATE VIEW blotter_internal.fill_copies AS
-SELECT 'trade' AS source, t.exchange, coalesce(t.account, '') AS account, t.symbol, t.trade_id,
-       t.trade_id NOT IN ('', '0', '-1') IS TRUE AS has_id,
-       t.position_side, t.strategy, t.order_id, t.client_order_id, t.side, t.price, t.quantity, coalesce(t.cost, t.price * t.quantity) AS cost,
-       t.fee, t.fee_currency, t.liquidity, t.realized_pnl, t.exchange_time, t.recorded_at, t.producer_id, t.seq
-FROM blotter.trades t
-WHERE coalesce(nullif(t.order_id, ''), nullif(t.client_order_id, ''), nullif(t.account, ''), nullif(t.strategy, '')) IS NOT NULL
-  AND t.recorded_at >= (SELECT blotter_internal.day_begins(r.first_day) FROM blotter_internal.retention r)
-UNION ALL
--- cost of an order event is cumulative, so it is none of a fill's
-SELECT 'order', e.exchange, coalesce(e.account, ''), coalesce(e.symbol, ''), e.trade_id,
-       e.trade_id NOT IN ('', '0', '-1') IS TRUE,
-       e.position_side, e.strategy, e.order_id, e.client_order_id, e.side, e.last_price, e.last_quantity, e.last_price * e.last_quantity,
-       e.fee, e.fee_currency, e.liquidity, e.realized_pnl, e.exchange_time, e.recorded_at, e.producer_id, e.seq
-FROM blotter.order_events e
-WHERE e.last_quantity <> 0
-  AND e.recorded_at >= (SELECT blotter_internal.day_begins(r.first_day) FROM blotter_internal.retention r);
-COMMENT ON VIEW blotter_internal.fill_copies IS 'Every record of an own execution, copies included: own trades (they name an order, an account or a strategy), and order events with last_quantity.';
-COMMENT ON COLUMN blotter_internal.fill_copies.source IS 'trade or order: which table';
-COMMENT ON COLUMN blotter_internal.fill_copies.has_id IS 'trade_id is one: not null, empty, 0 or -1';
-
-CREATE VIEW blotter.fills AS
-SELECT f.source, f.exchange, f.account, f.symbol, f.trade_id,
-       CASE WHEN lower(f.position_side COLLATE "C") IN ('long', 'short') THEN lower(f.position_side COLLATE "C") ELSE '' END AS position_side,
-       f.strategy, f.order_id, f.client_order_id, blotter_internal.side_of(f.side) AS side, f.price, f.quantity, f.cost, f.fee, f.fee_currency,
-       f.liquidity, f.realized_pnl, f.exchange_time, f.recorded_at, f.producer_id, f.seq
-FROM (
-    (SELECT DISTINCT ON (c.exchange, c.account, c.symbol, c.trade_id) c.*
-     FROM blotter_internal.fill_copies c
-     WHERE c.has_id
-       AND NOT EXISTS (SELECT FROM blotter_internal.folded_fills d
-                       WHERE (d.trade_id, d.exchange, d.account, d.symbol) = (c.trade_id, c.exchange, c.account, c.symbol))
-     ORDER BY c.exchange, c.account, c.symbol, c.trade_id, c.source DESC, c.recorded_at, c.seq, c.producer_id)
-    UNION ALL
-    SELECT c.* FROM blotter_internal.fill_copies c WHERE NOT c.has_id AND c.source = 'order'
-) AS f;
-COMMENT ON VIEW blotter.fills IS 'Own executions, once each: one per (exchange, account, symbol, trade_id), the trade before the order event, then the earliest. Without a trade id copies cannot be told from executions: then every order event with last_quantity counts, and no trade does. Fills counted in position_base are not here.';
-COMMENT ON COLUMN blotter.fills.source IS 'where it was taken from: trade (trades) or order (order_events)';
-COMMENT ON COLUMN blotter.fills.account IS 'whose account; empty: not given';
-COMMENT ON COLUMN blotter.fills.symbol IS 'as the strategy names it; empty: not given';
-COMMENT ON COLUMN blotter.fills.position_side IS 'long, short, or empty: both, net or not given';
-COMMENT ON COLUMN blotter.fills.side IS 'buy or sell; null: not given';
-COMMENT ON COLUMN blotter.fills.quantity IS 'of this fill; base currency or contracts';
-COMMENT ON COLUMN blotter.fills.cost IS 'of this fill; quote currency: as given with the trade, or price times quantity';
-
-CREATE FUNCTION blotter_internal.add_fees(fees jsonb) RETURNS jsonb
+-- A day and an hour by arithmetic: date_trunc with a zone looks the zone up.
+CREATE FUNCTION blotter_internal.hour_of(at timestamptz) RETURNS timestamptz
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     BEGIN ATOMIC
-    SELECT coalesce(jsonb_object_agg(currency, amount), '{}')
-    FROM (SELECT f.key AS currency, sum(f.value::numeric) AS amount
-          FROM jsonb_array_elements(fees) AS a, jsonb_each_text(a) AS f GROUP BY f.key) AS s;
+        SELECT date_bin('1 hour', at, '2000-01-01 00:00:00+00');
     END;
-COMMENT ON FUNCTION blotter_internal.add_fees(jsonb) IS 'Adds up an array of {currency: amount}.';
+COMMENT ON FUNCTION blotter_internal.hour_of(timestamptz) IS 'The UTC hour that a time is in.';
 
-CREATE VIEW blotter.positions AS
-SELECT p.exchange, p.account, p.symbol, p.position_side,
-       sum(p.bought_quantity) - sum(p.sold_quantity) AS quantity,
-       sum(p.bought_quantity) AS bought_quantity, sum(p.bought_cost) AS bought_cost,
-       sum(p.bought_cost) / nullif(sum(p.bought_quantity), 0) AS bought_average_price,
-       sum(p.sold_quantity) AS sold_quantity, sum(p.sold_cost) AS sold_cost,
-       sum(p.sold_cost) / nullif(sum(p.sold_quantity), 0) AS sold_average_price,
-       sum(p.sideless_quantity) AS sideless_quantity, sum(p.unpriced_quantity) AS unpriced_quantity,
-       sum(p.realized_pnl) AS realized_pnl, blotter_internal.add_fees(jsonb_agg(p.fees)) AS fees, sum(p.fills)::bigint AS fills
-FROM (
-    SELECT b.exchange, b.account, b.symbol, b.position_side, b.fills, b.bought_quantity, b.bought_cost, b.sold_quantity, b.sold_cost,
-           b.sideless_quantity, b.unpriced_quantity, b.realized_pnl, b.fees
-    FROM blotter_internal.position_base b
-    UNION ALL
-    SELECT f.exchange, f.account, f.symbol, f.position_side, count(*),
-           coalesce(sum(f.quantity) FILTER (WHERE f.side = 'buy'), 0), coalesce(sum(f.cost) FILTER (WHERE f.side = 'buy'), 0),
-           coalesce(sum(f.quantity) FILTER (WHERE f.side = 'sell'), 0), coalesce(sum(f.cost) FILTER (WHERE f.side = 'sell'), 0),
-           coalesce(sum(f.quantity) FILTER (WHERE f.side IS NULL), 0), coalesce(sum(f.quantity) FILTER (WHERE f.cost IS NULL), 0),
-           sum(f.realized_pnl),
-           CASE WHEN sum(f.fee) IS NULL THEN '{}' ELSE jsonb_build_object(coalesce(f.fee_currency, ''), sum(f.fee)) END
-    FROM blotter.fills f
-    GROUP BY f.exchange, f.account, f.symbol, f.position_side, coalesce(f.fee_currency, '')
-) AS p
-GROUP BY p.exchange, p.account, p.symbol, p.position_side;
-COMMENT ON VIEW blotter.positions IS 'Fills summed, on top of position_base. A spot position moves by its fees too where they are paid in the base currency: see fees.';
-COMMENT ON COLUMN blotter.positions.exchange IS 'the exchange';
-COMMENT ON COLUMN blotter.positions.account IS 'whose account; empty: not given';
-COMMENT ON COLUMN blotter.positions.symbol IS 'as the strategy names it; empty: not given';
-COMMENT ON COLUMN blotter.positions.position_side IS 'long, short, or empty: both, net or not given';
-COMMENT ON COLUMN blotter.positions.quantity IS 'bought less sold; base currency or contracts';
-COMMENT ON COLUMN blotter.positions.bought_quantity IS 'sum of what was bought';
-COMMENT ON COLUMN blotter.positions.bought_cost IS 'what it cost; quote currency';
-COMMENT ON COLUMN blotter.positions.bought_average_price IS 'bought_cost / bought_quantity';
-COMMENT ON COLUMN blotter.positions.sold_quantity IS 'sum of what was sold';
-COMMENT ON COLUMN blotter.positions.sold_cost IS 'what it brought; quote currency';
-COMMENT ON COLUMN blotter.positions.sold_average_price IS 'sold_cost / sold_quantity';
-COMMENT ON COLUMN blotter.positions.sideless_quantity IS 'quantity of fills that do not say whether bought or sold: not 0 means that quantity is not to be trusted';
-COMMENT ON COLUMN blotter.positions.unpriced_quantity IS 'quantity of fills without a price: not 0 means that costs are not to be trusted';
-COMMENT ON COLUMN blotter.positions.realized_pnl IS 'sum of realized_pnl as the venue gave it; null: never given';
-COMMENT ON COLUMN blotter.positions.fees IS 'fees paid (rebates negative) by currency; empty key: currency not given';
-COMMENT ON COLUMN blotter.positions.fills IS 'number of fills';
+CREATE FUNCTION blotter_internal.day_of(at timestamptz) RETURNS timestamptz
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+        SELECT date_bin('24 hours', at, '2000-01-01 00:00:00+00');
+    END;
+COMMENT ON FUNCTION blotter_internal.day_of(timestamptz) IS 'The UTC day that a time is in.';
 
-SELECT blotter_internal.inherit_comments('blotter.fills', 'blotter.trades'),
-       blotter_internal.inherit_comments('blotter_internal.fill_copies', 'blotter.fills');
+CREATE FUNCTION blotter_internal.add_amounts(a jsonb, b jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+        SELECT coalesce((SELECT jsonb_object_agg(s.currency, s.amount)
+                         FROM (SELECT x.key AS currency, trim_scale(sum(x.value::numeric)) AS amount
+                               FROM (SELECT * FROM jsonb_each_text(coalesce(a, '{}')) UNION ALL SELECT * FROM jsonb_each_text(coalesce(b, '{}'))) AS x
+                               GROUP BY x.key) AS s
+                         WHERE s.amount <> 0), '{}');
+    END;
+COMMENT ON FUNCTION blotter_internal.add_amounts(jsonb, jsonb) IS 'The sums of two maps of currency to amount, without those that are 0.';
 
-CREATE FUNCTION blotter_internal.aggregate_positions(high timestamptz) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION blotter_internal.shown(amount numeric) RETURNS numeric
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+        SELECT trim_scale(round(amount, 18));
+    END;
+COMMENT ON FUNCTION blotter_internal.shown(numeric) IS 'An amount as views show it: at most 18 decimals, no zeros at the end.';
+
+-- --- contracts --------------------------------------------------------------------------------------------------------------
+
+-- The latest instrument record, else what a symbol in ccxt's spelling says: BASE/QUOTE, BASE/QUOTE:SETTLE, with an expiry after it. A contract
+-- whose size is not known is valued by the cost that came with the fill.
+CREATE FUNCTION blotter_internal.contract_of(exchange text, symbol text, market_type text,
+        OUT inverse boolean, OUT unvalued boolean, OUT by_cost boolean, OUT assumed boolean, OUT takes_fees boolean,
+        OUT multiplier numeric, OUT base text, OUT quote text, OUT currency text)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
     AS $$
+DECLARE
+    known blotter_internal.contract;
+    parts text[] := regexp_match(contract_of.symbol, '^([^/:]+)/([^/:]+)(?::([^:/-]+)(-.*)?)?$');
+    settle text;
+    quanto boolean;
 BEGIN
-    -- Positions. Which copy of a fill counts is decided as in blotter.fills; a trade that is the copy to count is looked for in the
-    -- first two days kept as well. What is counted here is then hidden there, so that no later copy counts again.
-    CREATE TEMPORARY TABLE aggregated ON COMMIT DROP AS
-    SELECT f.* FROM (
-        (SELECT DISTINCT ON (c.exchange, c.account, c.symbol, c.trade_id) c.*
-         FROM blotter_internal.fill_copies c
-         WHERE c.has_id AND c.recorded_at < high + interval '2 days'
-           AND NOT EXISTS (SELECT FROM blotter_internal.folded_fills d
-                           WHERE (d.trade_id, d.exchange, d.account, d.symbol) = (c.trade_id, c.exchange, c.account, c.symbol))
-         ORDER BY c.exchange, c.account, c.symbol, c.trade_id, c.source DESC, c.recorded_at, c.seq, c.producer_id)
-        UNION ALL
-        SELECT c.* FROM blotter_internal.fill_copies c WHERE NOT c.has_id AND c.source = 'order' AND c.recorded_at < high
-    ) AS f
-    WHERE f.recorded_at < high;
-    INSERT INTO blotter_internal.position_base AS b (exchange, account, symbol, position_side, fills, bought_quantity, bought_cost, sold_quantity, sold_cost,
-                                            sideless_quantity, unpriced_quantity, realized_pnl, fees)
-    SELECT p.exchange, p.account, p.symbol, p.position_side, sum(p.fills), sum(p.bought_quantity), sum(p.bought_cost), sum(p.sold_quantity),
-           sum(p.sold_cost), sum(p.sideless_quantity), sum(p.unpriced_quantity), sum(p.realized_pnl), blotter_internal.add_fees(jsonb_agg(p.fees))
-    FROM (
-        SELECT f.exchange, f.account, f.symbol, CASE WHEN lower(f.position_side COLLATE "C") IN ('long', 'short') THEN lower(f.position_side COLLATE "C") ELSE '' END AS position_side,
-               1 AS fills,
-               CASE blotter_internal.side_of(f.side) WHEN 'buy' THEN f.quantity ELSE 0 END AS bought_quantity,
-               CASE blotter_internal.side_of(f.side) WHEN 'buy' THEN coalesce(f.cost, 0) ELSE 0 END AS bought_cost,
-               CASE blotter_internal.side_of(f.side) WHEN 'sell' THEN f.quantity ELSE 0 END AS sold_quantity,
-               CASE blotter_internal.side_of(f.side) WHEN 'sell' THEN coalesce(f.cost, 0) ELSE 0 END AS sold_cost,
-               CASE WHEN blotter_internal.side_of(f.side) IS NULL THEN f.quantity ELSE 0 END AS sideless_quantity,
-               CASE WHEN f.cost IS NULL THEN f.quantity ELSE 0 END AS unpriced_quantity,
-               f.realized_pnl, CASE WHEN f.fee IS NULL THEN '{}' ELSE jsonb_build_object(coalesce(f.fee_currency, ''), f.fee) END AS fees
-        FROM pg_temp.aggregated f
-    ) AS p
-    GROUP BY p.exchange, p.account, p.symbol, p.position_side
-    ON CONFLICT (exchange, account, symbol, position_side) DO UPDATE SET
-        fills = b.fills + excluded.fills,
-        bought_quantity = b.bought_quantity + excluded.bought_quantity, bought_cost = b.bought_cost + excluded.bought_cost,
-        sold_quantity = b.sold_quantity + excluded.sold_quantity, sold_cost = b.sold_cost + excluded.sold_cost,
-        sideless_quantity = b.sideless_quantity + excluded.sideless_quantity,
-        unpriced_quantity = b.unpriced_quantity + excluded.unpriced_quantity,
-        realized_pnl = CASE WHEN b.realized_pnl IS NULL THEN excluded.realized_pnl ELSE b.realized_pnl + coalesce(excluded.realized_pnl, 0) END,
-        fees = blotter_internal.add_fees(jsonb_build_array(b.fees, excluded.fees));
-    INSERT INTO blotter_internal.folded_fills (trade_id, exchange, account, symbol)
-    SELECT f.trade_id, f.exchange, f.account, f.symbol FROM pg_temp.aggregated f WHERE f.has_id;
-    DROP TABLE pg_temp.aggregated;
+    SELECT c.* INTO known FROM blotter_internal.contract c
+    WHERE c.exchange = contract_of.exchange AND c.symbol = contract_of.symbol
+      AND (c.market_type = contract_of.market_type OR c.market_type = '' OR contract_of.market_type = '')
+    ORDER BY c.recorded_at DESC, c.producer_id DESC, c.seq DESC LIMIT 1;
+    base := coalesce(known.base, parts[1], '');
+    quote := coalesce(known.quote, parts[2], '');
+    settle := coalesce(known.settle, parts[3]);
+    inverse := coalesce(known.inverse, settle = base AND settle <> quote AND known.linear IS NOT TRUE, false);
+    quanto := coalesce(NOT known.linear AND NOT known.inverse, NOT inverse AND settle <> quote AND known.linear IS NOT TRUE, false);
+    IF known.symbol IS NOT NULL AND (known.contract_size IS NOT NULL OR known.quantity_unit IN ('base', 'quote') OR settle IS NULL) THEN
+        multiplier := CASE WHEN known.quantity_unit IN ('base', 'quote') THEN 1 ELSE coalesce(known.contract_size, 1) END;
+        by_cost := false;
+        assumed := false;
+        unvalued := quanto AND known.contract_size IS NULL;
+    ELSE
+        multiplier := 1;
+        by_cost := settle IS NOT NULL AND NOT quanto;
+        assumed := settle IS NOT NULL OR parts IS NULL AND contract_of.market_type NOT IN ('spot', 'margin');
+        unvalued := quanto;
+    END IF;
+    currency := CASE WHEN inverse THEN coalesce(settle, base) WHEN quanto THEN settle ELSE coalesce(settle, quote) END;
+    takes_fees := contract_of.market_type IN ('spot', 'margin')
+               OR contract_of.market_type = '' AND coalesce(nullif(known.market_type, '') IN ('spot', 'margin'), settle IS NULL AND parts IS NOT NULL);
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.aggregate_positions(timestamptz) IS 'Adds the fills before a time to position_base. Part of aggregate_days.';
+COMMENT ON FUNCTION blotter_internal.contract_of(text, text, text) IS 'What a unit of a symbol is: see the columns of blotter_internal.position.';
+
+-- --- what a fill does -------------------------------------------------------------------------------------------------------
+
+-- A fee in the base currency is taken from what was bought, or is sold beside what was sold, at the fill's price.
+CREATE FUNCTION blotter_internal.fill_dq(takes_fees boolean, base text, side text, quantity numeric, fee numeric, fee_currency text, fees jsonb) RETURNS numeric
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT CASE side WHEN 'buy' THEN quantity WHEN 'sell' THEN -quantity END
+         - CASE WHEN NOT takes_fees OR quantity = 0 THEN 0
+                WHEN fees IS NOT NULL THEN coalesce((fees ->> base)::numeric, 0)
+                WHEN fee_currency = base THEN coalesce(fee, 0) ELSE 0 END
+$$;
+COMMENT ON FUNCTION blotter_internal.fill_dq(boolean, text, text, numeric, numeric, text, jsonb) IS
+    'What a fill adds to its position''s quantity; null: nobody knows whether it bought or sold.';
+
+CREATE FUNCTION blotter_internal.fill_value(inverse boolean, unvalued boolean, by_cost boolean, multiplier numeric,
+                                            size numeric, price numeric, quantity numeric, cost numeric) RETURNS numeric
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT CASE WHEN size = 0 THEN 0
+                WHEN unvalued THEN NULL
+                WHEN price IS NULL OR by_cost AND cost IS NOT NULL OR inverse AND price = 0
+                THEN CASE WHEN size = quantity THEN abs(cost) ELSE blotter_internal.divide(abs(cost) * size, quantity) END
+                WHEN inverse THEN blotter_internal.divide(size * multiplier, price)
+                ELSE size * price * multiplier END
+$$;
+COMMENT ON FUNCTION blotter_internal.fill_value(boolean, boolean, boolean, numeric, numeric, numeric, numeric, numeric) IS
+    'What so much of a fill is worth, in its position''s currency; null: unknown.';
+
+CREATE FUNCTION blotter_internal.fee_value(inverse boolean, unvalued boolean, base text, quote text, pnl_currency text, currency text, amount numeric, price numeric)
+    RETURNS numeric
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT CASE WHEN currency = '' THEN 0
+                WHEN currency = pnl_currency THEN amount
+                WHEN currency = base AND NOT inverse AND NOT unvalued THEN amount * coalesce(price, 0)
+                WHEN currency = quote AND inverse AND price <> 0 THEN blotter_internal.divide(amount, price)
+                ELSE 0 END
+$$;
+COMMENT ON FUNCTION blotter_internal.fee_value(boolean, boolean, text, text, text, text, numeric, numeric) IS
+    'A fee in the currency of the position''s PnL, at the fill''s price; 0: no rate is known.';
+
+CREATE FUNCTION blotter_internal.is_valued(base text, quote text, pnl_currency text, currency text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$SELECT currency <> '' AND currency IN (pnl_currency, base, quote)$$;
+COMMENT ON FUNCTION blotter_internal.is_valued(text, text, text, text) IS 'Is a fee in that currency part of fee_value?';
+
+-- --- fills and their positions ----------------------------------------------------------------------------------------------
+
+CREATE FUNCTION blotter_internal.position_of(p_exchange text, p_account text, p_strategy text, p_market_type text, p_symbol text, p_side text) RETURNS int
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    found int;
+BEGIN
+    SELECT p.id INTO found FROM blotter_internal.position p
+    WHERE p.exchange = p_exchange AND p.account = p_account AND p.strategy = p_strategy AND p.market_type = p_market_type
+      AND p.symbol = p_symbol AND p.position_side = p_side;
+    IF found IS NULL THEN
+        INSERT INTO blotter_internal.position (exchange, account, strategy, market_type, symbol, position_side, inverse, unvalued, by_cost, assumed,
+                                               takes_fees, multiplier, base, quote, currency)
+        SELECT p_exchange, p_account, p_strategy, p_market_type, p_symbol, p_side, c.inverse, c.unvalued, c.by_cost, c.assumed,
+               c.takes_fees, c.multiplier, c.base, c.quote, c.currency
+        FROM blotter_internal.contract_of(p_exchange, p_symbol, p_market_type) AS c
+        RETURNING id INTO found;
+    END IF;
+    RETURN found;
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.position_of(text, text, text, text, text, text) IS 'The id of a position, which is made if it is new.';
+
+-- An order may have several rows: with and without account or symbol. A field is lent if all that fit and know it agree.
+CREATE FUNCTION blotter_internal.order_lends(p_exchange text, p_order_id text, p_client_order_id text, p_account text, p_symbol text)
+    RETURNS TABLE (account text, strategy text, symbol text, market_type text, position_side text, side text)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT CASE WHEN min(o.account COLLATE "C") = max(o.account COLLATE "C") THEN min(o.account COLLATE "C") END,
+           CASE WHEN min(o.strategy COLLATE "C") = max(o.strategy COLLATE "C") THEN min(o.strategy COLLATE "C") END,
+           CASE WHEN min(o.symbol COLLATE "C") = max(o.symbol COLLATE "C") THEN min(o.symbol COLLATE "C") END,
+           CASE WHEN min(o.market_type COLLATE "C") = max(o.market_type COLLATE "C") THEN min(o.market_type COLLATE "C") END,
+           CASE WHEN min(o.position_side) = max(o.position_side) THEN min(o.position_side) END,
+           CASE WHEN min(o.side) = max(o.side) THEN min(o.side) END
+    FROM (SELECT nullif(a.account, '') AS account, nullif(a.strategy, '') AS strategy, nullif(a.symbol, '') AS symbol,
+                 nullif(a.market_type, '') AS market_type, blotter_internal.side_of(a.side) AS side,
+                 CASE lower(a.position_side COLLATE "C") WHEN 'long' THEN 'long' WHEN 'short' THEN 'short' END AS position_side
+          FROM blotter.orders a
+          WHERE p_order_id IS NOT NULL AND a.order_key = p_order_id COLLATE "default" AND a.exchange = p_exchange COLLATE "default" AND NOT a.provisional
+            AND (a.account = '' OR p_account IS NULL OR a.account = p_account)
+            AND (p_symbol IS NULL OR coalesce(a.symbol, '') IN ('', p_symbol))
+          UNION ALL
+          SELECT nullif(a.account, ''), nullif(a.strategy, ''), nullif(a.symbol, ''), nullif(a.market_type, ''), blotter_internal.side_of(a.side),
+                 CASE lower(a.position_side COLLATE "C") WHEN 'long' THEN 'long' WHEN 'short' THEN 'short' END
+          FROM blotter.orders a
+          WHERE p_order_id IS NULL AND a.client_order_id = p_client_order_id COLLATE "default" AND a.exchange = p_exchange COLLATE "default"
+            AND (a.account = '' OR p_account IS NULL OR a.account = p_account)
+            AND (p_symbol IS NULL OR coalesce(a.symbol, '') IN ('', p_symbol))) AS o
+$$;
+COMMENT ON FUNCTION blotter_internal.order_lends(text, text, text, text, text) IS 'What an order lends to a fill that lacks it.';
+
+-- A fill whose copies all know the same of who traded what is one row that says it all. Otherwise the copies are kept beside the first fill.
+CREATE FUNCTION blotter_internal.copies_of(fills blotter_internal.fill[]) RETURNS blotter_internal.fill_copy[]
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    f blotter_internal.fill := fills[1];
+    p blotter_internal.position;
+BEGIN
+    IF f.trade_id IS NULL THEN
+        RETURN '{}';
+    ELSIF f.copies IS NOT NULL THEN
+        RETURN f.copies;
+    END IF;
+    SELECT o.* INTO p FROM blotter_internal.position o WHERE o.id = f.position_id;
+    RETURN ARRAY[ROW(f.ranks, f.differs, f.rolled, f.at, CASE WHEN f.lacks & 1 = 0 THEN f.at END,
+                     CASE WHEN f.lacks & 2 = 0 THEN p.account END, CASE WHEN f.lacks & 4 = 0 THEN p.strategy END,
+                     CASE WHEN f.lacks & 8 = 0 THEN p.symbol END, CASE WHEN f.lacks & 16 = 0 THEN p.market_type END,
+                     CASE WHEN f.lacks & 32 = 0 THEN p.position_side END, CASE WHEN f.lacks & 64 = 0 THEN f.side END,
+                     f.order_id, f.client_order_id, f.price, CASE WHEN f.rolled THEN NULL ELSE f.quantity END, f.cost, f.fee, f.fee_currency, f.fees,
+                     f.liquidity)::blotter_internal.fill_copy];
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.copies_of(blotter_internal.fill[]) IS 'The copies of a trade id, from its fills.';
+
+CREATE FUNCTION blotter_internal.lacks_of(c blotter_internal.fill_copy) RETURNS int
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+        SELECT CASE WHEN (c).exchange_time IS NULL THEN 1 ELSE 0 END | CASE WHEN (c).account IS NULL THEN 2 ELSE 0 END
+             | CASE WHEN (c).strategy IS NULL THEN 4 ELSE 0 END | CASE WHEN (c).symbol IS NULL THEN 8 ELSE 0 END
+             | CASE WHEN (c).market_type IS NULL THEN 16 ELSE 0 END | CASE WHEN (c).position_side IS NULL THEN 32 ELSE 0 END
+             | CASE WHEN (c).side IS NULL THEN 64 ELSE 0 END;
+    END;
+COMMENT ON FUNCTION blotter_internal.lacks_of(blotter_internal.fill_copy) IS 'The bits of what a fill has to ask its order for; 1: the exchange''s time.';
+
+CREATE FUNCTION blotter_internal.fill_of(p_exchange text, p_trade_id text, p_n int, c blotter_internal.fill_copy) RETURNS blotter_internal.fill
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    f blotter_internal.fill;
+    o record;
+BEGIN
+    f.exchange := p_exchange;
+    f.trade_id := p_trade_id;
+    f.n := p_n;
+    f.at := coalesce(c.exchange_time, c.recorded_at);
+    f.lacks := blotter_internal.lacks_of(c);
+    f.differs := c.differs;
+    f.ranks := c.ranks;
+    f.rolled := c.rolled;
+    f.side := c.side;
+    f.order_id := c.order_id;
+    f.client_order_id := CASE WHEN c.order_id IS NULL THEN c.client_order_id END;
+    f.price := c.price;
+    f.quantity := coalesce(c.quantity, 0);
+    f.cost := c.cost;
+    f.fee := c.fee;
+    f.fee_currency := c.fee_currency;
+    f.fees := c.fees;
+    f.liquidity := c.liquidity;
+    IF f.lacks & 126 <> 0 AND coalesce(f.order_id, f.client_order_id) IS NOT NULL THEN
+        SELECT * INTO o FROM blotter_internal.order_lends(p_exchange, f.order_id, f.client_order_id, c.account, c.symbol);
+        f.side := coalesce(f.side, o.side);
+        f.position_id := blotter_internal.position_of(p_exchange, coalesce(c.account, o.account, ''), coalesce(c.strategy, o.strategy, ''),
+                                                      coalesce(c.market_type, o.market_type, ''), coalesce(c.symbol, o.symbol, ''),
+                                                      coalesce(c.position_side, o.position_side, ''));
+    ELSE
+        f.position_id := blotter_internal.position_of(p_exchange, coalesce(c.account, ''), coalesce(c.strategy, ''), coalesce(c.market_type, ''),
+                                                      coalesce(c.symbol, ''), coalesce(c.position_side, ''));
+    END IF;
+    RETURN f;
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.fill_of(text, text, int, blotter_internal.fill_copy) IS
+    'The row of a fill, from what its copies say together and what its order lends.';
+
+CREATE FUNCTION blotter_internal.change(f blotter_internal.fill, sign int) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    INSERT INTO pg_temp.booking_changes (position_id, at, trade_id, side, sign, order_id, n, price, quantity, cost, fee, fee_currency, fees, rolled)
+    VALUES (f.position_id, f.at, f.trade_id, f.side, change.sign, f.order_id, f.n, f.price, f.quantity, f.cost, f.fee, f.fee_currency, f.fees, f.rolled);
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.change(blotter_internal.fill, int) IS 'Notes that a fill comes into (1) or leaves (-1) its position.';
+
+-- The slow way, for a trade id that has several copies or was known before.
+CREATE FUNCTION blotter_internal.book_group(p_exchange text, p_trade_id text, more blotter_internal.fill_copy[], again boolean DEFAULT false) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    old blotter_internal.fill[];
+    before blotter_internal.fill_copy[];
+    copies blotter_internal.fill_copy[];
+    fills blotter_internal.fill_copy[];
+    f blotter_internal.fill;
+    was blotter_internal.fill;
+BEGIN
+    SELECT array_agg(o ORDER BY o.n) INTO old FROM blotter_internal.fill o WHERE o.exchange = p_exchange AND o.trade_id = p_trade_id;
+    before := blotter_internal.copies_of(old);
+    copies := blotter_internal.add_copies(before, more);
+    IF copies = before AND NOT again THEN
+        RETURN;
+    END IF;
+    fills := CASE WHEN cardinality(copies) = 1 THEN copies ELSE blotter_internal.fills_of_copies(copies) END;
+    FOR i IN 1..greatest(cardinality(fills), coalesce(cardinality(old), 0)) LOOP
+        was := old[i];
+        IF i <= cardinality(fills) THEN
+            f := blotter_internal.fill_of(p_exchange, p_trade_id, i - 1, fills[i]);
+            IF i = 1 AND cardinality(copies) > 1 THEN
+                f.copies := copies;
+            END IF;
+        END IF;
+        IF i > cardinality(fills) THEN
+            DELETE FROM blotter_internal.fill o WHERE o.exchange = p_exchange AND o.trade_id = p_trade_id AND o.n = i - 1;
+            PERFORM blotter_internal.change(was, -1);
+        ELSIF was.trade_id IS NULL THEN
+            INSERT INTO blotter_internal.fill SELECT f.*;
+            PERFORM blotter_internal.change(f, 1);
+        ELSIF f IS DISTINCT FROM was THEN
+            UPDATE blotter_internal.fill o SET position_id = f.position_id, at = f.at, lacks = f.lacks, differs = f.differs, ranks = f.ranks, rolled = f.rolled,
+                   side = f.side, order_id = f.order_id, client_order_id = f.client_order_id, price = f.price, quantity = f.quantity, cost = f.cost, fee = f.fee,
+                   fee_currency = f.fee_currency, fees = f.fees, liquidity = f.liquidity, copies = f.copies
+            WHERE o.exchange = p_exchange AND o.trade_id = p_trade_id AND o.n = f.n;
+            IF (f.position_id, f.at, f.rolled, f.side, f.price, f.quantity, f.cost, f.fee, f.fee_currency, f.fees)
+               IS DISTINCT FROM (was.position_id, was.at, was.rolled, was.side, was.price, was.quantity, was.cost, was.fee, was.fee_currency, was.fees) THEN
+                PERFORM blotter_internal.change(was, -1);
+                PERFORM blotter_internal.change(f, 1);
+            END IF;
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.book_group(text, text, blotter_internal.fill_copy[], boolean) IS
+    'Books copies of one trade id beside those that are there. again: its order may lend more than before.';

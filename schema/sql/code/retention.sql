@@ -27,7 +27,8 @@ BEGIN
             EXECUTE format('CREATE OR REPLACE TRIGGER refuse_row BEFORE INSERT ON blotter_internal.%I FOR EACH ROW EXECUTE FUNCTION blotter_internal.refuse_row()', part.partition);
         END LOOP;
 
-        PERFORM blotter_internal.aggregate_positions(high);
+        -- Fills stay when their day goes. What is queued has to be booked before: cash entries and instruments are read where they are stored.
+        PERFORM blotter_internal.book_everything();
 
         -- Audit: which seqs go. Heartbeats go too, but the last of each producer; their seqs with them, so that the ranges have no holes.
         INSERT INTO blotter_internal.gone_seqs AS g (producer_id, exchange, lane, dropped)
@@ -61,4 +62,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION blotter_internal.aggregate_days(date) IS
-    'First step of dropping the days before that one (UTC), as one transaction: aggregates them into position_base, gone_seqs and kept_order_events, raises retention.first_day, and refuses further rows. Returns the partitions whose next step is due: see blotter_internal.partitions.state.';
+    'First step of dropping the days before that one (UTC), as one transaction: aggregates them into gone_seqs and kept_order_events, raises retention.first_day, and refuses further rows. Returns the partitions whose next step is due: see blotter_internal.partitions.state.';

@@ -135,9 +135,10 @@ BEGIN
         names := blotter_internal.column_list(blotter_internal.columns_of(('pg_temp.staged_' || kind."table")::regclass));
         statement := statement || format(
             'new_%1$s AS (INSERT INTO %2$I.%1$I (%3$s) SELECT %3$s FROM pg_temp.staged_%1$s ORDER BY recorded_at, producer_id, seq
-                          ON CONFLICT DO NOTHING RETURNING producer_id, seq, exchange, lane, %4$s AS is_void), ',
-            kind."table", kind."schema", names, CASE WHEN kind.kind = 'session' THEN 'event = ''void''' ELSE 'false' END);
-        stored := stored || format('SELECT producer_id, seq, exchange, lane, is_void, false AS is_reject FROM new_%s', kind."table");
+                          ON CONFLICT DO NOTHING RETURNING *), ',
+            kind."table", kind."schema", names);
+        stored := stored || format('SELECT producer_id, seq, exchange, lane, %s AS is_void, false AS is_reject FROM new_%s',
+                                   CASE WHEN kind.kind = 'session' THEN 'event = ''void''' ELSE 'false' END, kind."table");
     END LOOP;
     names := blotter_internal.column_list(blotter_internal.columns_of('pg_temp.staged_rejects', ARRAY['raw_length', 'raw_sha256']));
     statement := statement || format(
@@ -156,10 +157,10 @@ BEGIN
             SELECT blotter_internal.add_progress($1, array_agg(producer_id), array_agg(exchange), array_agg(lane), array_agg(stored), array_agg(rejected),
                                                  NULL, array_agg(last_seq), array_agg(voided))
             FROM counts
-        )
+        ), queued AS (%s)
         SELECT (SELECT count(*) FROM settled WHERE NOT is_reject), (SELECT count(*) FROM new_rejects)
         FROM (SELECT count(*) FROM added) AS done
-    $q$, array_to_string(stored, ' UNION ALL ')) INTO records, rejects USING drainer;
+    $q$, array_to_string(stored, ' UNION ALL '), blotter_internal.queue_statement('new_', tables)) INTO records, rejects USING drainer;
     IF tables <> '{}' THEN
         PERFORM blotter_internal.refuse_wrong_rows(tables);
     END IF;

@@ -67,7 +67,7 @@ static const char *what_is_known(void)
 {
     return fixture_format(
         "%s\n%s\n%s",
-        story_table("SELECT account, symbol, quantity, bought_cost, fills FROM blotter.positions"),
+        story_table("SELECT account, symbol, quantity, average_price, fills FROM blotter.positions"),
         story_table("SELECT order_key, status, price, quantity, recorded_at, seq FROM "
                     "blotter.orders ORDER BY 1"),
         story_table("SELECT producer_id, state, up_to_seq, last_seq, missing, in_flight FROM "

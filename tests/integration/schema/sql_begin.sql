@@ -56,7 +56,22 @@ BEGIN
     DELETE FROM blotter_internal.order_client_ids;
     DELETE FROM blotter_internal.order_errors;
     DELETE FROM blotter_internal.kept_order_events;
+    DELETE FROM blotter_internal.book_queue;
+    DELETE FROM blotter_internal.fill;
+    DELETE FROM blotter_internal.position;
+    DELETE FROM blotter_internal.position_hour;
+    DELETE FROM blotter_internal.pnl_day;
     DELETE FROM test.events;
+END
+$$;
+
+-- Books what is stored, as often as it likes: copies do not count again.
+CREATE FUNCTION test.book() RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    EXECUTE blotter_internal.queue_statement('blotter.', '{order_events,trades}');
+    PERFORM blotter_internal.book_everything();
 END
 $$;
 

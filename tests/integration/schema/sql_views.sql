@@ -7,7 +7,7 @@ CREATE FUNCTION test.seqs(producer bigint) RETURNS text
     AS $$SELECT concat_ws(' ', state, up_to_seq, last_seq, missing_seqs, nullif(in_flight, 0)) FROM blotter.audit WHERE producer_id = producer$$;
 CREATE FUNCTION test.positions() RETURNS text
     LANGUAGE sql
-    AS $$SELECT string_agg(concat_ws(' ', exchange, account, symbol, position_side, trim_scale(quantity), trim_scale(bought_cost), trim_scale(sold_cost), fees, fills), E'\n'
+    AS $$SELECT test.book(); SELECT string_agg(concat_ws(' ', exchange, account, symbol, position_side, quantity, average_price, realized_pnl, fees, fills), E'\n'
                            ORDER BY exchange, account, symbol, position_side) FROM blotter.positions$$;
 
 -- One fill as order event (its day goes first), as own trade, twice; and others.
@@ -26,10 +26,11 @@ INSERT INTO blotter.trades (producer_id, seq, recorded_at, exchange_time, exchan
     (1, 10, '2026-08-01 00:00:01Z', '2026-08-01 00:00:00Z', 'okx', 'a', 'BTC', 'X', '', 'buy', 98, 50, NULL, NULL),
     (1, 11, '2026-08-01 00:00:01Z', NULL, 'okx', NULL, 'BTC', NULL, NULL, 'buy', 97, 3, NULL, NULL),
     (1, 12, '2026-08-01 00:00:01Z', NULL, 'okx', NULL, 'BTC', NULL, NULL, 'buy', 97, 3, NULL, NULL);
+SELECT test.book();
 SELECT test.same('a_fill_counts_once_and_the_trade_is_preferred',
-                 (SELECT string_agg(concat_ws(' ', source, account, trade_id, order_id, side, quantity, fee), E'\n' ORDER BY account, recorded_at, seq) FROM blotter.fills),
-                 E'order a -1 Y sell 1\norder a Y sell 1 -0.5\norder a t2 X buy 1 0.1\ntrade a t1 X buy 2 0.2\norder b t1 Z sell 7');
-SELECT test.same('positions_are_fills_summed', test.positions(), E'okx a BTC  1 310 240 {"BTC": 0.3, "USDT": -0.5} 4\nokx b BTC  -7 0 700 {} 1');
+                 (SELECT string_agg(concat_ws(' ', account, trade_id, order_id, side, quantity, fee), E'\n' ORDER BY account, trade_id COLLATE "C") FROM blotter.fills),
+                 E'a #1:3 Y sell 1\na #1:4 Y sell 1 -0.5\na t1 X buy 2 0.2\na t2 X buy 1 0.1\nb t1 Z sell 7');
+SELECT test.same('positions_are_fills_summed', test.positions(), E'okx a BTC  1 110 40 {"BTC": 0.3, "USDT": -0.5} 4\nokx b BTC  -7 100 0 {} 1');
 
 SELECT test.same('candles_count_a_trade_id_once_and_others_each',
                  (SELECT string_agg(concat_ws(' ', to_char(start AT TIME ZONE 'UTC', 'DD HH24:MI:SS'), open, high, low, close, volume, count), E'\n' ORDER BY start)

@@ -141,7 +141,7 @@ tell 4 "SELECT count(*) FROM blotter_internal.aggregate_days('2026-08-01'); SELE
 waiting 1
 tell 3 "COMMIT;"
 said two folded
-check 'a_load_under_way_is_waited_for_when_its_day_is_folded' "$(sql -c "SELECT bought_quantity FROM blotter_internal.position_base WHERE symbol = 'B'")" 1
+check 'a_load_under_way_is_waited_for_when_its_day_is_folded' "$(sql -c "SELECT 2::bigint <@ dropped FROM blotter_internal.gone_seqs WHERE exchange = 'x'")" t
 
 # The fence: whoever holds the lock is ended.
 key=-1234567890123456789

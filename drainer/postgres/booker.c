@@ -1,0 +1,294 @@
+/* booker.c: see booker.h.
+ *
+ * Where in the queue a booking looks: what was booked leaves dead rows behind until they are
+ * vacuumed, so while rows keep coming a booking begins at the block where the last one ended. Only a
+ * look from the first block on tells that the queue is empty, because PostgreSQL fills old blocks
+ * again, and because another session's rows may become visible late.
+ *
+ *     wake ──► from the last block ──as many as a booking takes──► from the last block ...
+ *                     │
+ *                     ├──fewer than were queued──► from the first block
+ *                     └──all──► wait; from the first block once a second, or at once when somebody
+ *                               waits for the end */
+#include "drainer/postgres/booker.h"
+
+#include <event2/event.h>
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "drainer/log.h"
+#include "drainer/postgres/pg_link.h"
+#include "drainer/postgres/pg_session.h"
+#include "drainer/postgres/sql_text.h"
+#include "drainer/redis/streams.h"
+#include "drainer/settings_table.h"
+
+enum {
+    ROWS_MAX = 4000, /* of one booking: some 100 ms */
+    TICK_MS = 1000,
+    CONNECT_TIMEOUT_MS = 10000,
+    BOOKING_TIMEOUT_MS = 3600000, /* an instrument that comes late may change years of fills */
+    RETRY_MIN_MS = 100,
+    RETRY_MAX_MS = 5000,
+};
+
+struct booker {
+    struct booker_options options;
+    struct pg_link *link;
+    struct event *timer; /* the tick, or the wait before a retry */
+    struct sql_text sql;
+    bool running, waiting; /* waiting: before a retry */
+    bool woken;            /* since the running, or the last, booking began */
+    bool from_first;       /* the running, or the last, booking looked at all of the queue */
+    bool empty;            /* all of the queue was seen, and nothing was left */
+    bool hurried;          /* somebody waits for the end */
+    int64_t rows, last_block, expected; /* expected: rows queued here and not booked yet, at least */
+    int64_t wake_ms, next_wake_ms; /* of the oldest wake not served yet; 0: none */
+    int64_t looked_ms;             /* when all of the queue was looked at last */
+    unsigned retry_ms;
+    char trouble[sizeof ((struct pg_failure *)0)->message + 32];
+    struct booker_counters counters;
+};
+
+static int64_t booker_now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+static void booker_set_timer(struct booker *booker, unsigned ms)
+{
+    struct timeval tv = {ms / 1000, (ms % 1000) * 1000};
+
+    evtimer_add(booker->timer, &tv);
+}
+
+/* --- the statement --- */
+
+/* Streams are sorted by name, so those of an exchange lie together. Names of exchanges need no
+ * quoting. Returns whether there are any. */
+static bool booker_add_exchanges(struct booker *booker)
+{
+    const struct streams *streams = booker->options.streams;
+    const char *last = NULL;
+
+    for (size_t i = 0; i < streams->count; i++) {
+        const struct stream *stream = streams->all[i];
+
+        if (!stream_is_held(stream) || (last != NULL && strcmp(last, stream->exchange) == 0)) {
+            continue;
+        }
+        sql_text_add(&booker->sql, "%s%s", last == NULL ? "" : ",", stream->exchange);
+        last = stream->exchange;
+    }
+    return last != NULL;
+}
+
+static void booker_on_rows(void *owner, const PGresult *result)
+{
+    struct booker *booker = owner;
+
+    if (PQntuples(result) == 1 && PQnfields(result) == 3) {
+        booker->rows = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+        booker->counters.set_aside += strtoull(PQgetvalue(result, 0, 1), NULL, 10);
+        booker->last_block = strtoll(PQgetvalue(result, 0, 2), NULL, 10);
+    }
+}
+
+static void booker_run(struct booker *booker, bool from_first);
+static void booker_next(struct booker *booker);
+
+static void booker_on_failed(struct booker *booker, const struct pg_failure *failure)
+{
+    booker->counters.failures++;
+    snprintf(booker->trouble, sizeof booker->trouble, "%s, SQLSTATE %s", failure->message,
+             failure->sqlstate[0] == '\0' ? "none" : failure->sqlstate);
+    log_warn("books", "not booked: %s: tried again", booker->trouble);
+    booker->retry_ms = booker->retry_ms == 0                 ? RETRY_MIN_MS
+                       : booker->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS
+                                                             : booker->retry_ms * 2;
+    booker->waiting = true;
+    booker->woken = true;
+    booker_set_timer(booker, booker->retry_ms);
+}
+
+static void booker_on_booked(void *owner, const struct pg_failure *failure)
+{
+    struct booker *booker = owner;
+
+    booker->running = false;
+    if (failure != NULL) {
+        booker_on_failed(booker, failure);
+        return;
+    }
+    booker->retry_ms = 0;
+    booker->trouble[0] = '\0';
+    booker->counters.runs++;
+    booker->counters.rows += (uint64_t)booker->rows;
+    booker->expected = booker->rows < booker->expected ? booker->expected - booker->rows : 0;
+    if (booker->from_first && booker->rows < ROWS_MAX) {
+        booker->empty = !booker->woken;
+        booker->looked_ms = booker_now_ms();
+    }
+    if (booker->rows < ROWS_MAX && (booker->from_first || booker->expected == 0)) {
+        booker->wake_ms = booker->next_wake_ms;
+    }
+    booker_next(booker);
+    booker->options.on_turn(booker->options.owner);
+}
+
+static void booker_run(struct booker *booker, bool from_first)
+{
+    sql_text_clear(&booker->sql);
+    sql_text_add(&booker->sql,
+                 "SELECT booked, set_aside, last_block FROM blotter_internal.book('{");
+    if (!booker_add_exchanges(booker)) {
+        booker->empty = true; /* nothing is ours to book */
+        return;
+    }
+    sql_text_add(&booker->sql, "}', %d, %lld, %s)", ROWS_MAX,
+                 from_first ? 0LL : (long long)booker->last_block, from_first ? "true" : "false");
+    booker->running = true;
+    booker->woken = false;
+    booker->empty = false;
+    booker->from_first = from_first;
+    booker->next_wake_ms = 0;
+    booker->rows = 0;
+    pg_link_run(booker->link, &(struct pg_command){.sql = booker->sql.text,
+                                                   .on_rows = booker_on_rows,
+                                                   .on_done = booker_on_booked,
+                                                   .owner = booker});
+}
+
+/* Decides what is booked next. */
+static void booker_next(struct booker *booker)
+{
+    bool look = booker->hurried || booker_now_ms() >= booker->looked_ms + TICK_MS;
+
+    if (booker->running || booker->waiting || !pg_link_ready(booker->link)) {
+        return;
+    }
+    if (booker->rows == ROWS_MAX) {
+        booker_run(booker, false);
+    } else if (booker->woken) {
+        booker_run(booker, look);
+    } else if (!booker->empty && (look || booker->expected > 0)) {
+        booker_run(booker, true);
+    }
+    if (!booker->running && !evtimer_pending(booker->timer, NULL)) {
+        booker_set_timer(booker, TICK_MS);
+    }
+}
+
+static void booker_on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct booker *booker = arg;
+
+    (void)fd, (void)what;
+    booker->waiting = booker->empty = false;
+    booker->looked_ms = 0;
+    booker_next(booker);
+}
+
+static void booker_on_session(void *owner, bool ready, const struct pg_failure *why)
+{
+    struct booker *booker = owner;
+
+    if (!ready) {
+        booker->running = false;
+        if (why != NULL) {
+            snprintf(booker->trouble, sizeof booker->trouble, "%s", why->message);
+        }
+        return;
+    }
+    booker->trouble[0] = '\0';
+    booker->rows = booker->last_block = 0;
+    booker->looked_ms = 0;
+    booker->empty = false;
+    booker_next(booker);
+}
+
+/* --- the interface --- */
+
+struct booker *booker_create(const struct booker_options *options)
+{
+    struct booker *booker = calloc(1, sizeof *booker);
+    char *sql = pg_session_books_sql(options->settings);
+
+    if (booker == NULL) {
+        abort();
+    }
+    booker->options = *options;
+    booker->timer = evtimer_new(options->base, booker_on_timer, booker);
+    booker->link = pg_link_create(
+        &(struct pg_link_options){.base = options->base,
+                                  .conninfo = options->settings->postgres,
+                                  .application_name = options->application_name,
+                                  .prepare_sql = sql,
+                                  .on_change = booker_on_session,
+                                  .owner = booker,
+                                  .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+                                  .command_timeout_ms = BOOKING_TIMEOUT_MS});
+    free(sql);
+    return booker;
+}
+
+void booker_destroy(struct booker *booker)
+{
+    if (booker == NULL) {
+        return;
+    }
+    pg_link_destroy(booker->link);
+    event_free(booker->timer);
+    sql_text_release(&booker->sql);
+    free(booker);
+}
+
+void booker_start(struct booker *booker)
+{
+    pg_link_start(booker->link);
+}
+
+void booker_wake(struct booker *booker, size_t rows)
+{
+    int64_t now = booker_now_ms();
+
+    booker->expected += (int64_t)rows;
+    booker->woken = true;
+    booker->empty = false;
+    booker->wake_ms = booker->wake_ms == 0 ? now : booker->wake_ms;
+    booker->next_wake_ms = booker->next_wake_ms == 0 ? now : booker->next_wake_ms;
+    booker_next(booker);
+}
+
+void booker_finish(struct booker *booker)
+{
+    booker->hurried = true;
+    booker->empty = false;
+    booker_next(booker);
+}
+
+bool booker_is_done(const struct booker *booker)
+{
+    return booker->empty && !booker->running && !booker->woken;
+}
+
+int64_t booker_lag_ms(const struct booker *booker)
+{
+    return booker->wake_ms == 0 ? 0 : booker_now_ms() - booker->wake_ms;
+}
+
+const char *booker_trouble(const struct booker *booker)
+{
+    return booker->trouble[0] == '\0' ? NULL : booker->trouble;
+}
+
+const struct booker_counters *booker_counters(const struct booker *booker)
+{
+    return &booker->counters;
+}

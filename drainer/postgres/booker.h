@@ -1,0 +1,65 @@
+/* booker.h: keeps the books milliseconds behind what is loaded, by a session of its own.
+ *
+ * Loading writes what concerns the books into a queue, in the same commit. The booker calls
+ * blotter_internal.book() until the queue of the exchanges whose streams this drainer holds is
+ * empty: after each commit, and once a second for what others have queued. A booking is one
+ * statement that commits by itself, and takes its lock for an exchange in it: there is nothing that
+ * a stuck or dead drainer could keep. One thread. */
+#ifndef BLOTTER_DRAINER_POSTGRES_BOOKER_H
+#define BLOTTER_DRAINER_POSTGRES_BOOKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct event_base;
+struct settings;
+struct streams;
+
+/* clang-format off */
+#define BOOKER_COUNTERS(X) \
+    X(rows, "rows of the queue that were booked") \
+    X(set_aside, "rows that could not be booked: blotter_internal.book_errors") \
+    X(runs, "bookings, empty ones included") \
+    X(failures, "bookings that failed and are tried again")
+/* clang-format on */
+
+struct booker_counters {
+#define X(name, meaning) uint64_t name;
+    BOOKER_COUNTERS(X)
+#undef X
+};
+
+struct booker_options {
+    struct event_base *base;
+    const struct settings *settings;
+    const char *application_name;
+    const struct streams *streams; /* borrowed: whose exchanges are booked */
+    void (*on_turn)(void *owner); /* booker_is_done() may have changed */
+    void *owner;
+};
+
+struct booker;
+
+struct booker *booker_create(const struct booker_options *);
+void booker_destroy(struct booker *); /* takes NULL */
+void booker_start(struct booker *);
+
+/* So many rows were committed to the queue. */
+void booker_wake(struct booker *, size_t rows);
+
+/* Somebody waits for booker_is_done(): the queue is looked at until it is empty. */
+void booker_finish(struct booker *);
+
+/* Has the whole queue been seen empty since the last wake? */
+bool booker_is_done(const struct booker *);
+
+/* How long the oldest row that this drainer queued has waited to be booked; 0: none waits. */
+int64_t booker_lag_ms(const struct booker *);
+
+/* Why nothing is booked; NULL: all is well. */
+const char *booker_trouble(const struct booker *);
+
+const struct booker_counters *booker_counters(const struct booker *);
+
+#endif
