@@ -25,7 +25,7 @@ SOVERSION := 0
 
 # --- what it is made of ---
 
-SCHEMA := record ccxt_names decimal text json_read json_write encode decode stream sha256
+SCHEMA := record ccxt_names decimal text json_read json_write encode decode decode_value decode_ccxt stream sha256
 JOURNAL := journal journal_clock journal_folder journal_format journal_inspect journal_lock journal_map journal_open \
 	journal_recover journal_span
 PRODUCER := producer histogram waiters waker $(JOURNAL) sender xadd event_notifier confirm eviction \

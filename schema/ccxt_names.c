@@ -18,7 +18,7 @@
 BLOTTER_RECORD_KINDS(X)
 #undef X
 
-const struct ccxt_names ccxt_names[RECORD_KINDS] = {
+const struct ccxt_names ccxt_names[RECORD_WIRE_KINDS] = {
 #define X(kind, name, sql_schema, table, fields) \
     [RECORD_##kind] = {name##_names, sizeof name##_names / sizeof name##_names[0]},
     BLOTTER_RECORD_KINDS(X)

@@ -145,7 +145,7 @@ struct ccxt_name {
 extern const struct ccxt_names {
     const struct ccxt_name *names;
     unsigned count;
-} ccxt_names[RECORD_KINDS];
+} ccxt_names[RECORD_WIRE_KINDS];
 
 /* Finds a name of ccxt's, or NULL. The field's own name is not among them. */
 const struct ccxt_name *ccxt_name_find(enum record_kind, const char *name, size_t length);

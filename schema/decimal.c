@@ -20,9 +20,7 @@ static bool is_digit(char c)
     return (unsigned char)(c - '0') < 10;
 }
 
-/* --- canonical text
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- canonical text --- */
 
 /* 0.digits × 10^point, with `scale` digits behind the point once written without exponent. */
 struct number {
@@ -157,9 +155,7 @@ bool decimal_is_canonical(const char *text, size_t length)
     return at == end && digits <= LIMIT_DECIMAL_DIGITS && (not_zero || !negative);
 }
 
-/* --- from numbers
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- from numbers --- */
 
 int decimal_from_uint64(uint64_t value, char *out)
 {
@@ -294,9 +290,7 @@ int decimal_from_float(float value, char *out)
     return from_floating((double)value, true, out);
 }
 
-/* --- PostgreSQL's numeric
- * ------------------------------------------------------------------------------------------------
- */
+/* --- PostgreSQL's numeric --- */
 
 /* int16 group count, int16 weight of the first group, uint16 sign, uint16 scale, then the groups:
  * four decimal digits each, aligned at the point, without groups of zeros at either end. */
@@ -385,9 +379,74 @@ size_t decimal_to_numeric(const char *canonical, size_t length, unsigned char *o
     return NUMERIC_HEAD_BYTES + 2 * groups.count;
 }
 
-/* --- comparison
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- sums --- */
+
+enum { SUM_PLACES = LIMIT_DECIMAL_DIGITS + 1 }; /* on either side of the point */
+
+/* Adds the digits of a canonical decimal to those of a sum, whose point is in the middle; each
+ * keeps its own sign. Returns the scale. */
+static int add_digits(int8_t sum[2 * SUM_PLACES], const char *text, size_t length)
+{
+    int sign = text[0] == '-' ? -1 : 1;
+    const char *at = text + (sign < 0), *end = text + length;
+    const char *point = memchr(at, '.', (size_t)(end - at));
+    int place = SUM_PLACES - (int)((point != NULL ? point : end) - at);
+
+    for (; at < end; at++) {
+        if (at != point) {
+            sum[place++] += (int8_t)(sign * (*at - '0'));
+        }
+    }
+    return place - SUM_PLACES;
+}
+
+/* Makes digits from 0 to 9 of those from -18 to 18. Returns false, with all signs turned, if the
+ * sum is negative. */
+static bool carry_digits(int8_t sum[2 * SUM_PLACES])
+{
+    int first = 0;
+    while (first < 2 * SUM_PLACES - 1 && sum[first] == 0) {
+        first++;
+    }
+    bool positive = sum[first] >= 0;
+    for (int i = 2 * SUM_PLACES - 1; i >= 0 && !positive; i--) {
+        sum[i] = (int8_t)-sum[i];
+    }
+    for (int i = 2 * SUM_PLACES - 1; i > 0; i--) {
+        int carry = sum[i] < 0 ? -((9 - sum[i]) / 10) : sum[i] / 10;
+        sum[i] = (int8_t)(sum[i] - 10 * carry);
+        sum[i - 1] = (int8_t)(sum[i - 1] + carry);
+    }
+    return positive;
+}
+
+int decimal_add(const char *a, size_t a_length, const char *b, size_t b_length, char *out)
+{
+    int8_t sum[2 * SUM_PLACES] = {0};
+    int a_scale = add_digits(sum, a, a_length), b_scale = add_digits(sum, b, b_length);
+    int scale = a_scale > b_scale ? a_scale : b_scale, first = 0;
+    char *at = out;
+
+    bool positive = carry_digits(sum);
+    while (first < SUM_PLACES - 1 && sum[first] == 0) {
+        first++;
+    }
+    if (SUM_PLACES - first + scale > LIMIT_DECIMAL_DIGITS) {
+        return -1;
+    }
+    if (!positive) {
+        *at++ = '-';
+    }
+    for (int place = first; place < SUM_PLACES + scale; place++) {
+        if (place == SUM_PLACES) {
+            *at++ = '.';
+        }
+        *at++ = (char)('0' + sum[place]);
+    }
+    return (int)(at - out);
+}
+
+/* --- comparison --- */
 
 static int sign(int value)
 {

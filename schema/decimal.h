@@ -47,6 +47,10 @@ int decimal_from_int64(int64_t value, char *out);
  * on canonical text. */
 size_t decimal_to_numeric(const char *canonical, size_t length, unsigned char *out);
 
+/* Writes the sum of two canonical decimals to `out` [LIMIT_DECIMAL_BYTES], with the larger scale of
+ * both. Returns its length, or -1: more than LIMIT_DECIMAL_DIGITS digits. */
+int decimal_add(const char *a, size_t a_length, const char *b, size_t b_length, char *out);
+
 /* Compares two canonical decimals by value (10.0 equals 10): <0, 0, >0. */
 int decimal_compare(const char *a, size_t a_length, const char *b, size_t b_length);
 

@@ -9,246 +9,12 @@
  *
  * Bytes that are no msgpack, a wrong identity, and a missing field without which the record is
  * useless end it: a record is taken whole or not at all. */
-#include <stdlib.h>
 #include <string.h>
 
-#include "schema/decimal.h"
+#include "schema/decoder.h"
 #include "schema/json_read.h"
-#include "schema/json_write.h"
-#include "schema/record.h"
 #include "schema/stream.h"
 #include "schema/text.h"
-#include "schema/unpack.h"
-
-struct decoder {
-    struct unpack_reader reader;
-    const struct record_schema *schema;
-    struct record *record;
-    uint64_t seen;           /* keys met, nil or not */
-    uint64_t present;        /* fields that have a value */
-    unsigned expected;       /* the field that would be next if keys came in order */
-    unsigned extra;          /* index of the field `extra` */
-    struct json_writer json; /* members of `extra` that had to be written */
-    bool comma;              /* there are some */
-    char *low;               /* the lowest byte used at the scratch's end */
-    const char *field;       /* being decoded, for the problem */
-    uint64_t misplaced;      /* fields whose value went to `extra` ... */
-    unsigned misplaced_count;
-    uint8_t faults[RECORD_FIELDS_MAX]; /* ... and why */
-};
-
-/* --- values --- */
-
-/* Keeps text that was made here, as a value. */
-static enum record_fault keep(struct decoder *decoder, struct record_value *out, const char *text,
-                              int length)
-{
-    if (decoder->low - decoder->json.at < length) {
-        return RECORD_FAULT_TOO_LONG;
-    }
-    decoder->low -= length;
-    decoder->json.end = decoder->low;
-    memcpy(decoder->low, text, (size_t)length);
-    out->bytes = decoder->low;
-    out->length = (uint32_t)length;
-    return RECORD_FAULT_NONE;
-}
-
-static void point_into(struct record_value *out, const struct unpack_value *value)
-{
-    out->bytes = (const char *)value->bytes;
-    out->length = (uint32_t)value->length;
-}
-
-static enum record_fault decode_text(struct decoder *decoder, const struct unpack_value *value,
-                                     struct record_value *out)
-{
-    char digits[DECIMAL_INTEGER_BYTES];
-
-    switch (value->type) {
-    case UNPACK_INT: /* exchanges have ids that are numbers */
-        return keep(decoder, out, digits, decimal_from_int64(value->integer, digits));
-    case UNPACK_BIG:
-        return keep(decoder, out, digits, decimal_from_uint64(value->length, digits));
-    case UNPACK_STR:
-        if (value->length > LIMIT_TEXT_BYTES) {
-            return RECORD_FAULT_TOO_LONG;
-        }
-        point_into(out, value);
-        return text_check(out->bytes, out->length);
-    default:
-        return RECORD_FAULT_WRONG_TYPE;
-    }
-}
-
-/* Writes the canonical text of a number, or of a text that is one, and sets its length. */
-static enum record_fault canonical_text(const struct unpack_value *value,
-                                        char text[LIMIT_DECIMAL_BYTES], int *length)
-{
-    switch (value->type) {
-    case UNPACK_STR:
-        if (value->length > LIMIT_DECIMAL_BYTES) {
-            return RECORD_FAULT_TOO_LONG;
-        }
-        *length = decimal_canonical((const char *)value->bytes, value->length, text);
-        break;
-    case UNPACK_INT:
-        *length = decimal_from_int64(value->integer, text);
-        break;
-    case UNPACK_BIG:
-        *length = decimal_from_uint64(value->length, text);
-        break;
-    case UNPACK_FLOAT:
-        *length = decimal_from_float((float)value->floating, text);
-        break;
-    case UNPACK_DOUBLE:
-        *length = decimal_from_double(value->floating, text);
-        break;
-    default:
-        return RECORD_FAULT_WRONG_TYPE;
-    }
-    return *length < 0 ? RECORD_FAULT_NOT_DECIMAL : RECORD_FAULT_NONE;
-}
-
-static enum record_fault decode_decimal(struct decoder *decoder, const struct unpack_value *value,
-                                        struct record_value *out)
-{
-    char text[LIMIT_DECIMAL_BYTES];
-    int length;
-
-    if (value->type == UNPACK_STR &&
-        decimal_is_canonical((const char *)value->bytes, value->length)) {
-        point_into(out, value);
-        return value->length > LIMIT_DECIMAL_BYTES ? RECORD_FAULT_TOO_LONG : RECORD_FAULT_NONE;
-    }
-    enum record_fault fault = canonical_text(value, text, &length);
-    return fault ? fault : keep(decoder, out, text, length);
-}
-
-/* The pairs of amounts given as a map, whose head has been read. */
-static enum record_fault write_amounts(struct decoder *decoder, uint64_t pairs,
-                                       struct json_writer *out)
-{
-    struct unpack_value key, value;
-    char text[LIMIT_DECIMAL_BYTES];
-    int length;
-
-    for (uint64_t i = 0; i < pairs && !out->full; i++) {
-        enum record_fault fault = unpack_next(&decoder->reader, &key);
-        if (!fault) {
-            fault = key.type == UNPACK_STR ? unpack_next(&decoder->reader, &value)
-                                           : RECORD_FAULT_WRONG_TYPE;
-        }
-        if (!fault) {
-            fault = text_check((const char *)key.bytes, key.length);
-        }
-        if (!fault) {
-            json_write(out, i == 0 ? "{" : ",", 1);
-            json_write_string(out, key.bytes, key.length);
-            json_write(out, ":", 1);
-        }
-        if (!fault) {
-            fault = canonical_text(&value, text, &length);
-        }
-        if (fault) {
-            return fault;
-        }
-        json_write(out, text, (size_t)length);
-    }
-    json_write(out, "}", 1);
-    return out->full ? RECORD_FAULT_TOO_LONG : RECORD_FAULT_NONE;
-}
-
-static enum record_fault decode_amounts(struct decoder *decoder, const struct unpack_value *value,
-                                        struct record_value *out)
-{
-    char text[LIMIT_AMOUNTS_BYTES];
-    struct json_writer writer = {.at = text, .end = text + sizeof text};
-    enum record_fault fault = RECORD_FAULT_WRONG_TYPE;
-
-    if (value->type == UNPACK_STR) {
-        fault = json_read_amounts((const char *)value->bytes, value->length, &writer);
-    } else if (value->type == UNPACK_MAP && value->length > 0) {
-        fault = write_amounts(decoder, value->length, &writer);
-    }
-    return fault ? fault : keep(decoder, out, text, (int)(writer.at - text));
-}
-
-static enum record_fault decode_integer(const struct unpack_value *value, struct record_value *out)
-{
-    if (value->type != UNPACK_INT) {
-        return value->type == UNPACK_BIG ? RECORD_FAULT_OUT_OF_RANGE : RECORD_FAULT_WRONG_TYPE;
-    }
-    out->integer = value->integer;
-    return RECORD_FAULT_NONE;
-}
-
-static enum record_fault decode_time(const struct unpack_value *value, struct record_value *out)
-{
-    enum record_fault fault = unpack_time_ns(value, &out->integer);
-
-    if (!fault && (out->integer < LIMIT_TIME_MIN_NS || out->integer >= LIMIT_TIME_END_NS)) {
-        fault = RECORD_FAULT_OUT_OF_RANGE;
-    }
-    return fault;
-}
-
-static enum record_fault decode_bool(const struct unpack_value *value, struct record_value *out)
-{
-    out->integer = value->type == UNPACK_TRUE;
-    return value->type == UNPACK_TRUE || value->type == UNPACK_FALSE ? RECORD_FAULT_NONE
-                                                                     : RECORD_FAULT_WRONG_TYPE;
-}
-
-/* `extra` itself. As text it is kept as it is, and merged at the end if need be; a map's members
- * are written at once. */
-static enum record_fault decode_extra(struct decoder *decoder, const struct unpack_value *value,
-                                      struct record_value *out)
-{
-    switch (value->type) {
-    case UNPACK_STR:
-        if (value->length > LIMIT_EXTRA_BYTES) {
-            return RECORD_FAULT_TOO_LONG;
-        }
-        point_into(out, value);
-        return json_read_object(out->bytes, out->length);
-    case UNPACK_MAP:
-        return json_write_members(&decoder->json, &decoder->reader, value->length, &decoder->comma,
-                                  1);
-    default:
-        return RECORD_FAULT_WRONG_TYPE;
-    }
-}
-
-static enum record_fault decode_value(struct decoder *decoder, unsigned index,
-                                      const struct unpack_value *value)
-{
-    struct record_value *out = &decoder->record->values[index];
-
-    out->present = value->type != UNPACK_NIL;
-    if (!out->present) {
-        return RECORD_FAULT_NONE;
-    }
-    decoder->present |= UINT64_C(1) << index;
-    switch (decoder->schema->fields[index].kind) {
-    case FIELD_TEXT:
-        return decode_text(decoder, value, out);
-    case FIELD_DECIMAL:
-        return decode_decimal(decoder, value, out);
-    case FIELD_TIME:
-        return index < RECORD_IDENTITY_FIELDS ? unpack_time_ns(value, &out->integer)
-                                              : decode_time(value, out);
-    case FIELD_INT:
-        return decode_integer(value, out);
-    case FIELD_BOOL:
-        return decode_bool(value, out);
-    case FIELD_AMOUNTS:
-        return decode_amounts(decoder, value, out);
-    case FIELD_JSON:
-        return decode_extra(decoder, value, out);
-    }
-    abort();
-}
 
 /* --- keys --- */
 
@@ -297,28 +63,57 @@ static bool spoils_record(const struct decoder *decoder, unsigned index, enum re
            (index == decoder->extra && fault == RECORD_FAULT_TOO_LONG);
 }
 
-/* Writes the value that begins at `first` as a member of `extra`: its field cannot take it. */
-static enum record_fault misplace(struct decoder *decoder, unsigned index,
-                                  const unsigned char *first, enum record_fault why)
+enum record_fault decoder_extra_member(struct decoder *decoder, const char *name, size_t length,
+                                       const unsigned char *first)
 {
-    const struct record_field *field = &decoder->schema->fields[index];
-    unsigned changed = decoder->json.changed;
     struct unpack_value value;
+
+    decoder->reader.at = first;
+    json_write_comma(&decoder->json, &decoder->comma);
+    json_write_string(&decoder->json, name, length);
+    json_write(&decoder->json, ":", 1);
+    enum record_fault fault = unpack_next(&decoder->reader, &value);
+    return fault ? fault : json_write_value(&decoder->json, &decoder->reader, &value, 1);
+}
+
+enum record_fault decoder_misplace(struct decoder *decoder, unsigned index, const char *name,
+                                   const unsigned char *first, enum record_fault why)
+{
+    unsigned changed = decoder->json.changed;
 
     decoder->record->values[index] = (struct record_value){0};
     decoder->present &= ~(UINT64_C(1) << index);
     decoder->misplaced |= UINT64_C(1) << index;
     decoder->misplaced_count++;
     decoder->faults[index] = (uint8_t)why;
-    decoder->reader.at = first;
-    json_write_comma(&decoder->json, &decoder->comma);
-    json_write_string(&decoder->json, field->name, field->name_length);
-    json_write(&decoder->json, ":", 1);
-    enum record_fault fault = unpack_next(&decoder->reader, &value);
-    if (!fault) {
-        fault = json_write_value(&decoder->json, &decoder->reader, &value, 1);
-    }
+    enum record_fault fault = decoder_extra_member(decoder, name, strlen(name), first);
     decoder->json.changed = changed; /* the value counts once */
+    return fault;
+}
+
+static enum record_fault decode_field(struct decoder *decoder, unsigned index);
+
+/* A field that ccxt's name for it gave already: ours wins, and another value goes to `extra`. */
+static enum record_fault decode_over(struct decoder *decoder, unsigned index)
+{
+    struct ccxt_keys *ccxt = &decoder->ccxt;
+    struct record_value before = decoder->record->values[index];
+
+    ccxt->fields &= ~(UINT64_C(1) << index);
+    enum record_fault fault = decode_field(decoder, index);
+    struct record_value *out = &decoder->record->values[index];
+    if (fault || (out->present && decoder_ccxt_same(&before, out))) {
+        return fault;
+    }
+    if (!out->present) {
+        *out = before;
+        decoder->present |= UINT64_C(1) << index;
+        return RECORD_FAULT_NONE;
+    }
+    struct unpack_reader behind = decoder->reader;
+    const char *name = ccxt->names[index]->name;
+    fault = decoder_extra_member(decoder, name, strlen(name), ccxt->values[index]);
+    decoder->reader = behind;
     return fault;
 }
 
@@ -331,16 +126,22 @@ static enum record_fault decode_field(struct decoder *decoder, unsigned index)
     if (decoder->seen >> index & 1) {
         return RECORD_FAULT_DUPLICATE;
     }
+    if (decoder->ccxt.fields >> index & 1) {
+        return decode_over(decoder, index);
+    }
     decoder->seen |= UINT64_C(1) << index;
     decoder->expected = index + 1;
     enum record_fault fault = unpack_next(&decoder->reader, &value);
     if (!fault) {
-        fault = decode_value(decoder, index, &value);
+        fault = decoder_value(decoder, index, &value);
     }
     if (!fault || spoils_record(decoder, index, fault)) {
         return fault;
     }
-    return misplace(decoder, index, first, fault);
+    enum record_fault why = fault;
+    return decoder_ccxt_value(decoder, index, first, &fault)
+               ? fault
+               : decoder_misplace(decoder, index, decoder->field, first, why);
 }
 
 static enum record_fault decode_pair(struct decoder *decoder)
@@ -364,6 +165,11 @@ static enum record_fault decode_pair(struct decoder *decoder)
     index = find_field(decoder, &key);
     if (index >= 0) {
         return decode_field(decoder, (unsigned)index);
+    }
+    const struct ccxt_name *name =
+        decoder_ccxt_find(decoder->record->kind, (const char *)key.bytes, key.length);
+    if (name != NULL) {
+        return decoder_ccxt_key(decoder, name);
     }
     decoder->field = decoder->schema->fields[decoder->extra].name;
     decoder->reader = before;
@@ -486,6 +292,9 @@ static enum record_fault decode(struct decoder *decoder, size_t length)
     }
     json_write(&decoder->json, "{", 1);
     enum record_fault fault = decode_pairs(decoder);
+    if (!fault && decoder->ccxt.any) {
+        fault = decoder_ccxt_finish(decoder);
+    }
     if (!fault) {
         fault = finish_extra(decoder, written);
     }
@@ -526,6 +335,7 @@ int record_decode(enum record_kind kind, const void *bytes, size_t length,
     decoder.low = scratch->bytes + scratch->capacity;
     decoder.json = (struct json_writer){.at = scratch->bytes, .end = decoder.low};
     decoder.comma = false;
+    decoder_ccxt_begin(&decoder.ccxt);
     decoder.field = NULL;
     record->kind = kind;
     memset(record->values, 0, schema->field_count * sizeof record->values[0]);

@@ -9,6 +9,9 @@
 
 void json_write(struct json_writer *writer, const void *text, size_t length)
 {
+    if (length == 0) { /* there may be no pointer */
+        return;
+    }
     if (writer->full || (size_t)(writer->end - writer->at) < length) {
         writer->full = true;
         return;

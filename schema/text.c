@@ -72,11 +72,10 @@ static bool short_needs_a_look(const unsigned char *at, size_t length)
 
 static bool all_ascii(const unsigned char *at, size_t length)
 {
-    const unsigned char *last = at + length - 8;
-
     if (length < 8) {
         return !short_needs_a_look(at, length);
     }
+    const unsigned char *last = at + length - 8;
     for (; at < last; at += 8) {
         if (needs_a_look(text_load8(at))) {
             return false;

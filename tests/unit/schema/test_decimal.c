@@ -535,6 +535,60 @@ static void comparison_agrees_with_doubles(void **state)
     }
 }
 
+static void assert_sum(const char *a, const char *b, const char *expected)
+{
+    char out[LIMIT_DECIMAL_BYTES + 1];
+    int length = decimal_add(a, strlen(a), b, strlen(b), out);
+
+    assert_true(length > 0);
+    out[length] = '\0';
+    assert_string_equal(out, expected);
+}
+
+static void sums_are_exact(void **state)
+{
+    (void)state;
+    assert_sum("0", "0", "0");
+    assert_sum("0.1", "0.20", "0.30");
+    assert_sum("9.99", "0.01", "10.00");
+    assert_sum("-1", "1.0", "0.0");
+    assert_sum("-1.5", "1", "-0.5");
+    assert_sum("1", "-1000", "-999");
+    assert_sum("-0.001", "-999.999", "-1000.000");
+    assert_sum("12345678901234567890.5", "0.00000001", "12345678901234567890.50000001");
+}
+
+static void sums_agree_with_those_of_integers(void **state)
+{
+    char a[32], b[32], expected[32];
+
+    (void)state;
+    for (int i = 0; i < 100000; i++) {
+        int64_t x = (int64_t)(random_next() >> (2 + random_below(60))) * (random_below(2) ? 1 : -1);
+        int64_t y = (int64_t)(random_next() >> (2 + random_below(60))) * (random_below(2) ? 1 : -1);
+        snprintf(a, sizeof a, "%lld", (long long)x);
+        snprintf(b, sizeof b, "%lld", (long long)y);
+        snprintf(expected, sizeof expected, "%lld", (long long)(x + y));
+        assert_sum(a, b, expected);
+    }
+}
+
+static void sums_of_too_many_digits_are_refused(void **state)
+{
+    char nines[LIMIT_DECIMAL_DIGITS + 1], small[LIMIT_DECIMAL_DIGITS + 2], out[LIMIT_DECIMAL_BYTES];
+
+    (void)state;
+    memset(nines, '9', LIMIT_DECIMAL_DIGITS);
+    memset(small, '1', LIMIT_DECIMAL_DIGITS + 1);
+    memcpy(small, "0.", 2);
+    assert_int_equal(decimal_add(nines, LIMIT_DECIMAL_DIGITS, "1", 1, out), -1);
+    assert_int_equal(decimal_add(nines, LIMIT_DECIMAL_DIGITS, small, LIMIT_DECIMAL_DIGITS + 1, out),
+                     -1);
+    assert_int_equal(decimal_add(nines, LIMIT_DECIMAL_DIGITS, "0", 1, out), LIMIT_DECIMAL_DIGITS);
+    assert_int_equal(decimal_add(small, LIMIT_DECIMAL_DIGITS + 1, "-2", 2, out),
+                     LIMIT_DECIMAL_DIGITS + 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -556,6 +610,9 @@ int main(void)
         cmocka_unit_test(the_longest_decimals_fit_a_numeric),
         cmocka_unit_test(comparison_is_by_value),
         cmocka_unit_test(comparison_agrees_with_doubles),
+        cmocka_unit_test(sums_are_exact),
+        cmocka_unit_test(sums_agree_with_those_of_integers),
+        cmocka_unit_test(sums_of_too_many_digits_are_refused),
     };
     random_begin();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,323 @@
+/* Decoding of ccxt's unified objects: their names, units, fees and signs. */
+#include "tests/unit/decoding.h"
+
+#define PAIR(key, value) pack_text(key), pack_text(value)
+#define TIME_MS INT64_C(1700000000123)
+
+static void assert_field(unsigned index, const char *expected)
+{
+    const struct record_value *value = &record.values[index];
+
+    if (expected == NULL) {
+        assert_false(value->present);
+        return;
+    }
+    assert_value(value, expected);
+}
+
+/* Decodes what has been packed. */
+static void decode_as(enum record_kind kind, unsigned misplaced, const char *extra)
+{
+    if (decode_packed(kind) != 0) {
+        fail_msg("%s: %s", problem.field ? problem.field : "record",
+                 record_fault_text(problem.fault));
+    }
+    assert_int_equal(problem.misplaced, misplaced);
+    assert_field(record_schemas[kind].field_count - 1, extra);
+}
+
+static void an_order_of_ccxt_is_one_of_ours(void **state)
+{
+    (void)state;
+    pack_map(15);
+    PAIR("id", "o1"), PAIR("clientOrderId", "c1"), PAIR("symbol", "BTC/USDT"),
+        PAIR("type", "limit");
+    PAIR("timeInForce", "GTC"), PAIR("amount", "1.50"), PAIR("filled", "0.5");
+    pack_text("remaining"), msgpack_pack_double(&pack, 1);
+    pack_text("average"), msgpack_pack_nil(&pack);
+    pack_text("timestamp"), msgpack_pack_int64(&pack, TIME_MS);
+    pack_text("lastUpdateTimestamp"), msgpack_pack_double(&pack, (double)TIME_MS + 1);
+    PAIR("datetime", "2023-11-14T22:13:20.123Z");
+    pack_text("postOnly"), msgpack_pack_false(&pack);
+    pack_text("info"), pack_map(1), PAIR("raw", "x");
+    pack_text("trades"), msgpack_pack_array(&pack, 0);
+    decode_as(RECORD_ORDER, 0, NULL);
+    assert_field(ORDER_order_id, "o1");
+    assert_field(ORDER_client_order_id, "c1");
+    assert_field(ORDER_time_in_force, "GTC");
+    assert_field(ORDER_quantity, "1.50");
+    assert_field(ORDER_filled_quantity, "0.5");
+    assert_field(ORDER_remaining_quantity, "1");
+    assert_field(ORDER_average_price, NULL);
+    assert_true(record.values[ORDER_exchange_time].integer == TIME_MS * 1000000);
+    assert_true(record.values[ORDER_update_time].integer == (TIME_MS + 1) * 1000000);
+    assert_true(record.values[ORDER_post_only].present && !record.values[ORDER_post_only].integer);
+}
+
+static void wrong_values_keep_the_name_they_came_by(void **state)
+{
+    (void)state;
+    pack_map(4), PAIR("id", "1"), PAIR("amount", "much"), pack_text("takerOrMaker"),
+        msgpack_pack_false(&pack), pack_text("timestamp"), msgpack_pack_int(&pack, 1700000000);
+    decode_as(RECORD_ORDER, 3,
+              "{\"amount\":\"much\",\"takerOrMaker\":false,\"timestamp\":1700000000}");
+    assert_field(ORDER_quantity, NULL);
+    pack_map(1), pack_text("id"), msgpack_pack_true(&pack);
+    assert_fault(RECORD_FAULT_WRONG_TYPE, "order_id");
+}
+
+static void our_name_wins_and_another_value_is_kept(void **state)
+{
+    (void)state;
+    pack_map(3), PAIR("order_id", "1"), PAIR("id", "1"), PAIR("id", "2");
+    decode_as(RECORD_ORDER, 0, "{\"id\":\"2\"}");
+    assert_field(ORDER_order_id, "1");
+    pack_map(2), PAIR("id", "2"), PAIR("order_id", "1");
+    decode_as(RECORD_ORDER, 0, "{\"id\":\"2\"}");
+    assert_field(ORDER_order_id, "1");
+    pack_map(2), PAIR("id", "1"), PAIR("order_id", "1");
+    decode_as(RECORD_ORDER, 0, NULL);
+    pack_map(2), PAIR("id", "1"), pack_text("order_id"), msgpack_pack_nil(&pack);
+    decode_as(RECORD_ORDER, 0, NULL);
+    assert_field(ORDER_order_id, "1");
+}
+
+static void the_better_of_two_names_wins(void **state)
+{
+    (void)state;
+    pack_map(3), PAIR("id", "1"), PAIR("stopPrice", "5"), PAIR("triggerPrice", "6");
+    decode_as(RECORD_ORDER, 0, "{\"stopPrice\":\"5\"}");
+    assert_field(ORDER_trigger_price, "6");
+    pack_map(3), PAIR("id", "1"), PAIR("triggerPrice", "6"), PAIR("stopPrice", "5");
+    decode_as(RECORD_ORDER, 0, "{\"stopPrice\":\"5\"}");
+    assert_field(ORDER_trigger_price, "6");
+    pack_map(3), PAIR("id", "1"), PAIR("triggerPrice", "6"), PAIR("stopPrice", "6");
+    decode_as(RECORD_ORDER, 0, NULL);
+}
+
+static void the_time_as_text_is_for_want_of_a_timestamp(void **state)
+{
+    (void)state;
+    pack_map(2), PAIR("id", "1"), PAIR("datetime", "2023-11-14T22:13:20.123456789Z");
+    decode_as(RECORD_ORDER, 0, NULL);
+    assert_true(record.values[ORDER_exchange_time].integer == INT64_C(1700000000123456789));
+    pack_map(3), PAIR("id", "1"), PAIR("datetime", "2023-11-14T22:13:20.123456Z"),
+        pack_text("timestamp"), msgpack_pack_int64(&pack, TIME_MS);
+    decode_as(RECORD_ORDER, 0, "{\"datetime\":\"2023-11-14T22:13:20.123456Z\"}");
+    assert_true(record.values[ORDER_exchange_time].integer == TIME_MS * 1000000);
+    pack_map(2), PAIR("id", "1"), PAIR("datetime", "yesterday");
+    decode_as(RECORD_ORDER, 0, "{\"datetime\":\"yesterday\"}");
+}
+
+/* --- fees --- */
+
+static void pack_fee(const char *cost, const char *currency)
+{
+    pack_map(2), PAIR("cost", cost), PAIR("currency", currency);
+}
+
+static void assert_fees(const char *fee, const char *currency, const char *fees)
+{
+    assert_field(ORDER_fee, fee);
+    assert_field(ORDER_fee_currency, currency);
+    assert_field(ORDER_fees, fees);
+}
+
+static void a_fee_is_its_cost_currency_and_rate(void **state)
+{
+    (void)state;
+    pack_order_with("fee"), pack_map(3), PAIR("cost", "0.10"), PAIR("currency", "USDT"),
+        pack_text("rate"), msgpack_pack_double(&pack, 0.001);
+    decode_as(RECORD_ORDER, 0, NULL);
+    assert_fees("0.10", "USDT", NULL);
+    assert_field(ORDER_fee_rate, "0.001");
+    pack_order_with("fee"), pack_map(2), pack_text("cost"), msgpack_pack_nil(&pack),
+        PAIR("currency", "USDT");
+    decode_as(RECORD_ORDER, 0, NULL);
+    assert_fees(NULL, "USDT", NULL);
+    pack_order_with("fee"), pack_map(1), PAIR("amount", "1");
+    decode_as(RECORD_ORDER, 0, "{\"fee\":{\"amount\":\"1\"}}");
+    assert_fees(NULL, NULL, NULL);
+}
+
+static void several_fees_are_a_map_of_all(void **state)
+{
+    (void)state;
+    pack_order_with("fees"), msgpack_pack_array(&pack, 3), pack_fee("0.1", "USDT"),
+        pack_fee("-0.05", "GT"), pack_fee("0.2", "USDT");
+    decode_as(RECORD_ORDER, 0, NULL);
+    assert_fees("0.3", "USDT", "{\"USDT\":0.3,\"GT\":-0.05}");
+    pack_order_with("fees"), msgpack_pack_array(&pack, 2), pack_fee("0.1", "USDT"),
+        pack_fee("0.20", "USDT");
+    decode_as(RECORD_ORDER, 0, NULL);
+    assert_fees("0.30", "USDT", NULL);
+    pack_order_with("fees"), msgpack_pack_array(&pack, 0), decode_as(RECORD_ORDER, 0, NULL);
+    assert_fees(NULL, NULL, NULL);
+}
+
+/* ccxt copies the fee into the list as a number. */
+static void the_digits_of_the_fee_are_those_of_its_text(void **state)
+{
+    (void)state;
+    pack_map(3), PAIR("id", "1"), pack_text("fee"), pack_fee("0.10", "USDT"), pack_text("fees"),
+        msgpack_pack_array(&pack, 1), pack_map(2), pack_text("cost"),
+        msgpack_pack_double(&pack, 0.1), PAIR("currency", "USDT");
+    decode_as(RECORD_ORDER, 0, NULL);
+    assert_fees("0.10", "USDT", NULL);
+}
+
+static void a_list_that_lacks_the_fee_is_kept_beside_it(void **state)
+{
+    (void)state;
+    pack_map(3), PAIR("id", "1"), pack_text("fee"), pack_fee("0.12", "EUR"), pack_text("fees"),
+        msgpack_pack_array(&pack, 1), pack_fee("0", "EUR");
+    decode_as(RECORD_ORDER, 0, "{\"fees\":[{\"cost\":\"0\",\"currency\":\"EUR\"}]}");
+    assert_fees("0.12", "EUR", NULL);
+    pack_map(3), PAIR("id", "1"), PAIR("fee", "0.12"), pack_text("fees"),
+        msgpack_pack_array(&pack, 2), pack_fee("0.12", "EUR"), pack_fee("1", "BTC");
+    decode_as(RECORD_ORDER, 0, NULL);
+    assert_fees("0.12", "EUR", "{\"EUR\":0.12,\"BTC\":1}");
+}
+
+/* --- signs --- */
+
+static void a_negative_amount_of_a_trade_is_a_sale(void **state)
+{
+    (void)state;
+    pack_map(4), PAIR("id", "t"), PAIR("symbol", "BTC/USDT"), PAIR("price", "0"),
+        PAIR("amount", "-1.5");
+    decode_as(RECORD_TRADE, 0, NULL);
+    assert_field(TRADE_trade_id, "t");
+    assert_field(TRADE_quantity, "1.5");
+    assert_field(TRADE_side, "sell");
+    pack_map(5), PAIR("id", "t"), PAIR("symbol", "BTC/USDT"), PAIR("price", "1"),
+        PAIR("amount", "-1.5"), PAIR("side", "buy");
+    decode_as(RECORD_TRADE, 0, NULL);
+    assert_field(TRADE_side, "buy");
+}
+
+static void assert_cash(const char *amount, const char *type)
+{
+    decode_as(RECORD_CASH, 0, NULL);
+    assert_field(CASH_amount, amount);
+    assert_field(CASH_type, type);
+}
+
+static void cash_that_leaves_the_account_is_negative(void **state)
+{
+    (void)state;
+    pack_map(4), PAIR("id", "1"), PAIR("currency", "USDT"), PAIR("amount", "5.10"),
+        PAIR("direction", "out"), assert_cash("-5.10", NULL);
+    pack_map(4), PAIR("id", "1"), PAIR("currency", "USDT"), PAIR("amount", "-5"),
+        PAIR("direction", "out"), assert_cash("-5", NULL);
+    pack_map(5), PAIR("id", "1"), PAIR("currency", "USDT"), PAIR("amount", "5"),
+        PAIR("direction", "in"), PAIR("type", "transaction"), assert_cash("5", "deposit");
+    pack_map(4), PAIR("id", "1"), PAIR("currency", "USDT"), PAIR("amount", "5"),
+        PAIR("type", "withdrawal"), assert_cash("-5", "withdrawal");
+    pack_map(5), PAIR("currency", "USDT"), PAIR("amount", "5"), PAIR("account", "spot"),
+        PAIR("fromAccount", "spot"), PAIR("toAccount", "swap"), assert_cash("-5", "transfer");
+    pack_map(3), PAIR("code", "USDT"), PAIR("amount", "0.1"), PAIR("symbol", "BTC/USDT:USDT"),
+        assert_cash("0.1", "funding");
+    pack_map(4), PAIR("id", "1"), PAIR("currency", "USDT"), PAIR("amount", "-5"),
+        PAIR("direction", "in");
+    decode_as(RECORD_CASH, 0, "{\"direction\":\"in\"}");
+    assert_field(CASH_amount, "-5");
+    /* our own names mean what they say */
+    pack_map(3), PAIR("currency", "USDT"), PAIR("amount", "5"), PAIR("type", "withdrawal"),
+        assert_cash("5", "withdrawal");
+}
+
+static void a_short_position_is_negative(void **state)
+{
+    (void)state;
+    pack_map(4), PAIR("symbol", "BTC/USDT:USDT"), PAIR("contracts", "3"), PAIR("side", "short"),
+        PAIR("marginMode", "cross");
+    decode_as(RECORD_POSITION, 0, NULL);
+    assert_field(POSITION_quantity, "-3");
+    assert_field(POSITION_position_side, NULL);
+    assert_field(POSITION_margin_mode, "cross");
+    pack_map(4), PAIR("symbol", "X"), PAIR("contracts", "3"), PAIR("side", "long"),
+        pack_text("hedged"), msgpack_pack_true(&pack);
+    decode_as(RECORD_POSITION, 0, NULL);
+    assert_field(POSITION_quantity, "3");
+    assert_field(POSITION_position_side, "long");
+    pack_map(3), PAIR("symbol", "X"), PAIR("contracts", "-3"), PAIR("side", "both");
+    decode_as(RECORD_POSITION, 0, "{\"side\":\"both\"}");
+    assert_field(POSITION_quantity, "-3");
+}
+
+static void an_instrument_has_its_times_in_either_unit(void **state)
+{
+    (void)state;
+    pack_map(4), PAIR("symbol", "BTC/USDT:USDT-261225"), PAIR("id", "BTCUSDT_261225"),
+        pack_text("expiry"), msgpack_pack_int64(&pack, TIME_MS), pack_text("created"),
+        msgpack_pack_int64(&pack, TIME_MS * 1000000);
+    decode_as(RECORD_INSTRUMENT, 0, NULL);
+    assert_field(INSTRUMENT_venue_symbol, "BTCUSDT_261225");
+    assert_true(record.values[INSTRUMENT_expiry].integer == TIME_MS * 1000000);
+    assert_true(record.values[INSTRUMENT_created].integer == TIME_MS * 1000000);
+}
+
+/* --- hostile bytes --- */
+
+static size_t pack_rich(unsigned char *bytes)
+{
+    pack_map(12);
+    PAIR("id", "1"), PAIR("symbol", "X"), PAIR("amount", "-5"), PAIR("price", "1");
+    PAIR("currency", "USDT"), PAIR("direction", "out"), PAIR("side", "short");
+    PAIR("datetime", "2023-11-14T22:13:20.123456Z");
+    pack_text("timestamp"), msgpack_pack_int64(&pack, TIME_MS);
+    pack_text("fee"), pack_map(3), PAIR("cost", "0.10"), PAIR("currency", "USDT"),
+        PAIR("rate", "1");
+    pack_text("fees"), msgpack_pack_array(&pack, 2), pack_fee("0.1", "USDT"), pack_fee("1", "BNB");
+    pack_text("info"), pack_map(1), PAIR("a", "b");
+    size_t length = packed.size;
+    memcpy(bytes, packed.data, length);
+    msgpack_sbuffer_clear(&packed);
+    return length;
+}
+
+static void random_bytes_are_survived_by_every_kind(void **state)
+{
+    unsigned char rich[1024];
+    size_t length = pack_rich(rich);
+
+    (void)state;
+    for (int i = 0; i < 100000; i++) {
+        size_t size = random_below(4) ? length : 1 + random_below((unsigned)length);
+        unsigned char *bytes = malloc(size);
+        memcpy(bytes, rich, size);
+        for (unsigned changes = random_below(8); changes > 0; changes--) {
+            bytes[random_below((unsigned)size)] = (unsigned char)random_next();
+        }
+        enum record_kind kind = (enum record_kind)random_below(RECORD_KINDS);
+        if (record_decode(kind, bytes, size, &scratch, &record, &problem) == 0) {
+            const struct record_value *extra = &record.values[record_schemas[kind].field_count - 1];
+            assert_true(!extra->present ||
+                        json_read_object(extra->bytes, extra->length) == RECORD_FAULT_NONE);
+        }
+        free(bytes);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_order_of_ccxt_is_one_of_ours),
+        cmocka_unit_test(wrong_values_keep_the_name_they_came_by),
+        cmocka_unit_test(our_name_wins_and_another_value_is_kept),
+        cmocka_unit_test(the_better_of_two_names_wins),
+        cmocka_unit_test(the_time_as_text_is_for_want_of_a_timestamp),
+        cmocka_unit_test(a_fee_is_its_cost_currency_and_rate),
+        cmocka_unit_test(several_fees_are_a_map_of_all),
+        cmocka_unit_test(the_digits_of_the_fee_are_those_of_its_text),
+        cmocka_unit_test(a_list_that_lacks_the_fee_is_kept_beside_it),
+        cmocka_unit_test(a_negative_amount_of_a_trade_is_a_sale),
+        cmocka_unit_test(cash_that_leaves_the_account_is_negative),
+        cmocka_unit_test(a_short_position_is_negative),
+        cmocka_unit_test(an_instrument_has_its_times_in_either_unit),
+        cmocka_unit_test(random_bytes_are_survived_by_every_kind),
+    };
+    random_begin();
+    return cmocka_run_group_tests(tests, begin_packing, end_packing);
+}
