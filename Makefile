@@ -32,7 +32,7 @@ PRODUCER := producer histogram waiters waker $(JOURNAL) sender xadd event_notifi
 	ranges redis_link redis_reader redis_error in_flight redis_url redis_tls resolve status
 REDIS_SIDE := intake reading entry_reader doorbell stream_watch streams redis_reply \
 	settle redis_blocking stream_survey
-POSTGRES_SIDE := pg_link pg_failure pg_session pg_blocking loading loader load_transaction good_record lease days bisect sql_text sqlstate load_stats booker
+POSTGRES_SIDE := pg_link pg_failure pg_session pg_blocking loading loader load_transaction good_record history lease days bisect sql_text sqlstate load_stats booker
 COMMANDS := audit check journal_command json_line line_input log_event migrate partitions publish rejects rejects_replay \
 	record_json report since ship shipment stalls status
 WEB := web web_pool web_live web_status

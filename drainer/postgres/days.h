@@ -39,8 +39,8 @@ bool days_ask(struct days *, const struct batch *, size_t from, size_t to, int64
 /* Takes that query's rows. */
 void days_learn(struct days *, const PGresult *);
 
-/* Marks entries of days that are no longer kept as ENTRY_EXPIRED, and rejects those of days that are
- * not made: too far back or ahead. */
+/* Marks entries of days that are no longer kept as ENTRY_EXPIRED, and rejects those of days that
+ * are not made: too far back or ahead. */
 void days_expire(const struct days *, struct batch *, size_t from, size_t to);
 
 #endif

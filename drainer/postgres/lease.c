@@ -10,13 +10,15 @@
 #include <time.h>
 
 #include "drainer/log.h"
+#include "drainer/postgres/history.h"
 #include "drainer/postgres/sql_text.h"
+#include "schema/array.h"
 
 /* The first number of the drainers' common lock, in the two-number form:
  * blotter_internal.lock_class() + 1.
  */
 #define MEMBERS_CLASS "1651273589"
-enum { CEILING_MS = 600000, FOREIGN_TEXT_BYTES = 256 };
+enum { CEILING_MS = 600000 };
 
 struct lease {
     struct pg_link *link;
@@ -27,12 +29,17 @@ struct lease {
     size_t present;    /* streams there were at the last run */
     size_t tried_next; /* where the next run begins to try, so that one locked stream does not hide
                           another */
-    struct stream *stuck;
+    struct stream *stuck;    /* its holder is to be ended at the next run */
+    struct stream *fenced;   /* ... is ended in this run */
+    struct stream **foreign; /* held by others than drainers, as this run has shown */
+    size_t foreign_count, foreign_capacity;
+    bool history_open;     /* streams->history is that of this session's server */
+    struct stream **fresh; /* locked, and not yet given to the reading side */
+    size_t fresh_count, fresh_capacity;
     bool name_blockers;
     size_t ceiling; /* most streams to hold until ceiling_until_ms */
     int64_t ceiling_until_ms;
-    const char *distrust;             /* why the session cannot be trusted; NULL: it can */
-    char foreign[FOREIGN_TEXT_BYTES]; /* the last foreign holder that was named */
+    const char *distrust; /* why the session cannot be trusted; NULL: it can */
     struct sql_text sql;
 };
 
@@ -61,6 +68,8 @@ void lease_destroy(struct lease *lease)
 {
     if (lease != NULL) {
         sql_text_release(&lease->sql);
+        free(lease->fresh);
+        free(lease->foreign);
         free(lease);
     }
 }
@@ -168,6 +177,31 @@ static void lease_ask_to_join(struct lease *lease)
     lease->member_key = key;
 }
 
+/* How far PostgreSQL says that the streams are loaded which are tried, or were locked by a run that
+ * failed: asked behind the locks. */
+static void lease_ask_for_counters(struct lease *lease)
+{
+    const struct streams *streams = lease->options.streams;
+    bool any = false;
+
+    for (size_t i = 0; i < streams->count; i++) {
+        const struct stream *stream = streams->all[i];
+        bool may_be_fresh = stream->state == STREAM_GROUPING && lease->fresh_count > 0;
+
+        if ((stream->state == STREAM_FREE && stream->present) || may_be_fresh) {
+            sql_text_add(&lease->sql, "%s'%s'",
+                         any ? ", "
+                             : "SELECT 'loaded', n, stream || ' ' || coalesce(last_id, '0-0') FROM "
+                               "blotter_internal.loaded WHERE stream IN (",
+                         stream->name);
+            any = true;
+        }
+    }
+    if (any) {
+        sql_text_add(&lease->sql, "); ");
+    }
+}
+
 /* Tries to get free streams, as many as the share lacks. */
 static void lease_ask_to_lock(struct lease *lease)
 {
@@ -183,23 +217,42 @@ static void lease_ask_to_lock(struct lease *lease)
                          stream->lock_key, stream->lock_key);
         }
     }
+    lease_ask_for_counters(lease);
     if (streams->count > 0) {
         lease->tried_next = (lease->tried_next + 1) % streams->count;
     }
 }
 
+/* A lock was obtained. The stream is read once its counter is known, which is asked for behind the
+ * lock: until then its predecessor may have committed. */
 static void lease_on_locked(struct lease *lease, struct stream *stream, bool locked)
 {
     if (!locked) {
         return;
     }
-    if (lease_kept_streams(lease->options.streams) >= lease_share(lease)) {
-        stream_enter(
-            stream,
-            STREAM_GROUPING); /* more than the share came at once: given back at the next run */
+    bool is_excess = lease_kept_streams(lease->options.streams) >= lease_share(lease);
+    stream_enter(stream, STREAM_GROUPING);
+    stream->loaded_n = 0;
+    stream->loaded_id = (struct stream_entry_id){0, 0};
+    if (is_excess) { /* more than the share came at once: given back at the next run */
         stream_enter(stream, STREAM_LEAVING);
-    } else {
-        lease->options.on_taken(lease->options.owner, stream);
+        return;
+    }
+    lease->fresh = array_grow_or_abort(lease->fresh, &lease->fresh_capacity, lease->fresh_count + 1,
+                                       sizeof(struct stream *));
+    lease->fresh[lease->fresh_count++] = stream;
+}
+
+/* "blotter:okx 1767225600000-3": a stream's newest loaded entry, beside its counter. */
+static void lease_on_loaded(struct lease *lease, long long n, const char *text)
+{
+    size_t length = strcspn(text, " ");
+    struct stream *stream = streams_find(lease->options.streams, text, length);
+    const char *id = text[length] == '\0' ? "" : text + length + 1;
+
+    if (stream != NULL) {
+        stream->loaded_n = n;
+        stream_entry_id_parse(id, strlen(id), &stream->loaded_id);
     }
 }
 
@@ -300,15 +353,54 @@ static void lease_on_members(struct lease *lease, long long number)
     lease->members = number == 0 ? 1 : (unsigned)number;
 }
 
-static void lease_on_foreign_holder(struct lease *lease, const struct stream *stream,
-                                    const char *who)
+static void lease_on_foreign_holder(struct lease *lease, struct stream *stream, const char *who)
 {
-    if (strcmp(lease->foreign, who) != 0) {
-        log_warn(stream->name,
-                 "its lease is held by a session that is no drainer's: %s; "
-                 "end it, or the stream is not loaded",
+    streams_trouble(lease->options.streams, stream, TROUBLE_LEASE,
+                    "its lease is held by a session that is no drainer's: %s; end that session",
+                    who);
+    lease->foreign = array_grow_or_abort(lease->foreign, &lease->foreign_capacity,
+                                         lease->foreign_count + 1, sizeof(struct stream *));
+    lease->foreign[lease->foreign_count++] = stream;
+}
+
+static bool lease_is_foreign(const struct lease *lease, const struct stream *stream)
+{
+    for (size_t i = 0; i < lease->foreign_count; i++) {
+        if (lease->foreign[i] == stream) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Troubles over leases that the run has not met again are over. */
+static void lease_end_troubles(struct lease *lease)
+{
+    struct streams *streams = lease->options.streams;
+
+    for (size_t i = 0; i < streams->count; i++) {
+        struct stream *stream = streams->all[i];
+
+        if (stream->troubles[TROUBLE_LEASE].since_ms != 0 && !lease_is_foreign(lease, stream)) {
+            streams_trouble_over(streams, stream, TROUBLE_LEASE);
+        }
+    }
+    if (lease_now_ms() >= lease->ceiling_until_ms) {
+        streams_trouble_over(streams, NULL, TROUBLE_LEASE);
+    }
+}
+
+/* pid 0: the holder could not be ended; who it is, or "": nobody holds the lock. */
+static void lease_on_fenced(struct lease *lease, long long pid, const char *who)
+{
+    if (pid != 0) {
+        log_warn("lease", "the session of a stuck drainer was terminated, pid %lld", pid);
+    } else if (who[0] != '\0' && lease->fenced != NULL) {
+        lease_on_foreign_holder(lease, lease->fenced, who);
+        log_warn(lease->fenced->name,
+                 "the session that holds its lease cannot be ended: %s; the owner of Blotter's "
+                 "schema has to be a member of pg_read_all_stats and pg_signal_backend",
                  who);
-        snprintf(lease->foreign, sizeof lease->foreign, "%s", who);
     }
 }
 
@@ -320,8 +412,10 @@ static void lease_on_row(struct lease *lease, const char *what, long long number
         stream_enter(lease_stream_of(lease, number), STREAM_FREE);
     } else if (strcmp(what, "taken") == 0) {
         lease_on_locked(lease, lease_stream_of(lease, number), text[0] == 't');
+    } else if (strcmp(what, "loaded") == 0) {
+        lease_on_loaded(lease, number, text);
     } else if (strcmp(what, "fenced") == 0) {
-        log_warn("lease", "the session of a stuck drainer was terminated, pid %lld", number);
+        lease_on_fenced(lease, number, text);
     } else if (strcmp(what, "held") == 0 &&
                !lease_believes(lease, number, strtoll(text, NULL, 10))) {
         lease->distrust = "PostgreSQL says that this session holds other locks than its streams'";
@@ -343,17 +437,30 @@ static void lease_on_rows(void *owner, const PGresult *result)
     }
 }
 
+/* Streams that the reading side does not have yet go first. */
 static void lease_give_up_excess(struct lease *lease)
 {
     struct streams *streams = lease->options.streams;
     size_t kept = lease_kept_streams(streams), wanted = lease_share(lease);
 
+    for (; lease->fresh_count > 0 && kept > wanted; kept--) {
+        stream_enter(lease->fresh[--lease->fresh_count], STREAM_LEAVING);
+    }
     for (size_t i = 0; i < streams->count && kept > wanted; i++) {
         if (streams->all[i]->state == STREAM_READING) {
             stream_enter(streams->all[i], STREAM_LEAVING);
             kept--;
         }
     }
+}
+
+/* Gives the streams that were locked, and whose counters are known, to the reading side. */
+static void lease_hand_over(struct lease *lease)
+{
+    for (size_t i = 0; i < lease->fresh_count; i++) {
+        lease->options.on_taken(lease->options.owner, lease->fresh[i]);
+    }
+    lease->fresh_count = 0;
 }
 
 static void lease_on_done(void *owner, const struct pg_failure *failure)
@@ -363,10 +470,16 @@ static void lease_on_done(void *owner, const struct pg_failure *failure)
 
     lease->ran_at_ms = lease_now_ms();
     lease->distrust = NULL;
+    lease->fenced = NULL;
+    if (failure == NULL && distrust == NULL) {
+        lease_hand_over(lease);
+    }
     if (failure != NULL && failure->lock_table_full) {
         lease_relieve(lease);
     }
     if (failure == NULL) {
+        history_incidents_stored(lease->options.streams);
+        lease_end_troubles(lease);
         lease_give_up_excess(lease);
     }
     lease->options.on_done(lease->options.owner, failure);
@@ -375,25 +488,101 @@ static void lease_on_done(void *owner, const struct pg_failure *failure)
     }
 }
 
-void lease_run(struct lease *lease)
+/* Streams whose random id has changed are leased by another number from now on. */
+static void lease_renew_keys(struct lease *lease)
+{
+    struct streams *streams = lease->options.streams;
+
+    for (size_t i = 0; i < streams->count; i++) {
+        struct stream *stream = streams->all[i];
+        int64_t key = stream_lease_key(stream);
+
+        if (key == stream->lock_key) {
+            continue;
+        }
+        if (stream->state == STREAM_FREE) {
+            stream->lock_key = key;
+        } else if (stream->state == STREAM_READING) {
+            stream_enter(stream, STREAM_LEAVING);
+        }
+    }
+}
+
+static void lease_ask_to_fence(struct lease *lease)
+{
+    lease->fenced = lease->stuck;
+    lease->stuck = NULL;
+    if (lease->fenced != NULL) {
+        int64_t key = lease->fenced->lock_key;
+
+        sql_text_add(&lease->sql,
+                     "SELECT 'fenced', coalesce(blotter_internal.fence(%" PRId64 "), 0), "
+                     "coalesce(blotter_internal.lock_holder(%" PRId64 "), ''); ",
+                     key, key);
+    }
+}
+
+static void lease_run_locks(struct lease *lease)
 {
     lease->present = lease_present_streams(lease->options.streams);
+    lease->foreign_count = 0;
     sql_text_clear(&lease->sql);
-    if (lease->stuck != NULL) {
-        sql_text_add(&lease->sql,
-                     "SELECT 'fenced', coalesce(blotter_internal.fence(%" PRId64 "), 0), ''; ",
-                     lease->stuck->lock_key);
-        lease->stuck = NULL;
-    }
+    lease_renew_keys(lease);
+    lease_ask_to_fence(lease);
     lease_ask_to_unlock(lease);
     lease_ask_to_join(lease);
     lease_ask_for_blockers(lease);
+    history_ask_incidents(lease->options.streams, &lease->sql);
     lease_ask_to_lock(lease);
     lease_ask_for_locks(lease);
     pg_link_run(lease->link, &(struct pg_command){.sql = lease->sql.text,
                                                   .on_rows = lease_on_rows,
                                                   .on_done = lease_on_done,
                                                   .owner = lease});
+}
+
+static void lease_on_history_rows(void *owner, const PGresult *result)
+{
+    struct lease *lease = owner;
+
+    history_learn(&lease->options.streams->history, result);
+}
+
+static void lease_on_history(void *owner, const struct pg_failure *failure)
+{
+    struct lease *lease = owner;
+
+    lease->history_open = failure == NULL;
+    if (failure == NULL) {
+        lease_run_locks(lease);
+    } else {
+        lease_on_done(lease, failure);
+    }
+}
+
+/* While a stream is refused, a person may have accepted its history. */
+static bool lease_asks_history(const struct lease *lease)
+{
+    const struct streams *streams = lease->options.streams;
+
+    for (size_t i = 0; lease->history_open && i < streams->count; i++) {
+        if (streams->all[i]->state == STREAM_REFUSED) {
+            return true;
+        }
+    }
+    return !lease->history_open;
+}
+
+void lease_run(struct lease *lease)
+{
+    if (lease_asks_history(lease)) {
+        pg_link_run(lease->link, &(struct pg_command){.sql = history_sql,
+                                                      .on_rows = lease_on_history_rows,
+                                                      .on_done = lease_on_history,
+                                                      .owner = lease});
+    } else {
+        lease_run_locks(lease);
+    }
 }
 
 void lease_name_blockers(struct lease *lease)
@@ -407,10 +596,11 @@ void lease_relieve(struct lease *lease)
 
     lease->ceiling = kept > 1 ? kept / 2 : 1;
     lease->ceiling_until_ms = lease_now_ms() + CEILING_MS;
-    log_warn("lease",
-             "PostgreSQL's table of locks is full: %zu of %zu streams are given back for ten "
-             "minutes; raise max_locks_per_transaction, or take fewer streams",
-             kept - (kept < lease->ceiling ? kept : lease->ceiling), kept);
+    streams_trouble(
+        lease->options.streams, NULL, TROUBLE_LEASE,
+        "PostgreSQL's table of locks is full: %zu of %zu streams are given back for ten "
+        "minutes; raise max_locks_per_transaction, or take fewer streams",
+        kept - (kept < lease->ceiling ? kept : lease->ceiling), kept);
     lease_give_up_excess(lease);
 }
 
@@ -433,6 +623,8 @@ void lease_forget(struct lease *lease)
     lease->ran_at_ms = 0;
     lease->member_key = 0;
     lease->distrust = NULL;
+    lease->fresh_count = 0;
+    lease->history_open = false;
 }
 
 unsigned lease_members(const struct lease *lease)

@@ -2,6 +2,7 @@
 #include "drainer/redis/streams.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <time.h>
 
 #include "drainer/log.h"
+#include "schema/sha256.h"
 
 /* clang-format off */
 static const char *const state_texts[] = {
@@ -18,16 +20,19 @@ static const char *const state_texts[] = {
 };
 /* clang-format on */
 
-/* Every drainer of every version must come to the same key: FNV-1a, 64 bits, of the stream's name.
- */
-static int64_t lock_key_of(const char *name)
+int64_t stream_lease_key(const struct stream *stream)
 {
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
+    unsigned char digest[SHA256_BYTES];
+    struct sha256 sha;
+    uint64_t key;
 
-    for (; *name != '\0'; name++) {
-        h = (h ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
-    }
-    return (int64_t)h;
+    sha256_begin(&sha);
+    sha256_add(&sha, stream->random_id, strlen(stream->random_id));
+    sha256_add(&sha, ":", 1);
+    sha256_add(&sha, stream->name, strlen(stream->name));
+    sha256_end(&sha, digest);
+    memcpy(&key, digest, sizeof key);
+    return (int64_t)be64toh(key);
 }
 
 /* --- the list --- */
@@ -127,7 +132,7 @@ struct stream *streams_add(struct streams *streams, const char *name, size_t len
     stream_name(stream->name, exchange, lane);
     memcpy(stream->exchange, exchange, sizeof exchange);
     memcpy(stream->lane, lane, sizeof lane);
-    stream->lock_key = lock_key_of(stream->name);
+    stream->lock_key = stream_lease_key(stream);
     log_info(stream->name, "found");
     return stream;
 }

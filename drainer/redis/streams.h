@@ -74,7 +74,7 @@ struct stream {
     char exchange[LIMIT_EXCHANGE_BYTES + 1];
     char lane[LIMIT_EXCHANGE_BYTES + 1];
     char random_id[STREAM_ID_DIGITS + 1]; /* "": Redis has not been asked yet */
-    int64_t lock_key;                     /* of the advisory lock that is its lease */
+    int64_t lock_key;                     /* stream_lease_key(), as it was when it was leased */
     enum stream_state state;
     struct stream_entry_id last_read;    /* the doorbell waits behind it */
     struct stream_entry_id claim_cursor; /* CLAIMING, RELOADING: where the next step begins */
@@ -122,6 +122,10 @@ void streams_release(struct streams *);
 void stream_enter(struct stream *, enum stream_state);
 const char *stream_state_text(enum stream_state);
 bool stream_is_held(const struct stream *);
+
+/* The number of the advisory lock that is a stream's lease: SHA-256 of its random id and its name,
+ * cut to 64 bits. A name alone could be forged into another's number. */
+int64_t stream_lease_key(const struct stream *);
 
 /* Collects those to be read into out, which has room for all. Returns how many. */
 size_t streams_to_read(const struct streams *, struct stream **out);

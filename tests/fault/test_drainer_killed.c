@@ -36,7 +36,7 @@ static void killed_at(bool on_redis, enum fixture_direction direction, const cha
 static void killed_before_it_has_begun_to_load(void **state)
 {
     (void)state;
-    killed_at(false, FIXTURE_TO_SERVER, "BEGIN; ", FIXTURE_STALL_BEFORE);
+    killed_at(false, FIXTURE_TO_SERVER, "synchronous_commit = on; COPY", FIXTURE_STALL_BEFORE);
 }
 
 static void killed_with_an_open_copy(void **state)

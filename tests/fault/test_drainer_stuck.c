@@ -59,7 +59,8 @@ static void stopped_before_it_knows_of_its_commit_is_cut_off_and_comes_back(void
 static void stopped_while_its_last_batch_is_on_the_way_is_cut_off_and_comes_back(void **state)
 {
     (void)state;
-    stopped_at(false, FIXTURE_TO_SERVER, "BEGIN; ", FIXTURE_STALL_BEFORE, true);
+    stopped_at(false, FIXTURE_TO_SERVER, "synchronous_commit = on; COPY", FIXTURE_STALL_BEFORE,
+               true);
 }
 
 /* Its acknowledgements arrive when all of it has been claimed, and acknowledged by another. */

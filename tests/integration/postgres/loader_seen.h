@@ -16,6 +16,7 @@
 #include "drainer/redis/streams.h"
 #include "tests/fixture/servers.h"
 #include "tests/integration/loop.h"
+#include "tests/integration/postgres/migrated.h"
 #include "tests/unit/pack.h"
 
 #define TODAY (INT64_C(1767225600000000000) + DAY * 31) /* 2026-02-01 */
@@ -76,17 +77,6 @@ static inline void on_set(void *owner, const struct pg_failure *failure)
     (void)owner;
     assert_null(failure);
     seen.done++;
-}
-
-static inline void migrate(void)
-{
-    const char *const argv[] = {fixture_blotter(), "migrate", "--postgres",
-                                fixture_postgres_conninfo(server), NULL};
-    struct fixture_program *program;
-
-    if (fixture_run(argv, NULL, 60000, &program) != 0) {
-        fail_msg("blotter migrate failed:\n%s", fixture_program_stderr(program));
-    }
 }
 
 /* Runs SQL in another database than the one that is tested. */
@@ -253,7 +243,7 @@ static inline int start_server(void **state)
 {
     (void)state;
     server = fixture_postgres_start(&(struct fixture_postgres_options){.no_fsync = true});
-    migrate();
+    migrate(server);
     /* TODAY is not the server's */
     fixture_postgres_run(server, "UPDATE blotter_internal.retention SET days_back = 100000");
     run_outside("ALTER DATABASE blotter RENAME TO migrated");

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include "drainer/postgres/lease.h"
 #include "tests/fixture/servers.h"
 #include "tests/integration/loop.h"
+#include "tests/integration/postgres/migrated.h"
 
 static struct fixture_postgres *server;
 static const char *log_path;
@@ -352,6 +354,71 @@ full_table_of_locks_costs_half_of_the_streams_and_the_database_stays_usable(void
     fixture_postgres_run(server, "DROP TABLE others_work");
 }
 
+static void stream_is_taken_with_its_counter_and_the_servers_history(void **state)
+{
+    struct sharer *one = &sharers[0];
+    struct stream *known = add(one, "blotter:counted"), *new = add(one, "blotter:new");
+
+    (void)state;
+    fixture_postgres_run(server, "INSERT INTO blotter_internal.loaded (stream, n, last_id) VALUES "
+                                 "('blotter:counted', 7, '5-3')");
+    known->loaded_n = new->loaded_n = 99; /* of an earlier lease */
+    join(one, false);
+    run(one);
+    assert_int_equal(known->loaded_n, 7);
+    assert_int_equal(known->loaded_id.ms, 5);
+    assert_int_equal(known->loaded_id.seq, 3);
+    assert_int_equal(new->loaded_n, 0);
+    assert_string_equal(one->streams.history.id,
+                        fixture_postgres_run(server, "SELECT id FROM blotter_internal.history"));
+    assert_string_equal(one->streams.history.chain, one->streams.history.id);
+    assert_string_equal(
+        one->streams.history.system,
+        fixture_postgres_run(server, "SELECT system_identifier FROM pg_control_system()"));
+    assert_int_equal(one->streams.history.timeline, 1);
+    assert_false(one->streams.history.accepts);
+}
+
+static void incident_is_stored(void **state)
+{
+    struct sharer *one = &sharers[0];
+    struct stream *stream = add(one, "blotter:a");
+
+    (void)state;
+    join(one, false);
+    run(one);
+    stream->incident = malloc(sizeof *stream->incident);
+    *stream->incident = (struct stream_incident){.what = "PostgreSQL's records are gone",
+                                                 .from = {1, 2},
+                                                 .to = {3, 4},
+                                                 .from_n = 5,
+                                                 .to_n = 6};
+    run(one);
+    assert_null(stream->incident);
+    assert_string_equal(
+        fixture_postgres_run(server, "SELECT concat_ws('|', stream, what, from_id, to_id, from_n, "
+                                     "to_n) FROM blotter_internal.incidents"),
+        "blotter:a|PostgreSQL's records are gone|1-2|3-4|5|6");
+}
+
+static void stream_with_another_random_id_is_leased_by_another_number(void **state)
+{
+    struct sharer *one = &sharers[0];
+    struct stream *stream = add(one, "blotter:a");
+
+    (void)state;
+    join(one, false);
+    run(one);
+    int64_t before = stream->lock_key;
+    strcpy(stream->random_id, "0123456789abcdef0123456789abcdef"); /* after a FLUSHALL */
+    run(one);
+    assert_int_equal(stream->state, STREAM_FREE);
+    run(one);
+    assert_int_equal(stream->state, STREAM_READING);
+    assert_true(stream->lock_key != before);
+    assert_int_equal(locks_held(), 1);
+}
+
 static void stream_is_kept_while_entries_of_it_are_in_hand_or_on_their_way(void **state)
 {
     struct sharer *one = &sharers[0];
@@ -384,16 +451,19 @@ static void stream_found_during_a_run_is_not_taken_for_another(void **state)
 
     (void)state;
     join(one, false);
+    wanted->present = false;
+    run(one); /* the first one asks for the server's history before */
+    wanted->present = true;
     lease_run(one->lease);
     found = add(one, "blotter:a");
-    assert_true(loop_until(base, &one->runs, 1));
+    assert_true(loop_until(base, &one->runs, 2));
     assert_int_equal(wanted->state, STREAM_READING);
     assert_int_equal(found->state, STREAM_FREE);
     stream_enter(wanted, STREAM_LEAVING);
     wanted->present = found->present = false;
     lease_run(one->lease);
     add(one, "blotter:b")->present = false;
-    assert_true(loop_until(base, &one->runs, 2));
+    assert_true(loop_until(base, &one->runs, 3));
     assert_int_equal(wanted->state, STREAM_FREE);
     assert_int_equal(locks_held(), 0);
 }
@@ -425,6 +495,7 @@ static int start_server(void **state)
     (void)state;
     server = fixture_postgres_start(&(struct fixture_postgres_options){
         .no_fsync = true, .settings = "max_locks_per_transaction = 10\nmax_connections = 20\n"});
+    migrate(server);
     return 0;
 }
 
@@ -439,6 +510,9 @@ int main(void)
         TEST(session_that_has_lost_a_lock_is_given_up),
         TEST(foreign_holder_of_a_lease_is_named),
         TEST(full_table_of_locks_costs_half_of_the_streams_and_the_database_stays_usable),
+        TEST(stream_is_taken_with_its_counter_and_the_servers_history),
+        TEST(incident_is_stored),
+        TEST(stream_with_another_random_id_is_leased_by_another_number),
         TEST(stream_is_kept_while_entries_of_it_are_in_hand_or_on_their_way),
         TEST(stream_found_during_a_run_is_not_taken_for_another),
         TEST(lost_session_gives_everything_up),

@@ -26,13 +26,15 @@ static void fresh_batch_of_every_kind_is_one_transaction(void **state)
     assert_string_equal(progress(), "6 1 1 0 7");
     assert_string_equal(
         fixture_postgres_run(
-            server, "SELECT left(identity, 20) || ' ' || reason || ' ' || drainer FROM blotter.rejects"),
+            server,
+            "SELECT left(identity, 20) || ' ' || reason || ' ' || drainer FROM blotter.rejects"),
         "blotter:okx:7:4:5ade order_id: required and missing me");
     assert_int_equal(
         fixture_postgres_int(
-            server, "SELECT count(DISTINCT xmin::text) FROM (SELECT xmin FROM blotter.order_events "
-                    "UNION ALL SELECT xmin FROM blotter.trades UNION ALL SELECT xmin FROM "
-                    "blotter.rejects UNION ALL SELECT xmin FROM blotter_internal.progress) AS all_rows"),
+            server,
+            "SELECT count(DISTINCT xmin::text) FROM (SELECT xmin FROM blotter.order_events "
+            "UNION ALL SELECT xmin FROM blotter.trades UNION ALL SELECT xmin FROM "
+            "blotter.rejects UNION ALL SELECT xmin FROM blotter_internal.progress) AS all_rows"),
         1);
     assert_int_equal(counters()->transactions, 1);
     assert_int_equal(counters()->rows, 6);
@@ -110,7 +112,8 @@ static void part_that_is_new_is_stored_beside_what_was_there(void **state)
 
 static bool has_day(const char *day)
 {
-    return fixture_postgres_int(server, "SELECT count(*) FROM blotter_internal.partitions WHERE day = '%s'",
+    return fixture_postgres_int(server,
+                                "SELECT count(*) FROM blotter_internal.partitions WHERE day = '%s'",
                                 day) == RECORD_KINDS - 1; /* sessions have no days */
 }
 
@@ -133,8 +136,8 @@ static void days_are_made_when_they_are_wanted(void **state)
     assert_int_equal(counters()->transactions, 1);
 }
 
-static void a_record_of_a_day_that_is_too_far_back_is_rejected_and_its_neighbours_are_stored(
-    void **state)
+static void
+a_record_of_a_day_that_is_too_far_back_is_rejected_and_its_neighbours_are_stored(void **state)
 {
     (void)state;
     fixture_postgres_run(
@@ -203,8 +206,9 @@ static void day_that_went_away_is_made_again(void **state)
     (void)state;
     add_order(1);
     load();
-    fixture_postgres_run(server,
-                         "DROP TABLE blotter_internal.order_events_20260201, blotter_internal.trades_20260201");
+    fixture_postgres_run(
+        server,
+        "DROP TABLE blotter_internal.order_events_20260201, blotter_internal.trades_20260201");
     batch_clear(&seen.batch);
     add_order(2);
     load();
@@ -224,8 +228,9 @@ static void day_that_goes_away_after_many_refused_records_is_made_again(void **s
         add_order_of(seq, TODAY + seq, seq == 31 ? "DOGE" : "BTC", "open");
     }
     load();
-    fixture_postgres_run(server,
-                         "DROP TABLE blotter_internal.order_events_20260201, blotter_internal.trades_20260201");
+    fixture_postgres_run(
+        server,
+        "DROP TABLE blotter_internal.order_events_20260201, blotter_internal.trades_20260201");
     batch_clear(&seen.batch);
     add_order(33);
     load();
@@ -253,8 +258,8 @@ static void record_of_a_day_no_longer_kept_is_settled_and_not_stored(void **stat
     assert_int_equal(counters()->expired, 1);
     assert_string_equal(progress(), "2 0 0 1 3");
     assert_string_equal(
-        fixture_postgres_run(server,
-                             "SELECT expired::text FROM blotter_internal.gone_seqs WHERE producer_id = 7"),
+        fixture_postgres_run(
+            server, "SELECT expired::text FROM blotter_internal.gone_seqs WHERE producer_id = 7"),
         "{[1,2)}");
     assert_false(has_day("2026-01-30"));
 }

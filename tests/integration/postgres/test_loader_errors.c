@@ -286,8 +286,9 @@ static void records_that_a_trigger_refuses_as_a_missing_day_would_be_are_rejecte
             server,
             "SELECT string_agg(seq || ' ' || sqlstate, ', ' ORDER BY seq) FROM blotter.rejects"),
         "7 23514, 12 23514");
-    fixture_postgres_run(server,
-                         "DROP TABLE blotter_internal.order_events_20260201, blotter_internal.trades_20260201");
+    fixture_postgres_run(
+        server,
+        "DROP TABLE blotter_internal.order_events_20260201, blotter_internal.trades_20260201");
     batch_clear(&seen.batch);
     add_order_of(21, TODAY + 21, "BTC", "open");
     load();

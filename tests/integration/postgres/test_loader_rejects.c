@@ -85,10 +85,10 @@ static void error_that_a_good_record_meets_too_stops_loading(void **state)
 static void error_that_a_good_record_does_not_meet_is_the_records_fault(void **state)
 {
     (void)state;
-    fixture_postgres_run(server,
-                         DEEP_SQL "ALTER TABLE blotter.order_events ADD COLUMN deep int GENERATED "
-                                  "ALWAYS AS (CASE symbol WHEN 'DOGE' THEN public.deep(length(symbol)) END) "
-                                  "STORED");
+    fixture_postgres_run(server, DEEP_SQL
+                         "ALTER TABLE blotter.order_events ADD COLUMN deep int GENERATED "
+                         "ALWAYS AS (CASE symbol WHEN 'DOGE' THEN public.deep(length(symbol)) END) "
+                         "STORED");
     for (int seq = 1; seq <= 20; seq++) {
         add_order_of(seq, TODAY + seq, seq == 7 ? "DOGE" : "BTC", "open");
     }

@@ -62,15 +62,19 @@ static void names_that_are_not_ours_are_refused(void **state)
     assert_int_equal(streams.count, 0);
 }
 
-static void lock_keys_are_the_same_in_every_version(void **state)
+static void lock_keys_are_of_the_random_id_and_the_name(void **state)
 {
     struct streams streams = {0};
+    struct stream *okx = add(&streams, "blotter:okx"), *ticks = add(&streams, "blotter:okx:ticks");
 
-    (void)state; /* 64-bit FNV-1a of the name; the fence in SQL and drainers of other versions rely
-                    on it */
-    assert_true(add(&streams, "blotter:binance")->lock_key == INT64_C(6215723503548036259));
-    assert_true(add(&streams, "blotter:okx")->lock_key !=
-                add(&streams, "blotter:okx:ticks")->lock_key);
+    (void)state;
+    /* printf %s 0123456789abcdef0123456789abcdef:blotter:okx | sha256sum */
+    strcpy(okx->random_id, "0123456789abcdef0123456789abcdef");
+    assert_true(stream_lease_key(okx) == (int64_t)UINT64_C(0x08bd782060ef7f8b));
+    strcpy(ticks->random_id, okx->random_id);
+    assert_true(stream_lease_key(okx) != stream_lease_key(ticks));
+    okx->random_id[0] = '1';
+    assert_true(stream_lease_key(okx) != (int64_t)UINT64_C(0x08bd782060ef7f8b));
     streams_release(&streams);
 }
 
@@ -211,7 +215,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(streams_are_sorted_and_found_again),
         cmocka_unit_test(names_that_are_not_ours_are_refused),
-        cmocka_unit_test(lock_keys_are_the_same_in_every_version),
+        cmocka_unit_test(lock_keys_are_of_the_random_id_and_the_name),
         cmocka_unit_test(only_streams_that_are_read_are_read),
         cmocka_unit_test(change_of_state_forgets_what_belonged_to_the_old_one),
         cmocka_unit_test(stream_stays_where_it_is_while_others_are_found),
