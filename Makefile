@@ -28,8 +28,8 @@ SOVERSION := 0
 SCHEMA := record ccxt_names decimal text json_read json_write encode decode decode_value decode_ccxt stream sha256
 JOURNAL := journal journal_clock journal_folder journal_format journal_inspect journal_lock journal_map journal_open \
 	journal_recover journal_span
-PRODUCER := producer histogram waiters waker $(JOURNAL) sender xadd event_notifier confirm eviction \
-	ranges redis_link redis_reader redis_error in_flight redis_url redis_tls resolve status
+PRODUCER := producer producer_loop submit leftovers histogram waiters waker $(JOURNAL) sender xadd event_notifier confirm \
+	loss target refusals eviction ranges redis_link redis_reader redis_error in_flight redis_url redis_tls resolve status
 REDIS_SIDE := intake reading entry_reader doorbell stream_watch streams redis_reply \
 	settle redis_blocking stream_survey
 POSTGRES_SIDE := pg_link pg_failure pg_session pg_blocking loading loader load_transaction good_record history lease days bisect sql_text sqlstate load_stats booker
@@ -67,7 +67,7 @@ PROGRAM_LIBS = $(shell $(PKG_CONFIG) --libs $(PROGRAM_PACKAGES)) -lpthread -lm
 TEST_LIBS = $(shell $(PKG_CONFIG) --libs $(TEST_PACKAGES)) -lpthread -lm -ldl
 PACKAGE_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(TEST_PACKAGES)) $(if $(HIREDIS_SSL),-DHAVE_HIREDIS_SSL)
 
-BLOTTER_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(PACKAGE_CFLAGS) $(WARNINGS) -fPIC -fvisibility=hidden -MMD -MP $(SANITIZE) $(CFLAGS)
+BLOTTER_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(PACKAGE_CFLAGS) $(WARNINGS) -fPIC -fvisibility=hidden -fstack-clash-protection -MMD -MP $(SANITIZE) $(CFLAGS)
 LINK = $(CC) $(SANITIZE) $(CFLAGS) $(LDFLAGS)
 
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/%.o)

@@ -146,6 +146,26 @@ void event_notifier_synced(struct event_notifier *notifier, int error, const cha
     event_notifier_event(notifier, error ? BLOTTER_EVENT_NOT_SYNCED : BLOTTER_EVENT_SYNCED, text);
 }
 
+void event_notifier_left_alone(struct event_notifier *notifier, const char *why)
+{
+    event_notifier_event(notifier, BLOTTER_EVENT_LEFT_ALONE, why);
+}
+
+void event_notifier_clock(struct event_notifier *notifier, int64_t jump_ns)
+{
+    char text[160];
+    if ((jump_ns != 0) == notifier->told_clock) {
+        return;
+    }
+    notifier->told_clock = jump_ns != 0;
+    snprintf(text, sizeof text,
+             "the wall clock jumped ahead by %lld s: records keep the old time until it has stayed "
+             "there for a minute",
+             (long long)(jump_ns / 1000000000));
+    event_notifier_event(notifier, BLOTTER_EVENT_CLOCK,
+                         jump_ns != 0 ? text : "the wall clock is believed again");
+}
+
 void event_notifier_evicted(struct event_notifier *notifier, uint64_t records)
 {
     char text[96];

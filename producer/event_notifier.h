@@ -23,7 +23,7 @@ struct event_notifier {
     const char *place;                            /* of the last connection */
     char down[160], refused[REFUSED_THINGS][160]; /* "": it is not */
     int told;                                     /* UP, DOWN or REFUSES; -1: nothing yet */
-    bool told_full, told_evicted, told_not_synced;
+    bool told_full, told_evicted, told_not_synced, told_clock;
     uint64_t full_seen;
     pthread_mutex_t mutex; /* of what follows */
     int64_t error_at_ns;
@@ -33,7 +33,7 @@ struct event_notifier {
 void event_notifier_init(struct event_notifier *, event_notifier_callback *on_event, void *arg);
 void event_notifier_release(struct event_notifier *);
 
-/* Told as it is. */
+/* Tells of an event as it is. */
 void event_notifier_event(struct event_notifier *, enum blotter_event, const char *text);
 
 /* The connection is up: place, borrowed; or is not: why. */
@@ -52,7 +52,13 @@ void event_notifier_damaged(struct event_notifier *, uint64_t *records, const ch
 /* How msync of the journal at this path ended: 0, or errno. */
 void event_notifier_synced(struct event_notifier *, int error, const char *path);
 
-/* So many sent records were let go; that is over. */
+/* The journal is left alone, told once for each connection: why. */
+void event_notifier_left_alone(struct event_notifier *, const char *why);
+
+/* The wall clock is so far ahead of where it was, and not believed; 0: it is believed. */
+void event_notifier_clock(struct event_notifier *, int64_t jump_ns);
+
+/* So many sent records were evicted; that is over. */
 void event_notifier_evicted(struct event_notifier *, uint64_t records);
 void event_notifier_eviction_over(struct event_notifier *);
 

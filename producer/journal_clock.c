@@ -57,3 +57,10 @@ __attribute__((noinline)) void journal_clock_check(struct journal_clock *clock,
     /* believed, or over */
     atomic_store_explicit(&clock->jump_since_ns, 0, memory_order_relaxed);
 }
+
+int64_t journal_clock_jump(const struct journal_clock *clock)
+{
+    return atomic_load_explicit(&clock->jump_since_ns, memory_order_relaxed) != 0
+               ? atomic_load_explicit(&clock->jump_ns, memory_order_relaxed)
+               : 0;
+}

@@ -1,260 +1,68 @@
-/* producer.c: the public functions: a journal, a sender for it, and the thread that runs the
- * sender.
- *
- * Life of a handle. A thread may call in at any time, also while another closes, so a closed handle
- * is never freed: it is kept, a few hundred bytes and a page, in a list. What it points to is
- * protected in two ways. Submitting, which must cost nothing, is answered by the journal, whose
- * `next` says CLOSED in the same compare-and-swap that would have claimed. All else goes through
- * enter() and leave(), which count who is inside; close waits until nobody is. */
-#include "producer/blotter.h"
+/* producer.c: the public functions beside those that record: open, wait, look, close. The handle
+ * and its life: producer.h. */
+#include "producer/producer.h"
 
 #include <event2/event.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "producer/histogram.h"
-#include "producer/journal.h"
 #include "producer/journal_open.h"
+#include "producer/leftovers.h"
+#include "producer/producer_loop.h"
+#include "producer/redis_url.h"
 #include "producer/sender.h"
-#include "schema/decimal.h"
-#include "schema/record.h"
+#include "schema/clock.h"
 #include "schema/stream.h"
 
-#define BLOTTER_PUBLIC __attribute__((visibility("default")))
-#define FOR_EVER_MS (INT64_MAX / 2)
 #define DEFAULT_REDIS "redis://127.0.0.1:6379"
+
+static const int64_t FOR_EVER_MS = INT64_MAX / 2;
 
 enum {
     POLL_INTERVAL_US = 1000,
     SYNC_INTERVAL_MS = 100,
-    BODY_BYTES_SMALL = 4096,
-    SUBMITS_PER_SAMPLE = 64, /* a power of two; of so many one is timed */
-    CLOSE_ROOM_MS =
-        2000, /* how long close waits for room for `closed` in a journal that was full */
-    CLOSE_GRACE_MS = 200, /* how long close waits for the word about the last records, so that no
-                             journal is left behind */
+    CLOSE_ROOM_MS = 2000, /* how long close waits for room for `closed` in a full journal */
+    CLOSE_GRACE_MS =
+        200, /* and for the confirmation of the last records, so that no journal stays */
 };
 
-struct blotter_producer {
-    struct journal *journal;
-    struct sender *sender; /* NULL: none, or closed */
-    bool wake;             /* each submit wakes the sender */
-    _Atomic bool closed;
-    _Atomic unsigned inside; /* threads between enter and leave */
-    _Atomic int64_t invalid;
-    _Atomic int64_t misplaced;
-    enum blotter_sender kind;
-    struct event_base *base; /* of our thread, or the caller's */
-    struct event *stop;
-    int stop_fd;
-    pthread_t thread;
-    struct blotter_producer *next_kept;
-    struct histogram submit_ns;
-};
-
-/* initial-exec: no call to find it. Written only for records that are not valid. */
-static _Thread_local __attribute__((tls_model("initial-exec"))) struct record_problem last_problem;
-static _Thread_local char problem_text[160];
 static _Thread_local char open_error[JOURNAL_ERROR_BYTES];
 
 static pthread_mutex_t kept_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct blotter_producer *kept; /* closed handles, under kept_mutex */
 
-/* --- submitting
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- threads inside --- */
 
-static __attribute__((noinline, cold)) int64_t refuse(blotter_producer *producer,
-                                                      const struct record_problem *problem)
+bool producer_enter(blotter_producer *producer, int *cancel_state)
 {
-    last_problem = *problem;
-    atomic_fetch_add_explicit(&producer->invalid, 1, memory_order_relaxed); /* a counter */
-    return problem->fault == RECORD_FAULT_TOO_LONG && problem->field == NULL ? BLOTTER_TOO_LONG
-                                                                             : BLOTTER_INVALID;
-}
-
-/* The record is good, but values of it are in `extra`: counted, and told by blotter_problem. */
-static __attribute__((noinline, cold)) void note_misplaced(blotter_producer *producer,
-                                                           const struct record_problem *problem)
-{
-    last_problem = *problem;
-    atomic_fetch_add_explicit(&producer->misplaced, problem->misplaced,
-                              memory_order_relaxed); /* a counter */
-}
-
-static bool enter(blotter_producer *producer)
-{
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, cancel_state);
     /* seq_cst, both here and in close: either we see `closed`, or close sees us inside */
     atomic_fetch_add(&producer->inside, 1);
     if (!atomic_load(&producer->closed)) {
         return true;
     }
-    atomic_fetch_sub(&producer->inside, 1);
+    producer_leave(producer, *cancel_state);
     return false;
 }
 
-static void leave(blotter_producer *producer)
+void producer_leave(blotter_producer *producer, int cancel_state)
 {
     atomic_fetch_sub(&producer->inside, 1);
+    pthread_setcancelstate(cancel_state, NULL);
 }
 
-static __attribute__((noinline)) void wake(blotter_producer *producer)
+static void leave_when_cancelled(void *producer)
 {
-    if (!enter(producer)) {
-        return;
-    }
-    sender_wake(producer->sender);
-    leave(producer);
+    atomic_fetch_sub(&((blotter_producer *)producer)->inside, 1);
 }
 
-static inline __attribute__((always_inline)) int64_t submit_into(blotter_producer *producer,
-                                                                 enum record_kind kind,
-                                                                 const void *record,
-                                                                 unsigned char *body)
-{
-    struct journal *journal = producer->journal;
-    struct record_problem problem;
-    unsigned fields;
-    int length = record_encode(kind, record, body, journal->body_capacity, &fields, &problem);
-    if (__builtin_expect(length < 0, 0)) {
-        return refuse(producer, &problem);
-    }
-    if (__builtin_expect(problem.misplaced > 0, 0)) {
-        note_misplaced(producer, &problem);
-    }
-    int64_t seq = journal_append(journal, kind, body, (uint32_t)length, fields);
-    if (producer->wake && seq > 0) {
-        wake(producer);
-    }
-    return seq;
-}
+/* --- opening --- */
 
-/* Of its own, so that the stack of a strategy's thread is asked for 64 KiB only where slots are
- * that large. */
-static __attribute__((noinline)) int64_t submit_large(blotter_producer *producer,
-                                                      enum record_kind kind, const void *record)
-{
-    unsigned char body[LIMIT_RECORD_BYTES];
-    return submit_into(producer, kind, record, body);
-}
-
-static inline __attribute__((always_inline)) int64_t
-submit_untimed(blotter_producer *producer, enum record_kind kind, const void *record)
-{
-    unsigned char body[BODY_BYTES_SMALL];
-    if (__builtin_expect(producer->journal->body_capacity > sizeof body, 0)) {
-        return submit_large(producer, kind, record);
-    }
-    return submit_into(producer, kind, record, body);
-}
-
-static __attribute__((noinline)) int64_t submit_timed(blotter_producer *producer,
-                                                      enum record_kind kind, const void *record)
-{
-    int64_t begin_ns = journal_clock_now(&producer->journal->clock);
-    int64_t seq = submit_untimed(producer, kind, record);
-    if (seq > 0) {
-        histogram_add(&producer->submit_ns, journal_clock_now(&producer->journal->clock) - begin_ns);
-    }
-    return seq;
-}
-
-static inline __attribute__((always_inline)) int64_t
-submit(blotter_producer *producer, enum record_kind kind, const void *record)
-{
-    if (__builtin_expect(journal_forked(producer->journal), 0)) {
-        return BLOTTER_FORKED;
-    }
-    if (__builtin_expect(journal_next(producer->journal) % SUBMITS_PER_SAMPLE == 0, 0)) {
-        return submit_timed(producer, kind, record);
-    }
-    return submit_untimed(producer, kind, record);
-}
-
-BLOTTER_PUBLIC int64_t blotter_order(blotter_producer *producer, const struct blotter_order *order)
-{
-    return submit(producer, RECORD_ORDER, order);
-}
-
-BLOTTER_PUBLIC int64_t blotter_trade(blotter_producer *producer, const struct blotter_trade *trade)
-{
-    return submit(producer, RECORD_TRADE, trade);
-}
-
-BLOTTER_PUBLIC int64_t blotter_cash(blotter_producer *producer, const struct blotter_cash *cash)
-{
-    return submit(producer, RECORD_CASH, cash);
-}
-
-BLOTTER_PUBLIC int64_t blotter_balance(blotter_producer *producer,
-                                       const struct blotter_balance *balance)
-{
-    return submit(producer, RECORD_BALANCE, balance);
-}
-
-BLOTTER_PUBLIC int64_t blotter_position(blotter_producer *producer,
-                                        const struct blotter_position *position)
-{
-    return submit(producer, RECORD_POSITION, position);
-}
-
-BLOTTER_PUBLIC int64_t blotter_instrument(blotter_producer *producer,
-                                          const struct blotter_instrument *instrument)
-{
-    return submit(producer, RECORD_INSTRUMENT, instrument);
-}
-
-BLOTTER_PUBLIC int64_t blotter_reject(blotter_producer *producer,
-                                      const struct blotter_reject *reject)
-{
-    return submit(producer, RECORD_REJECT, reject);
-}
-
-BLOTTER_PUBLIC const char *blotter_problem(void)
-{
-    const struct record_problem *problem = &last_problem;
-    if (problem->fault == RECORD_FAULT_NONE) {
-        return "";
-    }
-    snprintf(problem_text, sizeof problem_text, "%s: %s",
-             problem->field != NULL ? problem->field : "the record",
-             record_fault_text(problem->fault));
-    return problem_text;
-}
-
-_Static_assert(BLOTTER_DECIMAL_BYTES >= LIMIT_DECIMAL_BYTES &&
-                   LIMIT_DECIMAL_BYTES > LIMIT_DECIMAL_DIGITS + 2,
-               "and a NUL");
-
-BLOTTER_PUBLIC int blotter_decimal(double value, char out[BLOTTER_DECIMAL_BYTES])
-{
-    int length = decimal_from_double(value, out);
-    out[length < 0 ? 0 : length] = 0;
-    return length < 0 ? BLOTTER_INVALID : length;
-}
-
-_Static_assert((int)BLOTTER_DOUBLE_BYTES == (int)RECORD_DOUBLE_BYTES, "one size");
-
-BLOTTER_PUBLIC const char *blotter_double(double value, char out[BLOTTER_DOUBLE_BYTES])
-{
-    return record_double(value, out);
-}
-
-/* --- opening
- * --------------------------------------------------------------------------------------------------------------
- */
-
-static int fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static int fail(int status, const char *format, ...)
+static int open_failed(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static int open_failed(int status, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -268,28 +76,28 @@ BLOTTER_PUBLIC const char *blotter_open_error(void)
     return open_error;
 }
 
-static int check_options(const struct blotter_options *options)
+static int producer_check_options(const struct blotter_options *options)
 {
     const char *exchange = options->exchange, *lane = options->lane;
     if (exchange == NULL || !stream_name_part_valid(exchange, strlen(exchange))) {
-        return fail(BLOTTER_OPTION, "exchange: %.64s: 1 to %d of a-z 0-9 . _ - are allowed",
-                    exchange != NULL ? exchange : "(none)", LIMIT_EXCHANGE_BYTES);
+        return open_failed(BLOTTER_OPTION, "exchange: %.64s: 1 to %d of a-z 0-9 . _ - are allowed",
+                           exchange != NULL ? exchange : "(none)", LIMIT_EXCHANGE_BYTES);
     }
     if (lane != NULL && !stream_name_part_valid(lane, strlen(lane))) {
-        return fail(BLOTTER_OPTION, "lane: %.64s: 1 to %d of a-z 0-9 . _ - are allowed", lane,
-                    LIMIT_EXCHANGE_BYTES);
+        return open_failed(BLOTTER_OPTION, "lane: %.64s: 1 to %d of a-z 0-9 . _ - are allowed",
+                           lane, LIMIT_EXCHANGE_BYTES);
     }
     if (options->sender != BLOTTER_SENDER_THREAD && options->sender != BLOTTER_SENDER_LOOP &&
         options->sender != BLOTTER_SENDER_NONE) {
-        return fail(BLOTTER_OPTION, "sender: %d: thread, loop or none (0, 1, 2) are allowed",
-                    (int)options->sender);
+        return open_failed(BLOTTER_OPTION, "sender: %d: thread, loop or none (0, 1, 2) are allowed",
+                           (int)options->sender);
     }
     if (options->sender == BLOTTER_SENDER_LOOP && options->event_base == NULL) {
-        return fail(BLOTTER_OPTION, "event_base: missing, sender is loop");
+        return open_failed(BLOTTER_OPTION, "event_base: missing, sender is loop");
     }
     if (options->sync != BLOTTER_SYNC_NONE && options->sync != BLOTTER_SYNC_INTERVAL) {
-        return fail(BLOTTER_OPTION, "sync: %d: none or interval (0, 1) are allowed",
-                    (int)options->sync);
+        return open_failed(BLOTTER_OPTION, "sync: %d: none or interval (0, 1) are allowed",
+                           (int)options->sync);
     }
     return 0;
 }
@@ -297,11 +105,49 @@ static int check_options(const struct blotter_options *options)
 static const char *or_environment(const char *given, const char *name, const char *otherwise)
 {
     const char *value = given != NULL ? given : getenv(name);
-    return value != NULL && *value ? value : otherwise;
+    return value != NULL && value[0] != '\0' ? value : otherwise;
 }
 
-static int open_journal(blotter_producer *producer, const struct blotter_options *options)
+static uint32_t or_default(uint32_t given, uint32_t otherwise)
 {
+    return given != 0 ? given : otherwise;
+}
+
+/* What opening needs, beside the options. */
+struct opening {
+    blotter_producer *producer;
+    const struct blotter_options *options;
+    const char *redis, *password;  /* NULL redis: none */
+    char place[JOURNAL_URL_BYTES]; /* the URL without credentials */
+    struct journal_others others;
+    int status;
+};
+
+static int find_redis(struct opening *opening)
+{
+    const struct blotter_options *options = opening->options;
+    if (options->sender == BLOTTER_SENDER_NONE) {
+        return 0;
+    }
+    opening->redis = or_environment(options->redis, "BLOTTER_REDIS", DEFAULT_REDIS);
+    opening->password = or_environment(options->redis_password, "BLOTTER_REDIS_PASSWORD", NULL);
+    struct redis_url *url = malloc(sizeof *url);
+    if (url == NULL) {
+        return open_failed(BLOTTER_SYSTEM, "out of memory");
+    }
+    int status = BLOTTER_OPTION;
+    if (redis_url_parse(url, opening->redis, open_error, sizeof open_error) == 0) {
+        snprintf(opening->place, sizeof opening->place, "%s", url->place);
+        status = 0;
+    }
+    free(url);
+    return status;
+}
+
+static int open_journal(struct opening *opening)
+{
+    const struct blotter_options *options = opening->options;
+    struct journal **journal = &opening->producer->journal;
     struct journal_options wanted = {
         .exchange = options->exchange,
         .lane = options->lane,
@@ -310,146 +156,142 @@ static int open_journal(blotter_producer *producer, const struct blotter_options
         .write = true,
         .send = options->sender != BLOTTER_SENDER_NONE,
         .create = true,
+        .url = opening->redis != NULL ? opening->place : NULL,
+        .others = &opening->others,
     };
     char folder[JOURNAL_PATH_BYTES];
     const char *path = or_environment(options->journal, "BLOTTER_JOURNAL", NULL);
     wanted.patient = path != NULL && !journal_is_folder(path);
     if (wanted.patient) {
-        return journal_open(&producer->journal, path, &wanted, open_error);
+        return journal_open(journal, path, &wanted, open_error);
     }
     int status = path != NULL ? 0 : journal_default_folder(folder, open_error);
     if (status != 0) {
         return status;
     }
-    return journal_open_in_folder(&producer->journal, path != NULL ? path : folder, &wanted,
-                                  open_error);
+    return journal_open_in_folder(journal, path != NULL ? path : folder, &wanted, open_error);
 }
 
-static void on_stop(evutil_socket_t fd, short what, void *arg)
+/* Runs in the sender's thread. */
+static void start_sender(void *arg)
 {
-    (void)fd, (void)what;
-    event_base_loopbreak(arg);
-}
-
-static void *thread_main(void *arg)
-{
-    blotter_producer *producer = arg;
-    pthread_setname_np(pthread_self(), "blotter-sender");
-    event_base_dispatch(producer->base);
-    return NULL;
-}
-
-static int make_base(blotter_producer *producer)
-{
-    struct event_config *config = event_config_new();
-    if (config != NULL) {
-        /* libevent's own locks are not needed: other threads only write to eventfds. Precise: polls
-         * are 1 ms apart */
-        event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_PRECISE_TIMER);
-        producer->base = event_base_new_with_config(config);
-        event_config_free(config);
-    }
-    producer->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (producer->base != NULL && producer->stop_fd >= 0) {
-        producer->stop =
-            event_new(producer->base, producer->stop_fd, EV_READ, on_stop, producer->base);
-    }
-    if (producer->stop == NULL || event_add(producer->stop, NULL) != 0) {
-        return fail(BLOTTER_SYSTEM, "the sender's event loop: out of memory or descriptors");
-    }
-    return 0;
-}
-
-/* All signals blocked: SIGPIPE, which hiredis' writes would raise, and the program's handlers,
- * which do not know the thread. */
-static int start_thread(blotter_producer *producer)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&producer->thread, NULL, thread_main, producer);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return error ? fail(BLOTTER_SYSTEM, "the sender's thread: %s", strerror(error)) : 0;
-}
-
-static uint32_t or_default(uint32_t given, uint32_t otherwise)
-{
-    return given ? given : otherwise;
-}
-
-static int start_sender(blotter_producer *producer, const struct blotter_options *options)
-{
-    if (options->sender == BLOTTER_SENDER_NONE) {
-        return 0;
-    }
-    int status = options->sender == BLOTTER_SENDER_THREAD ? make_base(producer) : 0;
-    if (status != 0) {
-        return status;
-    }
-    if (options->sender == BLOTTER_SENDER_LOOP) {
-        producer->base = options->event_base;
-    }
+    struct opening *opening = arg;
+    blotter_producer *producer = opening->producer;
+    const struct blotter_options *options = opening->options;
     struct sender_options wanted = {
         .base = producer->base,
         .journal = producer->journal,
-        .redis = or_environment(options->redis, "BLOTTER_REDIS", DEFAULT_REDIS),
-        .password = or_environment(options->redis_password, "BLOTTER_REDIS_PASSWORD", NULL),
+        .redis = opening->redis,
+        .password = opening->password,
         .poll_interval_us =
-            options->wake ? 0 : or_default(options->poll_interval_us, POLL_INTERVAL_US),
+            options->wake != 0 ? 0 : or_default(options->poll_interval_us, POLL_INTERVAL_US),
         .sync_interval_ms = options->sync == BLOTTER_SYNC_INTERVAL
                                 ? or_default(options->sync_interval_ms, SYNC_INTERVAL_MS)
                                 : 0,
         .on_event = options->on_event,
         .on_event_arg = options->on_event_arg,
     };
-    producer->sender = sender_create(&wanted, open_error, sizeof open_error);
-    if (producer->sender == NULL) {
-        return BLOTTER_OPTION;
+    opening->status = sender_create(&producer->sender, &wanted, open_error, sizeof open_error);
+    if (opening->status == 0 && opening->others.count > 0) {
+        producer->leftovers = leftovers_create(&wanted, &opening->others);
     }
-    producer->wake = options->wake != 0;
-    return options->sender == BLOTTER_SENDER_THREAD ? start_thread(producer) : 0;
+}
+
+/* The thread that runs the base has an open_error of its own. */
+struct loop_opening {
+    struct opening *opening;
+    char error[JOURNAL_ERROR_BYTES];
+};
+
+static void start_sender_in_loop(void *arg)
+{
+    struct loop_opening *in_loop = arg;
+    start_sender(in_loop->opening);
+    memcpy(in_loop->error, open_error, sizeof in_loop->error);
+}
+
+static int start_sending(struct opening *opening)
+{
+    blotter_producer *producer = opening->producer;
+    struct loop_opening in_loop = {.opening = opening};
+    if (producer->kind == BLOTTER_SENDER_NONE) {
+        return 0;
+    }
+    if (producer->kind == BLOTTER_SENDER_LOOP) {
+        producer->base = opening->options->event_base;
+        start_sender(opening);
+    } else {
+        producer->loop = producer_loop_take(open_error);
+        if (producer->loop == NULL) {
+            return BLOTTER_SYSTEM;
+        }
+        producer->base = producer_loop_base(producer->loop);
+        producer_loop_call(producer->loop, start_sender_in_loop, &in_loop);
+        memcpy(open_error, in_loop.error, sizeof open_error);
+    }
+    producer->wake = opening->options->wake != 0;
+    return opening->status;
+}
+
+static void destroy_sender(void *arg)
+{
+    blotter_producer *producer = arg;
+    leftovers_destroy(producer->leftovers);
+    sender_destroy(producer->sender);
+    producer->leftovers = NULL;
+    producer->sender = NULL;
 }
 
 /* Everything but the handle itself and the journal. */
 static void release_sender(blotter_producer *producer)
 {
-    sender_destroy(producer->sender);
-    producer->sender = NULL;
-    if (producer->stop != NULL) {
-        event_free(producer->stop);
+    if (producer->loop != NULL) {
+        producer_loop_call(producer->loop, destroy_sender, producer);
+        producer_loop_give(producer->loop);
+        producer->loop = NULL;
+    } else {
+        destroy_sender(producer);
     }
-    if (producer->stop_fd >= 0) {
-        close(producer->stop_fd);
-    }
-    if (producer->kind == BLOTTER_SENDER_THREAD && producer->base != NULL) {
-        event_base_free(producer->base);
-    }
+    free(producer->submit_ns);
+    producer->submit_ns = NULL;
 }
 
-BLOTTER_PUBLIC int blotter_open(blotter_producer **out, const struct blotter_options *options)
+static int open_parts(struct opening *opening)
 {
-    *out = NULL;
-    *open_error = 0;
-    int status = check_options(options);
+    blotter_producer *producer = opening->producer;
+    producer->kind = opening->options->sender;
+    producer->submit_ns = calloc(1, sizeof *producer->submit_ns);
+    int status = producer->submit_ns != NULL ? find_redis(opening)
+                                             : open_failed(BLOTTER_SYSTEM, "out of memory");
+    if (status == 0) {
+        status = open_journal(opening);
+    }
     if (status != 0) {
         return status;
     }
-    blotter_producer *producer = calloc(1, sizeof *producer);
+    uint64_t damaged = producer->journal->found.damaged;
+    status = start_sending(opening);
+    if (status == 0 && damaged > 0) {
+        open_failed(0, "%s: %llu records were damaged and are lost", producer->journal->path,
+                    (unsigned long long)damaged);
+    }
+    return status;
+}
+
+static int open_producer(blotter_producer **out, const struct blotter_options *options)
+{
+    *open_error = '\0';
+    int status = producer_check_options(options);
+    if (status != 0) {
+        return status;
+    }
+    struct opening opening = {.options = options, .producer = calloc(1, sizeof **out)};
+    blotter_producer *producer = opening.producer;
     if (producer == NULL) {
-        return fail(BLOTTER_SYSTEM, "out of memory");
+        return open_failed(BLOTTER_SYSTEM, "out of memory");
     }
-    producer->stop_fd = -1;
-    producer->kind = options->sender;
-    status = open_journal(producer, options);
-    uint64_t damaged = status == 0 ? producer->journal->found.damaged : 0;
+    status = open_parts(&opening);
     if (status == 0) {
-        status = start_sender(producer, options);
-    }
-    if (status == 0) {
-        if (damaged) {
-            fail(0, "%s: %llu records were damaged and are lost", producer->journal->path,
-                 (unsigned long long)damaged);
-        }
         *out = producer;
         return 0;
     }
@@ -462,24 +304,35 @@ BLOTTER_PUBLIC int blotter_open(blotter_producer **out, const struct blotter_opt
     return status;
 }
 
-/* --- waiting and looking
- * --------------------------------------------------------------------------------------------------
- */
+BLOTTER_PUBLIC int blotter_open(blotter_producer **out, const struct blotter_options *options)
+{
+    int cancel_state;
+    *out = NULL;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+    int status = open_producer(out, options);
+    pthread_setcancelstate(cancel_state, NULL);
+    return status;
+}
+
+/* --- waiting and looking --- */
 
 static int wait_for(blotter_producer *producer, uint64_t position, enum blotter_stage stage,
                     int timeout_ms)
 {
+    int cancel_state, status;
     if (journal_forked(producer->journal)) {
         return BLOTTER_FORKED;
     }
     if (producer->kind == BLOTTER_SENDER_NONE) {
         return BLOTTER_NO_SENDER;
     }
-    if (!enter(producer)) {
+    if (!producer_enter(producer, &cancel_state)) {
         return BLOTTER_CLOSED;
     }
-    int status = sender_wait(producer->sender, position, stage, timeout_ms);
-    leave(producer);
+    pthread_cleanup_push(leave_when_cancelled, producer);
+    status = sender_wait(producer->sender, position, stage, timeout_ms, cancel_state);
+    pthread_cleanup_pop(0);
+    producer_leave(producer, cancel_state);
     return status;
 }
 
@@ -493,27 +346,29 @@ BLOTTER_PUBLIC int blotter_wait(blotter_producer *producer, int64_t seq, enum bl
 BLOTTER_PUBLIC int blotter_flush(blotter_producer *producer, enum blotter_stage stage,
                                  int timeout_ms)
 {
+    int cancel_state;
     if (journal_forked(producer->journal)) {
         return BLOTTER_FORKED;
     }
-    if (!enter(producer)) { /* the journal's header may be gone else */
+    if (!producer_enter(producer, &cancel_state)) { /* the journal's header may be gone else */
         return BLOTTER_CLOSED;
     }
     uint64_t last = journal_next(producer->journal) - 1;
-    leave(producer);
+    producer_leave(producer, cancel_state);
     return wait_for(producer, last, stage, timeout_ms);
 }
 
 BLOTTER_PUBLIC int blotter_notify(blotter_producer *producer, int fd, enum blotter_stage stage,
                                   int64_t seq)
 {
+    int cancel_state;
     if (journal_forked(producer->journal)) {
         return BLOTTER_FORKED;
     }
     if (producer->kind == BLOTTER_SENDER_NONE) {
         return BLOTTER_NO_SENDER;
     }
-    if (!enter(producer)) {
+    if (!producer_enter(producer, &cancel_state)) {
         return BLOTTER_CLOSED;
     }
     int status = BLOTTER_OK;
@@ -523,7 +378,7 @@ BLOTTER_PUBLIC int blotter_notify(blotter_producer *producer, int fd, enum blott
     } else {
         sender_withdraw(producer->sender, fd, stage);
     }
-    leave(producer);
+    producer_leave(producer, cancel_state);
     return status;
 }
 
@@ -533,7 +388,7 @@ static int64_t seq_below(const struct journal *journal, uint64_t position)
     return position > journal->base + 1 ? (int64_t)(position - 1 - journal->base) : 0;
 }
 
-static void fill_stats(blotter_producer *producer, struct blotter_stats *stats)
+static void producer_fill_stats(blotter_producer *producer, struct blotter_stats *stats)
 {
     struct journal *journal = producer->journal;
     const struct journal_header *header = journal->header;
@@ -550,9 +405,10 @@ static void fill_stats(blotter_producer *producer, struct blotter_stats *stats)
     stats->misplaced = atomic_load_explicit(&producer->misplaced, memory_order_relaxed);
     stats->invalid = atomic_load_explicit(&producer->invalid, memory_order_relaxed);
     snprintf(stats->journal, sizeof stats->journal, "%s", journal->path);
-    histogram_copy(&producer->submit_ns, &stats->submit_ns);
+    histogram_copy(producer->submit_ns, &stats->submit_ns);
     if (producer->sender != NULL) {
         sender_stats(producer->sender, stats);
+        stats->left_alone += leftovers_left_alone(producer->leftovers);
     }
 }
 
@@ -562,33 +418,26 @@ BLOTTER_PUBLIC int blotter_stats(blotter_producer *producer, struct blotter_stat
     if (journal_forked(producer->journal)) {
         return BLOTTER_FORKED;
     }
-    if (!enter(producer)) {
+    int cancel_state;
+    if (!producer_enter(producer, &cancel_state)) {
         return BLOTTER_CLOSED;
     }
-    fill_stats(producer, stats);
-    leave(producer);
+    producer_fill_stats(producer, stats);
+    producer_leave(producer, cancel_state);
     return BLOTTER_OK;
 }
 
-/* --- closing
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- closing --- */
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* In the caller's loop nobody else runs it while we wait; where close was called from one of its
- * callbacks libevent refuses to run it again, and we do not wait. */
+/* Runs the caller's loop, which no other thread does while we wait. Where close was called from one
+ * of its callbacks libevent refuses to run it again, and we do not wait. */
 static void wait_in_loop(blotter_producer *producer, uint64_t last, enum blotter_stage stage,
                          int64_t until_ms)
 {
     sender_hurry(producer->sender, true);
-    while (sender_wait(producer->sender, last, stage, 0) == BLOTTER_TIMEOUT &&
-           now_ms() < until_ms) {
+    while (sender_wait(producer->sender, last, stage, 0, PTHREAD_CANCEL_DISABLE) ==
+               BLOTTER_TIMEOUT &&
+           clock_monotonic_ms() < until_ms) {
         if (event_base_loop(producer->base, EVLOOP_NONBLOCK) < 0) {
             break;
         }
@@ -600,11 +449,12 @@ static void wait_in_loop(blotter_producer *producer, uint64_t last, enum blotter
 static void wait_until(blotter_producer *producer, uint64_t last, enum blotter_stage stage,
                        int64_t until_ms)
 {
-    int64_t left = until_ms - now_ms();
+    int64_t left = until_ms - clock_monotonic_ms();
     if (producer->kind == BLOTTER_SENDER_LOOP) {
         wait_in_loop(producer, last, stage, until_ms);
     } else {
-        sender_wait(producer->sender, last, stage, left > 0 ? (int)left : 0);
+        sender_wait(producer->sender, last, stage, left > 0 ? (int)left : 0,
+                    PTHREAD_CANCEL_DISABLE);
     }
 }
 
@@ -612,29 +462,29 @@ static void finish_sending(blotter_producer *producer, int64_t until)
 {
     uint64_t last = journal_next(producer->journal) - 1;
     if (until == FOR_EVER_MS && producer->kind == BLOTTER_SENDER_THREAD) {
-        sender_wait(producer->sender, last, BLOTTER_SENT, -1);
+        sender_wait(producer->sender, last, BLOTTER_SENT, -1, PTHREAD_CANCEL_DISABLE);
     } else {
         wait_until(producer, last, BLOTTER_SENT, until);
     }
-    if (sender_wait(producer->sender, last, BLOTTER_SENT, 0) != BLOTTER_OK) {
+    if (sender_wait(producer->sender, last, BLOTTER_SENT, 0, PTHREAD_CANCEL_DISABLE) !=
+        BLOTTER_OK) {
         return;
     }
-    int64_t grace = now_ms() + CLOSE_GRACE_MS;
+    int64_t grace = clock_monotonic_ms() + CLOSE_GRACE_MS;
     wait_until(producer, last, BLOTTER_COMMITTED, grace < until ? grace : until);
 }
 
-/* There was no room for `closed`: there is when the drainer's word for the oldest record has come.
- */
+/* Writes `closed`, for which there was no room, when the oldest record is confirmed. */
 static void write_late_closed(blotter_producer *producer, int64_t until)
 {
     struct journal *journal = producer->journal;
-    int64_t limit = now_ms() + CLOSE_ROOM_MS;
+    int64_t limit = clock_monotonic_ms() + CLOSE_ROOM_MS;
     bool closed = false;
     if (limit > until) {
         limit = until;
     }
     wait_until(producer, journal_cursor(&journal->header->floor), BLOTTER_COMMITTED, limit);
-    while (!(closed = journal_close_writing(journal)) && now_ms() < limit) {
+    while (!(closed = journal_close_writing(journal)) && clock_monotonic_ms() < limit) {
         usleep(1000); /* the sender has told us before it makes the room */
     }
     if (closed) {
@@ -642,15 +492,7 @@ static void write_late_closed(blotter_producer *producer, int64_t until)
     }
 }
 
-static void stop_thread(blotter_producer *producer)
-{
-    uint64_t one = 1;
-    while (write(producer->stop_fd, &one, sizeof one) < 0)
-        ; /* only if interrupted */
-    pthread_join(producer->thread, NULL);
-}
-
-static void keep(blotter_producer *producer)
+static void keep_handle(blotter_producer *producer)
 {
     pthread_mutex_lock(&kept_mutex);
     producer->next_kept = kept;
@@ -658,15 +500,11 @@ static void keep(blotter_producer *producer)
     pthread_mutex_unlock(&kept_mutex);
 }
 
-BLOTTER_PUBLIC int64_t blotter_close(blotter_producer *producer, int timeout_ms)
+/* Returns how many records are not sent. */
+static int64_t close_producer(blotter_producer *producer, int timeout_ms)
 {
     struct journal *journal = producer->journal;
-    if (journal_forked(journal)) {
-        journal_release(journal);
-        free(producer); /* threads, sockets and the rest are the parent's */
-        return BLOTTER_FORKED;
-    }
-    int64_t until = timeout_ms < 0 ? FOR_EVER_MS : now_ms() + timeout_ms;
+    int64_t until = timeout_ms < 0 ? FOR_EVER_MS : clock_monotonic_ms() + timeout_ms;
     bool closed = journal_close_writing(journal);
     if (producer->sender != NULL) {
         finish_sending(producer, until);
@@ -674,19 +512,33 @@ BLOTTER_PUBLIC int64_t blotter_close(blotter_producer *producer, int timeout_ms)
             write_late_closed(producer, until);
         }
     }
-    atomic_store(&producer->closed, true); /* seq_cst: see enter */
+    atomic_store(&producer->closed, true); /* seq_cst: see producer_enter */
     if (producer->sender != NULL) {
         sender_release_waiters(producer->sender);
     }
     while (atomic_load(&producer->inside) > 0) {
         usleep(50);
     }
-    if (producer->kind == BLOTTER_SENDER_THREAD) {
-        stop_thread(producer);
-    }
     release_sender(producer);
     int64_t unsent = (int64_t)(journal_next(journal) - journal_cursor(&journal->header->sent));
     journal_release(journal);
-    keep(producer);
+    keep_handle(producer);
+    return unsent;
+}
+
+BLOTTER_PUBLIC int64_t blotter_close(blotter_producer *producer, int timeout_ms)
+{
+    int cancel_state;
+    if (atomic_exchange(&producer->closing, true)) {
+        return BLOTTER_CLOSED;
+    }
+    if (journal_forked(producer->journal)) {
+        journal_release(producer->journal);
+        free(producer); /* threads, sockets and the rest are the parent's */
+        return BLOTTER_FORKED;
+    }
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+    int64_t unsent = close_producer(producer, timeout_ms);
+    pthread_setcancelstate(cancel_state, NULL);
     return unsent;
 }

@@ -1,63 +1,81 @@
 /* sender.c: from the journal to Redis.
  *
- *     OFFLINE ──► ASKING ──► SENDING ◄──► REFUSED         any ──► OFFLINE when the link is lost
+ *     OFFLINE -> MEETING -> ASKING -> CHECKING -> SENDING <-> REFUSED
+ *                   |                                any state -> OFFLINE when the link is lost
+ *                   +-> LEFT_ALONE
  *
- *     ASKING    the drainer's word is read before anything is sent: what is committed already need
- * not go again SENDING   published records go out in order, up to a window of records and of bytes
- *     REFUSED   Redis has answered with an error: back-off, then again from that record on
+ *     MEETING    is this the Redis that the records are for? (target.h)
+ *     ASKING     confirmations are read before anything is sent: confirmed records need not go
+ * again CHECKING   does Redis have what was sent before? (loss.h) SENDING    published records go
+ * out in order, up to a window of records and of bytes REFUSED    Redis has answered with an error:
+ * back-off, then again from that record on
  *
- * Positions:  floor <= sent <= next_send <= next. `sent` is the first position that Redis has not
- * answered for, `next_send` the next one to hand to the link. Going back means next_send = sent;
- * answers to what went out before are counted in `stale` and not believed. Nothing is handed out
- * while there are any: order is kept.
+ * Positions:  floor <= answered <= next_send <= next. `answered` is the first position that Redis
+ * has not answered for, `next_send` the next one to hand to the link. Going back means next_send =
+ * answered; answers to what went out before are counted in `stale` and not believed. Nothing is
+ * handed out while there are any: order is kept. The journal's cursor `sent` is `answered`, but
+ * from a new connection to the end of the check it is `floor`: nothing counts as sent then.
  *
- * When the ring is nearly full `floor` is raised over the oldest sent records without a word
- * (room.h), never over unsent ones. */
+ * When the journal is nearly full `floor` is raised over the oldest sent records that are not
+ * confirmed (eviction.h), never over unsent ones.
+ *
+ * Idle. A sender without records looks less and less often, so that it costs nothing; but at least
+ * every 20 ms, and so often that a burst after a pause cannot fill the journal. */
 #include "producer/sender.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <hiredis/hiredis.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "producer/confirm.h"
 #include "producer/event_notifier.h"
 #include "producer/eviction.h"
 #include "producer/histogram.h"
+#include "producer/loss.h"
 #include "producer/redis_error.h"
 #include "producer/redis_link.h"
+#include "producer/refusals.h"
+#include "producer/target.h"
 #include "producer/waiters.h"
 #include "producer/waker.h"
 #include "producer/xadd.h"
+#include "schema/clock.h"
 #include "schema/stream.h"
 
 enum {
     WINDOW_RECORDS = 4096,
     WINDOW_BYTES = 1 << 20,
+    POLL_MAX_US = 20000,
+    POLL_SHARE = 4, /* of the time without records: so long is waited between two polls */
     TICK_MS = 50,
-    HURRY_MS = 5, /* how often words are read while somebody waits, or the ring fills */
+    TICK_IDLE_MS = 250,
+    HURRY_MS = 5, /* how often confirmations are read while a thread waits, or the journal fills */
     ASK_MS = 1000,
+    RETRY_MS = 200, /* what Redis could not answer on a new connection */
     LOOK_MS = 1000,
     LOOK_STRANGE_MS = 5, /* in need of room, which looking alone does not give */
+    LOOK_IMPATIENT_MS = 20,
     HEARTBEAT_MS = 10000,
     REFUSED_MIN_MS = 50,
     REFUSED_MAX_MS = 2000,
     CONNECT_BACKOFF_MAX_MS = 500, /* so that records flow within a second of Redis' return */
-    RECORDS_PER_SAMPLE =
-        16, /* a power of two; of so many one is timed while more than so many are under way */
+    RECORDS_PER_SAMPLE = 16,  /* a power of two; of so many one is timed while more are in flight */
+    READONLY_RESET_MS = 5000, /* the master's name may lead elsewhere by now */
 };
 
 /* clang-format off */
 #define SENDER_STATES(X) \
     X(OFFLINE, "no connection") \
-    X(ASKING, "reading the drainer's word") \
+    X(MEETING, "asking for the stream's id") \
+    X(LEFT_ALONE, "the records are for another Redis") \
+    X(ASKING, "reading confirmations") \
+    X(CHECKING, "looking for what was sent before") \
     X(SENDING, "sending") \
     X(REFUSED, "refused by Redis, waiting")
 /* clang-format on */
@@ -70,33 +88,31 @@ struct sender {
     struct journal *journal;
     struct redis_link *link;
     struct confirm *confirm;
+    struct loss *loss;
+    struct target target;
+    struct refusals refusals;
     struct event *poll, *tick;
     struct waker waker;
     enum sender_state state;
-    uint64_t next_send;
+    uint64_t answered, next_send;
     uint64_t untimed; /* the first position that Redis has not answered for once */
     unsigned in_flight, stale;
     int64_t resume_at_ms; /* REFUSED */
     unsigned refused_ms;  /* the next back-off; 0: not refused lately */
+    int64_t refused_since_ms;
     int64_t asked_ms, looked_ms, heartbeat_ms, synced_ms;
+    int64_t active_us; /* when a record was last sent */
     unsigned seed;
     char stream[STREAM_NAME_BYTES];
     struct xadd xadd;
     struct event_notifier notifier;
     /* shared with other threads */
     struct waiters waiters;
-    _Atomic int64_t resent, evicted, connects, errors, redis_up;
+    _Atomic int64_t resent, evicted, connects, errors, redis_up, left_alone;
     struct histogram submit_to_sent_ns;
 };
 
 static void pump(struct sender *sender);
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* relaxed: counters that only people look at */
 static void count(_Atomic int64_t *counter, int64_t more)
@@ -104,58 +120,76 @@ static void count(_Atomic int64_t *counter, int64_t more)
     atomic_fetch_add_explicit(counter, more, memory_order_relaxed);
 }
 
+static void show(_Atomic int64_t *shown, int64_t value)
+{
+    atomic_store_explicit(shown, value, memory_order_relaxed);
+}
+
 static void set_state(struct sender *sender, enum sender_state state)
 {
     static const unsigned allowed[] = {
-        [OFFLINE] = 1u << ASKING,
-        [ASKING] = 1u << SENDING | 1u << OFFLINE,
+        [OFFLINE] = 1u << MEETING,
+        [MEETING] = 1u << ASKING | 1u << LEFT_ALONE | 1u << OFFLINE,
+        [LEFT_ALONE] = 1u << OFFLINE,
+        [ASKING] = 1u << CHECKING | 1u << OFFLINE,
+        [CHECKING] = 1u << SENDING | 1u << OFFLINE,
         [SENDING] = 1u << REFUSED | 1u << OFFLINE,
         [REFUSED] = 1u << SENDING | 1u << OFFLINE,
     };
-    assert(allowed[sender->state] & 1u << state);
+    assert((allowed[sender->state] & 1u << state) != 0);
     (void)allowed;
     sender->state = state;
 }
 
-/* --- cursors
- * --------------------------------------------------------------------------------------------------------------
- */
-
-static uint64_t sent_of(const struct sender *sender)
-{
-    return journal_cursor(&sender->journal->header->sent);
-}
+/* --- cursors --- */
 
 static uint64_t floor_of(const struct sender *sender)
 {
     return journal_cursor(&sender->journal->header->floor);
 }
 
-static void set_sent(struct sender *sender, uint64_t position)
+static bool is_checked(const struct sender *sender)
+{
+    return sender->state == SENDING || sender->state == REFUSED;
+}
+
+/* The cursor that others see. */
+static void publish_sent(struct sender *sender)
+{
+    journal_cursor_set(&sender->journal->header->sent,
+                       is_checked(sender) ? sender->answered : floor_of(sender));
+}
+
+static void set_answered(struct sender *sender, uint64_t position)
 {
     assert(position >= floor_of(sender));
-    journal_cursor_set(&sender->journal->header->sent, position);
+    sender->answered = position;
     if (sender->next_send < position) {
         sender->next_send = position;
     }
+    publish_sent(sender);
 }
 
 static void go_back(struct sender *sender)
 {
-    sender->next_send = sent_of(sender);
+    sender->next_send = sender->answered;
     sender->stale = sender->in_flight;
 }
 
 /* Order of stores: floor never is beyond sent, whoever looks. */
 static void raise_floor(struct sender *sender, uint64_t position)
 {
+    struct journal_header *header = sender->journal->header;
     if (position <= floor_of(sender)) {
         return;
     }
-    if (sent_of(sender) < position) {
-        set_sent(sender, position);
+    if (sender->answered < position) {
+        set_answered(sender, position);
     }
-    journal_cursor_set(&sender->journal->header->floor, position);
+    if (journal_cursor(&header->sent) < position) {
+        journal_cursor_set(&header->sent, position);
+    }
+    journal_cursor_set(&header->floor, position);
 }
 
 static void on_settled(void *owner)
@@ -176,15 +210,24 @@ static bool due(int64_t *last_ms, int64_t now, int64_t interval_ms)
     return true;
 }
 
+static int64_t look_interval(const struct sender *sender, bool pressed)
+{
+    if (loss_is_impatient(sender->loss)) {
+        return LOOK_IMPATIENT_MS;
+    }
+    if (!pressed) {
+        return LOOK_MS;
+    }
+    return loss_is_strange(sender->loss) ? LOOK_STRANGE_MS : 0;
+}
+
 static void look_when_due(struct sender *sender)
 {
-    bool pressed = eviction_is_near(sender->journal, confirm_waiting(sender->confirm));
-    int64_t now = now_ms(), interval = !pressed                              ? LOOK_MS
-                                       : confirm_is_strange(sender->confirm) ? LOOK_STRANGE_MS
-                                                                             : 0;
-    if (sender->state == SENDING && due(&sender->looked_ms, now, interval)) {
-        confirm_look(sender->confirm, confirm_first_open(sender->confirm, floor_of(sender)),
-                     sent_of(sender), pressed, now);
+    bool pressed = eviction_is_near(sender->journal, loss_waiting(sender->loss));
+    int64_t now = clock_monotonic_ms();
+    if (sender->state == SENDING && due(&sender->looked_ms, now, look_interval(sender, pressed))) {
+        loss_look(sender->loss, confirm_first_open(sender->confirm, floor_of(sender)),
+                  sender->answered, pressed, now);
     }
 }
 
@@ -194,7 +237,7 @@ static void make_room(struct sender *sender)
         event_notifier_eviction_over(&sender->notifier);
     }
     uint64_t floor = floor_of(sender),
-             target = eviction_below(sender->journal, confirm_waiting(sender->confirm));
+             target = eviction_below(sender->journal, loss_waiting(sender->loss));
     if (sender->state != SENDING || target <= floor) {
         return;
     }
@@ -204,14 +247,12 @@ static void make_room(struct sender *sender)
     raise_floor(sender, target);
 }
 
-/* --- sending
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- sending --- */
 
 static void refuse(struct sender *sender, const char *error)
 {
     count(&sender->errors, 1);
-    int64_t now = now_ms();
+    int64_t now = clock_monotonic_ms();
     if (sender->refused_ms == 0) {
         sender->refused_ms = REFUSED_MIN_MS;
     }
@@ -237,20 +278,21 @@ static void time_answer(struct sender *sender, uint64_t position)
     sender->untimed = position + 1;
     if (sender->in_flight < RECORDS_PER_SAMPLE || position % RECORDS_PER_SAMPLE == 0) {
         histogram_add(&sender->submit_to_sent_ns,
-                      journal_clock_now(&journal->clock) - journal_slot_at(journal, position)->recorded_at_ns);
+                      journal_clock_now(&journal->clock) -
+                          journal_slot_at(journal, position)->recorded_at_ns);
     }
 }
 
 static void take_answer(struct sender *sender, uint64_t position, const char *id)
 {
     time_answer(sender, position);
-    char *end;
-    uint64_t ms = strtoull(id, &end, 10), seq = *end == '-' ? strtoull(end + 1, NULL, 10) : 0;
-    confirm_note_entry(sender->confirm, position, ms, seq);
+    struct stream_entry_id entry = {0, 0};
+    (void)stream_entry_id_parse(id, strlen(id), &entry); /* 0-0: it is not known where it is */
+    confirm_note_entry(sender->confirm, position, entry);
     /* with nothing more under way, what was skipped behind this record is done as well */
     uint64_t done = sender->in_flight == 0 ? sender->next_send : position + 1;
-    if (done > sent_of(sender)) { /* else a word for an earlier copy of it was quicker */
-        set_sent(sender, done);
+    if (done > sender->answered) { /* else the confirmation of an earlier copy was quicker */
+        set_answered(sender, done);
     }
     sender->refused_ms = 0;
     event_notifier_refused(&sender->notifier, REFUSED_SENDING, NULL);
@@ -285,7 +327,7 @@ static int send_record(struct sender *sender, uint64_t position, const struct jo
                    : -1;
 }
 
-/* Takes the record at next_send. False: there is none yet, or it cannot be sent now. */
+/* Sends the record at next_send. False: there is none yet, or it cannot be sent now. */
 static bool send_next(struct sender *sender)
 {
     const struct journal_slot *slot;
@@ -311,6 +353,7 @@ static bool send_next(struct sender *sender)
         }
     }
     sender->next_send = position + 1;
+    sender->active_us = clock_monotonic_us();
     return true;
 }
 
@@ -319,11 +362,11 @@ static void send_all(struct sender *sender)
     unsigned window =
         sender->refused_ms ? 1 : WINDOW_RECORDS; /* one tries whether it is still refused */
     while (sender->in_flight < window && redis_link_unsent_bytes(sender->link) < WINDOW_BYTES &&
-           send_next(sender))
-        ;
+           send_next(sender)) {
+    }
     if (sender->in_flight == 0 &&
-        sent_of(sender) < sender->next_send) { /* nothing but skipped ones */
-        set_sent(sender, sender->next_send);
+        sender->answered < sender->next_send) { /* nothing but skipped ones */
+        set_answered(sender, sender->next_send);
         on_settled(sender);
     }
 }
@@ -335,42 +378,72 @@ static void pump(struct sender *sender)
     if (sender->state == SENDING && sender->stale == 0 && redis_link_up(sender->link)) {
         send_all(sender);
     }
-    if (eviction_is_near(sender->journal, confirm_waiting(sender->confirm))) {
+    if (eviction_is_near(sender->journal, loss_waiting(sender->loss))) {
         look_when_due(sender);
     }
     make_room(sender);
 }
 
-/* --- what others tell us
- * --------------------------------------------------------------------------------------------------
- */
+/* --- a new connection --- */
 
-static void on_answered(void *owner)
-{
-    struct sender *sender = owner;
-    if (sender->state != ASKING) {
-        return;
-    }
-    set_state(sender, SENDING);
-    pump(sender);
-}
-
-/* Everything open and sent goes again; `why` from confirm.c */
 static void on_lost(void *owner, const char *why)
 {
     struct sender *sender = owner;
-    uint64_t first = confirm_first_open(sender->confirm, floor_of(sender)), sent = sent_of(sender);
-    if ((sender->state != SENDING && sender->state != ASKING) || first >= sent) {
+    uint64_t first = confirm_first_open(sender->confirm, floor_of(sender));
+    uint64_t sent = sender->answered;
+    if ((sender->state != SENDING && sender->state != CHECKING) || first >= sent) {
         return;
     }
     char text[160];
     uint64_t open = confirm_open_within(sender->confirm, first, sent);
-    snprintf(text, sizeof text, "%llu records without the drainer's word: %s",
-             (unsigned long long)open, why);
+    snprintf(text, sizeof text, "%llu records that are not confirmed: %s", (unsigned long long)open,
+             why);
     count(&sender->resent, (int64_t)open);
     event_notifier_event(&sender->notifier, BLOTTER_EVENT_RESEND, text);
-    journal_cursor_set(&sender->journal->header->sent, first);
+    for (uint64_t position = first; position < sent; position++) {
+        confirm_forget_entry(sender->confirm, position); /* else a later check might believe it */
+    }
+    sender->answered = first;
+    publish_sent(sender);
     go_back(sender);
+}
+
+static void on_checked(void *owner)
+{
+    struct sender *sender = owner;
+    if (sender->state == CHECKING) {
+        set_state(sender, SENDING);
+        publish_sent(sender);
+        waiters_wake(&sender->waiters);
+        pump(sender);
+    }
+}
+
+static void on_answered(void *owner)
+{
+    struct sender *sender = owner;
+    if (sender->state == ASKING) {
+        set_state(sender, CHECKING);
+        loss_check(sender->loss, floor_of(sender), sender->answered);
+    }
+}
+
+static void on_known(void *owner, bool ours)
+{
+    struct sender *sender = owner;
+    if (sender->state != MEETING) {
+        return;
+    }
+    show(&sender->left_alone, !ours);
+    if (!ours) {
+        set_state(sender, LEFT_ALONE);
+        event_notifier_left_alone(&sender->notifier, sender->target.left_alone);
+        return;
+    }
+    set_state(sender, ASKING);
+    if (!confirm_ask(sender->confirm, journal_next(sender->journal))) {
+        on_answered(sender);
+    }
 }
 
 static void on_refused(void *owner, const char *error)
@@ -385,13 +458,15 @@ static void on_refused(void *owner, const char *error)
 static void go_up(struct sender *sender, const char *place)
 {
     count(&sender->connects, 1);
-    atomic_store_explicit(&sender->redis_up, 1, memory_order_relaxed); /* for people */
+    show(&sender->redis_up, 1);
+    refusals_forget(&sender->refusals);
     event_notifier_up(&sender->notifier, place);
-    set_state(sender, ASKING);
+    set_state(sender, MEETING);
+    publish_sent(sender);
     confirm_on_up(sender->confirm);
-    if (!confirm_ask(sender->confirm, journal_next(sender->journal))) {
-        on_answered(sender);
-    }
+    loss_on_up(sender->loss);
+    target_on_up(&sender->target);
+    target_ask(&sender->target);
 }
 
 static void on_change(void *owner, bool up, const char *why)
@@ -402,36 +477,44 @@ static void on_change(void *owner, bool up, const char *why)
         return;
     }
     assert(sender->in_flight == 0); /* the link has called back for all */
-    atomic_store_explicit(&sender->redis_up, 0, memory_order_relaxed); /* for people */
+    show(&sender->redis_up, 0);
     sender->refused_ms = 0;
     go_back(sender);
     set_state(sender, OFFLINE);
     event_notifier_down(&sender->notifier, why);
 }
 
-/* --- the clock
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- the clock --- */
 
 static bool in_a_hurry(const struct sender *sender)
 {
     return atomic_load_explicit(&sender->waiters.in_hurry, memory_order_relaxed) > 0 ||
+           loss_is_impatient(sender->loss) ||
            journal_next(sender->journal) - floor_of(sender) > sender->journal->slots / 8;
 }
 
 static void ask_when_due(struct sender *sender, int64_t now)
 {
-    if (sender->state == SENDING &&
-        due(&sender->asked_ms, now, in_a_hurry(sender) ? HURRY_MS : ASK_MS)) {
-        confirm_ask(sender->confirm, sent_of(sender));
+    bool retries = sender->state == MEETING || sender->state == CHECKING;
+    if (retries && due(&sender->asked_ms, now, RETRY_MS)) {
+        if (sender->state == MEETING) {
+            target_ask(&sender->target);
+        } else {
+            loss_check(sender->loss, floor_of(sender), sender->answered);
+        }
+    } else if (sender->state == SENDING &&
+               due(&sender->asked_ms, now, in_a_hurry(sender) ? HURRY_MS : ASK_MS)) {
+        confirm_ask(sender->confirm, sender->answered);
     }
 }
 
 static void do_what_is_due(struct sender *sender)
 {
-    int64_t now = now_ms();
+    int64_t now = clock_monotonic_ms();
     event_notifier_damaged(&sender->notifier, &sender->journal->found.damaged,
                            sender->journal->path);
+    (void)journal_clock_now(&sender->journal->clock); /* which looks at the wall clock */
+    event_notifier_clock(&sender->notifier, journal_clock_jump(&sender->journal->clock));
     if (sender->state == REFUSED && now >= sender->resume_at_ms) {
         set_state(sender, SENDING);
     }
@@ -461,18 +544,42 @@ static void add_timer(struct event *event, int64_t us)
     event_add(event, &delay);
 }
 
+static bool is_idle(const struct sender *sender)
+{
+    return sender->in_flight == 0 &&
+           journal_next(sender->journal) == journal_cursor(&sender->journal->header->committed);
+}
+
+static int64_t tick_interval_ms(const struct sender *sender)
+{
+    int64_t interval = in_a_hurry(sender) ? HURRY_MS : is_idle(sender) ? TICK_IDLE_MS : TICK_MS;
+    int64_t sync = sender->options.sync_interval_ms;
+    return sync != 0 && sync < interval ? sync : interval;
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what;
     struct sender *sender = arg;
     do_what_is_due(sender);
-    add_timer(sender->tick, (in_a_hurry(sender) ? HURRY_MS : TICK_MS) * 1000);
+    add_timer(sender->tick, tick_interval_ms(sender) * 1000);
+}
+
+int64_t sender_poll_interval_us(int64_t shortest_us, uint32_t slots, int64_t idle_us)
+{
+    int64_t longest = (int64_t)slots * 2 < POLL_MAX_US ? (int64_t)slots * 2 : POLL_MAX_US;
+    int64_t wanted = idle_us / POLL_SHARE < longest ? idle_us / POLL_SHARE : longest;
+    return wanted > shortest_us ? wanted : shortest_us;
 }
 
 static void on_poll(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what;
-    pump(arg);
+    struct sender *sender = arg;
+    pump(sender);
+    int64_t idle_us = clock_monotonic_us() - sender->active_us;
+    add_timer(sender->poll, sender_poll_interval_us(sender->options.poll_interval_us,
+                                                    sender->journal->slots, idle_us));
 }
 
 void sender_poll(struct sender *sender)
@@ -490,9 +597,7 @@ void sender_wake(struct sender *sender)
     waker_wake(&sender->waker);
 }
 
-/* --- waiting
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- waiting --- */
 
 static const struct journal_cursor *cursor_of(const struct sender *sender, enum blotter_stage stage)
 {
@@ -500,20 +605,34 @@ static const struct journal_cursor *cursor_of(const struct sender *sender, enum 
     return stage == BLOTTER_SENT ? &header->sent : &header->committed;
 }
 
-int sender_wait(struct sender *sender, uint64_t position, enum blotter_stage stage, int timeout_ms)
+struct hurry {
+    struct sender *sender;
+    bool committed;
+};
+
+static void end_hurry(void *arg)
+{
+    const struct hurry *hurry = arg;
+    waiters_leave(&hurry->sender->waiters, hurry->committed);
+}
+
+int sender_wait(struct sender *sender, uint64_t position, enum blotter_stage stage, int timeout_ms,
+                int cancel_state)
 {
     const struct journal_cursor *cursor = cursor_of(sender, stage);
+    struct hurry hurry = {sender, stage == BLOTTER_COMMITTED};
+    int status;
     if (journal_cursor(cursor) > position) {
         return BLOTTER_OK;
     }
     if (timeout_ms == 0) {
         return BLOTTER_TIMEOUT;
     }
-    bool committed = stage == BLOTTER_COMMITTED;
-    waiters_enter(&sender->waiters, committed);
+    waiters_enter(&sender->waiters, hurry.committed);
+    pthread_cleanup_push(end_hurry, &hurry);
     sender_wake(sender);
-    int status = waiters_wait(&sender->waiters, cursor, position, timeout_ms);
-    waiters_leave(&sender->waiters, committed);
+    status = waiters_wait(&sender->waiters, cursor, position, timeout_ms, cancel_state);
+    pthread_cleanup_pop(1);
     return status;
 }
 
@@ -540,6 +659,11 @@ void sender_withdraw(struct sender *sender, int fd, enum blotter_stage stage)
     waiters_withdraw(&sender->waiters, fd, cursor_of(sender, stage));
 }
 
+const char *sender_left_alone(const struct sender *sender)
+{
+    return sender->state == LEFT_ALONE ? sender->target.left_alone : NULL;
+}
+
 void sender_release_waiters(struct sender *sender)
 {
     waiters_close(&sender->waiters);
@@ -552,27 +676,67 @@ void sender_stats(struct sender *sender, struct blotter_stats *stats)
     stats->connects = atomic_load_explicit(&sender->connects, memory_order_relaxed);
     stats->errors = atomic_load_explicit(&sender->errors, memory_order_relaxed);
     stats->redis_up = atomic_load_explicit(&sender->redis_up, memory_order_relaxed);
+    stats->left_alone = atomic_load_explicit(&sender->left_alone, memory_order_relaxed);
     histogram_copy(&sender->submit_to_sent_ns, &stats->submit_to_sent_ns);
     event_notifier_stats(&sender->notifier, stats);
 }
 
-/* --- life
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
-/* What a former owner left is read once, so that the words for it can be asked for before any of it
- * is sent again. */
+/* How far the slots say that records were sent: up to the first without an entry id. Only a hint;
+ * and journals of version 1 have none. */
+static uint64_t find_answered(const struct journal *journal)
+{
+    uint64_t position = journal_cursor(&journal->header->floor), next = journal_next(journal);
+    for (; journal->version > 1 && position < next; position++) {
+        const struct journal_slot *slot;
+        enum journal_read read = journal_read(journal, position, &slot);
+        bool has_entry = read == JOURNAL_RECORD &&
+                         (atomic_load_explicit(&slot->entry_ms, memory_order_relaxed) != 0 ||
+                          atomic_load_explicit(&slot->entry_seq, memory_order_relaxed) != 0);
+        if (!has_entry && read != JOURNAL_LEFT_OUT) {
+            break;
+        }
+    }
+    return position;
+}
+
+/* Reads what a former owner left once, so that its confirmations can be asked for. */
 static void note_leftovers(struct sender *sender)
 {
     uint64_t next = journal_next(sender->journal);
     for (uint64_t position = floor_of(sender); position < next; position++) {
         const struct journal_slot *slot;
-        if (journal_read(sender->journal, position, &slot) == JOURNAL_RECORD) {
+        enum journal_read read = journal_read(sender->journal, position, &slot);
+        if (read == JOURNAL_RECORD) {
             confirm_note_record(sender->confirm, position, slot);
+        } else if (read == JOURNAL_LEFT_OUT && position < sender->answered) {
+            confirm_skip(sender->confirm, position);
         }
     }
-    journal_cursor_set(&sender->journal->header->sent, floor_of(sender));
-    sender->next_send = floor_of(sender);
+}
+
+static bool make_confirming(struct sender *sender)
+{
+    struct confirm_options confirm = {.journal = sender->journal,
+                                      .link = sender->link,
+                                      .refusals = &sender->refusals,
+                                      .stream = sender->stream,
+                                      .sent = sender->answered,
+                                      .owner = sender,
+                                      .on_answered = on_answered,
+                                      .on_settled = on_settled};
+    sender->confirm = confirm_create(&confirm);
+    struct loss_options loss = {.journal = sender->journal,
+                                .link = sender->link,
+                                .confirm = sender->confirm,
+                                .refusals = &sender->refusals,
+                                .stream = sender->stream,
+                                .owner = sender,
+                                .on_checked = on_checked,
+                                .on_lost = on_lost};
+    sender->loss = loss_create(&loss);
+    return sender->confirm != NULL && sender->loss != NULL;
 }
 
 static bool make_parts(struct sender *sender, char *error, size_t error_size)
@@ -580,7 +744,7 @@ static bool make_parts(struct sender *sender, char *error, size_t error_size)
     struct event_base *base = sender->options.base;
     char name[96];
     snprintf(name, sizeof name, "blotter-%s%s%s-%d", sender->journal->exchange,
-             *sender->journal->lane ? "-" : "", sender->journal->lane, (int)getpid());
+             sender->journal->lane[0] != '\0' ? "-" : "", sender->journal->lane, (int)getpid());
     struct redis_link_options link = {.base = base,
                                       .url = sender->options.redis,
                                       .password = sender->options.password,
@@ -592,56 +756,67 @@ static bool make_parts(struct sender *sender, char *error, size_t error_size)
     if (sender->link == NULL) {
         return false;
     }
-    struct confirm_options confirm = {.journal = sender->journal,
-                                      .link = sender->link,
-                                      .stream = sender->stream,
-                                      .owner = sender,
-                                      .on_answered = on_answered,
-                                      .on_settled = on_settled,
-                                      .on_lost = on_lost,
-                                      .on_refused = on_refused};
     snprintf(error, error_size, "the sender: out of memory or descriptors");
-    sender->confirm = confirm_create(&confirm);
-    if (!waker_init(&sender->waker, base, on_wake, sender) ||
+    if (!make_confirming(sender) || !waker_init(&sender->waker, base, on_wake, sender) ||
         !xadd_init(&sender->xadd, sender->journal, sender->stream)) {
         return false;
     }
-    sender->poll = event_new(base, -1, EV_PERSIST, on_poll, sender);
+    sender->target = (struct target){.journal = sender->journal,
+                                     .link = sender->link,
+                                     .refusals = &sender->refusals,
+                                     .retarget = sender->options.retarget,
+                                     .owner = sender,
+                                     .on_known = on_known};
+    target_init(&sender->target, sender->stream);
+    sender->poll = event_new(base, -1, 0, on_poll, sender);
     sender->tick = event_new(base, -1, 0, on_tick, sender);
-    return sender->confirm != NULL && sender->poll != NULL && sender->tick != NULL;
+    return sender->poll != NULL && sender->tick != NULL;
 }
 
-struct sender *sender_create(const struct sender_options *options, char *error, size_t error_size)
+static void start(struct sender *sender)
+{
+    sender->options.redis = sender->options.password = NULL; /* borrowed for the call only */
+    sender->seed = (unsigned)clock_monotonic_ns() ^ (unsigned)getpid();
+    sender->heartbeat_ms = sender->synced_ms = clock_monotonic_ms();
+    sender->active_us = clock_monotonic_us();
+    sender->next_send = sender->answered;
+    publish_sent(sender);
+    note_leftovers(sender);
+    add_timer(sender->tick, 0);
+    if (sender->options.poll_interval_us != 0) {
+        add_timer(sender->poll, sender->options.poll_interval_us);
+    }
+    redis_link_start(sender->link);
+}
+
+int sender_create(struct sender **out, const struct sender_options *options, char *error,
+                  size_t error_size)
 {
     assert(options->journal->sender);
+    *out = NULL;
     struct sender *sender = calloc(1, sizeof *sender);
     if (sender == NULL) {
         snprintf(error, error_size, "out of memory");
-        return NULL;
+        return BLOTTER_SYSTEM;
     }
     sender->options = *options;
     sender->journal = options->journal;
+    sender->refusals = (struct refusals){.owner = sender, .on_refused = on_refused};
+    sender->answered = find_answered(sender->journal);
     waiters_init(&sender->waiters);
     event_notifier_init(&sender->notifier, options->on_event, options->on_event_arg);
     stream_name(sender->stream, sender->journal->exchange, sender->journal->lane);
     if (!make_parts(sender, error, error_size)) {
         sender_destroy(sender);
-        return NULL;
+        return BLOTTER_SYSTEM;
     }
-    *error = 0;
-    sender->options.redis = sender->options.password = NULL; /* borrowed for the call only */
-    sender->seed = (unsigned)now_ms() ^ (unsigned)getpid();
-    sender->heartbeat_ms = sender->synced_ms = now_ms();
-    note_leftovers(sender);
-    add_timer(sender->tick, 0);
-    if (options->poll_interval_us) {
-        add_timer(sender->poll, options->poll_interval_us);
-    }
-    redis_link_start(sender->link);
-    return sender;
+    *error = '\0';
+    start(sender);
+    *out = sender;
+    return BLOTTER_OK;
 }
 
-static void free_event(struct event *event)
+static void free_timer(struct event *event)
 {
     if (event != NULL) {
         event_free(event);
@@ -654,10 +829,11 @@ void sender_destroy(struct sender *sender)
         return;
     }
     redis_link_destroy(sender->link);
-    free_event(sender->poll);
-    free_event(sender->tick);
+    free_timer(sender->poll);
+    free_timer(sender->tick);
     waker_release(&sender->waker);
     confirm_destroy(sender->confirm);
+    loss_destroy(sender->loss);
     waiters_release(&sender->waiters);
     event_notifier_release(&sender->notifier);
     xadd_release(&sender->xadd);

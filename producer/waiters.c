@@ -11,7 +11,7 @@
 #include "producer/blotter.h"
 #include "producer/journal.h"
 
-/* What somebody has asked to be told through a descriptor. */
+/* A request to be told through a descriptor. */
 struct notice {
     struct notice *next;
     const struct journal_cursor *cursor;
@@ -45,7 +45,7 @@ void waiters_enter(struct waiters *waiters, bool in_hurry)
 {
     atomic_fetch_add_explicit(&waiters->count, 1, memory_order_acq_rel); /* see waiters_wake */
     atomic_fetch_add_explicit(&waiters->in_hurry, in_hurry,
-                              memory_order_relaxed); /* only makes words be read sooner */
+                              memory_order_relaxed); /* only makes confirmations be read sooner */
 }
 
 void waiters_leave(struct waiters *waiters, bool in_hurry)
@@ -54,8 +54,8 @@ void waiters_leave(struct waiters *waiters, bool in_hurry)
     atomic_fetch_sub(&waiters->count, 1);
 }
 
-/* Under the mutex: so a descriptor is not written to once its notice has been withdrawn. */
-static void give(int fd)
+/* Under the mutex, so that a descriptor is not written to once its notice was withdrawn. */
+static void notice_give(int fd)
 {
     uint64_t one = 1;
     if (write(fd, &one, sizeof one) < 0) {
@@ -64,7 +64,7 @@ static void give(int fd)
 }
 
 /* Under the mutex. */
-static void drop(struct waiters *waiters, struct notice **at)
+static void notice_drop(struct waiters *waiters, struct notice **at)
 {
     struct notice *notice = *at;
     *at = notice->next;
@@ -81,8 +81,8 @@ static void give_notices(struct waiters *waiters)
             at = &(*at)->next;
             continue;
         }
-        give((*at)->fd);
-        drop(waiters, at);
+        notice_give((*at)->fd);
+        notice_drop(waiters, at);
     }
 }
 
@@ -98,7 +98,8 @@ void waiters_close(struct waiters *waiters)
 void waiters_wake(struct waiters *waiters)
 {
     /* acq_rel, and a read-modify-write as in waiters_enter: of the two one comes first. If theirs,
-     * we see the waiter; if ours, it sees the cursor that we have moved. */
+     * we see the waiter; if ours, it sees the cursor that we have moved. A plain load would do
+     * neither: it may be read before the cursor's store is visible. */
     if (atomic_fetch_add_explicit(&waiters->count, 0, memory_order_acq_rel) == 0) {
         return;
     }
@@ -121,8 +122,28 @@ static struct timespec deadline_after(int timeout_ms)
     return at;
 }
 
+static void unlock_when_cancelled(void *mutex)
+{
+    pthread_mutex_unlock(mutex);
+}
+
+/* Waits for the condition once; the thread may be cancelled meanwhile, if it may be at all. Returns
+ * pthread_cond_timedwait's answer. */
+static int wait_once(struct waiters *waiters, const struct timespec *deadline, int cancel_state)
+{
+    int ended;
+    pthread_cleanup_push(unlock_when_cancelled, &waiters->mutex);
+    pthread_setcancelstate(cancel_state, NULL);
+    ended = deadline == NULL
+                ? pthread_cond_wait(&waiters->advanced, &waiters->mutex)
+                : pthread_cond_timedwait(&waiters->advanced, &waiters->mutex, deadline);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    pthread_cleanup_pop(0);
+    return ended;
+}
+
 int waiters_wait(struct waiters *waiters, const struct journal_cursor *cursor, uint64_t position,
-                 int timeout_ms)
+                 int timeout_ms, int cancel_state)
 {
     struct timespec deadline = deadline_after(timeout_ms < 0 ? 0 : timeout_ms);
     int status = BLOTTER_OK;
@@ -130,9 +151,7 @@ int waiters_wait(struct waiters *waiters, const struct journal_cursor *cursor, u
     while (status == BLOTTER_OK && journal_cursor(cursor) <= position) {
         if (waiters->closing) {
             status = BLOTTER_CLOSED;
-        } else if (timeout_ms < 0) {
-            pthread_cond_wait(&waiters->advanced, &waiters->mutex);
-        } else if (pthread_cond_timedwait(&waiters->advanced, &waiters->mutex, &deadline) ==
+        } else if (wait_once(waiters, timeout_ms < 0 ? NULL : &deadline, cancel_state) ==
                    ETIMEDOUT) {
             status = journal_cursor(cursor) > position ? BLOTTER_OK : BLOTTER_TIMEOUT;
         }
@@ -146,7 +165,7 @@ static void drop_asked(struct waiters *waiters, int fd, const struct journal_cur
 {
     for (struct notice **at = &waiters->notices; *at != NULL; at = &(*at)->next) {
         if ((*at)->fd == fd && (*at)->cursor == cursor) {
-            drop(waiters, at);
+            notice_drop(waiters, at);
             return;
         }
     }

@@ -13,7 +13,7 @@ struct notice;
 
 struct waiters {
     _Atomic unsigned count;    /* threads that wait, and notices */
-    _Atomic unsigned in_hurry; /* those of them that make the sender read words sooner */
+    _Atomic unsigned in_hurry; /* those that make the sender read confirmations sooner */
     pthread_mutex_t mutex;     /* of what follows */
     pthread_cond_t advanced;
     struct notice *notices;
@@ -21,20 +21,21 @@ struct waiters {
 };
 
 void waiters_init(struct waiters *);
-void waiters_release(struct waiters *); /* nobody waits any more */
+void waiters_release(struct waiters *); /* no thread waits any more */
 
-/* Whoever waits, or begins to, gets CLOSED; every notice is given. */
+/* All threads that wait, or begin to, get CLOSED; every notice is given. */
 void waiters_close(struct waiters *);
 
-/* The sender has moved a cursor. Costs little while nobody waits. */
+/* Tells that the sender has moved a cursor. Costs little while no thread waits. */
 void waiters_wake(struct waiters *);
 
 /* Announces a waiter: from here on waiters_wake wakes. Then wait, then leave. */
 void waiters_enter(struct waiters *, bool in_hurry);
 void waiters_leave(struct waiters *, bool in_hurry);
-/* Waits until the cursor is beyond `position`. timeout_ms -1: for ever. OK, TIMEOUT, CLOSED. */
-int waiters_wait(struct waiters *, const struct journal_cursor *, uint64_t position,
-                 int timeout_ms);
+/* Waits until the cursor is beyond `position`. timeout_ms -1: for ever. cancel_state:
+ * whether the thread may be cancelled meanwhile. OK, TIMEOUT, CLOSED. */
+int waiters_wait(struct waiters *, const struct journal_cursor *, uint64_t position, int timeout_ms,
+                 int cancel_state);
 
 /* Writes 1 to fd, once, when the cursor is beyond `position`. Replaces what was asked for this fd
  * and cursor before. OK, CLOSED, SYSTEM: out of memory. */

@@ -15,8 +15,10 @@ static void on_woken(evutil_socket_t fd, short what, void *arg)
     if (read(fd, &times, sizeof times) < 0 && errno != EAGAIN) {
         return;
     }
-    /* seq_cst: from here on others wake us; what they published before, on_wake sees */
+    /* seq_cst: from here on others wake us. The fence: what they published before, on_wake sees,
+     * also by an acquire load, which alone could be read before the store is visible. */
     atomic_store(&waker->asleep, true);
+    atomic_thread_fence(memory_order_seq_cst);
     waker->on_wake(waker->arg);
 }
 

@@ -14,7 +14,7 @@ struct xadd {
     const char *stream;
     size_t prefix_length[RECORD_WIRE_KINDS];
     char prefix[RECORD_WIRE_KINDS][XADD_PREFIX_BYTES]; /* *5 XADD stream * kind */
-    char *bytes;                                  /* one command */
+    char *bytes;                                       /* one command */
 };
 
 /* Borrows both. False: out of memory. */

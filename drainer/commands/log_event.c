@@ -33,5 +33,11 @@ void log_event(const char *link, const char *journal, enum blotter_event event, 
     case BLOTTER_EVENT_SYNCED:
         log_info(journal, "the disk takes the journal again");
         break;
+    case BLOTTER_EVENT_LEFT_ALONE:
+        log_warn(journal, "left alone: %s", text);
+        break;
+    case BLOTTER_EVENT_CLOCK:
+        log_warn(journal, "%s", text);
+        break;
     }
 }

@@ -35,7 +35,7 @@ static bool create_sender(struct shipment *shipment, struct event_base *base,
         .on_event = on_event,
         .on_event_arg = shipment};
 
-    shipment->sender = sender_create(&options, error, JOURNAL_ERROR_BYTES);
+    (void)sender_create(&shipment->sender, &options, error, JOURNAL_ERROR_BYTES);
     shipment->hurried = shipment->sender != NULL && settings->once;
     if (shipment->hurried) {
         sender_hurry(shipment->sender, true);

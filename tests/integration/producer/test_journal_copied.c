@@ -50,12 +50,14 @@ static void assert_orders_once(int count, int producers)
                         fixture_format("%d %d %d", count, count, count));
     assert_int_equal(story_int("SELECT count(*) - count(DISTINCT (producer_id, seq)) FROM " ROWS),
                      0);
-    assert_int_equal(story_int("SELECT count(*) FROM blotter_internal.sessions WHERE event = 'closed'"),
-                     producers);
+    assert_int_equal(
+        story_int("SELECT count(*) FROM blotter_internal.sessions WHERE event = 'closed'"),
+        producers);
     story_assert_says(story_audit(0), "\ncomplete: ");
     assert_int_equal(story_int("SELECT count(*) FROM blotter.audit WHERE state <> 'complete'"), 0);
     assert_int_equal(
-        story_int("SELECT count(*) FROM blotter_internal.audit_quick WHERE state <> 'complete'"), 0);
+        story_int("SELECT count(*) FROM blotter_internal.audit_quick WHERE state <> 'complete'"),
+        0);
 }
 
 static void a_copy_that_is_shipped_beside_its_original(void **state)

@@ -144,7 +144,7 @@ static const struct blotter_order good_order = {.exchange_time = INT64_C(1700000
                                                 .extra = "{\"a\": [1, 2.50, {\"b\": null}]}"};
 static const struct blotter_trade good_trade = {
     .symbol = "BTC/USDT", .price = "67123.10", .quantity = "1E-8"};
-static const struct blotter_order bad_order = {.order_id = "1", .price = "NaN"};
+static const struct blotter_order bad_order = {.symbol = "BTC/USDT", .price = "1"};
 static const struct blotter_trade bad_trade = {.symbol = "BTC/USDT", .price = "1"};
 static const struct blotter_order long_order = {.order_id = "1", .strategy = long_text};
 static const struct blotter_trade long_trade = {.symbol = long_text, .price = "1", .quantity = "1"};
