@@ -226,6 +226,9 @@ static void submitting_while_the_journal_is_released_gets_closed(void **state)
         for (int i = 0; i < THREADS; i++) {
             pthread_create(&threads[i], NULL, submit_until_closed, NULL);
         }
+        while (atomic_load(&last_seq) == 0) { /* without a record the file is removed */
+            usleep(100);
+        }
         usleep(500);
         journal_close_writing(journal);
         journal_release(journal);
