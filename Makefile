@@ -25,6 +25,9 @@ SOVERSION := 0
 
 # --- what it is made of ---
 
+COMMANDS := audit check check_redis completion export follow journal_command json_line line_input log_event migrate partitions publish rejects \
+	rejects_replay record_json report since ship shipment stalls status
+
 SCHEMA := record ccxt_names decimal text json_read json_write encode decode decode_value decode_ccxt stream sha256
 JOURNAL := journal journal_clock journal_folder journal_format journal_inspect journal_lock journal_map journal_open \
 	journal_recover journal_span
@@ -33,8 +36,6 @@ PRODUCER := producer producer_loop submit leftovers histogram waiters waker $(JO
 REDIS_SIDE := intake reading entry_reader doorbell stream_watch streams redis_reply \
 	settle redis_blocking stream_survey
 POSTGRES_SIDE := pg_link pg_failure pg_session pg_blocking loading loader load_transaction good_record history lease days bisect sql_text sqlstate load_stats booker
-COMMANDS := audit check journal_command json_line line_input log_event migrate partitions publish rejects rejects_replay \
-	record_json report since ship shipment stalls status
 WEB := web web_pool web_live web_status
 DRAINER := command_list commands settings settings_table settings_help log terminal http_server monitor drain batch copy order_changes book_rows \
 	$(REDIS_SIDE:%=redis/%) $(POSTGRES_SIDE:%=postgres/%) $(COMMANDS:%=commands/%) $(WEB:%=web/%)

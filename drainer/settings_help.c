@@ -130,6 +130,19 @@ static const char *const details[COMMAND_COUNT] = {
         "bad:      records would be lost or not stored, or they wait and do not move; exit status 1.\n"
         "warning:  records are safe only as long as journals hold them, or somebody could read or forge\n"
         "          them, or it could not be looked at.\n",
+    [COMMAND_FOLLOW] =
+        "Each record, reject and void is printed once, in the order of the transactions that stored them;\n"
+        "numbers but seq are strings, since many readers of JSON would round them. After the records that\n"
+        "belong together comes a line {\"token\": \"...\"}. To go on after an interruption, drop what came\n"
+        "behind the last token line and begin with --after TOKEN; --output FILE does both by itself. A\n"
+        "transaction that holds everything back for 5 seconds is named in the log. Records that expired or\n"
+        "are missing are not here: see `blotter audit`.\n",
+    [COMMAND_EXPORT] =
+        "TABLE is a table or view of schema blotter: order_events, trades, fills, positions, cash ... Times\n"
+        "are UTC and decimals keep every digit. --since and --before select by recorded_at, or at.\n",
+    [COMMAND_COMPLETION] =
+        "bash: blotter completion bash > /etc/bash_completion.d/blotter\n"
+        "zsh:  blotter completion zsh > /usr/local/share/zsh/site-functions/_blotter\n",
     [COMMAND_JOURNAL] = "Exit status 1 if a part of it is damaged.\n",
 };
 // clang-format on

@@ -36,17 +36,18 @@
     X(redis_password_file, STRING, NONE, DRAIN | PUBLISH | SHIP | STATUS | CHECK | WEB, VALUE("FILE"), \
       "file whose first line is the password for Redis") \
     X(postgres, PLACE, "", \
-      MIGRATE | DRAIN | STATUS | AUDIT | REJECTS | PARTITIONS | CHECK | WEB, VALUE("CONNINFO"), \
+      MIGRATE | DRAIN | STATUS | AUDIT | REJECTS | PARTITIONS | CHECK | FOLLOW | EXPORT | WEB, \
+      VALUE("CONNINFO"), \
       "where PostgreSQL is: a libpq connection string or URL; libpq takes what is missing from " \
       "PGHOST, PGPASSWORD, ~/.pgpass ...") \
     X(connect_timeout, DURATION, "5s", \
-      MIGRATE | PUBLISH | SHIP | STATUS | AUDIT | REJECTS | PARTITIONS | CHECK, \
+      MIGRATE | PUBLISH | SHIP | STATUS | AUDIT | REJECTS | PARTITIONS | CHECK | FOLLOW | EXPORT, \
       RANGE(1000, 600000), "how long to wait for a server") \
     X(streams, STRING, "blotter:*", DRAIN | STATUS | CHECK | WEB, VALUE("PATTERN"), \
       "which streams to take: a Redis glob pattern") \
-    X(once, BOOL, "no", DRAIN | SHIP, ANY, \
-      "drain: load the entries that are there now, ship: send the records that are there now; " \
-      "then exit") \
+    X(once, BOOL, "no", DRAIN | SHIP | FOLLOW, ANY, \
+      "drain: load the entries that are there now, ship: send the records that are there now, " \
+      "follow: print what is committed now; then exit") \
     X(from, STRING, NONE, DRAIN, VALUE("ID|TIME"), \
       "load again what the streams still hold, from this entry id or time (2026-05-01T12:00:00Z) " \
       "on") \
@@ -75,10 +76,10 @@
       "how long a transaction waits for a lock in PostgreSQL") \
     X(postgres_timeout, DURATION, "60s", DRAIN | REJECTS, RANGE(1000, 3600000), \
       "how long a transaction may take before the connection is given up") \
-    X(exchange, STRING, NONE, PUBLISH | AUDIT, VALUE("NAME"), \
+    X(exchange, STRING, NONE, PUBLISH | AUDIT | FOLLOW | EXPORT | CHECK, VALUE("NAME"), \
       "publish: required, [a-z0-9._-]{1,32}, the stream is blotter:NAME; else: only this " \
       "exchange") \
-    X(lane, STRING, NONE, PUBLISH, VALUE("NAME"), \
+    X(lane, STRING, NONE, PUBLISH | CHECK, VALUE("NAME"), \
       "a lane of the exchange: the stream is blotter:EXCHANGE:LANE") \
     X(journal, STRING, NONE, PUBLISH | SHIP, VALUE("PATH"), \
       "a journal file, or a folder of journals: publish uses the first free one, ship sends all; " \
@@ -102,15 +103,20 @@
     X(watch, BOOL, "no", STATUS, ANY, \
       "print again every interval, until interrupted or a server is lost") \
     X(interval, DURATION, "2s", STATUS, RANGE(100, 3600000), "how often --watch prints") \
-    X(max_behind, DURATION, "0", STATUS | DRAIN, RANGE(0, 604800000), \
+    X(max_behind, DURATION, "0", STATUS | DRAIN | CHECK, RANGE(0, 604800000), \
       "longest time that a record may wait in a stream: beyond it status exits with 1 and /readyz " \
       "of drain answers 503; 0: any") \
     X(quick, BOOL, "no", AUDIT, ANY, \
       "trust the counts of the drainers instead of looking at every row") \
     X(reason, STRING, NONE, REJECTS, VALUE("TEXT"), "only rejects whose reason contains this") \
     X(stream, STRING, NONE, REJECTS, VALUE("NAME"), "only rejects of this stream: blotter:okx") \
-    X(since, STRING, NONE, REJECTS | AUDIT, VALUE("TIME"), \
+    X(since, STRING, NONE, REJECTS | AUDIT | EXPORT, VALUE("TIME"), \
       "only what was stored since then: 2h (two hours ago), 2026-05-01, 2026-05-01T12:00:00Z") \
+    X(before, STRING, NONE, EXPORT, VALUE("TIME"), "only rows before then, as since") \
+    X(after, STRING, "now", FOLLOW, VALUE("TOKEN|now|beginning"), \
+      "where to begin: behind a token that follow has printed, now, or at the first record") \
+    X(output, STRING, NONE, FOLLOW, VALUE("FILE"), \
+      "append to this file instead of stdout, and go on behind its last token") \
     X(dry_run, BOOL, "no", REJECTS | PARTITIONS, ANY, \
       "change nothing; print what replay, discard or drop would do") \
     X(older_than, STRING, NONE, PARTITIONS, VALUE("DAYS|DATE"), \

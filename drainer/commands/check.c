@@ -1,281 +1,74 @@
 /* check.c: `blotter check`: are there versions, rights or settings under which records would be
- * lost or refused?
+ * lost or refused, or do records wait and not move?
  *
  * bad: records would be lost, or not stored; exit status 1. warning: they are safe as long as
- * journals hold them, or it could not be looked at. */
+ * journals hold them, somebody could read or forge them, or it could not be looked at. With
+ * --exchange it looks as a producer of that exchange does: at Redis only. */
+#include "drainer/commands/check.h"
+
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "drainer/commands/report.h"
+#include "drainer/commands/stalls.h"
 #include "drainer/postgres/pg_blocking.h"
-#include "drainer/redis/redis_blocking.h"
-#include "drainer/redis/redis_reply.h"
+#include "drainer/settings.h"
+#include "schema/clock.h"
 
 enum {
     SKEW_WARNING_MS = 1000,
     SKEW_BAD_MS = 3600000,
 };
 
-struct check {
-    const struct settings *settings;
-    struct report *report;
-    bool bad;
-};
-
-enum finding { FINE, WARNING, BAD };
-
-static void find(struct check *check, enum finding finding, const char *where, const char *what,
-                 const char *format, ...) __attribute__((format(printf, 5, 6)));
-static void find(struct check *check, enum finding finding, const char *where, const char *what,
-                 const char *format, ...)
+void check_report(struct check *check, enum check_result result, const char *where,
+                  const char *what, const char *format, ...)
 {
     static const char *const words[] = {"ok", "warning", "bad"};
-    char text[512];
+    char text[1024];
     va_list arguments;
 
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    report_cell(check->report, words[finding]);
+    report_cell(check->report, words[result]);
     report_cell(check->report, where);
     report_cell(check->report, what);
     report_cell(check->report, text);
-    check->bad = check->bad || finding == BAD;
+    check->bad = check->bad || result == CHECK_BAD;
 }
 
-/* --- clocks
- * --------------------------------------------------------------------------------------------------------------
- */
-
-static int64_t clock_ms(void)
+void check_report_clock(struct check *check, const char *where, int64_t before_ms,
+                        int64_t theirs_ms, int64_t after_ms)
 {
-    struct timespec now;
+    int64_t skew = theirs_ms < before_ms  ? before_ms - theirs_ms
+                   : theirs_ms > after_ms ? theirs_ms - after_ms
+                                          : 0;
+    enum check_result result = skew >= SKEW_BAD_MS       ? CHECK_BAD
+                               : skew >= SKEW_WARNING_MS ? CHECK_WARNING
+                                                         : CHECK_FINE;
 
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    check_report(check, result, where, "clock", "%" PRId64 " ms %s this machine's%s", skew,
+                 theirs_ms < before_ms  ? "behind"
+                 : theirs_ms > after_ms ? "ahead of"
+                                        : "from",
+                 result == CHECK_FINE
+                     ? ""
+                     : "; records from the future are refused, and times cannot be compared");
 }
 
-/* before, after: our clock around the question. */
-static void find_skew(struct check *check, const char *where, int64_t before, int64_t theirs,
-                      int64_t after)
+bool check_host_is_local(const char *host)
 {
-    int64_t skew = theirs < before ? before - theirs : theirs > after ? theirs - after : 0;
-    enum finding finding = skew >= SKEW_BAD_MS ? BAD : skew >= SKEW_WARNING_MS ? WARNING : FINE;
-
-    find(check, finding, where, "clock", "%" PRId64 " ms %s this machine's%s", skew,
-         theirs < before  ? "behind"
-         : theirs > after ? "ahead of"
-                          : "from",
-         finding == FINE ? ""
-                         : "; records from the future are refused, and times cannot be compared");
+    return host == NULL || host[0] == '\0' || host[0] == '/' || strncmp(host, "127.", 4) == 0 ||
+           strcmp(host, "::1") == 0 || strcmp(host, "localhost") == 0;
 }
 
-/* --- Redis
- * ---------------------------------------------------------------------------------------------------------------
- */
-
-/* The value of a line `key:value` of INFO's answer; "" if there is none. */
-static const char *info_value(const char *info, const char *key, char out[128])
-{
-    size_t length = strlen(key);
-
-    out[0] = '\0';
-    for (const char *line = info; line != NULL && *line != '\0';
-         line = strchr(line, '\n'), line = line == NULL ? NULL : line + 1) {
-        if (strncmp(line, key, length) == 0 && line[length] == ':') {
-            snprintf(out, 128, "%.*s", (int)strcspn(line + length + 1, "\r\n"), line + length + 1);
-            break;
-        }
-    }
-    return out;
-}
-
-static void check_redis_version(struct check *check, const char *info)
-{
-    char value[128];
-    const char *version = info_value(info, "redis_version", value);
-    int major = atoi(version),
-        minor = strchr(version, '.') == NULL ? 0 : atoi(strchr(version, '.') + 1);
-    bool enough = major > 6 || (major == 6 && minor >= 2);
-
-    find(check,
-         !enough     ? BAD
-         : major < 7 ? WARNING
-                     : FINE,
-         "redis", "version", "%s%s", version,
-         !enough     ? "; needs 6.2, for XAUTOCLAIM and XTRIM MINID"
-         : major < 7 ? "; 7.0 is the oldest tested"
-                     : "");
-}
-
-static void check_redis_role(struct check *check, const char *info)
-{
-    char value[128], replicas[128];
-
-    info_value(info, "role", value);
-    info_value(info, "connected_slaves", replicas);
-    bool master = strcmp(value, "master") == 0;
-    find(check, master ? FINE : BAD, "redis", "role", "%s%s%s%s", value,
-         master ? ", replicas: " : "", master ? replicas : "",
-         master ? "" : "; writes are refused: give the master's address");
-}
-
-static void check_redis_memory(struct check *check, const char *info)
-{
-    char policy[128], most[128];
-
-    info_value(info, "maxmemory_policy", policy);
-    info_value(info, "maxmemory", most);
-    bool evicts = strcmp(policy, "noeviction") != 0, limited = strcmp(most, "0") != 0;
-    find(check,
-         !evicts   ? FINE
-         : limited ? BAD
-                   : WARNING,
-         "redis", "maxmemory-policy", "%s, maxmemory %s%s", policy, most,
-         evicts ? "; streams with records may be evicted: set maxmemory-policy noeviction" : "");
-}
-
-static void check_redis_persistence(struct check *check, const char *info)
-{
-    char aof[128], written[128], saved[128];
-    bool on = strcmp(info_value(info, "aof_enabled", aof), "1") == 0;
-    bool failing = strcmp(info_value(info, "aof_last_write_status", written), "err") == 0 ||
-                   strcmp(info_value(info, "rdb_last_bgsave_status", saved), "err") == 0;
-
-    find(check, on ? FINE : WARNING, "redis", "appendonly", "%s%s", on ? "yes" : "no",
-         on ? ""
-            : "; a restart empties the streams: journals send again what they hold, other clients' "
-              "records are lost");
-    if (failing) {
-        find(check, BAD, "redis", "persistence",
-             "the last write to disk failed; writes may be refused (MISCONF)");
-    }
-}
-
-/* Which settings INFO does not tell. Not every user may ask. */
-static void check_redis_fsync(struct check *check, struct redis *redis)
-{
-    redisReply *reply = redis_ask(redis, "CONFIG", "GET", "appendfsync", NULL);
-    const redisReply *value = reply == NULL ? NULL : reply_map_get(reply, "appendfsync");
-
-    if (reply == NULL) {
-        return;
-    }
-    if (value == NULL || !reply_is_string(value)) {
-        find(check, WARNING, "redis", "appendfsync", "not known: this user may not use CONFIG GET");
-    } else {
-        bool always = strcmp(value->str, "always") == 0, never = strcmp(value->str, "no") == 0;
-        find(check, never ? WARNING : FINE, "redis", "appendfsync", "%s%s", value->str,
-             always ? ""
-                    : "; what was written last is lost with the server: journals send it again, "
-                      "other clients do not");
-    }
-    redis_reply_free(reply);
-}
-
-/* What the sender and the drainer do; %s is the user's name. */
-#define MAY "ACL DRYRUN %s "
-static const char *const commands_used[] = {
-    MAY "XADD blotter:check * order x",
-    MAY "XREADGROUP GROUP drainers check STREAMS blotter:check >",
-    MAY "XACK blotter:check drainers 0-1",
-    MAY "XAUTOCLAIM blotter:check drainers check 0 0-0",
-    MAY "XGROUP CREATE blotter:check drainers 0",
-    MAY "XINFO GROUPS blotter:check",
-    MAY "XPENDING blotter:check drainers",
-    MAY "XRANGE blotter:check - +",
-    MAY "XREAD STREAMS blotter:check 0",
-    MAY "XTRIM blotter:check MINID 0-1",
-    MAY "EVAL x 1 blotter:check",
-    MAY "SCAN 0",
-    MAY "EXPIRE blotter-ack:{blotter:check}:1 1",
-};
-
-/* Adds the command to what the user may not do. False: the server does not tell, or does not know
- * ACL DRYRUN (before 7.0). */
-static bool try_right(struct redis *redis, const char *user, const char *command, char *missing,
-                      size_t size)
-{
-    redisReply *reply = redisCommand(redis->context, command, user);
-    bool told = reply != NULL && reply_is_string(reply);
-    const char *word = command + strlen(MAY);
-    size_t used = strlen(missing);
-
-    if (told && strcmp(reply->str, "OK") != 0) {
-        snprintf(missing + used, size - used, " %.*s", (int)strcspn(word, " "), word);
-    }
-    redis_reply_free(reply);
-    return told;
-}
-
-static void check_redis_rights(struct check *check, struct redis *redis)
-{
-    redisReply *user = redis_ask(redis, "ACL", "WHOAMI", NULL);
-    bool told = user != NULL && reply_is_string(user);
-    char missing[512] = "";
-
-    for (size_t i = 0; told && i < sizeof commands_used / sizeof commands_used[0]; i++) {
-        told = try_right(redis, user->str, commands_used[i], missing, sizeof missing);
-    }
-    if (!told) {
-        find(check, WARNING, "redis", "rights",
-             "not known: this user may not use ACL WHOAMI and ACL DRYRUN");
-    } else {
-        find(check, missing[0] == '\0' ? FINE : BAD, "redis", "rights", "user %s %s%s", user->str,
-             missing[0] == '\0' ? "may send and drain"
-                                : "may not use, on keys blotter:* and blotter-ack:*:",
-             missing);
-    }
-    redis_reply_free(user);
-}
-
-static bool check_redis_clock(struct check *check, struct redis *redis)
-{
-    int64_t before = clock_ms();
-    redisReply *reply = redis_ask(redis, "TIME", NULL);
-
-    if (reply != NULL && reply_is_array(reply, 2) && reply_is_string(reply->element[0]) &&
-        reply_is_string(reply->element[1])) {
-        int64_t theirs = strtoll(reply->element[0]->str, NULL, 10) * 1000 +
-                         strtoll(reply->element[1]->str, NULL, 10) / 1000;
-        find_skew(check, "redis", before, theirs, clock_ms());
-    }
-    redis_reply_free(reply);
-    return reply != NULL;
-}
-
-static bool check_redis(struct check *check, struct redis *redis)
-{
-    redisReply *info = redis_ask(redis, "INFO", NULL);
-
-    if (info == NULL) {
-        return false;
-    }
-    if (reply_is_string(info)) {
-        check_redis_version(check, info->str);
-        check_redis_role(check, info->str);
-        check_redis_memory(check, info->str);
-        check_redis_persistence(check, info->str);
-    } else {
-        find(check, WARNING, "redis", "INFO", "not known: %s",
-             info->type == REDIS_REPLY_ERROR ? info->str : "no text");
-    }
-    redis_reply_free(info);
-    check_redis_fsync(check, redis);
-    check_redis_rights(check, redis);
-    return check_redis_clock(check, redis);
-}
-
-/* --- PostgreSQL
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- PostgreSQL --- */
 
 static void check_pg_setting(struct check *check, PGconn *connection, const char *name,
-                             const char *wanted, enum finding otherwise, const char *why)
+                             const char *wanted, enum check_result otherwise, const char *why)
 {
     const char *const values[] = {name};
     PGresult *result =
@@ -284,8 +77,8 @@ static void check_pg_setting(struct check *check, PGconn *connection, const char
         PQresultStatus(result) == PGRES_TUPLES_OK ? PQgetvalue(result, 0, 0) : "unknown";
     bool as_wanted = strcmp(value, wanted) == 0;
 
-    find(check, as_wanted ? FINE : otherwise, "postgres", name, "%s%s%s", value,
-         as_wanted ? "" : "; ", as_wanted ? "" : why);
+    check_report(check, as_wanted ? CHECK_FINE : otherwise, "postgres", name, "%s%s%s", value,
+                 as_wanted ? "" : "; ", as_wanted ? "" : why);
     PQclear(result);
 }
 
@@ -294,86 +87,179 @@ static void check_pg_settings(struct check *check, struct pg *pg)
     int version = PQserverVersion(pg->connection);
     PGconn *connection = pg->connection;
 
-    find(check, version < 150000 ? BAD : FINE, "postgres", "version", "%d.%d%s", version / 10000,
-         version % 10000, version < 150000 ? "; needs 15" : "");
-    check_pg_setting(check, connection, "fsync", "on", BAD,
+    check_report(check, version < 150000 ? CHECK_BAD : CHECK_FINE, "postgres", "version", "%d.%d%s",
+                 version / 10000, version % 10000, version < 150000 ? "; needs 15" : "");
+    check_pg_setting(check, connection, "fsync", "on", CHECK_BAD,
                      "committed records are lost in a crash of the machine");
-    check_pg_setting(check, connection, "full_page_writes", "on", BAD,
+    check_pg_setting(check, connection, "full_page_writes", "on", CHECK_BAD,
                      "a crash of the machine may tear pages");
-    check_pg_setting(check, connection, "synchronous_commit", "on", FINE,
+    check_pg_setting(check, connection, "synchronous_commit", "on", CHECK_FINE,
                      "drainers set it themselves; other writers do not");
-    check_pg_setting(check, connection, "transaction_read_only", "off", BAD,
-                     "nothing can be stored: a standby, or read-only");
-    check_pg_setting(check, connection, "server_encoding", "UTF8", BAD, "Blotter needs UTF8");
+    check_pg_setting(check, connection, "transaction_read_only", "off", CHECK_BAD,
+                     "nothing can be stored: it is a standby, or was set so");
+    check_pg_setting(check, connection, "server_encoding", "UTF8", CHECK_BAD, "Blotter needs UTF8");
 }
 
 static bool check_pg_clock(struct check *check, struct pg *pg)
 {
-    int64_t before = clock_ms();
+    int64_t before = clock_wall_ms();
     PGresult *result =
         pg_query(pg, "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint", 0, NULL);
 
     if (result != NULL) {
-        find_skew(check, "postgres", before, strtoll(PQgetvalue(result, 0, 0), NULL, 10),
-                  clock_ms());
+        check_report_clock(check, "postgres", before, strtoll(PQgetvalue(result, 0, 0), NULL, 10),
+                           clock_wall_ms());
     }
     PQclear(result);
     return result != NULL;
 }
 
-/* What a drainer needs and this user lacks. Without USAGE on the schema nothing in it can be asked. */
-static const char usage_sql[] =
-    "SELECT CASE WHEN has_schema_privilege('blotter_internal', 'USAGE') THEN '' ELSE "
-    "'USAGE on schema blotter_internal' END, current_user";
-static const char rights_sql[] =
-    "SELECT concat_ws(', ', blotter_internal.missing_rights(current_user, 'blotter_drainer'), "
-    "CASE WHEN NOT has_database_privilege(current_database(), 'TEMP') THEN 'TEMPORARY on the "
-    "database' END), current_user";
+static void check_pg_transport(struct check *check, const struct pg *pg)
+{
+    const char *host = PQhost(pg->connection);
 
+    if (PQsslInUse(pg->connection) == 0 && !check_host_is_local(host) &&
+        !check_host_is_local(PQhostaddr(pg->connection))) {
+        check_report(check, CHECK_WARNING, "postgres", "transport",
+                     "plain text to %s: who can listen reads the records; use sslmode=verify-full",
+                     host);
+    }
+}
+
+static int backend_pid(struct pg *pg)
+{
+    PGresult *result = pg_query(pg, "SELECT pg_backend_pid()", 0, NULL);
+    int pid = result == NULL ? 0 : atoi(PQgetvalue(result, 0, 0));
+
+    PQclear(result);
+    return pid;
+}
+
+/* A pooler gives a process id of its own. One that pools by transaction hands a second connection
+ * the server process that the first has just used, though the first is still open. */
+static void check_pooling(struct check *check, struct pg *pg)
+{
+    struct pg other = {.settings = pg->settings};
+    int first = backend_pid(pg);
+
+    if (first == 0 || first == PQbackendPID(pg->connection)) {
+        return;
+    }
+    bool shared = pg_open(&other, pg->settings) && pg_run(&other, "BEGIN") &&
+                  backend_pid(&other) == backend_pid(pg);
+    /* a new process for the first means that it lost its own to the transaction of the other */
+    shared = shared || backend_pid(pg) != first;
+    check_report(check, shared ? CHECK_BAD : CHECK_FINE, "postgres", "pooling", "%s",
+                 shared ? "transactions are pooled (pool_mode=transaction): locks and settings of "
+                          "drainers go to whichever session; use pool_mode=session, or none"
+                        : "by session");
+    pg_close(&other);
+}
+
+/* Without USAGE on the schema nothing in it can be asked. */
+static void check_pg_rights(struct check *check, struct pg *pg)
+{
+    PGresult *result =
+        pg_query(pg,
+                 "SELECT CASE WHEN has_schema_privilege('blotter_internal', 'USAGE') THEN '' ELSE "
+                 "'USAGE on schema blotter_internal' END, current_user, "
+                 "has_schema_privilege('public', 'public', 'CREATE')",
+                 0, NULL);
+
+    if (result == NULL) {
+        return;
+    }
+    if (PQgetvalue(result, 0, 2)[0] == 't') {
+        check_report(check, CHECK_WARNING, "postgres", "schema public",
+                     "everybody may create functions there, which others then call: REVOKE CREATE "
+                     "ON SCHEMA public FROM PUBLIC");
+    }
+    if (PQgetvalue(result, 0, 0)[0] == '\0') {
+        PQclear(result);
+        result = pg_query(
+            pg,
+            "SELECT concat_ws(', ', "
+            "blotter_internal.missing_rights(current_user, 'blotter_drainer'), CASE WHEN NOT "
+            "has_database_privilege(current_database(), 'TEMP') THEN 'TEMPORARY on the database' "
+            "END), current_user",
+            0, NULL);
+    }
+    if (result != NULL) {
+        const char *missing = PQgetvalue(result, 0, 0);
+
+        check_report(check, missing[0] == '\0' ? CHECK_FINE : CHECK_BAD, "postgres", "rights",
+                     "user %s%s%s", PQgetvalue(result, 0, 1),
+                     missing[0] == '\0' ? " may load"
+                                        : " cannot load; grant blotter_drainer; missing: ",
+                     missing);
+    }
+    PQclear(result);
+}
+
+/* Returns whether the schema is there in a version that can be asked. */
 static bool check_pg_schema(struct check *check, struct pg *pg)
 {
-    int version = pg_schema_version(pg);
+    int version = pg_schema_version(pg), needed = pg_schema_needed();
 
     if (version <= 0) {
-        find(check, BAD, "postgres", "schema", "%s",
-             version == 0 ? "there is none; run `blotter migrate`" : "cannot be read");
-        return version == 0;
-    }
-    find(check, version < pg_schema_needed() ? BAD : FINE, "postgres", "schema",
-         "version %d, this program needs %d%s", version, pg_schema_needed(),
-         version < pg_schema_needed() ? "; run `blotter migrate`" : "");
-    PGresult *result = pg_query(pg, usage_sql, 0, NULL);
-    if (result != NULL && PQgetvalue(result, 0, 0)[0] == '\0') {
-        PQclear(result);
-        result = pg_query(pg, rights_sql, 0, NULL);
-    }
-    if (result == NULL) {
+        check_report(check, CHECK_BAD, "postgres", "schema", "%s",
+                     version == 0 ? "there is none; run `blotter migrate`" : "cannot be read");
         return false;
     }
-    const char *missing = PQgetvalue(result, 0, 0);
-    find(check, missing[0] == '\0' ? FINE : BAD, "postgres", "rights", "user %s%s%s",
-         PQgetvalue(result, 0, 1),
-         missing[0] == '\0' ? " may load" : " cannot load; grant blotter_drainer; missing: ",
-         missing);
-    PQclear(result);
-    return true;
+    check_report(check, version < needed ? CHECK_BAD : CHECK_FINE, "postgres", "schema",
+                 "version %d, this program needs %d%s", version, needed,
+                 version < needed ? "; run `blotter migrate`" : "");
+    return version >= needed;
 }
 
-static bool check_pg(struct check *check, struct pg *pg)
+static bool check_pg(struct check *check, struct pg *pg, struct load_facts *facts)
 {
     check_pg_settings(check, pg);
-    return check_pg_clock(check, pg) && check_pg_schema(check, pg);
+    check_pg_transport(check, pg);
+    check_pooling(check, pg);
+    bool seen = check_pg_clock(check, pg);
+    if (seen && check_pg_schema(check, pg)) {
+        check_pg_rights(check, pg);
+        seen = load_facts_read(facts, pg);
+        check->facts_known = seen;
+    }
+    return seen || PQstatus(pg->connection) == CONNECTION_OK;
 }
 
-/* --- both
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- all of it --- */
 
-/* Why it was not seen, or not to its end, has been said on stderr. */
-static void find_unseen(struct check *check, bool seen, const char *where)
+static void report_misspelt(void *arg, const char *name, const char *meant)
+{
+    if (meant != NULL) {
+        check_report(arg, CHECK_WARNING, "settings", "environment",
+                     "%s is no setting; did you mean %s?", name, meant);
+    }
+}
+
+static void check_stalls(struct check *check, struct redis *redis,
+                         const struct stream_survey *survey, const struct load_facts *facts)
+{
+    struct report *stalls =
+        stalls_find(survey, facts, stalls_redis_is_master(redis), check->settings->max_behind);
+
+    for (size_t row = 0; row < report_rows(stalls); row++) {
+        check_report(check, CHECK_BAD, "stream", report_text(stalls, row, 0),
+                     "records have waited for %s s: %s", report_text(stalls, row, 1),
+                     report_text(stalls, row, 2));
+    }
+    if (facts->open_incidents > 0) {
+        check_report(check, CHECK_BAD, "postgres", "incidents",
+                     "%" PRId64 " are open: records may be lost; `blotter audit` shows them",
+                     facts->open_incidents);
+    }
+    report_destroy(stalls);
+}
+
+/* The reason is on stderr. */
+static void report_unseen(struct check *check, bool seen, const char *where)
 {
     if (!seen) {
-        find(check, BAD, where, "connection", "none, or it was lost");
+        check_report(check, CHECK_BAD, where, "connection", "none, or it was lost");
     }
 }
 
@@ -392,20 +278,27 @@ static int print(const struct check *check)
 int command_check(const struct settings *settings)
 {
     struct check check = {.settings = settings, .report = report_create()};
+    struct stream_survey survey = {.streams = NULL};
+    struct load_facts facts = {.drainers = 0};
     struct redis redis;
     struct pg pg = {.settings = settings};
-    int code;
+    bool producer = settings->exchange != NULL;
 
     report_column(check.report, "result", REPORT_TEXT);
     report_column(check.report, "where", REPORT_TEXT);
     report_column(check.report, "what", REPORT_TEXT);
     report_column(check.report, "finding", REPORT_TEXT);
-    bool redis_seen = redis_open(&redis, settings) && check_redis(&check, &redis);
-    bool pg_seen = pg_open(&pg, settings) && check_pg(&check, &pg);
-    find_unseen(&check, redis_seen, "redis");
-    find_unseen(&check, pg_seen, "postgres");
-    code = print(&check);
+    settings_find_misspelt(report_misspelt, &check);
+    bool redis_seen = redis_open(&redis, settings) && check_redis(&check, &redis, &survey);
+    bool pg_seen = producer || (pg_open(&pg, settings) && check_pg(&check, &pg, &facts));
+    report_unseen(&check, redis_seen, "redis");
+    report_unseen(&check, pg_seen, "postgres");
+    if (redis_seen && check.facts_known) {
+        check_stalls(&check, &redis, &survey, &facts);
+    }
+    int code = print(&check);
     code = !redis_seen ? redis.exit_code : !pg_seen ? pg.exit_code : code;
+    stream_survey_release(&survey);
     report_destroy(check.report);
     redis_close(&redis);
     pg_close(&pg);

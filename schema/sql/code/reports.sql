@@ -231,14 +231,15 @@ CREATE FUNCTION blotter_internal.follow(after bigint, before bigint, of_exchange
 COMMENT ON FUNCTION blotter_internal.follow(bigint, bigint, text) IS
     'What was stored by the transactions from after up to, without, before; in their order, then by producer and seq.';
 
-CREATE FUNCTION blotter_internal.follow_state() RETURNS TABLE (history text, xmin bigint, loads bigint)
+CREATE FUNCTION blotter_internal.follow_state() RETURNS TABLE (history text, xmin bigint, held boolean, loads bigint)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
     SELECT coalesce((SELECT h.id::text FROM blotter_internal.history h ORDER BY h.n DESC LIMIT 1), 'none'),
-           pg_snapshot_xmin(pg_current_snapshot())::text::bigint, (SELECT coalesce(sum(l.n), 0)::bigint FROM blotter_internal.loaded l);
+           pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
+           pg_snapshot_xmin(pg_current_snapshot()) < pg_snapshot_xmax(pg_current_snapshot()), (SELECT coalesce(sum(l.n), 0)::bigint FROM blotter_internal.loaded l);
     END;
 COMMENT ON FUNCTION blotter_internal.follow_state() IS
-    'The database''s history, the number of the oldest transaction that is not over, and how many transactions have loaded.';
+    'The database''s history, the number of the oldest transaction that is not over, whether one runs, and how many transactions have loaded.';
 
 CREATE FUNCTION blotter_internal.first_stored() RETURNS bigint
     LANGUAGE sql STABLE
@@ -283,9 +284,9 @@ BEGIN
     ELSIF NOT has_exchange AND of_exchange IS NOT NULL THEN
         RAISE EXCEPTION 'blotter.% has no exchange to select by', relation USING ERRCODE = 'undefined_column';
     END IF;
-    RETURN format('SELECT * FROM blotter.%I WHERE true', relation) || coalesce(format(' AND exchange = %L', of_exchange), '') ||
-           coalesce(format(' AND %I >= %L', time_column, since), '') || coalesce(format(' AND %I < %L', time_column, before), '') ||
-           coalesce(format(' ORDER BY %I', time_column), '');
+    RETURN format('SELECT * FROM blotter.%I WHERE true', relation) || coalesce(' AND exchange = ' || quote_literal(of_exchange), '') ||
+           coalesce(format(' AND %I >= ', time_column) || quote_literal(since), '') ||
+           coalesce(format(' AND %I < ', time_column) || quote_literal(before), '') || coalesce(' ORDER BY ' || quote_ident(time_column), '');
 END
 $$;
 COMMENT ON FUNCTION blotter_internal.export_query(text, text, timestamptz, timestamptz) IS
