@@ -30,7 +30,7 @@
     X(redis, PLACE, "redis://127.0.0.1:6379", DRAIN | PUBLISH | SHIP | STATUS | CHECK | WEB, \
       VALUE("URL"), \
       "where Redis is: redis://[user@]host[:port][/db], " \
-      "rediss://...[?cacert=FILE&cert=FILE&key=FILE], unix:///path[?db=N]") \
+      "rediss://...[?cacert=FILE&cert=FILE&key=FILE], redis+sentinel://host[:port],.../NAME[/db], unix:///path[?db=N]") \
     X(redis_password, SECRET, NONE, DRAIN | PUBLISH | SHIP | STATUS | CHECK | WEB, VALUE("TEXT"), \
       "password for Redis; it is used instead of one in the URL") \
     X(redis_password_file, STRING, NONE, DRAIN | PUBLISH | SHIP | STATUS | CHECK | WEB, VALUE("FILE"), \

@@ -2,7 +2,7 @@
  *
  *            start              literal or socket
  *     IDLE ────────► WAITING ─────────────────────► CONNECTING ──► GREETING ──► UP
- *                     ▲   │ a name                     ▲   │           │         │
+ *                     ▲   │ a name, sentinels          ▲   │           │         │
  *                     │   └───────────► RESOLVING ─────┘   │           │         │
  *                     │                     │              │           │         │
  *                     └────── CLOSING ◄─────┴──────────────┴───────────┴─────────┘
@@ -38,19 +38,23 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "producer/background.h"
 #include "producer/in_flight.h"
 #include "producer/redis_error.h"
 #include "producer/redis_reader.h"
 #include "producer/redis_tls.h"
 #include "producer/redis_url.h"
 #include "producer/resolve.h"
+#include "producer/sentinel.h"
 
 enum {
     CONNECT_TIMEOUT_MS = 5000,
     ANSWER_TIMEOUT_MS = 10000,
     BACKOFF_MIN_MS = 50,
     BACKOFF_MAX_MS = 2000,
-    WATCH_MAX_MS = 1000, /* how often UP looks at what it is in_flight */
+    WATCH_MAX_MS = 1000,        /* how often UP looks at what is in flight */
+    SENTINEL_WATCH_MS = 250,    /* the same where sentinels can be asked ... */
+    SENTINEL_OVERDUE_MS = 1000, /* ... once an answer is late by so much */
     KEEPALIVE_IDLE_S = 10,
     KEEPALIVE_INTERVAL_S = 3,
     KEEPALIVE_COUNT = 3,
@@ -61,9 +65,11 @@ struct redis_link {
     struct redis_url url;
     char *name;
     enum redis_link_state state;
-    struct event *timer;  /* of the current state */
-    struct event *settle; /* what callbacks of hiredis have noted is done here */
-    struct resolve *lookup;
+    struct event *timer;         /* of the current state */
+    struct event *settle;        /* what callbacks of hiredis have noted is done here */
+    struct background *lookup;   /* RESOLVING: of the host's name, or of the master */
+    struct background *question; /* UP: to the sentinels, whether the master has moved */
+    unsigned first_sentinel;     /* the one that answered last */
     redisAsyncContext *context;
     struct redis_reader *reader; /* of the context, which frees it */
     uint64_t epoch;
@@ -132,6 +138,9 @@ static unsigned backoff_ms(struct redis_link *link)
 static unsigned watch_ms(const struct redis_link *link)
 {
     unsigned interval = link->options.answer_timeout_ms / 8;
+    if (link->url.sentinel && interval > SENTINEL_WATCH_MS) {
+        interval = SENTINEL_WATCH_MS;
+    }
     return interval > WATCH_MAX_MS ? WATCH_MAX_MS : interval ? interval : 1;
 }
 
@@ -241,22 +250,42 @@ static bool greeting_accepted(const redisReply *reply, bool must_succeed)
     return !must_succeed && action != REDIS_ERROR_LOGIN && action != REDIS_ERROR_CLIENTS;
 }
 
-static void on_greeting(redisAsyncContext *context, void *reply, void *must_succeed)
+/* What a command of the greeting is for. */
+enum greeting { GREETING_MAY_FAIL, GREETING_MUST_SUCCEED, GREETING_ROLE };
+
+static const char *greeting_fault(const redisReply *reply, enum greeting greeting)
+{
+    if (!greeting_accepted(reply, greeting != GREETING_MAY_FAIL)) {
+        return reply->str;
+    }
+    if (greeting == GREETING_ROLE && (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0 ||
+                                      reply->element[0]->type != REDIS_REPLY_STRING ||
+                                      strcmp(reply->element[0]->str, "master") != 0)) {
+        return "the server that the sentinels name is not the master";
+    }
+    return NULL;
+}
+
+static void on_greeting(redisAsyncContext *context, void *reply, void *greeting)
 {
     struct redis_link *link = context->data;
     if (reply == NULL) {
         lose_connection(link, context);
-    } else if (!greeting_accepted(reply, must_succeed != NULL)) {
-        lose(link, ((redisReply *)reply)->str);
-    } else if (--link->greetings == 0 && link->state == REDIS_LINK_GREETING) {
+        return;
+    }
+    const char *fault = greeting_fault(reply, (enum greeting)(uintptr_t)greeting);
+    link->greetings--;
+    if (fault != NULL) {
+        lose(link, fault);
+    } else if (link->greetings == 0 && link->state == REDIS_LINK_GREETING) {
         event_active(link->settle, 0, 0);
     }
 }
 
-static void greet_with(struct redis_link *link, bool must_succeed, int argc, const char **argv)
+static void greet_with(struct redis_link *link, enum greeting greeting, int argc, const char **argv)
 {
     link->greetings++;
-    if (redisAsyncCommandArgv(link->context, on_greeting, must_succeed ? link : NULL, argc, argv,
+    if (redisAsyncCommandArgv(link->context, on_greeting, (void *)(uintptr_t)greeting, argc, argv,
                               NULL) != REDIS_OK) {
         lose(link, "out of memory");
     }
@@ -268,18 +297,22 @@ static void greet(struct redis_link *link)
     char db[16];
     snprintf(db, sizeof db, "%d", url->db);
     link->greetings = 0;
-    if (*url->password && *url->user) {
-        greet_with(link, true, 3, (const char *[]){"AUTH", url->user, url->password});
-    } else if (*url->password) {
-        greet_with(link, true, 2, (const char *[]){"AUTH", url->password});
+    if (url->password[0] != '\0' && url->user[0] != '\0') {
+        greet_with(link, GREETING_MUST_SUCCEED, 3,
+                   (const char *[]){"AUTH", url->user, url->password});
+    } else if (url->password[0] != '\0') {
+        greet_with(link, GREETING_MUST_SUCCEED, 2, (const char *[]){"AUTH", url->password});
     }
     if (url->db != 0) {
-        greet_with(link, true, 2, (const char *[]){"SELECT", db});
+        greet_with(link, GREETING_MUST_SUCCEED, 2, (const char *[]){"SELECT", db});
+    }
+    if (url->sentinel) {
+        greet_with(link, GREETING_ROLE, 1, (const char *[]){"ROLE"});
     }
     if (link->name != NULL) {
-        greet_with(link, false, 3, (const char *[]){"CLIENT", "SETNAME", link->name});
+        greet_with(link, GREETING_MAY_FAIL, 3, (const char *[]){"CLIENT", "SETNAME", link->name});
     } else {
-        greet_with(link, false, 1, (const char *[]){"PING"});
+        greet_with(link, GREETING_MAY_FAIL, 1, (const char *[]){"PING"});
     }
 }
 
@@ -351,14 +384,14 @@ static bool attach_reader(struct redis_link *link)
     redisReader *hiredis = link->context->c.reader;
     const struct redisReplyObjectFunctions *functions =
         options->reply_functions != NULL ? options->reply_functions : redis_reader_functions();
-    link->reader = redis_reader_attach(
-        link->context, options->base,
-        &(struct redis_reader_options){.string_bytes = options->string_bytes,
-                                       .on_piece = options->on_piece,
-                                       .piece_owner = options->reply_privdata,
-                                       .is_awaited = is_awaited,
-                                       .on_fault = on_fault,
-                                       .owner = link});
+    link->reader =
+        redis_reader_attach(link->context, options->base,
+                            &(struct redis_reader_options){.string_bytes = options->string_bytes,
+                                                           .on_piece = options->on_piece,
+                                                           .piece_owner = options->reply_privdata,
+                                                           .is_awaited = is_awaited,
+                                                           .on_fault = on_fault,
+                                                           .owner = link});
     if (link->reader == NULL || functions == NULL) {
         return false;
     }
@@ -383,7 +416,7 @@ static void connect_to(struct redis_link *link, const char *address)
     if (address != NULL) {
         set_socket_options(link, context->c.fd);
     }
-    if (link->tls != NULL && redis_tls_start(link->tls, &context->c) != 0) {
+    if (link->tls != NULL && redis_tls_start(link->tls, link->url.host, &context->c) != 0) {
         lose(link, context->c.err ? context->c.errstr : "TLS cannot be started");
         return;
     }
@@ -407,23 +440,61 @@ static void on_resolved(void *owner, const char *address, const char *why)
     }
 }
 
+/* Connects to the URL's host, or looks up its name first, in RESOLVING. */
+static void connect_to_host(struct redis_link *link)
+{
+    if (resolve_is_literal(link->url.host)) {
+        connect_to(link, link->url.host);
+        return;
+    }
+    if (link->state != REDIS_LINK_RESOLVING) {
+        set_state(link, REDIS_LINK_RESOLVING);
+    }
+    link->lookup =
+        resolve_start(link->options.base, link->url.host, link->attempts, on_resolved, link);
+    if (link->lookup == NULL) {
+        lose(link, strerror(errno));
+    }
+}
+
+static void on_master_found(void *owner, const struct sentinel_answer *answer)
+{
+    struct redis_link *link = owner;
+    link->lookup = NULL;
+    if (!answer->found) {
+        lose(link, answer->why);
+        return;
+    }
+    link->first_sentinel = answer->sentinel;
+    snprintf(link->url.host, sizeof link->url.host, "%s", answer->host);
+    link->url.port = answer->port;
+    connect_to_host(link);
+}
+
 static void attempt(struct redis_link *link)
 {
     if (link->url.unix_socket) {
         connect_to(link, NULL);
-    } else if (resolve_is_literal(link->url.host)) {
-        connect_to(link, link->url.host);
-    } else {
+    } else if (link->url.sentinel) {
         set_state(link, REDIS_LINK_RESOLVING);
-        link->lookup =
-            resolve_start(link->options.base, link->url.host, link->attempts, on_resolved, link);
+        link->lookup = sentinel_start(link->options.base, &link->url, link->first_sentinel,
+                                      on_master_found, link);
         if (link->lookup == NULL) {
             lose(link, strerror(errno));
         }
+    } else {
+        connect_to_host(link);
     }
 }
 
 /* --- going up and down --- */
+
+static void cancel_lookups(struct redis_link *link)
+{
+    background_cancel(link->lookup);
+    background_cancel(link->question);
+    link->lookup = link->question = NULL;
+}
 
 /* Notes the end of an attempt or a connection; the rest is done by on_settle. Callable anywhere,
  * any number of times. */
@@ -438,8 +509,10 @@ static void lose(struct redis_link *link, const char *why)
     redis_tls_explain(link->tls, link->state >= REDIS_LINK_GREETING, link->state == REDIS_LINK_UP,
                       why != NULL && *why ? why : "the connection was lost", link->last_error,
                       sizeof link->last_error);
-    resolve_cancel(link->lookup);
-    link->lookup = NULL;
+    if (link->url.sentinel && link->state != REDIS_LINK_UP) {
+        link->first_sentinel++; /* this one's master does not serve us: the next may know better */
+    }
+    cancel_lookups(link);
     set_state(link, REDIS_LINK_CLOSING);
     event_active(link->settle, 0, 0);
 }
@@ -484,6 +557,25 @@ static void on_settle(evutil_socket_t fd, short what, void *arg)
     }
 }
 
+static void on_master_again(void *owner, const struct sentinel_answer *answer)
+{
+    struct redis_link *link = owner;
+    link->question = NULL;
+    if (answer->found &&
+        (answer->port != link->url.port || strcmp(answer->host, link->url.host) != 0)) {
+        lose(link, "the sentinels name another master");
+    }
+}
+
+/* While an answer is late the master may be dead or cut off, and another be in its place. */
+static void ask_sentinels(struct redis_link *link, int64_t late_ms)
+{
+    if (link->url.sentinel && late_ms >= SENTINEL_OVERDUE_MS && link->question == NULL) {
+        link->question = sentinel_start(link->options.base, &link->url, link->first_sentinel,
+                                        on_master_again, link);
+    }
+}
+
 /* A server that does not answer is as good as none: the kernel still acknowledges for a stopped
  * process, and says nothing about a peer that vanished while the line was idle. */
 static void watch(struct redis_link *link)
@@ -492,7 +584,9 @@ static void watch(struct redis_link *link)
     static const char ping[] = "*1\r\n$4\r\nPING\r\n";
     const struct in_flight *oldest = in_flight_oldest(&link->in_flight);
     int64_t heard = redis_reader_heard_ms(link->reader); /* a long answer may take its time */
-    if (oldest != NULL && now - oldest->sent_ms >= limit && now - heard >= limit) {
+    int64_t since = oldest == NULL ? now : oldest->sent_ms > heard ? oldest->sent_ms : heard;
+    ask_sentinels(link, now - since);
+    if (now - since >= limit) {
         char why[64];
         snprintf(why, sizeof why, "no answer for %u ms", link->options.answer_timeout_ms);
         lose(link, why);
@@ -599,7 +693,7 @@ void redis_link_destroy(struct redis_link *link)
         set_state(link, REDIS_LINK_CLOSING); /* refuses commands from the last callbacks */
     }
     free_context(link);
-    resolve_cancel(link->lookup);
+    cancel_lookups(link);
     if (link->timer != NULL) {
         event_free(link->timer);
     }

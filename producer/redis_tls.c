@@ -19,7 +19,6 @@
 struct redis_tls {
     SSL_CTX *context;
     SSL *ssl; /* of the last connection; kept beyond it, as it knows why that was refused */
-    char host[REDIS_URL_PART_BYTES];
 };
 
 /* --- files
@@ -82,7 +81,6 @@ static bool prepare(struct redis_tls *tls, const struct redis_url *url, char *er
     SSL_CTX_set_min_proto_version(tls->context, TLS1_2_VERSION);
     SSL_CTX_set_verify(tls->context, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_default_passwd_cb(tls->context, no_passphrase);
-    snprintf(tls->host, sizeof tls->host, "%s", url->host);
     return load_authorities(tls->context, url->cacert, error, error_size) &&
            load_own(tls->context, url, error, error_size);
 }
@@ -122,11 +120,11 @@ static bool expect_host(SSL *ssl, const char *host)
 }
 
 /* hiredis takes one reference where it succeeds, and ours stays. */
-int redis_tls_start(struct redis_tls *tls, struct redisContext *context)
+int redis_tls_start(struct redis_tls *tls, const char *host, struct redisContext *context)
 {
     SSL_free(tls->ssl);
     tls->ssl = SSL_new(tls->context);
-    if (tls->ssl == NULL || !expect_host(tls->ssl, tls->host)) {
+    if (tls->ssl == NULL || !expect_host(tls->ssl, host)) {
         return -1;
     }
     SSL_up_ref(tls->ssl);
@@ -231,9 +229,9 @@ void redis_tls_destroy(struct redis_tls *tls)
     (void)tls;
 }
 
-int redis_tls_start(struct redis_tls *tls, struct redisContext *context)
+int redis_tls_start(struct redis_tls *tls, const char *host, struct redisContext *context)
 {
-    (void)tls, (void)context;
+    (void)tls, (void)host, (void)context;
     return -1;
 }
 

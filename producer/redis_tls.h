@@ -22,7 +22,7 @@ void redis_tls_destroy(struct redis_tls *); /* takes NULL; after the contexts th
 
 /* Begins TLS on a connection; with one that blocks, also waits for it. -1: see redis_tls_explain.
  */
-int redis_tls_start(struct redis_tls *, struct redisContext *);
+int redis_tls_start(struct redis_tls *, const char *host, struct redisContext *);
 
 /* What the end of a connection means, in words that say what to do. tls: NULL for one without;
  * connected: it was made; greeted: the server has answered on it; why: what hiredis says. At once,

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DEFAULT_PORT = 6379, PORT_MAX = 65535, DB_MAX = 99999 };
+enum { DEFAULT_PORT = 6379, SENTINEL_PORT = 26379, PORT_MAX = 65535, DB_MAX = 99999 };
 
 struct slice {
     const char *at;
@@ -17,7 +17,7 @@ static int wrong(char *error, size_t error_size, const char *what)
     snprintf(error, error_size,
              "Redis URL: %s; expected redis://[user:password@]host[:port][/db], "
              "rediss://...[?cacert=FILE&cert=FILE&key=FILE], "
-             "or unix:///path[?db=N]",
+             "redis+sentinel://[user:password@]host[:port],.../NAME[/db], or unix:///path[?db=N]",
              what);
     return -1;
 }
@@ -101,7 +101,8 @@ static bool take_user(struct redis_url *url, struct slice *authority)
     return decode(user, url->user) && decode(password, url->password);
 }
 
-static bool take_host(struct redis_url *url, struct slice text)
+static bool take_host(struct slice text, int default_port, char out[REDIS_URL_PART_BYTES],
+                      int *port_out)
 {
     struct slice host = text, port = {NULL, 0}, behind;
     if (text.length > 0 && text.at[0] == '[') { /* [::1]:6379 */
@@ -117,11 +118,36 @@ static bool take_host(struct redis_url *url, struct slice text)
     } else {
         cut(text, ':', true, &host, &port);
     }
-    url->port = DEFAULT_PORT;
-    if (port.at != NULL && (!number(port, PORT_MAX, &url->port) || url->port == 0)) {
+    *port_out = default_port;
+    if (port.at != NULL && (!number(port, PORT_MAX, port_out) || *port_out == 0)) {
         return false;
     }
-    return host.length > 0 && decode(host, url->host);
+    return host.length > 0 && decode(host, out);
+}
+
+static bool add_host(struct redis_url *url, struct slice text)
+{
+    char host[REDIS_URL_PART_BYTES];
+    if (url->host_count == REDIS_URL_HOSTS) {
+        return false;
+    }
+    struct redis_host *to = &url->hosts[url->host_count++];
+    if (!take_host(text, SENTINEL_PORT, host, &to->port) || strlen(host) >= sizeof to->host) {
+        return false;
+    }
+    strcpy(to->host, host);
+    return true;
+}
+
+static bool take_hosts(struct redis_url *url, struct slice text)
+{
+    struct slice one;
+    while (cut(text, ',', false, &one, &text)) {
+        if (!add_host(url, one)) {
+            return false;
+        }
+    }
+    return add_host(url, text);
 }
 
 static int parse_unix(struct redis_url *url, struct slice text, char *error, size_t error_size)
@@ -155,31 +181,81 @@ static int parse_unix(struct redis_url *url, struct slice text, char *error, siz
     return 0;
 }
 
-/* name=value, the name being one of redis-cli's options. */
-static bool take_file(struct redis_url *url, struct slice parameter)
+/* name=value: of the files the name is that of redis-cli's option. */
+static bool take_parameter(struct redis_url *url, struct slice parameter)
 {
+    struct {
+        const char *name;
+        char *out;
+        bool allowed;
+    } known[] = {
+        {"cacert", url->cacert, url->tls},
+        {"cert", url->cert, url->tls},
+        {"key", url->key, url->tls},
+        {"sentinel_user", url->sentinel_user, url->sentinel},
+        {"sentinel_password", url->sentinel_password, url->sentinel},
+    };
     struct slice name, value;
     if (!cut(parameter, '=', false, &name, &value) || value.length == 0) {
         return false;
     }
-    if (name.length == 6 && memcmp(name.at, "cacert", 6) == 0) {
-        return decode(value, url->cacert);
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (known[i].allowed && strlen(known[i].name) == name.length &&
+            memcmp(known[i].name, name.at, name.length) == 0) {
+            return decode(value, known[i].out);
+        }
     }
-    if (name.length == 4 && memcmp(name.at, "cert", 4) == 0) {
-        return decode(value, url->cert);
-    }
-    return name.length == 3 && memcmp(name.at, "key", 3) == 0 && decode(value, url->key);
+    return false;
 }
 
-static bool take_files(struct redis_url *url, struct slice query)
+static bool take_parameters(struct redis_url *url, struct slice query)
 {
     struct slice parameter;
     while (cut(query, '&', false, &parameter, &query)) {
-        if (!take_file(url, parameter)) {
+        if (!take_parameter(url, parameter)) {
             return false;
         }
     }
-    return take_file(url, query) && !*url->cert == !*url->key;
+    return take_parameter(url, query) && (url->cert[0] == '\0') == (url->key[0] == '\0');
+}
+
+/* NAME[/DB] */
+static bool take_service(struct redis_url *url, struct slice path)
+{
+    struct slice name = path, db = {NULL, 0};
+    char service[REDIS_URL_PART_BYTES];
+    cut(path, '/', false, &name, &db);
+    if (name.length == 0 || !decode(name, service) || strlen(service) >= sizeof url->service) {
+        return false;
+    }
+    strcpy(url->service, service);
+    return db.length == 0 || number(db, DB_MAX, &url->db);
+}
+
+static int parse_sentinel(struct redis_url *url, struct slice authority, struct slice path,
+                          char *error, size_t error_size)
+{
+    if (!take_hosts(url, authority)) {
+        return wrong(error, error_size,
+                     "a sentinel's host or port is missing or malformed, or they are more than 16");
+    }
+    if (path.length == 0 || !take_service(url, path)) {
+        return wrong(
+            error, error_size,
+            "the master's name behind the sentinels is missing, or the database is not a number");
+    }
+    size_t length = (size_t)snprintf(url->place, sizeof url->place, "%s://",
+                                     url->tls ? "rediss+sentinel" : "redis+sentinel");
+    for (unsigned i = 0; i < url->host_count && length < sizeof url->place; i++) {
+        bool v6 = strchr(url->hosts[i].host, ':') != NULL;
+        length += (size_t)snprintf(url->place + length, sizeof url->place - length, "%s%s%s%s:%d",
+                                   i == 0 ? "" : ",", v6 ? "[" : "", url->hosts[i].host,
+                                   v6 ? "]" : "", url->hosts[i].port);
+    }
+    if (length < sizeof url->place) {
+        snprintf(url->place + length, sizeof url->place - length, "/%s/%d", url->service, url->db);
+    }
+    return 0;
 }
 
 static int parse_tcp(struct redis_url *url, struct slice text, char *error, size_t error_size)
@@ -199,19 +275,25 @@ static int parse_tcp(struct redis_url *url, struct slice text, char *error, size
     if (!take_user(url, &authority)) {
         return wrong(error, error_size, "user or password is malformed");
     }
-    if (!take_host(url, authority)) {
+    if (query.at != NULL && !url->tls && !url->sentinel) {
+        return wrong(error, error_size, "only rediss:// takes files of certificates");
+    }
+    if (query.at != NULL && !take_parameters(url, query)) {
+        return wrong(error, error_size,
+                     url->sentinel
+                         ? "behind the ? only sentinel_user= and sentinel_password= are known, and "
+                           "with TLS cacert=FILE, cert=FILE with key=FILE, joined by &"
+                         : "behind the ? only cacert=FILE is known, and cert=FILE with key=FILE, "
+                           "joined by &");
+    }
+    if (url->sentinel) {
+        return parse_sentinel(url, authority, path, error, error_size);
+    }
+    if (!take_host(authority, DEFAULT_PORT, url->host, &url->port)) {
         return wrong(error, error_size, "host or port is missing or malformed");
     }
     if (path.length > 0 && !number(path, DB_MAX, &url->db)) {
         return wrong(error, error_size, "the database is not a number");
-    }
-    if (query.at != NULL && !url->tls) {
-        return wrong(error, error_size, "only rediss:// takes files of certificates");
-    }
-    if (query.at != NULL && !take_files(url, query)) {
-        return wrong(
-            error, error_size,
-            "behind the ? only cacert=FILE is known, and cert=FILE with key=FILE, joined by &");
     }
     bool v6 = strchr(url->host, ':') != NULL;
     snprintf(url->place, sizeof url->place, "%s://%s%s%s:%d/%d", url->tls ? "rediss" : "redis",
@@ -222,17 +304,30 @@ static int parse_tcp(struct redis_url *url, struct slice text, char *error, size
 int redis_url_parse(struct redis_url *url, const char *text, char *error, size_t error_size)
 {
     memset(url, 0, sizeof *url);
+    static const struct {
+        const char *begin;
+        bool tls, sentinel;
+    } schemes[] = {
+        {"redis://", false, false},
+        {"rediss://", true, false},
+        {"redis+sentinel://", false, true},
+        {"rediss+sentinel://", true, true},
+    };
+    static const char local[] = "unix://";
     struct slice rest = {text, strlen(text)};
-    static const char tcp[] = "redis://", tls[] = "rediss://", local[] = "unix://";
     if (strncmp(text, local, sizeof local - 1) == 0) {
         rest = (struct slice){text + sizeof local - 1, rest.length - (sizeof local - 1)};
         return parse_unix(url, rest, error, error_size);
     }
-    url->tls = strncmp(text, tls, sizeof tls - 1) == 0;
-    size_t scheme = url->tls ? sizeof tls - 1 : sizeof tcp - 1;
-    if (!url->tls && strncmp(text, tcp, sizeof tcp - 1) != 0) {
-        return wrong(error, error_size, "it begins with none of redis://, rediss://, unix://");
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        size_t scheme = strlen(schemes[i].begin);
+        if (strncmp(text, schemes[i].begin, scheme) == 0) {
+            url->tls = schemes[i].tls;
+            url->sentinel = schemes[i].sentinel;
+            rest = (struct slice){text + scheme, rest.length - scheme};
+            return parse_tcp(url, rest, error, error_size);
+        }
     }
-    rest = (struct slice){text + scheme, rest.length - scheme};
-    return parse_tcp(url, rest, error, error_size);
+    return wrong(error, error_size,
+                 "it begins with none of redis://, rediss://, redis+sentinel://, unix://");
 }

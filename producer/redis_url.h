@@ -1,14 +1,30 @@
-/* redis_url.h: a Redis URL taken apart: redis://[user[:password]@]host[:port][/db], rediss:// the
- * same with TLS and, behind it, ?cacert=FILE&cert=FILE&key=FILE, each as wanted;
- * unix://[user[:password]@]/path[?db=N]. User, password, path and files may be percent-encoded; an
- * @ or & in a file's path has to be. */
+/* redis_url.h: the parts of a Redis URL.
+ *
+ *     redis://[user[:password]@]host[:port][/db]
+ *     rediss://...[?cacert=FILE&cert=FILE&key=FILE]             the same with TLS
+ *     redis+sentinel://[user[:password]@]host[:port],.../NAME[/db][?sentinel_password=...]
+ *                                     the master of that name, which these sentinels know
+ *     rediss+sentinel://...           the same with TLS to the master
+ *     unix://[user[:password]@]/path[?db=N]
+ *
+ * User, password, path and parameters may be percent-encoded; an @ or & in a parameter has to be.
+ */
 #ifndef BLOTTER_PRODUCER_REDIS_URL_H
 #define BLOTTER_PRODUCER_REDIS_URL_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { REDIS_URL_PART_BYTES = 512 };
+enum {
+    REDIS_URL_PART_BYTES = 512,
+    REDIS_URL_HOST_BYTES = 256, /* of one of several */
+    REDIS_URL_HOSTS = 16,
+};
+
+struct redis_host {
+    char host[REDIS_URL_HOST_BYTES];
+    int port;
+};
 
 struct redis_url {
     bool tls;
@@ -21,6 +37,11 @@ struct redis_url {
     char cacert[REDIS_URL_PART_BYTES];   /* authorities' certificates, PEM; "": the system's */
     char cert[REDIS_URL_PART_BYTES];     /* our certificate, PEM; "": none */
     char key[REDIS_URL_PART_BYTES];      /* and its key; both or none */
+    bool sentinel;                       /* host and port are not known: the sentinels are asked */
+    struct redis_host hosts[REDIS_URL_HOSTS]; /* the sentinels */
+    unsigned host_count;
+    char service[REDIS_URL_HOST_BYTES]; /* the master's name */
+    char sentinel_user[REDIS_URL_PART_BYTES], sentinel_password[REDIS_URL_PART_BYTES];
     char place[REDIS_URL_PART_BYTES +
                32]; /* the URL again without user and password, for messages */
 };

@@ -7,6 +7,7 @@
 
 #include "producer/redis_error.h"
 #include "producer/redis_tls.h"
+#include "producer/sentinel.h"
 
 enum { WORDS_MAX = 16 };
 
@@ -77,7 +78,7 @@ redisReply *redis_ask(struct redis *redis, const char *word, ...)
 
 static bool start_tls(struct redis *redis)
 {
-    if (redis->tls != NULL && redis_tls_start(redis->tls, redis->context) != 0) {
+    if (redis->tls != NULL && redis_tls_start(redis->tls, redis->url.host, redis->context) != 0) {
         redis_fail(redis, NULL, "cannot connect");
         return false;
     }
@@ -117,6 +118,42 @@ static bool greet(struct redis *redis)
     return expect_ok(redis, redis_ask(redis, "PING", NULL), "cannot be used");
 }
 
+/* Asks the sentinels where the master is. False: the error has been printed. */
+static bool find_master(struct redis *redis)
+{
+    struct sentinel_answer answer;
+
+    sentinel_ask(&redis->url, 0, &answer);
+    if (!answer.found) {
+        redis->exit_code = EXIT_CODE_UNREACHABLE;
+        command_fail(redis->settings, EXIT_CODE_UNREACHABLE, "setting redis: %s: %s",
+                     redis->url.place, answer.why);
+        return false;
+    }
+    snprintf(redis->url.host, sizeof redis->url.host, "%s", answer.host);
+    redis->url.port = answer.port;
+    return true;
+}
+
+/* The server that sentinels name may be the old master. False: the error has been printed. */
+static bool expect_master(struct redis *redis)
+{
+    redisReply *reply = redis_ask(redis, "ROLE", NULL);
+    bool master = reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements > 0 &&
+                  reply->element[0]->type == REDIS_REPLY_STRING &&
+                  strcmp(reply->element[0]->str, "master") == 0;
+
+    if (reply != NULL && !master) {
+        redis->exit_code = EXIT_CODE_UNREACHABLE;
+        command_fail(redis->settings, EXIT_CODE_UNREACHABLE,
+                     "setting redis: %s: the server that the sentinels name, %s:%d, is not the "
+                     "master; try again once they have agreed",
+                     redis->url.place, redis->url.host, redis->url.port);
+    }
+    redis_reply_free(reply);
+    return master;
+}
+
 static bool connect_now(struct redis *redis)
 {
     int64_t ms = redis->settings->connect_timeout;
@@ -151,7 +188,9 @@ bool redis_open(struct redis *redis, const struct settings *settings)
         command_fail(settings, EXIT_CODE_USAGE, "setting redis: %s", error);
         return false;
     }
-    redis->greeted = connect_now(redis) && start_tls(redis) && greet(redis);
+    redis->greeted = (!redis->url.sentinel || find_master(redis)) && connect_now(redis) &&
+                     start_tls(redis) && greet(redis) &&
+                     (!redis->url.sentinel || expect_master(redis));
     return redis->greeted;
 }
 

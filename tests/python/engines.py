@@ -3,7 +3,7 @@
 PostgreSQL comes from support.Servers. Everything started here ends with the test, by its process.
 """
 
-import os
+import contextlib
 import shutil
 import signal
 import socket
@@ -264,6 +264,78 @@ def publish(url, text, *settings, journal, exchange="okx"):
     )
     return done.returncode, done.stdout + done.stderr
 
+class Forwarder:
+    """A port that leads to another: new connections go where it points at the time, old ones stay where they are, as with a name that is repointed."""
 
-def environ_postgres():
-    return os.environ["BLOTTER_POSTGRES"]
+    def __init__(self, port):
+        self.target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        self._listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                if self._listener.fileno() < 0:
+                    return
+                continue
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def _pump(one, other):
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                other.sendall(data)
+        for end in (one, other):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+class Feed:
+    """`blotter publish` that is fed orders, so many a second, until finish()."""
+
+    def __init__(self, url, journal, exchange="okx", per_second=200):
+        self.exchange = exchange
+        self.accepted = 0
+        self._going = True
+        self._process = subprocess.Popen(
+            [support.BUILD / "blotter", "publish", "--redis", url, "--exchange", exchange, "--journal", journal, "--until", "committed"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=support.plain_environment(),
+        )
+        self._thread = threading.Thread(target=self._run, args=(1 / per_second,), daemon=True)
+        self._thread.start()
+
+    def _run(self, pause):
+        while self._going:
+            self._process.stdin.write(lines(self.accepted + 1, 1, self.exchange))
+            self._process.stdin.flush()
+            self.accepted += 1
+            time.sleep(pause)
+
+    def finish(self, timeout=support.TIMEOUT):
+        """Waits until all are committed; returns (exit status, what was printed)."""
+        self._going = False
+        self._thread.join()
+        try:
+            text, _ = self._process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            text, _ = self._process.communicate()
+        return self._process.returncode, text
+
+    def kill(self):
+        self._going = False
+        self._process.kill()
+        self._process.wait()

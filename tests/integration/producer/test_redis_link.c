@@ -278,7 +278,36 @@ static void urls_are_taken_apart(void **state)
     assert_int_equal(redis_url_parse(&url, "rediss://h?cacert=/a/b", error, sizeof error), 0);
     assert_string_equal(url.host, "h");
     assert_string_equal(url.cacert, "/a/b");
-    static const char *const wrong[] = {"redis://h?cacert=/a",
+    assert_int_equal(redis_url_parse(&url,
+                                     "redis+sentinel://me:secret@s1,[::1]:7001,s3:7002/desk/3"
+                                     "?sentinel_user=a&sentinel_password=b%26",
+                                     error, sizeof error),
+                     0);
+    assert_true(url.sentinel && !url.tls && url.host_count == 3 && url.db == 3);
+    assert_string_equal(url.hosts[0].host, "s1");
+    assert_int_equal(url.hosts[0].port, 26379);
+    assert_string_equal(url.hosts[1].host, "::1");
+    assert_int_equal(url.hosts[1].port, 7001);
+    assert_int_equal(url.hosts[2].port, 7002);
+    assert_string_equal(url.service, "desk");
+    assert_string_equal(url.password, "secret");
+    assert_string_equal(url.sentinel_user, "a");
+    assert_string_equal(url.sentinel_password, "b&");
+    assert_string_equal(url.place, "redis+sentinel://s1:26379,[::1]:7001,s3:7002/desk/3");
+    assert_int_equal(
+        redis_url_parse(&url, "rediss+sentinel://s1/desk?cacert=/a", error, sizeof error), 0);
+    assert_true(url.sentinel && url.tls && url.db == 0);
+    static const char *const wrong[] = {"redis+sentinel://s1",
+                                        "redis+sentinel://s1/",
+                                        "redis+sentinel:///desk",
+                                        "redis+sentinel://s1,/desk",
+                                        "redis+sentinel://s1:0/desk",
+                                        "redis+sentinel://s1/desk/x",
+                                        "redis+sentinel://s1/desk?cacert=/a",
+                                        "redis+sentinel://s1/desk?sentinel_password=",
+                                        "redis+sentinel://1,2,3,4,5,6,7,8,9,a,b,c,d,e,f,g,h/desk",
+                                        "redis://h?sentinel_user=secret",
+                                        "redis://h?cacert=/a",
                                         "rediss://h?",
                                         "rediss://h?cert=/a",
                                         "rediss://h?key=/a",

@@ -1,0 +1,36 @@
+/* sentinel.h: asks Redis' sentinels which server is the master.
+ *
+ * Each is asked in turn, for at most SENTINEL_TIMEOUT_MS, the one that answered last first. What
+ * they say is a hint: a sentinel of a minority names the old master. So whoever connects there
+ * makes sure by ROLE, and asks again where that is none. */
+#ifndef BLOTTER_PRODUCER_SENTINEL_H
+#define BLOTTER_PRODUCER_SENTINEL_H
+
+#include <stdbool.h>
+
+#include "producer/redis_url.h"
+
+struct background;
+struct event_base;
+
+enum { SENTINEL_TIMEOUT_MS = 500, SENTINEL_WHY_BYTES = 256 };
+
+struct sentinel_answer {
+    bool found;
+    unsigned sentinel;               /* which of the URL's hosts answered */
+    char host[REDIS_URL_HOST_BYTES]; /* of the master */
+    int port;
+    char why[SENTINEL_WHY_BYTES]; /* not found: what the last one said; holds no secret */
+};
+
+/* Blocks until one has answered, beginning with the URL's host number `first`. */
+void sentinel_ask(const struct redis_url *, unsigned first, struct sentinel_answer *);
+
+typedef void sentinel_done(void *owner, const struct sentinel_answer *);
+
+/* The same without blocking the loop; to be cancelled by background_cancel until `done` is called.
+ * NULL: no memory, descriptor or thread (errno says which). */
+struct background *sentinel_start(struct event_base *, const struct redis_url *, unsigned first,
+                                  sentinel_done *, void *owner);
+
+#endif

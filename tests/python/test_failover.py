@@ -1,0 +1,167 @@
+"""The Redis master is killed, stopped or switched: producers and drainers follow by themselves, and every accepted record is stored once."""
+
+import tempfile
+import time
+import unittest
+
+import engines
+import support
+
+GAP_BEYOND_FAILOVER = 2  # seconds; DESIGN §8
+
+servers = None
+
+
+def setUpModule():
+    global servers
+    servers = support.Servers()
+
+
+def tearDownModule():
+    servers.close()
+
+
+def rows(exchange):
+    return servers.query("SELECT count(*) AS rows FROM blotter.order_events WHERE exchange = %s", exchange)[0]["rows"]
+
+
+class Failover(unittest.TestCase):
+    def setUp(self):
+        self.engines = engines.Engines()
+        self.addCleanup(self.engines.close)
+        self.exchange = self.id().rsplit(".")[-1].replace("test_", "").replace("_", "-")[:30]
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.journal = folder.name + "/journal"
+        self.master = self.engines.redis()
+        self.replica = self.engines.redis("--replicaof", f"127.0.0.1 {self.master.port}")
+
+        def in_step():
+            with engines.RedisClient(self.replica.port) as client:
+                return "master_link_status:up" in client("INFO", "replication")
+
+        engines.await_true(in_step, "the replica is in step")
+
+    def feed(self, url):
+        feed = engines.Feed(url, self.journal, self.exchange)
+        self.addCleanup(feed.kill)
+        return feed
+
+    def await_rows(self, count, timeout=support.TIMEOUT):
+        engines.await_true(lambda: rows(self.exchange) >= count, f"{count} rows", timeout)
+
+    def assert_all_stored_once(self, feed):
+        status, text = feed.finish()
+        self.assertEqual(status, 0, text)
+        self.assertEqual(rows(self.exchange), feed.accepted)
+        status, text = servers.run("audit", "--exchange", self.exchange)
+        self.assertEqual(status, 0, text)
+
+    def is_master(self, redis):
+        with engines.RedisClient(redis.port) as client:
+            return client("ROLE")[0] == "master"
+
+
+class Sentinel(Failover):
+    def setUp(self):
+        super().setUp()
+        self.sentinels = [self.engines.sentinel(self.master) for _ in range(3)]
+        self.url = "redis+sentinel://" + ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels) + "/blotter"
+        engines.await_true(self.is_known, "each sentinel knows the others and the replica")
+        self.drainers = [self.engines.drain(self.url, "--consumer", name) for name in ("d1", "d2")]
+        self.running = self.feed(self.url)
+        self.await_rows(100)
+
+    def is_known(self):
+        for sentinel in self.sentinels:
+            with engines.RedisClient(sentinel.port) as client:
+                flat = client("SENTINEL", "master", "blotter")
+            state = dict(zip(flat[::2], flat[1::2]))
+            if state["num-other-sentinels"] != "2" or state["num-slaves"] != "1":
+                return False
+        return True
+
+    def await_flow(self):
+        """The replica is the master, and rows come again. Returns how long that took after the switch."""
+        engines.await_true(lambda: self.is_master(self.replica), "the replica is promoted")
+        promoted = time.monotonic()
+        before = rows(self.exchange)
+        self.await_rows(before + 20)
+        return time.monotonic() - promoted
+
+    def test_master_killed(self):
+        self.master.kill()
+        gap = self.await_flow()
+        print(f"# rows again {gap:.2f} s after the promotion")
+        self.assertLess(gap, GAP_BEYOND_FAILOVER + 1)  # 1 s: what 20 rows and a busy machine take
+        self.assert_all_stored_once(self.running)
+        self.assertEqual(servers.run("status", "--redis", self.url)[0], 0)
+
+    def test_master_stopped_and_back(self):
+        self.master.pause()
+        gap = self.await_flow()
+        print(f"# rows again {gap:.2f} s after the promotion")
+        self.master.resume()
+        engines.await_true(lambda: not self.is_master(self.master), "the old master is demoted")
+        self.await_rows(rows(self.exchange) + 100)
+        self.assert_all_stored_once(self.running)
+
+    def test_planned_switch(self):
+        with engines.RedisClient(self.sentinels[0].port) as client:
+            self.assertEqual(client("SENTINEL", "FAILOVER", "blotter"), "OK")
+        gap = self.await_flow()
+        print(f"# rows again {gap:.2f} s after the promotion")
+        self.assert_all_stored_once(self.running)
+
+    def test_one_sentinel_is_enough_and_none_is_named(self):
+        for sentinel in self.sentinels[:2]:
+            sentinel.kill()
+        self.assertEqual(servers.run("status", "--redis", self.url)[0], 0)
+        self.sentinels[2].kill()
+        status, text = servers.run("status", "--redis", self.url)
+        self.assertEqual(status, 3)
+        self.assertIn(f"sentinel 127.0.0.1:{self.sentinels[2].port}: ", text)
+        self.await_rows(rows(self.exchange) + 100)  # connections that are there stay
+        self.assert_all_stored_once(self.running)
+
+    def test_name_that_no_sentinel_knows(self):
+        status, text = servers.run("check", "--redis", self.url.replace("/blotter", "/other"))
+        self.assertIn("knows no master named other", text)
+        self.assertEqual(status, 3)
+
+
+class ByHand(Failover):
+    """FAILOVER, with a name or an address that is repointed; connections to the old master stay."""
+
+    def test_drainer_leaves_a_server_that_became_a_replica(self):
+        forwarder = engines.Forwarder(self.master.port)
+        self.addCleanup(forwarder.close)
+        drainer = self.engines.drain(forwarder.url)
+        feed = self.feed(forwarder.url)
+        self.await_rows(100)
+        self.assertEqual(engines.ready(drainer)[0], 200)
+        forwarder.target = self.replica.port
+        with engines.RedisClient(self.master.port) as client:
+            self.assertEqual(client("FAILOVER"), "OK")
+        engines.await_true(lambda: self.is_master(self.replica), "the replica is promoted")
+        self.await_rows(rows(self.exchange) + 100, 10)
+        self.assertIn("READONLY", drainer.text())
+        engines.await_true(lambda: engines.ready(drainer)[0] == 200, "ready again")
+        self.assert_all_stored_once(feed)
+
+    def test_a_replica_that_stays_one_is_named(self):
+        with engines.RedisClient(self.master.port) as client:
+            client("XADD", f"blotter:{self.exchange}", "*", "order", "x")
+
+        def has_stream():
+            with engines.RedisClient(self.replica.port) as client:
+                return client("EXISTS", f"blotter:{self.exchange}") == 1
+
+        engines.await_true(has_stream, "the replica has the stream")
+        drainer = self.engines.drain(self.replica.url)
+        engines.await_true(lambda: engines.ready(drainer)[0] == 503 and "READONLY" in engines.ready(drainer)[1], "not ready: READONLY")
+        self.assertIn(f"blotter:{self.exchange}: since 2", engines.ready(drainer)[1])
+
+
+if __name__ == "__main__":
+    support.main()
