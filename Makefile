@@ -35,7 +35,7 @@ PRODUCER := producer producer_loop submit leftovers histogram waiters waker $(JO
 	loss target refusals eviction ranges redis_link redis_reader redis_error in_flight redis_url redis_tls sentinel background resolve status
 REDIS_SIDE := intake reading entry_reader doorbell stream_watch streams redis_reply \
 	settle redis_blocking stream_survey
-POSTGRES_SIDE := pg_link pg_failure pg_session pg_blocking loading loader load_transaction good_record history lease days bisect sql_text sqlstate load_stats booker
+POSTGRES_SIDE := pg_link pg_failure pg_session pg_blocking pg_pooler loading loader load_transaction good_record history lease days bisect sql_text sqlstate load_stats booker
 WEB := web web_pool web_live web_status
 DRAINER := command_list commands settings settings_table settings_help log terminal http_server monitor drain batch copy order_changes book_rows \
 	$(REDIS_SIDE:%=redis/%) $(POSTGRES_SIDE:%=postgres/%) $(COMMANDS:%=commands/%) $(WEB:%=web/%)

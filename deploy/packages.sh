@@ -11,6 +11,7 @@ servers=(redis-server postgresql)
 python=(python3-dev python3-setuptools python3-wheel python3-pip python3-psycopg2 python3-asyncpg python3-redis python3-websockets python3-uvloop)
 page=(npm)
 browser=(chromium chromium-driver python3-selenium)
+pooler=(pgbouncer)
 checks=(g++ clang-format cppcheck shellcheck openssl)
 long=(prometheus clang valgrind)
 
@@ -76,9 +77,9 @@ fi
 case "${1-}" in
 run) wanted=("${build[@]}" "${servers[@]}") ;;
 python) wanted=("${build[@]}" python3-dev python3-setuptools python3-wheel python3-pip python3-venv python3-psycopg2 python3-asyncpg) ;;
-test) wanted=("${build[@]}" "${servers[@]}" "${python[@]}" "${checks[@]}" "${page[@]}" "${browser[@]}") ;;
+test) wanted=("${build[@]}" "${servers[@]}" "${python[@]}" "${checks[@]}" "${page[@]}" "${browser[@]}" "${pooler[@]}") ;;
 experiment) wanted=("${build[@]}" "${servers[@]}" "${python[@]}" python3-matplotlib) ;;
-all) wanted=("${build[@]}" "${servers[@]}" "${python[@]}" "${checks[@]}" "${page[@]}" "${browser[@]}" "${long[@]}") ;;
+all) wanted=("${build[@]}" "${servers[@]}" "${python[@]}" "${checks[@]}" "${page[@]}" "${browser[@]}" "${pooler[@]}" "${long[@]}") ;;
 *)
     say "usage: packages.sh [--missing] run|python|test|experiment|all"
     exit 2

@@ -30,6 +30,7 @@
 #include "drainer/postgres/loading.h"
 #include "drainer/postgres/pg_blocking.h"
 #include "drainer/postgres/pg_link.h"
+#include "drainer/postgres/pg_pooler.h"
 #include "drainer/redis/intake.h"
 #include "drainer/settings_table.h"
 #include "producer/redis_error.h"
@@ -590,7 +591,8 @@ static void release(struct drain *drain)
 static int check_postgres(const struct settings *settings)
 {
     struct pg pg;
-    int code = pg_open(&pg, settings) && pg_check_schema(&pg) ? EXIT_CODE_DONE : pg.exit_code;
+    bool good = pg_open(&pg, settings) && pg_check_schema(&pg) && pg_refuse_pooler(&pg);
+    int code = good ? EXIT_CODE_DONE : pg.exit_code;
 
     pg_close(&pg);
     return code;

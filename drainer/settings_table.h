@@ -72,6 +72,9 @@
       "keep it on loopback") \
     X(rebalance_interval, DURATION, "250ms", DRAIN, RANGE(10, 60000), \
       "how often drainers look for streams to take or to give up") \
+    X(accept_history, BOOL, "no", MIGRATE, ANY, \
+      "let this server take over streams that Redis says were loaded into another PostgreSQL, " \
+      "such as one before a restore; see FAILOVER in blotter(1)") \
     X(lock_timeout, DURATION, "5s", DRAIN | REJECTS | PARTITIONS, RANGE(100, 600000), \
       "how long a transaction waits for a lock in PostgreSQL") \
     X(postgres_timeout, DURATION, "60s", DRAIN | REJECTS, RANGE(1000, 3600000), \

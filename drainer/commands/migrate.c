@@ -15,6 +15,7 @@
 
 #include "drainer/commands/migrations.h"
 #include "drainer/postgres/pg_blocking.h"
+#include "drainer/postgres/pg_pooler.h"
 #include "drainer/postgres/sql_text.h"
 #include "drainer/postgres/sqlstate.h"
 #include "schema/record.h"
@@ -67,11 +68,13 @@ static void add_kinds(struct sql_text *sql)
         sql_text_add(sql, "%s(%d, '%s', '%s', '%s')", kind == 0 ? "" : ", ", kind + 1, schema->name,
                      schema->sql_schema, schema->table);
     }
-    sql_text_add(sql, ";\nCOMMENT ON VIEW blotter_internal.record_kinds IS 'The kinds of record.';\n"
-                      "COMMENT ON COLUMN blotter_internal.record_kinds.n IS 'number of the kind';\n"
-                      "COMMENT ON COLUMN blotter_internal.record_kinds.kind IS 'its name in Redis';\n"
-                      "COMMENT ON COLUMN blotter_internal.record_kinds.\"schema\" IS 'schema of its table';\n"
-                      "COMMENT ON COLUMN blotter_internal.record_kinds.\"table\" IS 'name of its table';\n");
+    sql_text_add(
+        sql,
+        ";\nCOMMENT ON VIEW blotter_internal.record_kinds IS 'The kinds of record.';\n"
+        "COMMENT ON COLUMN blotter_internal.record_kinds.n IS 'number of the kind';\n"
+        "COMMENT ON COLUMN blotter_internal.record_kinds.kind IS 'its name in Redis';\n"
+        "COMMENT ON COLUMN blotter_internal.record_kinds.\"schema\" IS 'schema of its table';\n"
+        "COMMENT ON COLUMN blotter_internal.record_kinds.\"table\" IS 'name of its table';\n");
 }
 
 static void add_meanings(struct sql_text *sql)
@@ -93,17 +96,19 @@ static void add_sqlstates(struct sql_text *sql)
     const char *comma = "";
 
     sql_text_add(sql, "CREATE VIEW blotter_internal.sqlstate_actions (prefix, action) AS VALUES ");
-#define X(prefix, action, why)                                           \
+#define X(prefix, action, why)                                   \
     sql_text_add(sql, "%s('%s', '%s')", comma, prefix, #action); \
     comma = ", ";
     SQLSTATE_ACTIONS(X)
 #undef X
     sql_text_add(
-        sql, ";\nCOMMENT ON VIEW blotter_internal.sqlstate_actions IS 'What a drainer does about an "
-             "error: the longest prefix of its SQLSTATE counts, and what is not listed is DATA.';\n"
-             "COMMENT ON COLUMN blotter_internal.sqlstate_actions.prefix IS 'how the SQLSTATE begins';\n"
-             "COMMENT ON COLUMN blotter_internal.sqlstate_actions.action IS 'RETRY, DOUBT: it may pass by "
-             "itself; DATA: one record is at fault; PERSON: it needs a person';\n");
+        sql,
+        ";\nCOMMENT ON VIEW blotter_internal.sqlstate_actions IS 'What a drainer does about an "
+        "error: the longest prefix of its SQLSTATE counts, and what is not listed is DATA.';\n"
+        "COMMENT ON COLUMN blotter_internal.sqlstate_actions.prefix IS 'how the SQLSTATE begins';\n"
+        "COMMENT ON COLUMN blotter_internal.sqlstate_actions.action IS 'RETRY, DOUBT: it may pass "
+        "by "
+        "itself; DATA: one record is at fault; PERSON: it needs a person';\n");
 }
 
 /* --- what the database has ------------------------------------------------------------------- */
@@ -134,9 +139,8 @@ static bool read_before(struct migration *m)
     if (found[0] == '\0') {
         return true;
     }
-    if (!m->from_version_1 &&
-        !read_value(m->pg, "SELECT digest FROM blotter_internal.code", m->digest_before,
-                    sizeof m->digest_before)) {
+    if (!m->from_version_1 && !read_value(m->pg, "SELECT digest FROM blotter_internal.code",
+                                          m->digest_before, sizeof m->digest_before)) {
         return false;
     }
     if (!read_value(m->pg,
@@ -187,8 +191,8 @@ static unsigned error_line(const PGresult *result, const char *sql)
 static bool run_file(struct pg *pg, const struct sql_file *file)
 {
     PGresult *result = PQexec(pg->connection, file->text);
-    bool done = PQresultStatus(result) == PGRES_COMMAND_OK ||
-                PQresultStatus(result) == PGRES_TUPLES_OK;
+    bool done =
+        PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK;
     char doing[256];
 
     if (!done) {
@@ -239,13 +243,15 @@ static bool note_code(struct migration *m)
         m->pg,
         "INSERT INTO blotter_internal.code (version, digest, objects) SELECT $1, $2, "
         "coalesce(array_agg(o.object ORDER BY o.oid), '{}') FROM ("
-        "SELECT p.oid, 'ROUTINE ' || p.oid::regprocedure AS object, p.xmin, p.pronamespace AS space "
+        "SELECT p.oid, 'ROUTINE ' || p.oid::regprocedure AS object, p.xmin, p.pronamespace AS "
+        "space "
         "FROM pg_proc p UNION ALL "
         "SELECT c.oid, 'VIEW ' || c.oid::regclass, c.xmin, c.relnamespace FROM pg_class c "
         "WHERE c.relkind = 'v') AS o "
         "WHERE o.xmin = pg_current_xact_id()::xid AND o.space IN ('blotter'::regnamespace, "
         "'blotter_internal'::regnamespace) ON CONFLICT (one_row) DO UPDATE SET version = "
-        "excluded.version, digest = excluded.digest, objects = excluded.objects, applied_at = now()",
+        "excluded.version, digest = excluded.digest, objects = excluded.objects, applied_at = "
+        "now()",
         2, values);
     PQclear(result);
     return result != NULL;
@@ -321,11 +327,26 @@ static bool migrate(struct migration *m)
     return true;
 }
 
+/* Streams that were loaded into another server, as Redis remembers, are taken over by this one. */
+static bool accept_history(struct pg *pg)
+{
+    PGresult *result = pg_query(pg, "SELECT blotter_internal.accept_history()", 0, NULL);
+
+    if (result == NULL) {
+        return false;
+    }
+    printf("history %s: streams that were loaded into another server are taken over\n",
+           PQgetvalue(result, 0, 0));
+    PQclear(result);
+    return true;
+}
+
 int command_migrate(const struct settings *settings)
 {
     struct pg pg;
     struct migration migration = {.pg = &pg};
-    bool done = pg_open(&pg, settings) && migrate(&migration);
+    bool done = pg_open(&pg, settings) && pg_refuse_pooler(&pg) && migrate(&migration) &&
+                (!settings->accept_history || accept_history(&pg));
 
     sql_text_release(&migration.lists);
     pg_close(&pg);

@@ -18,6 +18,7 @@
 #include "drainer/commands/report.h"
 #include "drainer/log.h"
 #include "drainer/postgres/pg_blocking.h"
+#include "drainer/postgres/pg_pooler.h"
 
 enum {
     ATTEMPTS = 12,   /* at a step that waits for others */
@@ -297,7 +298,7 @@ int command_partitions(const struct settings *settings)
         return command_fail(settings, EXIT_CODE_USAGE, "expected list or drop, not \"%.64s\"",
                             settings->arguments[0]);
     }
-    if (!pg_open(&pg, settings) || !pg_check_schema(&pg)) {
+    if (!pg_open(&pg, settings) || !pg_check_schema(&pg) || !pg_refuse_pooler(&pg)) {
         code = pg.exit_code;
     } else {
         code = lists ? print_days(&pg, list_days(&pg, NULL, NULL), "no day has been made yet")

@@ -19,6 +19,7 @@
 #include "drainer/log.h"
 #include "drainer/postgres/loading.h"
 #include "drainer/postgres/pg_blocking.h"
+#include "drainer/postgres/pg_pooler.h"
 #include "drainer/postgres/sql_text.h"
 #include "drainer/redis/streams.h"
 
@@ -381,7 +382,7 @@ static int end(const struct replay *replay, const struct rejects_selection *sele
 int rejects_replay(struct pg *pg, const struct rejects_selection *selection)
 {
     struct replay replay = {.pg = pg, .settings = pg->settings};
-    int code = connect_loader(&replay);
+    int code = pg_refuse_pooler(pg) ? connect_loader(&replay) : pg->exit_code;
 
     begin_report(&replay);
     if (code == EXIT_CODE_DONE) {

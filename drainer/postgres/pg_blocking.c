@@ -91,7 +91,7 @@ static bool conninfo_is_malformed(const char *conninfo)
 
 /* What stands before dbname may be overridden by the connection string, what stands behind may not.
  */
-static PGconn *connect_now(const struct settings *settings)
+PGconn *pg_connect(const struct settings *settings)
 {
     char seconds[32], name[64], milliseconds[32];
     const char *const keywords[] = {"connect_timeout", "tcp_user_timeout", "dbname",
@@ -113,7 +113,7 @@ bool pg_open(struct pg *pg, const struct settings *settings)
                      "dbname=... user=...) or URL");
         return false;
     }
-    pg->connection = connect_now(settings);
+    pg->connection = pg_connect(settings);
     if (PQstatus(pg->connection) != CONNECTION_OK) {
         pg_fail(pg, NULL, "cannot connect");
         return false;

@@ -23,6 +23,9 @@ struct pg {
 bool pg_open(struct pg *, const struct settings *);
 void pg_close(struct pg *);
 
+/* Makes one more connection as pg_open() does; PQfinish() it, whatever its status. */
+PGconn *pg_connect(const struct settings *);
+
 /* Is the schema there, and not older than this program? */
 bool pg_check_schema(struct pg *);
 

@@ -253,7 +253,7 @@ static void link_connect(struct pg_link *link)
         "keepalives_count", "tcp_user_timeout", "fallback_application_name",
         "dbname",           "client_encoding",  NULL};
     const char *const values[] = {
-        "1", "5", "2", "3", "15000", link->application_name, link->conninfo, "UTF8", NULL};
+        "1", "2", "1", "3", "4000", link->application_name, link->conninfo, "UTF8", NULL};
 
     link->connection = PQconnectStartParams(keywords, values, 1);
     if (link->connection == NULL) {
