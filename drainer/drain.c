@@ -230,6 +230,7 @@ static void stop(struct drain *drain, const char *why)
         log_info("drain", "stopping: %s", why);
         drain->phase = DRAIN_STOPPING;
         intake_set_reading(drain->intake, false);
+        booker_finish(drain->booker);
         evtimer_add(drain->stop_timer, &tv);
         turn_soon(drain);
     }
@@ -284,10 +285,8 @@ static void on_signed_off(struct drain *drain)
 
 static void go_on_stopping(struct drain *drain)
 {
-    if (drain->phase == DRAIN_STOPPING && !is_busy(drain) && !booker_is_done(drain->booker)) {
-        booker_finish(drain->booker);
-    } else if (drain->phase == DRAIN_STOPPING && !is_busy(drain) && intake_up(drain->intake) &&
-               intake_quiet(drain->intake)) {
+    if (drain->phase == DRAIN_STOPPING && !is_busy(drain) && booker_is_done(drain->booker) &&
+        intake_up(drain->intake) && intake_quiet(drain->intake)) {
         drain->phase = DRAIN_SIGNING_OFF;
         intake_sign_off(drain->intake);
     }

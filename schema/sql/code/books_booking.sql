@@ -96,9 +96,9 @@ BEGIN
                       WHERE (p.exchange, p.account, p.strategy, p.market_type, p.symbol, p.position_side)
                           = (k.exchange, k.account, k.strategy, k.market_type, k.symbol, k.position_side));
     WITH new AS (
-        INSERT INTO blotter_internal.fill (exchange, trade_id, n, position_id, at, lacks, differs, ranks, side, order_id, client_order_id, price, quantity,
+        INSERT INTO blotter_internal.fill (exchange, trade_id, n, position_id, at, lacks, differs, ranks, rolled, side, order_id, client_order_id, price, quantity,
                                            cost, fee, fee_currency, fees, liquidity)
-        SELECT e.exchange, e.trade_id, 0, p.id, coalesce((e.copy).exchange_time, (e.copy).recorded_at), e.lacks, 0, (e.copy).ranks, e.side, (e.copy).order_id,
+        SELECT e.exchange, e.trade_id, 0, p.id, coalesce((e.copy).exchange_time, (e.copy).recorded_at), e.lacks, 0, (e.copy).ranks, (e.copy).rolled, e.side, (e.copy).order_id,
                CASE WHEN (e.copy).order_id IS NULL THEN (e.copy).client_order_id END, (e.copy).price, coalesce((e.copy).quantity, 0), (e.copy).cost, (e.copy).fee,
                (e.copy).fee_currency, (e.copy).fees, (e.copy).liquidity
         FROM pg_temp.booking_new e

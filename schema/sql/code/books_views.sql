@@ -295,7 +295,7 @@ BEGIN
     IF NOT keys && ARRAY['hour', 'day'] THEN
         RETURN QUERY
             SELECT NULL::timestamptz, p.exchange, p.account, p.strategy, p.market_type, p.symbol, p.currency, 0::bigint, 0::numeric,
-                   blotter_internal.unrealized(p, high), 0::numeric, 0::numeric, p.unpriced = 0
+                   blotter_internal.unrealized(p, high), 0::numeric, 0::numeric, true
             FROM blotter_internal.position p
             WHERE p.first_fill_at < high AND (p.quantity <> 0 OR p.last_fill_at >= high);
     END IF;
@@ -324,14 +324,14 @@ BEGIN
                      CASE WHEN 'strategy' = ANY (keys) THEN r.strategy END AS strategy, CASE WHEN 'market_type' = ANY (keys) THEN r.market_type END AS market_type,
                      CASE WHEN 'symbol' = ANY (keys) THEN r.symbol END AS symbol, r.currency, sum(r.fills)::bigint AS fills,
                      CASE WHEN bool_and(r.known) THEN blotter_internal.shown(sum(r.realized)) END AS realized,
-                     blotter_internal.shown(sum(r.unrealized)) AS unrealized, blotter_internal.shown(sum(r.fees)) AS fees, blotter_internal.shown(sum(r.funding)) AS funding
+                     CASE WHEN NOT bool_or(r.at IS NULL AND r.unrealized IS NULL) THEN blotter_internal.shown(sum(r.unrealized)) END AS unrealized, blotter_internal.shown(sum(r.fees)) AS fees, blotter_internal.shown(sum(r.funding)) AS funding
               FROM blotter_internal.pnl_rows("from", "to", keys) AS r
               GROUP BY 1, 2, 3, 4, 5, 6, 7) AS g
         WHERE g.fills <> 0 OR g.realized <> 0 OR g.realized IS NULL OR g.unrealized <> 0 OR g.fees <> 0 OR g.funding <> 0
         ORDER BY 1, 2, 3, 4, 5, 6, 7;
 END
 $$;
-COMMENT ON FUNCTION blotter.pnl(timestamptz, timestamptz, text) IS 'Profit and loss of the fills and funding from a time (inclusive) to another (exclusive), by any list of hour, day, exchange, account, strategy, market_type, symbol; a row for each currency: a fee in BNB is a row of BNB. realized_pnl is before fees and funding, null while a price is missing; fees in base or quote are valued at the price of their fill. net_pnl = realized_pnl - fees + funding. unrealized_pnl (not by hour or day) is of what is open at the end, at the venue''s mark price of the last day, else at the last fill''s price. Example, today by strategy: SELECT * FROM blotter.pnl(date_trunc(''day'', now(), ''UTC''));';
+COMMENT ON FUNCTION blotter.pnl(timestamptz, timestamptz, text) IS 'Profit and loss of the fills and funding from a time (inclusive) to another (exclusive), by any list of hour, day, exchange, account, strategy, market_type, symbol; a row for each currency: a fee in BNB is a row of BNB. realized_pnl is before fees and funding, null while a price is missing; fees in base or quote are valued at the price of their fill. net_pnl = realized_pnl - fees + funding. unrealized_pnl (not by hour or day) is of what is open at the end, at the venue''s mark price of the last day, else at the last fill''s price; null: of a part of it no price or contract is known. Example, today by strategy: SELECT * FROM blotter.pnl(date_trunc(''day'', now(), ''UTC''));';
 
 CREATE FUNCTION blotter.equity(of_strategy text DEFAULT NULL, "from" timestamptz DEFAULT '-infinity', "to" timestamptz DEFAULT 'infinity', step text DEFAULT 'day')
     RETURNS TABLE (at timestamptz, strategy text, currency text, realized_pnl numeric, fees numeric, funding numeric, equity numeric)

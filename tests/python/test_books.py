@@ -1,0 +1,449 @@
+"""The books against a second computation of them (books_model.py), on random histories (books_history.py).
+
+BLOTTER_BOOKS_SEEDS=FROM:TO runs those seeds instead of a few random ones.
+"""
+
+import contextlib
+import datetime
+import itertools
+import json
+import os
+import random
+import signal
+import sys
+import threading
+import unittest
+from decimal import Decimal
+from fractions import Fraction
+
+import psycopg2
+import psycopg2.extras
+
+import support
+from books_history import HOUR, START, History
+from books_model import Books
+
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+POSITION = ("exchange", "account", "strategy", "market_type", "symbol", "position_side")
+SEEDS_EACH_RUN = 12
+
+servers = None
+
+
+def setUpModule():
+    global servers
+    servers = support.Servers()
+    with Database() as database:
+        database.run("UPDATE blotter_internal.retention SET days_back = 100000")
+        database.run("SELECT blotter_internal.make_day(d::date) FROM generate_series('2025-11-22'::date, '2025-12-04'::date, '1 day') AS d")
+
+
+def tearDownModule():
+    servers.close()
+
+
+def time_of(microseconds):
+    return None if microseconds is None else EPOCH + datetime.timedelta(microseconds=microseconds)
+
+
+def microseconds_of(time):
+    return None if time is None else round((time - EPOCH) / datetime.timedelta(microseconds=1))
+
+
+def amounts(text):
+    """A map of currency to amount, without what is 0."""
+    values = json.loads(text or "{}", parse_float=Decimal, parse_int=Decimal)
+    return {currency: Fraction(amount) for currency, amount in values.items() if amount}
+
+
+def shown(value):
+    """As views show it: 18 decimals, half away from zero."""
+    whole, rest = divmod(abs(value) * 10**18, 1)
+    return Fraction((whole + (rest >= Fraction(1, 2))) * (1 if value >= 0 else -1), 10**18)
+
+
+class Database:
+    """A session that loads and books as the drainer's do."""
+
+    def __init__(self):
+        self._connection = psycopg2.connect(servers.settings["BLOTTER_POSTGRES"])
+        self._connection.autocommit = True
+        self._cursor = self._connection.cursor()
+        self.run("SET timezone = 'UTC'")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._connection.close()
+
+    def run(self, sql, *values):
+        self._cursor.execute(sql, values or None)
+        return self._cursor.fetchall() if self._cursor.description else []
+
+    def insert(self, table, row):
+        row = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in row.items()}
+        self.run(f"INSERT INTO {table} ({', '.join(row)}) OVERRIDING SYSTEM VALUE VALUES ({', '.join(['%s'] * len(row))})", *row.values())
+
+    def load(self, records):
+        """Through staging, in one transaction."""
+        tables = {"order": "order_events", "trade": "trades", "cash": "cash", "instrument": "instruments"}
+        self.run("BEGIN")
+        self.run("SELECT blotter_internal.begin_staging()")
+        for record in records:
+            row = {name: value for name, value in record.items() if name != "kind" and value is not None}
+            if record["kind"] == "base":
+                row = {"id": row["seq"], "at": time_of(row["exchange_time"])} | {
+                    n: row[n] for n in ("exchange", "account", "strategy", "market_type", "symbol", "quantity", "price", "fees") if n in row
+                }
+                self.insert("blotter.position_base", row)
+                continue
+            row |= {name: time_of(row[name]) for name in ("recorded_at", "exchange_time") if name in row}
+            self.insert(f"pg_temp.staged_{tables[record['kind']]}", row)
+        self.run("SELECT blotter_internal.load_staged('test')")
+        self.run("COMMIT")
+
+    def learn_order(self, row):
+        row = row | {"order_key": row["order_id"], "first_recorded_at": EPOCH, "recorded_at": EPOCH, "seq": 1, "producer_id": 1}
+        known = ("strategy", "symbol", "market_type", "side", "position_side")
+        self.run(
+            f"INSERT INTO blotter.orders ({', '.join(row)}) VALUES ({', '.join(['%s'] * len(row))}) ON CONFLICT (order_key, exchange, account, scope, provisional)"
+            f" DO UPDATE SET {', '.join(f'{n} = excluded.{n}' for n in known)}",
+            *row.values(),
+        )
+
+    def book(self, exchange, rows=1000):
+        return self.run("SELECT booked FROM blotter_internal.book(%s::text[], %s)", [exchange], rows)[0][0]
+
+    def book_all(self, exchange):
+        while self.book(exchange):
+            pass
+
+
+class Case(unittest.TestCase):
+    maxDiff = 4000
+
+    def setUp(self):
+        self.database = Database()
+        self.addCleanup(self.database.__exit__)
+
+    def assert_books(self, history, label):
+        model = Books(history.records, history.orders)
+        with self.subTest(label):
+            self.assertEqual(self.database.run('SELECT error, "row" FROM blotter_internal.book_errors'), [])
+            self.assert_positions(history.exchange, model)
+            self.assert_hours(history.exchange, model)
+            self.assert_days(history.exchange, model)
+            self.assert_funding(history.exchange, model)
+        return model
+
+    def positions(self, exchange):
+        return {
+            row[:6]: row[6:]
+            for row in self.database.run(
+                f"""SELECT {', '.join(POSITION)}, quantity, open_cost, realized_pnl, fills, unpriced, sideless, first_fill_at, last_fill_at, currency,
+                    blotter_internal.add_amounts(other_fees, CASE WHEN fee_currency IS NOT NULL THEN jsonb_build_object(fee_currency, fee) END)::text
+                    FROM blotter_internal.position WHERE exchange = %s AND fills <> 0""",
+                exchange,
+            )
+        }
+
+    def assert_positions(self, exchange, model):
+        found = {
+            key: (*map(Fraction, row[:3]), *row[3:6], *map(microseconds_of, row[6:8]), row[8], amounts(row[9])) for key, row in self.positions(exchange).items()
+        }
+        expected = {}
+        for key, p in model.positions.items():
+            self.assertTrue(p.unpriced or p.holds_invariant(), key)
+            fees = {currency: amount for currency, amount in p.fees.items() if amount}
+            expected[key] = (p.quantity, p.open_cost, p.realized, p.fills, p.unpriced, p.sideless, p.first_at, p.last_at, p.contract.currency, fees)
+        self.assertEqual(found, expected)
+
+    def assert_hours(self, exchange, model):
+        found, last = {}, {}
+        for row in self.database.run(
+            f"SELECT {', '.join('p.' + n for n in POSITION)}, h.hour, h.realized_pnl FROM blotter_internal.position_hour h"
+            " JOIN blotter_internal.position p ON p.id = h.position_id WHERE p.exchange = %s ORDER BY h.hour",
+            exchange,
+        ):
+            key, realized = row[:6], Fraction(row[7])
+            found[(key, microseconds_of(row[6]))] = realized - last.get(key, 0)
+            last[key] = realized
+        self.assertEqual(found, model.realized_by(HOUR))
+
+    def assert_days(self, exchange, model):
+        found = {
+            (*row[:3], microseconds_of(row[3])): Fraction(row[4])
+            for row in self.database.run("SELECT account, strategy, currency, day, realized FROM blotter_internal.pnl_day WHERE exchange = %s AND realized <> 0", exchange)
+        }
+        expected = {}
+        for (key, day), realized in model.realized_by(24 * HOUR).items():
+            slot = (key[1], key[2], model.positions[key].contract.currency, day)
+            expected[slot] = expected.get(slot, 0) + realized
+        self.assertEqual(found, {slot: value for slot, value in expected.items() if value})
+
+    def assert_funding(self, exchange, model):
+        rows = self.database.run(f"SELECT {', '.join(POSITION)}, funding::text FROM blotter_internal.position WHERE exchange = %s AND funding <> '{{}}'", exchange)
+        found = {row[:6]: amounts(row[6]) for row in rows}
+        expected = {key: {c: a for c, a in funding.items() if a} for key, funding in model.funding.items()}
+        self.assertEqual(found, {key: funding for key, funding in expected.items() if funding})
+
+    def assert_at(self, history, model, at):
+        rows = self.database.run(
+            f"SELECT {', '.join(POSITION)}, quantity, realized_pnl, fills, fees::text FROM blotter.positions_at(%s) WHERE exchange = %s AND fills <> 0", time_of(at), history.exchange
+        )
+        found = {row[:6]: (Fraction(row[6]), None if row[7] is None else Fraction(row[7]), row[8], amounts(row[9])) for row in rows}
+        expected = {}
+        for key, p in model.positions_at(at).items():
+            known = not model.positions[key].unpriced and not p.contract.unvalued
+            expected[key] = (shown(p.quantity), shown(p.realized) if known else None, p.fills, {c: a for c, a in p.fees.items() if a})
+        self.assertEqual(found, expected)
+
+    def assert_pnl(self, history, model, low, high):
+        """By account and symbol, from one moment to another."""
+        rows = self.database.run(
+            "SELECT account, symbol, currency, fills, realized_pnl FROM blotter.pnl(%s, %s, 'exchange, account, symbol') WHERE exchange = %s AND fills <> 0",
+            time_of(low),
+            time_of(high),
+            history.exchange,
+        )
+        found = {row[:3]: (row[3], None if row[4] is None else Fraction(row[4])) for row in rows}
+        before, expected = model.positions_at(low), {}
+        for key, p in model.positions_at(high).items():
+            was = before.get(key)
+            fills, realized = p.fills - (was.fills if was else 0), p.realized - (was.realized if was else 0)
+            if fills:
+                slot = (key[1], key[4], p.contract.currency)
+                sums = expected.setdefault(slot, [0, Fraction(0)])
+                sums[0] += fills
+                sums[1] = None if model.positions[key].unpriced or sums[1] is None else sums[1] + realized
+        self.assertEqual(found, {slot: (fills, None if realized is None else shown(realized)) for slot, (fills, realized) in expected.items()})
+
+
+class RandomHistories(Case):
+    def seeds(self):
+        given = os.environ.get("BLOTTER_BOOKS_SEEDS")
+        if given:
+            return range(*map(int, given.split(":")))
+        return random.sample(range(10**6), SEEDS_EACH_RUN)
+
+    def play(self, history, dice):
+        """Loads and books, in batches of random size, what orders are known of meanwhile."""
+        steps = [("record", r) for r in history.records] + [("order", step) for step in history.order_steps]
+        dice.shuffle(steps)
+        later, batch = [], []
+        for what, step in steps:
+            if what == "record":
+                batch.append(step)
+            else:
+                row, learnt = step
+                self.database.learn_order(row | dict.fromkeys(learnt, ""))
+                later += [row] if learnt else []
+            if dice.random() < 0.2:
+                self.database.load(batch)
+                batch = []
+            if later and dice.random() < 0.1:
+                self.database.learn_order(later.pop(dice.randrange(len(later))))
+            if dice.random() < 0.15:
+                self.database.book(history.exchange, dice.choice((1, 3, 10, 1000)))
+        self.database.load(batch)
+        for row in later:
+            self.database.learn_order(row)
+        self.database.book_all(history.exchange)
+
+    def test_books_are_what_the_definitions_say(self):
+        for seed in self.seeds():
+            print(f"# seed {seed}", flush=True)
+            history, dice = History(seed, exchange=f"r{seed}"), random.Random(seed)
+            self.play(history, dice)
+            model = self.assert_books(history, f"seed {seed}")
+            with self.subTest(f"seed {seed}: at a time"):
+                self.assert_at(history, model, START + dice.randint(0, history.span))
+                low, high = sorted((START + dice.randint(-HOUR, history.span), START + dice.randint(0, history.span) // HOUR * HOUR - START % HOUR))
+                self.assert_pnl(history, model, low, high)
+            with self.subTest(f"seed {seed}: rebuilt"):
+                before = self.positions(history.exchange)
+                hours = self.database.run("SELECT position_id, hour, quantity, open_cost, realized_pnl, fee_value, fills FROM blotter_internal.position_hour ORDER BY 1, 2")
+                self.database.run("SELECT blotter_internal.rebuild_positions()")
+                self.assertEqual(self.positions(history.exchange), before)
+                self.assertEqual(
+                    self.database.run("SELECT position_id, hour, quantity, open_cost, realized_pnl, fee_value, fills FROM blotter_internal.position_hour ORDER BY 1, 2"), hours
+                )
+
+    def test_two_bookers_at_once_book_each_fill_once(self):
+        seed = random.randrange(10**6)
+        print(f"# seed {seed}", flush=True)
+        history, failures, loaded = History(seed, executions=300, exchange=f"two{seed}"), [], threading.Event()
+
+        def book():
+            try:
+                with Database() as database:
+                    while database.book(history.exchange, 7) or not loaded.is_set():
+                        pass
+            except Exception as error:  # told by the main thread
+                failures.append(error)
+
+        threads = [threading.Thread(target=book) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for row in history.orders:
+            self.database.learn_order(row)
+        for i in range(0, len(history.records), 20):
+            self.database.load(history.records[i : i + 20])
+        loaded.set()
+        for thread in threads:
+            thread.join(support.TIMEOUT)
+        self.database.book_all(history.exchange)
+        self.assertEqual(failures, [])
+        self.assert_books(history, f"seed {seed}")
+
+
+class Days(Case):
+    def keep_all_days(self):
+        with Database() as database:
+            database.run("UPDATE blotter_internal.retention SET first_day = '2015-01-01'")
+            for (partition,) in database.run("SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgname = 'refuse_row'"):
+                database.run(f"DROP TRIGGER refuse_row ON {partition}")
+
+    def test_dropping_days_changes_no_number_and_copies_that_come_later_change_nothing(self):
+        seed = random.randrange(10**6)
+        print(f"# seed {seed}", flush=True)
+        history = History(seed, executions=120, exchange=f"days{seed}")
+        for row in history.orders:
+            self.database.learn_order(row)
+        late = [r | {"recorded_at": r["recorded_at"] + 6 * 24 * HOUR} for r in history.records[::3] if r["kind"] in ("order", "trade")]
+        early = [r for r in history.records if r["kind"] not in ("order", "trade")] + [r for i, r in enumerate(history.records) if i % 3 and r["kind"] in ("order", "trade")]
+        self.database.load(early)  # what the day drop finds is queued and not booked yet
+        self.addCleanup(self.keep_all_days)
+        self.database.run("SELECT blotter_internal.aggregate_days('2025-11-28')")
+        for table in ("order_events", "trades", "cash", "instruments", "balances", "venue_positions"):
+            self.database.run(f"DELETE FROM blotter.{table} WHERE recorded_at < '2025-11-28Z'")
+        before = self.positions(history.exchange)
+        copies = [r | {"seq": r["seq"] + 50_000, "recorded_at": r["recorded_at"] + 6 * 24 * HOUR} for r in early if r.get("trade_id") and r.get("exchange_time")]
+        self.database.load(copies)
+        self.database.book_all(history.exchange)
+        self.assertEqual(self.positions(history.exchange), before)
+        self.database.load(late)
+        self.database.book_all(history.exchange)
+        history.records = early + copies + late
+        self.assert_books(history, f"seed {seed}")
+
+
+class BadRows(Case):
+    def test_what_cannot_be_booked_is_named_and_stops_nobody(self):
+        self.database.run("CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'not this one'; END$$")
+        self.database.run(
+            "CREATE TRIGGER refuse BEFORE INSERT ON blotter_internal.fill FOR EACH ROW WHEN (NEW.trade_id = 'bad') EXECUTE FUNCTION public.refuse()"
+        )
+        self.addCleanup(self.database.run, "DROP FUNCTION IF EXISTS public.refuse CASCADE")
+        trade = {"kind": "trade", "producer_id": 9, "recorded_at": START, "exchange": "bad", "account": "main", "symbol": "BTC/USDT", "side": "buy", "price": "10", "quantity": "1"}
+        records = [trade | {"seq": i, "trade_id": "bad" if i == 37 else f"t{i}"} for i in range(1, 101)]
+        # too long for an index
+        records.append(trade | {"seq": 101, "trade_id": "".join(chr(random.randrange(0x4E00, 0x9FFF)) for _ in range(3000))})
+        self.database.load(records)
+        self.database.book_all("bad")
+        quantity = "SELECT quantity, fills FROM blotter.positions WHERE exchange = 'bad'"
+        self.assertEqual(self.database.run(quantity), [(99, 99)])
+        self.assertEqual(self.database.run("SELECT sqlstate, \"row\" ->> 'seq' FROM blotter_internal.book_errors ORDER BY 2 DESC"), [("P0001", "37"), ("54000", "101")])
+        self.assertEqual(self.database.run("SELECT count(*) FROM blotter_internal.book_queue WHERE exchange = 'bad'"), [(0,)])
+        self.database.run("DROP FUNCTION public.refuse CASCADE")
+        self.database.run("SELECT blotter_internal.rebook_errors()")
+        self.database.book_all("bad")
+        self.assertEqual(self.database.run(quantity), [(100, 100)])
+        self.assertEqual(self.database.run("SELECT \"row\" ->> 'seq' FROM blotter_internal.book_errors"), [("101",)])
+        self.database.run("DELETE FROM blotter_internal.book_errors")
+
+
+class OtherPeoplesNumbers(Case):
+    """Their published examples. Where they mean something else by a word, what ours is then."""
+
+    seqs = itertools.count(1000)
+
+    def trade(self, exchange, fills, fee=None, **more):
+        for i, (side, quantity, price) in enumerate(fills, 1):
+            record = {"kind": "trade", "producer_id": 8, "seq": next(self.seqs), "recorded_at": START + i, "exchange": exchange, "account": "main", "trade_id": f"t{i}"}
+            record |= {"side": side, "quantity": quantity, "price": price} | more
+            if fee is not None:
+                record |= {"fee": str(Decimal(quantity) * Decimal(price) * Decimal(fee)), "fee_currency": "USDT"}
+            self.database.load([record])
+        self.database.book_all(exchange)
+        return self.database.run("SELECT quantity, average_price, realized_pnl, (fees ->> 'USDT')::numeric FROM blotter.positions WHERE exchange = %s", exchange)[0]
+
+    def test_nautilus_trader(self):
+        """Its position test after Trading Technologies' example: avg_px_open the same; its realized_pnl is ours less fees."""
+        fills = [("buy", "12", "100"), ("buy", "17", "99"), ("sell", "9", "101"), ("sell", "4", "105"), ("buy", "3", "103")]
+        quantity, average, realized, fees = self.trade("nautilus", fills, "0.0001", symbol="ETH/USDT", market_type="spot")
+        self.assertEqual(quantity, 19)
+        self.assertEqual(float(average), 99.98003629764065)
+        self.assertEqual(round(realized - fees, 8), Decimal("36.16858966"))
+
+    def test_freqtrade(self):
+        """open_rate of three entries, without fees; its profit is ours less fees."""
+        fills = [("buy", "100", "1"), ("buy", "125", "0.9"), ("buy", "150", "0.85")]
+        quantity, average, _, _ = self.trade("freqtrade", fills, "0.0025", symbol="ADA/USDT", market_type="spot")
+        self.assertEqual((quantity, float(average)), (375, 340 / 375))
+        _, average, realized, fees = self.trade("freqtrade-closed", [*fills, ("sell", "375", "1")], "0.0025", symbol="ADA/USDT", market_type="spot")
+        self.assertIsNone(average)
+        self.assertEqual(realized - fees, Decimal("375") * Decimal("0.9975") - Decimal("340") * Decimal("1.0025"))
+
+    def test_ccxt(self):
+        """A position of Binance's documentation, as ccxt gives it: entryPrice, markPrice and unrealizedPnl."""
+        now = microseconds_of(datetime.datetime.now(datetime.timezone.utc))
+        self.database.run("SELECT blotter_internal.make_day(blotter_internal.today())")
+        instrument = {"kind": "instrument", "producer_id": 8, "seq": 77, "recorded_at": START, "exchange": "ccxt", "symbol": "BTC/USDT:USDT", "market_type": "swap"}
+        self.database.load([instrument | {"base": "BTC", "quote": "USDT", "settle": "USDT", "contract_size": "1", "linear": True, "inverse": False}])
+        quantity, average, _, _ = self.trade("ccxt", [("buy", "20.000", "6563.66500")], symbol="BTC/USDT:USDT", market_type="swap")
+        self.assertEqual((quantity, average), (20, Decimal("6563.665")))
+        self.database.insert(
+            "blotter.venue_positions",
+            {"producer_id": 8, "seq": 78, "recorded_at": time_of(now), "exchange": "ccxt", "symbol": "BTC/USDT:USDT", "mark_price": "6679.50671178"},
+        )
+        rows = self.database.run("SELECT unrealized_pnl FROM blotter.pnl(%s, now() + interval '1 s', 'exchange') WHERE exchange = 'ccxt'", time_of(START))
+        self.assertEqual(rows, [(Decimal("2316.83423560"),)])
+
+    def test_first_in_first_out(self):
+        self.trade("fifo", [("buy", "12", "100"), ("buy", "17", "99"), ("sell", "15", "101")], symbol="ETH/USDT", market_type="spot")
+        rows = self.database.run("SELECT quantity, cost, proceeds, realized_pnl FROM blotter.fifo(%s, of_exchange => 'fifo')", time_of(START))
+        self.assertEqual(rows, [(12, 1200, 1212, 12), (3, 297, 303, 6)])
+
+
+class Drainers(Case):
+    """Through the whole path: publish, Redis, drain."""
+
+    def publish(self, first, count):
+        lines = "".join(
+            json.dumps({"kind": "trade", "trade_id": f"k{i}", "account": "main", "strategy": f"s{i % 3}", "symbol": "BTC/USDT", "side": ("buy", "sell")[i % 7 == 0]}
+                       | {"price": str(100 + i % 13), "quantity": "0.25", "fee": "0.01", "fee_currency": "USDT"}) + "\n"
+            for i in range(first, first + count)
+        )
+        publish = servers.start(servers.program, "publish", "--exchange", "killed", stdin=-1, text=True)
+        publish.communicate(lines, timeout=support.TIMEOUT)
+        self.assertEqual(publish.returncode, 0)
+
+    def test_drainers_that_are_killed_book_each_fill_once(self):
+        total = 0
+        for _ in range(6):
+            drainers = [servers.drain() for _ in range(2)]
+            self.publish(total, 400)
+            total += 400
+            stored = self.database.run("SELECT count(*) FROM blotter.trades WHERE exchange = 'killed'")[0][0]
+            with contextlib.suppress(AssertionError):  # in the midst of it, wherever that is
+                support.wait_until(lambda: self.database.run("SELECT count(*) FROM blotter.trades WHERE exchange = 'killed'")[0][0] > stored, 5)
+            for drainer in drainers:
+                drainer.send_signal(signal.SIGKILL)
+                drainer.wait()
+        code, said = servers.run("drain", "--once")
+        self.assertEqual(code, 0, said)
+        self.assertEqual(self.database.run("SELECT count(*) FROM blotter_internal.book_queue"), [(0,)])
+        expected = {}
+        for i in range(total):
+            sums = expected.setdefault(f"s{i % 3}", [Decimal(0), 0, Decimal(0)])
+            sums[0] += Decimal("0.25") * (-1 if i % 7 == 0 else 1)
+            sums[1] += 1
+            sums[2] += Decimal("0.01")
+        rows = self.database.run("SELECT strategy, quantity, fills, (fees ->> 'USDT')::numeric FROM blotter.positions WHERE exchange = 'killed'")
+        self.assertEqual({row[0]: list(row[1:]) for row in rows}, expected)
+
+
+if __name__ == "__main__":
+    sys.exit(support.main())
