@@ -339,8 +339,12 @@ show() {
     psql -c "SELECT exchange, strategy, symbol, side, price, quantity, filled_quantity AS filled, status
              FROM blotter.open_orders ORDER BY exchange, strategy, symbol LIMIT 8" || status=1
     title "positions: some of $(psql -At -c 'SELECT count(*) FROM blotter.positions')"
-    psql -c "SELECT exchange, strategy, symbol, quantity, round(average_price, 4) AS average_price, round(realized_pnl, 4) AS realized_pnl, fees, fills
-             FROM blotter.positions ORDER BY exchange, symbol LIMIT 8" || status=1
+    psql -c "SELECT exchange, strategy, symbol, quantity, round(average_price, 4) AS average, round(realized_pnl, 4) AS realized, fees, fills
+             FROM blotter.positions ORDER BY fills DESC, exchange, symbol LIMIT 8" || status=1
+    title "profit and loss of today by exchange"
+    psql -c "SELECT exchange, currency, fills, round(realized_pnl, 4) AS realized, round(unrealized_pnl, 4) AS unrealized,
+                    round(fees, 4) AS fees, round(net_pnl, 4) AS net
+             FROM blotter.pnl(date_trunc('day', now(), 'UTC'), now(), 'exchange')" || status=1
     title "candles of BTC/USDT on binance, 5 seconds each"
     psql -c "SELECT * FROM blotter.candles('BTC/USDT', '5 seconds', now() - interval '1 day', now() + interval '1 day', 'binance')
              LIMIT 8" || status=1
@@ -366,9 +370,13 @@ show() {
 failed=${desk_failed-}
 step "what has arrived" show || failed=yes
 
+web_address() { grep -oE 'http://[^ ]+' "$data/web.log"; }
 if [[ -n $keep ]]; then
     finished=yes
+    start web TERM env BLOTTER_REDIS="$redis_url" BLOTTER_POSTGRES="$conninfo" "$blotter" web
+    wait_for "the page" "$data/web.log" web_address
     title "left running; look with"
+    printf 'a browser: %s\n' "$(web_address)"
     printf 'psql "%s"\n' "$conninfo"
     printf 'redis-cli -s %s xinfo groups blotter:binance\n' "$data/sockets/redis.sock"
     printf '%s status --redis %s --postgres "%s"\n' "$build/blotter" "$redis_url" "$conninfo"
@@ -376,5 +384,6 @@ if [[ -n $keep ]]; then
 else
     if [[ -z $failed ]]; then finished=yes; fi
     stop_processes
+    printf '\nnext: deploy/quickstart.sh --keep leaves all of it running, with a page for the browser; README.md tells how to record\n'
 fi
 [[ -z $failed ]]

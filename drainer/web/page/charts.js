@@ -17,7 +17,10 @@ export function equityChart(element) {
     for (const [strategy, of, at, equity] of rows) {
       if (of !== currency) continue;
       if (!lines.has(strategy)) lines.set(strategy, new Map());
-      lines.get(strategy).set(Date.parse(at) / 1000, Number(equity));
+      // an hour's sum holds from its end on; before its first hour a strategy had what it had, or nothing
+      const line = lines.get(strategy), start = Date.parse(at) / 1000, now = Date.now() / 1000;
+      if (line.size === 0) line.set(start, 0);
+      line.set(Math.min(start + 3600, now), Number(equity));
     }
     plot?.destroy();
     plot = null;
@@ -27,8 +30,6 @@ export function equityChart(element) {
       return;
     }
     const times = [...new Set([...lines.values()].flatMap((line) => [...line.keys()]))].sort((a, b) => a - b);
-    const now = Date.now() / 1000;
-    if (times.at(-1) < now) times.push(now);
     const chosen = [...lines].slice(0, 12);
     const data = [times, ...chosen.map(([, line]) => {
       let last = null;

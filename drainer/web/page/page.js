@@ -55,6 +55,8 @@ const since = (text) => (text ? age((Date.now() - Date.parse(text)) / 1000) : "�
 
 const tone = (text) => (text === null || text === undefined || isZero(text) ? "" : isNegative(text) ? "down" : "up");
 const money = (text, places = 2) => h("span", { class: tone(text), title: group(text) }, text === null || text === undefined ? "–" : signed(round(text, places)));
+// A computed price may have many digits: two more than the prices beside it are shown, all are in the title.
+const computed = (text, like) => h("span", { title: group(text) }, text === null ? "–" : group(round(text, Math.max(2, (like?.split(".")[1] ?? "").length) + 2)));
 const amount = (text) => (text === null || text === undefined ? "–" : group(text));
 const sided = (side) => h("span", { class: side === "buy" || side === "long" ? "up" : side === "sell" || side === "short" ? "down" : "" }, side ?? "–");
 
@@ -157,7 +159,7 @@ const positionColumns = [
   strategyColumn, exchangeColumn, symbolColumn,
   { title: "side", left: true, words: true, key: (r) => r.position_side, text: (r) => sided(r.position_side || (isZero(r.quantity) ? "flat" : isNegative(r.quantity) ? "short" : "long")) },
   { title: "quantity", decimal: true, key: (r) => r.quantity, text: (r) => amount(r.quantity) },
-  { title: "average", decimal: true, key: (r) => r.average_price, text: (r) => amount(r.average_price) },
+  { title: "average", decimal: true, key: (r) => r.average_price, text: (r) => computed(r.average_price, r.mark_price) },
   { title: "mark", decimal: true, key: (r) => r.mark_price, text: (r) => amount(r.mark_price) },
   { title: "unrealised", decimal: true, key: (r) => r.unrealized_pnl, text: (r) => money(r.unrealized_pnl) },
   { title: "realised today", decimal: true, key: (r) => r.realized_today, text: (r) => money(r.realized_today) },
