@@ -4,6 +4,7 @@ import uPlot from "/uPlot.esm.js";
 import { CandlestickSeries, createChart, createSeriesMarkers } from "/lightweight-charts.js";
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const LINES_MAX = 6;
 const palette = ["--accent", "--warn", "--up", "--down", "--dim"];
 
 // [[strategy, currency, time, equity]]: a line for each strategy in the currency that most rows have.
@@ -30,7 +31,9 @@ export function equityChart(element) {
       return;
     }
     const times = [...new Set([...lines.values()].flatMap((line) => [...line.keys()]))].sort((a, b) => a - b);
-    const chosen = [...lines].slice(0, 12);
+    // the lines that moved most; every strategy is in the table beside the chart
+    const moved = ([, line]) => Math.abs([...line.values()].at(-1));
+    const chosen = [...lines].sort((a, b) => moved(b) - moved(a)).slice(0, LINES_MAX);
     const data = [times, ...chosen.map(([, line]) => {
       let last = null;
       return times.map((at) => (last = line.get(at) ?? last));
@@ -38,8 +41,8 @@ export function equityChart(element) {
     const axis = { stroke: css("--dim"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line") } };
     plot = new uPlot({
       width: element.clientWidth, height: element.clientHeight - 30,
-      series: [{}, ...chosen.map(([strategy], i) => ({ label: (strategy || "–") + " " + (currency ?? ""), stroke: css(palette[i % palette.length]), width: 1.6 }))],
-      axes: [axis, { ...axis, size: 70 }], cursor: { drag: { x: false, y: false } },
+      series: [{}, ...chosen.map(([strategy], i) => ({ label: strategy || "–", stroke: css(palette[i % palette.length]), width: 1.6 }))],
+      axes: [axis, { ...axis, size: 70 }], legend: { live: false }, cursor: { drag: { x: false, y: false } },
     }, data, element);
   };
 }

@@ -56,7 +56,12 @@ const since = (text) => (text ? age((Date.now() - Date.parse(text)) / 1000) : "�
 const tone = (text) => (text === null || text === undefined || isZero(text) ? "" : isNegative(text) ? "down" : "up");
 const money = (text, places = 2) => h("span", { class: tone(text), title: group(text) }, text === null || text === undefined ? "–" : signed(round(text, places)));
 // A computed price may have many digits: two more than the prices beside it are shown, all are in the title.
-const computed = (text, like) => h("span", { title: group(text) }, text === null ? "–" : group(round(text, Math.max(2, (like?.split(".")[1] ?? "").length) + 2)));
+function computed(text, like) {
+  if (text === null) return "–";
+  const digits = (of) => (of?.split(".")[1] ?? "").length;
+  const places = Math.max(2, digits(like)) + 2;
+  return h("span", { title: group(text) }, group(digits(text) > places ? round(text, places) : text));
+}
 const amount = (text) => (text === null || text === undefined ? "–" : group(text));
 const sided = (side) => h("span", { class: side === "buy" || side === "long" ? "up" : side === "sell" || side === "short" ? "down" : "" }, side ?? "–");
 
