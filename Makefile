@@ -37,7 +37,7 @@ REDIS_SIDE := intake reading entry_reader doorbell stream_watch streams redis_re
 	settle redis_blocking stream_survey
 POSTGRES_SIDE := pg_link pg_failure pg_session pg_blocking pg_pooler loading loader load_transaction good_record history lease days bisect sql_text sqlstate load_stats booker
 WEB := web web_pool web_live web_status
-DRAINER := command_list commands settings settings_table settings_help log terminal http_server monitor drain batch copy order_changes book_rows \
+DRAINER := command_list commands settings settings_table settings_help log terminal http_server process_metrics monitor drain batch copy order_changes book_rows \
 	$(REDIS_SIDE:%=redis/%) $(POSTGRES_SIDE:%=postgres/%) $(COMMANDS:%=commands/%) $(WEB:%=web/%)
 
 LIB_SOURCES := $(SCHEMA:%=schema/%.c) $(PRODUCER:%=producer/%.c)

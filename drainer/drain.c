@@ -152,6 +152,20 @@ static void wake_booker(struct drain *drain, bool careful)
     }
 }
 
+/* Counts what was committed, for /metrics. */
+static void count_rows(const struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct entry *entry = &batch->entries[i];
+
+        if (entry->fate == ENTRY_ROW) {
+            entry->stream->rows[entry->kind]++;
+        } else if (entry->fate == ENTRY_REJECTED) {
+            entry->stream->rejected++;
+        }
+    }
+}
+
 static void on_loaded(void *owner, struct batch *batch, const struct pg_failure *failure)
 {
     struct drain *drain = owner;
@@ -163,6 +177,7 @@ static void on_loaded(void *owner, struct batch *batch, const struct pg_failure 
         use_link(drain); /* first, so that PostgreSQL does not wait for the settling */
         if (batch->state == BATCH_COMMITTED) { /* else the connection was lost at once, and
                                                   everything is forgotten */
+            count_rows(batch);
             intake_settle(drain->intake, batch);
             batch_clear(batch);
         }

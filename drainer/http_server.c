@@ -85,7 +85,7 @@ static void request_set_deadline(struct http_request *request)
 
 /* --- answering --- */
 
-static const char *reason_of(int code)
+static const char *http_reason(int code)
 {
     static const struct {
         int code;
@@ -118,7 +118,7 @@ void http_request_reply(struct http_request *request, int code, const char *type
     evbuffer_add_printf(out,
                         "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
                         "Cache-Control: no-store\r\nConnection: close\r\n%s\r\n",
-                        code, reason_of(code), type, evbuffer_get_length(body),
+                        code, http_reason(code), type, evbuffer_get_length(body),
                         headers == NULL ? "" : headers);
     if (!request->head_only) {
         evbuffer_add_buffer(out, body);
@@ -167,7 +167,7 @@ void http_request_on_closed(struct http_request *request, void (*on_closed)(void
 
 /* --- the request --- */
 
-static int hex_digit(char c)
+static int http_hex_digit(char c)
 {
     return c >= '0' && c <= '9'   ? c - '0'
            : c >= 'a' && c <= 'f' ? c - 'a' + 10
@@ -187,8 +187,8 @@ static bool decode_percent(const char *from, size_t length, bool query, char *ou
         int taken = 1;
 
         if (c == '%') {
-            int high = end - from < 3 ? -1 : hex_digit(from[1]);
-            int low = high < 0 ? -1 : hex_digit(from[2]);
+            int high = end - from < 3 ? -1 : http_hex_digit(from[1]);
+            int low = high < 0 ? -1 : http_hex_digit(from[2]);
 
             c = low < 0 ? '\0' : (char)(high * 16 + low);
             taken = 3;
@@ -289,7 +289,7 @@ bool http_request_query(const struct http_request *request, const char *name, ch
 
 /* --- events --- */
 
-static void on_readable(struct bufferevent *stream, void *arg)
+static void on_request_bytes(struct bufferevent *stream, void *arg)
 {
     struct http_request *request = arg;
     struct evbuffer *in = bufferevent_get_input(stream);
@@ -402,7 +402,7 @@ static void on_connection(struct evconnlistener *listener, evutil_socket_t fd,
     server->count++;
     request->timer = evtimer_new(server->base, on_deadline, request);
     request_set_deadline(request);
-    bufferevent_setcb(request->stream, on_readable, on_written, on_broken, request);
+    bufferevent_setcb(request->stream, on_request_bytes, on_written, on_broken, request);
     bufferevent_setwatermark(request->stream, EV_READ, 0, REQUEST_BYTES);
     bufferevent_enable(request->stream, EV_READ | EV_WRITE);
 }

@@ -57,7 +57,7 @@ static void log_of_libevent(int severity, const char *text)
              "libevent", "%s", text);
 }
 
-static int run(enum command_id command, int argc, char **argv)
+static int main_run(enum command_id command, int argc, char **argv)
 {
     struct settings settings = {.config = NULL};
     char error[SETTINGS_ERROR_BYTES];
@@ -78,7 +78,7 @@ static int run(enum command_id command, int argc, char **argv)
 }
 
 /* Fails where the output could not be written, since the reader has no answer then. */
-static int finish(int code)
+static int main_finish(int code)
 {
     if (fflush(stdout) != 0 || ferror(stdout)) {
         perror("blotter: cannot write to stdout");
@@ -96,7 +96,7 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         settings_print_commands(stdout);
-        return finish(EXIT_CODE_DONE);
+        return main_finish(EXIT_CODE_DONE);
     }
     int command = command_of(strcmp(argv[1], "--version") == 0 ? "version" : argv[1]);
     if (command < 0) {
@@ -104,7 +104,7 @@ int main(int argc, char **argv)
     }
     if (asks_for_help(argc - 2, argv + 2)) {
         settings_print_help(stdout, (enum command_id)command);
-        return finish(EXIT_CODE_DONE);
+        return main_finish(EXIT_CODE_DONE);
     }
-    return finish(run((enum command_id)command, argc - 2, argv + 2));
+    return main_finish(main_run((enum command_id)command, argc - 2, argv + 2));
 }

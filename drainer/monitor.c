@@ -1,7 +1,9 @@
 /* monitor.c: see monitor.h. */
 #include "drainer/monitor.h"
 
+#include <ctype.h>
 #include <event2/buffer.h>
+#include <event2/event.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -15,20 +17,34 @@
 #include "drainer/postgres/lease.h"
 #include "drainer/postgres/loader.h"
 #include "drainer/postgres/pg_link.h"
+#include "drainer/process_metrics.h"
 #include "drainer/redis/intake.h"
 #include "drainer/redis/streams.h"
 #include "producer/blotter.h"
+#include "schema/clock.h"
+#include "schema/record.h"
 
 enum {
     CONNECTIONS_MAX = 32,
     TIMEOUT_S = 5,
     HTTP_OK = 200,
     HTTP_SERVUNAVAIL = 503,
+    FASTEST_US = 127,
+    STANDING_MS = 5000, /* an entry that is the oldest for this long is stuck */
+};
+
+/* How far a stream was when it last moved. */
+struct standing {
+    int64_t oldest_ms; /* of its gauge; 0: nothing waits */
+    int64_t since_ms;  /* monotonic */
 };
 
 struct monitor {
     struct monitor_options options;
     struct http_server *server;
+    struct event *timer;
+    struct standing *standing; /* of each stream, as in streams->all */
+    size_t standing_count;
 };
 
 static bool postgres_up(const struct monitor *monitor)
@@ -38,18 +54,57 @@ static bool postgres_up(const struct monitor *monitor)
     return state == PG_LINK_READY || state == PG_LINK_RUNNING || state == PG_LINK_ROLLING_BACK;
 }
 
-/* The age of the oldest entry that is not committed. */
+/* Returns the age of the oldest entry that is not committed. */
 static double oldest_seconds(const struct stream_gauge *gauge)
 {
-    struct timespec now;
-    int64_t age_ms;
+    int64_t age_ms = clock_wall_ms() - gauge->oldest_ms;
 
-    if (gauge->oldest_ms == 0) {
+    return gauge->oldest_ms != 0 && age_ms > 0 ? (double)age_ms / 1000 : 0;
+}
+
+/* --- standing still --- */
+
+static void on_second(evutil_socket_t fd, short what, void *arg)
+{
+    struct monitor *monitor = arg;
+    const struct streams *streams = monitor->options.streams;
+    int64_t now = clock_monotonic_ms();
+
+    (void)fd;
+    (void)what;
+    if (monitor->standing_count < streams->count) {
+        size_t before = monitor->standing_count;
+
+        monitor->standing_count = streams->count;
+        monitor->standing = realloc(monitor->standing, streams->count * sizeof *monitor->standing);
+        if (monitor->standing == NULL) {
+            abort();
+        }
+        memset(monitor->standing + before, 0,
+               (streams->count - before) * sizeof *monitor->standing);
+    }
+    for (size_t i = 0; i < streams->count; i++) {
+        const struct stream *stream = streams->all[i];
+        struct standing *standing = &monitor->standing[i];
+        int64_t oldest = stream->present && stream->gauge.known ? stream->gauge.oldest_ms : 0;
+
+        if (oldest != standing->oldest_ms) {
+            *standing = (struct standing){oldest, now};
+        } else if (oldest != 0 && now - standing->since_ms >= STANDING_MS) {
+            log_warn(stream->name, "its oldest record has not moved for %" PRId64 " s",
+                     (now - standing->since_ms) / 1000);
+        }
+    }
+}
+
+/* Returns for how long a stream's oldest entry has not moved; 0: it moves, or nothing waits. */
+static int64_t standing_ms(const struct monitor *monitor, size_t at)
+{
+    if (at >= monitor->standing_count || monitor->standing[at].oldest_ms == 0) {
         return 0;
     }
-    clock_gettime(CLOCK_REALTIME, &now);
-    age_ms = now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000 - gauge->oldest_ms;
-    return age_ms > 0 ? (double)age_ms / 1000 : 0;
+    int64_t ms = clock_monotonic_ms() - monitor->standing[at].since_ms;
+    return ms >= STANDING_MS ? ms : 0;
 }
 
 /* --- /metrics --- */
@@ -60,7 +115,7 @@ static void put_head(struct evbuffer *out, const char *name, const char *type, c
                         type);
 }
 
-static void put_counter(struct evbuffer *out, const char *name, const char *meaning, uint64_t value)
+static void put_total(struct evbuffer *out, const char *name, const char *meaning, uint64_t value)
 {
     put_head(out, name, "counter", meaning);
     evbuffer_add_printf(out, "blotter_%s %" PRIu64 "\n", name, value);
@@ -76,14 +131,22 @@ static void put_failures(struct evbuffer *out, const struct load_stats *stats)
 {
     put_head(out, "drain_failures_total", "counter",
              "transactions that failed, by what was done about it");
-#define X(name, text)                                                                            \
-    evbuffer_add_printf(out, "blotter_drain_failures_total{action=\"" #name "\"} %" PRIu64 "\n", \
-                        stats->failures[PG_ACTION_##name]);
-    PG_ACTIONS(X)
+    static const char *const names[] = {
+#define X(name, text) #name,
+        PG_ACTIONS(X)
 #undef X
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        evbuffer_add_printf(out, "blotter_drain_failures_total{action=\"");
+        for (const char *at = names[i]; *at != '\0'; at++) {
+            evbuffer_add_printf(out, "%c", tolower((unsigned char)*at));
+        }
+        evbuffer_add_printf(out, "\"} %" PRIu64 "\n", stats->failures[i]);
+    }
 }
 
-/* A bucket for each power of two; those of the histogram that lie between are summed up. */
+/* Writes a bucket for each power of two; those of the histogram that lie between are summed up. Of
+ * seconds the first is an eighth of a millisecond: nothing here is faster. */
 static void put_histogram(struct evbuffer *out, const char *name, const char *meaning,
                           const struct histogram *histogram, double unit)
 {
@@ -96,7 +159,8 @@ static void put_histogram(struct evbuffer *out, const char *name, const char *me
         uint64_t last = (uint64_t)histogram_last_value(i);
 
         count += copy.count[i];
-        if ((last & (last + 1)) == 0 && last > 0 && i + 1 < BLOTTER_BUCKETS) {
+        if ((last & (last + 1)) == 0 && last >= (unit < 1 ? FASTEST_US : 1) &&
+            i + 1 < BLOTTER_BUCKETS) {
             evbuffer_add_printf(out, "blotter_%s_bucket{le=\"%.10g\"} %" PRIu64 "\n", name,
                                 (double)last * unit, count);
         }
@@ -109,7 +173,7 @@ static void put_histogram(struct evbuffer *out, const char *name, const char *me
 
 static void put_loader(struct evbuffer *out, const struct load_stats *stats)
 {
-#define X(name, meaning) put_counter(out, "drain_" #name "_total", meaning, stats->counters.name);
+#define X(name, meaning) put_total(out, "drain_" #name "_total", meaning, stats->counters.name);
     LOADER_COUNTERS(X)
 #undef X
     put_failures(out, stats);
@@ -122,7 +186,7 @@ static void put_books(struct evbuffer *out, const struct booker *booker)
 {
     const struct booker_counters *counters = booker_counters(booker);
 
-#define X(name, meaning) put_counter(out, "books_" #name "_total", meaning, counters->name);
+#define X(name, meaning) put_total(out, "books_" #name "_total", meaning, counters->name);
     BOOKER_COUNTERS(X)
 #undef X
     put_head(out, "books_lag_seconds", "gauge", "age of the oldest record not yet booked");
@@ -132,7 +196,7 @@ static void put_books(struct evbuffer *out, const struct booker *booker)
 
 static void put_intake(struct evbuffer *out, const struct intake_counters *counters)
 {
-#define X(name, meaning) put_counter(out, "intake_" #name "_total", meaning, counters->name);
+#define X(name, meaning) put_total(out, "intake_" #name "_total", meaning, counters->name);
     INTAKE_COUNTERS(X)
 #undef X
 }
@@ -178,6 +242,51 @@ static void put_streams(struct evbuffer *out, const struct streams *streams, con
     }
 }
 
+static void put_rows(struct evbuffer *out, const struct streams *streams)
+{
+    put_head(out, "stream_rows_total", "counter", "rows committed, duplicates among them");
+    for (size_t i = 0; i < streams->count; i++) {
+        for (int kind = 0; kind < RECORD_KINDS; kind++) {
+            if (streams->all[i]->rows[kind] > 0) {
+                evbuffer_add_printf(
+                    out,
+                    "blotter_stream_rows_total{stream=\"%s\",exchange=\"%s\",kind=\"%s\"} %" PRIu64
+                    "\n",
+                    streams->all[i]->name, streams->all[i]->exchange, record_schemas[kind].name,
+                    streams->all[i]->rows[kind]);
+            }
+        }
+    }
+    put_head(out, "stream_rejected_total", "counter", "records stored in blotter.rejects");
+    for (size_t i = 0; i < streams->count; i++) {
+        evbuffer_add_printf(
+            out, "blotter_stream_rejected_total{stream=\"%s\",exchange=\"%s\"} %" PRIu64 "\n",
+            streams->all[i]->name, streams->all[i]->exchange, streams->all[i]->rejected);
+    }
+}
+
+static void put_stuck_trouble(void *out, const char *object, int64_t since_ms, const char *why)
+{
+    (void)why; /* it is in the log and in /readyz: a label would grow without bound */
+    evbuffer_add_printf(out, "blotter_stuck_seconds{object=\"%s\",cause=\"trouble\"} %.3f\n",
+                        object, (double)(clock_wall_ms() - since_ms) / 1000);
+}
+
+static void put_stuck(struct evbuffer *out, const struct monitor *monitor)
+{
+    const struct streams *streams = monitor->options.streams;
+
+    put_head(out, "stuck_seconds", "gauge", "since when records wait and do not move");
+    streams_each_trouble(streams, put_stuck_trouble, out);
+    for (size_t i = 0; i < streams->count; i++) {
+        if (standing_ms(monitor, i) > 0) {
+            evbuffer_add_printf(out,
+                                "blotter_stuck_seconds{object=\"%s\",cause=\"standing\"} %.3f\n",
+                                streams->all[i]->name, (double)standing_ms(monitor, i) / 1000);
+        }
+    }
+}
+
 static void put_all(struct evbuffer *out, const struct monitor *monitor)
 {
     const struct monitor_options *from = &monitor->options;
@@ -198,6 +307,9 @@ static void put_all(struct evbuffer *out, const struct monitor *monitor)
                 stream_pending);
     put_streams(out, from->streams, "stream_oldest_seconds",
                 "age of the oldest entry not yet committed", stream_oldest);
+    put_rows(out, from->streams);
+    put_stuck(out, monitor);
+    process_metrics_put(out);
 }
 
 /* --- pages --- */
@@ -220,10 +332,13 @@ static void put_behind(struct evbuffer *out, const struct monitor *monitor)
     const struct streams *streams = monitor->options.streams;
     double limit = (double)monitor->options.max_behind_ms / 1000;
 
-    for (size_t i = 0; limit > 0 && i < streams->count; i++) {
+    for (size_t i = 0; i < streams->count; i++) {
         double oldest = oldest_seconds(&streams->all[i]->gauge);
 
-        if (streams->all[i]->present && oldest > limit) {
+        if (standing_ms(monitor, i) > 0) {
+            evbuffer_add_printf(out, "%s: its oldest record has not moved for %.1f s\n",
+                                streams->all[i]->name, (double)standing_ms(monitor, i) / 1000);
+        } else if (limit > 0 && streams->all[i]->present && oldest > limit) {
             evbuffer_add_printf(out, "%s: %.1f s behind, more than max_behind, %.1f s\n",
                                 streams->all[i]->name, oldest, limit);
         }
@@ -321,6 +436,8 @@ struct monitor *monitor_create(const struct monitor_options *options, char *erro
         monitor_destroy(monitor);
         return NULL;
     }
+    monitor->timer = event_new(options->base, -1, EV_PERSIST, on_second, monitor);
+    evtimer_add(monitor->timer, &(struct timeval){.tv_sec = 1});
     log_info("monitor", "listening on %s: /metrics /healthz /readyz", options->address);
     return monitor;
 }
@@ -328,6 +445,10 @@ struct monitor *monitor_create(const struct monitor_options *options, char *erro
 void monitor_destroy(struct monitor *monitor)
 {
     if (monitor != NULL) {
+        if (monitor->timer != NULL) {
+            event_free(monitor->timer);
+        }
+        free(monitor->standing);
         http_server_close(monitor->server);
         free(monitor);
     }

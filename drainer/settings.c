@@ -129,7 +129,7 @@ static int flag_for_secret(const struct loading *loading, const struct setting *
     return -1;
 }
 
-static int complain(const struct loading *loading, const char *what, const char *about)
+static int settings_complain(const struct loading *loading, const char *what, const char *about)
 {
     snprintf(loading->error, SETTINGS_ERROR_BYTES, "%s: %.512s", about, what);
     return -1;
@@ -166,7 +166,7 @@ static int take_flag(const struct loading *loading, const char *word, const char
     if (setting->type == SETTING_BOOL && equals == NULL) {
         value = negated ? "no" : "yes";
     } else if (value == NULL || (equals == NULL && strncmp(value, "--", 2) == 0)) {
-        return complain(loading, "it needs a value", word);
+        return settings_complain(loading, "it needs a value", word);
     }
     if (setting->type == SETTING_PLACE && setting_holds_password(value)) {
         return flag_for_secret(loading, setting);
@@ -193,7 +193,7 @@ static int take_words(const struct loading *loading, int argc, char **argv,
         } else if (flags && strncmp(word, "--", 2) == 0) {
             taken = take_flag(loading, word, i + 1 < argc ? argv[i + 1] : NULL, only);
         } else if (flags && word[0] == '-' && word[1] != '\0') {
-            return complain(loading, "flags begin with two dashes", "unknown flag");
+            return settings_complain(loading, "flags begin with two dashes", "unknown flag");
         } else if (only == NULL) {
             argv[count++] = word;
         }
@@ -296,7 +296,7 @@ static int take_line(const struct loading *loading, char *line, const struct ori
         return 0;
     }
     if (equals == NULL) {
-        return complain(loading, "expected `name = value`, or # and a comment", where);
+        return settings_complain(loading, "expected `name = value`, or # and a comment", where);
     }
     *equals = '\0';
     name = trimmed(name);

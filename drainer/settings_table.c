@@ -54,7 +54,7 @@ static const struct unit sizes[] = {{"", 1},          {"B", 1},         {"KiB", 
 static const struct unit counts[] = {{"", 1}, {NULL, 0}};
 
 /* Digits and a suffix. */
-static bool parse_number(const char *text, const struct unit *units, int64_t *out)
+static bool setting_parse_number(const char *text, const struct unit *units, int64_t *out)
 {
     char *end;
 
@@ -143,7 +143,7 @@ bool setting_assign(struct settings *settings, const struct setting *setting, co
     case SETTING_DURATION:
     case SETTING_SIZE:
     case SETTING_COUNT:
-        if (!parse_number(text, units_of(setting->type), &number) || number < setting->min ||
+        if (!setting_parse_number(text, units_of(setting->type), &number) || number < setting->min ||
             number > setting->max) {
             return false;
         }
@@ -161,7 +161,7 @@ bool setting_is_text(const struct setting *setting)
 
 bool setting_parse_duration(const char *text, int64_t *ms)
 {
-    return parse_number(text, durations, ms);
+    return setting_parse_number(text, durations, ms);
 }
 
 /* Is there `password = x` in a connection string, or ?password=x in a URL? */

@@ -67,7 +67,7 @@ static enum audit_state verdict_of(const struct audit *audit)
     return (enum audit_state)worst;
 }
 
-static void print_json(const struct audit *audit, const struct report *report)
+static void audit_print_json(const struct audit *audit, const struct report *report)
 {
     struct report *incidents = report_of_result(audit->incidents);
     json_t *json = json_pack("{s:s}", "state", audit_states[verdict_of(audit)].name);
@@ -116,7 +116,7 @@ static void print_incidents(const PGresult *result)
     }
 }
 
-static void print_text(const struct audit *audit, const struct report *report)
+static void audit_print_text(const struct audit *audit, const struct report *report)
 {
     const int *counts = audit->counts;
 
@@ -144,14 +144,14 @@ static void print_text(const struct audit *audit, const struct report *report)
     print_problems(audit->producers);
 }
 
-static int print(const struct audit *audit)
+static int audit_print(const struct audit *audit)
 {
     struct report *report = report_of_result(audit->producers);
 
     if (audit->settings->json) {
-        print_json(audit, report);
+        audit_print_json(audit, report);
     } else {
-        print_text(audit, report);
+        audit_print_text(audit, report);
         print_incidents(audit->incidents);
     }
     report_destroy(report);
@@ -188,7 +188,7 @@ int command_audit(const struct settings *settings)
 
     if (since_parse(settings, "since", settings->since, since)) {
         code = pg_open(&pg, settings) && pg_check_schema(&pg) && query(&audit, &pg, since)
-                   ? print(&audit)
+                   ? audit_print(&audit)
                    : pg.exit_code;
         pg_close(&pg);
     }

@@ -263,7 +263,7 @@ static void report_unseen(struct check *check, bool seen, const char *where)
     }
 }
 
-static int print(const struct check *check)
+static int check_print(const struct check *check)
 {
     if (check->settings->json) {
         report_print_json(
@@ -289,14 +289,14 @@ int command_check(const struct settings *settings)
     report_column(check.report, "what", REPORT_TEXT);
     report_column(check.report, "finding", REPORT_TEXT);
     settings_find_misspelt(report_misspelt, &check);
-    bool redis_seen = redis_open(&redis, settings) && check_redis(&check, &redis, &survey);
+    bool redis_seen = redis_open(&redis, settings) && check_look_at_redis(&check, &redis, &survey);
     bool pg_seen = producer || (pg_open(&pg, settings) && check_pg(&check, &pg, &facts));
     report_unseen(&check, redis_seen, "redis");
     report_unseen(&check, pg_seen, "postgres");
     if (redis_seen && check.facts_known) {
         check_stalls(&check, &redis, &survey, &facts);
     }
-    int code = print(&check);
+    int code = check_print(&check);
     code = !redis_seen ? redis.exit_code : !pg_seen ? pg.exit_code : code;
     stream_survey_release(&survey);
     report_destroy(check.report);

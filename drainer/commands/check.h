@@ -33,6 +33,6 @@ bool check_host_is_local(const char *host);
 
 /* Looks at Redis, and at its streams unless it is asked for a producer. False: the connection was
  * lost, which has been printed. */
-bool check_redis(struct check *, struct redis *, struct stream_survey *);
+bool check_look_at_redis(struct check *, struct redis *, struct stream_survey *);
 
 #endif

@@ -320,7 +320,7 @@ static bool check_clock(struct check *check, struct redis *redis)
     return reply != NULL;
 }
 
-bool check_redis(struct check *check, struct redis *redis, struct stream_survey *survey)
+bool check_look_at_redis(struct check *check, struct redis *redis, struct stream_survey *survey)
 {
     redisReply *info = redis_ask(redis, "INFO", NULL);
 

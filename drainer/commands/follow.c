@@ -46,7 +46,7 @@ struct follow {
 
 static volatile sig_atomic_t stopped;
 
-static void on_signal(int number)
+static void on_follow_signal(int number)
 {
     (void)number;
     stopped = 1;
@@ -266,7 +266,7 @@ static void wait_ms(int ms)
     usleep((useconds_t)ms * 1000);
 }
 
-static bool connect_now(struct follow *follow)
+static bool follow_connect(struct follow *follow)
 {
     follow->connected =
         pg_open(&follow->pg, follow->settings) && pg_check_schema(&follow->pg) &&
@@ -280,7 +280,7 @@ static int follow_on(struct follow *follow)
     bool was_connected = false;
 
     while (!stopped && !ferror(follow->out)) {
-        bool done = (follow->connected || connect_now(follow)) && choose_window(follow);
+        bool done = (follow->connected || follow_connect(follow)) && choose_window(follow);
 
         was_connected = was_connected || follow->connected;
         if (done && follow->before > 0) {
@@ -308,7 +308,7 @@ static int follow_on(struct follow *follow)
 int command_follow(const struct settings *settings)
 {
     struct follow follow = {.settings = settings, .after = -1};
-    struct sigaction action = {.sa_handler = on_signal};
+    struct sigaction action = {.sa_handler = on_follow_signal};
     bool word = strcmp(settings->after, "now") == 0 || strcmp(settings->after, "beginning") == 0;
 
     if (!word && !take_token(&follow, settings->after)) {

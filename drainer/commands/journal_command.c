@@ -37,7 +37,7 @@ static const char *owner_of(const struct journal_picture *picture)
     X(damaged, NUMBER)
 /* clang-format on */
 
-static void print_json(const char *path, const struct journal_picture *picture)
+static void journal_print_json(const char *path, const struct journal_picture *picture)
 {
     const char *const texts[] = {path, picture->exchange, picture->lane, picture->host,
                                  owner_of(picture)};
@@ -71,7 +71,7 @@ static void print_time(const char *name, int64_t ns)
     printf("%-14s %s\n", name, text);
 }
 
-static void print_text(const char *path, const struct journal_picture *picture)
+static void journal_print_text(const char *path, const struct journal_picture *picture)
 {
     printf("%-14s %s\n", "journal", path);
     printf("%-14s %s%s%s\n", "exchange", picture->exchange,
@@ -110,9 +110,9 @@ int command_journal(const struct settings *settings)
                             "%s", error[0] == '\0' ? blotter_status_text(status) : error);
     }
     if (settings->json) {
-        print_json(path, &picture);
+        journal_print_json(path, &picture);
     } else {
-        print_text(path, &picture);
+        journal_print_text(path, &picture);
     }
     return picture.damaged > 0 || !picture.owner_valid ? EXIT_CODE_NO : EXIT_CODE_DONE;
 }

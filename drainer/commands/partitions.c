@@ -213,7 +213,7 @@ static enum step run_step(struct pg *pg, const char *sql, const char *what)
     return step;
 }
 
-static bool give_up(struct pg *pg, const char *what)
+static bool partitions_give_up(struct pg *pg, const char *what)
 {
     pg->exit_code = command_fail(pg->settings, EXIT_CODE_NO,
                                  "%s: a transaction that uses it does not end: see xact_start in "
@@ -235,7 +235,7 @@ static bool aggregate(struct pg *pg, const char *before)
             return step == STEP_DONE;
         }
     }
-    return give_up(pg, what);
+    return partitions_give_up(pg, what);
 }
 
 /* Takes every table that is due through its next step, until none is. */
@@ -260,10 +260,10 @@ static bool detach_and_drop(struct pg *pg)
         }
         attempt = step == STEP_DONE ? 0 : attempt + 1;
     }
-    return give_up(pg, table);
+    return partitions_give_up(pg, table);
 }
 
-static int drop(struct pg *pg)
+static int partitions_drop(struct pg *pg)
 {
     char before[11], first_day[11];
     struct report *report;
@@ -302,7 +302,7 @@ int command_partitions(const struct settings *settings)
         code = pg.exit_code;
     } else {
         code = lists ? print_days(&pg, list_days(&pg, NULL, NULL), "no day has been made yet")
-                     : drop(&pg);
+                     : partitions_drop(&pg);
     }
     pg_close(&pg);
     return code;

@@ -66,7 +66,7 @@ static void stop_waiting(struct replay *replay, const struct pg_failure *failure
     event_base_loopbreak(replay->base);
 }
 
-static void on_change(void *owner, bool ready, const struct pg_failure *why)
+static void on_replay_change(void *owner, bool ready, const struct pg_failure *why)
 {
     struct replay *replay = owner;
 
@@ -74,7 +74,7 @@ static void on_change(void *owner, bool ready, const struct pg_failure *why)
     stop_waiting(replay, why);
 }
 
-static void on_loaded(void *owner, struct batch *batch, const struct pg_failure *failure)
+static void on_replay_loaded(void *owner, struct batch *batch, const struct pg_failure *failure)
 {
     (void)batch;
     stop_waiting(owner, failure);
@@ -94,22 +94,22 @@ static int report_failure(struct replay *replay)
 static int connect_loader(struct replay *replay)
 {
     replay->base = event_base_new();
-    replay->loading = loading_create(
-        &(struct loading_options){.base = replay->base,
-                                  .settings = replay->settings,
-                                  .application_name = "blotter rejects replay",
-                                  .drainer = drainer_name,
-                                  .replays = true,
-                                  .dry_run = replay->settings->dry_run,
-                                  .on_change = on_change,
-                                  .owner = replay});
+    replay->loading =
+        loading_create(&(struct loading_options){.base = replay->base,
+                                                 .settings = replay->settings,
+                                                 .application_name = "blotter rejects replay",
+                                                 .drainer = drainer_name,
+                                                 .replays = true,
+                                                 .dry_run = replay->settings->dry_run,
+                                                 .on_change = on_replay_change,
+                                                 .owner = replay});
     replay->loader = loading_loader(replay->loading);
     loading_start(replay->loading);
     event_base_dispatch(replay->base);
     return replay->ready ? EXIT_CODE_DONE : report_failure(replay);
 }
 
-static void release(struct replay *replay)
+static void replay_release(struct replay *replay)
 {
     loading_destroy(replay->loading);
     if (replay->base != NULL) {
@@ -165,7 +165,7 @@ static int64_t wall_ns(void)
 }
 
 /* Adds a reject to the batch. False: its stream is none that a drainer could have read. */
-static bool add_row(struct replay *replay, const PGresult *page, int row)
+static bool replay_add_row(struct replay *replay, const PGresult *page, int row)
 {
     const char *name = PQgetvalue(page, row, PAGE_STREAM);
     struct stream *stream = streams_add(&replay->streams, name, strlen(name));
@@ -198,7 +198,7 @@ static bool add_rows(struct replay *replay, const PGresult *page)
     batch_clear(&replay->batch);
     replay->batch.careful = true;
     for (int row = 0; row < PQntuples(page); row++) {
-        if (!add_row(replay, page, row)) {
+        if (!replay_add_row(replay, page, row)) {
             command_fail(replay->settings, EXIT_CODE_NO,
                          "reject %s: \"%s\" is not the name of a stream",
                          PQgetvalue(page, row, PAGE_ID), PQgetvalue(page, row, PAGE_STREAM));
@@ -214,7 +214,7 @@ static int load_page(struct replay *replay, const PGresult *page)
         if (!add_rows(replay, page)) {
             return EXIT_CODE_NO;
         }
-        loader_load(replay->loader, &replay->batch, on_loaded, replay);
+        loader_load(replay->loader, &replay->batch, on_replay_loaded, replay);
         event_base_dispatch(replay->base);
         if (!replay->failed) {
             return EXIT_CODE_DONE;
@@ -229,7 +229,7 @@ static int load_page(struct replay *replay, const PGresult *page)
 
 /* --- results --- */
 
-static const char *reason_of(const struct replay *replay, const struct entry *entry)
+static const char *replay_reason(const struct replay *replay, const struct entry *entry)
 {
     return entry->fate == ENTRY_ROW       ? NULL
            : entry->fate == ENTRY_EXPIRED ? not_kept
@@ -246,7 +246,7 @@ static void report_row(struct replay *replay, const PGresult *page, int row)
     report_cell(replay->report, PQgetvalue(page, row, PAGE_STREAM));
     report_cell(replay->report, PQgetvalue(page, row, PAGE_ENTRY_ID));
     report_cell(replay->report, outcomes[entry->fate]);
-    report_cell(replay->report, reason_of(replay, entry));
+    report_cell(replay->report, replay_reason(replay, entry));
     report_cell(replay->report, entry->sqlstate[0] == '\0' ? NULL : entry->sqlstate);
     replay->stored += entry->fate == ENTRY_ROW;
     replay->refused += entry->fate == ENTRY_REJECTED;
@@ -255,7 +255,7 @@ static void report_row(struct replay *replay, const PGresult *page, int row)
 
 static bool mark_refused(struct replay *replay, const char *id, const struct entry *entry)
 {
-    const char *values[] = {id, reason_of(replay, entry),
+    const char *values[] = {id, replay_reason(replay, entry),
                             entry->sqlstate[0] == '\0' ? NULL : entry->sqlstate};
     PGresult *result =
         pg_query(replay->pg, "SELECT blotter_internal.mark_refused($1::bigint, $2, $3)", 3, values);
@@ -344,7 +344,7 @@ static void begin_report(struct replay *replay)
     report_column(replay->report, "sqlstate", REPORT_TEXT);
 }
 
-static void print(const struct replay *replay)
+static void replay_print(const struct replay *replay)
 {
     bool dry = replay->settings->dry_run;
 
@@ -365,11 +365,11 @@ static void print(const struct replay *replay)
            (long long)replay->refused, (long long)replay->expired);
 }
 
-static int end(const struct replay *replay, const struct rejects_selection *selection)
+static int replay_end(const struct replay *replay, const struct rejects_selection *selection)
 {
     size_t found = report_rows(replay->report);
 
-    print(replay);
+    replay_print(replay);
     if (selection->id_count > found) {
         return command_fail(
             replay->settings, EXIT_CODE_NO,
@@ -389,10 +389,10 @@ int rejects_replay(struct pg *pg, const struct rejects_selection *selection)
         code = replay_pages(&replay, selection);
     }
     if (code == EXIT_CODE_DONE) {
-        code = end(&replay, selection);
+        code = replay_end(&replay, selection);
     } else if (report_rows(replay.report) > 0) {
-        print(&replay); /* what was done before it failed */
+        replay_print(&replay); /* what was done before it failed */
     }
-    release(&replay);
+    replay_release(&replay);
     return code;
 }

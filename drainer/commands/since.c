@@ -10,7 +10,7 @@
 #include "drainer/settings_table.h"
 
 /* 2026-05-01, or with a time in UTC: 2026-05-01T12:00Z, 2026-05-01T12:00:00Z. */
-static bool is_time(const char *text)
+static bool since_is_time(const char *text)
 {
     static const char *const formats[] = {"%Y-%m-%d", "%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M:%SZ"};
 
@@ -41,7 +41,7 @@ bool since_parse(const struct settings *settings, const char *setting, const cha
         return gmtime_r(&at, &utc) != NULL &&
                strftime(out, SINCE_BYTES, "%Y-%m-%dT%H:%M:%SZ", &utc) > 0;
     }
-    if (is_time(text) && strlen(text) < SINCE_BYTES) {
+    if (since_is_time(text) && strlen(text) < SINCE_BYTES) {
         snprintf(out, SINCE_BYTES, "%s", text);
         return true;
     }

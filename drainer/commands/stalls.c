@@ -50,8 +50,8 @@ bool stalls_redis_is_master(struct redis *redis)
     return master;
 }
 
-static const char *reason_of(const struct surveyed_stream *stream, const struct load_facts *facts,
-                             bool redis_is_master)
+static const char *stall_reason(const struct surveyed_stream *stream,
+                                const struct load_facts *facts, bool redis_is_master)
 {
     return !redis_is_master   ? "Redis is a replica and refuses writes: give the master's address"
            : facts->read_only ? "PostgreSQL is read-only: it is a standby, or was set so"
@@ -81,7 +81,7 @@ struct report *stalls_find(const struct stream_survey *survey, const struct load
         if (stream->behind_ms > patience_ms) {
             report_cell(report, stream->name);
             report_seconds(report, stream->behind_ms);
-            report_cell(report, reason_of(stream, facts, redis_is_master));
+            report_cell(report, stall_reason(stream, facts, redis_is_master));
         }
     }
     return report;

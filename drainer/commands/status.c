@@ -29,7 +29,7 @@ struct status {
 
 static volatile sig_atomic_t stopped;
 
-static void on_signal(int number)
+static void on_status_signal(int number)
 {
     (void)number;
     stopped = 1;
@@ -136,7 +136,7 @@ static json_t *json_or_null(const char *error)
     return error[0] == '\0' ? json_null() : json_string(error);
 }
 
-static void print_json(const struct status *status)
+static void status_print_json(const struct status *status)
 {
     const struct load_facts *facts = &status->facts;
     json_t *json = json_pack("{s:o, s:o}", "redis_error", json_or_null(status->redis_error),
@@ -234,7 +234,7 @@ static void print_verdict(const struct status *status)
     }
 }
 
-static void print_text(const struct status *status)
+static void status_print_text(const struct status *status)
 {
     print_verdict(status);
     printf("\n");
@@ -252,7 +252,7 @@ static void print_text(const struct status *status)
 }
 
 /* Looks once, and prints. Returns an exit code. */
-static int look(struct status *status)
+static int status_look(struct status *status)
 {
     const struct settings *settings = status->settings;
     bool goes_on = settings->watch && settings->json;
@@ -270,7 +270,7 @@ static int look(struct status *status)
     if (settings->watch && !settings->json && isatty(STDOUT_FILENO)) {
         printf("\033[H\033[2J");
     }
-    (settings->json ? print_json : print_text)(status);
+    (settings->json ? status_print_json : status_print_text)(status);
     fflush(stdout);
     return status->stalls == NULL || report_rows(status->stalls) > 0 ? EXIT_CODE_NO
                                                                      : EXIT_CODE_DONE;
@@ -279,16 +279,17 @@ static int look(struct status *status)
 static int look_again_and_again(struct status *status)
 {
     const struct settings *settings = status->settings;
-    struct sigaction action = {.sa_handler = on_signal}; /* without SA_RESTART: it ends the sleep */
+    struct sigaction action = {.sa_handler =
+                                   on_status_signal}; /* without SA_RESTART: it ends the sleep */
     struct timespec pause = {settings->interval / 1000, settings->interval % 1000 * 1000000};
-    int code = look(status);
+    int code = status_look(status);
 
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     while (settings->watch && !stopped && !ferror(stdout) &&
            (code == EXIT_CODE_DONE || code == EXIT_CODE_NO)) {
         nanosleep(&pause, NULL);
-        code = stopped ? EXIT_CODE_DONE : look(status);
+        code = stopped ? EXIT_CODE_DONE : status_look(status);
     }
     return code;
 }

@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "schema/record.h"
 #include "schema/stream.h"
 
 /* clang-format off */
@@ -85,6 +86,8 @@ struct stream {
     bool claim_wanted;  /* READING: claim again once no entry is in a batch */
     bool claim_again;   /* CLAIMING: an entry found no room in the batch and is still pending */
     struct stream_gauge gauge;
+    uint64_t rows[RECORD_KINDS]; /* committed by this process */
+    uint64_t rejected;
     uint64_t progress;      /* FREE: a fingerprint of how far its holder is ... */
     int64_t progress_at_ms; /* ... and since when it has been so with entries waiting; 0: nothing
                                waits */

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/fixture/story.h"
@@ -223,6 +224,13 @@ static void the_numbers_are_those_of_what_was_loaded(void **state)
     await_sample("blotter_drain_batch_rows_sum", 103, 103);
     await_sample("blotter_redis_up", 1, 1);
     await_sample("blotter_postgres_up", 1, 1);
+    await_sample(
+        "blotter_stream_rows_total{stream=\"blotter:okx\",exchange=\"okx\",kind=\"order\"}", 100,
+        100);
+    await_sample("blotter_stream_rejected_total{stream=\"blotter:okx\",exchange=\"okx\"}", 1, 1);
+    await_sample("process_open_fds", 5, 100);
+    await_sample("process_resident_memory_bytes", 1e6, 1e9);
+    await_sample("process_start_time_seconds", (double)time(NULL) - 600, (double)time(NULL) + 5);
 
     const char *text = strstr(get("/metrics"), "\r\n\r\n") + 4;
     check_text(text);
@@ -238,9 +246,9 @@ static void the_numbers_are_those_of_what_was_loaded(void **state)
 
     /* Read once more: what a duplicate key meets is told as that, and as nothing else. */
     fixture_redis_run(story_redis, "XGROUP SETID blotter:okx drainers 0");
-    await_sample("blotter_drain_failures_total{action=\"DUPLICATE\"}", 1, 2);
-    await_sample("blotter_drain_failures_total{action=\"DATA\"}", 0, 0);
-    await_sample("blotter_drain_failures_total{action=\"RETRY\"}", 0, 0);
+    await_sample("blotter_drain_failures_total{action=\"duplicate\"}", 1, 2);
+    await_sample("blotter_drain_failures_total{action=\"data\"}", 0, 0);
+    await_sample("blotter_drain_failures_total{action=\"retry\"}", 0, 0);
 }
 
 static void who_holds_which_stream_is_told_by_each_drainer(void **state)
