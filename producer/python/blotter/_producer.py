@@ -156,7 +156,7 @@ class Book(_core.Book, Recording):
     exchange: str
 
     def __init__(self, producer: Producer, constants: dict[str, Any]) -> None:
-        constants = {name: value for name, value in (producer.constants | constants).items() if value is not None}
+        constants = producer.constants | {name: value for name, value in constants.items() if value is not None}
         super().__init__(producer, constants)
         self.constants = constants
         self.exchange = producer.exchange

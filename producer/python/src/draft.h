@@ -9,7 +9,6 @@
 
 #include "json_text.h"
 #include "keys.h"
-#include "pending.h"
 #include "value.h"
 
 union draft_struct {

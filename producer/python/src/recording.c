@@ -155,7 +155,7 @@ void recorders_release(struct recorder *recorders)
 static int64_t submit(struct producer *producer, const struct recorder *recorder,
                       enum record_kind kind, const struct draft *draft)
 {
-    struct blotter_entry entry = {.kind = (enum blotter_kind)kind, .record = &draft->of};
+    struct blotter_entry entry = {.kind = (int)kind, .record = &draft->of};
     if (producer->tape != NULL) {
         return stored_submit(producer, &entry, 1);
     }
@@ -284,7 +284,7 @@ static int group_add(struct group *group, struct producer *producer, struct reco
     struct draft *draft = &group->drafts[group->count];
     options.flat = true;
     group->entries[group->count] =
-        (struct blotter_entry){.kind = (enum blotter_kind)kind, .record = &draft->of};
+        (struct blotter_entry){.kind = kind, .record = &draft->of};
     group->count++; /* it is released even if it is not complete */
     enum outcome outcome = draft_take(draft, &options, &fields, 1, NULL);
     if (outcome == TAKEN && !draft->overrides) {
@@ -356,8 +356,8 @@ done:
 PyObject *record_reject(struct producer *producer, PyObject *args)
 {
     const char *about, *reason;
-    char *object;
-    Py_ssize_t length;
+    char *object = NULL; /* PyArg_ParseTuple allocates it */
+    Py_ssize_t length = 0;
     if (!PyArg_ParseTuple(args, "sses#:_reject", &about, &reason, "utf-8", &object, &length)) {
         return NULL;
     }
