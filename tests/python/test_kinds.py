@@ -317,7 +317,7 @@ class Kinds(unittest.TestCase):
         self.assertGreater(producer.order(id="good"), 0)
         self.assertEqual(producer.stats().refused, len(calls))
         producer.flush(support.TIMEOUT)
-        rejects = servers.query("SELECT reason, convert_from(raw, 'UTF8') AS raw FROM blotter.rejects WHERE exchange = 'okx' ORDER BY seq")
+        rejects = servers.query("SELECT reason, encode(raw, 'escape') AS raw FROM blotter.rejects WHERE exchange = 'okx' ORDER BY seq")
         self.assertEqual(len(rejects), len(calls))
         self.assertIn("order_id: required and missing", rejects[0]["reason"])
         self.assertIn("record it with cash()", rejects[1]["reason"])

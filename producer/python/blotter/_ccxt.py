@@ -161,7 +161,7 @@ def nested_trade(order, nested, keywords, constants):
         ("symbol", first(keywords.get("symbol"), order.get("symbol"), constants.get("symbol"))),
         ("side", first(keywords.get("side"), order.get("side"), constants.get("side"))),
     ):
-        if is_absent(fields.get(name)):
+        if is_absent(fields.get(name)) or (name == "symbol" and not isinstance(fields[name], str)):
             fields[name] = value
     if first(fields.get("timestamp"), fields.get("datetime")) is None:
         fields["timestamp"] = order.get("lastTradeTimestamp")
@@ -176,7 +176,7 @@ def order(info, keywords, producer):
     records, ids = [], []
     for item in nested if isinstance(nested, (list, tuple)) else [nested]:
         found = nested_trade(fields, item, keywords, producer.constants)
-        if found is not None and not is_absent(found[0].get("symbol")):
+        if found is not None and isinstance(found[0].get("symbol"), str):
             records += trade(*found, producer)
         else:
             ids.append(item.get("id") if isinstance(item, dict) else item)

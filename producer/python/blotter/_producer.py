@@ -61,7 +61,8 @@ class Producer(_core.Producer, Recording):
 
     def stats(self) -> Stats:
         """Return counters and states. Cheap. Raises RuntimeError once closed."""
-        return Stats(**self._stats())
+        counters = self._stats()  # a newer library may have more
+        return Stats(**{name: counters[name] for name in Stats._fields})
 
     def events(self) -> list[Event]:
         """Return the events that events() has not returned yet, oldest first; often an empty list.

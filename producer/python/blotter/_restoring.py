@@ -32,7 +32,7 @@ def to_ccxt(row: Any, *, trades: Sequence[Any] = (), number: Callable[[Any], Any
 
     ccxt's `info` is there only if it was recorded. A key that was missing, null, empty or a time of 0 is None.
     """
-    if isinstance(row, list):
+    if type(row) is list:  # psycopg2's DictRow is a subclass
         return _balance([_as_dict(item) for item in row], number)
     row = _as_dict(row)
     return _RESTORE[_kind_of(row)](row, trades, number)

@@ -27,6 +27,8 @@ class Stats(NamedTuple):
     "records sent again"
     evicted: int
     "sent records that were dropped from a full journal before they were confirmed"
+    left_alone: int
+    "journals that are not sent, as their records are for another Redis"
     connects: int
     "connections to Redis that came up"
     errors: int
@@ -54,10 +56,36 @@ class Stats(NamedTuple):
 
 
 class Event(NamedTuple):
-    """A change between a producer and PostgreSQL, reported once per change. blotter(3) lists the names. `_asdict()` gives a dict."""
+    """A change between a producer and PostgreSQL, reported once per change. `_asdict()` gives a dict. By name:
+
+    redis_up
+        connected, or no longer refusing; text: where
+    redis_down
+        not connected; text: why
+    redis_refuses
+        Redis answers an error, or another one: it is asked again; text: it
+    full
+        the journal became full
+    room
+        the journal has room again
+    evicted
+        sent records that wait for PostgreSQL had to make room; text: how many
+    damaged
+        records were found damaged in the journal and are lost; text: how many, where
+    resend
+        records that are not confirmed are sent again; text: how many and why
+    not_synced
+        msync fails: what is accepted now may not outlive a loss of power; text: why, where
+    synced
+        msync succeeds again; pages that the disk refused may still be missing there; text: where
+    left_alone
+        a journal's records are for another Redis, so they are not sent; text: which, and what to do
+    clock
+        the wall clock jumped ahead by more than an hour, or is believed again; text: how far
+    """
 
     name: str
-    "what has changed: redis_up, redis_down, redis_refuses, full, room, evicted, damaged, resend, not_synced, synced ..."
+    "what has changed, one of the words above"
     text: str
     "details, '' where there are none"
     at_ns: int
@@ -79,4 +107,5 @@ _LEVELS = {
     "evicted": logging.ERROR,
     "damaged": logging.ERROR,
     "not_synced": logging.ERROR,
+    "left_alone": logging.ERROR,
 }
