@@ -76,6 +76,7 @@ struct drain {
     struct lease *lease;
     struct booker *booker;   /* has a connection of its own */
     uint64_t queued;         /* rows that it was woken for */
+    bool finishing;          /* it has been told that its end is waited for */
     struct monitor *monitor; /* NULL: not asked for */
     struct batch batches[2], *gathering;
     enum drain_session use;
@@ -237,6 +238,16 @@ static void on_stuck(void *owner, struct stream *stream)
 
 /* --- stopping --- */
 
+/* Once all is loaded: the books may still be behind, by as much as a backlog takes. */
+static bool all_is_booked(struct drain *drain)
+{
+    if (!drain->finishing) {
+        drain->finishing = true;
+        booker_finish(drain->booker);
+    }
+    return booker_is_done(drain->booker);
+}
+
 static void stop(struct drain *drain, const char *why)
 {
     struct timeval tv = {STOP_TIMEOUT_S, 0};
@@ -245,7 +256,7 @@ static void stop(struct drain *drain, const char *why)
         log_info("drain", "stopping: %s", why);
         drain->phase = DRAIN_STOPPING;
         intake_set_reading(drain->intake, false);
-        booker_finish(drain->booker);
+        all_is_booked(drain);
         evtimer_add(drain->stop_timer, &tv);
         turn_soon(drain);
     }
@@ -368,7 +379,7 @@ static void turn(evutil_socket_t fd, short what, void *arg)
     }
     if (drain->phase != DRAIN_RUNNING) {
         go_on_stopping(drain);
-    } else if (drain->settings->once && all_is_loaded(drain)) {
+    } else if (drain->settings->once && all_is_loaded(drain) && all_is_booked(drain)) {
         stop(drain, "everything is loaded");
     }
 }
