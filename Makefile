@@ -5,6 +5,7 @@
 BUILD ?= build
 SANITIZE ?=
 PKG_CONFIG ?= pkg-config
+OBJCOPY ?= objcopy
 # Debian's, which has Debian's packages, whatever else is first on the path.
 PYTHON ?= /usr/bin/python3
 prefix ?= /usr/local
@@ -107,9 +108,17 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(BLOTTER_CFLAGS) -c $< -o $@
 
-$(BUILD)/libblotter.a: $(LIB_OBJECTS)
+# For the program and the tests, which use what is inside of the library too.
+$(BUILD)/libblotter_inside.a: $(LIB_OBJECTS)
 	rm -f $@
 	$(AR) rcs $@ $^
+
+# One object whose hidden symbols are local: it exports blotter_* only, as the shared library does.
+$(BUILD)/libblotter.a: $(LIB_OBJECTS)
+	rm -f $@
+	$(LD) -r -o $(BUILD)/libblotter.o $^
+	$(OBJCOPY) --localize-hidden $(BUILD)/libblotter.o
+	$(AR) rcs $@ $(BUILD)/libblotter.o
 
 $(BUILD)/libblotter.so.$(SOVERSION): $(LIB_OBJECTS) producer/libblotter.map
 	$(LINK) -shared -Wl,--no-undefined -Wl,-soname,libblotter.so.$(SOVERSION) -Wl,--version-script=producer/libblotter.map -o $@ $(LIB_OBJECTS) $(LIB_LIBS)
@@ -151,7 +160,7 @@ $(BUILD)/drainer/web/%.o: $(BUILD)/drainer/web/%.c
 	$(CC) $(BLOTTER_CFLAGS) -c $< -o $@
 EMBEDDED := $(addprefix $(BUILD)/drainer/,commands/migrations.o web/page_files.o web/api_queries.o)
 
-$(BUILD)/blotter: $(BUILD)/drainer/main.o $(PROGRAM_OBJECTS) $(EMBEDDED) $(BUILD)/libblotter.a
+$(BUILD)/blotter: $(BUILD)/drainer/main.o $(PROGRAM_OBJECTS) $(EMBEDDED) $(BUILD)/libblotter_inside.a
 	$(LINK) -pie -o $@ $^ $(PROGRAM_LIBS)
 
 $(BUILD)/example/%: $(BUILD)/producer/example/%.o $(BUILD)/libblotter.a
@@ -163,13 +172,13 @@ python: $(BUILD)/libblotter.a $(BUILD)/blotter.pc
 	BLOTTER_BUILD=$(abspath $(BUILD)) CC='$(CC)' CFLAGS='$(WARNINGS) $(SANITIZE) $(CFLAGS)' LDFLAGS='$(SANITIZE) $(LDFLAGS)' \
 	    $(PYTHON) -W ignore producer/python/setup.py -q build --build-base $(abspath $(BUILD))/python.tmp --build-lib $(abspath $(BUILD))/python
 
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $(FIXTURE_OBJECTS) $(PROGRAM_OBJECTS) $(EMBEDDED) $(BUILD)/libblotter.a
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(FIXTURE_OBJECTS) $(PROGRAM_OBJECTS) $(EMBEDDED) $(BUILD)/libblotter_inside.a
 	$(LINK) -o $@ $^ $(TEST_LIBS)
 
 $(BUILD)/tests/integration/producer/test_submit_calls: | $(BUILD)/libblotter.so
 
 # A fuzz target as a test, which replays its corpus.
-$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libblotter.a
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libblotter_inside.a
 	$(LINK) -o $@ $^ $(LIB_LIBS)
 
 # Goes into servers, which have no sanitizer.
@@ -186,7 +195,7 @@ $(BUILD)/next/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(BLOTTER_CFLAGS) -DJOURNAL_VERSION=3 -c $< -o $@
 
-$(BUILD)/next/blotter: $(JOURNAL:%=$(BUILD)/next/producer/%.o) $(BUILD)/drainer/main.o $(PROGRAM_OBJECTS) $(EMBEDDED) $(BUILD)/libblotter.a
+$(BUILD)/next/blotter: $(JOURNAL:%=$(BUILD)/next/producer/%.o) $(BUILD)/drainer/main.o $(PROGRAM_OBJECTS) $(EMBEDDED) $(BUILD)/libblotter_inside.a
 	$(LINK) -o $@ $^ $(PROGRAM_LIBS)
 
 # --- tests ---

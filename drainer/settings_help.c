@@ -108,11 +108,13 @@ static const char *const details[COMMAND_COUNT] = {
         "Sends from every journal of the folder (it looks twice a second), or from the one that is named,\n"
         "unless the process that writes it sends itself. For a writer that has died it also writes the last\n"
         "records (void, closed), and removes the journal when PostgreSQL has all of it. A journal that is\n"
-        "damaged, of an unknown format, or not ours is left alone and named once.\n"
+        "damaged, of an unknown format, or not ours is left alone and named once. So is one whose records\n"
+        "are for another Redis (another URL and another stream id), until ship runs with --retarget.\n"
         "\n"
         "With --once it ends when the records that were there at its start are sent, or committed. At the\n"
         "end a line of JSON goes to stdout: journals, sent, committed, left (records, session records\n"
-        "included), seconds. Exit status 1 if records are left, or a journal could not be read.\n",
+        "included), seconds. Exit status 1 if records are left, or a journal could not be read,\n"
+        "or is left alone.\n",
     [COMMAND_STATUS] =
         "waiting:  entries that no drainer has read.\n"
         "pending:  entries that a drainer has read and not yet acknowledged.\n"

@@ -101,6 +101,9 @@
     X(poll_interval, DURATION, "1ms", SHIP, RANGE(1, 1000), \
       "how often ship looks for new records in all its journals; 10ms costs a tenth of the " \
       "processor time of 1ms") \
+    X(retarget, BOOL, "no", SHIP, ANY, \
+      "ship: send also journals whose records are for another Redis; from then on they are for this " \
+      "one") \
     X(json, BOOL, "no", STATUS | AUDIT | REJECTS | PARTITIONS | JOURNAL | CHECK, ANY, \
       "print JSON") \
     X(watch, BOOL, "no", STATUS, ANY, \

@@ -283,11 +283,37 @@ static bool is_moving(struct ship *ship)
     return timeout == 0 || now - ship->moved_ms < timeout;
 }
 
+/* How many of the journals are left alone, as their records are for another Redis? */
+static int64_t count_left_alone(const struct ship *ship)
+{
+    int64_t count = 0;
+
+    for (const struct shipment *each = ship->shipments; each != NULL; each = each->next) {
+        count += shipment_left_alone(each) != NULL;
+    }
+    return count;
+}
+
+/* Records that --once waits for: those of journals that are left alone are not among them. */
+static int64_t left_to_send(const struct ship *ship)
+{
+    int64_t left = 0;
+
+    for (const struct shipment *each = ship->shipments; each != NULL; each = each->next) {
+        if (shipment_left_alone(each) == NULL) {
+            left += shipment_counts(each, ship->settings).left;
+        }
+    }
+    return left;
+}
+
 /* With --once: is it over? */
 static void check_end(struct ship *ship)
 {
-    if (count(ship).left == 0) {
-        stop(ship, ship->unfit == NULL ? EXIT_CODE_DONE : EXIT_CODE_NO);
+    if (left_to_send(ship) == 0) {
+        bool all = ship->unfit == NULL && count_left_alone(ship) == 0;
+
+        stop(ship, all ? EXIT_CODE_DONE : EXIT_CODE_NO);
     } else if (!is_moving(ship)) {
         give_up(ship, "given up, as nothing moved for the time given by the setting timeout,");
     }
@@ -305,8 +331,9 @@ static void say_left(const struct ship *ship, const char *what)
         unsent += (int64_t)(journal_next(each->journal) - journal_cursor(&header->sent));
     }
     log_info("ship",
-             "%sjournals=%" PRId64 " unsent=%" PRId64 " sent=%" PRId64 " committed=%" PRId64, what,
-             journals, unsent, counts.sent, counts.committed);
+             "%sjournals=%" PRId64 " left_alone=%" PRId64 " unsent=%" PRId64 " sent=%" PRId64
+             " committed=%" PRId64,
+             what, journals, count_left_alone(ship), unsent, counts.sent, counts.committed);
 }
 
 /* --- events
@@ -356,7 +383,7 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
     if (ship->settings->once) {
         give_up(ship, "interrupted");
     } else {
-        stop(ship, EXIT_CODE_DONE);
+        stop(ship, count_left_alone(ship) == 0 ? EXIT_CODE_DONE : EXIT_CODE_NO);
     }
 }
 

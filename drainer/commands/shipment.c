@@ -33,7 +33,8 @@ static bool create_sender(struct shipment *shipment, struct event_base *base,
         .password = settings->redis_password,
         .sync_interval_ms = strcmp(settings->sync, "interval") == 0 ? SYNC_INTERVAL_MS : 0,
         .on_event = on_event,
-        .on_event_arg = shipment};
+        .on_event_arg = shipment,
+        .retarget = settings->retarget};
 
     (void)sender_create(&shipment->sender, &options, error, JOURNAL_ERROR_BYTES);
     shipment->hurried = shipment->sender != NULL && settings->once;
@@ -87,6 +88,11 @@ int shipment_open(struct shipment **out, const char *path, struct event_base *ba
     say_taken(shipment);
     *out = shipment;
     return 0;
+}
+
+const char *shipment_left_alone(const struct shipment *shipment)
+{
+    return sender_left_alone(shipment->sender);
 }
 
 bool shipment_is(const struct shipment *shipment, const char *path)

@@ -46,6 +46,9 @@ int shipment_open(struct shipment **, const char *path, struct event_base *,
 /* Is that file its journal? Not if another one has taken its name. */
 bool shipment_is(const struct shipment *, const char *path);
 
+/* Why its records are not sent: they are for another Redis. NULL: they are sent. */
+const char *shipment_left_alone(const struct shipment *);
+
 /* Looks for new records. */
 void shipment_poll(struct shipment *);
 

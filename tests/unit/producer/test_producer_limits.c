@@ -1,0 +1,397 @@
+/* test_producer_limits.c: the library inside a process that runs out of something, cancels its
+ * threads, or closes twice: it answers a status, and harms nothing. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "producer/blotter.h"
+
+static char folder[64];
+
+static int make_folder(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "/dev/shm/test_limits.XXXXXX");
+    return mkdtemp(folder) == NULL;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    char command[96];
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    return system(command);
+}
+
+static struct blotter_options small_options(void)
+{
+    return (struct blotter_options){.exchange = "okx",
+                                    .journal = folder,
+                                    .redis = "unix:///nowhere/redis.sock",
+                                    .slots = 64,
+                                    .slot_bytes = 256};
+}
+
+static blotter_producer *open_with(const struct blotter_options *options)
+{
+    blotter_producer *producer;
+    if (blotter_open(&producer, options) != 0) {
+        fail_msg("%s", blotter_open_error());
+    }
+    return producer;
+}
+
+static const struct blotter_order order = {.order_id = "1", .price = "10.1", .quantity = "2"};
+
+/* Runs the body in a child. Returns its wait status. */
+static int in_a_child(void (*body)(int), int argument)
+{
+    int status;
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGSEGV, SIG_DFL); /* cmocka's handler would go on with the next test */
+        body(argument);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return status;
+}
+
+/* --- descriptors --- */
+
+/* Uses them up but for `free`. */
+static void leave_descriptors(int free_ones)
+{
+    static int taken[4096];
+    int count = 0;
+    setrlimit(RLIMIT_NOFILE, &(struct rlimit){256, 256});
+    while ((taken[count] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0) {
+        count++;
+    }
+    while (free_ones-- > 0) {
+        close(taken[--count]);
+    }
+}
+
+/* Exit status: 0 opened, 1 SYSTEM that tells of descriptors, 2 anything else. */
+static void open_with_few(int free_ones)
+{
+    blotter_producer *producer;
+    struct blotter_options options = small_options();
+    leave_descriptors(free_ones);
+    int status = blotter_open(&producer, &options);
+    if (status == 0) {
+        if (blotter_order(producer, &order) < 1 || blotter_close(producer, 0) < 0) {
+            _exit(2);
+        }
+        _exit(0);
+    }
+    bool told = strstr(blotter_open_error(), strerror(EMFILE)) != NULL ||
+                strstr(blotter_open_error(), "descriptors") != NULL;
+    if (!told) {
+        fprintf(stderr, "%d free: %d %s\n", free_ones, status, blotter_open_error());
+    }
+    _exit(status == BLOTTER_SYSTEM && told ? 1 : 2);
+}
+
+static void without_descriptors_open_answers_system(void **state)
+{
+    (void)state;
+    int opened = 0;
+    for (int free_ones = 0; free_ones <= 12; free_ones++) {
+        int status = in_a_child(open_with_few, free_ones);
+        assert_true(WIFEXITED(status));
+        assert_in_range(WEXITSTATUS(status), 0, 1);
+        opened += WEXITSTATUS(status) == 0;
+        assert_true(free_ones > 1 || WEXITSTATUS(status) == 1);
+    }
+    assert_in_range(opened, 1, 12);
+}
+
+static void open_many(int count)
+{
+    setrlimit(RLIMIT_NOFILE, &(struct rlimit){1024, 1024});
+    blotter_producer **producers = calloc((size_t)count, sizeof(*producers));
+    struct blotter_options options = small_options();
+    for (int i = 0; i < count; i++) {
+        if (blotter_open(&producers[i], &options) != 0) {
+            fprintf(stderr, "number %d: %s\n", i, blotter_open_error());
+            _exit(1);
+        }
+    }
+    for (int i = 0; i < count; i++) {
+        if (blotter_order(producers[i], &order) != 2 || blotter_close(producers[i], 0) < 0) {
+            _exit(2);
+        }
+    }
+    free(producers);
+}
+
+static void two_hundred_producers_fit_1024_descriptors(void **state)
+{
+    (void)state;
+    assert_int_equal(in_a_child(open_many, 200), 0);
+}
+
+/* --- mappings --- */
+
+static int count_mappings(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "r");
+    assert_non_null(maps);
+    int lines = 0;
+    for (int c; (c = getc(maps)) != EOF;) {
+        lines += c == '\n';
+    }
+    fclose(maps);
+    return lines;
+}
+
+static void open_and_close(int times)
+{
+    struct blotter_options options = small_options();
+    options.sender = BLOTTER_SENDER_NONE;
+    for (int i = 0; i < times; i++) {
+        blotter_producer *producer = open_with(&options);
+        assert_int_equal(blotter_close(producer, 0), 0);
+        assert_int_equal(blotter_order(producer, &order), BLOTTER_CLOSED);
+    }
+}
+
+static void opening_and_closing_leaves_no_mappings(void **state)
+{
+    (void)state;
+    open_and_close(10);
+    int before = count_mappings();
+    open_and_close(100000);
+    int after = count_mappings();
+    print_message("%d mappings before, %d after\n", before, after);
+    /* the areas of a thousand headers each, and those of the allocator */
+    assert_in_range(after, 0, before + 300);
+}
+
+/* --- cancellation --- */
+
+static blotter_producer *cancelled;
+
+static void *wait_for_ever(void *arg)
+{
+    (void)arg;
+    blotter_wait(cancelled, 1000000, BLOTTER_COMMITTED, -1);
+    return NULL;
+}
+
+static void *submit_for_ever(void *arg)
+{
+    (void)arg;
+    for (;;) {
+        blotter_order(cancelled, &order);
+        blotter_stats(cancelled, &(struct blotter_stats){0});
+        pthread_testcancel();
+    }
+    return NULL;
+}
+
+static void cancel_and_close(void *(*body)(void *), int wake)
+{
+    struct blotter_options options = small_options();
+    options.wake = wake;
+    for (int round = 0; round < 50; round++) {
+        cancelled = open_with(&options);
+        pthread_t thread;
+        void *result;
+        pthread_create(&thread, NULL, body, NULL);
+        usleep((useconds_t)round * 20);
+        pthread_cancel(thread);
+        pthread_join(thread, &result);
+        assert_ptr_equal(result, PTHREAD_CANCELED);
+        /* neither a lock nor a count is kept: else these would not return */
+        assert_true(blotter_order(cancelled, &order) != BLOTTER_CLOSED);
+        assert_int_equal(blotter_wait(cancelled, 1000000, BLOTTER_SENT, 1), BLOTTER_TIMEOUT);
+        assert_true(blotter_close(cancelled, 0) >= 0);
+    }
+}
+
+static void a_thread_that_is_cancelled_in_wait_keeps_nothing(void **state)
+{
+    (void)state;
+    alarm(60); /* without the mend close never returns */
+    cancel_and_close(wait_for_ever, 0);
+    alarm(0);
+}
+
+static void a_thread_that_is_cancelled_while_it_submits_keeps_nothing(void **state)
+{
+    (void)state;
+    alarm(60);
+    cancel_and_close(submit_for_ever, 1);
+    alarm(0);
+}
+
+/* --- closing twice --- */
+
+static void a_second_close_answers_closed(void **state)
+{
+    (void)state;
+    struct blotter_options options = small_options();
+    blotter_producer *producer = open_with(&options);
+    assert_true(blotter_close(producer, 0) >= 0);
+    int others[16];
+    for (int i = 0; i < 16; i++) { /* descriptors that the first close has given back */
+        others[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    }
+    assert_int_equal(blotter_close(producer, 0), BLOTTER_CLOSED);
+    assert_int_equal(blotter_close(producer, -1), BLOTTER_CLOSED);
+    for (int i = 0; i < 16; i++) {
+        uint64_t value;
+        assert_true(read(others[i], &value, sizeof value) < 0); /* nothing was written to them */
+        close(others[i]);
+    }
+}
+
+/* --- stacks --- */
+
+enum { PAINT = 0x5a, BELOW_BYTES = 1 << 20 };
+
+static const struct {
+    uint32_t slot_bytes;
+    size_t stack_bytes; /* as blotter.h says, beside what the thread itself needs */
+} stacks[] = {{1024, 12288}, {4160, 12288}, {16448, 24576}, {65536, 81920}};
+
+static void *submit_large_one(void *arg)
+{
+    static char text[1024];
+    memset(text, 'x', sizeof text - 1);
+    struct blotter_order large = order;
+    large.reason = text;
+    blotter_order(arg, &order);
+    blotter_order(arg, &large);
+    return NULL;
+}
+
+/* Returns how much of the stack was used. */
+static size_t stack_used(uint32_t slot_bytes)
+{
+    struct blotter_options options = small_options();
+    size_t bytes = BELOW_BYTES;
+    options.sender = BLOTTER_SENDER_NONE;
+    options.slot_bytes = slot_bytes;
+    blotter_producer *producer = open_with(&options);
+    unsigned char *stack =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(stack, MAP_FAILED);
+    memset(stack, PAINT, bytes);
+    pthread_attr_t attributes;
+    pthread_t thread;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstack(&attributes, stack, bytes);
+    assert_int_equal(pthread_create(&thread, &attributes, submit_large_one, producer), 0);
+    pthread_join(thread, NULL);
+    pthread_attr_destroy(&attributes);
+    size_t untouched = 0;
+    while (untouched < bytes && stack[untouched] == PAINT) {
+        untouched++;
+    }
+    munmap(stack, bytes);
+    blotter_close(producer, 0);
+    return bytes - untouched;
+}
+
+static void *do_nothing(void *arg)
+{
+    return arg;
+}
+
+static size_t stack_of_a_thread(void)
+{
+    size_t bytes = BELOW_BYTES, untouched = 0;
+    unsigned char *stack =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memset(stack, PAINT, bytes);
+    pthread_attr_t attributes;
+    pthread_t thread;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstack(&attributes, stack, bytes);
+    pthread_create(&thread, &attributes, do_nothing, NULL);
+    pthread_join(thread, NULL);
+    pthread_attr_destroy(&attributes);
+    while (untouched < bytes && stack[untouched] == PAINT) {
+        untouched++;
+    }
+    munmap(stack, bytes);
+    return bytes - untouched;
+}
+
+static void recording_takes_no_more_stack_than_the_header_says(void **state)
+{
+    (void)state;
+    size_t thread = stack_of_a_thread();
+    print_message("a thread itself: %zu bytes of stack\n", thread);
+    for (size_t i = 0; i < sizeof stacks / sizeof stacks[0]; i++) {
+        size_t used = stack_used(stacks[i].slot_bytes) - thread;
+        print_message("slots of %u bytes: %zu bytes of stack\n", stacks[i].slot_bytes, used);
+        assert_in_range(used, 1, stacks[i].stack_bytes);
+    }
+}
+
+/* A thread whose stack ends at a guard page, with the memory of another behind that. */
+static void submit_on_too_small_a_stack(int slot_bytes)
+{
+    enum { GUARD = 4096, STACK = 131072 };
+    struct blotter_options options = small_options();
+    options.sender = BLOTTER_SENDER_NONE;
+    options.slot_bytes = (uint32_t)slot_bytes;
+    blotter_producer *producer = open_with(&options);
+    unsigned char *area = mmap(NULL, BELOW_BYTES + GUARD + STACK, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    mprotect(area + BELOW_BYTES, GUARD, PROT_NONE);
+    pthread_attr_t attributes;
+    pthread_t thread;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstack(&attributes, area + BELOW_BYTES + GUARD, STACK);
+    pthread_create(&thread, &attributes, submit_large_one, producer);
+    pthread_join(thread, NULL);
+}
+
+static void too_small_a_stack_is_a_fault_and_no_write_elsewhere(void **state)
+{
+    (void)state;
+    int status = in_a_child(submit_on_too_small_a_stack, 65536);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGSEGV);
+    assert_int_equal(in_a_child(submit_on_too_small_a_stack, 1024), 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(without_descriptors_open_answers_system),
+        TEST(two_hundred_producers_fit_1024_descriptors),
+        TEST(opening_and_closing_leaves_no_mappings),
+        TEST(a_thread_that_is_cancelled_in_wait_keeps_nothing),
+        TEST(a_thread_that_is_cancelled_while_it_submits_keeps_nothing),
+        TEST(a_second_close_answers_closed),
+        TEST(recording_takes_no_more_stack_than_the_header_says),
+        TEST(too_small_a_stack_is_a_fault_and_no_write_elsewhere),
+    };
+    return cmocka_run_group_tests_name("producer limits", tests, NULL, NULL);
+}
