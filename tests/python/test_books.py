@@ -10,6 +10,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import unittest
@@ -352,6 +353,17 @@ class BadRows(Case):
         self.assertEqual(self.database.run(quantity), [(100, 100)])
         self.assertEqual(self.database.run("SELECT \"row\" ->> 'seq' FROM blotter_internal.book_errors"), [("101",)])
         self.database.run("DELETE FROM blotter_internal.book_errors")
+
+
+class Reading(Case):
+    def test_no_question_reads_a_day_that_it_does_not_need(self):
+        self.database.run("CREATE DATABASE reading")
+        conninfo = servers.settings["BLOTTER_POSTGRES"] + " dbname=reading"
+        self.assertEqual(servers.run("migrate", "--postgres", conninfo)[0], 0)
+        bench = support.TREE / "tests/bench/bench_reading.py"
+        done = subprocess.run([sys.executable, bench, conninfo, "20000", "8", "50"], capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("pnl of today by strategy", done.stdout)
 
 
 class OtherPeoplesNumbers(Case):

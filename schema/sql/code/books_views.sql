@@ -42,20 +42,30 @@ COMMENT ON COLUMN blotter.fills.fees IS 'currency to amount, where there are sev
 COMMENT ON COLUMN blotter.fills.currency IS 'of cost: the quote currency; of inverse contracts the base';
 COMMENT ON COLUMN blotter.fills.differs IS 'fields in which the copies differ; the best copy''s value is shown';
 
-CREATE FUNCTION blotter_internal.average_price(p blotter_internal.position, quantity numeric, open_cost numeric) RETURNS numeric
+CREATE FUNCTION blotter_internal.average_price(inverse boolean, multiplier numeric, is_known boolean, quantity numeric, open_cost numeric) RETURNS numeric
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
-    SELECT CASE WHEN quantity = 0 OR open_cost = 0 OR p.unpriced > 0 OR p.unvalued THEN NULL
-                WHEN p.inverse THEN blotter_internal.shown(abs(quantity) * p.multiplier / open_cost)
-                ELSE blotter_internal.shown(round(open_cost, 40) / (abs(quantity) * p.multiplier)) END
+    SELECT CASE WHEN quantity = 0 OR open_cost = 0 OR NOT is_known THEN NULL
+                WHEN inverse THEN blotter_internal.shown(abs(quantity) * multiplier / open_cost)
+                ELSE blotter_internal.shown(round(open_cost, 40) / (abs(quantity) * multiplier)) END
 $$;
-COMMENT ON FUNCTION blotter_internal.average_price(blotter_internal.position, numeric, numeric) IS 'The price at which what is open cost what it cost.';
+COMMENT ON FUNCTION blotter_internal.average_price(boolean, numeric, boolean, numeric, numeric) IS 'The price at which what is open cost what it cost.';
+
+-- Nearly all positions pay in one currency.
+CREATE FUNCTION blotter_internal.fees_of(fee_currency text, fee numeric, other_fees jsonb) RETURNS jsonb
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    SELECT CASE WHEN other_fees IS NOT NULL
+                THEN blotter_internal.add_amounts(other_fees, CASE WHEN fee_currency IS NOT NULL THEN jsonb_build_object(fee_currency, fee) END)
+                WHEN fee_currency IS NULL OR fee = 0 THEN '{}' ELSE jsonb_build_object(fee_currency, trim_scale(fee)) END
+$$;
+COMMENT ON FUNCTION blotter_internal.fees_of(text, numeric, jsonb) IS 'Fees as a map of currency to amount.';
 
 CREATE VIEW blotter.positions AS
 SELECT p.exchange, p.account, p.strategy, p.market_type, p.symbol, p.position_side, blotter_internal.shown(p.quantity) AS quantity,
-       blotter_internal.average_price(p, p.quantity, p.open_cost) AS average_price,
+       blotter_internal.average_price(p.inverse, p.multiplier, p.unpriced = 0 AND NOT p.unvalued, p.quantity, p.open_cost) AS average_price,
        CASE WHEN p.unpriced = 0 AND NOT p.unvalued THEN blotter_internal.shown(p.realized_pnl) END AS realized_pnl, p.currency,
-       blotter_internal.add_amounts(p.other_fees, CASE WHEN p.fee_currency IS NOT NULL THEN jsonb_build_object(p.fee_currency, p.fee) END) AS fees,
+       blotter_internal.fees_of(p.fee_currency, p.fee, p.other_fees) AS fees,
        coalesce(p.funding, '{}') AS funding, p.fills, p.first_fill_at, p.last_fill_at,
        CASE WHEN p.unpriced = 0 AND NOT p.unvalued THEN blotter_internal.shown(p.open_cost) END AS open_cost,
        p.multiplier, p.inverse, p.unpriced, p.sideless, p.unvalued, p.assumed
@@ -149,7 +159,7 @@ CREATE FUNCTION blotter.positions_at(t timestamptz)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
         SELECT p.exchange, p.account, p.strategy, p.market_type, p.symbol, p.position_side, blotter_internal.shown(s.quantity),
-               blotter_internal.average_price(p, s.quantity, s.open_cost),
+               blotter_internal.average_price(p.inverse, p.multiplier, p.unpriced = 0 AND NOT p.unvalued, s.quantity, s.open_cost),
                CASE WHEN p.unpriced = 0 AND NOT p.unvalued THEN blotter_internal.shown(s.realized_pnl) END, p.currency,
                blotter_internal.add_amounts(
                    blotter_internal.add_amounts(p.other_fees, CASE WHEN p.fee_currency IS NOT NULL THEN jsonb_build_object(p.fee_currency, p.fee) END),
@@ -272,6 +282,8 @@ CREATE FUNCTION blotter_internal.pnl_rows(low timestamptz, high timestamptz, key
     SET jit = off
     AS $$
 DECLARE
+    has_marks boolean := EXISTS (SELECT FROM blotter.venue_positions v
+                                 WHERE v.mark_price IS NOT NULL AND v.recorded_at < high AND v.recorded_at >= high - interval '1 day');
     by_day boolean := blotter_internal.day_of(low) = low AND (blotter_internal.day_of(high) = high OR high >= now()) AND NOT keys && ARRAY['hour', 'symbol', 'market_type'];
 BEGIN
     IF by_day THEN
@@ -295,9 +307,18 @@ BEGIN
     IF NOT keys && ARRAY['hour', 'day'] THEN
         RETURN QUERY
             SELECT NULL::timestamptz, p.exchange, p.account, p.strategy, p.market_type, p.symbol, p.currency, 0::bigint, 0::numeric,
+                   CASE WHEN p.unpriced > 0 OR p.unvalued OR p.by_cost OR p.inverse AND m.price = 0 THEN NULL
+                        ELSE sign(p.quantity) * CASE WHEN p.inverse THEN -1 ELSE 1 END
+                             * (blotter_internal.fill_value(p.inverse, false, false, p.multiplier, abs(p.quantity), m.price, abs(p.quantity), NULL) - p.open_cost) END,
+                   0::numeric, 0::numeric, true
+            FROM blotter_internal.position p
+            CROSS JOIN LATERAL (SELECT coalesce(CASE WHEN has_marks THEN blotter_internal.mark_price(p.exchange, p.symbol, high) END, p.last_price) AS price OFFSET 0) AS m
+            WHERE p.last_fill_at < high AND p.quantity <> 0
+            UNION ALL
+            SELECT NULL::timestamptz, p.exchange, p.account, p.strategy, p.market_type, p.symbol, p.currency, 0::bigint, 0::numeric,
                    blotter_internal.unrealized(p, high), 0::numeric, 0::numeric, true
             FROM blotter_internal.position p
-            WHERE p.first_fill_at < high AND (p.quantity <> 0 OR p.last_fill_at >= high);
+            WHERE p.first_fill_at < high AND p.last_fill_at >= high;
     END IF;
 END
 $$;
