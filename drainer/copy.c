@@ -274,3 +274,8 @@ int copy_numeric_compare(const struct copy_field *a, const struct copy_field *b)
     }
     return a_sign * magnitude_compare(a->bytes, b->bytes);
 }
+
+bool copy_numeric_is_zero(const struct copy_field *field)
+{
+    return numeric_sign(field->bytes) == 0;
+}

@@ -66,5 +66,6 @@ int64_t copy_field_int64(const struct copy_field *);
 
 /* Compares two binary numerics by value: <0, 0, >0. */
 int copy_numeric_compare(const struct copy_field *a, const struct copy_field *b);
+bool copy_numeric_is_zero(const struct copy_field *);
 
 #endif

@@ -14,16 +14,19 @@ struct event_time {
     int64_t recorded_at, seq, producer_id;
 };
 
-struct folded_order {
+struct changed_order {
     uint64_t hash;
-    bool ended, late;
+    bool ended;      /* it has ended, by a status or with nothing remaining */
+    bool has_status; /* by a status, which stays */
+    bool late;
     struct event_time first, last;
+    uint32_t first_filled;          /* column of the first filled_quantity given; 0: none */
     uint32_t columns[ORDER_FIELDS]; /* the identity's are those of the key only */
 };
 
 struct order_changes {
     const struct text_set *venues_by_symbol, *terminal_statuses;
-    struct folded_order *orders;
+    struct changed_order *orders;
     size_t count, capacity;
     uint32_t *slots;   /* index + 1 into orders; 0: free */
     size_t slot_count; /* a power of two, at least twice `capacity` */
@@ -91,55 +94,55 @@ void text_set_release(struct text_set *set)
 struct order_changes *order_changes_create(const struct text_set *venues_by_symbol,
                                            const struct text_set *terminal_statuses)
 {
-    struct order_changes *fold = calloc(1, sizeof *fold);
+    struct order_changes *changes = calloc(1, sizeof *changes);
 
-    if (fold == NULL) {
+    if (changes == NULL) {
         abort();
     }
-    fold->venues_by_symbol = venues_by_symbol;
-    fold->terminal_statuses = terminal_statuses;
-    return fold;
+    changes->venues_by_symbol = venues_by_symbol;
+    changes->terminal_statuses = terminal_statuses;
+    return changes;
 }
 
-void order_changes_destroy(struct order_changes *fold)
+void order_changes_destroy(struct order_changes *changes)
 {
-    if (fold != NULL) {
-        free(fold->orders);
-        free(fold->slots);
-        free(fold);
+    if (changes != NULL) {
+        free(changes->orders);
+        free(changes->slots);
+        free(changes);
     }
 }
 
-void order_changes_clear(struct order_changes *fold)
+void order_changes_clear(struct order_changes *changes)
 {
-    fold->count = 0;
-    if (fold->slots != NULL) {
-        memset(fold->slots, 0, fold->slot_count * sizeof *fold->slots);
+    changes->count = 0;
+    if (changes->slots != NULL) {
+        memset(changes->slots, 0, changes->slot_count * sizeof *changes->slots);
     }
 }
 
-size_t order_changes_count(const struct order_changes *fold)
+size_t order_changes_count(const struct order_changes *changes)
 {
-    return fold->count;
+    return changes->count;
 }
 
-static void grow(struct order_changes *fold)
+static void grow(struct order_changes *changes)
 {
-    fold->capacity = fold->capacity == 0 ? 256 : fold->capacity * 2;
-    fold->slot_count = fold->capacity * 2;
-    fold->orders = realloc(fold->orders, fold->capacity * sizeof *fold->orders);
-    free(fold->slots);
-    fold->slots = calloc(fold->slot_count, sizeof *fold->slots);
-    if (fold->orders == NULL || fold->slots == NULL) {
+    changes->capacity = changes->capacity == 0 ? 256 : changes->capacity * 2;
+    changes->slot_count = changes->capacity * 2;
+    changes->orders = realloc(changes->orders, changes->capacity * sizeof *changes->orders);
+    free(changes->slots);
+    changes->slots = calloc(changes->slot_count, sizeof *changes->slots);
+    if (changes->orders == NULL || changes->slots == NULL) {
         abort();
     }
-    for (size_t i = 0; i < fold->count; i++) {
-        size_t slot = fold->orders[i].hash & (fold->slot_count - 1);
+    for (size_t i = 0; i < changes->count; i++) {
+        size_t slot = changes->orders[i].hash & (changes->slot_count - 1);
 
-        while (fold->slots[slot] != 0) {
-            slot = (slot + 1) & (fold->slot_count - 1);
+        while (changes->slots[slot] != 0) {
+            slot = (slot + 1) & (changes->slot_count - 1);
         }
-        fold->slots[slot] = (uint32_t)i + 1;
+        changes->slots[slot] = (uint32_t)i + 1;
     }
 }
 
@@ -177,9 +180,9 @@ static uint64_t mix(uint64_t h, const struct copy_field *field)
     return (h ^ 0xff) * UINT64_C(0x100000001b3);
 }
 
-static bool numbered_by_symbol(const struct order_changes *fold, const struct copy_field *fields)
+static bool numbered_by_symbol(const struct order_changes *changes, const struct copy_field *fields)
 {
-    return text_set_has(fold->venues_by_symbol, fields[IDENTITY_exchange].bytes,
+    return text_set_has(changes->venues_by_symbol, fields[IDENTITY_exchange].bytes,
                         (size_t)fields[IDENTITY_exchange].length);
 }
 
@@ -203,7 +206,7 @@ static uint64_t key_hash(const struct copy_field *fields, bool by_symbol)
     return h ^ (h >> 29);
 }
 
-static bool has_key(const struct copy_buffer *rows, const struct folded_order *order,
+static bool has_key(const struct copy_buffer *rows, const struct changed_order *order,
                     const struct copy_field *fields, bool by_symbol)
 {
     static const int parts[] = {IDENTITY_exchange, ORDER_account, ORDER_order_id,
@@ -231,7 +234,7 @@ static int compare_times(const struct event_time *a, const struct event_time *b)
     return a->producer_id < b->producer_id ? -1 : a->producer_id > b->producer_id;
 }
 
-/* --- folding
+/* --- what an event says
  * -------------------------------------------------------------------------------------------------------------
  */
 
@@ -250,43 +253,73 @@ static void read_event(struct event *event, const struct copy_buffer *rows, cons
     }
 }
 
-static struct copy_field field_of(const struct copy_buffer *rows, const struct folded_order *order,
+static struct copy_field field_of(const struct copy_buffer *rows, const struct changed_order *order,
                                   int i)
 {
     return copy_field_at(rows->bytes + order->columns[i]);
 }
 
-static bool ends_order(const struct order_changes *fold, const struct copy_field *status)
+static bool is_terminal(const struct order_changes *changes, const struct copy_field *status)
 {
     return given(status) &&
-           text_set_has(fold->terminal_statuses, status->bytes, (size_t)status->length);
+           text_set_has(changes->terminal_statuses, status->bytes, (size_t)status->length);
 }
 
-/* The result is that of the largest filled_quantity. */
-static bool falls(const struct copy_buffer *rows, const struct folded_order *order,
-                  const struct copy_field *filled_quantity)
+/* An event without a status says that its order has ended if nothing remains. */
+static bool has_nothing_remaining(const struct event *event)
+{
+    const struct copy_field *remaining = &event->fields[ORDER_remaining_quantity];
+
+    return !given(&event->fields[ORDER_status]) && given(remaining) &&
+           copy_numeric_is_zero(remaining);
+}
+
+/* These describe the fill up to filled_quantity: what belongs to a smaller one is out of date. */
+static bool follows_filled_quantity(int field)
+{
+    return field == ORDER_filled_quantity || field == ORDER_remaining_quantity ||
+           field == ORDER_average_price || field == ORDER_cost;
+}
+
+/* Is less filled than an event before has said already? */
+static bool is_out_of_date(const struct copy_buffer *rows, const struct changed_order *order,
+                           const struct event *event)
 {
     struct copy_field before = field_of(rows, order, ORDER_filled_quantity);
+    const struct copy_field *filled = &event->fields[ORDER_filled_quantity];
 
-    return given(&before) && copy_numeric_compare(filled_quantity, &before) < 0;
+    return given(filled) && given(&before) && copy_numeric_compare(filled, &before) < 0;
+}
+
+static void note_state(const struct order_changes *changes, struct changed_order *order,
+                       const struct event *event)
+{
+    order->has_status =
+        order->has_status || is_terminal(changes, &event->fields[ORDER_status]);
+    order->ended = order->ended || order->has_status || has_nothing_remaining(event);
+    if (order->first_filled == 0 && given(&event->fields[ORDER_filled_quantity])) {
+        order->first_filled = event->columns[ORDER_filled_quantity];
+    }
 }
 
 /* Takes over what a newer event gives. */
-static void apply(const struct order_changes *fold, const struct copy_buffer *rows,
-                  struct folded_order *order, const struct event *event)
+static void apply(const struct order_changes *changes, const struct copy_buffer *rows,
+                  struct changed_order *order, const struct event *event)
 {
+    bool out_of_date = is_out_of_date(rows, order, event);
+
     for (int i = ORDER_BEFORE_FIRST + 1; i < ORDER_FIELDS; i++) {
-        if (given(&event->fields[i]) && !(i == ORDER_status && order->ended) &&
-            !(i == ORDER_filled_quantity && falls(rows, order, &event->fields[i]))) {
+        if (given(&event->fields[i]) && !(i == ORDER_status && order->has_status) &&
+            !(out_of_date && follows_filled_quantity(i))) {
             order->columns[i] = event->columns[i];
         }
     }
-    order->ended = order->ended || ends_order(fold, &event->fields[ORDER_status]);
+    note_state(changes, order, event);
 }
 
 /* Two ids of the client for one order, or events out of order: the stored events decide, not this
- * fold. */
-static bool needs_rebuild(const struct copy_buffer *rows, const struct folded_order *order,
+ * summary of them. */
+static bool needs_rebuild(const struct copy_buffer *rows, const struct changed_order *order,
                           const struct event *event)
 {
     const struct copy_field *id = &event->fields[ORDER_client_order_id];
@@ -296,42 +329,40 @@ static bool needs_rebuild(const struct copy_buffer *rows, const struct folded_or
            (is_id(id) && is_id(&before) && !same(id, &before));
 }
 
-static struct folded_order *add_order(struct order_changes *fold, size_t slot, uint64_t h,
+static struct changed_order *add_order(struct order_changes *changes, size_t slot, uint64_t h,
                                       const struct event *event)
 {
-    struct folded_order *order = &fold->orders[fold->count++];
+    struct changed_order *order = &changes->orders[changes->count++];
 
-    fold->slots[slot] = (uint32_t)fold->count;
-    order->hash = h;
-    order->late = false;
-    order->ended = ends_order(fold, &event->fields[ORDER_status]);
-    order->first = order->last = event->time;
+    changes->slots[slot] = (uint32_t)changes->count;
+    *order = (struct changed_order){.hash = h, .first = event->time, .last = event->time};
     memcpy(order->columns, event->columns, sizeof order->columns);
+    note_state(changes, order, event);
     return order;
 }
 
-static struct folded_order *find_or_add(struct order_changes *fold, const struct copy_buffer *rows,
+static struct changed_order *find_or_add(struct order_changes *changes, const struct copy_buffer *rows,
                                         const struct event *event)
 {
-    bool by_symbol = numbered_by_symbol(fold, event->fields);
+    bool by_symbol = numbered_by_symbol(changes, event->fields);
     uint64_t h = key_hash(event->fields, by_symbol);
     size_t slot;
 
-    if (fold->count == fold->capacity) {
-        grow(fold);
+    if (changes->count == changes->capacity) {
+        grow(changes);
     }
-    for (slot = h & (fold->slot_count - 1); fold->slots[slot] != 0;
-         slot = (slot + 1) & (fold->slot_count - 1)) {
-        struct folded_order *order = &fold->orders[fold->slots[slot] - 1];
+    for (slot = h & (changes->slot_count - 1); changes->slots[slot] != 0;
+         slot = (slot + 1) & (changes->slot_count - 1)) {
+        struct changed_order *order = &changes->orders[changes->slots[slot] - 1];
 
         if (order->hash == h && has_key(rows, order, event->fields, by_symbol)) {
             return order;
         }
     }
-    return add_order(fold, slot, h, event);
+    return add_order(changes, slot, h, event);
 }
 
-void order_changes_add_row(struct order_changes *fold, const struct copy_buffer *rows,
+void order_changes_add_row(struct order_changes *changes, const struct copy_buffer *rows,
                            size_t offset)
 {
     struct copy_field fields[ORDER_FIELDS];
@@ -341,14 +372,14 @@ void order_changes_add_row(struct order_changes *fold, const struct copy_buffer 
     for (int i = 0; i < ORDER_FIELDS; i++) {
         columns[i] = (uint32_t)(fields[i].bytes - 4 - rows->bytes);
     }
-    order_changes_add(fold, rows, columns);
+    order_changes_add(changes, rows, columns);
 }
 
-void order_changes_add(struct order_changes *fold, const struct copy_buffer *rows,
+void order_changes_add(struct order_changes *changes, const struct copy_buffer *rows,
                        const uint32_t *columns)
 {
     struct event event;
-    struct folded_order *order;
+    struct changed_order *order;
 
     read_event(&event, rows, columns);
     if (key_id(event.fields) == NULL) {
@@ -357,7 +388,7 @@ void order_changes_add(struct order_changes *fold, const struct copy_buffer *row
     event.time.recorded_at = copy_field_int64(&event.fields[IDENTITY_recorded_at]);
     event.time.seq = copy_field_int64(&event.fields[IDENTITY_seq]);
     event.time.producer_id = copy_field_int64(&event.fields[IDENTITY_producer_id]);
-    order = find_or_add(fold, rows, &event);
+    order = find_or_add(changes, rows, &event);
     if (compare_times(&event.time, &order->last) == 0) {
         return; /* the one that was just added, or the same event twice */
     }
@@ -367,7 +398,7 @@ void order_changes_add(struct order_changes *fold, const struct copy_buffer *row
     } else if (compare_times(&event.time, &order->first) < 0) {
         order->first = event.time;
     }
-    apply(fold, rows, order, &event);
+    apply(changes, rows, order, &event);
 }
 
 /* --- writing
@@ -378,7 +409,7 @@ const char *order_changes_columns(void)
 {
 #define X(name, kind, meaning) ", " #name
     return "exchange, first_recorded_at, first_seq, first_producer_id, recorded_at, seq, "
-           "producer_id, late" BLOTTER_ORDER_FIELDS(X);
+           "producer_id, late, ended, first_filled_quantity" BLOTTER_ORDER_FIELDS(X);
 #undef X
 }
 
@@ -411,17 +442,23 @@ static void put_time(struct copy_buffer *out, const struct event_time *time)
     copy_put_int64(out, time->producer_id);
 }
 
-void order_changes_put(const struct order_changes *fold, const struct copy_buffer *rows, bool late,
+void order_changes_put(const struct order_changes *changes, const struct copy_buffer *rows, bool late,
                        struct copy_buffer *out)
 {
-    for (size_t n = 0; n < fold->count; n++) {
-        const struct folded_order *order = &fold->orders[n];
+    for (size_t n = 0; n < changes->count; n++) {
+        const struct changed_order *order = &changes->orders[n];
 
-        copy_put_row_head(out, 8 + ORDER_FIELDS - RECORD_IDENTITY_FIELDS);
+        copy_put_row_head(out, 10 + ORDER_FIELDS - RECORD_IDENTITY_FIELDS);
         put_columns(out, rows, &order->columns[IDENTITY_exchange], 1);
         put_time(out, &order->first);
         put_time(out, &order->last);
         copy_put_bool(out, late || order->late);
+        copy_put_bool(out, order->ended);
+        if (order->first_filled == 0) {
+            copy_put_null(out);
+        } else {
+            put_columns(out, rows, &order->first_filled, 1);
+        }
         put_columns(out, rows, order->columns + RECORD_IDENTITY_FIELDS,
                     ORDER_FIELDS - RECORD_IDENTITY_FIELDS);
     }

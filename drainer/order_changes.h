@@ -1,11 +1,10 @@
 /* order_changes.h: what a batch says of each order, as one row per order for
  * blotter_internal.merge_orders().
  *
- * The fold of an order's events, in the order of (recorded_at, seq, producer_id): each field is the
- * last value given; the first terminal status stays; filled_quantity is the largest. SQL does the
- * same fold over what is stored; the two must agree.
+ * The rules are those at the top of schema/sql/code/orders.sql, which makes the same of the events
+ * that are stored; the two must agree.
  *
- * Works on encoded COPY rows, so it copies no values; rows are folded as they are gathered, while
+ * Works on encoded COPY rows, so it copies no values; rows are taken in as they are gathered, while
  * PostgreSQL is busy with the batch before. One thread. */
 #ifndef BLOTTER_DRAINER_ORDER_CHANGES_H
 #define BLOTTER_DRAINER_ORDER_CHANGES_H

@@ -311,6 +311,13 @@ CREATE INDEX balances_stored_by ON blotter.balances USING brin ((stored_by::text
 CREATE INDEX venue_positions_stored_by ON blotter.venue_positions USING brin ((stored_by::text::bigint)) WITH (autosummarize = on);
 CREATE INDEX instruments_stored_by ON blotter.instruments USING brin ((stored_by::text::bigint)) WITH (autosummarize = on);
 CREATE INDEX sessions_stored_by ON blotter_internal.sessions USING brin ((stored_by::text::bigint)) WITH (autosummarize = on);
+COMMENT ON INDEX blotter.order_events_stored_by IS 'the rows of a span of transactions, for `blotter follow`';
+COMMENT ON INDEX blotter.trades_stored_by IS 'the rows of a span of transactions, for `blotter follow`';
+COMMENT ON INDEX blotter.cash_stored_by IS 'the rows of a span of transactions, for `blotter follow`';
+COMMENT ON INDEX blotter.balances_stored_by IS 'the rows of a span of transactions, for `blotter follow`';
+COMMENT ON INDEX blotter.venue_positions_stored_by IS 'the rows of a span of transactions, for `blotter follow`';
+COMMENT ON INDEX blotter.instruments_stored_by IS 'the rows of a span of transactions, for `blotter follow`';
+COMMENT ON INDEX blotter_internal.sessions_stored_by IS 'the rows of a span of transactions, for `blotter follow`';
 
 CREATE INDEX sessions_producer ON blotter_internal.sessions (producer_id, seq);
 COMMENT ON INDEX blotter_internal.sessions_producer IS 'what one producer said';
@@ -514,7 +521,8 @@ SELECT unnest(ARRAY[
     'partially_filled_cancelled', 'canceled_by_user', 'mmp_canceled', 'margincanceled', 'selftradecanceled', 'reduceonlycanceled',
     'siblingfilledcanceled', 'liquidatedcanceled', 'delistedcanceled', 'opencanceled', 'scheduledcancel', 'deleted', 'deactivated', 'killed',
     'rejected', 'orderrejected', 'order_rejected', 'ioccancelrejected', 'badalopxrejected', 'failed', 'order_failed', 'invalid',
-    'expired', 'expired_in_match', 'orderexpired', 'order_expired', 'voided']);
+    'expired', 'expired_in_match', 'orderexpired', 'order_expired', 'voided',
+    '2', '4', '8', 'c']); -- FIX: filled, canceled, rejected, expired
 
 CREATE TABLE blotter.orders (
     exchange text NOT NULL,
@@ -561,6 +569,7 @@ CREATE TABLE blotter.orders (
     origin text,
     extra jsonb,
     terminal boolean NOT NULL DEFAULT false,
+    first_filled_quantity numeric,
     first_recorded_at timestamptz NOT NULL,
     recorded_at timestamptz NOT NULL,
     seq bigint NOT NULL,
@@ -573,18 +582,21 @@ COMMENT ON COLUMN blotter.orders.account IS 'whose account; empty: not given';
 COMMENT ON COLUMN blotter.orders.scope IS 'the symbol, on venues that number orders per symbol (blotter_internal.venues); otherwise empty';
 COMMENT ON COLUMN blotter.orders.order_key IS 'the order_id; while provisional, the client_order_id';
 COMMENT ON COLUMN blotter.orders.provisional IS 'known by its client id alone so far';
-COMMENT ON COLUMN blotter.orders.terminal IS 'the order has ended: a status in blotter_internal.terminal_statuses was reached; it stays';
+COMMENT ON COLUMN blotter.orders.terminal IS 'the order has ended: a status in blotter_internal.terminal_statuses was reached, or nothing remained in an event without a status; it stays';
+COMMENT ON COLUMN blotter.orders.first_filled_quantity IS 'the first filled_quantity that an event gave; news of a smaller one than filled_quantity is out of date';
 COMMENT ON COLUMN blotter.orders.first_recorded_at IS 'recorded_at of its oldest event';
 COMMENT ON COLUMN blotter.orders.recorded_at IS 'recorded_at of its newest event';
 COMMENT ON COLUMN blotter.orders.seq IS 'seq of its newest event';
 COMMENT ON COLUMN blotter.orders.producer_id IS 'producer_id of its newest event';
 
--- Two indexes, and no column of them changes before the end of an order, so that updates stay within their page (HOT) where that has room:
+-- Three indexes, the last of them small, and no column of them changes before the end of an order, so that updates stay within their page (HOT) where that has room:
 -- an order has several events, and its neighbours in the page have theirs at about the same time, hence the fillfactor.
 CREATE INDEX orders_client_order_id ON blotter.orders (client_order_id);
 COMMENT ON INDEX blotter.orders_client_order_id IS 'the orders of a client id';
 CREATE INDEX orders_open ON blotter.orders (exchange, symbol) WHERE NOT terminal;
 COMMENT ON INDEX blotter.orders_open IS 'open orders';
+CREATE INDEX orders_replacing ON blotter.orders (orig_client_order_id) WHERE orig_client_order_id <> '';
+COMMENT ON INDEX blotter.orders_replacing IS 'the orders that replace another one';
 
 -- The next two are small: most client ids never come without their order id.
 CREATE TABLE blotter_internal.client_only_ids (

@@ -84,9 +84,9 @@ BEGIN
                        split_part(parted.part::text, '.', 2));
     END LOOP;
     UPDATE blotter_internal.retention n SET first_day = o.first_day FROM blotter_version_1.retention o;
-    -- A user may have added to these, or taken away.
+    -- A user may have added to these, or taken away; FIX's codes are new.
     FOREACH one IN ARRAY ARRAY['venues', 'terminal_statuses'] LOOP
-        EXECUTE format('DELETE FROM blotter_internal.%I', one);
+        EXECUTE format('DELETE FROM blotter_internal.%I %s', one, CASE one WHEN 'terminal_statuses' THEN 'WHERE length(status) > 1' END);
         PERFORM pg_temp.copy_table(one, 'blotter_internal.' || one);
     END LOOP;
     PERFORM setval(pg_get_serial_sequence('blotter.rejects', 'id'), (SELECT max(id) FROM blotter.rejects)),
@@ -140,7 +140,9 @@ FROM (SELECT s.producer_id, s.exchange, s.lane FROM blotter_version_1.sessions s
 WHERE r.producer_id > 0
 GROUP BY r.producer_id;
 SELECT pg_temp.end_drainers();
-SELECT pg_temp.copy_all(), pg_temp.queue_books();
+SELECT pg_temp.copy_all();
+SELECT blotter_internal.rebuild_orders(); -- the rules are not quite the same
+SELECT pg_temp.queue_books();
 SELECT pg_temp.end_drainers();
 
 -- Version 1 itself: what is left in its schema then is a user's, and stops the last statement.

@@ -140,6 +140,8 @@ class Upgrade(unittest.TestCase):
         self.assertTrue(all(before.values()), "the fixture has a row in every table")
         self.upgrade()
         after = contents(self.old, TABLES, columns)
+        fix = [json.dumps({"status": code}) for code in "248c"]  # statuses that are new
+        after["terminal_statuses"] = [row for row in after["terminal_statuses"] if row not in fix]
         for table in TABLES:
             self.assertEqual(after[table], before[table], table)
 

@@ -2,7 +2,7 @@
 --
 -- The short way: upsert_staged(), one statement, inserts the orders of a batch, and brings forward those that it has news of. That is
 -- all, for nearly every batch. The long way is for the rest: note_rest() finds what the short way could not settle (an event older
--- than its row, a client id without order id), rebuild_touched() reads the events of those orders and folds them again.
+-- than its row, a client id without order id), rebuild_touched() reads the events of those orders and makes them again.
 --
 -- A lone record's transaction shall take no longer than its own COPY and COMMIT. So what it runs is static SQL, which a session plans
 -- once; write_merge() writes the statements that list columns, from the catalog. And no temporary table says ON COMMIT: a transaction
@@ -21,8 +21,7 @@ BEGIN
     SELECT s.ctid AS tid, s.*, coalesce(s.account, '') AS key_account,
            CASE WHEN s.exchange IN (SELECT v.exchange FROM blotter_internal.venues v WHERE v.order_id_scope = 'symbol') THEN coalesce(s.symbol, '') ELSE '' END AS scope,
            coalesce(nullif(s.order_id, ''), s.client_order_id) AS order_key,
-           coalesce(s.order_id, '') = '' AS provisional,
-           coalesce(lower(s.status COLLATE "C") IN (SELECT t.status FROM blotter_internal.terminal_statuses t), false) AS terminal
+           coalesce(s.order_id, '') = '' AS provisional, coalesce(s.ended, false) AS terminal
     FROM pg_temp.staged_orders s
     WHERE coalesce(s.order_id, '') <> '' OR s.client_order_id NOT IN ('', '0');
 
@@ -35,7 +34,7 @@ BEGIN
     CREATE TEMPORARY TABLE rebuild_ids (client_order_id text, exchange text, account text, scope text, from_at timestamptz, to_at timestamptz,
                                         common boolean, alone boolean, settled_order text, read boolean DEFAULT false);
     EXECUTE format('CREATE TEMPORARY TABLE rebuild_events AS
-                    SELECT %s, account AS key_account, order_id AS scope, order_id AS order_key, true AS client_only, true AS terminal
+                    SELECT %s, account AS key_account, order_id AS scope, order_id AS order_key, true AS client_only, true AS terminal, true AS has_status
                     FROM blotter.order_events WITH NO DATA',
                    blotter_internal.column_list(blotter_internal.columns_of('blotter.order_events', ARRAY['stored_at'])));
 END
@@ -201,7 +200,7 @@ CREATE FUNCTION blotter_internal.write_merge() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $write$
 DECLARE
-    fields text[] := blotter_internal.order_fields();
+    fields text[] := blotter_internal.following_fields() || blotter_internal.order_fields();
 BEGIN
     EXECUTE format($function$
         CREATE OR REPLACE FUNCTION blotter_internal.upsert_staged(one tid) RETURNS int
@@ -210,19 +209,21 @@ BEGIN
         DECLARE
             upserted int;
         BEGIN
-            INSERT INTO blotter.orders AS o (exchange, account, scope, order_key, provisional, order_id, status, filled_quantity, terminal,
-                                             first_recorded_at, recorded_at, seq, producer_id, %1$s)
-            SELECT s.exchange, s.key_account, s.scope, s.order_key, false, s.order_id, s.status, s.filled_quantity, s.terminal,
-                   s.first_recorded_at, s.recorded_at, s.seq, s.producer_id, %2$s
+            INSERT INTO blotter.orders AS o (exchange, account, scope, order_key, provisional, order_id, status, terminal,
+                                             first_filled_quantity, first_recorded_at, recorded_at, seq, producer_id, %1$s)
+            SELECT s.exchange, s.key_account, s.scope, s.order_key, false, s.order_id, s.status, s.terminal,
+                   s.first_filled_quantity, s.first_recorded_at, s.recorded_at, s.seq, s.producer_id, %2$s
             FROM pg_temp.staged_keys s
             WHERE (one IS NULL OR s.tid = one) AND NOT s.provisional
             ORDER BY s.order_key COLLATE "C", s.exchange COLLATE "C", s.key_account COLLATE "C", s.scope COLLATE "C"
             ON CONFLICT (order_key, exchange, account, scope, provisional) DO UPDATE SET
-                status = CASE WHEN o.terminal THEN o.status ELSE coalesce(excluded.status, o.status) END,
+                status = CASE WHEN o.terminal AND lower(o.status COLLATE "C") IN (SELECT t.status FROM blotter_internal.terminal_statuses t) THEN o.status
+                              ELSE coalesce(excluded.status, o.status) END,
                 terminal = o.terminal OR excluded.terminal,
-                filled_quantity = greatest(excluded.filled_quantity, o.filled_quantity),
+                first_filled_quantity = coalesce(o.first_filled_quantity, excluded.first_filled_quantity),
                 recorded_at = excluded.recorded_at, seq = excluded.seq, producer_id = excluded.producer_id, %3$s
             WHERE excluded.first_recorded_at > o.recorded_at AND (excluded.client_order_id = o.client_order_id) IS NOT FALSE
+              AND (excluded.first_filled_quantity >= o.filled_quantity) IS NOT FALSE
               AND o.first_recorded_at >= (SELECT blotter_internal.day_begins(r.first_day) FROM blotter_internal.retention r);
             GET DIAGNOSTICS upserted = ROW_COUNT;
             RETURN upserted;
@@ -236,15 +237,17 @@ BEGIN
             SET enable_seqscan = off SET jit = off
             AS $$
         BEGIN
-            INSERT INTO blotter_internal.kept_order_events (exchange, account, order_id, symbol, recorded_at, seq, producer_id)
-            SELECT o.exchange, o.account, o.order_id, o.symbol, o.first_recorded_at, -o.seq, o.producer_id
+            INSERT INTO blotter_internal.kept_order_events (exchange, account, order_id, symbol, recorded_at, seq, producer_id, filled_quantity,
+                                                            remaining_quantity)
+            SELECT o.exchange, o.account, o.order_id, o.symbol, o.first_recorded_at, -o.seq, o.producer_id, o.first_filled_quantity,
+                   CASE WHEN o.terminal AND NOT blotter_internal.is_terminal(o.status) THEN 0 END
             FROM pg_temp.merge_rest r
             JOIN blotter.orders o ON (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (r.order_key, r.exchange, r.account, r.scope, r.provisional)
             WHERE blotter_internal.is_final(o)
             ON CONFLICT DO NOTHING;
             IF FOUND THEN
-                INSERT INTO blotter_internal.kept_order_events (exchange, account, order_id, recorded_at, seq, producer_id, status, filled_quantity, %s)
-                SELECT o.exchange, o.account, o.order_id, o.recorded_at, o.seq, o.producer_id, o.status, o.filled_quantity, %s
+                INSERT INTO blotter_internal.kept_order_events (exchange, account, order_id, recorded_at, seq, producer_id, status, %s)
+                SELECT o.exchange, o.account, o.order_id, o.recorded_at, o.seq, o.producer_id, o.status, %s
                 FROM pg_temp.merge_rest r
                 JOIN blotter.orders o ON (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (r.order_key, r.exchange, r.account, r.scope, r.provisional)
                 JOIN blotter_internal.kept_order_events k ON (k.recorded_at, k.producer_id, k.seq) = (o.first_recorded_at, o.producer_id, -o.seq)
@@ -273,8 +276,8 @@ DECLARE
     high timestamptz;
     names text[] := blotter_internal.event_fields();
     read_events text := format($q$
-        INSERT INTO pg_temp.rebuild_events (%1$s, key_account, scope, order_key, client_only, terminal)
-        SELECT %2$s, k.account, k.scope, %%1$s, t.status IS NOT NULL
+        INSERT INTO pg_temp.rebuild_events (%1$s, key_account, scope, order_key, client_only, terminal, has_status)
+        SELECT %2$s, k.account, k.scope, %%1$s, t.status IS NOT NULL OR e.status IS NULL AND (e.remaining_quantity = 0) IS TRUE, t.status IS NOT NULL
         FROM pg_temp.%%2$I k
         JOIN %%3$s e ON %%4$s AND e.exchange = k.exchange AND coalesce(e.account, '') = k.account
                             AND e.recorded_at BETWEEN k.from_at AND k.to_at AND e.recorded_at BETWEEN %%5$L AND %%6$L
@@ -356,7 +359,7 @@ BEGIN
         UPDATE pg_temp.rebuild_ids i SET read = true WHERE NOT i.read;
         EXIT WHEN NOT EXISTS (SELECT FROM pg_temp.rebuild_orders k WHERE NOT k.read);
     END LOOP;
-    PERFORM blotter_internal.fold_events();
+    PERFORM blotter_internal.write_orders();
     PERFORM blotter_internal.empty_temporary('rebuild_orders', 'rebuild_ids', 'rebuild_events');
 END
 $$;
@@ -452,33 +455,54 @@ END
 $$;
 COMMENT ON FUNCTION blotter_internal.assign_events() IS 'Decides which order the client-only events of rebuild_events belong to. Part of merge_orders and rebuild_orders.';
 
-CREATE FUNCTION blotter_internal.fold_events() RETURNS void
+CREATE FUNCTION blotter_internal.state_columns() RETURNS text[]
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT ARRAY['order_key', 'exchange', 'account', 'scope', 'provisional', 'order_id', 'terminal', 'status', 'first_filled_quantity', 'first_recorded_at',
+                 'recorded_at', 'seq', 'producer_id']
+           || blotter_internal.following_fields() || blotter_internal.order_fields();
+    END;
+COMMENT ON FUNCTION blotter_internal.state_columns() IS 'The columns of orders, in the order in which state_query gives them.';
+
+-- A sorted subquery keeps its order within a group, as long as the groups are made from it by sorting.
+CREATE FUNCTION blotter_internal.state_query() RETURNS text
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    RETURN format($q$
+        SELECT target AS order_key, exchange, key_account AS account, scope, provisional, CASE WHEN NOT provisional THEN target END AS order_id,
+               coalesce(bool_or(terminal), false) AS terminal,
+               coalesce(blotter_internal.first_value_of(status) FILTER (WHERE has_status), blotter_internal.last_value_of(status)) AS status,
+               blotter_internal.first_value_of(filled_quantity) AS first_filled_quantity, min(recorded_at) AS first_recorded_at,
+               max(recorded_at) AS recorded_at, blotter_internal.last_value_of(seq) AS seq, blotter_internal.last_value_of(producer_id) AS producer_id,
+               %s, %s
+        FROM (SELECT r.*, (r.filled_quantity < max(r.filled_quantity) OVER (one_order ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) IS TRUE AS out_of_date
+              FROM (SELECT r.*, coalesce(r.order_key, r.client_order_id) AS target, r.order_key IS NULL AS provisional FROM pg_temp.rebuild_events r) AS r
+              WINDOW one_order AS (PARTITION BY target, exchange, key_account, scope, provisional ORDER BY recorded_at, seq, producer_id)
+              ORDER BY target, exchange, key_account, scope, provisional, recorded_at, seq, producer_id) AS r
+        GROUP BY target, exchange, key_account, scope, provisional
+        ORDER BY target, exchange, key_account, scope, provisional
+    $q$, blotter_internal.column_list(blotter_internal.following_fields(), 'blotter_internal.last_value_of(%1$I) FILTER (WHERE NOT out_of_date) AS %1$I'),
+         blotter_internal.column_list(blotter_internal.order_fields(), 'blotter_internal.last_value_of(%1$I) AS %1$I'));
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.state_query() IS 'The query that makes the state of each order from rebuild_events, by the rules at the top of orders.sql.';
+
+CREATE FUNCTION blotter_internal.write_orders() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
-    fields text[] := blotter_internal.order_fields();
+    names text[] := blotter_internal.state_columns();
 BEGIN
     IF EXISTS (SELECT FROM pg_temp.rebuild_ids) THEN
         PERFORM blotter_internal.assign_events();
     END IF;
 
-    -- A sorted subquery keeps its order within a group, as long as the groups are made from it by sorting.
     EXECUTE format($q$
-        INSERT INTO blotter.orders AS o (order_key, exchange, account, scope, provisional, order_id, status, terminal, filled_quantity, %1$s,
-                                         first_recorded_at, recorded_at, seq, producer_id)
-        SELECT target, exchange, key_account, scope, provisional, CASE WHEN NOT provisional THEN target END,
-               coalesce(blotter_internal.first_value_of(status) FILTER (WHERE terminal), blotter_internal.last_value_of(status)), bool_or(terminal),
-               max(filled_quantity), %2$s,
-               min(recorded_at), max(recorded_at), blotter_internal.last_value_of(seq), blotter_internal.last_value_of(producer_id)
-        FROM (SELECT r.*, coalesce(r.order_key, r.client_order_id) AS target, r.order_key IS NULL AS provisional
-              FROM pg_temp.rebuild_events r
-              ORDER BY target, exchange, key_account, scope, provisional, recorded_at, seq, producer_id) AS r
-        GROUP BY target, exchange, key_account, scope, provisional
-        ORDER BY target, exchange, key_account, scope, provisional
-        ON CONFLICT (order_key, exchange, account, scope, provisional) DO UPDATE SET
-            status = excluded.status, terminal = excluded.terminal, filled_quantity = excluded.filled_quantity, %3$s,
-            first_recorded_at = excluded.first_recorded_at, recorded_at = excluded.recorded_at, seq = excluded.seq, producer_id = excluded.producer_id
-    $q$, blotter_internal.column_list(fields), blotter_internal.column_list(fields, 'blotter_internal.last_value_of(%I)'), blotter_internal.column_list(fields, '%1$I = excluded.%1$I'));
+        INSERT INTO blotter.orders AS o (%1$s)
+        %2$s
+        ON CONFLICT (order_key, exchange, account, scope, provisional) DO UPDATE SET %3$s
+    $q$, blotter_internal.column_list(names), blotter_internal.state_query(), blotter_internal.column_list(names, '%1$I = excluded.%1$I'));
 
     EXECUTE $q$
         DELETE FROM blotter.orders o USING pg_temp.rebuild_ids i
@@ -507,7 +531,7 @@ BEGIN
     $q$;
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.fold_events() IS 'Decides where client-only events belong, and folds rebuild_events into orders. Part of merge_orders and rebuild_orders.';
+COMMENT ON FUNCTION blotter_internal.write_orders() IS 'Decides where client-only events belong, and folds rebuild_events into orders. Part of merge_orders and rebuild_orders.';
 
 CREATE FUNCTION blotter_internal.rebuild_orders() RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -528,8 +552,9 @@ BEGIN
     DELETE FROM blotter.orders o WHERE NOT blotter_internal.is_final(o);
     FOREACH source IN ARRAY ARRAY['blotter.order_events', 'blotter_internal.kept_order_events'] LOOP
         EXECUTE format($q$
-            INSERT INTO pg_temp.rebuild_events (%1$s, key_account, scope, order_key, client_only, terminal)
-            SELECT %2$s, e.key_account, e.scope, nullif(e.order_id, ''), coalesce(e.order_id, '') = '', t.status IS NOT NULL
+            INSERT INTO pg_temp.rebuild_events (%1$s, key_account, scope, order_key, client_only, terminal, has_status)
+            SELECT %2$s, e.key_account, e.scope, nullif(e.order_id, ''), coalesce(e.order_id, '') = '',
+                   t.status IS NOT NULL OR e.status IS NULL AND (e.remaining_quantity = 0) IS TRUE, t.status IS NOT NULL
             FROM (SELECT e.*, coalesce(e.account, '') AS key_account,
                          CASE WHEN v.order_id_scope = 'symbol' THEN coalesce(e.symbol, '') ELSE '' END AS scope
                   FROM %3$s e LEFT JOIN blotter_internal.venues v USING (exchange)) AS e
@@ -548,7 +573,7 @@ BEGIN
     LEFT JOIN pg_temp.rebuild_events e ON NOT e.client_only
         AND (e.client_order_id, e.exchange, e.key_account, e.scope) = (c.client_order_id, c.exchange, c.account, c.scope)
     GROUP BY 1, 2, 3, 4;
-    PERFORM blotter_internal.fold_events();
+    PERFORM blotter_internal.write_orders();
     PERFORM blotter_internal.empty_temporary('rebuild_ids', 'rebuild_events');
     RETURN (SELECT count(*) FROM blotter.orders);
 END

@@ -4,9 +4,15 @@
 --   a field           is the last value that is not null;
 --   status            is the first terminal one, if there is any: a REST answer `open` recorded after the websocket's `filled` is the
 --                     commonest race of live trading;
---   filled_quantity   is the largest.
--- Folding is associative over spans of time: a batch is folded by the drainer, its result merged into the row if it is newer, and
--- otherwise the row is folded again from order_events.
+--   filled_quantity   is the largest; it, remaining_quantity, average_price and cost are not taken from an event that says less was filled
+--                     than one before it;
+--   terminal          is true with a terminal status, or with an event that has no status and nothing remaining.
+-- These rules stand in three places: drainer/order_changes.c for the events of a batch; upsert_staged() for a batch after a row; state_query()
+-- for stored events. tests/unit/drainer/test_order_changes.c and tests/integration/schema/sql_orders.sql hold them together.
+-- Merging is associative over spans of time: the result of a batch is merged into the row if it is newer and says no less was filled, and
+-- otherwise the row is made again from order_events.
+--
+-- An order that another one replaces (orig_client_order_id) is not open: see open_orders. Its row stays as its own events say.
 --
 -- An event that carries a client id and no order id, at time t, belongs to
 --   (a) the order of the latest earlier event with both ids, if that is the only order of this client id still alive at t: no
@@ -54,12 +60,17 @@ CREATE FUNCTION blotter_internal.event_fields() RETURNS text[]
     END;
 COMMENT ON FUNCTION blotter_internal.event_fields() IS 'The columns of an order event that are its record''s.';
 
+CREATE FUNCTION blotter_internal.following_fields() RETURNS text[]
+    LANGUAGE sql IMMUTABLE
+    RETURN ARRAY['filled_quantity', 'remaining_quantity', 'average_price', 'cost'];
+COMMENT ON FUNCTION blotter_internal.following_fields() IS 'The columns of orders that describe the fill up to filled_quantity.';
+
 CREATE FUNCTION blotter_internal.order_fields() RETURNS text[]
     LANGUAGE sql STABLE
     BEGIN ATOMIC
     SELECT array_agg(name)
     FROM unnest(blotter_internal.event_fields()) AS name
-    WHERE name <> ALL (ARRAY['exchange', 'lane', 'account', 'order_id', 'status', 'filled_quantity', 'recorded_at', 'seq', 'producer_id']);
+    WHERE name <> ALL (ARRAY['exchange', 'lane', 'account', 'order_id', 'status', 'recorded_at', 'seq', 'producer_id'] || blotter_internal.following_fields());
     END;
 COMMENT ON FUNCTION blotter_internal.order_fields() IS 'The columns of orders that are simply the last value given.';
 

@@ -137,6 +137,13 @@ SELECT a.pid, a.usename::text AS role, a.application_name AS application, a.stat
 FROM pg_stat_activity a
 WHERE a.datname = current_database() AND a.application_name LIKE 'blotter drain%';
 COMMENT ON VIEW blotter_internal.drainer_sessions IS 'The sessions of drainers in this database; columns of other users'' sessions are null without pg_read_all_stats.';
+COMMENT ON COLUMN blotter_internal.drainer_sessions.pid IS 'process id';
+COMMENT ON COLUMN blotter_internal.drainer_sessions.role IS 'its user';
+COMMENT ON COLUMN blotter_internal.drainer_sessions.application IS 'blotter drain and the instance';
+COMMENT ON COLUMN blotter_internal.drainer_sessions.state IS 'as in pg_stat_activity';
+COMMENT ON COLUMN blotter_internal.drainer_sessions.xact_start IS 'when its transaction began';
+COMMENT ON COLUMN blotter_internal.drainer_sessions.wait_event_type IS 'what it waits for; null: nothing';
+COMMENT ON COLUMN blotter_internal.drainer_sessions.blocked_by IS 'the sessions it waits for';
 
 CREATE FUNCTION blotter_internal.load_status()
     RETURNS TABLE (open_rejects bigint, open_incidents bigint, last_load_seconds float8, drainers bigint, blocked text, foreign_lock text,
@@ -180,6 +187,8 @@ SELECT CASE p.state
 FROM blotter_internal.partitions p WHERE p.state IN ('detach', 'finalize', 'drop')
 ORDER BY p.state <> 'finalize', p.day, p."table" LIMIT 1;
 COMMENT ON VIEW blotter_internal.next_drop_step IS 'The next statement that dropping days needs; no row: none.';
+COMMENT ON COLUMN blotter_internal.next_drop_step.statement IS 'the statement';
+COMMENT ON COLUMN blotter_internal.next_drop_step.partition IS 'the partition that it is about';
 
 CREATE FUNCTION blotter_internal.owner_of_schema() RETURNS TABLE (owner text, may boolean)
     LANGUAGE sql STABLE

@@ -57,11 +57,12 @@ BEGIN
     IF staging THEN
         PERFORM blotter_internal.begin_staging();
     END IF;
-    -- One row for an order: what the events of a batch say of it together. oldest and newest event; late: they were out of order.
+    -- One row for an order: what the events of a batch say of it together, as the drainer sees it. Oldest and newest event; late: they were out of
+    -- order; ended: one of them says so.
     EXECUTE format('CREATE TEMPORARY TABLE IF NOT EXISTS staged_orders AS SELECT %s FROM blotter.order_events WITH NO DATA',
                    blotter_internal.column_list(blotter_internal.columns_of('blotter.order_events', ARRAY['producer_id', 'seq', 'recorded_at', 'lane']))
                    || ', recorded_at AS first_recorded_at, seq AS first_seq, producer_id AS first_producer_id'
-                   || ', recorded_at, seq, producer_id, true AS late');
+                   || ', recorded_at, seq, producer_id, true AS late, true AS ended, filled_quantity AS first_filled_quantity');
     PERFORM blotter_internal.begin_merge();
 END
 $$;

@@ -1,8 +1,20 @@
 -- What people ask of records: open orders, latency, candles.
 
+CREATE FUNCTION blotter_internal.is_refused(status text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN lower(status COLLATE "C") ~ 'reject' OR lower(status COLLATE "C") IN ('8', 'failed', 'order_failed', 'invalid');
+COMMENT ON FUNCTION blotter_internal.is_refused(text) IS 'Does this status say that the venue did not take the order? 8 is FIX''s.';
+
+-- An amend that the venue took replaces the order whose client id it names, also where the venue says nothing more of that one.
 CREATE VIEW blotter.open_orders AS
-SELECT o.* FROM blotter.orders o WHERE NOT o.terminal;
-COMMENT ON VIEW blotter.open_orders IS 'Orders that are not over: no status of theirs is in terminal_statuses. An order without a status counts as open.';
+SELECT o.* FROM blotter.orders o
+WHERE NOT o.terminal
+  AND NOT EXISTS (SELECT FROM blotter.orders n
+                  WHERE n.orig_client_order_id = o.client_order_id AND n.orig_client_order_id <> '' AND n.exchange = o.exchange AND n.account = o.account
+                    AND n.scope = o.scope AND n.order_key <> o.order_key AND NOT n.provisional AND n.first_recorded_at >= o.first_recorded_at
+                    AND blotter_internal.is_refused(n.status) IS NOT TRUE);
+COMMENT ON VIEW blotter.open_orders IS
+    'Orders that have not ended: no status of theirs is in terminal_statuses, no event without a status said that nothing remains, and no other order with a venue''s id names them as the one it replaces (orig_client_order_id). An order without a status counts as open. SELECT symbol, side, price, remaining_quantity FROM blotter.open_orders WHERE exchange = ''okx'' AND account = ''main''.';
 
 CREATE VIEW blotter.latency AS
 SELECT r.kind, r.exchange, date_trunc('hour', r.recorded_at, 'UTC') AS hour, count(*) AS records,

@@ -46,6 +46,41 @@ INSERT INTO test.events (at, seq, producer_id, order_id, status, price) VALUES
     (1, 9, 1, 'X', 'open', 1), (1, 9, 2, 'X', 'new', 2), (1, 3, 5, 'X', 'pending', 3);
 CALL test.in_any_order('events_of_one_moment_are_ordered_by_seq_then_producer', 'X[]: new alive c= p=2 q= f= 1.1.9.2');
 
+-- The commonest race: the websocket's fill, then the older answer of REST, recorded later.
+INSERT INTO test.events (at, seq, order_id, status, filled_quantity, remaining_quantity, average_price) VALUES
+    (1, 1, 'X', 'open', 0, 10, NULL), (2, 2, 'X', 'filled', 10, 0, 100), (3, 3, 'X', 'open', 0, 10, 0);
+CALL test.in_any_order('what_describes_the_fill_follows_the_largest', 'X[]: filled over c= p= q= f=10 r=0 a=100 1.3.3.7');
+INSERT INTO test.events (at, seq, order_id, status, filled_quantity, remaining_quantity, average_price) VALUES
+    (1, 1, 'X', 'open', 4, 6, 100), (2, 2, 'X', NULL, 4, NULL, 101), (3, 3, 'X', NULL, NULL, 5, NULL), (4, 4, 'X', NULL, 3, 7, 99);
+CALL test.in_any_order('what_an_event_does_not_say_stays_and_the_latest_of_equals_counts', 'X[]: open alive c= p= q= f=4 r=5 a=101 1.4.4.7');
+INSERT INTO test.events (at, seq, order_id, status, filled_quantity, remaining_quantity) VALUES
+    (1, 1, 'X', 'open', 0, 10), (2, 2, 'X', NULL, 10, 0), (3, 3, 'X', NULL, NULL, NULL), (4, 4, 'Y', NULL, NULL, 0.000), (5, 5, 'Z', 'open', NULL, 0);
+CALL test.in_any_order('without_a_status_an_order_has_ended_when_nothing_remains',
+                       E'X[]: open over c= p= q= f=10 r=0 1.3.3.7\nY[]: - over c= p= q= f= r=0.000 4.4.4.7\nZ[]: open alive c= p= q= f= r=0 5.5.5.7');
+INSERT INTO test.events (at, seq, order_id, status, remaining_quantity) VALUES (1, 1, 'X', NULL, 0), (2, 2, 'X', 'open', NULL), (3, 3, 'X', 'filled', NULL), (4, 4, 'X', 'open', NULL);
+CALL test.in_any_order('a_terminal_status_that_comes_then_is_taken', 'X[]: filled over c= p= q= f= r=0 1.4.4.7');
+INSERT INTO test.events (at, seq, order_id, status) VALUES (1, 1, 'A', '0'), (2, 2, 'A', '1'), (3, 3, 'A', '2'), (4, 4, 'B', 'C'), (5, 5, 'D', '4');
+CALL test.in_any_order('fix_codes_are_known', E'A[]: 2 over c= p= q= f= 1.3.3.7\nB[]: C over c= p= q= f= 4.4.4.7\nD[]: 4 over c= p= q= f= 5.5.5.7');
+
+-- An order that is replaced is not open, whatever comes first; a refused amend replaces nothing, nor one that has no venue's id yet.
+CREATE FUNCTION test.open_orders(batch test.events[]) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM test.drain(ARRAY[e]) FROM unnest(batch) AS e;
+    RETURN (SELECT string_agg(o.order_key, ' ' ORDER BY o.order_key) FROM blotter.open_orders o);
+END $$;
+INSERT INTO test.events (at, seq, order_id, client_order_id, orig_client_order_id, status) VALUES
+    (1, 1, 'O1', 'c1', NULL, 'open'), (2, 2, 'O2', 'c2', 'c1', 'open'), (3, 3, 'O3', 'c3', 'c2', 'open'),
+    (4, 4, 'P1', 'p1', NULL, 'open'), (5, 5, 'P2', 'p2', 'p1', 'rejected'), (6, 6, 'Q1', 'q1', NULL, 'open'), (7, 7, NULL, 'q2', 'q1', 'pending_new'),
+    (8, 8, 'R1', 'r1', '', 'open'), (9, 9, 'S1', 's', NULL, 'open'), (10, 10, 'S2', 's', 's', 'open');
+SELECT test.same('an_amend_replaces_the_order_whose_client_id_it_names', test.open_orders(array_agg(e ORDER BY at)), 'O3 P1 Q1 R1 S2 q2') FROM test.events e;
+CREATE TEMPORARY TABLE amended AS TABLE test.events;
+SELECT test.clear();
+INSERT INTO test.events (at, seq, order_id, client_order_id, orig_client_order_id, status) SELECT at, seq, order_id, client_order_id, orig_client_order_id, status FROM amended;
+SELECT test.same('also_where_the_amend_comes_first', test.open_orders(array_agg(e ORDER BY at DESC)), 'O3 P1 Q1 R1 S2 q2') FROM test.events e;
+SELECT blotter_internal.rebuild_orders();
+SELECT test.same('and_when_all_is_rebuilt', (SELECT string_agg(o.order_key, ' ' ORDER BY o.order_key) FROM blotter.open_orders o), 'O3 P1 Q1 R1 S2 q2');
+SELECT test.clear();
+
 -- Chance finds what nobody thought of: few ids, so that they meet.
 CREATE PROCEDURE test.by_chance(name text, histories int)
     LANGUAGE plpgsql
@@ -60,8 +95,9 @@ BEGIN
     PERFORM setseed(0.20260731);
     FOR history IN 1..histories LOOP
         PERFORM test.clear();
-        INSERT INTO test.events (at, seq, order_id, client_order_id, status, price, filled_quantity)
-        SELECT n, n, o, CASE WHEN o IS NULL THEN coalesce(c, 'c') ELSE c END, s, CASE WHEN random() < 0.5 THEN n END, CASE WHEN random() < 0.3 THEN n END
+        INSERT INTO test.events (at, seq, order_id, client_order_id, status, price, filled_quantity, remaining_quantity, average_price)
+        SELECT n, n, o, CASE WHEN o IS NULL THEN coalesce(c, 'c') ELSE c END, s, CASE WHEN random() < 0.5 THEN n END, (ARRAY[NULL, NULL, 0, 1, n])[1 + floor(random() * 5)],
+               (ARRAY[NULL, NULL, n, 10 - n, CASE WHEN random() < 0.3 THEN 0 END])[1 + floor(random() * 5)], CASE WHEN random() < 0.5 THEN n END
         FROM (SELECT n, (ARRAY['X', 'X', 'Y', NULL, NULL, NULL])[1 + floor(random() * 6)] AS o,
                      (ARRAY['c', 'c', 'c', 'd', NULL, '0'])[1 + floor(random() * 6)] AS c,
                      (ARRAY['open', 'new', 'open', NULL, 'filled', 'canceled'])[1 + floor(random() * 6)] AS s
@@ -100,7 +136,7 @@ $$;
 CALL test.by_chance('histories_by_chance_end_in_the_same_state_however_they_arrive', coalesce(current_setting('test.histories', true), '15')::int);
 
 -- A client id that says nothing: `web`.
-SELECT test.drain(ARRAY[e]) FROM (SELECT n, row(n, n, 7, 'okx', NULL, NULL, CASE WHEN n % 10 <> 5 THEN 'W' || n END, 'web', 'open', n, NULL, NULL, NULL, to_timestamp(1785456000 + n))::test.events AS e
+SELECT test.drain(ARRAY[e]) FROM (SELECT n, row(n, n, 7, 'okx', NULL, NULL, CASE WHEN n % 10 <> 5 THEN 'W' || n END, 'web', 'open', n, NULL, NULL, NULL, to_timestamp(1785456000 + n), NULL, NULL, NULL)::test.events AS e
                                   FROM generate_series(1, 40) AS n ORDER BY n * 17 % 41) AS s;
 CREATE TEMPORARY TABLE merged AS SELECT test.state() AS state;
 SELECT test.ok('a_client_id_that_many_orders_carry_names_none',

@@ -24,6 +24,8 @@ enum {
     C_SEQ,
     C_PRODUCER,
     C_LATE,
+    C_ENDED,
+    C_FIRST_FILLED,
     C_FIELDS
 };
 #define C_COUNT (C_FIELDS + ORDER_FIELDS - RECORD_IDENTITY_FIELDS)
@@ -350,6 +352,9 @@ static struct event random_event(int n)
     event.texts[ORDER_order_id] = ids[random_below(ORDERS)];
     event.texts[ORDER_status] = pick(statuses, 5);
     event.texts[ORDER_filled_quantity] = pick(quantities, 6);
+    event.texts[ORDER_remaining_quantity] = pick(quantities, 6);
+    event.texts[ORDER_average_price] = pick(quantities, 6);
+    event.texts[ORDER_cost] = pick(quantities, 6);
     event.texts[ORDER_price] = pick(quantities, 6);
     event.texts[ORDER_strategy] = pick(texts, 3);
     return event;
@@ -357,10 +362,15 @@ static struct event random_event(int n)
 
 /* Merges the order's events the plain way: sorted, one field after the other. */
 struct expected {
-    const char *status, *filled, *price, *strategy;
+    const char *status, *first_filled, *filled, *remaining, *average, *cost, *price, *strategy;
     int64_t first_seq, last_seq;
-    bool ended;
+    bool ended, has_status;
 };
+
+static void keep(const char **value, const char *newer)
+{
+    *value = newer != NULL ? newer : *value;
+}
 
 static void expect(struct expected *order, const struct event *event)
 {
@@ -371,12 +381,30 @@ static void expect(struct expected *order, const struct event *event)
     order->price = event->texts[ORDER_price] != NULL ? event->texts[ORDER_price] : order->price;
     order->strategy =
         event->texts[ORDER_strategy] != NULL ? event->texts[ORDER_strategy] : order->strategy;
-    order->status = status != NULL && !order->ended ? status : order->status;
-    order->ended =
-        order->ended ||
+    order->status = status != NULL && !order->has_status ? status : order->status;
+    order->has_status =
+        order->has_status ||
         (status != NULL && (strcmp(status, "filled") == 0 || strcmp(status, "Canceled") == 0));
-    if (filled && (!order->filled || strtod(filled, NULL) > strtod(order->filled, NULL))) {
-        order->filled = filled;
+    order->ended = order->ended || order->has_status ||
+                   (status == NULL && event->texts[ORDER_remaining_quantity] != NULL &&
+                    strtod(event->texts[ORDER_remaining_quantity], NULL) == 0);
+    if (filled == NULL || order->filled == NULL ||
+        strtod(filled, NULL) >= strtod(order->filled, NULL)) {
+        keep(&order->filled, filled);
+        keep(&order->remaining, event->texts[ORDER_remaining_quantity]);
+        keep(&order->average, event->texts[ORDER_average_price]);
+        keep(&order->cost, event->texts[ORDER_cost]);
+    }
+    if (order->first_filled == NULL) {
+        order->first_filled = filled;
+    }
+}
+
+static void assert_number(const struct copy_field *field, const char *expected)
+{
+    assert_int_equal(field->length > 0, expected != NULL);
+    if (expected != NULL) {
+        assert_numeric(field, expected);
     }
 }
 
@@ -384,14 +412,13 @@ static void assert_as_expected(const struct copy_field *fields, const struct exp
 {
     assert_text(&fields[C_OF(ORDER_status)], expected->status);
     assert_text(&fields[C_OF(ORDER_strategy)], expected->strategy);
-    if (expected->filled != NULL) {
-        assert_numeric(&fields[C_OF(ORDER_filled_quantity)], expected->filled);
-    }
-    if (expected->price != NULL) {
-        assert_numeric(&fields[C_OF(ORDER_price)], expected->price);
-    }
-    assert_int_equal(fields[C_OF(ORDER_price)].length > 0, expected->price != NULL);
-    assert_int_equal(fields[C_OF(ORDER_filled_quantity)].length > 0, expected->filled != NULL);
+    assert_number(&fields[C_OF(ORDER_filled_quantity)], expected->filled);
+    assert_number(&fields[C_OF(ORDER_remaining_quantity)], expected->remaining);
+    assert_number(&fields[C_OF(ORDER_average_price)], expected->average);
+    assert_number(&fields[C_OF(ORDER_cost)], expected->cost);
+    assert_number(&fields[C_OF(ORDER_price)], expected->price);
+    assert_number(&fields[C_FIRST_FILLED], expected->first_filled);
+    assert_int_equal(fields[C_ENDED].bytes[0], expected->ended);
 }
 
 /* An order is late exactly if one of its events came before a newer one; else its fold is that of
