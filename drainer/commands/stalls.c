@@ -17,7 +17,11 @@ static int64_t number_in(const PGresult *result, const char *column)
 
 bool load_facts_read(struct load_facts *facts, struct pg *pg)
 {
-    PGresult *result = pg_query(pg, "SELECT * FROM blotter_internal.load_status()", 0, NULL);
+    PGresult *result = pg_query(
+        pg,
+        "SELECT *, extract(epoch FROM blotter_internal.books_lag()) AS books_lag_seconds "
+        "FROM blotter_internal.load_status()",
+        0, NULL);
 
     if (result == NULL) {
         return false;
@@ -29,6 +33,8 @@ bool load_facts_read(struct load_facts *facts, struct pg *pg)
         .drainers = number_in(result, "drainers"),
         .last_load_seconds =
             PQgetisnull(result, 0, last_load) ? -1 : strtod(PQgetvalue(result, 0, last_load), NULL),
+        .books_lag_seconds =
+            strtod(PQgetvalue(result, 0, PQfnumber(result, "books_lag_seconds")), NULL),
         .read_only = PQgetvalue(result, 0, PQfnumber(result, "read_only"))[0] == 't'};
     snprintf(facts->blocked, sizeof facts->blocked, "%s",
              PQgetvalue(result, 0, PQfnumber(result, "blocked")));

@@ -16,6 +16,7 @@ struct report;
 struct load_facts {
     int64_t open_rejects, open_incidents, drainers;
     double last_load_seconds; /* negative: never */
+    double books_lag_seconds; /* age of the oldest record not booked; 0: there is none */
     char blocked[512];        /* a drainer waits for a lock: whose; "" none does */
     char foreign_lock[512];   /* somebody else holds an advisory lock of drainers; "" nobody */
     bool read_only;

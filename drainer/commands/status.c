@@ -153,6 +153,7 @@ static void status_print_json(const struct status *status)
         json_object_set_new(json, "last_load_s",
                             facts->last_load_seconds < 0 ? json_null()
                                                          : json_real(facts->last_load_seconds));
+        json_object_set_new(json, "books_lag_s", json_real(facts->books_lag_seconds));
         json_object_set_new(json, "tables", report_json(status->tables));
     }
     if (status->stalls != NULL) {
@@ -221,7 +222,8 @@ static void print_verdict(const struct status *status)
     } else {
         printf("last load %.1f s ago", facts->last_load_seconds);
     }
-    printf(", %lld open rejects, %lld open incidents\n", (long long)facts->open_rejects,
+    printf(", books %.1f s behind, %lld open rejects, %lld open incidents\n",
+           facts->books_lag_seconds, (long long)facts->open_rejects,
            (long long)facts->open_incidents);
     for (size_t row = 0; row < report_rows(status->stalls); row++) {
         printf("stuck: %s, for %s s: ", report_text(status->stalls, row, 0),

@@ -65,7 +65,7 @@ static void status_tells_who_loads_when_and_what_was_refused(void **state)
         fixture_program_stdout(before),
         "\"drainers\": 0, \"open_rejects\": 0, \"open_incidents\": 0, \"last_load_s\": null");
     story_assert_says(fixture_program_stdout(story_run(0, "status")),
-                      "nothing loaded yet, 0 open rejects");
+                      "nothing loaded yet, books 0.0 s behind, 0 open rejects");
     struct fixture_program *drainer = story_drainer("one");
     story_publish(0, "okx", story_order_lines(1, 1));
     story_await_drained();
