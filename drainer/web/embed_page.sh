@@ -22,7 +22,7 @@ fetch() {
     }
     for package in lightweight-charts uplot fancy-canvas; do
         printf '%s %s\n\n' "$package" "$(sed -n 's/^ *"version": "\(.*\)",*$/\1/p' "$libraries/node_modules/$package/package.json" | head -n 1)"
-        cat "$libraries/node_modules/$package"/LICENSE*
+        cat "$libraries/node_modules/$package"/LICEN[CS]E* 2>/dev/null || grep -h '"license"' "$libraries/node_modules/$package/package.json"
         echo
     done >"$libraries/licences.txt"
     : >"$libraries/fetched"
