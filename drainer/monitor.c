@@ -30,7 +30,7 @@ enum {
     HTTP_OK = 200,
     HTTP_SERVUNAVAIL = 503,
     FASTEST_US = 127,
-    STANDING_MS = 5000, /* an entry that is the oldest for this long is stuck */
+    STANDING_MS = 3000, /* an entry that is the oldest for this long is stuck */
 };
 
 /* How far a stream was when it last moved. */

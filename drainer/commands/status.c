@@ -92,19 +92,37 @@ static bool look_at_redis(struct status *status)
     return false;
 }
 
+/* Reads the sizes of the tables. A table that somebody has locked must not make status wait, which
+ * has to say just that: then there are none. NULL: on failure, which has been printed. */
+static struct report *read_tables(struct pg *pg)
+{
+    PGresult *result = PQexec(pg->connection, "SELECT * FROM blotter_internal.table_sizes()");
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    struct report *report = NULL;
+
+    if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+        report = report_of_result(result);
+    } else if (sqlstate != NULL && strcmp(sqlstate, "55P03") == 0) {
+        report = report_create();
+    } else {
+        pg_fail(pg, result, "cannot read the sizes of the tables");
+    }
+    PQclear(result);
+    return report;
+}
+
 static bool look_at_pg(struct status *status)
 {
     struct pg *pg = &status->pg;
 
     if (!status->pg_open) {
-        status->pg_open = pg_open(pg, status->settings) && pg_check_schema(pg);
+        status->pg_open = pg_open(pg, status->settings) && pg_check_schema(pg) &&
+                          pg_run(pg, "SET lock_timeout = '500ms'");
     }
-    PGresult *tables = status->pg_open && load_facts_read(&status->facts, pg)
-                           ? pg_query(pg, "SELECT * FROM blotter_internal.table_sizes()", 0, NULL)
-                           : NULL;
-    if (tables != NULL) {
-        status->tables = report_of_result(tables);
-        PQclear(tables);
+    if (status->pg_open && load_facts_read(&status->facts, pg)) {
+        status->tables = read_tables(pg);
+    }
+    if (status->tables != NULL) {
         return true;
     }
     pg_one_line(pg->connection == NULL ? "malformed" : PQerrorMessage(pg->connection),
@@ -250,7 +268,11 @@ static void status_print_text(const struct status *status)
                "replica): counted here, up to 20000\n");
     }
     printf("\n");
-    print_tables(status);
+    if (report_rows(status->tables) == 0) {
+        printf("the tables cannot be counted: one of them is locked\n");
+    } else {
+        print_tables(status);
+    }
 }
 
 /* Looks once, and prints. Returns an exit code. */
