@@ -12,8 +12,8 @@ python=(python3-dev python3-setuptools python3-wheel python3-pip python3-psycopg
 page=(npm)
 browser=(chromium chromium-driver python3-selenium)
 pooler=(pgbouncer)
-checks=(g++ clang-format cppcheck shellcheck openssl)
-long=(prometheus clang valgrind)
+checks=(g++ clang-format cppcheck shellcheck openssl prometheus)
+long=(clang valgrind)
 
 policy=/usr/sbin/policy-rc.d
 no_cluster=/etc/postgresql-common/createcluster.d/blotter-no-cluster.conf

@@ -2,8 +2,8 @@
  *
  *     /metrics   all numbers, in Prometheus' text format
  *     /healthz   200: the process runs and answers
- *     /readyz    200: both servers are connected, nothing stands in the way of a stream, and none is
- *                further behind than max_behind; else 503, a line for each reason
+ *     /readyz    200: both servers are connected, every stream moves, and none is further behind
+ *                than max_behind; else 503, a line for each reason
  *
  * There is no authentication and nothing secret in it; keep it on a loopback address, or behind
  * something. One thread. */
