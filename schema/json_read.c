@@ -383,12 +383,29 @@ struct json_scan json_read_members(const char *text, size_t length)
     return (struct json_scan){inside, inside + inside_length};
 }
 
-bool json_read_member(struct json_scan *scan, struct json_member *member)
+/* Skips to the next member or element. False: there is none. */
+static bool find_next(struct json_scan *scan)
 {
     skip_blanks(scan);
     accept(scan, ',');
     skip_blanks(scan);
-    if (scan->at == scan->end) {
+    return scan->at < scan->end;
+}
+
+bool json_read_element(struct json_scan *scan, struct json_slice *value)
+{
+    if (!find_next(scan)) {
+        return false;
+    }
+    value->at = scan->at;
+    check_value(scan, 1);
+    value->length = (size_t)(scan->at - value->at);
+    return true;
+}
+
+bool json_read_member(struct json_scan *scan, struct json_member *member)
+{
+    if (!find_next(scan)) {
         return false;
     }
     member->key.at = scan->at;

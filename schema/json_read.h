@@ -43,6 +43,9 @@ struct json_member {
 struct json_scan json_read_members(const char *text, size_t length);
 bool json_read_member(struct json_scan *, struct json_member *);
 
+/* Reads the elements between an array's brackets. */
+bool json_read_element(struct json_scan *, struct json_slice *value);
+
 /* Writes a string without its quotes and escapes to `out`, which has room for quoted.length bytes.
  * Returns the length. */
 size_t json_read_string(struct json_slice quoted, char *out);

@@ -1,547 +1,373 @@
 /* json_line.c: see json_line.h.
  *
- * The grammar, UTF-8 and escapes are jansson's to judge. But no C library that is maintained, and
- * that Debian 12 has, hands out a number as it is written: jansson makes int64 or double of it and
- * refuses 27 digits, json-c keeps the digits of doubles but clamps integers at 2^64. So jansson
- * gets a copy of the line in which every number is a 0, with blanks behind it to keep the offsets,
- * and the values are taken from the line itself, which is then known to be well-formed. */
+ * A line is checked as a whole, by the scanner that also checks `extra`. Then the members that are
+ * fields, by our names or ccxt's, are packed as msgpack, and decoded as the drainer decodes what
+ * others send: so a line means the same as an entry, and there is one set of rules. Members that
+ * are no fields never become anything but text. */
 #include "drainer/commands/json_line.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "schema/decoder.h"
 #include "schema/json_read.h"
+#include "schema/pack.h"
 
-struct slice {
-    const char *at;
-    size_t length;
+enum { KEY_SHOWN_BYTES = 64 };
+
+/* Parts of the memory of a line that is being read. */
+struct json_draft {
+    struct json_line *line;
+    unsigned char *packed, *packed_end; /* pairs of fields as msgpack */
+    unsigned pairs;
+    char *extra; /* what goes between the braces of `extra` */
+    size_t extra_length;
+    char *string;   /* room for a string without its escapes */
+    uint64_t marks; /* keys that tell what kind of object it is */
 };
 
-/* --- scanning: stays within bounds whatever the text is --- */
+/* --- problems: each returns -1 --- */
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static const char *skip_blanks(const char *at, const char *end)
-{
-    while (at < end && is_blank(*at)) {
-        at++;
-    }
-    return at;
-}
-
-/* at: the opening quote. Returns what is behind the closing one. */
-static const char *skip_string(const char *at, const char *end)
-{
-    for (at++; at < end && *at != '"'; at++) {
-        if (*at == '\\' && at + 1 < end) {
-            at++;
-        }
-    }
-    return at < end ? at + 1 : end;
-}
-
-static const char *skip_value(const char *at, const char *end)
-{
-    unsigned depth = 0;
-
-    while (at < end) {
-        if (*at == '"') {
-            at = skip_string(at, end);
-        } else if (*at == '{' || *at == '[') {
-            depth++;
-            at++;
-        } else if (*at == '}' || *at == ']') {
-            if (depth == 0) {
-                return at;
-            }
-            depth--;
-            at++;
-        } else if (depth == 0 && (*at == ',' || is_blank(*at))) {
-            return at;
-        } else {
-            at++;
-            continue; /* in the middle of a number or a word */
-        }
-        if (depth == 0) {
-            return at;
-        }
-    }
-    return end;
-}
-
-struct member {
-    struct slice key; /* with its quotes */
-    struct slice value;
-};
-
-/* Steps to the next member of the object that `at` is in: behind its brace, or behind the member
- * before. */
-static const char *next_member(const char *at, const char *end, struct member *member)
-{
-    at = skip_blanks(at, end);
-    if (at < end && *at == ',') {
-        at = skip_blanks(at + 1, end);
-    }
-    if (at == end || *at != '"') {
-        return NULL;
-    }
-    const char *behind = skip_string(at, end);
-    member->key = (struct slice){at, (size_t)(behind - at)};
-    at = skip_blanks(behind, end);
-    if (at < end && *at == ':') {
-        at = skip_blanks(at + 1, end);
-    }
-    behind = skip_value(at, end);
-    member->value = (struct slice){at, (size_t)(behind - at)};
-    return behind;
-}
-
-/* Behind the opening brace, or NULL. */
-static const char *enter_object(const char *text, const char *end)
-{
-    const char *at = skip_blanks(text, end);
-
-    return at < end && *at == '{' ? at + 1 : NULL;
-}
-
-/* For messages: the key without its quotes, nothing of it that is not printable. */
-static void print_key(struct slice key, char out[64])
-{
-    size_t used = 0;
-
-    for (size_t i = 1; i < key.length && used < 63 && key.at[i] != '"'; i++) {
-        unsigned char c = (unsigned char)key.at[i];
-        out[used++] = c < 0x20 || c == 0x7f ? '?' : (char)c;
-    }
-    out[used] = '\0';
-}
-
-void json_line_key_at(const char *text, size_t length, size_t offset, char out[64])
-{
-    const char *end = text + length, *at = enter_object(text, end), *behind = at;
-    struct member member = {.key = {"", 0}};
-
-    out[0] = '\0';
-    while (behind != NULL && behind < text + offset &&
-           (at = next_member(behind, end, &member)) != NULL) {
-        behind = at;
-    }
-    if (behind == NULL) {
-        return;
-    }
-    const char *next = skip_blanks(behind, end);
-    bool ended = next < end && *next == '}' && text + offset > behind; /* then it is no member's */
-    if (!ended) {
-        print_key(member.key, out);
-    }
-}
-
-/* --- complaints: each returns -1 --- */
-
-static int complain(struct json_line *line, const char *field, const char *what)
+static int json_line_complain(struct json_line *line, const char *field, const char *what)
 {
     snprintf(line->problem, sizeof line->problem, "%s%s%s", field, field[0] == '\0' ? "" : ": ",
              what);
     return -1;
 }
 
-static int complain_at(struct json_line *line, const char *text, size_t length, size_t offset,
-                       const char *what)
+/* Copies a key for a message: nothing of it that is not printable. */
+static void print_key(const char *at, const char *end, char out[KEY_SHOWN_BYTES])
 {
-    char key[64];
+    size_t used = 0;
 
-    json_line_key_at(text, length, offset, key);
-    return complain(line, key, what);
+    for (; at < end && used < KEY_SHOWN_BYTES - 1 && *at != '"'; at++) {
+        unsigned char c = (unsigned char)*at;
+        out[used++] = c < 0x20 || c == 0x7f ? '?' : (char)c;
+    }
+    out[used] = '\0';
 }
 
-/* --- well-formed?
- * --------------------------------------------------------------------------------------------------------
- */
-
-static size_t digits(const char *at, const char *end)
+/* The end of a string whose opening quote has been read, behind its closing one. */
+static const char *behind_string(const char *at, const char *end)
 {
+    for (; at < end && *at != '"'; at++) {
+        at += *at == '\\' && at + 1 < end;
+    }
+    return at < end ? at + 1 : end;
+}
+
+void json_line_key_at(const char *text, size_t length, size_t offset, char out[KEY_SHOWN_BYTES])
+{
+    const char *at = text, *end = text + length, *stop = text + (offset < length ? offset : length);
+    const char *key = end;
+    int depth = 0;
+    bool key_next = false;
+
+    while (at < end && at < stop) {
+        char c = *at++;
+        if (c == '"') {
+            key = depth == 1 && key_next ? at : key;
+            key_next = false;
+            at = behind_string(at, end);
+        } else if (c == '{' || c == '[') {
+            key_next = ++depth == 1;
+        } else if (c == '}' || c == ']') {
+            key = --depth == 0 ? end : key; /* behind the object is no member's */
+        } else if (c == ',' && depth == 1) {
+            key_next = true;
+        }
+    }
+    print_key(key, end, out);
+}
+
+static int complain_at(struct json_line *line, const char *text, size_t length, size_t offset,
+                       enum record_fault fault)
+{
+    char key[KEY_SHOWN_BYTES], what[64];
+
+    if (fault != RECORD_FAULT_NOT_JSON) {
+        snprintf(what, sizeof what, "%s", record_fault_text(fault));
+    } else if (offset >= length) {
+        snprintf(what, sizeof what, "not JSON: the line ends too early");
+    } else if (memchr(text, '{', offset) == NULL) {
+        snprintf(what, sizeof what, "not a JSON object");
+    } else {
+        snprintf(what, sizeof what, "not JSON, at byte %zu", offset);
+    }
+    json_line_key_at(text, length, offset, key);
+    return json_line_complain(line, key, what);
+}
+
+/* --- msgpack of members --- */
+
+static bool slice_is(struct json_slice slice, const char *word)
+{
+    return slice.length == strlen(word) && memcmp(slice.at, word, slice.length) == 0;
+}
+
+static void pack_string(struct json_draft *draft, struct json_slice quoted)
+{
+    size_t length = json_read_string(quoted, draft->string);
+
+    msgpack_pack_str(&draft->packed_end, length);
+    msgpack_pack_str_body(&draft->packed_end, draft->string, length);
+}
+
+/* Packs an integer as one, any other number as its text, which keeps the digits. */
+static void pack_number(struct json_draft *draft, struct json_slice number)
+{
+    char digits[24], *end = digits;
+    long long integer = 0;
+
+    errno = 0;
+    if (number.length < sizeof digits) {
+        memcpy(digits, number.at, number.length);
+        digits[number.length] = '\0';
+        integer = strtoll(digits, &end, 10);
+    }
+    if (end != digits && *end == '\0' && errno == 0) {
+        msgpack_pack_int64(&draft->packed_end, integer);
+    } else {
+        msgpack_pack_str(&draft->packed_end, number.length);
+        msgpack_pack_str_body(&draft->packed_end, number.at, number.length);
+    }
+}
+
+static void pack_value(struct json_draft *draft, struct json_slice value);
+
+/* Counts the values of an array or the members of an object, and packs them if told so. */
+static size_t pack_container(struct json_draft *draft, struct json_slice value, bool pack)
+{
+    bool map = value.at[0] == '{';
+    struct json_scan scan = {value.at + 1, value.at + value.length - 1};
+    struct json_member member;
     size_t count = 0;
 
-    while (at + count < end && is_digit(at[count])) {
+    while (map ? json_read_member(&scan, &member) : json_read_element(&scan, &member.value)) {
         count++;
+        if (pack && map) {
+            pack_string(draft, member.key);
+        }
+        if (pack) {
+            pack_value(draft, member.value);
+        }
     }
     return count;
 }
 
-/* The length of the JSON number at `at`, or 0. */
-static size_t number_length(const char *at, const char *end)
+static void pack_value(struct json_draft *draft, struct json_slice value)
 {
-    const char *first = at;
-    size_t count;
-
-    at += at < end && *at == '-';
-    count = digits(at, end);
-    if (count == 0 || (count > 1 && *at == '0')) {
-        return 0;
-    }
-    at += count;
-    if (at < end && *at == '.') {
-        count = digits(at + 1, end);
-        if (count == 0) {
-            return 0;
-        }
-        at += 1 + count;
-    }
-    if (at < end && (*at == 'e' || *at == 'E')) {
-        const char *exponent = at + 1;
-
-        exponent += exponent < end && (*exponent == '+' || *exponent == '-');
-        count = digits(exponent, end);
-        if (count == 0) {
-            return 0;
-        }
-        at = exponent + count;
-    }
-    return (size_t)(at - first);
-}
-
-/* Makes every number 0. What is no number stays, for jansson to refuse. */
-static void blank_numbers(char *text, size_t length)
-{
-    const char *end = text + length;
-
-    for (char *at = text; at < end;) {
-        size_t number = 0;
-
-        if (*at == '"') {
-            at += skip_string(at, end) - at;
-        } else if (*at == '-' || is_digit(*at)) {
-            number = number_length(at, end);
-            if (number == 0) {
-                return; /* refused here: what follows does not matter */
-            }
-            memset(at, ' ', number);
-            *at = '0';
-            at += number;
-        } else {
-            at++;
-        }
-    }
-}
-
-static int explain(struct json_line *line, const char *text, size_t length,
-                   const json_error_t *error)
-{
-    size_t offset = error->position < 0 ? 0 : (size_t)error->position;
-    char what[64];
-
-    switch (json_error_code(error)) {
-    case json_error_invalid_utf8:
-        return complain_at(line, text, length, offset, record_fault_text(RECORD_FAULT_NOT_UTF8));
-    case json_error_duplicate_key:
-        return complain_at(line, text, length, offset, record_fault_text(RECORD_FAULT_DUPLICATE));
-    case json_error_stack_overflow:
-        return complain_at(line, text, length, offset, record_fault_text(RECORD_FAULT_TOO_DEEP));
-    case json_error_null_byte_in_key:
-        return complain_at(line, text, length, offset, record_fault_text(RECORD_FAULT_HAS_NUL));
-    case json_error_premature_end_of_input:
-        return complain_at(line, text, length, offset, "not JSON: the line ends too early");
-    default:
-        snprintf(what, sizeof what, "not JSON, at byte %zu", offset);
-        return complain_at(line, text, length, offset, what);
-    }
-}
-
-static int check(struct json_line *line, const char *text, size_t length)
-{
-    const char *nul = memchr(text, '\0', length);
-    json_error_t error;
-
-    if (nul != NULL) {
-        return complain_at(line, text, length, (size_t)(nul - text),
-                           record_fault_text(RECORD_FAULT_HAS_NUL));
-    }
-    char *copy = line->memory + line->used;
-    memcpy(copy, text, length);
-    blank_numbers(copy, length);
-    json_t *parsed = json_loadb(copy, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-    bool object = json_is_object(parsed);
-    json_decref(parsed);
-    if (parsed == NULL) {
-        return explain(line, text, length, &error);
-    }
-    return object ? 0 : complain(line, "", "not a JSON object");
-}
-
-/* --- values
- * --------------------------------------------------------------------------------------------------------------
- */
-
-static bool value_is(struct slice value, const char *word)
-{
-    return value.length == strlen(word) && memcmp(value.at, word, value.length) == 0;
-}
-
-static const char *keep(struct json_line *line, const char *text, size_t length)
-{
-    char *kept = line->memory + line->used;
-
-    memcpy(kept, text, length);
-    kept[length] = '\0';
-    line->used += length + 1;
-    return kept;
-}
-
-/* A string without quotes and escapes, or NULL: it has a NUL. */
-static const char *keep_string(struct json_line *line, struct slice quoted)
-{
-    if (memchr(quoted.at, '\\', quoted.length) == NULL) {
-        return keep(line, quoted.at + 1, quoted.length - 2);
-    }
-    json_t *string = json_loadb(quoted.at, quoted.length, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-    const char *text = json_string_value(string), *kept = NULL;
-    if (text != NULL && strlen(text) == json_string_length(string)) {
-        kept = keep(line, text, json_string_length(string));
-    }
-    json_decref(string);
-    return kept;
-}
-
-static int take_string(struct json_line *line, const char *field, struct slice value,
-                       const char **out)
-{
-    *out = keep_string(line, value);
-    return *out == NULL ? complain(line, field, record_fault_text(RECORD_FAULT_HAS_NUL)) : 0;
-}
-
-static int take_text(struct json_line *line, const char *field, struct slice value,
-                     const char **out)
-{
-    return value.at[0] == '"' ? take_string(line, field, value, out)
-                              : complain(line, field, "expected a string");
-}
-
-static int take_decimal(struct json_line *line, const char *field, struct slice value,
-                        const char **out)
-{
-    if (value.at[0] == '"') {
-        return take_string(line, field, value, out);
-    }
-    if (value.at[0] != '-' && !is_digit(value.at[0])) {
-        return complain(line, field, "expected a number, or a string of digits");
-    }
-    *out = keep(line, value.at, value.length);
-    return 0;
-}
-
-static int take_time(struct json_line *line, const char *field, struct slice value, int64_t *out)
-{
-    size_t sign = value.at[0] == '-';
-    char *end;
-
-    errno = 0;
-    if (digits(value.at + sign, value.at + value.length) + sign == value.length &&
-        value.length > sign) {
-        *out = strtoll(keep(line, value.at, value.length), &end, 10);
-        if (errno == 0) {
-            return 0;
-        }
-    }
-    return complain(line, field, "expected an integer: nanoseconds since 1970");
-}
-
-static int take_bool(struct json_line *line, const char *field, struct slice value,
-                     enum blotter_bool *out)
-{
-    if (value_is(value, "true") || value_is(value, "false")) {
-        *out = value.at[0] == 't' ? BLOTTER_TRUE : BLOTTER_FALSE;
-        return 0;
-    }
-    return complain(line, field, "expected true or false");
-}
-
-static int take_field(struct json_line *line, const struct record_field *field, struct slice value,
-                      void *out)
-{
-    if (value_is(value, "null")) {
-        return 0;
-    }
-    switch (field->kind) {
-    case FIELD_TEXT:
-        return take_text(line, field->name, value, out);
-    case FIELD_DECIMAL:
-        return take_decimal(line, field->name, value, out);
-    case FIELD_TIME:
-    case FIELD_INT:
-        return take_time(line, field->name, value, out);
-    case FIELD_BOOL:
-        return take_bool(line, field->name, value, out);
-    case FIELD_AMOUNTS:
-        *(const char **)out = keep(line, value.at, value.length);
-        return 0;
-    case FIELD_JSON:
+    switch (value.at[0]) {
+    case '"':
+        pack_string(draft, value);
         break;
+    case '{':
+        msgpack_pack_map(&draft->packed_end, pack_container(draft, value, false));
+        pack_container(draft, value, true);
+        break;
+    case '[':
+        msgpack_pack_array(&draft->packed_end, pack_container(draft, value, false));
+        pack_container(draft, value, true);
+        break;
+    case 't':
+        msgpack_pack_true(&draft->packed_end);
+        break;
+    case 'f':
+        msgpack_pack_false(&draft->packed_end);
+        break;
+    case 'n':
+        msgpack_pack_nil(&draft->packed_end);
+        break;
+    default:
+        pack_number(draft, value);
     }
-    abort(); /* extra is not taken here */
 }
 
-/* --- the record
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- members --- */
 
-#define X(name, kind, meaning) offsetof(struct blotter_order, name),
-static const size_t order_offsets[] = {BLOTTER_ORDER_FIELDS(X)};
-#undef X
-#define X(name, kind, meaning) offsetof(struct blotter_trade, name),
-static const size_t trade_offsets[] = {BLOTTER_TRADE_FIELDS(X)};
-#undef X
-
-/* The index of the field of that name, or -1. The identity is the library's to set: its names are
+/* Is it the name of a field, ours or ccxt's? The identity is the library's to set: its names are
  * keys like any other. */
-static int field_of(const struct record_schema *schema, const char *name)
+static bool names_field(enum record_kind kind, const char *name, size_t length)
 {
+    const struct record_schema *schema = &record_schemas[kind];
+
     for (unsigned i = RECORD_IDENTITY_FIELDS; i < schema->field_count; i++) {
-        if (strcmp(schema->fields[i].name, name) == 0) {
-            return (int)i;
+        if (schema->fields[i].name_length == length &&
+            memcmp(schema->fields[i].name, name, length) == 0) {
+            return true;
         }
     }
-    return -1;
+    return decoder_ccxt_find(kind, name, length) != NULL;
 }
 
-static bool is_envelope(const char *name)
+/* Reads "kind" and "exchange", which say where the record belongs. */
+static int take_envelope(struct json_draft *draft, const char *exchange, const char *text,
+                         size_t length)
 {
-    return strcmp(name, "kind") == 0 || strcmp(name, "exchange") == 0;
-}
+    struct json_scan scan = json_read_members(text, length);
+    struct json_member member;
 
-static int take_envelope(struct json_line *line, const char *exchange, const char *name,
-                         struct slice value)
-{
-    const char *text;
-
-    if (!is_envelope(name) || value_is(value, "null")) {
-        return 0;
+    draft->line->kind = RECORD_ORDER;
+    while (json_read_member(&scan, &member)) {
+        bool is_kind = slice_is(member.key, "\"kind\"");
+        if ((!is_kind && !slice_is(member.key, "\"exchange\"")) || slice_is(member.value, "null")) {
+            continue;
+        }
+        if (member.value.at[0] != '"') {
+            return json_line_complain(draft->line, is_kind ? "kind" : "exchange",
+                                      "expected a string");
+        }
+        size_t value_length = json_read_string(member.value, draft->string);
+        if (!is_kind && (value_length != strlen(exchange) ||
+                         memcmp(draft->string, exchange, value_length) != 0)) {
+            return json_line_complain(draft->line, "exchange",
+                                      "not the exchange that is published (--exchange)");
+        }
+        int kind = is_kind ? record_kind_of(draft->string, value_length) : (int)draft->line->kind;
+        if (kind < 0 || kind >= RECORD_KINDS || kind == RECORD_SESSION) {
+            return json_line_complain(
+                draft->line, "kind",
+                "expected order, trade, cash, balance, position or instrument");
+        }
+        draft->line->kind = (enum record_kind)kind;
     }
-    if (take_text(line, name, value, &text) != 0) {
-        return -1;
-    }
-    if (strcmp(name, "exchange") == 0) {
-        return strcmp(text, exchange) == 0
-                   ? 0
-                   : complain(line, name, "not the exchange that is published (--exchange)");
-    }
-    int kind = record_kind_of(text, strlen(text));
-    if (kind != RECORD_ORDER && kind != RECORD_TRADE) {
-        return complain(line, name, "expected order or trade");
-    }
-    line->kind = (enum record_kind)kind;
     return 0;
 }
 
-/* Appends to what will be between the braces of extra. Text that is not an object has been
- * complained of. */
-static void add_extra(char *extra, size_t *used, struct slice first, struct slice second)
+static void add_extra(struct json_draft *draft, struct json_slice text)
 {
-    if (first.length + second.length == 0) {
+    if (text.length == 0) {
         return;
     }
-    if (*used > 0) {
-        extra[(*used)++] = ',';
+    if (draft->extra_length > 1) {
+        draft->extra[draft->extra_length++] = ',';
     }
-    memcpy(extra + *used, first.at, first.length);
-    *used += first.length;
-    if (second.length > 0) {
-        extra[(*used)++] = ':';
-        memcpy(extra + *used, second.at, second.length);
-        *used += second.length;
+    memcpy(draft->extra + draft->extra_length, text.at, text.length);
+    draft->extra_length += text.length;
+}
+
+static void take_member(struct json_draft *draft, const struct json_member *member)
+{
+    size_t length = json_read_string(member->key, draft->string);
+    bool null = slice_is(member->value, "null");
+    struct json_slice whole = {member->key.at,
+                               (size_t)(member->value.at + member->value.length - member->key.at)};
+
+    if (slice_is(member->key, "\"kind\"") || slice_is(member->key, "\"exchange\"")) {
+        return;
+    }
+    draft->marks |= null ? 0 : ccxt_mark(draft->string, length, member->value.at[0] == '{');
+    if (length == 5 && memcmp(draft->string, "extra", 5) == 0 &&
+        (null || member->value.at[0] == '{')) {
+        if (!null) {
+            whole.at = json_read_inside(member->value.at, member->value.length, &whole.length);
+            add_extra(draft, whole);
+        }
+    } else if (names_field(draft->line->kind, draft->string, length) &&
+               !(length == 5 && memcmp(draft->string, "extra", 5) == 0)) {
+        pack_string(draft, member->key);
+        pack_value(draft, member->value);
+        draft->pairs++;
+    } else {
+        add_extra(draft, whole);
     }
 }
 
-/* One member of the line: into its field, or into extra, of which *extra_used bytes are there. */
-static int take_member(struct json_line *line, const struct member *member, char *extra,
-                       size_t *extra_used)
+static void take_members(struct json_draft *draft, const char *text, size_t length)
+{
+    struct json_scan scan = json_read_members(text, length);
+    struct json_member member;
+
+    draft->extra[draft->extra_length++] = '{';
+    while (json_read_member(&scan, &member)) {
+        take_member(draft, &member);
+    }
+    if (draft->extra_length > 1) {
+        draft->extra[draft->extra_length++] = '}';
+        msgpack_pack_str(&draft->packed_end, sizeof "extra" - 1);
+        msgpack_pack_str_body(&draft->packed_end, "extra", sizeof "extra" - 1);
+        msgpack_pack_str(&draft->packed_end, draft->extra_length);
+        msgpack_pack_str_body(&draft->packed_end, draft->extra, draft->extra_length);
+        draft->pairs++;
+    }
+}
+
+/* --- the record --- */
+
+static void describe(struct json_line *line, const struct record_problem *problem)
+{
+    json_line_complain(line, problem->field == NULL ? "" : problem->field,
+                       record_fault_text(problem->fault));
+}
+
+/* Fills the struct: strings are copied, each with a NUL. */
+static void fill_struct(struct json_line *line, const struct record *record, char *strings)
 {
     const struct record_schema *schema = &record_schemas[line->kind];
-    const size_t *offsets = line->kind == RECORD_ORDER ? order_offsets : trade_offsets;
-    const char *name = keep_string(line, member->key);
-    struct slice inside = {NULL, 0}, nothing = {"", 0};
 
-    if (name == NULL) {
-        return complain(line, "", "a key has a NUL byte");
-    }
-    int index = field_of(schema, name);
-    if (is_envelope(name)) {
-        return 0;
-    }
-    if (index < 0) {
-        add_extra(extra, extra_used, member->key, member->value);
-        return 0;
-    }
-    if (schema->fields[index].kind != FIELD_JSON) {
-        return take_field(line, &schema->fields[index], member->value,
-                          (char *)&line->order + offsets[index - RECORD_IDENTITY_FIELDS]);
-    }
-    if (value_is(member->value, "null")) {
-        return 0;
-    }
-    if (member->value.at[0] != '{') {
-        return complain(line, name, "expected an object");
-    }
-    inside.at = json_read_inside(member->value.at, member->value.length, &inside.length);
-    add_extra(extra, extra_used, inside, nothing);
-    return 0;
-}
-
-static int find_kind(struct json_line *line, const char *exchange, const char *at, const char *end)
-{
-    struct member member;
-    size_t used = line->used;
-
-    line->kind = RECORD_ORDER;
-    while ((at = next_member(at, end, &member)) != NULL) {
-        const char *name = keep_string(line, member.key);
-
-        if (name != NULL && take_envelope(line, exchange, name, member.value) != 0) {
-            return -1;
+    for (unsigned i = RECORD_IDENTITY_FIELDS; i < schema->field_count; i++) {
+        const struct record_value *value = &record->values[i];
+        char *member = (char *)&line->order + schema->fields[i].offset;
+        enum blotter_bool flag = value->integer ? BLOTTER_TRUE : BLOTTER_FALSE;
+        if (!value->present) {
+            continue;
         }
-        line->used = used;
-    }
-    return 0;
-}
-
-/* extra is put together at the front of the memory, where there is room for as much as the line
- * has; the strings follow. */
-static int take_members(struct json_line *line, const char *at, const char *end)
-{
-    char *extra = line->memory + 1;
-    size_t extra_used = 0;
-    struct member member;
-
-    line->memory[0] = '{';
-    line->used = (size_t)(end - at) + 8;
-    while ((at = next_member(at, end, &member)) != NULL) {
-        if (take_member(line, &member, extra, &extra_used) != 0) {
-            return -1;
+        switch (schema->fields[i].kind) {
+        case FIELD_TIME:
+        case FIELD_INT:
+            memcpy(member, &value->integer, sizeof value->integer);
+            break;
+        case FIELD_BOOL:
+            memcpy(member, &flag, sizeof flag);
+            break;
+        case FIELD_TEXT:
+        case FIELD_DECIMAL:
+        case FIELD_AMOUNTS:
+        case FIELD_JSON:
+            memcpy(strings, value->bytes, value->length);
+            strings[value->length] = '\0';
+            memcpy(member, &strings, sizeof strings);
+            strings += value->length + 1;
         }
     }
-    if (extra_used > 0) {
-        memcpy(extra + extra_used, "}", 2);
-        *(line->kind == RECORD_ORDER ? &line->order.extra : &line->trade.extra) = line->memory;
+}
+
+static int decode_draft(struct json_draft *draft, char *strings)
+{
+    static char scratch_bytes[RECORD_SCRATCH_BYTES]; /* one line at a time */
+    struct record_scratch scratch = {.bytes = scratch_bytes, .capacity = sizeof scratch_bytes};
+    struct json_line *line = draft->line;
+    struct record record;
+    struct record_problem problem;
+    unsigned char head[8], *head_end = head;
+
+    msgpack_pack_map(&head_end, draft->pairs);
+    size_t head_length = (size_t)(head_end - head);
+    unsigned char *whole = draft->packed - head_length; /* room was left for it */
+    memcpy(whole, head, head_length);
+    if (record_decode(line->kind, whole, (size_t)(draft->packed_end - whole), &scratch, &record,
+                      &problem) != 0) {
+        describe(line, &problem);
+        return -1;
     }
+    line->misplaced = problem.misplaced;
+    if (problem.fault != RECORD_FAULT_NONE) {
+        describe(line, &problem);
+    }
+    fill_struct(line, &record, strings);
     return 0;
 }
 
-/* Room for extra, every string and its NUL, and the copy for jansson. */
-static void make_room(struct json_line *line, size_t length)
+/* Memory for everything that is made of a line: strings without escapes, extra, the packed fields
+ * (a number of one digit takes one byte, any text at most five more), and the record's strings,
+ * where an escape can make one byte six. */
+static void reserve_memory(struct json_draft *draft, size_t length, char **strings)
 {
-    size_t needed = 3 * length + 1024;
+    struct json_line *line = draft->line;
+    size_t part = 6 * length + 4096, needed = 4 * part + RECORD_SCRATCH_BYTES;
 
-    line->used = 0;
     if (line->capacity < needed) {
         free(line->memory);
         line->memory = malloc(needed);
@@ -550,21 +376,42 @@ static void make_room(struct json_line *line, size_t length)
             abort();
         }
     }
+    draft->string = line->memory;
+    draft->extra = line->memory + part;
+    draft->packed = draft->packed_end = (unsigned char *)line->memory + 2 * part + 8;
+    *strings = line->memory + 4 * part;
 }
 
 int json_line_parse(struct json_line *line, const char *exchange, const char *text, size_t length)
 {
-    const char *end = text + length;
+    struct json_draft draft = {.line = line};
+    char *strings;
+    size_t offset;
 
-    make_room(line, length);
-    memset(&line->order, 0, sizeof line->order);
-    _Static_assert(sizeof line->trade <= sizeof line->order, "both are cleared");
     line->problem[0] = '\0';
-    if (check(line, text, length) != 0) {
+    line->misplaced = 0;
+    memset(&line->order, 0, sizeof line->order);
+    _Static_assert(sizeof line->order >= sizeof line->position &&
+                       sizeof line->order >= sizeof line->cash &&
+                       sizeof line->order >= sizeof line->instrument &&
+                       sizeof line->order >= sizeof line->trade,
+                   "all are cleared");
+    enum record_fault fault = json_read_line(text, length, &offset);
+    if (fault) {
+        return complain_at(line, text, length, offset, fault);
+    }
+    reserve_memory(&draft, length, &strings);
+    if (take_envelope(&draft, exchange, text, length) != 0) {
         return -1;
     }
-    const char *at = enter_object(text, end);
-    return find_kind(line, exchange, at, end) != 0 ? -1 : take_members(line, at, end);
+    take_members(&draft, text, length);
+    const char *veto = ccxt_kind_veto(line->kind, draft.marks);
+    if (veto != NULL) {
+        char what[200];
+        snprintf(what, sizeof what, "%s, but this is %s", record_schemas[line->kind].name, veto);
+        return json_line_complain(line, "kind", what);
+    }
+    return decode_draft(&draft, strings);
 }
 
 void json_line_release(struct json_line *line)

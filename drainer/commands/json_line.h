@@ -1,10 +1,11 @@
-/* json_line.h: one line of JSON as an order or a trade: {"kind": "trade", "symbol": "BTC/USDT",
+/* json_line.h: one line of JSON as a record: {"kind": "trade", "symbol": "BTC/USDT",
  * "price": 1.10, …}.
  *
- * Keys are the field names of schema/fields.h; besides, "kind" (order if absent) and "exchange"
- * (must be the one expected). null is absent. A decimal is a number or a string, and keeps its
- * digits as they are written: it is never made a double. A time is an integer of nanoseconds. Any
- * other key goes into extra, as written. */
+ * Keys are the field names of schema/fields.h, or ccxt's (schema/ccxt_names.h); besides, "kind"
+ * (order if absent) and "exchange" (must be the one expected). null is absent. A decimal is a
+ * number or a string, and keeps its digits as they are written: it is never made a double. A time
+ * is an integer: of nanoseconds under our names, of milliseconds under ccxt's. Any other key goes
+ * into extra, as written; so does a value that its field cannot take. */
 #ifndef BLOTTER_DRAINER_COMMANDS_JSON_LINE_H
 #define BLOTTER_DRAINER_COMMANDS_JSON_LINE_H
 
@@ -16,20 +17,26 @@ enum { JSON_LINE_PROBLEM_BYTES = 256 };
 
 /* All zero to begin with; release it at the end. */
 struct json_line {
-    enum record_kind kind; /* ORDER or TRADE */
+    enum record_kind kind; /* one that has a table, and is no session */
     union {
         struct blotter_order order;
         struct blotter_trade trade;
+        struct blotter_cash cash;
+        struct blotter_balance balance;
+        struct blotter_position position;
+        struct blotter_instrument instrument;
     };
-    char problem[JSON_LINE_PROBLEM_BYTES]; /* "price: expected a number, or a string of digits" */
+    unsigned misplaced; /* values that went into extra, as their field could not take them */
+    char
+        problem[JSON_LINE_PROBLEM_BYTES]; /* "price: required and missing"; of a line that was read:
+                                             what is wrong with the first misplaced value, or "" */
     /* internal */
-    char *memory; /* what the record's strings point into, and the text that jansson gets */
+    char *memory;
     size_t capacity, used;
 };
 
 /* Reads a line without its newline; the record's strings are valid until the next. Returns 0; or -1
- * with the problem, which names the field where there is one. Limits, UTF-8 within strings apart,
- * are for blotter_order and blotter_trade to check. */
+ * with the problem, which names the field where there is one. */
 int json_line_parse(struct json_line *, const char *exchange, const char *text, size_t length);
 void json_line_release(struct json_line *);
 

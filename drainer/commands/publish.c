@@ -10,16 +10,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "drainer/commands.h"
 #include "drainer/commands/json_line.h"
 #include "drainer/commands/line_input.h"
 #include "drainer/commands/log_event.h"
-#include "drainer/commands.h"
 #include "drainer/settings_table.h"
 #include "producer/blotter.h"
 #include "producer/redis_url.h"
+#include "schema/array.h"
+#include "schema/clock.h"
 
 enum {
     STEP_MS = 100,          /* between two looks at how far it is */
@@ -41,8 +42,8 @@ struct publish {
     struct json_line line;
     struct line_input input;
     struct run *runs;
-    size_t run_count;
-    int64_t accepted, rejected;
+    size_t run_count, run_capacity;
+    int64_t accepted, rejected, misplaced;
     int64_t started_ms, told_ms,
         moved_ms;           /* begun; last progress line; something was last sent or committed */
     int64_t moved_to;       /* sent + committed then */
@@ -52,24 +53,16 @@ struct publish {
 
 static volatile sig_atomic_t stopped;
 
-static void on_signal(int number)
+static void publish_on_signal(int number)
 {
     (void)number;
     stopped = 1;
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* SIGINT and SIGTERM come only while `waiting` is the mask: in ppoll, and in pause_ms. */
 static void catch_signals(sigset_t *waiting)
 {
-    struct sigaction action = {.sa_handler = on_signal};
+    struct sigaction action = {.sa_handler = publish_on_signal};
     sigset_t caught;
 
     sigemptyset(&caught);
@@ -82,9 +75,7 @@ static void catch_signals(sigset_t *waiting)
     sigaction(SIGTERM, &action, NULL);
 }
 
-/* --- how far
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- how far --- */
 
 static void count_accepted(struct publish *publish, int64_t seq)
 {
@@ -95,10 +86,8 @@ static void count_accepted(struct publish *publish, int64_t seq)
         last->count++;
         return;
     }
-    publish->runs = realloc(publish->runs, (publish->run_count + 1) * sizeof *publish->runs);
-    if (publish->runs == NULL) {
-        abort();
-    }
+    publish->runs = array_grow_or_abort(publish->runs, &publish->run_capacity,
+                                        publish->run_count + 1, sizeof *publish->runs);
     publish->runs[publish->run_count++] = (struct run){seq, 1};
 }
 
@@ -116,24 +105,24 @@ static int64_t count_up_to(const struct publish *publish, int64_t seq)
     return count;
 }
 
-static struct blotter_stats look(struct publish *publish)
+static struct blotter_stats publish_look(struct publish *publish)
 {
     struct blotter_stats stats = {0};
 
     blotter_stats(publish->producer, &stats);
     if (stats.sent + stats.committed != publish->moved_to) {
         publish->moved_to = stats.sent + stats.committed;
-        publish->moved_ms = now_ms();
+        publish->moved_ms = clock_monotonic_ms();
     }
     return stats;
 }
 
 /* Looks how far it is, and now and then says so. False: nothing has moved for longer than
  * `timeout`. */
-static bool is_moving(struct publish *publish)
+static bool publish_is_moving(struct publish *publish)
 {
-    struct blotter_stats stats = look(publish);
-    int64_t now = now_ms(), timeout = publish->settings->timeout;
+    struct blotter_stats stats = publish_look(publish);
+    int64_t now = clock_monotonic_ms(), timeout = publish->settings->timeout;
 
     if (now - publish->told_ms >= (isatty(STDERR_FILENO) ? PROGRESS_TTY_MS : PROGRESS_MS)) {
         publish->told_ms = now;
@@ -147,9 +136,7 @@ static bool is_moving(struct publish *publish)
     return timeout == 0 || now - publish->moved_ms < timeout;
 }
 
-/* --- waiting
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- waiting --- */
 
 /* Sleeps for a while; a signal ends it. */
 static void pause_ms(const struct publish *publish, long ms)
@@ -161,11 +148,11 @@ static void pause_ms(const struct publish *publish, long ms)
 
 static bool wait_for_redis(struct publish *publish)
 {
-    int64_t deadline = now_ms() + publish->settings->connect_timeout;
+    int64_t deadline = clock_monotonic_ms() + publish->settings->connect_timeout;
     struct blotter_stats stats;
 
-    while (!(stats = look(publish)).redis_up && !stopped) {
-        if (now_ms() >= deadline) {
+    while (!(stats = publish_look(publish)).redis_up && !stopped) {
+        if (clock_monotonic_ms() >= deadline) {
             command_fail(publish->settings, EXIT_CODE_UNREACHABLE,
                          "setting redis: %s: %s; nothing was read from stdin", publish->redis.place,
                          stats.last_error[0] == '\0' ? "no answer" : stats.last_error);
@@ -182,8 +169,8 @@ static bool wait_until_done(struct publish *publish)
 {
     bool committed = strcmp(publish->settings->until, "committed") == 0;
 
-    publish->moved_ms = now_ms();
-    while (!stopped && is_moving(publish)) {
+    publish->moved_ms = clock_monotonic_ms();
+    while (!stopped && publish_is_moving(publish)) {
         if (blotter_flush(publish->producer, committed ? BLOTTER_COMMITTED : BLOTTER_SENT,
                           STEP_MS) == BLOTTER_OK) {
             return true;
@@ -196,7 +183,7 @@ static bool wait_until_done(struct publish *publish)
 /* Says what is missing, and returns the exit code: if Redis has everything, it is reached. */
 static int say_unfinished(struct publish *publish)
 {
-    struct blotter_stats stats = look(publish);
+    struct blotter_stats stats = publish_look(publish);
     bool reached = stats.redis_up && stats.last_error[0] == '\0' &&
                    count_up_to(publish, stats.sent) == publish->accepted;
     char why[512];
@@ -216,11 +203,9 @@ static int say_unfinished(struct publish *publish)
         publish->settings->until, why, stats.journal);
 }
 
-/* --- lines
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- lines --- */
 
-static void reject(struct publish *publish, const char *problem)
+static void publish_reject(struct publish *publish, const char *problem)
 {
     publish->rejected++;
     fprintf(stderr, "line %" PRIu64 ": %s\n", publish->input.number, problem);
@@ -233,14 +218,27 @@ static void reject_overlong(struct publish *publish, const char *text, size_t le
     json_line_key_at(text, length, length, key);
     snprintf(problem, sizeof problem, "%s%sthe line is longer than %d bytes", key,
              key[0] == '\0' ? "" : ": ", LINE_INPUT_BYTES_MAX);
-    reject(publish, problem);
+    publish_reject(publish, problem);
 }
 
-static int64_t submit(struct publish *publish)
+static int64_t publish_submit(struct publish *publish)
 {
-    return publish->line.kind == RECORD_ORDER
-               ? blotter_order(publish->producer, &publish->line.order)
-               : blotter_trade(publish->producer, &publish->line.trade);
+    struct json_line *line = &publish->line;
+
+    switch (line->kind) {
+    case RECORD_TRADE:
+        return blotter_trade(publish->producer, &line->trade);
+    case RECORD_CASH:
+        return blotter_cash(publish->producer, &line->cash);
+    case RECORD_BALANCE:
+        return blotter_balance(publish->producer, &line->balance);
+    case RECORD_POSITION:
+        return blotter_position(publish->producer, &line->position);
+    case RECORD_INSTRUMENT:
+        return blotter_instrument(publish->producer, &line->instrument);
+    default:
+        return blotter_order(publish->producer, &line->order);
+    }
 }
 
 /* False: it could not be done in time, or was interrupted. */
@@ -249,9 +247,9 @@ static bool record_line(struct publish *publish)
     int64_t seq;
     char problem[256];
 
-    publish->moved_ms = now_ms();
-    while ((seq = submit(publish)) == BLOTTER_FULL) {
-        if (stopped || !is_moving(publish)) {
+    publish->moved_ms = clock_monotonic_ms();
+    while ((seq = publish_submit(publish)) == BLOTTER_FULL) {
+        if (stopped || !publish_is_moving(publish)) {
             return false;
         }
         pause_ms(publish, 1);
@@ -259,14 +257,14 @@ static bool record_line(struct publish *publish)
     if (seq > 0) {
         count_accepted(publish, seq);
     } else if (seq == BLOTTER_INVALID) {
-        reject(publish, blotter_problem());
+        publish_reject(publish, blotter_problem());
     } else if (seq == BLOTTER_TOO_LONG) {
         snprintf(problem, sizeof problem,
                  "the record does not fit a place of the journal; give a new one larger ones "
                  "(slot_bytes)");
-        reject(publish, problem);
+        publish_reject(publish, problem);
     } else {
-        reject(publish, blotter_status_text((int)seq));
+        publish_reject(publish, blotter_status_text((int)seq));
         return false;
     }
     return true;
@@ -282,17 +280,22 @@ static bool is_empty(const char *text, size_t length)
     return blanks == length;
 }
 
-static bool take_line(struct publish *publish, const char *text, size_t length)
+static bool publish_take_line(struct publish *publish, const char *text, size_t length)
 {
     if (json_line_parse(&publish->line, publish->settings->exchange, text, length) != 0) {
-        reject(publish, publish->line.problem);
+        publish_reject(publish, publish->line.problem);
         return true;
+    }
+    if (publish->line.misplaced > 0) {
+        fprintf(stderr, "line %" PRIu64 ": %s%skept in extra\n", publish->input.number,
+                publish->line.problem, publish->line.problem[0] == '\0' ? "" : ": ");
+        publish->misplaced += publish->line.misplaced;
     }
     return record_line(publish);
 }
 
 /* Returns an exit code: whether all lines were taken, whatever became of them. */
-static int take_lines(struct publish *publish)
+static int publish_take_lines(struct publish *publish)
 {
     const char *text;
     size_t length;
@@ -306,23 +309,21 @@ static int take_lines(struct publish *publish)
         if (result == LINE_TOO_LONG) {
             reject_overlong(publish, text, length);
         } else if (result == LINE_TEXT && !is_empty(text, length) &&
-                   !take_line(publish, text, length)) {
+                   !publish_take_line(publish, text, length)) {
             return command_fail(publish->settings, EXIT_CODE_NO,
                                 "stopped at line %" PRIu64 ", which was not recorded",
                                 publish->input.number);
         }
         if (publish->input.number % LINES_BETWEEN_LOOKS == 0) {
-            is_moving(publish);
+            publish_is_moving(publish);
         }
     }
     return EXIT_CODE_DONE;
 }
 
-/* --- the producer
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- the producer --- */
 
-static void on_event(void *arg, enum blotter_event event, const char *text)
+static void publish_on_event(void *arg, enum blotter_event event, const char *text)
 {
     const struct publish *publish = arg;
 
@@ -343,7 +344,7 @@ static bool open_producer(struct publish *publish)
         .slots = (uint32_t)settings->slots,
         .slot_bytes = (uint32_t)settings->slot_bytes,
         .sync = strcmp(settings->sync, "interval") == 0 ? BLOTTER_SYNC_INTERVAL : BLOTTER_SYNC_NONE,
-        .on_event = on_event,
+        .on_event = publish_on_event,
         .on_event_arg = publish};
     char error[512];
 
@@ -367,29 +368,29 @@ static bool open_producer(struct publish *publish)
 }
 
 /* The answer, on stdout. */
-static void print_answer(struct publish *publish)
+static void publish_print_answer(struct publish *publish)
 {
-    struct blotter_stats stats = look(publish);
+    struct blotter_stats stats = publish_look(publish);
 
     printf("{\"accepted\": %" PRId64 ", \"sent\": %" PRId64 ", \"committed\": %" PRId64
-           ", \"rejected\": %" PRId64 ", \"seconds\": %.3f}\n",
+           ", \"rejected\": %" PRId64 ", \"misplaced\": %" PRId64 ", \"seconds\": %.3f}\n",
            publish->accepted, count_up_to(publish, stats.sent),
-           count_up_to(publish, stats.committed), publish->rejected,
-           (double)(now_ms() - publish->started_ms) / 1000);
+           count_up_to(publish, stats.committed), publish->rejected, publish->misplaced,
+           (double)(clock_monotonic_ms() - publish->started_ms) / 1000);
 }
 
-static int run(struct publish *publish)
+static int publish_run(struct publish *publish)
 {
     if (!wait_for_redis(publish)) {
         return EXIT_CODE_UNREACHABLE;
     }
     atomic_store_explicit(&publish->begun, true, memory_order_relaxed);
-    publish->started_ms = publish->told_ms = publish->moved_ms = now_ms();
-    int code = take_lines(publish);
+    publish->started_ms = publish->told_ms = publish->moved_ms = clock_monotonic_ms();
+    int code = publish_take_lines(publish);
     if (!wait_until_done(publish)) {
         code = say_unfinished(publish);
     }
-    print_answer(publish);
+    publish_print_answer(publish);
     return code == EXIT_CODE_DONE && publish->rejected > 0 ? EXIT_CODE_NO : code;
 }
 
@@ -403,7 +404,7 @@ int command_publish(const struct settings *settings)
         &waiting); /* before the library starts its thread, which inherits that they are blocked */
     line_input_open(&publish.input, STDIN_FILENO, &waiting);
     if (open_producer(&publish)) {
-        code = run(&publish);
+        code = publish_run(&publish);
         blotter_close(publish.producer, code == EXIT_CODE_UNREACHABLE || stopped ? 0 : CLOSE_MS);
     }
     line_input_close(&publish.input);
