@@ -99,7 +99,7 @@ help:
 	@echo 'make install    to prefix=$(prefix) below DESTDIR'
 	@echo 'make clean      removes $(BUILD)/'
 
-lib: $(BUILD)/libblotter.a $(BUILD)/libblotter.so $(BUILD)/blotter.pc
+lib: $(BUILD)/libblotter.a $(BUILD)/libblotter.so $(BUILD)/blotter.pc $(BUILD)/include/blotter/blotter.h
 program: $(BUILD)/blotter
 examples: $(EXAMPLES:%=$(BUILD)/example/%)
 tests: $(UNIT_TESTS:%=$(BUILD)/%) $(FUZZERS:%=$(BUILD)/%) $(INTEGRATION_TESTS:%=$(BUILD)/%) $(FAULT_TESTS:%=$(BUILD)/%) $(BUILD)/next/blotter
@@ -274,13 +274,17 @@ experiment:
 
 # --- installing ---
 
+# blotter.h as it is installed: one file, with the members of the records written out.
+$(BUILD)/include/blotter/blotter.h: producer/expand_header.sh producer/blotter.h schema/fields.h schema/record_structs.h
+	@mkdir -p $(@D)
+	sh producer/expand_header.sh schema producer/blotter.h > $@
+
 install: lib program
 	install -D -m 755 $(BUILD)/blotter $(DESTDIR)$(prefix)/bin/blotter
 	install -D -m 644 $(BUILD)/libblotter.a $(DESTDIR)$(prefix)/lib/libblotter.a
 	install -D -m 755 $(BUILD)/libblotter.so.$(SOVERSION) $(DESTDIR)$(prefix)/lib/libblotter.so.$(SOVERSION)
 	ln -sf libblotter.so.$(SOVERSION) $(DESTDIR)$(prefix)/lib/libblotter.so
-	install -D -m 644 -t $(DESTDIR)$(prefix)/include/blotter producer/blotter.h
-	install -D -m 644 -t $(DESTDIR)$(prefix)/include/blotter/schema schema/fields.h schema/record_structs.h
+	install -D -m 644 -t $(DESTDIR)$(prefix)/include/blotter $(BUILD)/include/blotter/blotter.h
 	install -D -m 644 drainer/blotter.1 $(DESTDIR)$(prefix)/share/man/man1/blotter.1
 	install -D -m 644 producer/blotter.3 $(DESTDIR)$(prefix)/share/man/man3/blotter.3
 	install -D -m 644 $(BUILD)/blotter.pc $(DESTDIR)$(prefix)/lib/pkgconfig/blotter.pc

@@ -227,6 +227,4 @@
 
 /* clang-format on */
 
-enum blotter_bool { BLOTTER_ABSENT = 0, BLOTTER_TRUE = 1, BLOTTER_FALSE = 2 };
-
 #endif

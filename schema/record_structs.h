@@ -7,6 +7,8 @@
 
 #include "schema/fields.h"
 
+enum blotter_bool { BLOTTER_ABSENT = 0, BLOTTER_TRUE = 1, BLOTTER_FALSE = 2 };
+
 #define BLOTTER_C_TYPE_TEXT const char *
 #define BLOTTER_C_TYPE_DECIMAL const char *
 #define BLOTTER_C_TYPE_AMOUNTS const char *

@@ -87,6 +87,10 @@ public_header() {
     ${CC:-cc} -std=c99 -pedantic -Wall -Wextra -Werror -I. -fsyntax-only -x c producer/blotter.h || return 1
     tool "${CXX:-c++}" || return 1
     ${CXX:-c++} -std=c++11 -pedantic -Wall -Wextra -Werror -I. -fsyntax-only -x c++ producer/blotter.h || return 1
+    # as it is installed: it stands alone, and leaves a macro of the user's named X as it is
+    local installed=${BUILD:-build}/include/blotter/blotter.h user='int twice(int n); int twice(int n) { return X(n); }'
+    ${CC:-cc} -std=c99 -pedantic -Wall -Wextra -Werror -DX\(n\)='(n)*2' -include "$installed" -fsyntax-only -x c - <<<"$user" || return 1
+    ${CXX:-c++} -std=c++11 -pedantic -Wall -Wextra -Werror -DX\(n\)='(n)*2' -include "$installed" -fsyntax-only -x c++ - <<<"$user" || return 1
     if ${CC:-cc} -I. -M -x c producer/blotter.h | grep -oE '[^ ]*(event2?/|hiredis|libpq|postgresql|msgpack)[^ ]*'; then
         echo "producer/blotter.h includes what its users do not need"
         return 1
