@@ -41,6 +41,7 @@ struct draft {
     PyObject *copy; /* of the mapping; NULL: it is read where it is */
     union draft_struct of;
     uint64_t given;     /* bit i: field i of the record_schema */
+    uint64_t constant;  /* the same of the constants */
     unsigned rank;      /* added to that of the keys */
     unsigned misplaced; /* how many values are in `extra` because their field cannot take them */
     bool has_unknown;   /* the mapping has keys that are no field's */
