@@ -3,18 +3,15 @@ and PostgreSQL, of which audit says that nothing is missing."""
 
 import asyncio
 import json
-import logging
 import os
 import re
 import signal
 import subprocess
 import sys
-import textwrap
 import unittest
 from decimal import Decimal
 from urllib.parse import quote
 
-import asyncpg
 import psycopg2
 import websockets
 
@@ -42,17 +39,13 @@ def count(table, condition="true"):
     return servers.query(f"SELECT count(*) AS n FROM blotter.{table} WHERE {condition} AND exchange = 'simulated'")[0]["n"]
 
 
-class Desk(unittest.TestCase):
+class Exchange(unittest.TestCase):
+    """A simulated exchange, and what it says of itself."""
+
     def setUp(self):
         exchange = servers.start(sys.executable, EXAMPLES / "exchange.py", "--tickers", "400", "--fills", "4", stdout=subprocess.PIPE, text=True)
         self.url = exchange.stdout.readline().strip()
         self.log = servers.folder / "strategy.log"
-
-    def start(self):
-        command = [sys.executable, EXAMPLES / "strategy.py", self.url, "--postgres", postgres_url()]
-        environment = os.environ | {"PYTHONPATH": str(support.PACKAGE)}  # with the sanitizer that the extension needs
-        with self.log.open("a") as log:
-            return servers.start(*command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
 
     def ask(self, method, **params):
         """What the exchange itself says."""
@@ -66,8 +59,16 @@ class Desk(unittest.TestCase):
 
         return asyncio.run(asyncio.wait_for(ask(), support.TIMEOUT))
 
+
+class Desk(Exchange):
+    def start(self):
+        command = [sys.executable, EXAMPLES / "strategy.py", self.url, "--postgres", postgres_url()]
+        environment = os.environ | {"PYTHONPATH": str(support.PACKAGE)}  # with the sanitizer that the extension needs
+        with self.log.open("a") as log:
+            return servers.start(*command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
+
     def stored_positions(self):
-        rows = servers.query("SELECT symbol, quantity FROM blotter.positions WHERE quantity <> 0 AND exchange = 'simulated'")
+        rows = servers.query("SELECT symbol, sum(quantity) AS quantity FROM blotter.positions WHERE exchange = 'simulated' GROUP BY symbol HAVING sum(quantity) <> 0")
         return {row["symbol"]: row["quantity"] for row in rows}
 
     def kill(self, desk):
@@ -124,6 +125,45 @@ class Desk(unittest.TestCase):
             self.assertEqual(
                 (row["status"], row["filled_quantity"], row["symbol"]), (order["status"], Decimal(order["filled"]), order["symbol"])
             )
+
+
+class Trouble(Exchange):
+    """Whatever happens to the recording, the desk goes on trading, and leaves no open order at the exchange."""
+
+    def trades(self):
+        return len(self.ask("fetch_my_trades", since=0))
+
+    def start_in_trouble(self, postgres, *options, redis=None):
+        command = [sys.executable, EXAMPLES / "strategy.py", self.url, "--postgres", postgres, *options]
+        journal = servers.journal(self.id())
+        environment = os.environ | {"PYTHONPATH": str(support.PACKAGE), "BLOTTER_JOURNAL": str(journal)} | ({"BLOTTER_REDIS": redis} if redis else {})
+        with self.log.open("a") as log:
+            return servers.start(*command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
+
+    def assert_trades_and_cancels(self, desk):
+        before = self.trades()
+        support.wait_until(lambda: self.trades() > before + 100 and self.ask("fetch_open_orders"))
+        desk.send_signal(signal.SIGTERM)
+        desk.communicate(timeout=support.TIMEOUT)
+        self.assertEqual(desk.returncode, 0, self.log.read_text())
+        self.assertEqual(self.ask("fetch_open_orders"), [])
+
+    def test_with_a_full_journal(self):
+        self.assert_trades_and_cancels(self.start_in_trouble("postgresql://nobody@127.0.0.1:1/none", "--slots", "64", redis="redis://127.0.0.1:1"))
+        self.assertRegex(self.log.read_text(), r"ERROR blotter: full ")
+        self.assertRegex(self.log.read_text(), r"full [1-9]\d*")
+
+    def test_with_wrong_records(self):
+        """The exchange sends orders without an id."""
+        desk = self.start_in_trouble(postgres_url())
+        self.ask("set_wrong", wrong=True)
+        self.assert_trades_and_cancels(desk)
+        self.assertRegex(self.log.read_text(), r"refused [1-9]\d*")
+        self.assertGreater(count("rejects"), 0)
+
+    def test_without_postgresql(self):
+        self.assert_trades_and_cancels(self.start_in_trouble("postgresql://nobody@127.0.0.1:1/none"))
+        self.assertIn("PostgreSQL is away", self.log.read_text())
 
 
 class Readme(unittest.TestCase):

@@ -4,7 +4,7 @@
 
 Prices wander, orders are filled in parts or cancelled after a while, whoever listens or not. A message is a JSON object:
     to the exchange      {"call": number, "method": "create_order", "params": {...}}; methods: fetch_open_orders, fetch_orders,
-                         fetch_my_trades, fetch_positions, create_order, cancel_order, set_fills
+                         fetch_my_trades, fetch_positions, create_order, cancel_order, set_fills, set_wrong
     from the exchange    {"reply": number, "result": ...}; {"ticker": {...}}; {"order": {...}}; {"trade": {...}}
 """
 
@@ -27,6 +27,7 @@ class Exchange:
     def __init__(self, symbols, tickers, fills):
         self.tickers, self.fills = tickers, fills  # a second: of all, and of one order
         self.prices = {f"COIN{number}/USDT": Decimal(random.randrange(100, 100000)) / 100 for number in range(symbols)}
+        self.wrong = False
         self.orders = {}
         self.trades = []
         self.positions = {symbol: Decimal(0) for symbol in self.prices}
@@ -68,6 +69,10 @@ class Exchange:
     def set_fills(self, fills):
         self.fills = fills
 
+    def set_wrong(self, wrong):
+        """For tests: also send messages about orders that have no id."""
+        self.wrong = wrong
+
     # --- what happens by itself --------------------------------------------------------------------------------------------------
 
     async def live(self, order):
@@ -101,6 +106,8 @@ class Exchange:
         if order["status"] == "open":
             order["status"] = status
             self.tell({"order": order})
+            if self.wrong:
+                self.tell({"order": order | {"id": None, "clientOrderId": None}})
 
     async def wander(self):
         while True:

@@ -65,7 +65,7 @@ static int64_t now_ns(void)
 }
 
 /* Adds one record to the list. */
-static int64_t add(const struct producer *producer, const struct blotter_entry *entry, int64_t seq,
+static int64_t add(struct producer *producer, const struct blotter_entry *entry, int64_t seq,
                    unsigned char *bytes, struct record_scratch *scratch, PyObject *list)
 {
     enum record_kind kind = (enum record_kind)entry->kind;
@@ -78,6 +78,7 @@ static int64_t add(const struct producer *producer, const struct blotter_entry *
     if (length < 0) {
         return refuse_record(&problem);
     }
+    producer->misplaced += problem.misplaced;
     unsigned char head[RECORD_HEAD_BYTES_MAX];
     size_t head_length = record_encode_head(&identity, fields, head);
     unsigned char *begin = bytes + HEAD_BYTES - head_length;
