@@ -50,16 +50,16 @@ struct entry {
     int64_t recorded_at_us;   /* since 1970 */
     enum record_kind kind;    /* RECORD_KINDS: unknown */
     enum entry_fate fate;
-    uint32_t row_offset, row_length; /* in rows[kind] */
+    uint32_t row_offset, row_length;   /* in rows[kind] */
     uint32_t book_offset, book_length; /* in book_rows; of length 0: it says nothing to the books */
-    uint32_t raw_offset, raw_length; /* in raw */
-    uint32_t reason_offset;          /* in raw, NUL-terminated; of a reject */
-    uint16_t deliveries;             /* 0: unknown, at least one */
+    uint32_t raw_offset, raw_length;   /* in raw */
+    uint32_t reason_offset;            /* in raw, NUL-terminated; of a reject */
+    uint16_t deliveries;               /* 0: unknown, at least one */
     bool reloaded; /* read again from the stream's kept tail: not pending, so not acknowledged */
     unsigned misplaced; /* values that went to `extra`, as their field could not take them */
-    bool is_void;  /* a session record that says: this seq was claimed, but never a record */
-    bool counted;  /* in progress, by an earlier transaction, although a trigger has dropped it */
-    bool minimal;  /* a reject that is stored without being counted in progress */
+    bool is_void;       /* a session record that says: this seq was claimed, but never a record */
+    bool counted; /* in progress, by an earlier transaction, although a trigger has dropped it */
+    bool minimal; /* a reject that is stored without being counted in progress */
     uint32_t kind_offset, kind_length; /* in raw: the entry's field name */
     uint32_t sha256_offset;            /* in raw; of an entry that was too long */
     uint64_t long_bytes;               /* its whole length; 0: it was not, raw is all of it */

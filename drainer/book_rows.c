@@ -49,9 +49,7 @@ static const int fields_of_trade[] = {
 #undef X
 };
 
-enum {
-    BOOK_FIELDS = sizeof fields_of_order / sizeof fields_of_order[0]
-};
+enum { BOOK_FIELDS = sizeof fields_of_order / sizeof fields_of_order[0] };
 
 const char *book_rows_columns(void)
 {

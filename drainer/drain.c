@@ -74,10 +74,11 @@ struct drain {
     struct pg_link *link;
     struct loader *loader;
     struct lease *lease;
-    struct booker *booker;   /* has a connection of its own */
-    uint64_t queued;         /* rows that it was woken for */
-    bool finishing;          /* it has been told that its end is waited for */
-    struct monitor *monitor; /* NULL: not asked for */
+    struct booker *booker;          /* has a connection of its own */
+    uint64_t queued;                /* rows that it was woken for */
+    bool finishing;                 /* it has been told that its end is waited for */
+    uint64_t booked_while_stopping; /* rows booked when the time to stop was over last */
+    struct monitor *monitor;        /* NULL: not asked for */
     struct batch batches[2], *gathering;
     enum drain_session use;
     bool looked_before_lease, leased_since_look;
@@ -248,11 +249,18 @@ static bool all_is_booked(struct drain *drain)
     return booker_is_done(drain->booker);
 }
 
+/* A clean stop waits for the books while PostgreSQL is there to book in. */
+static bool books_are_waited_for(const struct drain *drain)
+{
+    return booker_is_connected(drain->booker) && !booker_is_done(drain->booker);
+}
+
 static void stop(struct drain *drain, const char *why)
 {
     struct timeval tv = {STOP_TIMEOUT_S, 0};
 
     if (drain->phase == DRAIN_RUNNING) {
+        drain->booked_while_stopping = booker_counters(drain->booker)->rows;
         log_info("drain", "stopping: %s", why);
         drain->phase = DRAIN_STOPPING;
         intake_set_reading(drain->intake, false);
@@ -285,12 +293,21 @@ static void end_undone(struct drain *drain, const char *what)
 static void on_stop_timeout(evutil_socket_t fd, short what, void *arg)
 {
     struct drain *drain = arg;
+    uint64_t booked = booker_counters(drain->booker)->rows;
 
     (void)fd, (void)what;
-    end_undone(drain, is_busy(drain)                  ? "stopped with entries that are not loaded"
-                      : !booker_is_done(drain->booker) ? "stopped with fills that are not booked"
-                      : intake_up(drain->intake)       ? "stopped while Redis does not answer"
-                                                       : "stopped while Redis is away");
+    if (!is_busy(drain) && books_are_waited_for(drain) &&
+        booked > drain->booked_while_stopping) {
+        /* a backlog of fills takes its time, and moves */
+        drain->booked_while_stopping = booked;
+        const struct timeval more = {.tv_sec = STOP_TIMEOUT_S};
+        evtimer_add(drain->stop_timer, &more);
+        return;
+    }
+    end_undone(drain, is_busy(drain)                ? "stopped with entries that are not loaded"
+                      : books_are_waited_for(drain) ? "stopped with fills that are not booked"
+                      : intake_up(drain->intake)    ? "stopped while Redis does not answer"
+                                                    : "stopped while Redis is away");
 }
 
 static void on_signed_off(struct drain *drain)
@@ -311,7 +328,7 @@ static void on_signed_off(struct drain *drain)
 
 static void go_on_stopping(struct drain *drain)
 {
-    if (drain->phase == DRAIN_STOPPING && !is_busy(drain) && booker_is_done(drain->booker) &&
+    if (drain->phase == DRAIN_STOPPING && !is_busy(drain) && !books_are_waited_for(drain) &&
         intake_up(drain->intake) && intake_quiet(drain->intake)) {
         drain->phase = DRAIN_SIGNING_OFF;
         intake_sign_off(drain->intake);

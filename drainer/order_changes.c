@@ -294,8 +294,7 @@ static bool is_out_of_date(const struct copy_buffer *rows, const struct changed_
 static void note_state(const struct order_changes *changes, struct changed_order *order,
                        const struct event *event)
 {
-    order->has_status =
-        order->has_status || is_terminal(changes, &event->fields[ORDER_status]);
+    order->has_status = order->has_status || is_terminal(changes, &event->fields[ORDER_status]);
     order->ended = order->ended || order->has_status || has_nothing_remaining(event);
     if (order->first_filled == 0 && given(&event->fields[ORDER_filled_quantity])) {
         order->first_filled = event->columns[ORDER_filled_quantity];
@@ -330,7 +329,7 @@ static bool needs_rebuild(const struct copy_buffer *rows, const struct changed_o
 }
 
 static struct changed_order *add_order(struct order_changes *changes, size_t slot, uint64_t h,
-                                      const struct event *event)
+                                       const struct event *event)
 {
     struct changed_order *order = &changes->orders[changes->count++];
 
@@ -341,8 +340,8 @@ static struct changed_order *add_order(struct order_changes *changes, size_t slo
     return order;
 }
 
-static struct changed_order *find_or_add(struct order_changes *changes, const struct copy_buffer *rows,
-                                        const struct event *event)
+static struct changed_order *find_or_add(struct order_changes *changes,
+                                         const struct copy_buffer *rows, const struct event *event)
 {
     bool by_symbol = numbered_by_symbol(changes, event->fields);
     uint64_t h = key_hash(event->fields, by_symbol);
@@ -442,8 +441,8 @@ static void put_time(struct copy_buffer *out, const struct event_time *time)
     copy_put_int64(out, time->producer_id);
 }
 
-void order_changes_put(const struct order_changes *changes, const struct copy_buffer *rows, bool late,
-                       struct copy_buffer *out)
+void order_changes_put(const struct order_changes *changes, const struct copy_buffer *rows,
+                       bool late, struct copy_buffer *out)
 {
     for (size_t n = 0; n < changes->count; n++) {
         const struct changed_order *order = &changes->orders[n];

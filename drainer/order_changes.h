@@ -14,7 +14,8 @@
 
 #include "drainer/copy.h"
 
-/* A set of short texts: what blotter_internal.venues and blotter_internal.terminal_statuses hold. */
+/* A set of short texts: what blotter_internal.venues and blotter_internal.terminal_statuses hold.
+ */
 struct text_set {
     struct text {
         char *bytes;

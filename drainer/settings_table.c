@@ -143,8 +143,8 @@ bool setting_assign(struct settings *settings, const struct setting *setting, co
     case SETTING_DURATION:
     case SETTING_SIZE:
     case SETTING_COUNT:
-        if (!setting_parse_number(text, units_of(setting->type), &number) || number < setting->min ||
-            number > setting->max) {
+        if (!setting_parse_number(text, units_of(setting->type), &number) ||
+            number < setting->min || number > setting->max) {
             return false;
         }
         *(int64_t *)member = number;

@@ -17,11 +17,11 @@ static int64_t number_in(const PGresult *result, const char *column)
 
 bool load_facts_read(struct load_facts *facts, struct pg *pg)
 {
-    PGresult *result = pg_query(
-        pg,
-        "SELECT *, extract(epoch FROM blotter_internal.books_lag()) AS books_lag_seconds "
-        "FROM blotter_internal.load_status()",
-        0, NULL);
+    PGresult *result =
+        pg_query(pg,
+                 "SELECT *, extract(epoch FROM blotter_internal.books_lag()) AS books_lag_seconds "
+                 "FROM blotter_internal.load_status()",
+                 0, NULL);
 
     if (result == NULL) {
         return false;

@@ -1,8 +1,8 @@
 /* booker.c: see booker.h.
  *
  * Where in the queue a booking looks: what was booked leaves dead rows behind until they are
- * vacuumed, so while rows keep coming a booking begins at the block where the last one ended. Only a
- * look from the first block on tells that the queue is empty, because PostgreSQL fills old blocks
+ * vacuumed, so while rows keep coming a booking begins at the block where the last one ended. Only
+ * a look from the first block on tells that the queue is empty, because PostgreSQL fills old blocks
  * again, and because another session's rows may become visible late.
  *
  *     wake ──► from the last block ──as many as a booking takes──► from the last block ...
@@ -45,11 +45,12 @@ struct booker {
     bool from_first;       /* the running, or the last, booking looked at all of the queue */
     bool empty;            /* all of the queue was seen, and nothing was left */
     bool hurried;          /* somebody waits for the end */
-    int64_t rows, last_block, expected; /* expected: rows queued here and not booked yet, at least */
+    int64_t rows, last_block,
+        expected;                  /* expected: rows queued here and not booked yet, at least */
     int64_t wake_ms, next_wake_ms; /* of the oldest wake not served yet; 0: none */
     int64_t looked_ms;             /* when all of the queue was looked at last */
     unsigned retry_ms;
-    char trouble[sizeof ((struct pg_failure *)0)->message + 32];
+    char trouble[sizeof((struct pg_failure *)0)->message + 32];
     struct booker_counters counters;
 };
 
@@ -225,15 +226,15 @@ struct booker *booker_create(const struct booker_options *options)
     }
     booker->options = *options;
     booker->timer = evtimer_new(options->base, booker_on_timer, booker);
-    booker->link = pg_link_create(
-        &(struct pg_link_options){.base = options->base,
-                                  .conninfo = options->settings->postgres,
-                                  .application_name = options->application_name,
-                                  .prepare_sql = sql,
-                                  .on_change = booker_on_session,
-                                  .owner = booker,
-                                  .connect_timeout_ms = CONNECT_TIMEOUT_MS,
-                                  .command_timeout_ms = BOOKING_TIMEOUT_MS});
+    booker->link =
+        pg_link_create(&(struct pg_link_options){.base = options->base,
+                                                 .conninfo = options->settings->postgres,
+                                                 .application_name = options->application_name,
+                                                 .prepare_sql = sql,
+                                                 .on_change = booker_on_session,
+                                                 .owner = booker,
+                                                 .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+                                                 .command_timeout_ms = BOOKING_TIMEOUT_MS});
     free(sql);
     return booker;
 }
@@ -271,6 +272,13 @@ void booker_finish(struct booker *booker)
     booker->hurried = true;
     booker->empty = false;
     booker_next(booker);
+}
+
+bool booker_is_connected(const struct booker *booker)
+{
+    enum pg_link_state state = pg_link_state(booker->link);
+
+    return state == PG_LINK_READY || state == PG_LINK_RUNNING || state == PG_LINK_ROLLING_BACK;
 }
 
 bool booker_is_done(const struct booker *booker)

@@ -35,7 +35,7 @@ struct booker_options {
     const struct settings *settings;
     const char *application_name;
     const struct streams *streams; /* borrowed: whose exchanges are booked */
-    void (*on_turn)(void *owner); /* booker_is_done() may have changed */
+    void (*on_turn)(void *owner);  /* booker_is_done() may have changed */
     void *owner;
 };
 
@@ -53,6 +53,10 @@ void booker_finish(struct booker *);
 
 /* Has the whole queue been seen empty since the last wake? */
 bool booker_is_done(const struct booker *);
+
+/* Is its session there? Without one a clean stop does not wait: the queue is in PostgreSQL, and the
+ * next drainer books it. */
+bool booker_is_connected(const struct booker *);
 
 /* How long the oldest row that this drainer queued has waited to be booked; 0: none waits. */
 int64_t booker_lag_ms(const struct booker *);

@@ -4,8 +4,9 @@
  * encoded, in the order in which the drainer stored them, and go into the same tables with the same
  * indexes over the same socket, in transactions of the drainer's own median size, each one simple
  * query as the drainer sends it. Where `orders` is kept, a second file holds the rows for
- * blotter_internal.merge_orders(), folded in advance. Both are measured in turn, A B A B, tables emptied and
- * a CHECKPOINT in between; a first run of the drainer warms up, and says the order and the median.
+ * blotter_internal.merge_orders(), folded in advance. Both are measured in turn, A B A B, tables
+ * emptied and a CHECKPOINT in between; a first run of the drainer warms up, and says the order and
+ * the median.
  */
 #include <endian.h>
 #include <fcntl.h>
@@ -162,7 +163,8 @@ static void prepare(struct rival *rival)
     struct text_set venues = {0}, statuses = {0};
     struct order_changes *fold;
 
-    load_text_set(backlog, "SELECT exchange FROM blotter_internal.venues WHERE order_id_scope = 'symbol'",
+    load_text_set(backlog,
+                  "SELECT exchange FROM blotter_internal.venues WHERE order_id_scope = 'symbol'",
                   &venues);
     load_text_set(backlog, "SELECT status FROM blotter_internal.terminal_statuses", &statuses);
     fold = order_changes_create(&venues, &statuses);
@@ -339,8 +341,9 @@ int main(void)
                    backlog.rows, bytes, backlog.streams, runs);
     figure_note("copy: COPY BINARY of the same rows in the same order from prepared files, a "
                 "transaction each of the drainer's median");
-    figure_note("batch, same tables, indexes and socket; with the same blotter_internal.merge_orders() "
-                "where orders are kept. In turn.");
+    figure_note(
+        "batch, same tables, indexes and socket; with the same blotter_internal.merge_orders() "
+        "where orders are kept. In turn.");
     compare(&backlog, false, runs);
     compare(&backlog, true, runs);
     return 0;

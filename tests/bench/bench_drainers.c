@@ -35,7 +35,8 @@ static struct fixture_program *start_drainer(int number)
     return fixture_program_start(argv, NULL);
 }
 
-/* blotter_internal.progress is written in the transactions that load: its sum is what is committed. */
+/* blotter_internal.progress is written in the transactions that load: its sum is what is committed.
+ */
 static bool is_loaded(void *arg)
 {
     (void)arg;
@@ -47,7 +48,8 @@ static bool is_loaded(void *arg)
 static bool is_loading(void *arg)
 {
     (void)arg;
-    return fixture_postgres_int(backlog.postgres, "SELECT count(*) FROM blotter_internal.progress") > 0;
+    return fixture_postgres_int(backlog.postgres,
+                                "SELECT count(*) FROM blotter_internal.progress") > 0;
 }
 
 static double cpu_seconds(int who)

@@ -99,7 +99,8 @@ static void session_open(struct pg_session *session, const struct backlog *backl
         .prepare_sql =
             "SET synchronous_commit = on; SET TimeZone = 'UTC'; SET client_min_messages = warning; "
             "SELECT blotter_internal.begin_session(false); SELECT 'pid', pg_backend_pid(); "
-            "SELECT 'venue', exchange FROM blotter_internal.venues WHERE order_id_scope = 'symbol'; "
+            "SELECT 'venue', exchange FROM blotter_internal.venues WHERE order_id_scope = "
+            "'symbol'; "
             "SELECT 'status', status FROM blotter_internal.terminal_statuses",
         .on_prepared_rows = on_prepared_rows,
         .on_change = on_change,

@@ -227,7 +227,7 @@ static void a_users_own_columns_do_not_get_in_the_way(void **state)
     assert_string_equal(story_table("SELECT * FROM blotter.rejects"), "");
 }
 
-/* The batch is taken apart for each of them, which is what the figure is about. */
+/* The batch is bisected for each of them, which is what the figure is about. */
 static void records_that_postgresql_refuses_cost_their_batch_its_speed_but_no_memory(void **state)
 {
     struct backlog backlog = backlog_of(30000);

@@ -30,7 +30,7 @@ static void a_full_disk_is_waited_for(void **state)
     drainer_await_loaded("d1", 100);
     ill_disk_fill(true);
     drainer_await_says(drainer, "SQLSTATE 53100: nothing is acknowledged");
-    drainer_await_says(drainer, "SQLSTATE 53100: taken apart");
+    drainer_await_says(drainer, "SQLSTATE 53100: bisected");
     struct drainer_calm since = drainer_calm(drainer);
     fixture_sleep_ms(2000); /* the drainer's behaviour during this time is what is tested */
     drainer_was_calm(drainer, since);

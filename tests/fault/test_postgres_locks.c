@@ -60,7 +60,7 @@ static void locked_out_by(const char *sql)
     story_await_int(2, "SELECT count(*) FROM blotter.orders WHERE exchange = 'hand'");
     PGconn *holder = holder_of(sql);
     story_publish(0, "hand", two_orders("canceled"));
-    drainer_await_says(drainer, "SQLSTATE 55P03: taken apart");
+    drainer_await_says(drainer, "SQLSTATE 55P03: bisected");
     struct drainer_calm since = drainer_calm(drainer);
     fixture_sleep_ms(1500);
     drainer_was_calm(drainer, since);

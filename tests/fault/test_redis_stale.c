@@ -125,7 +125,7 @@ static void assert_noticed_at_once(struct load *load)
     for (int i = 0; i < 3; i++) {
         if (load_told(load, i, BLOTTER_EVENT_RESEND) > 0) {
             story_assert_says(load_text(load, i, BLOTTER_EVENT_RESEND),
-                              ": Redis is back without the newest");
+                              "Redis does not have the newest or the oldest of them");
         }
     }
 }

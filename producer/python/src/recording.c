@@ -283,8 +283,7 @@ static int group_add(struct group *group, struct producer *producer, struct reco
     struct draft_options options = options_of(producer, &recorders[kind], (enum record_kind)kind);
     struct draft *draft = &group->drafts[group->count];
     options.flat = true;
-    group->entries[group->count] =
-        (struct blotter_entry){.kind = kind, .record = &draft->of};
+    group->entries[group->count] = (struct blotter_entry){.kind = kind, .record = &draft->of};
     group->count++; /* it is released even if it is not complete */
     enum outcome outcome = draft_take(draft, &options, &fields, 1, NULL);
     if (outcome == TAKEN && !draft->overrides) {

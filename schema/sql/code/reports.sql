@@ -80,11 +80,11 @@ CREATE FUNCTION blotter_internal.rejects_to_replay(ids bigint[], reason text, st
     BEGIN ATOMIC
     SELECT r.id, r.stream, r.entry_id, r.kind, substring(r.raw FROM 1 FOR rejects_to_replay.most_bytes)
     FROM blotter_internal.selected_rejects(rejects_to_replay.ids, rejects_to_replay.reason, rejects_to_replay.stream, rejects_to_replay.since) r
-    WHERE r.id > rejects_to_replay.after AND r.replayed_at IS NULL AND (rejects_to_replay.ids IS NOT NULL OR r.discarded_at IS NULL)
+    WHERE r.id > rejects_to_replay.after AND r.replayed_at IS NULL AND r.raw_length = octet_length(r.raw) AND (rejects_to_replay.ids IS NOT NULL OR r.discarded_at IS NULL)
     ORDER BY r.id LIMIT rejects_to_replay.most;
     END;
 COMMENT ON FUNCTION blotter_internal.rejects_to_replay(bigint[], text, text, timestamptz, bigint, int, int) IS
-    'A page of those selected that were not replayed, behind an id; discarded ones only if they are named.';
+    'A page of those selected that were not replayed and whose bytes were kept whole, behind an id; discarded ones only if they are named.';
 
 CREATE FUNCTION blotter_internal.mark_replayed(ids bigint[]) RETURNS void
     LANGUAGE sql

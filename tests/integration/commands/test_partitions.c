@@ -67,7 +67,8 @@ static const char *what_is_known(void)
 {
     return fixture_format(
         "%s\n%s\n%s",
-        story_table("SELECT account, symbol, quantity, average_price, fills FROM blotter.positions"),
+        story_table(
+            "SELECT account, symbol, quantity, average_price, fills FROM blotter.positions"),
         story_table("SELECT order_key, status, price, quantity, recorded_at, seq FROM "
                     "blotter.orders ORDER BY 1"),
         story_table("SELECT producer_id, state, up_to_seq, last_seq, missing, in_flight FROM "
@@ -79,8 +80,9 @@ enum { TABLES = RECORD_KINDS - 1 }; /* that have days: all but the sessions */
 /* But for the day that comes, which a drainer makes ahead after noon. */
 static int64_t count_tables(const char *state)
 {
-    return story_int("SELECT count(*) FROM blotter_internal.partitions WHERE state IN (%s) AND day <= '%s'",
-                     state, day_before_newest(0));
+    return story_int(
+        "SELECT count(*) FROM blotter_internal.partitions WHERE state IN (%s) AND day <= '%s'",
+        state, day_before_newest(0));
 }
 
 static int64_t count_events(void)
@@ -116,15 +118,17 @@ static void list_shows_each_day_with_its_tables(void **state)
     const char *json = fixture_program_stdout(story_run(0, "partitions", "list", "--json"));
 
     for (int days = 0; days < 3; days++) {
-        story_assert_says(text, fixture_format("%s  balances, cash, instruments, order_events, trades, venue_positions     %d",
-                                               day_before_newest(days), days == 0 ? 4 : 3));
+        story_assert_says(
+            text,
+            fixture_format(
+                "%s  balances, cash, instruments, order_events, trades, venue_positions     %d",
+                day_before_newest(days), days == 0 ? 4 : 3));
     }
     story_assert_says(text, "kept\n");
     story_assert_says(
-        json,
-        fixture_format(
-            "{\"day\": \"%s\", \"tables\": \"balances, cash, instruments, order_events, trades, venue_positions\", \"rows\": 3, \"bytes\": ",
-            day_before_newest(2)));
+        json, fixture_format("{\"day\": \"%s\", \"tables\": \"balances, cash, instruments, "
+                             "order_events, trades, venue_positions\", \"rows\": 3, \"bytes\": ",
+                             day_before_newest(2)));
 }
 
 static void what_is_not_an_age_drops_nothing(void **state)
@@ -228,8 +232,9 @@ static void days_go_while_drainers_load(void **state)
     /* each of the late fills was stored and folded, or has expired */
     assert_int_equal(
         story_int("SELECT sum(fills)::bigint FROM blotter.positions WHERE account = 'main'") +
-            story_int("SELECT coalesce(sum(expired), 0)::bigint FROM blotter_internal.progress WHERE "
-                      "producer_id = 3"),
+            story_int(
+                "SELECT coalesce(sum(expired), 0)::bigint FROM blotter_internal.progress WHERE "
+                "producer_id = 3"),
         6 + story_int("SELECT sum(stored + expired)::bigint FROM blotter_internal.progress WHERE "
                       "producer_id = 3"));
     story_audit(0);
@@ -260,8 +265,8 @@ static void a_late_resend_of_a_dropped_day_has_expired(void **state)
                                                        "}:1 - +"); /* in one batch, or in two */
     assert_true(strstr(words, "settled 1-2") ||
                 (strstr(words, "settled 1 ") && strstr(words, "settled 2")));
-    assert_string_equal(story_table("SELECT expired FROM blotter_internal.progress WHERE producer_id = 1"),
-                        "1");
+    assert_string_equal(
+        story_table("SELECT expired FROM blotter_internal.progress WHERE producer_id = 1"), "1");
     assert_string_equal(story_table("SELECT up_to_seq, last_seq, missing, in_flight, gone FROM "
                                     "blotter.audit WHERE producer_id = 1"),
                         "3 3 0 0 2");
@@ -282,7 +287,8 @@ static void a_run_that_was_cut_off_after_folding_is_finished_by_the_next(void **
     assert_string_equal(what_is_known(), before);
     story_sql(
         "ALTER TABLE blotter.trades DETACH PARTITION blotter_internal.%s",
-        story_sql("SELECT min(partition) FROM blotter_internal.partitions WHERE \"table\" = 'trades'"));
+        story_sql(
+            "SELECT min(partition) FROM blotter_internal.partitions WHERE \"table\" = 'trades'"));
     assert_int_equal(count_tables("'drop'"), 1);
     assert_string_equal(what_is_known(), before);
     struct fixture_program *dry =
@@ -371,8 +377,9 @@ static void a_detach_by_hand_that_was_cut_off_is_undone_too(void **state)
     PQclear(PQexec(hand, "SET lock_timeout = '100ms'"));
     PQclear(PQexec(
         hand,
-        fixture_format("ALTER TABLE blotter.order_events DETACH PARTITION blotter_internal.%s CONCURRENTLY",
-                       table)));
+        fixture_format(
+            "ALTER TABLE blotter.order_events DETACH PARTITION blotter_internal.%s CONCURRENTLY",
+            table)));
     assert_int_equal(count_tables("'detached'"), 1);
     PQfinish(reader);
     PQfinish(hand);

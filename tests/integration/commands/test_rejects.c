@@ -160,8 +160,9 @@ static void what_is_no_record_is_refused_again_for_the_same_reason(void **state)
                       "\x81\xa8order_id\xa1\x31", (size_t)12);
     story_drain_once();
     story_sql("CREATE TABLE before AS SELECT * FROM blotter.rejects");
+    int64_t whole = story_int("SELECT count(*) FROM before WHERE raw_length = octet_length(raw)");
     story_assert_says(said(story_run(1, "rejects", "replay")),
-                      fixture_format("0 stored, %zu refused again", count + 1));
+                      fixture_format("0 stored, %lld refused again", (long long)whole));
     assert_string_equal(
         story_table("SELECT b.reason, r.reason FROM blotter.rejects r JOIN before b USING (id) "
                     "WHERE r.reason <> b.reason"),

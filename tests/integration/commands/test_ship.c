@@ -59,7 +59,7 @@ static void a_strategy_without_a_sender_is_sent_for(void **state)
     await_gone(strategy_journal(strategy));
     assert_int_equal(sessions(strategy, "closed"), 1);
     assert_int_equal(fixture_program_stop(ship, SIGTERM, STORY_TIMEOUT_MS), 0);
-    story_assert_says(fixture_program_stderr(ship), "stopped: journals=0 unsent=0");
+    story_assert_says(fixture_program_stderr(ship), "stopped: journals=0 left_alone=0 unsent=0");
 }
 
 static void a_killed_strategy_is_adopted(void **state)
@@ -161,7 +161,7 @@ static void a_file_is_named_once(void **state)
     assert_int_equal(fixture_program_stop(ship, SIGTERM, STORY_TIMEOUT_MS), 0);
     const char *first = strstr(fixture_program_stderr(ship), "notes.txt");
     assert_null(strstr(first + 1, "notes.txt"));
-    story_assert_says(fixture_program_stderr(ship), "stopped: journals=1 unsent=");
+    story_assert_says(fixture_program_stderr(ship), "stopped: journals=1 left_alone=");
 }
 
 /* --- who adopts --- */
@@ -197,7 +197,8 @@ static void a_strategy_that_restarts_adopts_what_it_left(void **state)
     }
     strategy_close(start_small("okx", true));
     strategy_prove("okx", true);
-    assert_int_equal(story_int("SELECT count(*) FROM blotter_internal.sessions WHERE event = 'closed'"), 4);
+    assert_int_equal(
+        story_int("SELECT count(*) FROM blotter_internal.sessions WHERE event = 'closed'"), 4);
 }
 
 static void a_strategy_without_a_sender_restarts_while_it_is_followed(void **state)

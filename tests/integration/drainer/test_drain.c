@@ -58,7 +58,8 @@ struct at_least {
 static bool has_loaded(void *arg)
 {
     const struct at_least *least = arg;
-    return story_int("SELECT coalesce(sum(stored), 0) FROM blotter_internal.progress WHERE drainer = '%s'",
+    return story_int("SELECT coalesce(sum(stored), 0) FROM blotter_internal.progress WHERE drainer "
+                     "= '%s'",
                      least->drainer) >= least->rows;
 }
 
@@ -199,8 +200,8 @@ static void a_second_drainer_takes_half_of_the_streams_and_gives_them_back(void 
                         &(struct blotter_order){.order_id = "2"});
     }
     story_await_int(seq, "SELECT count(*) FROM blotter.order_events");
-    assert_string_equal(story_table("SELECT sum(stored) FROM blotter_internal.progress WHERE drainer = 'd2'"),
-                        "4");
+    assert_string_equal(
+        story_table("SELECT sum(stored) FROM blotter_internal.progress WHERE drainer = 'd2'"), "4");
     assert_stops(second);
     story_await_int(8, HELD("d1"));
     story_await_drained();

@@ -111,12 +111,12 @@ static void drop_days_before_today(void)
 {
     const char *statement;
     story_sql("SELECT blotter_internal.aggregate_days(blotter_internal.today())");
-    while (*(statement =
-                 story_sql("SELECT CASE state WHEN 'detach' THEN format('ALTER TABLE blotter.%%I "
-                           "DETACH PARTITION blotter_internal.%%I "
-                           "CONCURRENTLY', \"table\", partition) ELSE format('DROP TABLE "
-                           "blotter_internal.%%I', partition) END "
-                           "FROM blotter_internal.partitions WHERE state IN ('detach', 'drop') LIMIT 1"))) {
+    while (*(statement = story_sql(
+                 "SELECT CASE state WHEN 'detach' THEN format('ALTER TABLE blotter.%%I "
+                 "DETACH PARTITION blotter_internal.%%I "
+                 "CONCURRENTLY', \"table\", partition) ELSE format('DROP TABLE "
+                 "blotter_internal.%%I', partition) END "
+                 "FROM blotter_internal.partitions WHERE state IN ('detach', 'drop') LIMIT 1"))) {
         story_sql("%s", statement);
     }
 }

@@ -71,7 +71,7 @@ static void order_of_which_every_event_is_refused_is_not_kept(void **state)
     assert_string_equal(
         fixture_postgres_run(server, "SELECT string_agg(order_id, ' ') FROM blotter.orders"), "o1");
     batch_clear(&seen.batch);
-    add_order_of(3, TODAY + 3, "DOGE", "open"); /* alone, so that it is never taken apart */
+    add_order_of(3, TODAY + 3, "DOGE", "open"); /* alone, so that it is never bisected */
     load();
     assert_loaded();
     assert_int_equal(count("rejects"), 2);
@@ -133,7 +133,7 @@ static void lock_that_somebody_holds_is_waited_for_and_rejects_nothing(void **st
     add_order(12);
     add_trade(13);
     for (int attempt = 0; attempt < 6;
-         attempt++) { /* from the third on it is taken apart, and the trades can be loaded */
+         attempt++) { /* from the third on it is bisected, and the trades can be loaded */
         load();
         assert_true(seen.failed);
         assert_string_equal(seen.failure.sqlstate, "55P03");

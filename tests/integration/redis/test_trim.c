@@ -160,8 +160,7 @@ static void another_group_that_does_not_move_is_overruled_and_named(void **state
  * left. */
 static int64_t left_by_trim(void)
 {
-    fixture_redis_run(story_redis, "EVAL %s 1 " STREAM " " STREAM_GROUP " 0 1000000",
-                      script_trim);
+    fixture_redis_run(story_redis, "EVAL %s 1 " STREAM " " STREAM_GROUP " 0 1000000", script_trim);
     return length();
 }
 

@@ -4,6 +4,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
+program=$(realpath "${BLOTTER_PROGRAM:-$here/../../../build/blotter}")
 root=$(cd "$here/../../.." && pwd)
 bin=${PG_BINDIR:-$(pg_config --bindir)}
 dir=$(mktemp -d)
@@ -32,7 +33,7 @@ sql() { psql -qXAt -v ON_ERROR_STOP=1 "$@"; }
 quiet() { sql "$@" >/dev/null; }
 
 quiet -d postgres -c 'CREATE DATABASE blotter'
-"${BLOTTER_PROGRAM:-$root/build/blotter}" migrate --postgres "host=$dir user=postgres dbname=blotter" >"$dir/migrate.log"
+"$program" migrate --postgres "host=$dir user=postgres dbname=blotter" >"$dir/migrate.log"
 quiet -f "$here/sql_begin.sql"
 
 # check NAME IS SHOULD_BE

@@ -14,8 +14,12 @@
 #include "tests/fixture/story.h"
 
 static const char *const sql_types[] = {
-    [FIELD_TEXT] = "text",  [FIELD_DECIMAL] = "numeric", [FIELD_TIME] = "timestamp with time zone",
-    [FIELD_INT] = "bigint", [FIELD_BOOL] = "boolean",    [FIELD_JSON] = "jsonb",
+    [FIELD_TEXT] = "text",
+    [FIELD_DECIMAL] = "numeric",
+    [FIELD_TIME] = "timestamp with time zone",
+    [FIELD_INT] = "bigint",
+    [FIELD_BOOL] = "boolean",
+    [FIELD_JSON] = "jsonb",
     [FIELD_AMOUNTS] = "jsonb",
 };
 
@@ -28,7 +32,8 @@ static const char *columns_of(const char *sql_schema, const char *table)
                        sql_schema, table);
 }
 
-static void the_tables_have_the_fields_of_each_kind_in_their_order_and_what_stored_them(void **state)
+static void
+the_tables_have_the_fields_of_each_kind_in_their_order_and_what_stored_them(void **state)
 {
     (void)state;
     for (int kind = 0; kind < RECORD_KINDS; kind++) {
@@ -38,8 +43,9 @@ static void the_tables_have_the_fields_of_each_kind_in_their_order_and_what_stor
             expected = fixture_format("%s%s %s\n", expected, schema->fields[i].name,
                                       sql_types[schema->fields[i].kind]);
         }
-        assert_string_equal(columns_of(schema->sql_schema, schema->table),
-                            fixture_format("%sstored_at timestamp with time zone\nstored_by xid8", expected));
+        assert_string_equal(
+            columns_of(schema->sql_schema, schema->table),
+            fixture_format("%sstored_at timestamp with time zone\nstored_by xid8", expected));
     }
 }
 
@@ -96,10 +102,11 @@ static void every_column_of_a_record_is_explained_as_in_the_list(void **state)
 static void migrating_again_changes_nothing(void **state)
 {
     (void)state;
-    const char *before = story_table("SELECT version, name FROM blotter_internal.migrations ORDER BY 1");
+    const char *before =
+        story_table("SELECT version, name FROM blotter_internal.migrations ORDER BY 1");
     story_assert_says(fixture_program_stdout(story_run(0, "migrate")), "nothing to do");
-    assert_string_equal(story_table("SELECT version, name FROM blotter_internal.migrations ORDER BY 1"),
-                        before);
+    assert_string_equal(
+        story_table("SELECT version, name FROM blotter_internal.migrations ORDER BY 1"), before);
 }
 
 static void the_sample_file_is_what_the_program_prints(void **state)
@@ -129,7 +136,8 @@ static void every_command_explains_itself(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_tables_have_the_fields_of_each_kind_in_their_order_and_what_stored_them),
+        cmocka_unit_test(
+            the_tables_have_the_fields_of_each_kind_in_their_order_and_what_stored_them),
         cmocka_unit_test(the_table_of_orders_has_every_field_of_an_order_in_its_order),
         cmocka_unit_test(an_identity_cannot_be_stored_twice),
         cmocka_unit_test(every_column_of_a_record_is_explained_as_in_the_list),

@@ -138,10 +138,10 @@ static void a_wrong_value_is_counted_and_does_not_cost_the_record(void **state)
     (void)state;
     blotter_producer *producer = open_none();
     struct blotter_stats stats;
-    assert_int_equal(
-        blotter_order(producer, &(struct blotter_order){
-                                    .order_id = "1", .price = "NaN", .exchange_time = 1700000000}),
-        2);
+    assert_int_equal(blotter_order(producer, &(struct blotter_order){.order_id = "1",
+                                                                     .price = "NaN",
+                                                                     .exchange_time = 1700000000}),
+                     2);
     assert_non_null(strstr(blotter_problem(), "exchange_time: "));
     assert_int_equal(blotter_stats(producer, &stats), 0);
     assert_int_equal(stats.misplaced, 2);
