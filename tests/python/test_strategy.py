@@ -3,6 +3,7 @@ and PostgreSQL, of which audit says that nothing is missing."""
 
 import asyncio
 import json
+import logging
 import os
 import re
 import signal
