@@ -109,6 +109,7 @@ class Desk(Exchange):
     def assert_all_agree(self, believed):
         support.wait_until(lambda: servers.run("audit")[0] == 0)
         self.assertEqual(count("open_orders"), 0)
+        support.wait_until(lambda: not servers.query("SELECT 1 AS n FROM blotter_internal.book_queue LIMIT 1"))
         exact = {symbol: Decimal(quantity) for symbol, quantity in self.ask("fetch_positions").items()}
         self.assertGreater(len(exact), 10)
         self.assertEqual(self.stored_positions(), exact)

@@ -298,7 +298,7 @@ class Ending(unittest.TestCase):
     def test_a_program_that_does_not_close_ends_at_once_and_loses_nothing(self):
         text = """
             import asyncio, threading
-            p = blotter.Producer("unclosed", slots=64, redis="redis://127.0.0.1:1")
+            p = blotter.Producer("unclosed", slots=64, redis_password="wrong")  # so Redis takes nothing
             for n in range(10): p.order(order_id=n)
             threading.Thread(target=p.flush, daemon=True).start()
             async def wait():

@@ -76,9 +76,9 @@ class Producer(_core.Producer, Recording):
         """Return a future of the running loop, done when the record seq and all before it are committed in PostgreSQL.
 
         Committed is stored, there already, or set aside in blotter.rejects with the reason. None: everything recorded so far.
-        Await it with asyncio.wait_for to give up; the record stays in the journal then. Its exception is RuntimeError where the
-        producer is closed meanwhile. Raises ValueError for a seq that has not been recorded yet; RuntimeError if the producer is
-        closed, in a forked child, and with sender='none'.
+        A seq that is not recorded yet is waited for. Await it with asyncio.wait_for to give up; the record stays in the journal then. Its
+        exception is RuntimeError where the producer is closed meanwhile. Raises RuntimeError at once if the producer is closed, in a forked
+        child, and with sender='none'.
         """
         return self._await(_core.COMMITTED, seq)
 
@@ -127,11 +127,8 @@ class Producer(_core.Producer, Recording):
 
     def _await(self, stage, seq):
         loop = asyncio.get_running_loop()
-        accepted = self.stats().accepted
         if seq is None:
-            seq = accepted
-        elif seq > accepted:
-            raise ValueError(f"seq {seq}: the last record is {accepted}")
+            seq = self.stats().accepted
         future = loop.create_future()
         if self._reached(stage, seq):
             future.set_result(None)
