@@ -87,6 +87,10 @@ stage "build" quiet make -k -j"$jobs" "CFLAGS=-O2 -g -Werror" all tests || finis
 stage "unit tests" make -s test-unit || true
 stage "integration tests" make -s test-integration || true
 stage "fault tests" make -s test-fault || true
+# Without the real ccxt its test has nothing to compare, and says so.
+if [[ -n ${CI-} && ! -d build/ccxt ]]; then
+    /usr/bin/python3 -m pip install -q --retries 1 --timeout 10 --root-user-action ignore --target build/ccxt ccxt || rm -rf build/ccxt
+fi
 stage "Python tests" make -s test-python || true
 stage "lint" make -s lint || true
 if stage "build, ASan + UBSan" quiet make -k -j"$jobs" "${asan[@]}" program examples tests; then

@@ -1,6 +1,6 @@
 """What ccxt's own parsers give is recorded, stored, and equal field by field; and to_ccxt() gives it back.
 
-Needs the package ccxt (deploy/packages.sh test installs it); without it the first test says so. The comparison is written from ccxt's
+Needs the package ccxt, which CI installs; without it the test says so in one line. The comparison is written from ccxt's
 documentation and does not use the package's own tables.
 """
 
