@@ -62,6 +62,10 @@
       "keep the table blotter.orders: the latest state of every order") \
     X(keep_entries, COUNT, "10000", DRAIN, RANGE(0, 1000000000), \
       "committed entries that each stream keeps") \
+    X(keep_time, DURATION, "5m", DRAIN, RANGE(0, 604800000), \
+      "how long entries are kept in each stream behind what is committed, where that is more than keep_entries") \
+    X(keep_bytes, SIZE, "0", DRAIN, RANGE(0, 1099511627776), \
+      "most bytes that all streams keep together behind what is committed; 0: a quarter of Redis' maxmemory, else 1GiB") \
     X(trim_interval, DURATION, "5s", DRAIN, RANGE(100, 3600000), "how often streams are trimmed") \
     X(group_limit, COUNT, "1000000", DRAIN, RANGE(0, 1000000000), \
       "trimming waits for other consumer groups until this many entries wait for one of them") \

@@ -24,6 +24,7 @@
 #include "drainer/redis/scripts.h"
 #include "drainer/redis/settle.h"
 #include "drainer/redis/stream_watch.h"
+#include "drainer/redis/taking.h"
 #include "drainer/settings.h"
 #include "producer/redis_error.h"
 #include "producer/redis_link.h"
@@ -43,6 +44,8 @@ struct intake {
     struct doorbell *doorbell;
     struct event *tick;
     struct stream_watch *watch;
+    struct taking *taking;
+    struct settling settling;
     struct reading reading;
     unsigned error_pause_ms;
     int64_t paused_until_ms, polled_at_ms;
@@ -112,46 +115,34 @@ void intake_on_success(struct intake *intake, struct stream *stream)
     }
 }
 
-/* --- the group --- */
-
-static void on_group(void *owner, uintptr_t tag, struct redisReply *reply)
-{
-    struct intake *intake = owner;
-    struct stream *stream = (struct stream *)tag;
-
-    if (reply == NULL || stream->state != STREAM_GROUPING) {
-        return;
-    }
-    if (reply->type != REDIS_REPLY_ERROR || reply_is_error(reply, "BUSYGROUP")) {
-        if (reply->type != REDIS_REPLY_ERROR) {
-            log_info(stream->name, "consumer group made, from the stream's first entry on");
-        }
-        intake_on_success(intake, stream);
-        stream_enter(stream, STREAM_CLAIMING);
-    } else if (strstr(reply->str, "requires the key to exist") != NULL) {
-        stream_enter(stream, STREAM_ABSENT);
-    } else {
-        intake_on_error(intake, stream, "XGROUP CREATE", reply);
-        if (reply_error_action(reply) == REDIS_ERROR_FULL) {
-            /* A full Redis refuses to make a group before it looks whether there is one, but lets
-             * it be read; and only what is read can be trimmed, so that there is room again. */
-            stream_enter(stream, STREAM_CLAIMING);
-        }
-    }
-    intake_turn(intake);
-}
-
-static void make_group(struct intake *intake, struct stream *stream)
-{
-    const char *argv[] = {"XGROUP", "CREATE", stream->name, STREAM_GROUP, "0"};
-
-    redis_link_sendv(intake->link, on_group, (uintptr_t)stream, 5, argv, NULL);
-}
+/* --- taking --- */
 
 void intake_take(struct intake *intake, struct stream *stream)
 {
-    stream_enter(stream, STREAM_GROUPING);
-    make_group(intake, stream);
+    taking_begin(intake->taking, stream);
+}
+
+void intake_ask_id(struct intake *intake, struct stream *stream)
+{
+    taking_ask_id(intake->taking, stream);
+}
+
+void intake_on_fenced(struct intake *intake, struct stream *stream)
+{
+    if (stream->state == STREAM_READING || stream->state == STREAM_CLAIMING ||
+        stream->state == STREAM_RELOADING) {
+        log_warn(stream->name,
+                 "claimed in Redis by another drainer or for another PostgreSQL, or its "
+                 "claim is gone: nothing was acknowledged, it is claimed anew");
+        reading_forget(&intake->reading); /* what is under way was read before the new claim */
+        intake_take(intake, stream);
+    }
+}
+
+void intake_on_reloaded(struct intake *intake, struct stream *stream)
+{
+    log_info(stream->name, "what PostgreSQL had lost is loaded again");
+    settle_count(&intake->settling, stream);
 }
 
 void intake_on_no_group(struct intake *intake, const char *text)
@@ -192,16 +183,26 @@ static void on_acked(void *owner, uintptr_t tag, struct redisReply *reply)
     if (reply == NULL) {
         return; /* the connection is gone: everything is claimed on the next one */
     }
-    if (reply->type != REDIS_REPLY_INTEGER) {
-        intake_on_error(intake, NULL, "XACK", reply);
+    if (!reply_is_array(reply, 2) || reply->element[0]->type != REDIS_REPLY_INTEGER ||
+        !reply_is_string(reply->element[1])) {
+        intake_on_error(intake, NULL, "EVAL", reply);
         claim_all_again(intake);
         return;
     }
-    intake->counters.acked += (uint64_t)reply->integer;
-    if ((uintptr_t)reply->integer < tag) {
-        intake->counters.ack_shortfall += tag - (uintptr_t)reply->integer;
-        log_warn("redis", "%zu committed entries were not pending any more",
-                 (size_t)tag - (size_t)reply->integer);
+    int64_t acked = reply->element[0]->integer;
+    struct stream *stream =
+        streams_find(intake->options.streams, reply->element[1]->str, reply->element[1]->len);
+    if (acked < 0) {
+        if (stream != NULL) {
+            intake_on_fenced(intake, stream);
+        }
+        return;
+    }
+    intake->counters.acked += (uint64_t)acked;
+    if ((uint64_t)acked < tag) {
+        intake->counters.ack_shortfall += tag - (uint64_t)acked;
+        log_warn(reply->element[1]->str, "%zu committed entries were not pending any more",
+                 (size_t)tag - (size_t)acked);
     }
 }
 
@@ -220,8 +221,7 @@ void intake_settle(struct intake *intake, const struct batch *batch)
 
     assert(batch->state == BATCH_COMMITTED);
     if (redis_link_up(intake->link)) {
-        intake->counters.confirmations +=
-            settle_batch(intake->link, batch, acknowledge ? on_acked : NULL);
+        intake->counters.confirmations += settle_batch(&intake->settling, batch, acknowledge);
     }
     leave_batch(batch);
 }
@@ -330,6 +330,9 @@ static void on_link_up(struct intake *intake)
     streams_trouble_over(streams, NULL, TROUBLE_LINK);
     log_info("redis", "connected to %s", redis_link_place(intake->link));
     for (size_t i = 0; i < streams->count; i++) {
+        if (streams->all[i]->random_id[0] != '\0') {
+            taking_ask_id(intake->taking, streams->all[i]); /* it may be another server */
+        }
         if (stream_is_held(streams->all[i]) && streams->all[i]->state != STREAM_LEAVING) {
             streams->all[i]->last_read = (struct stream_entry_id){0, 0};
             intake_take(intake, streams->all[i]);
@@ -430,8 +433,14 @@ struct intake *intake_create(const struct intake_options *options, char *error, 
         return NULL;
     }
     intake->reading.link = intake->link;
+    intake->taking = taking_create(intake, intake->link, options->streams, options->consumer);
+    intake->settling = (struct settling){.link = intake->link,
+                                         .history = &options->streams->history,
+                                         .holder = taking_holder(intake->taking),
+                                         .on_settled = on_acked,
+                                         .owner = intake};
     intake->watch = stream_watch_create(intake, intake->link, options->settings, options->consumer,
-                                        options->streams);
+                                        taking_holder(intake->taking), options->streams);
     intake->tick = event_new(options->base, -1, EV_PERSIST, on_tick, intake);
     if (intake->tick == NULL) {
         abort();
@@ -447,6 +456,7 @@ void intake_destroy(struct intake *intake)
     doorbell_destroy(intake->doorbell);
     redis_link_destroy(intake->link);
     stream_watch_destroy(intake->watch);
+    taking_destroy(intake->taking);
     if (intake->tick != NULL) {
         event_free(intake->tick);
     }

@@ -24,6 +24,15 @@ void intake_on_success(struct intake *, struct stream *);
  * from their beginning. */
 void intake_on_no_group(struct intake *, const char *text);
 
+/* What PostgreSQL had lost of the stream is loaded again and committed. */
+void intake_on_reloaded(struct intake *, struct stream *);
+
+/* The stream is not ours any more in Redis: it is claimed anew, and all that is pending with it. */
+void intake_on_fenced(struct intake *, struct stream *);
+
+/* A stream was found whose random id is not known. */
+void intake_ask_id(struct intake *, struct stream *);
+
 /* Another drainer's stream has entries waiting and makes no progress. */
 void intake_on_stuck(struct intake *, struct stream *);
 

@@ -283,14 +283,28 @@ static void on_read(struct reading *reading, bool current, const redisReply *rep
     intake_turn(reading->intake);
 }
 
+/* From where on the stream is loaded again: what --from asks for, or what PostgreSQL lacks. */
+static struct stream_entry_id reload_begin(const struct reading *reading,
+                                           const struct stream *stream)
+{
+    bool asked = reading->from != NULL && !stream->reloaded;
+
+    if (asked && (!stream->reload_wanted ||
+                  stream_entry_id_compare(*reading->from, stream->reload_from) < 0)) {
+        return *reading->from;
+    }
+    return stream->reload_from;
+}
+
 static void end_claiming(struct reading *reading, struct stream *stream)
 {
     if (stream->claim_again) {
         stream_enter(stream, STREAM_READING);
         stream->claim_wanted = true; /* once what is in the batch is committed */
-    } else if (reading->from != NULL && !stream->reloaded) {
+    } else if (stream->reload_wanted || (reading->from != NULL && !stream->reloaded)) {
         stream_enter(stream, STREAM_RELOADING);
-        stream->claim_cursor = *reading->from;
+        stream->reload_read = false;
+        stream->claim_cursor = reload_begin(reading, stream);
     } else {
         stream_enter(stream, STREAM_READING);
     }
@@ -335,11 +349,7 @@ static void on_reloaded(struct reading *reading, struct stream *stream, const re
         return;
     }
     intake_on_success(reading->intake, stream);
-    if (reading->reloaded_of_page == 0) {
-        stream->reloaded = true;
-        stream_enter(stream, STREAM_READING);
-        reading->at_end = false;
-    }
+    stream->reload_read = reading->reloaded_of_page == 0;
 }
 
 static void reading_on_reply(void *owner, uintptr_t tag, struct redisReply *reply)
@@ -420,6 +430,18 @@ static void send_reload(struct reading *reading, struct stream *stream)
     }
 }
 
+/* Everything that was loaded again is committed: from now on Redis counts as the server does. */
+static void end_reload(struct reading *reading, struct stream *stream)
+{
+    stream->reloaded = true;
+    stream_enter(stream, STREAM_READING);
+    reading->at_end = false;
+    if (stream->reload_wanted) {
+        stream->reload_wanted = false;
+        intake_on_reloaded(reading->intake, stream);
+    }
+}
+
 /* Sends the next page of the first stream that is to be claimed or reloaded. False: none is. */
 static bool send_page(struct reading *reading)
 {
@@ -433,9 +455,12 @@ static bool send_page(struct reading *reading)
             send_claim(reading, stream);
             return true;
         }
-        if (stream->state == STREAM_RELOADING) {
+        if (stream->state == STREAM_RELOADING && !stream->reload_read) {
             send_reload(reading, stream);
             return true;
+        }
+        if (stream->state == STREAM_RELOADING && stream->in_hand == 0) {
+            end_reload(reading, stream);
         }
     }
     return false;
@@ -538,7 +563,8 @@ bool reading_drained(const struct reading *reading)
         enum stream_state state = stream->state;
 
         if (state == STREAM_GROUPING || state == STREAM_FENCING || state == STREAM_CLAIMING ||
-            state == STREAM_RELOADING || stream->claim_wanted || stream->in_hand > 0) {
+            state == STREAM_RELOADING || state == STREAM_REFUSED || stream->claim_wanted ||
+            stream->in_hand > 0) {
             return false;
         }
     }

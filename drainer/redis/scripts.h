@@ -3,8 +3,11 @@
 #ifndef BLOTTER_DRAINER_REDIS_SCRIPTS_H
 #define BLOTTER_DRAINER_REDIS_SCRIPTS_H
 
+extern const char script_claim_stream[];
 extern const char script_gauge[];
 extern const char script_remove_consumers[];
+extern const char script_settle[];
+extern const char script_stream_id[];
 extern const char script_trim[];
 
 #endif

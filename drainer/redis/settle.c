@@ -6,17 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/redis/scripts.h"
 #include "drainer/redis/streams.h"
 #include "schema/decimal.h"
 
 enum {
-    IDS_PER_ACK = 500,
-    ID_BYTES = 48, /* more than "$41", an id of two numbers of 64 bits, and two ends of line take */
-    HEAD_BYTES = 192, /* more than "*503", XACK, the stream and the group take */
-    RANGE_BYTES = 48, /* more than ",", two numbers of 64 bits and "-" take */
+    IDS_PER_COMMAND = 500,
+    CONFIRMATIONS_PER_COMMAND = 64,
+    STRING_HEAD_BYTES = 32, /* more than "$", a number of 64 bits, and two ends of line take */
+    RANGE_BYTES = 48,       /* more than ",", two numbers of 64 bits and "-" take */
 };
-#define CONFIRMATIONS_KEPT "1000"
-#define CONFIRMATIONS_EXPIRE_S "86400"
 
 /* --- runs of seq --- */
 
@@ -94,76 +93,145 @@ int64_t settled_confirmation(const struct settled *settled, size_t *at,
     return producer_id;
 }
 
-/* --- commands --- */
+/* --- one command --- */
 
-/* Holds one XACK, written by hand: hiredis' own formatting takes several times as long, and
- * PostgreSQL may be waiting meanwhile. */
-struct ack {
-    char bytes[HEAD_BYTES + IDS_PER_ACK * ID_BYTES];
-    size_t length, count; /* of the ids, which begin behind room for the head */
+/* An EVAL of settle.lua, written by hand: hiredis' own formatting takes several times as long, and
+ * PostgreSQL may be waiting meanwhile. The keys of confirmations stand in front of the ids, so the
+ * parts are gathered apart. */
+struct part {
+    char *bytes;
+    size_t length, capacity, count;
 };
 
-static void add_id(struct ack *ack, struct stream_entry_id id)
+static struct settle_command {
+    struct part ids, keys, ranges, all;
+} settle_command; /* the drainer has one thread */
+
+static char *settle_room(struct part *part, size_t wanted)
+{
+    if (part->capacity - part->length < wanted) {
+        part->capacity = (part->length + wanted) * 2;
+        part->bytes = realloc(part->bytes, part->capacity);
+        if (part->bytes == NULL) {
+            abort();
+        }
+    }
+    return part->bytes + part->length;
+}
+
+/* Appends a string as Redis' protocol writes it. */
+static void put_string(struct part *part, const char *bytes, size_t length)
+{
+    char *begin = settle_room(part, length + STRING_HEAD_BYTES), *at = begin;
+
+    *at++ = '$';
+    at += decimal_from_uint64(length, at);
+    memcpy(at, "\r\n", 2);
+    memcpy(at + 2, bytes, length);
+    memcpy(at + 2 + length, "\r\n", 2);
+    part->length += (size_t)(at + length + 4 - begin);
+    part->count++;
+}
+
+static void put_text(struct part *part, const char *text)
+{
+    put_string(part, text, strlen(text));
+}
+
+static void put_number(struct part *part, uint64_t number)
+{
+    char text[DECIMAL_INTEGER_BYTES];
+
+    put_string(part, text, (size_t)decimal_from_uint64(number, text));
+}
+
+static void put_id(struct part *part, struct stream_entry_id id)
 {
     char text[2 * DECIMAL_INTEGER_BYTES + 1];
-    char *at = ack->bytes + HEAD_BYTES + ack->length;
     int length = decimal_from_uint64(id.ms, text);
 
     text[length++] = '-';
     length += decimal_from_uint64(id.seq, text + length);
-    *at++ = '$';
-    at += decimal_from_uint64((uint64_t)length, at);
-    memcpy(at, "\r\n", 2);
-    memcpy(at + 2, text, (size_t)length);
-    memcpy(at + 2 + length, "\r\n", 2);
-    ack->length = (size_t)(at + length + 4 - ack->bytes) - HEAD_BYTES;
-    ack->count++;
+    put_string(part, text, (size_t)length);
 }
 
-static void send_ack(struct redis_link *link, const char *stream, struct ack *ack,
-                     redis_link_reply *on_acked)
+static void put_part(struct part *out, const struct part *part)
 {
-    char head[HEAD_BYTES];
-    size_t length = (size_t)snprintf(
-        head, sizeof head, "*%zu\r\n$4\r\nXACK\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n", 3 + ack->count,
-        strlen(stream), stream, strlen(STREAM_GROUP), STREAM_GROUP);
-    char *begin = ack->bytes + HEAD_BYTES - length;
-
-    if (ack->count > 0) {
-        memcpy(begin, head, length);
-        redis_link_send(link, on_acked, ack->count, begin, length + ack->length);
+    if (part->length > 0) {
+        memcpy(settle_room(out, part->length), part->bytes, part->length);
+        out->length += part->length;
     }
-    ack->length = ack->count = 0;
+    out->count += part->count;
 }
 
-static void send_confirmation(struct redis_link *link, const char *stream, int64_t producer_id,
-                              const char *ranges)
+static void clear_part(struct part *part)
 {
-    char key[STREAM_ACK_NAME_BYTES];
-
-    stream_ack_name(key, stream, producer_id);
-    const char *add[] = {"XADD",           key,   "MAXLEN", "~", CONFIRMATIONS_KEPT, "*",
-                         STREAM_ACK_FIELD, ranges};
-    const char *expire[] = {"EXPIRE", key, CONFIRMATIONS_EXPIRE_S};
-
-    redis_link_sendv(link, NULL, 0, sizeof add / sizeof add[0], add, NULL);
-    redis_link_sendv(link, NULL, 0, sizeof expire / sizeof expire[0], expire, NULL);
+    part->length = part->count = 0;
 }
 
-/* Sends one confirmation per producer, or more where the ranges do not fit into one. */
-static size_t send_confirmations(struct redis_link *link, const char *stream,
+/* Sends what is gathered. counts: it tells the number of transactions as well. */
+static void send_settle(struct settling *settling, const struct stream *stream, bool counts)
+{
+    struct settle_command *command = &settle_command;
+    struct part *all = &command->all;
+    char load[STREAM_KEY_BYTES], head[STRING_HEAD_BYTES];
+    size_t head_length;
+
+    clear_part(all);
+    settle_room(all, STRING_HEAD_BYTES); /* for the head, whose count is known at the end */
+    all->length = STRING_HEAD_BYTES;
+    stream_load_name(load, stream->name);
+    put_text(all, "EVAL");
+    put_text(all, script_settle);
+    put_number(all, 2 + command->keys.count);
+    put_text(all, stream->name);
+    put_text(all, load);
+    put_part(all, &command->keys);
+    put_text(all, settling->history->id);
+    put_text(all, settling->holder);
+    if (counts && !stream->reload_wanted) {
+        put_number(all, (uint64_t)stream->loaded_n);
+    } else {
+        put_text(all, "");
+    }
+    put_text(all, STREAM_GROUP);
+    put_number(all, command->ids.count);
+    put_part(all, &command->ids);
+    put_part(all, &command->ranges);
+    head_length = (size_t)snprintf(head, sizeof head, "*%zu\r\n", all->count);
+    memcpy(all->bytes + STRING_HEAD_BYTES - head_length, head, head_length);
+    redis_link_send(settling->link, settling->on_settled, command->ids.count,
+                    all->bytes + STRING_HEAD_BYTES - head_length,
+                    all->length - STRING_HEAD_BYTES + head_length);
+    clear_part(&command->ids);
+    clear_part(&command->keys);
+    clear_part(&command->ranges);
+}
+
+/* Adds one confirmation per producer, or more where the ranges do not fit into one, and sends
+ * everything. */
+static size_t send_confirmations(struct settling *settling, const struct stream *stream,
                                  struct settled *settled)
 {
-    char ranges[CONFIRMATION_BYTES];
+    char ranges[CONFIRMATION_BYTES], key[STREAM_ACK_NAME_BYTES];
     size_t confirmations = 0;
 
     settled_sort(settled);
     for (size_t at = 0; at < settled->count; confirmations++) {
-        int64_t producer_id = settled_confirmation(settled, &at, ranges);
-
-        send_confirmation(link, stream, producer_id, ranges);
+        stream_ack_name(key, stream->name, settled_confirmation(settled, &at, ranges));
+        put_text(&settle_command.keys, key);
+        put_text(&settle_command.ranges, ranges);
+        if (settle_command.keys.count == CONFIRMATIONS_PER_COMMAND && at < settled->count) {
+            send_settle(settling, stream, false);
+        }
     }
+    send_settle(settling, stream, true);
     return confirmations;
+}
+
+void settle_count(struct settling *settling, const struct stream *stream)
+{
+    send_settle(settling, stream, true);
 }
 
 /* --- the batch --- */
@@ -212,8 +280,8 @@ static struct run *find_runs(const struct batch *batch, size_t *count)
 }
 
 /* Acknowledges the entries of a run and notes which records they settle. */
-static void settle_run(struct redis_link *link, const struct batch *batch, const struct run *run,
-                       struct ack *ack, struct settled *settled, redis_link_reply *on_acked)
+static void settle_run(struct settling *settling, const struct batch *batch, const struct run *run,
+                       struct settled *settled, bool acknowledge)
 {
     for (size_t i = run->from; i < run->to; i++) {
         const struct entry *entry = &batch->entries[i];
@@ -221,28 +289,26 @@ static void settle_run(struct redis_link *link, const struct batch *batch, const
         if (entry->producer_id > 0 && entry->seq > 0) {
             settled_add(settled, entry->producer_id, entry->seq);
         }
-        if (on_acked == NULL || entry->reloaded) {
+        if (!acknowledge || entry->reloaded) {
             continue;
         }
-        add_id(ack, entry->id);
-        if (ack->count == IDS_PER_ACK) {
-            send_ack(link, run->stream->name, ack, on_acked);
+        if (settle_command.ids.count == IDS_PER_COMMAND) {
+            send_settle(settling, run->stream, false);
         }
+        put_id(&settle_command.ids, entry->id);
     }
 }
 
-size_t settle_batch(struct redis_link *link, const struct batch *batch, redis_link_reply *on_acked)
+size_t settle_batch(struct settling *settling, const struct batch *batch, bool acknowledge)
 {
-    static struct ack ack; /* the drainer has one thread */
     struct settled settled = {0};
     size_t run_count, confirmations = 0;
     struct run *runs = find_runs(batch, &run_count);
 
     for (size_t i = 0; i < run_count; i++) {
-        settle_run(link, batch, &runs[i], &ack, &settled, on_acked);
+        settle_run(settling, batch, &runs[i], &settled, acknowledge);
         if (i + 1 == run_count || runs[i + 1].stream != runs[i].stream) {
-            send_ack(link, runs[i].stream->name, &ack, on_acked);
-            confirmations += send_confirmations(link, runs[i].stream->name, &settled);
+            confirmations += send_confirmations(settling, runs[i].stream, &settled);
             settled.count = 0;
         }
     }

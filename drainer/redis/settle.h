@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "drainer/batch.h"
+#include "drainer/redis/streams.h"
 #include "producer/redis_link.h"
 
 /* Which seqs are settled, as runs. In the order they were added until settled_sort(), then sorted
@@ -26,10 +27,22 @@ void settled_release(struct settled *);
 enum { CONFIRMATION_BYTES = 8192 };
 int64_t settled_confirmation(const struct settled *, size_t *at, char ranges[CONFIRMATION_BYTES]);
 
-/* Sends, in one pipeline, the acknowledgements of the batch's entries and the confirmations.
- * on_acked gets each XACK's answer (an integer) with the number of ids it named as tag. NULL: the
- * entries were read on another connection, where their ids may be other records: only the
- * confirmations are sent, which are true anywhere. Returns the number of confirmations. */
-size_t settle_batch(struct redis_link *, const struct batch *, redis_link_reply *on_acked);
+/* How batches are settled; the owner fills it. */
+struct settling {
+    struct redis_link *link;
+    const struct stream_history *history; /* of PostgreSQL: what the stream must be claimed for */
+    const char *holder;                   /* ... and by whom (taking.h) */
+    /* Gets each answer of settle.lua, with the number of entries that it named as tag. */
+    redis_link_reply *on_settled;
+    void *owner;
+};
+
+/* Sends, in one pipeline, the acknowledgements of the batch's entries and the confirmations. Not
+ * acknowledge: the entries were read on another connection, where their ids may be other records;
+ * only the confirmations are sent, which are true anywhere. Returns the number of confirmations. */
+size_t settle_batch(struct settling *, const struct batch *, bool acknowledge);
+
+/* Tells Redis how many loading transactions the server has committed of the stream. */
+void settle_count(struct settling *, const struct stream *);
 
 #endif

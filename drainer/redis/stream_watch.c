@@ -20,14 +20,16 @@ enum {
     LOOK_MAX_MS = 1000,
     PENDING_INTERVAL_MS = 2000,
     GAUGE_INTERVAL_MS = 2000,
+    KEEP_BYTES = 1 << 30, /* of all tails, where Redis has no maxmemory */
 };
 
 struct stream_watch {
     struct intake *intake;
     struct redis_link *link;
     const struct settings *settings;
-    const char *consumer;
+    const char *consumer, *holder;
     struct streams *streams;
+    int64_t maxmemory; /* of Redis; 0: none, or not known */
     bool looked, scanning;
     unsigned scans; /* commands of this look for streams */
     int64_t scanned_at_ms, pending_at_ms, trimmed_at_ms, stuck_at_ms, gauged_at_ms;
@@ -64,7 +66,10 @@ static void finish_scan(struct stream_watch *watch)
     for (size_t i = 0; i < streams->count; i++) {
         struct stream *stream = streams->all[i];
 
-        stream->present = stream->seen;
+        stream->present = stream->seen && stream->random_id[0] != '\0';
+        if (stream->seen && stream->random_id[0] == '\0') {
+            intake_ask_id(watch->intake, stream); /* without it there is no lease */
+        }
         stream->seen = false;
         if (stream->state == STREAM_ABSENT && stream->present) {
             intake_take(watch->intake, stream);
@@ -157,16 +162,20 @@ static void on_pending(void *owner, uintptr_t tag, struct redisReply *reply)
     }
 }
 
-/* The script's answer: how many entries, and the foreign group that was overruled, if any. */
+/* Takes the script's answer: how many entries, and the foreign group that was overruled, if any. */
 static void on_trimmed(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct stream_watch *watch = owner;
-    const struct stream *stream = (const struct stream *)tag;
+    struct stream *stream = (struct stream *)tag;
 
     if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
         log_warn(stream->name, "trimming: %s", reply->str);
     } else if (reply != NULL && reply_is_array(reply, 1) &&
                reply->element[0]->type == REDIS_REPLY_INTEGER) {
+        if (reply->element[0]->integer < 0) {
+            intake_on_fenced(watch->intake, stream);
+            return;
+        }
         intake_count(watch->intake)->trimmed += (uint64_t)reply->element[0]->integer;
         if (reply->elements > 1 && reply_is_string(reply->element[1])) {
             log_warn(stream->name,
@@ -176,15 +185,46 @@ static void on_trimmed(void *owner, uintptr_t tag, struct redisReply *reply)
     }
 }
 
-static void trim(struct stream_watch *watch, const struct stream *stream)
+/* keep_bytes is for the tails of all streams together. */
+static int64_t tail_bytes(const struct stream_watch *watch)
 {
-    char keep[24], limit[24];
+    int64_t bytes = watch->settings->keep_bytes, present = 0;
 
-    snprintf(keep, sizeof keep, "%" PRId64, watch->settings->keep_entries);
+    if (bytes == 0) {
+        bytes = watch->maxmemory > 0 ? watch->maxmemory / 4 : KEEP_BYTES;
+    }
+    for (size_t i = 0; i < watch->streams->count; i++) {
+        present += watch->streams->all[i]->present;
+    }
+    return present > 1 ? bytes / present : bytes;
+}
+
+static void trim(struct stream_watch *watch, struct stream *stream)
+{
+    char load[STREAM_KEY_BYTES], entries[24], ms[24], bytes[24], limit[24];
+
+    stream_load_name(load, stream->name);
+    snprintf(entries, sizeof entries, "%" PRId64, watch->settings->keep_entries);
+    snprintf(ms, sizeof ms, "%" PRId64, watch->settings->keep_time);
+    snprintf(bytes, sizeof bytes, "%" PRId64, tail_bytes(watch));
     snprintf(limit, sizeof limit, "%" PRId64, watch->settings->group_limit);
-    const char *argv[] = {"EVAL", script_trim, "1", stream->name, STREAM_GROUP, keep, limit};
+    const char *argv[] = {
+        "EVAL",        script_trim,  "2",     stream->name, load,  watch->streams->history.id,
+        watch->holder, STREAM_GROUP, entries, ms,           bytes, limit};
 
-    redis_link_sendv_as(watch->link, watch, on_trimmed, (uintptr_t)stream, 7, argv, NULL);
+    redis_link_sendv_as(watch->link, watch, on_trimmed, (uintptr_t)stream,
+                        (int)(sizeof argv / sizeof argv[0]), argv, NULL);
+}
+
+/* INFO memory: "maxmemory:N", 0 where there is no limit. */
+static void on_memory(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct stream_watch *watch = owner;
+    const char *at =
+        reply != NULL && reply_is_string(reply) ? strstr(reply->str, "\nmaxmemory:") : NULL;
+
+    (void)tag;
+    watch->maxmemory = at == NULL ? 0 : strtoll(at + sizeof "\nmaxmemory:" - 1, NULL, 10);
 }
 
 /* Makes one number of what waits in another's stream and how far its holder is. 0: nothing waits.
@@ -287,19 +327,19 @@ static void look_after_streams(struct stream_watch *watch)
     for (size_t i = 0; i < streams->count; i++) {
         struct stream *stream = streams->all[i];
 
-        if (stream->present && gauging) {
+        if (stream_is_held(stream) && gauging) {
             look_at_gauge(watch, stream);
         }
         if (stream->state == STREAM_READING && pending) {
             look_at_pending(watch, stream);
         }
-        if (stream->state == STREAM_READING && trimming) {
+        if (stream->state == STREAM_READING && trimming && !stream->reload_wanted) {
             trim(watch, stream);
         }
         if (stream->state == STREAM_FREE && stream->present && stuck) {
             look_at_progress(watch, stream);
         }
-        if (stream->state == STREAM_GROUPING && pending) {
+        if (pending && (stream->state == STREAM_GROUPING || stream->state == STREAM_REFUSED)) {
             intake_take(watch->intake, stream);
         }
     }
@@ -309,7 +349,7 @@ static void look_after_streams(struct stream_watch *watch)
 
 struct stream_watch *stream_watch_create(struct intake *intake, struct redis_link *link,
                                          const struct settings *settings, const char *consumer,
-                                         struct streams *streams)
+                                         const char *holder, struct streams *streams)
 {
     struct stream_watch *watch = calloc(1, sizeof *watch);
 
@@ -320,6 +360,7 @@ struct stream_watch *stream_watch_create(struct intake *intake, struct redis_lin
                                    .link = link,
                                    .settings = settings,
                                    .consumer = consumer,
+                                   .holder = holder,
                                    .streams = streams};
     return watch;
 }
@@ -337,8 +378,11 @@ void stream_watch_tick(struct stream_watch *watch)
 
 void stream_watch_look_now(struct stream_watch *watch)
 {
+    const char *argv[] = {"INFO", "memory"};
+
     watch->scanning = false;
     watch->scanned_at_ms = 0;
+    redis_link_sendv_as(watch->link, watch, on_memory, 0, 2, argv, NULL);
 }
 
 bool stream_watch_looked(const struct stream_watch *watch)

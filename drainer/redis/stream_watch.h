@@ -18,7 +18,7 @@ struct stream_watch;
  * of a look that is complete. */
 struct stream_watch *stream_watch_create(struct intake *, struct redis_link *,
                                          const struct settings *, const char *consumer,
-                                         struct streams *);
+                                         const char *holder, struct streams *);
 void stream_watch_destroy(struct stream_watch *);
 
 void stream_watch_tick(struct stream_watch *); /* every now and then, while the link is up */

@@ -80,7 +80,11 @@ struct stream {
     struct stream_entry_id last_read;    /* the doorbell waits behind it */
     struct stream_entry_id claim_cursor; /* CLAIMING, RELOADING: where the next step begins */
     bool reloaded;                       /* --from is done */
-    size_t in_hand;                      /* entries in batches */
+    bool reload_wanted; /* PostgreSQL went back: the tail from reload_from on is loaded again, and
+                           until that is committed nothing is trimmed */
+    bool reload_read;   /* RELOADING: all of it was read */
+    struct stream_entry_id reload_from;
+    size_t in_hand;     /* entries in batches */
     bool seen, present; /* found in this look for streams; in the last complete one */
     bool asked;         /* a read of it is under way: it may still bring entries */
     bool claim_wanted;  /* READING: claim again once no entry is in a batch */

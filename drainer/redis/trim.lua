@@ -1,12 +1,17 @@
--- trim.lua: removes entries that every group has acknowledged, the oldest first.
+-- trim.lua: removes entries that every group has acknowledged, the oldest first, if the stream is
+-- ours.
 --
--- KEYS[1] stream; ARGV: our group, how many entries to keep, how many may wait for a foreign group.
--- A foreign group that holds back more than its limit is not respected. Returns how many entries
--- were removed, and that group's name if it was overruled. It looks only at the server's own state:
--- an id computed outside would delete unread entries of a promoted replica.
+-- KEYS: stream, its blotter-load. ARGV: history, holder, our group, how many entries to keep, how
+-- many milliseconds of them, how many bytes at most, how many entries may wait for a foreign group.
+-- The kept tail is the longer of both, unless it is larger than the bytes. A foreign group that
+-- holds back more than its limit is not respected. Returns how many entries were removed (-1: the
+-- stream is not ours), and that group's name if it was overruled. It looks only at the server's own
+-- state: an id computed outside would delete unread entries of a promoted replica.
 
-local spare = redis.call('XLEN', KEYS[1]) - tonumber(ARGV[2])
-if spare <= 0 then return {0} end
+-- include fence.lua
+if not is_ours() then return {-1} end
+local length = redis.call('XLEN', KEYS[1])
+if length == 0 then return {0} end
 
 -- Ids are compared as text, number by number: a double does not hold 64 bits.
 local function less(a, b)
@@ -18,6 +23,14 @@ local function less(a, b)
   return aseq < bseq
 end
 
+local spare, keep_ms = length - tonumber(ARGV[4]), tonumber(ARGV[5])
+local usage = redis.pcall('MEMORY', 'USAGE', KEYS[1])
+if type(usage) == 'number' and usage > tonumber(ARGV[6]) then
+  local excess = math.ceil(length * (usage - tonumber(ARGV[6])) / usage)
+  if excess > spare or keep_ms > 0 then spare, keep_ms = excess, 0 end
+end
+if spare <= 0 then return {0} end
+
 local ours, others, slowest
 for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   local group = {}
@@ -25,7 +38,7 @@ for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   local pending = redis.call('XPENDING', KEYS[1], group['name'])
   local needed = group['last-delivered-id']
   if pending[1] > 0 then needed = pending[2] end
-  if group['name'] == ARGV[1] then
+  if group['name'] == ARGV[3] then
     ours = needed
   elseif others == nil or less(needed, others) then
     others, slowest = needed, group['name']
@@ -35,6 +48,11 @@ if ours == nil then return {0} end
 
 local safe, overruled = ours, nil
 if others ~= nil and less(others, ours) then
-  if spare > tonumber(ARGV[3]) then overruled = slowest else safe = others end
+  if spare > tonumber(ARGV[7]) then overruled = slowest else safe = others end
+end
+if keep_ms > 0 then
+  local now = redis.call('TIME')
+  local oldest = string.format('%.0f-0', now[1] * 1000 + math.floor(now[2] / 1000) - keep_ms)
+  if less(oldest, safe) then safe, overruled = oldest, nil end
 end
 return {redis.call('XTRIM', KEYS[1], 'MINID', '~', safe, 'LIMIT', spare), overruled}

@@ -84,6 +84,7 @@ static void use_slow_postgres(void)
     ill_disk_end();
     setenv("BLOTTER_POSTGRES", fixture_postgres_conninfo(story_postgres), 1);
     setenv("BLOTTER_KEEP_ENTRIES", fixture_format("%d", KEPT), 1);
+    setenv("BLOTTER_KEEP_TIME", "0", 1);
     setenv("BLOTTER_TRIM_INTERVAL", "100ms", 1);
     story_run(0, "migrate");
 }

@@ -21,6 +21,7 @@ static int begin(void **state)
 {
     story_begin(state);
     setenv("BLOTTER_KEEP_ENTRIES", "100", 1);
+    setenv("BLOTTER_KEEP_TIME", "0", 1);
     setenv("BLOTTER_TRIM_INTERVAL", "100ms", 1);
     setenv("BLOTTER_GROUP_LIMIT", "1000000", 1);
     return 0;
@@ -160,7 +161,9 @@ static void another_group_that_does_not_move_is_overruled_and_named(void **state
  * left. */
 static int64_t left_by_trim(void)
 {
-    fixture_redis_run(story_redis, "EVAL %s 1 " STREAM " " STREAM_GROUP " 0 1000000", script_trim);
+    fixture_redis_run(story_redis,
+                      "EVAL %s 2 " STREAM " load %s %s " STREAM_GROUP " 0 0 1000000000 1000000",
+                      script_trim, "", "");
     return length();
 }
 

@@ -1,0 +1,35 @@
+-- claim_stream.lua: claims a stream for a PostgreSQL and a drainer.
+--
+-- KEYS: stream, its blotter-load. ARGV: history, holder, system, timeline, n (loading transactions
+-- that the server knows), all ids of its history, "1" if a person accepts whatever Redis says.
+-- Returns {"refused", history, system, timeline} of the server that the stream was loaded into; or
+-- {"taken" or "forked", n that Redis knew, first entry id, were entries trimmed? 1 or 0}. It is
+-- forked where the stream was last loaded into an earlier timeline of the same server that the
+-- server has no row of.
+
+-- A full Redis refuses commands that need memory, but not behind a first write.
+redis.call('PERSIST', KEYS[2])
+local flat, load = redis.call('HGETALL', KEYS[2]), {}
+for i = 1, #flat, 2 do load[flat[i]] = flat[i + 1] end
+
+local n, status = tonumber(ARGV[5]), 'taken'
+if load['history'] and not ARGV[6]:find(load['history'], 1, true) and ARGV[7] ~= '1' then
+  local earlier = tonumber(load['timeline'] or '') or math.huge
+  if load['system'] ~= ARGV[3] or earlier >= tonumber(ARGV[4]) then
+    return {'refused', load['history'], load['system'] or '', load['timeline'] or ''}
+  end
+  status = 'forked'
+end
+local known = tonumber(load['n'] or '') or n
+if known < n or ARGV[7] == '1' and load['history'] ~= ARGV[1] then known = n end
+redis.call('HSET', KEYS[2], 'history', ARGV[1], 'holder', ARGV[2], 'system', ARGV[3],
+  'timeline', ARGV[4], 'n', string.format('%.0f', known))
+
+local first, trimmed = '', 0
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  local info, stream = redis.call('XINFO', 'STREAM', KEYS[1]), {}
+  for i = 1, #info, 2 do stream[info[i]] = info[i + 1] end
+  first = stream['first-entry'] and stream['first-entry'][1] or stream['last-generated-id']
+  if (stream['entries-added'] or 0) > stream['length'] then trimmed = 1 end
+end
+return {status, known, first, trimmed}

@@ -1,0 +1,19 @@
+-- settle.lua: acknowledges entries that are committed and confirms their records, if the stream is
+-- still ours.
+--
+-- KEYS: stream, its blotter-load, then a key for each confirmation. ARGV: history, holder, n
+-- (loading transactions committed; "": it stays), group, number of entries, their ids, then the
+-- ranges of each confirmation. Returns {entries acknowledged, stream}; -1 entries: it is not ours,
+-- and nothing was done.
+
+-- include fence.lua
+if not is_ours() then return {-1, KEYS[1]} end
+local acked, count = 0, tonumber(ARGV[5])
+-- First: behind a write, a full Redis takes the others as well.
+if count > 0 then acked = redis.call('XACK', KEYS[1], ARGV[4], unpack(ARGV, 6, 5 + count)) end
+if ARGV[1] ~= '' and ARGV[3] ~= '' then redis.pcall('HSET', KEYS[2], 'n', ARGV[3]) end
+for i = 3, #KEYS do
+  redis.pcall('XADD', KEYS[i], 'MAXLEN', '~', 1000, '*', 'settled', ARGV[3 + count + i])
+  redis.pcall('EXPIRE', KEYS[i], 86400)
+end
+return {acked, KEYS[1]}

@@ -1,0 +1,180 @@
+"""The acknowledgement is fenced: a stream that is loaded into another PostgreSQL, or by another drainer, is left alone; and a PostgreSQL
+that went back in time is loaded again from what the streams still hold.
+"""
+
+import tempfile
+import unittest
+
+import engines
+import support
+
+servers = None
+
+
+def setUpModule():
+    global servers
+    servers = support.Servers()
+
+
+def tearDownModule():
+    servers.close()
+
+
+def number(sql, *values):
+    return list(servers.query(sql, *values)[0].values())[0]
+
+
+class Fence(unittest.TestCase):
+    def setUp(self):
+        self.engines = engines.Engines()
+        self.addCleanup(self.engines.close)
+        self.redis = self.engines.redis()
+        self.client = engines.RedisClient(self.redis.port)
+        self.addCleanup(self.client.close)
+        self.exchange = self.id().rsplit(".")[-1].replace("test_", "").replace("_", "-")[:30]
+        self.stream = f"blotter:{self.exchange}"
+        self.load = f"blotter-load:{{{self.stream}}}"
+        self.published = 0
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.journal = folder.name
+
+    def publish(self, count, *settings):
+        text = engines.lines(self.published + 1, count, self.exchange)
+        status, text = engines.publish(self.redis.url, text, *settings, journal=self.journal, exchange=self.exchange)
+        self.published += count
+        return status, text
+
+    def rows(self):
+        return number("SELECT count(*) FROM blotter.order_events WHERE exchange = %s", self.exchange)
+
+    def await_rows(self):
+        engines.await_true(lambda: self.rows() == self.published, f"{self.published} rows")
+
+    def pending(self):
+        return self.client("XPENDING", self.stream, "drainers")[0]
+
+    def await_acknowledged(self):
+        engines.await_true(lambda: self.pending() == 0, "all acknowledged")
+
+    def claim(self):
+        return self.client("HGETALL", self.load)
+
+    def hash(self):
+        flat = self.claim()
+        return dict(zip(flat[::2], flat[1::2]))
+
+    def drain(self, *settings):
+        return self.engines.drain(self.redis.url, *settings)
+
+    def test_stream_is_claimed_and_counted(self):
+        self.publish(5)
+        self.drain("--consumer", "d1")
+        self.await_rows()
+        self.await_acknowledged()
+        newest = servers.query("SELECT id::text, timeline FROM blotter_internal.history ORDER BY n DESC LIMIT 1")[0]
+        claim = self.hash()
+        self.assertEqual(claim["history"], newest["id"])
+        self.assertEqual(int(claim["timeline"]), newest["timeline"])
+        self.assertTrue(claim["holder"].startswith("d1:"), claim)
+        engines.await_true(
+            lambda: int(self.hash()["n"]) == number("SELECT n FROM blotter_internal.loaded WHERE stream = %s", self.stream), "the same count"
+        )
+
+    def test_another_postgres_is_refused_until_a_person_accepts(self):
+        self.publish(5)
+        other = {"history": "6b1c5e0e-9d0b-4d3c-8a52-5f8e3e0c1234", "system": "7000000000000000001", "timeline": "3", "n": "17", "holder": "x"}
+        self.client("HSET", self.load, *[word for pair in other.items() for word in pair])
+        drainer = self.drain()
+        engines.await_true(lambda: other["history"] in engines.ready(drainer)[1], "the other history is named")
+        self.assertEqual(engines.ready(drainer)[0], 503)
+        self.assertIn(f"{self.stream}: since 2", engines.ready(drainer)[1])
+        self.assertEqual(self.rows(), 0)
+        self.assertEqual(self.hash(), other)
+        self.assertIsNone(drainer.process.poll())
+        servers.query("UPDATE blotter_internal.history SET accepts = true WHERE n = (SELECT max(n) FROM blotter_internal.history)")
+        self.addCleanup(servers.query, "UPDATE blotter_internal.history SET accepts = false")
+        self.await_rows()
+        engines.await_true(lambda: engines.ready(drainer)[0] == 200, "ready")
+
+    def test_nothing_is_acknowledged_or_confirmed_for_another_holder(self):
+        self.publish(5)
+        drainer = self.drain()
+        self.await_rows()
+        self.await_acknowledged()
+        drainer.pause()
+        self.client("HSET", self.load, "holder", "another:1")
+        self.publish(5)
+        drainer.resume()
+        # Its first acknowledgement does nothing; it claims the stream anew, and then the same entries are acknowledged.
+        self.await_rows()
+        self.await_acknowledged()
+        self.assertIn("it is claimed anew", drainer.text())
+        self.assertNotEqual(self.hash()["holder"], "another:1")
+
+    def go_back(self, transactions):
+        """PostgreSQL as it was so many loading transactions ago, as after a promotion that lost them."""
+        servers.query(
+            "UPDATE blotter_internal.loaded SET n = n - %s, last_id = %s WHERE stream = %s", transactions, self.last_id, self.stream
+        )
+        servers.query("DELETE FROM blotter.order_events WHERE exchange = %s AND recorded_at > %s", self.exchange, self.at)
+
+    def load_two_lots(self, keep):
+        drainer = self.drain(*keep)
+        self.publish(10)
+        self.await_rows()
+        self.await_acknowledged()
+        self.last_id = self.client("XREVRANGE", self.stream, "+", "-", "COUNT", 1)[0][0]
+        self.at = number("SELECT max(recorded_at) FROM blotter.order_events WHERE exchange = %s", self.exchange)
+        n = number("SELECT n FROM blotter_internal.loaded WHERE stream = %s", self.stream)
+        self.publish(300)
+        self.await_rows()
+        self.await_acknowledged()
+        engines.await_true(lambda: int(self.hash()["n"]) == number("SELECT n FROM blotter_internal.loaded WHERE stream = %s", self.stream), "n")
+        return drainer, int(self.hash()["n"]) - n
+
+    def test_postgres_that_went_back_is_loaded_again_by_itself(self):
+        drainer, transactions = self.load_two_lots([])
+        self.assertEqual(drainer.stop(), 0)
+        self.go_back(transactions)
+        self.assertEqual(self.rows(), 10)
+        drainer = self.drain()
+        self.await_rows()
+        self.assertIn("PostgreSQL went back in time", drainer.text())
+        engines.await_true(
+            lambda: int(self.hash()["n"]) == number("SELECT n FROM blotter_internal.loaded WHERE stream = %s", self.stream), "n again"
+        )
+        self.assertEqual(number("SELECT count(*) FROM blotter_internal.incidents WHERE stream = %s", self.stream), 0)
+
+    def test_what_the_kept_tail_does_not_reach_is_an_incident(self):
+        self.client("CONFIG", "SET", "stream-node-max-entries", 10)
+        keep = ["--keep-entries", "100", "--keep-time", "0", "--trim-interval", "100ms"]
+        drainer, transactions = self.load_two_lots(keep)
+        engines.await_true(lambda: self.client("XLEN", self.stream) <= 110, "trimmed")
+        engines.await_true(lambda: (engines.sample(drainer, "blotter_intake_trimmed_total") or 0) >= 200, "trimmed entries are counted")
+        self.assertEqual(drainer.stop(), 0)
+        self.go_back(transactions)
+        self.drain(*keep)
+        incident = "SELECT from_id, to_id, from_n, to_n FROM blotter_internal.incidents WHERE stream = %s"
+        engines.await_true(lambda: servers.query(incident, self.stream), "an incident is stored")
+        found = servers.query(incident, self.stream)
+        self.assertEqual(len(found), 1)
+        self.assertEqual(found[0]["from_id"], self.last_id)
+        self.assertEqual(found[0]["to_n"] - found[0]["from_n"], transactions)
+        engines.await_true(lambda: self.rows() >= 110, "what is there is loaded again")
+
+    def test_reloaded_entries_are_not_acknowledged(self):
+        drainer = self.drain()
+        self.publish(20)
+        self.await_rows()
+        self.await_acknowledged()
+        self.assertEqual(drainer.stop(), 0)
+        drainer = self.drain("--from", "0")
+        engines.await_true(lambda: (engines.sample(drainer, "blotter_intake_reloaded_total") or 0) >= 20, "reloaded")
+        engines.await_true(lambda: engines.ready(drainer)[0] == 200, "ready")
+        self.assertEqual(engines.sample(drainer, "blotter_intake_ack_shortfall_total"), 0)
+        self.assertEqual(self.rows(), 20)
+
+
+if __name__ == "__main__":
+    support.main()
