@@ -78,7 +78,9 @@ static unsigned char *write_json(unsigned char *p, const void *text, size_t leng
 {
     p = write_int32(p, (int32_t)length + 1);
     *p++ = JSONB_VERSION;
-    memcpy(p, text, length);
+    if (length > 0) {
+        memcpy(p, text, length);
+    }
     return p + length;
 }
 

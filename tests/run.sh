@@ -95,8 +95,8 @@ stage "Python tests" make -s test-python || true
 stage "lint" make -s lint || true
 if stage "build, ASan + UBSan" quiet make -k -j"$jobs" "${asan[@]}" program examples tests; then
     stage "unit tests, ASan + UBSan" make -s "${asan[@]}" test-unit || true
-    stage "integration tests, ASan + UBSan" make -s "${asan[@]}" test-integration || true
     if [[ -n $all ]]; then
+        stage "integration tests, ASan + UBSan" make -s "${asan[@]}" test-integration || true
         stage "fault tests, ASan + UBSan" make -s "${asan[@]}" test-fault || true
         stage "Python tests, ASan + UBSan" make -s "${asan[@]}" test-python || true
     fi
