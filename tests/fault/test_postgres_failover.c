@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,8 +41,8 @@ static void reload(struct fixture_postgres *server, const char *setting)
 static void start_standby(bool synchronous)
 {
     primary = story_postgres;
-    standby = fixture_postgres_start(
-        &(struct fixture_postgres_options){.no_fsync = true, .standby_of = primary});
+    standby = fixture_postgres_start(&(struct fixture_postgres_options){
+        .no_fsync = true, .standby_of = primary, .settings = "max_standby_streaming_delay = -1"});
     if (synchronous) {
         reload(primary, "ALTER SYSTEM SET synchronous_standby_names = '*'");
     }
@@ -65,7 +66,7 @@ static bool is_promoted(void *arg)
 static void fail_over(void)
 {
     fixture_postgres_kill9(primary);
-    fixture_postgres_run(standby, "SELECT pg_promote()");
+    fixture_postgres_run(standby, "SELECT pg_promote(false)");
     assert_true(fixture_wait_until(is_promoted, NULL, STORY_TIMEOUT_MS));
     fixture_postgres_run(standby, "ALTER SYSTEM RESET synchronous_standby_names");
     fixture_postgres_run(standby, "SELECT pg_reload_conf()");
@@ -75,7 +76,10 @@ static void fail_over(void)
 static int end(void **state)
 {
     story_postgres = primary;
-    fixture_postgres_stop(standby, FIXTURE_IMMEDIATE);
+    if (standby != NULL) {
+        fixture_postgres_stop(standby, FIXTURE_IMMEDIATE);
+        standby = NULL;
+    }
     fixture_postgres_start_again(primary);
     reload(primary, "ALTER SYSTEM RESET synchronous_standby_names");
     return load_end(state);
@@ -112,6 +116,141 @@ static void a_synchronous_standby_is_promoted_under_load_and_nothing_is_lost(voi
     load_finish(load);
     drainer_stop(drainer);
     assert_int_equal(story_int("SELECT count(*) FROM blotter_internal.incidents"), 0);
+}
+
+/* The standby misses the last seconds, which were acknowledged: they are gone with the primary. The
+ * drainer notices it by the counters, and loads the kept tail again by itself. */
+static void
+an_asynchronous_standby_is_promoted_and_the_loss_is_healed_from_the_kept_tail(void **state)
+{
+    (void)state;
+    start_standby(false);
+    struct fixture_program *drainer = story_drainer("d1");
+    struct load *load = load_start(&(struct load_options){.producers = 2, .per_second = 500});
+    drainer_await_loaded("d1", 200);
+    fixture_postgres_pause(standby);
+    drainers_await_more(2500);
+    load_stop(load); /* so that nobody sends again what is lost but the kept tail */
+    load_await_stage(load, BLOTTER_COMMITTED);
+    int64_t before = rows();
+    fixture_postgres_kill9(primary);
+    fixture_postgres_resume(standby);
+    fixture_postgres_run(standby, "SELECT pg_promote(false)");
+    assert_true(fixture_wait_until(is_promoted, NULL, STORY_TIMEOUT_MS));
+    story_postgres = standby;
+    assert_true(rows() < before);
+    story_await_int(before, "SELECT count(*) FROM blotter.order_events");
+    load_resume(load);
+    load_finish(load);
+    drainer_stop(drainer);
+    assert_int_equal(story_int("SELECT count(*) FROM blotter_internal.incidents"), 0);
+}
+
+static void copy_folder(const char *from, const char *to)
+{
+    const char *const argv[] = {"cp", "-a", from, to, NULL};
+    struct fixture_program *program;
+
+    assert_int_equal(fixture_run(argv, NULL, STORY_TIMEOUT_MS, &program), 0);
+}
+
+/* A restored copy is the same system on the same timeline; only the counters tell. */
+static void a_database_that_is_restored_from_a_copy_gets_back_what_it_lost(void **state)
+{
+    (void)state;
+    primary = story_postgres;
+    struct fixture_program *drainer = story_drainer("d1");
+    struct load *load = load_start(&(struct load_options){.producers = 1, .per_second = 500});
+    drainer_await_loaded("d1", 200);
+    const char *data = fixture_postgres_folder(primary), *copy = fixture_format("%s.copy", data);
+    fixture_postgres_stop(primary, FIXTURE_FAST);
+    copy_folder(data, copy);
+    fixture_postgres_start_again(primary);
+    drainers_await_more(1000);
+    load_stop(load);
+    load_await_stage(load, BLOTTER_COMMITTED);
+    int64_t before = rows();
+    fixture_postgres_stop(primary, FIXTURE_IMMEDIATE);
+    assert_int_equal(rename(data, fixture_format("%s.lost", data)), 0);
+    assert_int_equal(rename(copy, data), 0);
+    fixture_postgres_start_again(primary);
+    story_await_int(before, "SELECT count(*) FROM blotter.order_events");
+    load_resume(load);
+    load_finish(load);
+    drainer_stop(drainer);
+}
+
+/* Both are writable, and each has a drainer. The standby's history holds the primary's, and not the
+ * other way round: what the primary loads is not acknowledged any more. */
+static void two_primaries_at_once_leave_one_that_is_loaded(void **state)
+{
+    (void)state;
+    start_standby(false);
+    const char *both = fixture_format("%s", getenv("BLOTTER_POSTGRES"));
+    setenv("BLOTTER_POSTGRES", fixture_postgres_conninfo(primary), 1);
+    struct fixture_program *old = story_drainer("d1");
+    struct load *load = load_start(&(struct load_options){.producers = 2, .per_second = 300});
+    drainer_await_loaded("d1", 200);
+    fixture_postgres_run(standby, "SELECT pg_promote(false)");
+    assert_true(fixture_wait_until(is_promoted, NULL, STORY_TIMEOUT_MS));
+    setenv("BLOTTER_POSTGRES", fixture_postgres_conninfo(standby), 1);
+    struct fixture_program *new = story_drainer("d2");
+    story_postgres = standby;
+    await_rows_above(rows() + 100);
+    assert_true(fixture_program_says(old, "another PostgreSQL", STORY_TIMEOUT_MS));
+    load_finish(load);
+    drainer_stop(new);
+    drainer_end(old, 0);
+    setenv("BLOTTER_POSTGRES", both, 1);
+}
+
+/* The streams keep fewer entries than the standby has missed. What is gone is an incident, which
+ * audit shows until a person closes it; the rest is loaded again. */
+static void a_loss_that_the_kept_tail_does_not_reach_is_an_incident(void **state)
+{
+    (void)state;
+    start_standby(false);
+    struct fixture_program *drainer =
+        story_start("drain", "--consumer", "d1", "--keep-entries", "10", "--keep-time", "0s",
+                    "--trim-interval", "100ms");
+    struct load *load = load_start(&(struct load_options){.producers = 1, .per_second = 500});
+    drainer_await_loaded("d1", 200);
+    fixture_postgres_pause(standby);
+    drainers_await_more(2500);
+    load_stop(load);
+    load_await_stage(load, BLOTTER_COMMITTED);
+    fixture_postgres_kill9(primary);
+    fixture_postgres_resume(standby);
+    fixture_postgres_run(standby, "SELECT pg_promote(false)");
+    assert_true(fixture_wait_until(is_promoted, NULL, STORY_TIMEOUT_MS));
+    story_postgres = standby;
+    story_await_int(1, "SELECT count(*) FROM blotter_internal.incidents WHERE closed_at IS NULL "
+                       "AND from_n < to_n");
+    story_assert_says(story_audit(1), "incident");
+    drainer_stop(drainer);
+}
+
+/* A database that knows nothing of the one that Redis was loaded into is not loaded until a person
+ * says so. */
+static void a_server_with_another_history_is_refused_until_it_is_accepted(void **state)
+{
+    (void)state;
+    primary = story_postgres;
+    story_publish(0, "okx", story_order_lines(1, 5));
+    story_drain_once();
+    standby = fixture_postgres_start(&(struct fixture_postgres_options){.no_fsync = true});
+    setenv("BLOTTER_POSTGRES", fixture_postgres_conninfo(standby), 1);
+    story_run(0, "migrate");
+    story_postgres = standby;
+    struct fixture_program *drainer = story_drainer("d1");
+    assert_true(fixture_program_says(drainer, "loaded into another PostgreSQL", STORY_TIMEOUT_MS));
+    story_publish(0, "okx", story_order_lines(6, 5));
+    assert_int_equal(rows(), 0);
+    story_run(0, "migrate", "--accept-history");
+    story_await_int(5, "SELECT count(*) FROM blotter.order_events"); /* older ones: --from */
+    story_await_drained();
+    drainer_stop(drainer);
+    setenv("BLOTTER_POSTGRES", fixture_postgres_conninfo(primary), 1);
 }
 
 static int64_t sessions(void)
@@ -176,6 +315,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_synchronous_standby_is_promoted_under_load_and_nothing_is_lost),
+        TEST(an_asynchronous_standby_is_promoted_and_the_loss_is_healed_from_the_kept_tail),
+        TEST(a_database_that_is_restored_from_a_copy_gets_back_what_it_lost),
+        TEST(two_primaries_at_once_leave_one_that_is_loaded),
+        TEST(a_loss_that_the_kept_tail_does_not_reach_is_an_incident),
+        TEST(a_server_with_another_history_is_refused_until_it_is_accepted),
         TEST(a_standby_that_is_away_costs_two_sessions_and_loading_goes_on_when_it_is_back),
         TEST(a_drainer_that_waits_for_a_standby_can_be_fenced),
     };
