@@ -60,8 +60,8 @@ void batch_clear(struct batch *batch)
     batch->state = BATCH_GATHERING;
     batch->count = batch->rejected = batch->expired = 0;
     batch->careful = batch->refused = false;
-    if (batch->fold != NULL) {
-        order_changes_clear(batch->fold);
+    if (batch->changes != NULL) {
+        order_changes_clear(batch->changes);
     }
     for (int kind = 0; kind < RECORD_KINDS; kind++) {
         batch->rows[kind].length = 0;
@@ -167,8 +167,8 @@ static struct record_value text_value(const char *text)
 }
 
 /* The checks that need to know the stream and the time. NULL: all is well. */
-static const char *check_identity(struct record *record, const char *exchange, int64_t now_ns,
-                                  char *text, size_t size)
+static const char *batch_check_identity(struct record *record, const char *exchange, int64_t now_ns,
+                                        char *text, size_t size)
 {
     struct record_value *value = &record->values[IDENTITY_exchange];
     int64_t recorded_at = record->values[IDENTITY_recorded_at].integer;
@@ -258,9 +258,10 @@ static const char *batch_decode(struct record *record, const struct raw_field *f
     return kind == RECORD_REJECT ? reason_of_reject(record, text, size) : NULL;
 }
 
-/* What a reject keeps of an entry with no field, or several: all of it, each part behind its
- * length, as Redis' protocol writes it. */
-static void append_raw(struct batch *batch, const struct raw_field *fields, size_t field_count)
+/* Keeps an entry with no field, or several, for a reject: all of it, each part behind its length,
+ * as Redis' protocol writes it. */
+static void batch_append_entry(struct batch *batch, const struct raw_field *fields,
+                               size_t field_count)
 {
     char head[32];
 
@@ -288,8 +289,8 @@ static void add_row(struct batch *batch, struct entry *entry, const struct recor
     entry->book_offset = (uint32_t)batch->book_rows.length;
     book_rows_put(record, rows, columns, &batch->book_rows);
     entry->book_length = (uint32_t)batch->book_rows.length - entry->book_offset;
-    if (record->kind == RECORD_ORDER && batch->fold != NULL) {
-        order_changes_add(batch->fold, rows, columns);
+    if (record->kind == RECORD_ORDER && batch->changes != NULL) {
+        order_changes_add(batch->changes, rows, columns);
     }
 }
 
@@ -335,7 +336,7 @@ void batch_add(struct batch *batch, struct stream *stream, const char *exchange,
     assert(batch->state == BATCH_GATHERING);
     *entry = (struct entry){.stream = stream, .id = id, .deliveries = deliveries};
     entry->raw_offset = (uint32_t)batch->raw.length;
-    append_raw(batch, fields, field_count);
+    batch_append_entry(batch, fields, field_count);
     entry->raw_length = (uint32_t)batch->raw.length - entry->raw_offset;
     keep_kind(batch, entry, field_count == 0 ? "" : fields[0].bytes,
               field_count == 0 ? 0 : fields[0].length);
@@ -347,7 +348,7 @@ void batch_add(struct batch *batch, struct stream *stream, const char *exchange,
             identify_foreign(&record, stream_name, id, fields[1].bytes, fields[1].length);
         }
         record.values[IDENTITY_lane] = text_value(stream_lane(stream_name, exchange));
-        reason = check_identity(&record, exchange, now_ns, text, sizeof text);
+        reason = batch_check_identity(&record, exchange, now_ns, text, sizeof text);
     }
     note_identity(entry, &record);
     if (reason != NULL) {

@@ -67,7 +67,7 @@ static unsigned char *write_int64(unsigned char *p, int64_t value)
     return p + sizeof big;
 }
 
-static unsigned char *write_bytes(unsigned char *p, const void *bytes, size_t length)
+static unsigned char *copy_write_bytes(unsigned char *p, const void *bytes, size_t length)
 {
     p = write_int32(p, (int32_t)length);
     memcpy(p, bytes, length);
@@ -109,7 +109,7 @@ static unsigned char *write_value(unsigned char *p, enum field_kind kind,
     }
     switch (kind) {
     case FIELD_TEXT:
-        return write_bytes(p, value->bytes, value->length);
+        return copy_write_bytes(p, value->bytes, value->length);
     case FIELD_DECIMAL:
         length = decimal_to_numeric(value->bytes, value->length, p + 4);
         write_int32(p, (int32_t)length);
@@ -153,9 +153,7 @@ void copy_put_record(struct copy_buffer *buffer, const struct record *record,
     buffer->length = (size_t)(p - buffer->bytes);
 }
 
-/* --- single columns
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- single columns --- */
 
 static void advance(struct copy_buffer *buffer, const unsigned char *end)
 {
@@ -174,7 +172,7 @@ void copy_put_null(struct copy_buffer *buffer)
 
 void copy_put_bytes(struct copy_buffer *buffer, const void *bytes, size_t length)
 {
-    advance(buffer, write_bytes(reserve(buffer, 4 + length), bytes, length));
+    advance(buffer, copy_write_bytes(reserve(buffer, 4 + length), bytes, length));
 }
 
 void copy_put_raw(struct copy_buffer *buffer, const void *columns, size_t length)
@@ -209,9 +207,7 @@ void copy_put_bool(struct copy_buffer *buffer, int value)
     advance(buffer, write_bool(reserve(buffer, 5), value));
 }
 
-/* --- reading rows back
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- reading rows back --- */
 
 static int16_t read_int16(const unsigned char *p)
 {

@@ -35,7 +35,7 @@ void copy_put_bool(struct copy_buffer *, int value);
 void copy_put_record(struct copy_buffer *, const struct record *,
                      uint32_t columns[RECORD_FIELDS_MAX]);
 
-/* What stands before the first row of a COPY BINARY, and behind the last. */
+/* The bytes before the first row of a COPY BINARY, and behind the last. */
 enum {
     COPY_HEAD_BYTES = 19,
     COPY_TAIL_BYTES = 2,

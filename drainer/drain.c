@@ -550,7 +550,7 @@ static void create_postgres_side(struct drain *drain)
                                              .on_done = on_leased,
                                              .owner = drain});
     for (int i = 0; i < 2; i++) {
-        drain->batches[i].fold = loading_order_changes(drain->loading_side);
+        drain->batches[i].changes = loading_order_changes(drain->loading_side);
     }
 }
 
@@ -622,7 +622,7 @@ static void release(struct drain *drain)
         }
     }
     for (int i = 0; i < 2; i++) {
-        order_changes_destroy(drain->batches[i].fold);
+        order_changes_destroy(drain->batches[i].changes);
         batch_release(&drain->batches[i]);
     }
     streams_release(&drain->streams);

@@ -32,12 +32,10 @@ struct order_changes {
     size_t slot_count; /* a power of two, at least twice `capacity` */
 };
 
-/* --- sets
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- sets --- */
 
-/* Where texts of at least that length begin. */
-static size_t first_of_length(const struct text_set *set, size_t length)
+/* Returns the place of the first text of at least that length. */
+static size_t order_first_of_length(const struct text_set *set, size_t length)
 {
     size_t from = 0, to = set->count;
 
@@ -55,7 +53,7 @@ static size_t first_of_length(const struct text_set *set, size_t length)
 
 void text_set_add(struct text_set *set, const char *text, size_t length)
 {
-    size_t at = first_of_length(set, length);
+    size_t at = order_first_of_length(set, length);
     char *copy = strndup(text, length);
 
     set->texts = realloc(set->texts, (set->count + 1) * sizeof *set->texts);
@@ -69,8 +67,8 @@ void text_set_add(struct text_set *set, const char *text, size_t length)
 
 bool text_set_has(const struct text_set *set, const unsigned char *text, size_t length)
 {
-    for (size_t i = first_of_length(set, length); i < set->count && set->texts[i].length == length;
-         i++) {
+    for (size_t i = order_first_of_length(set, length);
+         i < set->count && set->texts[i].length == length; i++) {
         if (strncasecmp(set->texts[i].bytes, (const char *)text, length) == 0) {
             return true;
         }
@@ -87,9 +85,7 @@ void text_set_release(struct text_set *set)
     *set = (struct text_set){0};
 }
 
-/* --- the table
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- the table --- */
 
 struct order_changes *order_changes_create(const struct text_set *venues_by_symbol,
                                            const struct text_set *terminal_statuses)
@@ -126,7 +122,7 @@ size_t order_changes_count(const struct order_changes *changes)
     return changes->count;
 }
 
-static void grow(struct order_changes *changes)
+static void order_grow(struct order_changes *changes)
 {
     changes->capacity = changes->capacity == 0 ? 256 : changes->capacity * 2;
     changes->slot_count = changes->capacity * 2;
@@ -146,16 +142,14 @@ static void grow(struct order_changes *changes)
     }
 }
 
-/* --- keys
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- keys --- */
 
 static bool given(const struct copy_field *field)
 {
     return field->length >= 0;
 }
 
-static bool is_id(const struct copy_field *field)
+static bool order_is_id(const struct copy_field *field)
 {
     return field->length > 0;
 }
@@ -172,7 +166,7 @@ static bool same_or_empty(const struct copy_field *a, const struct copy_field *b
     return (a->length <= 0 && b->length <= 0) || same(a, b);
 }
 
-static uint64_t mix(uint64_t h, const struct copy_field *field)
+static uint64_t order_mix(uint64_t h, const struct copy_field *field)
 {
     for (int32_t i = 0; i < field->length; i++) {
         h = (h ^ field->bytes[i]) * UINT64_C(0x100000001b3);
@@ -180,7 +174,8 @@ static uint64_t mix(uint64_t h, const struct copy_field *field)
     return (h ^ 0xff) * UINT64_C(0x100000001b3);
 }
 
-static bool numbered_by_symbol(const struct order_changes *changes, const struct copy_field *fields)
+static bool order_numbered_by_symbol(const struct order_changes *changes,
+                                     const struct copy_field *fields)
 {
     return text_set_has(changes->venues_by_symbol, fields[IDENTITY_exchange].bytes,
                         (size_t)fields[IDENTITY_exchange].length);
@@ -190,24 +185,24 @@ static bool numbered_by_symbol(const struct order_changes *changes, const struct
  * kept in `orders`. */
 static const struct copy_field *key_id(const struct copy_field *fields)
 {
-    return is_id(&fields[ORDER_order_id])          ? &fields[ORDER_order_id]
-           : is_id(&fields[ORDER_client_order_id]) ? &fields[ORDER_client_order_id]
-                                                   : NULL;
+    return order_is_id(&fields[ORDER_order_id])          ? &fields[ORDER_order_id]
+           : order_is_id(&fields[ORDER_client_order_id]) ? &fields[ORDER_client_order_id]
+                                                         : NULL;
 }
 
 static uint64_t key_hash(const struct copy_field *fields, bool by_symbol)
 {
-    uint64_t h = mix(UINT64_C(0xcbf29ce484222325), &fields[IDENTITY_exchange]);
+    uint64_t h = order_mix(UINT64_C(0xcbf29ce484222325), &fields[IDENTITY_exchange]);
 
-    h = mix(mix(h, &fields[ORDER_account]), key_id(fields));
+    h = order_mix(order_mix(h, &fields[ORDER_account]), key_id(fields));
     if (by_symbol) {
-        h = mix(h, &fields[ORDER_symbol]);
+        h = order_mix(h, &fields[ORDER_symbol]);
     }
     return h ^ (h >> 29);
 }
 
-static bool has_key(const struct copy_buffer *rows, const struct changed_order *order,
-                    const struct copy_field *fields, bool by_symbol)
+static bool order_has_key(const struct copy_buffer *rows, const struct changed_order *order,
+                          const struct copy_field *fields, bool by_symbol)
 {
     static const int parts[] = {IDENTITY_exchange, ORDER_account, ORDER_order_id,
                                 ORDER_client_order_id, ORDER_symbol};
@@ -218,7 +213,7 @@ static bool has_key(const struct copy_buffer *rows, const struct changed_order *
     }
     return same(&key[IDENTITY_exchange], &fields[IDENTITY_exchange]) &&
            same_or_empty(&key[ORDER_account], &fields[ORDER_account]) &&
-           is_id(&key[ORDER_order_id]) == is_id(&fields[ORDER_order_id]) &&
+           order_is_id(&key[ORDER_order_id]) == order_is_id(&fields[ORDER_order_id]) &&
            same(key_id(key), key_id(fields)) &&
            (!by_symbol || same_or_empty(&key[ORDER_symbol], &fields[ORDER_symbol]));
 }
@@ -234,9 +229,7 @@ static int compare_times(const struct event_time *a, const struct event_time *b)
     return a->producer_id < b->producer_id ? -1 : a->producer_id > b->producer_id;
 }
 
-/* --- what an event says
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- what an event says --- */
 
 /* A row being added: its columns, and where they are. */
 struct event {
@@ -253,8 +246,8 @@ static void read_event(struct event *event, const struct copy_buffer *rows, cons
     }
 }
 
-static struct copy_field field_of(const struct copy_buffer *rows, const struct changed_order *order,
-                                  int i)
+static struct copy_field order_field_of(const struct copy_buffer *rows,
+                                        const struct changed_order *order, int i)
 {
     return copy_field_at(rows->bytes + order->columns[i]);
 }
@@ -285,7 +278,7 @@ static bool follows_filled_quantity(int field)
 static bool is_out_of_date(const struct copy_buffer *rows, const struct changed_order *order,
                            const struct event *event)
 {
-    struct copy_field before = field_of(rows, order, ORDER_filled_quantity);
+    struct copy_field before = order_field_of(rows, order, ORDER_filled_quantity);
     const struct copy_field *filled = &event->fields[ORDER_filled_quantity];
 
     return given(filled) && given(&before) && copy_numeric_compare(filled, &before) < 0;
@@ -302,8 +295,8 @@ static void note_state(const struct order_changes *changes, struct changed_order
 }
 
 /* Takes over what a newer event gives. */
-static void apply(const struct order_changes *changes, const struct copy_buffer *rows,
-                  struct changed_order *order, const struct event *event)
+static void order_apply(const struct order_changes *changes, const struct copy_buffer *rows,
+                        struct changed_order *order, const struct event *event)
 {
     bool out_of_date = is_out_of_date(rows, order, event);
 
@@ -322,10 +315,10 @@ static bool needs_rebuild(const struct copy_buffer *rows, const struct changed_o
                           const struct event *event)
 {
     const struct copy_field *id = &event->fields[ORDER_client_order_id];
-    struct copy_field before = field_of(rows, order, ORDER_client_order_id);
+    struct copy_field before = order_field_of(rows, order, ORDER_client_order_id);
 
     return compare_times(&event->time, &order->last) < 0 ||
-           (is_id(id) && is_id(&before) && !same(id, &before));
+           (order_is_id(id) && order_is_id(&before) && !same(id, &before));
 }
 
 static struct changed_order *add_order(struct order_changes *changes, size_t slot, uint64_t h,
@@ -343,18 +336,18 @@ static struct changed_order *add_order(struct order_changes *changes, size_t slo
 static struct changed_order *find_or_add(struct order_changes *changes,
                                          const struct copy_buffer *rows, const struct event *event)
 {
-    bool by_symbol = numbered_by_symbol(changes, event->fields);
+    bool by_symbol = order_numbered_by_symbol(changes, event->fields);
     uint64_t h = key_hash(event->fields, by_symbol);
     size_t slot;
 
     if (changes->count == changes->capacity) {
-        grow(changes);
+        order_grow(changes);
     }
     for (slot = h & (changes->slot_count - 1); changes->slots[slot] != 0;
          slot = (slot + 1) & (changes->slot_count - 1)) {
         struct changed_order *order = &changes->orders[changes->slots[slot] - 1];
 
-        if (order->hash == h && has_key(rows, order, event->fields, by_symbol)) {
+        if (order->hash == h && order_has_key(rows, order, event->fields, by_symbol)) {
             return order;
         }
     }
@@ -397,12 +390,10 @@ void order_changes_add(struct order_changes *changes, const struct copy_buffer *
     } else if (compare_times(&event.time, &order->first) < 0) {
         order->first = event.time;
     }
-    apply(changes, rows, order, &event);
+    order_apply(changes, rows, order, &event);
 }
 
-/* --- writing
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- writing --- */
 
 const char *order_changes_columns(void)
 {
@@ -434,7 +425,7 @@ static void put_columns(struct copy_buffer *out, const struct copy_buffer *rows,
     }
 }
 
-static void put_time(struct copy_buffer *out, const struct event_time *time)
+static void order_put_time(struct copy_buffer *out, const struct event_time *time)
 {
     copy_put_int64(out, time->recorded_at);
     copy_put_int64(out, time->seq);
@@ -449,8 +440,8 @@ void order_changes_put(const struct order_changes *changes, const struct copy_bu
 
         copy_put_row_head(out, 10 + ORDER_FIELDS - RECORD_IDENTITY_FIELDS);
         put_columns(out, rows, &order->columns[IDENTITY_exchange], 1);
-        put_time(out, &order->first);
-        put_time(out, &order->last);
+        order_put_time(out, &order->first);
+        order_put_time(out, &order->last);
         copy_put_bool(out, late || order->late);
         copy_put_bool(out, order->ended);
         if (order->first_filled == 0) {

@@ -18,8 +18,10 @@ enum { SECONDS_PER_DAY = 86400 };
 #define DAY_ANSWERS(X) \
     X(READY, "ready", NULL) \
     X(EXPIRED, "expired", NULL) \
-    X(TOO_OLD, "too_old", "recorded_at: further back than days are made (days_back in blotter_internal.retention)") \
-    X(TOO_NEW, "too_new", "recorded_at: further ahead than days are made (days_ahead in blotter_internal.retention)")
+    X(TOO_OLD, "too_old", \
+      "recorded_at: further back than days are made (days_back in blotter_internal.retention)") \
+    X(TOO_NEW, "too_new", \
+      "recorded_at: further ahead than days are made (days_ahead in blotter_internal.retention)")
 /* clang-format on */
 #define X(state, answer, reason) DAY_##state,
 enum day { DAY_UNKNOWN, DAY_ANSWERS(X) DAY_STATES };

@@ -22,7 +22,7 @@ static const char *const record_columns[RECORD_KINDS] = {
 
 enum { COPIES_MAX = RECORD_KINDS + 3 }; /* for the books, rejects and orders */
 
-/* What the transaction adds to the table progress. */
+/* The transaction adds this to the table progress. */
 struct producer_progress {
     int64_t producer_id, stored, last_seq, voided;
     const struct stream *stream;
@@ -151,7 +151,7 @@ static void load_add_copies_of_rows(struct load_transaction *t)
     }
 }
 
-/* What the rows say to the books, queued in their own commit. Rows that go through staging are
+/* Queues for the books what the rows say, in their own commit. Rows that go through staging are
  * queued by SQL, which knows the new ones. */
 static void load_add_copy_of_book_rows(struct load_transaction *t)
 {
@@ -200,14 +200,15 @@ static void load_add_copy_of_rejects(struct load_transaction *t)
     }
 }
 
-/* What the range's rows say of orders: nearly always merged already while they were gathered. */
+/* Merges what the range's rows say of orders; nearly always that was done while they were gathered.
+ */
 static const struct order_changes *load_changes_of_range(struct load_transaction *t)
 {
     const struct batch *batch = t->batch;
     bool whole = t->range.from == 0 && t->range.to == batch->count;
 
-    if (whole && batch->fold != NULL && batch->expired == 0 && !batch->refused) {
-        return batch->fold;
+    if (whole && batch->changes != NULL && batch->expired == 0 && !batch->refused) {
+        return batch->changes;
     }
     order_changes_clear(t->changes);
     for (size_t i = t->range.from; i < t->range.to; i++) {

@@ -73,7 +73,7 @@ struct loader {
     struct load_stats stats;
 };
 
-/* Where in the range the rows of a kind are counted to. */
+/* A place in the range, up to which the rows of a kind are counted. */
 struct row_cursor {
     int kind; /* RECORD_KINDS: none */
     size_t at;

@@ -10,7 +10,7 @@
 
 enum { MESSAGE_BYTES = 512 };
 
-static enum exit_code code_of(PGconn *connection, const char *sqlstate)
+static enum exit_code pg_exit_code_of(PGconn *connection, const char *sqlstate)
 {
     if (PQstatus(connection) != CONNECTION_OK || sqlstate == NULL) {
         return EXIT_CODE_UNREACHABLE;
@@ -56,7 +56,7 @@ int pg_fail(struct pg *pg, const PGresult *result, const char *doing)
     sqlstate_hint(sqlstate, &hint);
     pg_one_line(primary == NULL ? PQerrorMessage(pg->connection) : primary, message,
                 sizeof message);
-    pg->exit_code = code_of(pg->connection, sqlstate);
+    pg->exit_code = pg_exit_code_of(pg->connection, sqlstate);
     return command_fail(pg->settings, (enum exit_code)pg->exit_code,
                         "setting postgres: %s: %s%s%s%s%s", doing, message,
                         sqlstate == NULL ? "" : " (SQLSTATE ", sqlstate == NULL ? "" : sqlstate,
@@ -89,7 +89,7 @@ static bool conninfo_is_malformed(const char *conninfo)
     return !plain_name && options == NULL;
 }
 
-/* What stands before dbname may be overridden by the connection string, what stands behind may not.
+/* The connection string may override what stands before dbname, and not what stands behind it.
  */
 PGconn *pg_connect(const struct settings *settings)
 {

@@ -53,7 +53,7 @@ static const char session_sql[] =
 enum { OPENING_SESSION, OPENING_PREDECESSOR };
 enum { PREDECESSOR_TIMEOUT_MS = 5000 };
 
-/* What became of a command so far. */
+/* How a command has gone so far. */
 enum command_outcome { COMMAND_GOOD, COMMAND_FAILED, COMMAND_NOT_REPLICATED };
 
 /* A session in the server; pid 0: none. */

@@ -7,7 +7,7 @@
 
 #include "drainer/settings_table.h"
 
-/* What both kinds of session begin with, and then the rest. */
+/* Both kinds of session begin with this, and then the rest. */
 static char *pg_session_begin_sql(const struct settings *settings, const char *rest)
 {
     char *sql = NULL;

@@ -8,7 +8,7 @@
 /* clang-format off */
 #define PG_ACTIONS(X) \
     X(RETRY, "passes by itself: forget the batch, wait, read it again") \
-    X(DOUBT, "passes by itself, or is a trigger's doing: as RETRY, but a record that keeps failing alone is rejected") \
+    X(DOUBT, "as RETRY, but a record that keeps failing alone is rejected: a trigger's doing") \
     X(DUPLICATE, "a row is there already: load through staging") \
     X(NO_DAY, "a row's day has no partition: make the day, load again") \
     X(ROWS, "load_staged() names rows that it refuses: reject exactly these") \
@@ -20,10 +20,10 @@
  * The classes are those of PostgreSQL's appendix A. */
 #define SQLSTATE_ACTIONS(X) \
     X("08", RETRY, "connection exception") \
-    X("08P01", DATA, "protocol violation: how COPY BINARY reports a malformed field, not a lost connection") \
-    X("0A", PERSON, "feature not supported: row-level security on a table of Blotter's, for example") \
-    X("23505", DUPLICATE, "unique violation: on the primary key of an event table only; else DATA") \
-    X("23514", NO_DAY, "check violation without a constraint: no partition for the row; else DATA") \
+    X("08P01", DATA, "protocol violation: so COPY BINARY reports a malformed field")  \
+    X("0A", PERSON, "feature not supported: such as row-level security on a table") \
+    X("23505", DUPLICATE, "on the primary key of an event table; any other is DATA") \
+    X("23514", NO_DAY, "without a constraint: no partition for the row; else DATA") \
     X("25006", RETRY, "read-only: a standby, until it is promoted or another host is found") \
     X("25P03", RETRY, "idle-in-transaction timeout") \
     X("25P04", RETRY, "transaction timeout") \
@@ -37,14 +37,14 @@
     X("42P10", DATA, "a mistake of a trigger or rule about the row") \
     X("53", RETRY, "out of disk, memory, connections, locks") \
     X("54", DATA, "a limit of the program: the record's, unless a good record meets it too") \
-    X("55", DOUBT, "object in use or not ready: also what a statement of a trigger meets each time") \
+    X("55", DOUBT, "object in use or not ready: also met by a trigger each time") \
     X("55P03", RETRY, "lock timeout") \
     X("57", RETRY, "shutdown, cancelled, crash") \
     X("58", RETRY, "the system under the server: I/O error") \
     X("BL001", ROWS, "raised by load_staged()") \
     X("XX", RETRY, "the server's own mistake: a damaged index, for example")
 
-/* What else a state tells: to the loader, whether it is about the values of a row; to the operator
+/* Hints of a state: to the loader, whether it is about the values of a row; to the operator
  * of a blocking command, what to do. The longest prefix wins here, too. */
 #define SQLSTATE_HINTS(X) \
     X("22", VALUES, "") \

@@ -114,7 +114,7 @@ static inline int begin(void **state)
                                                           .keep_orders = true,
                                                           .venues_by_symbol = &venues,
                                                           .terminal_statuses = &terminal});
-    seen.batch.fold = order_changes_create(&venues, &terminal);
+    seen.batch.changes = order_changes_create(&venues, &terminal);
     assert_true(loop_until(seen.base, &seen.ups, 1));
     return 0;
 }
@@ -124,7 +124,7 @@ static inline int end(void **state)
     (void)state;
     loader_destroy(seen.loader);
     pg_link_destroy(seen.link);
-    order_changes_destroy(seen.batch.fold);
+    order_changes_destroy(seen.batch.changes);
     batch_release(&seen.batch);
     event_base_free(seen.base);
     run_outside("DROP DATABASE blotter WITH (FORCE)");

@@ -168,20 +168,20 @@ static void cleared_batch_keeps_its_memory_and_nothing_else(void **state)
     struct pack pack;
 
     (void)state;
-    batch.fold = order_changes_create(&none, &none);
+    batch.changes = order_changes_create(&none, &none);
     begin_order(&pack, 0, 7, 1, NOW);
     add("order", &pack);
     add("nothing", &pack);
     batch.careful = true;
     assert_true(batch_bytes(&batch) > pack.length);
-    assert_int_equal(order_changes_count(batch.fold), 1);
+    assert_int_equal(order_changes_count(batch.changes), 1);
     batch_reject(&batch, &batch.entries[0], "23514", "refused");
     assert_true(batch.refused);
     batch_clear(&batch);
-    assert_int_equal(order_changes_count(batch.fold), 0);
+    assert_int_equal(order_changes_count(batch.changes), 0);
     assert_false(batch.refused);
-    order_changes_destroy(batch.fold);
-    batch.fold = NULL;
+    order_changes_destroy(batch.changes);
+    batch.changes = NULL;
     assert_int_equal(batch.count, 0);
     assert_int_equal(batch_bytes(&batch), 0);
     assert_int_equal(batch.rejected, 0);

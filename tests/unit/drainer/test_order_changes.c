@@ -1,4 +1,4 @@
-/* test_order_changes.c: what a batch says of each order, against a simple fold of the same events.
+/* test_order_changes.c: what a batch says of each order, against a simple changes of the same events.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -34,7 +34,7 @@ enum {
 #define AT INT64_C(1767225600000000000)
 
 static struct text_set venues, terminal;
-static struct order_changes *fold;
+static struct order_changes *changes;
 static struct copy_buffer rows, result;
 static uint32_t row_columns[RECORD_FIELDS_MAX]; /* of the row put last */
 
@@ -44,14 +44,14 @@ static int begin(void **state)
     text_set_add(&venues, "binance", 7);
     text_set_add(&terminal, "filled", 6);
     text_set_add(&terminal, "canceled", 8);
-    fold = order_changes_create(&venues, &terminal);
+    changes = order_changes_create(&venues, &terminal);
     return 0;
 }
 
 static int end(void **state)
 {
     (void)state;
-    order_changes_destroy(fold);
+    order_changes_destroy(changes);
     text_set_release(&venues);
     text_set_release(&terminal);
     copy_buffer_release(&rows);
@@ -90,18 +90,18 @@ static void fold_events(const struct event *events, size_t count, bool late)
 {
     copy_buffer_release(&rows); /* so that the rows move while they are put */
     result.length = 0;
-    order_changes_clear(fold);
+    order_changes_clear(changes);
     for (size_t i = 0; i < count; i++) {
         size_t offset = rows.length;
 
         put_event(&events[i]);
         if (i % 2 == 0) {
-            order_changes_add(fold, &rows, row_columns);
+            order_changes_add(changes, &rows, row_columns);
         } else {
-            order_changes_add_row(fold, &rows, offset);
+            order_changes_add_row(changes, &rows, offset);
         }
     }
-    order_changes_put(fold, &rows, late, &result);
+    order_changes_put(changes, &rows, late, &result);
 }
 
 #define FOLD(...)                              \
@@ -114,7 +114,7 @@ static const struct copy_field *order(size_t n)
     static struct copy_field fields[C_COUNT];
     const unsigned char *row = result.bytes;
 
-    assert_true(n < order_changes_count(fold));
+    assert_true(n < order_changes_count(changes));
     for (size_t i = 0; i <= n; i++) {
         assert_int_equal(row[0] << 8 | row[1], C_COUNT);
         copy_split_row(row, fields, C_COUNT);
@@ -160,7 +160,7 @@ static void each_field_is_the_last_value_given(void **state)
     FOLD(EVENT(1, [ORDER_status] = "open", [ORDER_price] = "10.50", [ORDER_side] = "buy"),
          EVENT(2, [ORDER_status] = "partially_filled", [ORDER_last_price] = "10.5"),
          EVENT(3, [ORDER_price] = "9"));
-    assert_int_equal(order_changes_count(fold), 1);
+    assert_int_equal(order_changes_count(changes), 1);
     fields = order(0);
     assert_text(&fields[C_EXCHANGE], "okx");
     assert_text(&fields[C_OF(ORDER_order_id)], "17");
@@ -230,7 +230,7 @@ static void same_event_twice_counts_once(void **state)
 {
     (void)state;
     FOLD(EVENT(1, [ORDER_price] = "1"), EVENT(1, [ORDER_price] = "1"));
-    assert_int_equal(order_changes_count(fold), 1);
+    assert_int_equal(order_changes_count(changes), 1);
     assert_int_equal(order(0)[C_LATE].bytes[0], 0);
 }
 
@@ -254,7 +254,7 @@ static void order_with_two_client_ids_is_late(void **state)
     FOLD(EVENT(1, [ORDER_price] = "1"), EVENT(2, [ORDER_client_order_id] = "a"));
     assert_int_equal(order(0)[C_LATE].bytes[0], 0);
     FOLD(EVENT(1, [ORDER_client_order_id] = "a"), EVENT(2, [ORDER_client_order_id] = "b"));
-    assert_int_equal(order_changes_count(fold), 1);
+    assert_int_equal(order_changes_count(changes), 1);
     assert_int_equal(order(0)[C_LATE].bytes[0], 1);
 }
 
@@ -267,7 +267,7 @@ static void orders_differ_by_exchange_account_and_id(void **state)
          EVENT(3, [ORDER_account] = "a"),
          EVENT_OF(4, [ORDER_order_id] = "17", [IDENTITY_exchange] = "bybit", [ORDER_account] = "a"),
          EVENT_OF(5, [IDENTITY_exchange] = "okx", [ORDER_order_id] = "18", [ORDER_account] = "a"));
-    assert_int_equal(order_changes_count(fold), 4);
+    assert_int_equal(order_changes_count(changes), 4);
     assert_int_equal(copy_field_int64(&order(0)[C_SEQ]), 3);
 }
 
@@ -276,7 +276,7 @@ static void empty_account_is_the_same_as_none(void **state)
     (void)state;
     FOLD(EVENT(1, [ORDER_account] = ""), EVENT(2, [ORDER_price] = "1"),
          EVENT(3, [ORDER_account] = ""));
-    assert_int_equal(order_changes_count(fold), 1);
+    assert_int_equal(order_changes_count(changes), 1);
     assert_int_equal(copy_field_int64(&order(0)[C_SEQ]), 3);
 }
 
@@ -285,7 +285,7 @@ static void symbol_counts_only_where_the_venue_numbers_by_symbol(void **state)
     (void)state;
     FOLD(EVENT(1, [ORDER_symbol] = "BTC"), EVENT(2, [ORDER_symbol] = "ETH"),
          EVENT(3, [ORDER_price] = "1"));
-    assert_int_equal(order_changes_count(fold), 1);
+    assert_int_equal(order_changes_count(changes), 1);
     FOLD(
         EVENT_OF(
             1, [ORDER_order_id] = "17", [IDENTITY_exchange] = "binance", [ORDER_symbol] = "BTC"),
@@ -293,7 +293,7 @@ static void symbol_counts_only_where_the_venue_numbers_by_symbol(void **state)
             2, [ORDER_order_id] = "17", [IDENTITY_exchange] = "binance", [ORDER_symbol] = "ETH"),
         EVENT_OF(3, [ORDER_order_id] = "17", [IDENTITY_exchange] = "binance"),
         EVENT_OF(4, [ORDER_order_id] = "17", [IDENTITY_exchange] = "binance", [ORDER_symbol] = ""));
-    assert_int_equal(order_changes_count(fold), 3);
+    assert_int_equal(order_changes_count(changes), 3);
 }
 
 static void order_known_by_client_id_alone_is_one_of_its_own(void **state)
@@ -303,7 +303,7 @@ static void order_known_by_client_id_alone_is_one_of_its_own(void **state)
          EVENT_OF(
              2, [IDENTITY_exchange] = "okx", [ORDER_order_id] = "", [ORDER_client_order_id] = "17"),
          EVENT(3, [ORDER_client_order_id] = "17"));
-    assert_int_equal(order_changes_count(fold), 2);
+    assert_int_equal(order_changes_count(changes), 2);
     assert_int_equal(copy_field_int64(&order(0)[C_SEQ]), 2);
     assert_int_equal(copy_field_int64(&order(1)[C_SEQ]), 3);
 }
@@ -313,7 +313,7 @@ static void event_without_any_id_is_left_out(void **state)
     (void)state;
     FOLD(EVENT_OF(1, [IDENTITY_exchange] = "okx", [ORDER_order_id] = ""),
          EVENT_OF(2, [IDENTITY_exchange] = "okx", [ORDER_client_order_id] = ""));
-    assert_int_equal(order_changes_count(fold), 0);
+    assert_int_equal(order_changes_count(changes), 0);
     assert_int_equal(result.length, 0);
 }
 
@@ -421,7 +421,7 @@ static void assert_as_expected(const struct copy_field *fields, const struct exp
     assert_int_equal(fields[C_ENDED].bytes[0], expected->ended);
 }
 
-/* An order is late exactly if one of its events came before a newer one; else its fold is that of
+/* An order is late exactly if one of its events came before a newer one; else its changes is that of
  * the reference. First and last event hold in any case. */
 static void random_histories_fold_as_the_reference_does(void **state)
 {
@@ -455,7 +455,7 @@ static void random_histories_fold_as_the_reference_does(void **state)
             newest[n] = events[i].seq > newest[n] ? events[i].seq : newest[n];
         }
         fold_events(events, EVENTS, false);
-        for (size_t i = 0; i < order_changes_count(fold); i++) {
+        for (size_t i = 0; i < order_changes_count(changes); i++) {
             const struct copy_field *fields = order(i);
             int n = fields[C_OF(ORDER_order_id)].bytes[0] - '1';
 
@@ -482,9 +482,9 @@ static void many_orders_are_all_kept_apart(void **state)
             i + 1, [IDENTITY_exchange] = "okx", [ORDER_order_id] = ids[i % MANY]);
     }
     fold_events(events, 2 * MANY, false);
-    assert_int_equal(order_changes_count(fold), MANY);
+    assert_int_equal(order_changes_count(changes), MANY);
     fold_events(events, MANY, false); /* again in the same memory */
-    assert_int_equal(order_changes_count(fold), MANY);
+    assert_int_equal(order_changes_count(changes), MANY);
     free(events);
 }
 
