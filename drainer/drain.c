@@ -43,6 +43,7 @@ enum {
     RETRY_MIN_MS = 100,
     RETRY_MAX_MS = 2000,
     RETRY_PERSON_MS = 15000,
+    FAILURES_TOLERATED = 2, /* in a row, before the drainer is not ready */
 };
 
 enum drain_phase {
@@ -84,7 +85,7 @@ struct drain {
     bool looked_before_lease, leased_since_look;
     bool redis_was_up;
     int64_t connecting_since_ms; /* to Redis: not the while that PostgreSQL took before */
-    unsigned retry_ms;
+    unsigned retry_ms, failures; /* of batches, in a row */
     enum drain_phase phase;
     int exit_code;
     struct loader_counters summary_loader;
@@ -133,6 +134,18 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 
 static void use_link(struct drain *drain);
 
+/* Nothing is loaded: at once if a person is needed, else after some attempts, that is a trouble. */
+static void note_failure(struct drain *drain, const struct pg_failure *failure)
+{
+    drain->failures++;
+    if (failure->action == PG_ACTION_PERSON || drain->failures > FAILURES_TOLERATED) {
+        streams_trouble(&drain->streams, NULL, TROUBLE_LOADING,
+                        "PostgreSQL refuses what is loaded: %s, SQLSTATE %s%s", failure->message,
+                        failure->sqlstate[0] == '\0' ? "none" : failure->sqlstate,
+                        failure->action == PG_ACTION_PERSON ? "; this needs a person" : "");
+    }
+}
+
 /* A failure over locks: fewer leases where the table of locks is full, else a look at who waits. */
 static void ease_locks(struct drain *drain, const struct pg_failure *failure)
 {
@@ -174,7 +187,8 @@ static void on_loaded(void *owner, struct batch *batch, const struct pg_failure 
 
     drain->use = drain->use == SESSION_LOADING ? SESSION_FREE : drain->use;
     if (failure == NULL) {
-        drain->retry_ms = 0;
+        drain->retry_ms = drain->failures = 0;
+        streams_trouble_over(&drain->streams, NULL, TROUBLE_LOADING);
         wake_booker(drain, batch->careful);
         use_link(drain); /* first, so that PostgreSQL does not wait for the settling */
         if (batch->state == BATCH_COMMITTED) { /* else the connection was lost at once, and
@@ -189,6 +203,7 @@ static void on_loaded(void *owner, struct batch *batch, const struct pg_failure 
                  failure->action == PG_ACTION_PERSON ? "; this needs a person" : "");
         forget_all(drain);
         rest_before_retry(drain, failure->action);
+        note_failure(drain, failure);
         ease_locks(drain, failure);
     }
     turn_soon(drain);
@@ -296,8 +311,7 @@ static void on_stop_timeout(evutil_socket_t fd, short what, void *arg)
     uint64_t booked = booker_counters(drain->booker)->rows;
 
     (void)fd, (void)what;
-    if (!is_busy(drain) && books_are_waited_for(drain) &&
-        booked > drain->booked_while_stopping) {
+    if (!is_busy(drain) && books_are_waited_for(drain) && booked > drain->booked_while_stopping) {
         /* a backlog of fills takes its time, and moves */
         drain->booked_while_stopping = booked;
         const struct timeval more = {.tv_sec = STOP_TIMEOUT_S};
