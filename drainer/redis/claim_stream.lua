@@ -26,8 +26,8 @@ redis.call('HSET', KEYS[2], 'history', ARGV[1], 'holder', ARGV[2], 'system', ARG
   'timeline', ARGV[4], 'n', string.format('%.0f', known))
 
 local first, trimmed = '', 0
-if redis.call('EXISTS', KEYS[1]) == 1 then
-  local info, stream = redis.call('XINFO', 'STREAM', KEYS[1]), {}
+local info, stream = redis.pcall('XINFO', 'STREAM', KEYS[1]), {}
+if not info['err'] then
   for i = 1, #info, 2 do stream[info[i]] = info[i + 1] end
   first = stream['first-entry'] and stream['first-entry'][1] or stream['last-generated-id']
   if (stream['entries-added'] or 0) > stream['length'] then trimmed = 1 end

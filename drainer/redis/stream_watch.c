@@ -321,14 +321,17 @@ static void look_after_streams(struct stream_watch *watch)
     bool trimming = is_due(&watch->trimmed_at_ms, watch->settings->trim_interval);
     bool stuck = is_due(&watch->stuck_at_ms, watch->settings->claim_idle / 4);
 
+    bool nothing_held = streams_held(streams) == 0; /* PostgreSQL may be away: no holder looks */
     bool gauging =
         watch->settings->metrics != NULL && is_due(&watch->gauged_at_ms, GAUGE_INTERVAL_MS);
 
     for (size_t i = 0; i < streams->count; i++) {
         struct stream *stream = streams->all[i];
 
-        if (stream_is_held(stream) && gauging) {
+        if (gauging && stream->present && (nothing_held || stream_is_held(stream))) {
             look_at_gauge(watch, stream);
+        } else if (gauging) {
+            stream->gauge = (struct stream_gauge){.known = false}; /* its holder knows */
         }
         if (stream->state == STREAM_READING && pending) {
             look_at_pending(watch, stream);

@@ -172,6 +172,7 @@ static void on_claimed(void *owner, uintptr_t tag, struct redisReply *reply)
     } else {
         bool forked = strcmp(reply->element[0]->str, "forked") == 0;
 
+        intake_on_success(taking->intake, stream);
         streams_trouble_over(taking->streams, stream, TROUBLE_HISTORY);
         if (forked || reply->element[1]->integer > stream->loaded_n) {
             reload(stream, reply, forked);
@@ -188,6 +189,7 @@ static void claim(struct taking *taking, struct stream *stream)
     char load[STREAM_KEY_BYTES], timeline[16], n[24];
 
     if (history->id[0] == '\0') {
+        intake_on_success(taking->intake, stream);
         stream_enter(stream, STREAM_CLAIMING);
         return;
     }
@@ -226,7 +228,6 @@ static void on_group(void *owner, uintptr_t tag, struct redisReply *reply)
         if (reply->type != REDIS_REPLY_ERROR) {
             log_info(stream->name, "consumer group made, from the stream's first entry on");
         }
-        intake_on_success(taking->intake, stream);
         claim(taking, stream);
     } else if (strstr(reply->str, "requires the key to exist") != NULL) {
         stream_enter(stream, STREAM_ABSENT);

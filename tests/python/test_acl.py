@@ -47,7 +47,7 @@ class LeastRights(unittest.TestCase):
         redis("ACL", "LOG", "RESET")
 
     def drain(self, *arguments):
-        arguments = ("--trim-interval", "100ms", "--keep-entries", "10", "--claim-idle", "1s", "--rebalance-interval", "50ms", *arguments)
+        arguments = ("--trim-interval", "100ms", "--keep-entries", "10", "--keep-time", "0", "--claim-idle", "1s", "--rebalance-interval", "50ms", *arguments)
         return servers.start(servers.program, "drain", *arguments, env=as_user("blotter-drain"), stderr=subprocess.DEVNULL)
 
     def test_producers_and_drainers_need_no_more(self):
