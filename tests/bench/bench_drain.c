@@ -184,7 +184,8 @@ static void prepare(struct rival *rival)
 static void make_sql(struct rival *rival)
 {
 #define X(name, kind, meaning) ", " #name
-    static const char columns[] = "producer_id, seq, recorded_at, exchange" BLOTTER_ORDER_FIELDS(X);
+    static const char columns[] =
+        "producer_id, seq, recorded_at, exchange, lane" BLOTTER_ORDER_FIELDS(X);
 #undef X
     const char *merge = rival->keep_orders
                             ? fixture_format("COPY pg_temp.staged_orders (%s) FROM STDIN BINARY; "
