@@ -121,7 +121,7 @@ static void rest_before_retry(struct drain *drain, enum pg_action action)
     drain->use = drain->use == SESSION_AWAY ? SESSION_AWAY : SESSION_RESTING;
 }
 
-static void on_retry(evutil_socket_t fd, short what, void *arg)
+static void drain_on_retry(evutil_socket_t fd, short what, void *arg)
 {
     struct drain *drain = arg;
 
@@ -270,7 +270,7 @@ static bool books_are_waited_for(const struct drain *drain)
     return booker_is_connected(drain->booker) && !booker_is_done(drain->booker);
 }
 
-static void stop(struct drain *drain, const char *why)
+static void drain_stop(struct drain *drain, const char *why)
 {
     struct timeval tv = {STOP_TIMEOUT_S, 0};
 
@@ -285,10 +285,10 @@ static void stop(struct drain *drain, const char *why)
     }
 }
 
-static void on_signal(evutil_socket_t fd, short what, void *arg)
+static void drain_on_signal(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
-    stop(arg, fd == SIGTERM ? "SIGTERM" : "SIGINT");
+    drain_stop(arg, fd == SIGTERM ? "SIGTERM" : "SIGINT");
 }
 
 static bool is_busy(const struct drain *drain)
@@ -324,7 +324,7 @@ static void on_stop_timeout(evutil_socket_t fd, short what, void *arg)
                                                     : "stopped while Redis is away");
 }
 
-static void on_signed_off(struct drain *drain)
+static void drain_on_signed_off(struct drain *drain)
 {
     int64_t left = intake_left_pending(drain->intake);
     char text[64];
@@ -348,7 +348,7 @@ static void go_on_stopping(struct drain *drain)
         intake_sign_off(drain->intake);
     }
     if (drain->phase == DRAIN_SIGNING_OFF && intake_quiet(drain->intake)) {
-        on_signed_off(drain);
+        drain_on_signed_off(drain);
     }
 }
 
@@ -411,7 +411,7 @@ static void turn(evutil_socket_t fd, short what, void *arg)
     if (drain->phase != DRAIN_RUNNING) {
         go_on_stopping(drain);
     } else if (drain->settings->once && all_is_loaded(drain) && all_is_booked(drain)) {
-        stop(drain, "everything is loaded");
+        drain_stop(drain, "everything is loaded");
     }
 }
 
@@ -439,7 +439,7 @@ static void on_session(void *owner, bool ready, const struct pg_failure *why)
 
 /* --- the log --- */
 
-static void on_summary(evutil_socket_t fd, short what, void *arg)
+static void drain_on_summary(evutil_socket_t fd, short what, void *arg)
 {
     struct drain *drain = arg;
     const struct loader_counters *now = &loader_stats(drain->loader)->counters,
@@ -605,22 +605,22 @@ static bool create_monitor(struct drain *drain)
     return drain->monitor != NULL;
 }
 
-static void create_events(struct drain *drain)
+static void drain_create_events(struct drain *drain)
 {
     struct timeval minute = {SUMMARY_INTERVAL_S, 0};
 
     drain->turn_event = evtimer_new(drain->base, turn, drain);
-    drain->retry_timer = evtimer_new(drain->base, on_retry, drain);
+    drain->retry_timer = evtimer_new(drain->base, drain_on_retry, drain);
     drain->stop_timer = evtimer_new(drain->base, on_stop_timeout, drain);
-    drain->summary_timer = event_new(drain->base, -1, EV_PERSIST, on_summary, drain);
-    drain->sigterm = evsignal_new(drain->base, SIGTERM, on_signal, drain);
-    drain->sigint = evsignal_new(drain->base, SIGINT, on_signal, drain);
+    drain->summary_timer = event_new(drain->base, -1, EV_PERSIST, drain_on_summary, drain);
+    drain->sigterm = evsignal_new(drain->base, SIGTERM, drain_on_signal, drain);
+    drain->sigint = evsignal_new(drain->base, SIGINT, drain_on_signal, drain);
     evtimer_add(drain->summary_timer, &minute);
     evsignal_add(drain->sigterm, NULL);
     evsignal_add(drain->sigint, NULL);
 }
 
-static void release(struct drain *drain)
+static void drain_release(struct drain *drain)
 {
     struct event *events[] = {drain->turn_event,    drain->retry_timer, drain->stop_timer,
                               drain->summary_timer, drain->sigterm,     drain->sigint};
@@ -681,11 +681,11 @@ int command_drain(const struct settings *settings)
         event_base_free(drain.base);
         return EXIT_CODE_USAGE;
     }
-    create_events(&drain);
+    drain_create_events(&drain);
     create_postgres_side(&drain);
     create_booker(&drain);
     if (!create_monitor(&drain)) {
-        release(&drain);
+        drain_release(&drain);
         return EXIT_CODE_USAGE;
     }
     log_info("drain", "drainer %s: up to %u rows a batch", drain.drainer,
@@ -696,6 +696,6 @@ int command_drain(const struct settings *settings)
     intake_start(drain.intake);
     event_base_dispatch(drain.base);
     log_end(&drain);
-    release(&drain);
+    drain_release(&drain);
     return drain.exit_code;
 }

@@ -178,8 +178,8 @@ static int take_flag(const struct loading *loading, const char *word, const char
 }
 
 /* Returns how many arguments there are beside the flags, or -1. */
-static int take_words(const struct loading *loading, int argc, char **argv,
-                      const struct setting *only)
+static int settings_take_words(const struct loading *loading, int argc, char **argv,
+                               const struct setting *only)
 {
     int count = 0;
     bool flags = true;
@@ -286,8 +286,8 @@ static char *trimmed(char *text)
 
 /* Takes `name = value`. The line may hold a secret: a complaint names its number and setting only.
  * holds_password is set where it does. */
-static int take_line(const struct loading *loading, char *line, const struct origin *origin,
-                     bool *holds_password)
+static int settings_take_line(const struct loading *loading, char *line,
+                              const struct origin *origin, bool *holds_password)
 {
     char *name = trimmed(line), *equals = strchr(name, '='), where[300];
 
@@ -327,7 +327,7 @@ static int take_lines(const struct loading *loading, FILE *file, const char *pat
                      LINE_BYTES - 2);
             result = -1;
         } else {
-            result = take_line(loading, line, &origin, &holds_password);
+            result = settings_take_line(loading, line, &origin, &holds_password);
         }
     }
     if (holds_password && others_can_read(file)) {
@@ -410,7 +410,7 @@ int settings_load(struct settings *settings, enum command_id command, int argc, 
 
     *settings = (struct settings){.command = command, .arguments = argv};
     if (take_defaults(&loading) != 0 || take_environment(&loading, config) != 0 ||
-        take_words(&loading, argc, argv, config) < 0) {
+        settings_take_words(&loading, argc, argv, config) < 0) {
         return -1;
     }
     if (settings->config != NULL && take_file(&loading, settings->config) != 0) {
@@ -421,7 +421,7 @@ int settings_load(struct settings *settings, enum command_id command, int argc, 
             return -1;
         }
     }
-    settings->argument_count = take_words(&loading, argc, argv, NULL);
+    settings->argument_count = settings_take_words(&loading, argc, argv, NULL);
     if (settings->argument_count < 0 || take_password_file(&loading) != 0) {
         return -1;
     }

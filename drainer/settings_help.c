@@ -18,7 +18,7 @@ static bool is_secret(const struct setting *setting)
 
 /* --- --help --- */
 
-static const char *value_of(const struct setting *setting)
+static const char *settings_help_value_of(const struct setting *setting)
 {
     switch (setting->type) {
     case SETTING_CHOICE:
@@ -58,7 +58,7 @@ static void print_wrapped(FILE *out, const char *text)
 static void print_setting(FILE *out, const struct setting *setting)
 {
     bool off = setting->type == SETTING_BOOL && strcmp(setting->default_text, "no") == 0;
-    const char *value = value_of(setting);
+    const char *value = settings_help_value_of(setting);
     char flag[128], text[512];
     int width;
 

@@ -51,7 +51,7 @@ static bool same_kind(const char *error, const char *other)
     return length == strcspn(other, " ") && strncmp(error, other, length) == 0;
 }
 
-static void publish(struct event_notifier *notifier, const char *error, bool begins)
+static void event_notifier_publish(struct event_notifier *notifier, const char *error, bool begins)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
@@ -71,7 +71,7 @@ static void tell_change(struct event_notifier *notifier)
                                 : BLOTTER_EVENT_REDIS_UP;
     bool changed = state != notifier->told || (state == BLOTTER_EVENT_REDIS_REFUSES &&
                                                !same_kind(error, notifier->last_error));
-    publish(notifier, error, changed);
+    event_notifier_publish(notifier, error, changed);
     if (!changed) {
         return;
     }

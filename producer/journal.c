@@ -33,8 +33,8 @@ enum { RELEASE_WAIT_US = 100, RELEASE_WAITS = 10000 };
 
 /* --- claiming and publishing --- */
 
-static inline void publish(struct journal_slot *slot, uint64_t position,
-                           const struct journal_slot *head, const unsigned char *body)
+static inline void journal_store_slot(struct journal_slot *slot, uint64_t position,
+                                      const struct journal_slot *head, const unsigned char *body)
 {
     slot->producer_id = head->producer_id;
     slot->seq = head->seq;
@@ -58,7 +58,7 @@ void journal_publish(struct journal *journal, uint64_t position, const struct jo
     struct journal_slot sealed;
     memcpy(&sealed, head, sizeof sealed);
     sealed.checksum = journal_slot_checksum(journal->version, head, position, body_checksum);
-    publish(journal_slot_at(journal, position), position, &sealed, body);
+    journal_store_slot(journal_slot_at(journal, position), position, &sealed, body);
 }
 
 static inline bool has_room(const struct journal *journal, uint64_t next, uint64_t count)
@@ -157,7 +157,8 @@ static __attribute__((noinline)) int claim_flagged(struct journal *journal, uint
     return 0;
 }
 
-static inline int claim(struct journal *journal, unsigned count, struct journal_claim *out)
+static inline int journal_take_positions(struct journal *journal, unsigned count,
+                                         struct journal_claim *out)
 {
     _Atomic uint64_t *word = &journal->header->next.value;
     /* acquire: the clock is read, and the slot written, after the threads that claimed before us
@@ -194,18 +195,19 @@ static inline int claim(struct journal *journal, unsigned count, struct journal_
 }
 
 /* Fills a claimed slot in a file of the present version: the fast way. */
-static inline void fill(struct journal *journal, uint64_t position, const struct journal_slot *head,
-                        const unsigned char *body, uint64_t body_checksum)
+static inline void journal_fill_slot(struct journal *journal, uint64_t position,
+                                     const struct journal_slot *head, const unsigned char *body,
+                                     uint64_t body_checksum)
 {
     struct journal_slot sealed;
     memcpy(&sealed, head, sizeof sealed);
     sealed.checksum = journal_slot_checksum(JOURNAL_VERSION, head, position, body_checksum);
-    publish(journal_slot_at(journal, position), position, &sealed, body);
+    journal_store_slot(journal_slot_at(journal, position), position, &sealed, body);
 }
 
 int journal_claim(struct journal *journal, unsigned count, struct journal_claim *out)
 {
-    return claim(journal, count, out);
+    return journal_take_positions(journal, count, out);
 }
 
 void journal_fill(struct journal *journal, const struct journal_claim *claimed, unsigned index,
@@ -220,7 +222,7 @@ void journal_fill(struct journal *journal, const struct journal_claim *claimed, 
                                 .flags = index > 0 ? SLOT_CONTINUES : 0,
                                 .fields = (uint16_t)fields,
                                 .length = length};
-    fill(journal, position, &head, body, hash64(body, length));
+    journal_fill_slot(journal, position, &head, body, hash64(body, length));
 }
 
 void journal_fill_void(struct journal *journal, const struct journal_claim *claimed, unsigned index)
@@ -238,7 +240,7 @@ int64_t journal_append(struct journal *journal, enum record_kind kind, const uns
 {
     uint64_t body_checksum = hash64(body, length);
     struct journal_claim claimed;
-    int refused = claim(journal, 1, &claimed);
+    int refused = journal_take_positions(journal, 1, &claimed);
     if (__builtin_expect(refused != 0, 0)) {
         return refused;
     }
@@ -248,7 +250,7 @@ int64_t journal_append(struct journal *journal, enum record_kind kind, const uns
                                 .kind = (uint8_t)kind,
                                 .fields = (uint16_t)fields,
                                 .length = length};
-    fill(journal, claimed.position, &head, body, body_checksum);
+    journal_fill_slot(journal, claimed.position, &head, body, body_checksum);
     return head.seq;
 }
 

@@ -87,17 +87,17 @@ static void close_lock_fd(struct journal *journal)
     journal->lock_fd = -1;
 }
 
-static void before_fork(void)
+static void journal_lock_before_fork(void)
 {
     pthread_mutex_lock(&open_mutex);
 }
 
-static void after_fork_in_parent(void)
+static void journal_lock_after_fork_in_parent(void)
 {
     pthread_mutex_unlock(&open_mutex);
 }
 
-static void after_fork_in_child(void)
+static void journal_lock_after_fork_in_child(void)
 {
     for (struct journal *each = open_journals; each != NULL; each = each->next_open) {
         close_lock_fd(each);
@@ -108,7 +108,8 @@ static void after_fork_in_child(void)
 
 static void install_fork_handlers(void)
 {
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    pthread_atfork(journal_lock_before_fork, journal_lock_after_fork_in_parent,
+                   journal_lock_after_fork_in_child);
 }
 
 /* Makes the page that all journals of this process share; a child that opens its own makes another.

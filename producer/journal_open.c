@@ -46,7 +46,7 @@ static bool is_owner_dead(int fd)
 /* How long to wait for the role that another process has? `blotter ship` has the writer's lock of a
  * dead process' journal for the moment in which it adopts it; the sender's it gives back when it
  * sees that another process has the writer's and waits. */
-static int patience_ms(int fd, const struct journal_options *options, bool has_writer)
+static int journal_open_patience_ms(int fd, const struct journal_options *options, bool has_writer)
 {
     if (!options->write || !options->patient) {
         return 0;
@@ -66,7 +66,7 @@ static int take_roles(int fd, const struct journal_options *options)
             return 0;
         }
         int problem = errno;
-        if (problem != EAGAIN || waited_ms >= patience_ms(fd, options, writer)) {
+        if (problem != EAGAIN || waited_ms >= journal_open_patience_ms(fd, options, writer)) {
             errno = problem;
             return -1;
         }
@@ -339,8 +339,8 @@ static int become_owner(struct journal *journal, char *error)
 
 /* --- opening --- */
 
-static int open_parts(struct journal *journal, const char *path,
-                      const struct journal_options *options, char *error)
+static int journal_open_open_parts(struct journal *journal, const char *path,
+                                   const struct journal_options *options, char *error)
 {
     if (!journal_remember(journal)) {
         return journal_fail(error, BLOTTER_SYSTEM, "a page that a forked child finds empty: %s",
@@ -425,7 +425,7 @@ static int rename_aside(const char *path, char aside[JOURNAL_PATH_BYTES], char *
     return journal_fail(error, BLOTTER_SYSTEM, "%s: no free name beside it", path);
 }
 
-static void add_other(struct journal_others *others, const char *path)
+static void journal_open_add_other(struct journal_others *others, const char *path)
 {
     if (others != NULL && others->count < JOURNAL_OTHERS_MAX) {
         snprintf(others->path[others->count++], JOURNAL_PATH_BYTES, "%s", path);
@@ -440,7 +440,7 @@ static int journal_open_or(struct journal **out, const char *path,
     if (journal == NULL) {
         return journal_fail(error, BLOTTER_SYSTEM, "out of memory");
     }
-    int status = open_parts(journal, path, options, error);
+    int status = journal_open_open_parts(journal, path, options, error);
     if (status == JOURNAL_OTHER && aside) {
         int renamed = rename_aside(path, name, error);
         status = renamed != 0 ? renamed : JOURNAL_OTHER;
@@ -451,7 +451,7 @@ static int journal_open_or(struct journal **out, const char *path,
     }
     undo(journal);
     if (status == JOURNAL_OTHER) {
-        add_other(options->others, aside ? name : path);
+        journal_open_add_other(options->others, aside ? name : path);
     }
     return status;
 }

@@ -68,7 +68,7 @@ static bool is_over(const struct leftover *leftover)
            journal_cursor(&journal->header->floor) == next;
 }
 
-static void on_look(evutil_socket_t fd, short what, void *arg)
+static void leftovers_on_look(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what;
     struct leftovers *leftovers = arg;
@@ -99,7 +99,7 @@ struct leftovers *leftovers_create(const struct sender_options *options,
     for (unsigned i = 0; i < others->count; i++) {
         (void)open_leftover(leftovers, options, others->path[i]); /* the next open tries again */
     }
-    leftovers->look = event_new(options->base, -1, EV_PERSIST, on_look, leftovers);
+    leftovers->look = event_new(options->base, -1, EV_PERSIST, leftovers_on_look, leftovers);
     if (leftovers->first == NULL || leftovers->look == NULL ||
         event_add(leftovers->look, &interval) != 0) {
         leftovers_destroy(leftovers);

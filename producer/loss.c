@@ -88,7 +88,7 @@ static bool holds_record(const struct loss *loss, const redisReply *reply, uint6
            memcmp(pairs->element[1]->str, head, length) == 0;
 }
 
-static bool is_known(struct stream_entry_id id)
+static bool loss_is_known(struct stream_entry_id id)
 {
     return id.ms != 0 || id.seq != 0;
 }
@@ -149,7 +149,8 @@ void loss_check(struct loss *loss, uint64_t floor, uint64_t sent)
         loss->options.on_checked(loss->options.owner);
         return;
     }
-    if (!is_known(confirm_entry(confirm, oldest)) || !is_known(confirm_entry(confirm, newest))) {
+    if (!loss_is_known(confirm_entry(confirm, oldest)) ||
+        !loss_is_known(confirm_entry(confirm, newest))) {
         loss->check.why = "where they are in Redis is not known";
         end_check(loss);
         return;
@@ -169,7 +170,7 @@ bool loss_is_impatient(const struct loss *loss)
     return !loss->seen_waiting && loss->silent_since_ms != 0;
 }
 
-static unsigned patience_ms(const struct loss *loss, bool pressed)
+static unsigned loss_patience_ms(const struct loss *loss, bool pressed)
 {
     if (loss_is_impatient(loss)) {
         return SILENCE_FIRST_MS;
@@ -207,7 +208,7 @@ static void judge(struct loss *loss)
         loss->seen_waiting |= !look->answered_by_error;
     } else if (loss->silent_since_ms == 0) {
         loss->silent_since_ms = look->at_ms;
-    } else if (look->at_ms - loss->silent_since_ms >= patience_ms(loss, look->pressed)) {
+    } else if (look->at_ms - loss->silent_since_ms >= loss_patience_ms(loss, look->pressed)) {
         resend(loss);
     }
 }
@@ -244,7 +245,7 @@ static void on_entry(void *owner, uintptr_t position, struct redisReply *reply)
 }
 
 /* XPENDING with a range. That there is no group is found out by the next answer, too. */
-static void on_pending(void *owner, uintptr_t tag, struct redisReply *reply)
+static void loss_on_pending(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     (void)tag;
     struct loss *loss = owner;
@@ -302,7 +303,7 @@ static void ask_look(struct loss *loss)
     struct redis_link *link = loss->options.link;
     loss->look.awaited = 3;
     if (!ask_entry(loss, on_entry, loss->look.position) ||
-        redis_link_sendv_as(link, loss, on_pending, 0, 6, pending, NULL) != 0 ||
+        redis_link_sendv_as(link, loss, loss_on_pending, 0, 6, pending, NULL) != 0 ||
         redis_link_sendv_as(link, loss, on_groups, 0, 3, groups, NULL) != 0) {
         /* answers that are still to come cannot be told apart any more */
         redis_link_reset(link, "out of memory");
@@ -322,7 +323,7 @@ void loss_look(struct loss *loss, uint64_t first, uint64_t sent, bool pressed, i
     struct stream_entry_id id = confirm_entry(loss->options.confirm, first);
     loss->look = (struct look){
         .position = first, .sent = sent, .id = id, .at_ms = now_ms, .pressed = pressed};
-    if (!is_known(id)) { /* sent, but nobody knows as what: as good as gone */
+    if (!loss_is_known(id)) { /* sent, but nobody knows as what: as good as gone */
         loss->look.gone = true;
         judge(loss);
         return;

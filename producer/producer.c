@@ -256,7 +256,7 @@ static void release_sender(blotter_producer *producer)
     producer->submit_ns = NULL;
 }
 
-static int open_parts(struct opening *opening)
+static int producer_open_parts(struct opening *opening)
 {
     blotter_producer *producer = opening->producer;
     producer->kind = opening->options->sender;
@@ -278,7 +278,7 @@ static int open_parts(struct opening *opening)
     return status;
 }
 
-static int open_producer(blotter_producer **out, const struct blotter_options *options)
+static int producer_open_producer(blotter_producer **out, const struct blotter_options *options)
 {
     *open_error = '\0';
     int status = producer_check_options(options);
@@ -290,7 +290,7 @@ static int open_producer(blotter_producer **out, const struct blotter_options *o
     if (producer == NULL) {
         return open_failed(BLOTTER_SYSTEM, "out of memory");
     }
-    status = open_parts(&opening);
+    status = producer_open_parts(&opening);
     if (status == 0) {
         *out = producer;
         return 0;
@@ -309,15 +309,15 @@ BLOTTER_PUBLIC int blotter_open(blotter_producer **out, const struct blotter_opt
     int cancel_state;
     *out = NULL;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-    int status = open_producer(out, options);
+    int status = producer_open_producer(out, options);
     pthread_setcancelstate(cancel_state, NULL);
     return status;
 }
 
 /* --- waiting and looking --- */
 
-static int wait_for(blotter_producer *producer, uint64_t position, enum blotter_stage stage,
-                    int timeout_ms)
+static int producer_wait_for(blotter_producer *producer, uint64_t position,
+                             enum blotter_stage stage, int timeout_ms)
 {
     int cancel_state, status;
     if (journal_forked(producer->journal)) {
@@ -339,8 +339,8 @@ static int wait_for(blotter_producer *producer, uint64_t position, enum blotter_
 BLOTTER_PUBLIC int blotter_wait(blotter_producer *producer, int64_t seq, enum blotter_stage stage,
                                 int timeout_ms)
 {
-    return wait_for(producer, producer->journal->base + (uint64_t)(seq > 0 ? seq : 0), stage,
-                    timeout_ms);
+    return producer_wait_for(producer, producer->journal->base + (uint64_t)(seq > 0 ? seq : 0),
+                             stage, timeout_ms);
 }
 
 BLOTTER_PUBLIC int blotter_flush(blotter_producer *producer, enum blotter_stage stage,
@@ -355,7 +355,7 @@ BLOTTER_PUBLIC int blotter_flush(blotter_producer *producer, enum blotter_stage 
     }
     uint64_t last = journal_next(producer->journal) - 1;
     producer_leave(producer, cancel_state);
-    return wait_for(producer, last, stage, timeout_ms);
+    return producer_wait_for(producer, last, stage, timeout_ms);
 }
 
 BLOTTER_PUBLIC int blotter_notify(blotter_producer *producer, int fd, enum blotter_stage stage,

@@ -36,17 +36,17 @@ static struct producer_loop *loops[PRODUCER_LOOPS]; /* under loops_mutex */
 
 /* --- forks: a child has no such threads --- */
 
-static void before_fork(void)
+static void producer_loop_before_fork(void)
 {
     pthread_mutex_lock(&loops_mutex);
 }
 
-static void after_fork_in_parent(void)
+static void producer_loop_after_fork_in_parent(void)
 {
     pthread_mutex_unlock(&loops_mutex);
 }
 
-static void after_fork_in_child(void)
+static void producer_loop_after_fork_in_child(void)
 {
     memset(loops, 0, sizeof loops);
     pthread_mutex_unlock(&loops_mutex);
@@ -54,7 +54,8 @@ static void after_fork_in_child(void)
 
 static void install_loop_fork_handlers(void)
 {
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    pthread_atfork(producer_loop_before_fork, producer_loop_after_fork_in_parent,
+                   producer_loop_after_fork_in_child);
 }
 
 /* --- the thread --- */

@@ -8,9 +8,9 @@
  *                     └────── CLOSING ◄─────┴──────────────┴───────────┴─────────┘
  *                                           any failure, or redis_link_reset
  *
- * set_state() is the only place that changes the state, and it arms the state's timer: the back-off
- * in WAITING, the limit of an attempt in RESOLVING, CONNECTING and GREETING, a look at the oldest
- * answer in_flight in UP.
+ * redis_link_set_state() is the only place that changes the state, and it arms the state's timer:
+ * the back-off in WAITING, the limit of an attempt in RESOLVING, CONNECTING and GREETING, a look at
+ * the oldest answer in_flight in UP.
  *
  * hiredis allows little inside its callbacks: no free or disconnect in onConnect (use after free
  * before 1.1), a free in a reply callback is put off, and after onDisconnect it frees the context
@@ -89,7 +89,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg);
 static void on_settle(evutil_socket_t fd, short what, void *arg);
 static void lose(struct redis_link *link, const char *why);
 
-static int64_t now_ms(void)
+static int64_t redis_link_now_ms(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC_COARSE,
@@ -168,11 +168,11 @@ static void arm_timer(struct redis_link *link, unsigned delay_ms)
     event_add(link->timer, &delay);
 }
 
-static void set_state(struct redis_link *link, enum redis_link_state state)
+static void redis_link_set_state(struct redis_link *link, enum redis_link_state state)
 {
     assert(next_states[link->state] & 1u << state);
     link->state = state;
-    link->since_ms = now_ms();
+    link->since_ms = redis_link_now_ms();
     event_del(link->timer);
     if (state != REDIS_LINK_CLOSING) {
         arm_timer(link, timer_ms(link, state));
@@ -201,7 +201,7 @@ static void on_reply(redisAsyncContext *context, void *reply, void *privdata)
         lose_connection(link, context);
     }
     struct in_flight in_flight = in_flight_pop(&link->in_flight);
-    link->heard_ms = now_ms();
+    link->heard_ms = redis_link_now_ms();
     if (in_flight.callback != NULL) {
         in_flight.callback(in_flight.owner, in_flight.tag, reply);
     }
@@ -215,7 +215,7 @@ int redis_link_send(struct redis_link *link, redis_link_reply *callback, uintptr
         return -1;
     }
     in_flight_push(&link->in_flight,
-                   (struct in_flight){callback, link->options.owner, tag, now_ms()});
+                   (struct in_flight){callback, link->options.owner, tag, redis_link_now_ms()});
     return 0;
 }
 
@@ -226,7 +226,7 @@ int redis_link_sendv_as(struct redis_link *link, void *owner, redis_link_reply *
         redisAsyncCommandArgv(link->context, on_reply, NULL, argc, argv, lengths) != REDIS_OK) {
         return -1;
     }
-    in_flight_push(&link->in_flight, (struct in_flight){callback, owner, tag, now_ms()});
+    in_flight_push(&link->in_flight, (struct in_flight){callback, owner, tag, redis_link_now_ms()});
     return 0;
 }
 
@@ -291,7 +291,7 @@ static void greet_with(struct redis_link *link, enum greeting greeting, int argc
     }
 }
 
-static void greet(struct redis_link *link)
+static void redis_link_greet(struct redis_link *link)
 {
     const struct redis_url *url = &link->url;
     char db[16];
@@ -331,8 +331,8 @@ static void on_connect(const redisAsyncContext *context, int status)
         lose(link, context->c.errstr); /* the context's own errstr is not set yet */
         return;
     }
-    set_state(link, REDIS_LINK_GREETING);
-    greet(link);
+    redis_link_set_state(link, REDIS_LINK_GREETING);
+    redis_link_greet(link);
 }
 
 static void on_disconnect(const redisAsyncContext *context, int status)
@@ -404,7 +404,7 @@ static bool attach_reader(struct redis_link *link)
 /* address: of the host, as text; NULL for a Unix socket */
 static void connect_to(struct redis_link *link, const char *address)
 {
-    set_state(link, REDIS_LINK_CONNECTING);
+    redis_link_set_state(link, REDIS_LINK_CONNECTING);
     redisAsyncContext *context = address != NULL ? redisAsyncConnect(address, link->url.port)
                                                  : redisAsyncConnectUnix(link->url.host);
     link->context = context;
@@ -448,7 +448,7 @@ static void connect_to_host(struct redis_link *link)
         return;
     }
     if (link->state != REDIS_LINK_RESOLVING) {
-        set_state(link, REDIS_LINK_RESOLVING);
+        redis_link_set_state(link, REDIS_LINK_RESOLVING);
     }
     link->lookup =
         resolve_start(link->options.base, link->url.host, link->attempts, on_resolved, link);
@@ -476,7 +476,7 @@ static void attempt(struct redis_link *link)
     if (link->url.unix_socket) {
         connect_to(link, NULL);
     } else if (link->url.sentinel) {
-        set_state(link, REDIS_LINK_RESOLVING);
+        redis_link_set_state(link, REDIS_LINK_RESOLVING);
         link->lookup = sentinel_start(link->options.base, &link->url, link->first_sentinel,
                                       on_master_found, link);
         if (link->lookup == NULL) {
@@ -504,7 +504,7 @@ static void lose(struct redis_link *link, const char *why)
         return;
     }
     bool lasted = link->state == REDIS_LINK_UP &&
-                  now_ms() - link->since_ms >= (int64_t)link->options.backoff_max_ms;
+                  redis_link_now_ms() - link->since_ms >= (int64_t)link->options.backoff_max_ms;
     link->attempts = lasted ? 1 : link->attempts + 1;
     redis_tls_explain(link->tls, link->state >= REDIS_LINK_GREETING, link->state == REDIS_LINK_UP,
                       why != NULL && *why ? why : "the connection was lost", link->last_error,
@@ -513,7 +513,7 @@ static void lose(struct redis_link *link, const char *why)
         link->first_sentinel++; /* this one's master does not serve us: the next may know better */
     }
     cancel_lookups(link);
-    set_state(link, REDIS_LINK_CLOSING);
+    redis_link_set_state(link, REDIS_LINK_CLOSING);
     event_active(link->settle, 0, 0);
 }
 
@@ -530,19 +530,19 @@ static void free_context(struct redis_link *link)
 static void go_down(struct redis_link *link)
 {
     free_context(link);
-    set_state(link, REDIS_LINK_WAITING);
+    redis_link_set_state(link, REDIS_LINK_WAITING);
     if (link->told_up) {
         link->told_up = false;
         link->options.on_change(link->options.owner, false, link->last_error);
     }
 }
 
-static void go_up(struct redis_link *link)
+static void redis_link_go_up(struct redis_link *link)
 {
     link->epoch++;
-    link->heard_ms = now_ms();
+    link->heard_ms = redis_link_now_ms();
     link->told_up = true;
-    set_state(link, REDIS_LINK_UP);
+    redis_link_set_state(link, REDIS_LINK_UP);
     link->options.on_change(link->options.owner, true, link->url.place);
 }
 
@@ -553,7 +553,7 @@ static void on_settle(evutil_socket_t fd, short what, void *arg)
     if (link->state == REDIS_LINK_CLOSING) {
         go_down(link);
     } else if (link->state == REDIS_LINK_GREETING) {
-        go_up(link);
+        redis_link_go_up(link);
     }
 }
 
@@ -580,7 +580,7 @@ static void ask_sentinels(struct redis_link *link, int64_t late_ms)
  * process, and says nothing about a peer that vanished while the line was idle. */
 static void watch(struct redis_link *link)
 {
-    int64_t now = now_ms(), limit = (int64_t)link->options.answer_timeout_ms;
+    int64_t now = redis_link_now_ms(), limit = (int64_t)link->options.answer_timeout_ms;
     static const char ping[] = "*1\r\n$4\r\nPING\r\n";
     const struct in_flight *oldest = in_flight_oldest(&link->in_flight);
     int64_t heard = redis_reader_heard_ms(link->reader); /* a long answer may take its time */
@@ -634,7 +634,7 @@ static void apply_defaults(struct redis_link_options *options)
     }
 }
 
-static int prepare(struct redis_link *link, char *error, size_t error_size)
+static int redis_link_prepare(struct redis_link *link, char *error, size_t error_size)
 {
     const struct redis_link_options *options = &link->options;
     if (redis_url_parse(&link->url, options->url, error, error_size) != 0) {
@@ -675,7 +675,7 @@ struct redis_link *redis_link_create(const struct redis_link_options *options, c
     link->seed = (unsigned)now.tv_nsec ^ (unsigned)(uintptr_t)link;
     link->options = *options;
     apply_defaults(&link->options);
-    if (prepare(link, error, error_size) != 0) {
+    if (redis_link_prepare(link, error, error_size) != 0) {
         redis_link_destroy(link);
         return NULL;
     }
@@ -690,7 +690,8 @@ void redis_link_destroy(struct redis_link *link)
         return;
     }
     if (next_states[link->state] & BIT(CLOSING)) {
-        set_state(link, REDIS_LINK_CLOSING); /* refuses commands from the last callbacks */
+        redis_link_set_state(link,
+                             REDIS_LINK_CLOSING); /* refuses commands from the last callbacks */
     }
     free_context(link);
     cancel_lookups(link);
@@ -710,7 +711,7 @@ void redis_link_destroy(struct redis_link *link)
 void redis_link_start(struct redis_link *link)
 {
     if (link->state == REDIS_LINK_IDLE) {
-        set_state(link, REDIS_LINK_WAITING);
+        redis_link_set_state(link, REDIS_LINK_WAITING);
     }
 }
 

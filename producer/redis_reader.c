@@ -275,7 +275,7 @@ int64_t redis_reader_heard_ms(const struct redis_reader *reader)
 static redisReplyObjectFunctions hiredis_functions;
 
 /* Checks a value before it is made: an answer begins with it, or it adds to one. */
-static bool may_create(const redisReadTask *task, size_t elements, size_t bytes)
+static bool redis_reader_may_create(const redisReadTask *task, size_t elements, size_t bytes)
 {
     struct redis_reader *reader = task->privdata;
 
@@ -302,38 +302,44 @@ typedef size_t element_count;
 typedef int element_count;
 #endif
 
-static void *create_string(const redisReadTask *task, char *bytes, size_t length)
+static void *redis_reader_create_string(const redisReadTask *task, char *bytes, size_t length)
 {
-    return may_create(task, 0, length) ? hiredis_functions.createString(task, bytes, length) : NULL;
+    return redis_reader_may_create(task, 0, length)
+               ? hiredis_functions.createString(task, bytes, length)
+               : NULL;
 }
 
-static void *create_array(const redisReadTask *task, element_count count)
+static void *redis_reader_create_array(const redisReadTask *task, element_count count)
 {
     size_t elements = count > 0 ? (size_t)count : 0;
 
-    return may_create(task, elements, 0) ? hiredis_functions.createArray(task, count) : NULL;
+    return redis_reader_may_create(task, elements, 0) ? hiredis_functions.createArray(task, count)
+                                                      : NULL;
 }
 
-static void *create_integer(const redisReadTask *task, long long value)
+static void *redis_reader_create_integer(const redisReadTask *task, long long value)
 {
-    return may_create(task, 0, 0) ? hiredis_functions.createInteger(task, value) : NULL;
+    return redis_reader_may_create(task, 0, 0) ? hiredis_functions.createInteger(task, value)
+                                               : NULL;
 }
 
-static void *create_nil(const redisReadTask *task)
+static void *redis_reader_create_nil(const redisReadTask *task)
 {
-    return may_create(task, 0, 0) ? hiredis_functions.createNil(task) : NULL;
+    return redis_reader_may_create(task, 0, 0) ? hiredis_functions.createNil(task) : NULL;
 }
 
 #if HIREDIS_MAJOR >= 1
-static void *create_double(const redisReadTask *task, double value, char *text, size_t length)
+static void *redis_reader_create_double(const redisReadTask *task, double value, char *text,
+                                        size_t length)
 {
-    return may_create(task, 0, length) ? hiredis_functions.createDouble(task, value, text, length)
-                                       : NULL;
+    return redis_reader_may_create(task, 0, length)
+               ? hiredis_functions.createDouble(task, value, text, length)
+               : NULL;
 }
 
-static void *create_bool(const redisReadTask *task, int value)
+static void *redis_reader_create_bool(const redisReadTask *task, int value)
 {
-    return may_create(task, 0, 0) ? hiredis_functions.createBool(task, value) : NULL;
+    return redis_reader_may_create(task, 0, 0) ? hiredis_functions.createBool(task, value) : NULL;
 }
 #endif
 
@@ -348,13 +354,13 @@ static void make_functions(void)
     }
     checked_functions = hiredis_functions = *plain->fn;
     redisReaderFree(plain);
-    checked_functions.createString = create_string;
-    checked_functions.createArray = create_array;
-    checked_functions.createInteger = create_integer;
-    checked_functions.createNil = create_nil;
+    checked_functions.createString = redis_reader_create_string;
+    checked_functions.createArray = redis_reader_create_array;
+    checked_functions.createInteger = redis_reader_create_integer;
+    checked_functions.createNil = redis_reader_create_nil;
 #if HIREDIS_MAJOR >= 1
-    checked_functions.createDouble = create_double;
-    checked_functions.createBool = create_bool;
+    checked_functions.createDouble = redis_reader_create_double;
+    checked_functions.createBool = redis_reader_create_bool;
 #endif
 }
 

@@ -25,7 +25,7 @@ struct redis_tls {
  * ----------------------------------------------------------------------------------------------------------------
  */
 
-static bool fail(char *error, size_t error_size, const char *what, const char *file)
+static bool redis_tls_fail(char *error, size_t error_size, const char *what, const char *file)
 {
     unsigned long code =
         ERR_peek_error(); /* the first: the last only says which part of OpenSSL it was */
@@ -47,10 +47,10 @@ static int no_passphrase(char *text, int size, int writing, void *arg)
 static bool load_authorities(SSL_CTX *context, const char *file, char *error, size_t error_size)
 {
     if (*file && SSL_CTX_load_verify_locations(context, file, NULL) != 1) {
-        return fail(error, error_size, "cacert", file);
+        return redis_tls_fail(error, error_size, "cacert", file);
     }
     if (!*file && SSL_CTX_set_default_verify_paths(context) != 1) {
-        return fail(error, error_size, "the system's authorities", "");
+        return redis_tls_fail(error, error_size, "the system's authorities", "");
     }
     return true;
 }
@@ -61,22 +61,22 @@ static bool load_own(SSL_CTX *context, const struct redis_url *url, char *error,
         return true;
     }
     if (SSL_CTX_use_certificate_chain_file(context, url->cert) != 1) {
-        return fail(error, error_size, "cert", url->cert);
+        return redis_tls_fail(error, error_size, "cert", url->cert);
     }
     if (SSL_CTX_use_PrivateKey_file(context, url->key, SSL_FILETYPE_PEM) !=
         1) { /* also if it is not the certificate's */
-        return fail(error, error_size, "key", url->key);
+        return redis_tls_fail(error, error_size, "key", url->key);
     }
     return true;
 }
 
-static bool prepare(struct redis_tls *tls, const struct redis_url *url, char *error,
-                    size_t error_size)
+static bool redis_tls_prepare(struct redis_tls *tls, const struct redis_url *url, char *error,
+                              size_t error_size)
 {
     ERR_clear_error();
     tls->context = SSL_CTX_new(TLS_client_method());
     if (tls->context == NULL) {
-        return fail(error, error_size, "OpenSSL", "");
+        return redis_tls_fail(error, error_size, "OpenSSL", "");
     }
     SSL_CTX_set_min_proto_version(tls->context, TLS1_2_VERSION);
     SSL_CTX_set_verify(tls->context, SSL_VERIFY_PEER, NULL);
@@ -90,7 +90,7 @@ struct redis_tls *redis_tls_create(const struct redis_url *url, char *error, siz
     struct redis_tls *tls = calloc(1, sizeof *tls);
     if (tls == NULL) {
         snprintf(error, error_size, "out of memory");
-    } else if (!prepare(tls, url, error, error_size)) {
+    } else if (!redis_tls_prepare(tls, url, error, error_size)) {
         redis_tls_destroy(tls);
         tls = NULL;
     }

@@ -37,7 +37,7 @@ static int hex_digit(char c)
 }
 
 /* Copies with percent-decoding. False: too long, a malformed escape, or a NUL in it. */
-static bool decode(struct slice from, char out[REDIS_URL_PART_BYTES])
+static bool url_decode(struct slice from, char out[REDIS_URL_PART_BYTES])
 {
     size_t used = 0;
     for (size_t i = 0; i < from.length; i++) {
@@ -96,9 +96,9 @@ static bool take_user(struct redis_url *url, struct slice *authority)
     }
     *authority = rest;
     if (!cut(who, ':', false, &user, &password)) {
-        return decode(who, url->user);
+        return url_decode(who, url->user);
     }
-    return decode(user, url->user) && decode(password, url->password);
+    return url_decode(user, url->user) && url_decode(password, url->password);
 }
 
 static bool take_host(struct slice text, int default_port, char out[REDIS_URL_PART_BYTES],
@@ -122,7 +122,7 @@ static bool take_host(struct slice text, int default_port, char out[REDIS_URL_PA
     if (port.at != NULL && (!number(port, PORT_MAX, port_out) || *port_out == 0)) {
         return false;
     }
-    return host.length > 0 && decode(host, out);
+    return host.length > 0 && url_decode(host, out);
 }
 
 static bool add_host(struct redis_url *url, struct slice text)
@@ -164,7 +164,7 @@ static int parse_unix(struct redis_url *url, struct slice text, char *error, siz
     }
     path = text;
     cut(text, '?', false, &path, &query);
-    if (!decode(path, url->host) || strlen(url->host) > 107) { /* sockaddr_un */
+    if (!url_decode(path, url->host) || strlen(url->host) > 107) { /* sockaddr_un */
         return wrong(error, error_size, "the socket's path is malformed or longer than 107 bytes");
     }
     if (query.at != NULL &&
@@ -202,7 +202,7 @@ static bool take_parameter(struct redis_url *url, struct slice parameter)
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (known[i].allowed && strlen(known[i].name) == name.length &&
             memcmp(known[i].name, name.at, name.length) == 0) {
-            return decode(value, known[i].out);
+            return url_decode(value, known[i].out);
         }
     }
     return false;
@@ -225,7 +225,7 @@ static bool take_service(struct redis_url *url, struct slice path)
     struct slice name = path, db = {NULL, 0};
     char service[REDIS_URL_PART_BYTES];
     cut(path, '/', false, &name, &db);
-    if (name.length == 0 || !decode(name, service) || strlen(service) >= sizeof url->service) {
+    if (name.length == 0 || !url_decode(name, service) || strlen(service) >= sizeof url->service) {
         return false;
     }
     strcpy(url->service, service);

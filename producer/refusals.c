@@ -6,7 +6,7 @@
 
 #include "producer/redis_error.h"
 
-static bool is_refusal(enum refusal_question question, const redisReply *reply)
+static bool refusals_is_refusal(enum refusal_question question, const redisReply *reply)
 {
     if (reply->type != REDIS_REPLY_ERROR) {
         return false;
@@ -20,7 +20,7 @@ bool refusals_note(struct refusals *refusals, enum refusal_question question,
                    const redisReply *reply)
 {
     unsigned before = refusals->questions;
-    bool refused = is_refusal(question, reply);
+    bool refused = refusals_is_refusal(question, reply);
     if (refused) {
         refusals->questions |= question;
     } else {

@@ -115,17 +115,17 @@ struct sender {
 static void pump(struct sender *sender);
 
 /* relaxed: counters that only people look at */
-static void count(_Atomic int64_t *counter, int64_t more)
+static void sender_count(_Atomic int64_t *counter, int64_t more)
 {
     atomic_fetch_add_explicit(counter, more, memory_order_relaxed);
 }
 
-static void show(_Atomic int64_t *shown, int64_t value)
+static void sender_show(_Atomic int64_t *shown, int64_t value)
 {
     atomic_store_explicit(shown, value, memory_order_relaxed);
 }
 
-static void set_state(struct sender *sender, enum sender_state state)
+static void sender_set_state(struct sender *sender, enum sender_state state)
 {
     static const unsigned allowed[] = {
         [OFFLINE] = 1u << MEETING,
@@ -231,7 +231,7 @@ static void look_when_due(struct sender *sender)
     }
 }
 
-static void make_room(struct sender *sender)
+static void sender_make_room(struct sender *sender)
 {
     if (eviction_is_over(sender->journal)) {
         event_notifier_eviction_over(&sender->notifier);
@@ -242,16 +242,16 @@ static void make_room(struct sender *sender)
         return;
     }
     uint64_t open = confirm_open_within(sender->confirm, floor, target);
-    count(&sender->evicted, (int64_t)open);
+    sender_count(&sender->evicted, (int64_t)open);
     event_notifier_evicted(&sender->notifier, open);
     raise_floor(sender, target);
 }
 
 /* --- sending --- */
 
-static void refuse(struct sender *sender, const char *error)
+static void sender_refuse(struct sender *sender, const char *error)
 {
-    count(&sender->errors, 1);
+    sender_count(&sender->errors, 1);
     int64_t now = clock_monotonic_ms();
     if (sender->refused_ms == 0) {
         sender->refused_ms = REFUSED_MIN_MS;
@@ -262,7 +262,7 @@ static void refuse(struct sender *sender, const char *error)
     sender->refused_ms =
         sender->refused_ms * 2 < REFUSED_MAX_MS ? sender->refused_ms * 2 : REFUSED_MAX_MS;
     go_back(sender);
-    set_state(sender, REFUSED);
+    sender_set_state(sender, REFUSED);
     if (redis_error_action(error) == REDIS_ERROR_RESET) {
         redis_link_reset(sender->link, error); /* the name may lead to the master by now */
     }
@@ -283,7 +283,7 @@ static void time_answer(struct sender *sender, uint64_t position)
     }
 }
 
-static void take_answer(struct sender *sender, uint64_t position, const char *id)
+static void sender_take_answer(struct sender *sender, uint64_t position, const char *id)
 {
     time_answer(sender, position);
     struct stream_entry_id entry = {0, 0};
@@ -309,10 +309,11 @@ static void on_added(void *owner, uintptr_t tag, struct redisReply *reply)
     if (sender->stale > 0) {
         sender->stale--;
     } else if (reply->type == REDIS_REPLY_STRING) {
-        take_answer(sender, tag, reply->str);
+        sender_take_answer(sender, tag, reply->str);
     } else {
-        refuse(sender, reply->type == REDIS_REPLY_ERROR ? reply->str
-                                                        : "an answer to XADD that is no entry id");
+        sender_refuse(sender, reply->type == REDIS_REPLY_ERROR
+                                  ? reply->str
+                                  : "an answer to XADD that is no entry id");
     }
     if (sender->in_flight < WINDOW_RECORDS / 2) {
         pump(sender);
@@ -381,7 +382,7 @@ static void pump(struct sender *sender)
     if (eviction_is_near(sender->journal, loss_waiting(sender->loss))) {
         look_when_due(sender);
     }
-    make_room(sender);
+    sender_make_room(sender);
 }
 
 /* --- a new connection --- */
@@ -398,7 +399,7 @@ static void on_lost(void *owner, const char *why)
     uint64_t open = confirm_open_within(sender->confirm, first, sent);
     snprintf(text, sizeof text, "%llu records that are not confirmed: %s", (unsigned long long)open,
              why);
-    count(&sender->resent, (int64_t)open);
+    sender_count(&sender->resent, (int64_t)open);
     event_notifier_event(&sender->notifier, BLOTTER_EVENT_RESEND, text);
     for (uint64_t position = first; position < sent; position++) {
         confirm_forget_entry(sender->confirm, position); /* else a later check might believe it */
@@ -412,7 +413,7 @@ static void on_checked(void *owner)
 {
     struct sender *sender = owner;
     if (sender->state == CHECKING) {
-        set_state(sender, SENDING);
+        sender_set_state(sender, SENDING);
         publish_sent(sender);
         waiters_wake(&sender->waiters);
         pump(sender);
@@ -423,7 +424,7 @@ static void on_answered(void *owner)
 {
     struct sender *sender = owner;
     if (sender->state == ASKING) {
-        set_state(sender, CHECKING);
+        sender_set_state(sender, CHECKING);
         loss_check(sender->loss, floor_of(sender), sender->answered);
     }
 }
@@ -434,13 +435,13 @@ static void on_known(void *owner, bool ours)
     if (sender->state != MEETING) {
         return;
     }
-    show(&sender->left_alone, !ours);
+    sender_show(&sender->left_alone, !ours);
     if (!ours) {
-        set_state(sender, LEFT_ALONE);
+        sender_set_state(sender, LEFT_ALONE);
         event_notifier_left_alone(&sender->notifier, sender->target.left_alone);
         return;
     }
-    set_state(sender, ASKING);
+    sender_set_state(sender, ASKING);
     if (!confirm_ask(sender->confirm, journal_next(sender->journal))) {
         on_answered(sender);
     }
@@ -450,18 +451,18 @@ static void on_refused(void *owner, const char *error)
 {
     struct sender *sender = owner;
     if (error != NULL) {
-        count(&sender->errors, 1);
+        sender_count(&sender->errors, 1);
     }
     event_notifier_refused(&sender->notifier, REFUSED_CONFIRMING, error);
 }
 
-static void go_up(struct sender *sender, const char *place)
+static void sender_go_up(struct sender *sender, const char *place)
 {
-    count(&sender->connects, 1);
-    show(&sender->redis_up, 1);
+    sender_count(&sender->connects, 1);
+    sender_show(&sender->redis_up, 1);
     refusals_forget(&sender->refusals);
     event_notifier_up(&sender->notifier, place);
-    set_state(sender, MEETING);
+    sender_set_state(sender, MEETING);
     publish_sent(sender);
     confirm_on_up(sender->confirm);
     loss_on_up(sender->loss);
@@ -469,18 +470,18 @@ static void go_up(struct sender *sender, const char *place)
     target_ask(&sender->target);
 }
 
-static void on_change(void *owner, bool up, const char *why)
+static void sender_on_change(void *owner, bool up, const char *why)
 {
     struct sender *sender = owner;
     if (up) {
-        go_up(sender, why);
+        sender_go_up(sender, why);
         return;
     }
     assert(sender->in_flight == 0); /* the link has called back for all */
-    show(&sender->redis_up, 0);
+    sender_show(&sender->redis_up, 0);
     sender->refused_ms = 0;
     go_back(sender);
-    set_state(sender, OFFLINE);
+    sender_set_state(sender, OFFLINE);
     event_notifier_down(&sender->notifier, why);
 }
 
@@ -516,7 +517,7 @@ static void do_what_is_due(struct sender *sender)
     (void)journal_clock_now(&sender->journal->clock); /* which looks at the wall clock */
     event_notifier_clock(&sender->notifier, journal_clock_jump(&sender->journal->clock));
     if (sender->state == REFUSED && now >= sender->resume_at_ms) {
-        set_state(sender, SENDING);
+        sender_set_state(sender, SENDING);
     }
     if (sender->state == OFFLINE && *redis_link_last_error(sender->link)) {
         event_notifier_down(&sender->notifier, redis_link_last_error(sender->link));
@@ -557,7 +558,7 @@ static int64_t tick_interval_ms(const struct sender *sender)
     return sync != 0 && sync < interval ? sync : interval;
 }
 
-static void on_tick(evutil_socket_t fd, short what, void *arg)
+static void sender_on_tick(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what;
     struct sender *sender = arg;
@@ -572,7 +573,7 @@ int64_t sender_poll_interval_us(int64_t shortest_us, uint32_t slots, int64_t idl
     return wanted > shortest_us ? wanted : shortest_us;
 }
 
-static void on_poll(evutil_socket_t fd, short what, void *arg)
+static void sender_on_poll(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what;
     struct sender *sender = arg;
@@ -589,7 +590,7 @@ void sender_poll(struct sender *sender)
 
 static void on_wake(void *arg)
 {
-    on_tick(-1, 0, arg);
+    sender_on_tick(-1, 0, arg);
 }
 
 void sender_wake(struct sender *sender)
@@ -750,7 +751,7 @@ static bool make_parts(struct sender *sender, char *error, size_t error_size)
                                       .password = sender->options.password,
                                       .name = name,
                                       .backoff_max_ms = CONNECT_BACKOFF_MAX_MS,
-                                      .on_change = on_change,
+                                      .on_change = sender_on_change,
                                       .owner = sender};
     sender->link = redis_link_create(&link, error, error_size);
     if (sender->link == NULL) {
@@ -768,8 +769,8 @@ static bool make_parts(struct sender *sender, char *error, size_t error_size)
                                      .owner = sender,
                                      .on_known = on_known};
     target_init(&sender->target, sender->stream);
-    sender->poll = event_new(base, -1, 0, on_poll, sender);
-    sender->tick = event_new(base, -1, 0, on_tick, sender);
+    sender->poll = event_new(base, -1, 0, sender_on_poll, sender);
+    sender->tick = event_new(base, -1, 0, sender_on_tick, sender);
     return sender->poll != NULL && sender->tick != NULL;
 }
 

@@ -42,8 +42,8 @@ static bool sentinel_login(redisContext *context, const struct redis_url *url,
     return ok;
 }
 
-static void take_answer(const redisReply *reply, const struct redis_url *url,
-                        const struct redis_host *at, struct sentinel_answer *answer)
+static void sentinel_take_answer(const redisReply *reply, const struct redis_url *url,
+                                 const struct redis_host *at, struct sentinel_answer *answer)
 {
     char why[160];
 
@@ -80,7 +80,7 @@ static void ask_one(const struct redis_url *url, const struct redis_host *at,
             if (reply == NULL) {
                 sentinel_failed(at, context->errstr, answer);
             } else {
-                take_answer(reply, url, at, answer);
+                sentinel_take_answer(reply, url, at, answer);
             }
             sentinel_free(reply);
         }

@@ -44,8 +44,8 @@ static int answer_problem(const struct record_problem *problem)
                                                                              : BLOTTER_INVALID;
 }
 
-static __attribute__((noinline, cold)) int refuse(blotter_producer *producer,
-                                                  const struct record_problem *problem)
+static __attribute__((noinline, cold)) int submit_refuse(blotter_producer *producer,
+                                                         const struct record_problem *problem)
 {
     atomic_fetch_add_explicit(&producer->invalid, 1, memory_order_relaxed); /* a counter */
     return answer_problem(problem);
@@ -88,10 +88,10 @@ static __attribute__((noinline)) void wake_sender(blotter_producer *producer)
     }
 }
 
-static inline __attribute__((always_inline)) int encode(const struct submission *what,
-                                                        unsigned char *out, size_t capacity,
-                                                        unsigned *fields,
-                                                        struct record_problem *problem)
+static inline __attribute__((always_inline)) int submit_encode(const struct submission *what,
+                                                               unsigned char *out, size_t capacity,
+                                                               unsigned *fields,
+                                                               struct record_problem *problem)
 {
     return what->bound == NULL
                ? record_encode(what->kind, what->record, out, capacity, fields, problem)
@@ -104,9 +104,9 @@ submit_into(blotter_producer *producer, const struct submission *what, unsigned 
     struct journal *journal = producer->journal;
     struct record_problem problem;
     unsigned fields;
-    int length = encode(what, body, journal->body_capacity, &fields, &problem);
+    int length = submit_encode(what, body, journal->body_capacity, &fields, &problem);
     if (__builtin_expect(length < 0, 0)) {
-        return refuse(producer, &problem);
+        return submit_refuse(producer, &problem);
     }
     if (__builtin_expect(problem.misplaced > 0, 0)) {
         note_misplaced(producer, &problem);
@@ -164,10 +164,10 @@ static __attribute__((noinline)) int64_t submit_timed(blotter_producer *producer
     return seq;
 }
 
-static inline __attribute__((always_inline)) int64_t submit(blotter_producer *producer,
-                                                            enum record_kind kind,
-                                                            const void *record,
-                                                            const struct record_bound *bound)
+static inline __attribute__((always_inline)) int64_t submit_record(blotter_producer *producer,
+                                                                   enum record_kind kind,
+                                                                   const void *record,
+                                                                   const struct record_bound *bound)
 {
     struct submission what = {kind, record, bound};
     if (__builtin_expect(journal_forked(producer->journal), 0)) {
@@ -181,41 +181,41 @@ static inline __attribute__((always_inline)) int64_t submit(blotter_producer *pr
 
 BLOTTER_PUBLIC int64_t blotter_order(blotter_producer *producer, const struct blotter_order *order)
 {
-    return submit(producer, RECORD_ORDER, order, NULL);
+    return submit_record(producer, RECORD_ORDER, order, NULL);
 }
 
 BLOTTER_PUBLIC int64_t blotter_trade(blotter_producer *producer, const struct blotter_trade *trade)
 {
-    return submit(producer, RECORD_TRADE, trade, NULL);
+    return submit_record(producer, RECORD_TRADE, trade, NULL);
 }
 
 BLOTTER_PUBLIC int64_t blotter_cash(blotter_producer *producer, const struct blotter_cash *cash)
 {
-    return submit(producer, RECORD_CASH, cash, NULL);
+    return submit_record(producer, RECORD_CASH, cash, NULL);
 }
 
 BLOTTER_PUBLIC int64_t blotter_balance(blotter_producer *producer,
                                        const struct blotter_balance *balance)
 {
-    return submit(producer, RECORD_BALANCE, balance, NULL);
+    return submit_record(producer, RECORD_BALANCE, balance, NULL);
 }
 
 BLOTTER_PUBLIC int64_t blotter_position(blotter_producer *producer,
                                         const struct blotter_position *position)
 {
-    return submit(producer, RECORD_POSITION, position, NULL);
+    return submit_record(producer, RECORD_POSITION, position, NULL);
 }
 
 BLOTTER_PUBLIC int64_t blotter_instrument(blotter_producer *producer,
                                           const struct blotter_instrument *instrument)
 {
-    return submit(producer, RECORD_INSTRUMENT, instrument, NULL);
+    return submit_record(producer, RECORD_INSTRUMENT, instrument, NULL);
 }
 
 BLOTTER_PUBLIC int64_t blotter_reject(blotter_producer *producer,
                                       const struct blotter_reject *reject)
 {
-    return submit(producer, RECORD_REJECT, reject, NULL);
+    return submit_record(producer, RECORD_REJECT, reject, NULL);
 }
 
 /* --- bindings --- */
@@ -252,7 +252,7 @@ BLOTTER_PUBLIC void blotter_unbind(blotter_binding *binding)
 BLOTTER_PUBLIC int64_t blotter_submit_bound(blotter_producer *producer,
                                             const blotter_binding *binding, const void *record)
 {
-    return submit(producer, binding->bound.kind, record, &binding->bound);
+    return submit_record(producer, binding->bound.kind, record, &binding->bound);
 }
 
 /* --- groups --- */
@@ -279,10 +279,11 @@ static int check_group(blotter_producer *producer, const struct group *group, un
         problem = (struct record_problem){RECORD_FAULT_UNKNOWN_KIND, NULL, 0};
         if (is_kind_public((int)what.kind) &&
             (what.bound == NULL || what.bound->kind == what.kind)) {
-            length = encode(&what, body, producer->journal->body_capacity, &fields, &problem);
+            length =
+                submit_encode(&what, body, producer->journal->body_capacity, &fields, &problem);
         }
         if (length < 0) {
-            int status = refuse(producer, &problem);
+            int status = submit_refuse(producer, &problem);
             last_entry = i + 1;
             return status;
         }
@@ -308,7 +309,7 @@ static int64_t append_group(blotter_producer *producer, const struct group *grou
         struct submission what = submission_of(&group->entries[i]);
         struct record_problem problem;
         unsigned fields;
-        int length = encode(&what, body, journal->body_capacity, &fields, &problem);
+        int length = submit_encode(&what, body, journal->body_capacity, &fields, &problem);
         if (length < 0) { /* another thread has changed it meanwhile */
             journal_fill_void(journal, &claim, (unsigned)i);
         } else {
@@ -351,7 +352,7 @@ BLOTTER_PUBLIC int64_t blotter_submit(blotter_producer *producer,
     }
     if (count == 0 || count > producer->journal->slots / 2) {
         struct record_problem problem = {RECORD_FAULT_TOO_LONG, NULL, 0};
-        return refuse(producer, &problem);
+        return submit_refuse(producer, &problem);
     }
     return producer->journal->body_capacity > BODY_BYTES_SMALL
                ? submit_group_large(producer, &group)

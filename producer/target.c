@@ -97,13 +97,13 @@ static void set_id(struct target *target)
     target->asking = redis_link_sendv_as(target->link, target, on_id_set, 0, 4, argv, NULL) == 0;
 }
 
-static bool is_id(const redisReply *reply)
+static bool target_is_id(const redisReply *reply)
 {
     return reply->type == REDIS_REPLY_STRING && reply->len == STREAM_ID_DIGITS &&
            strspn(reply->str, "0123456789abcdef") == STREAM_ID_DIGITS;
 }
 
-static void on_id(void *owner, uintptr_t tag, struct redisReply *reply)
+static void target_on_id(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     (void)tag;
     struct target *target = owner;
@@ -115,7 +115,7 @@ static void on_id(void *owner, uintptr_t tag, struct redisReply *reply)
     bool refused = !forbidden && refusals_note(target->refusals, ASK_STREAM_ID, reply);
     if (reply->type == REDIS_REPLY_NIL) {
         set_id(target);
-    } else if (is_id(reply)) {
+    } else if (target_is_id(reply)) {
         answer(target, reply->str);
     } else if (!refused) {
         answer(target, ""); /* it cannot be known */
@@ -125,7 +125,7 @@ static void on_id(void *owner, uintptr_t tag, struct redisReply *reply)
 static void ask_id(struct target *target)
 {
     const char *argv[] = {"GET", target->key};
-    target->asking = redis_link_sendv_as(target->link, target, on_id, 0, 2, argv, NULL) == 0;
+    target->asking = redis_link_sendv_as(target->link, target, target_on_id, 0, 2, argv, NULL) == 0;
 }
 
 void target_ask(struct target *target)

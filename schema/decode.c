@@ -19,7 +19,7 @@
 /* --- keys --- */
 
 /* The index of the field of that name, or -1. */
-static int find_field(const struct decoder *decoder, const struct unpack_value *key)
+static int decode_find_field(const struct decoder *decoder, const struct unpack_value *key)
 {
     for (unsigned index = 0; index < decoder->schema->field_count; index++) {
         const struct record_field *field = &decoder->schema->fields[index];
@@ -162,7 +162,7 @@ static enum record_fault decode_pair(struct decoder *decoder)
     if (key.type != UNPACK_STR) {
         return RECORD_FAULT_NOT_MSGPACK;
     }
-    index = find_field(decoder, &key);
+    index = decode_find_field(decoder, &key);
     if (index >= 0) {
         return decode_field(decoder, (unsigned)index);
     }
@@ -283,7 +283,7 @@ static enum record_fault check_required(struct decoder *decoder)
     return wrong != 0 ? (enum record_fault)decoder->faults[index] : RECORD_FAULT_MISSING;
 }
 
-static enum record_fault decode(struct decoder *decoder, size_t length)
+static enum record_fault decode_one(struct decoder *decoder, size_t length)
 {
     char *written = decoder->json.at;
 
@@ -308,7 +308,7 @@ static enum record_fault decode(struct decoder *decoder, size_t length)
 }
 
 /* A record that was decoded: notes what is in `extra` as its field could not take it. */
-static void tell_misplaced(const struct decoder *decoder, struct record_problem *problem)
+static void decode_tell_misplaced(const struct decoder *decoder, struct record_problem *problem)
 {
     problem->misplaced = decoder->misplaced_count + decoder->json.changed;
     if (decoder->misplaced != 0) {
@@ -339,13 +339,13 @@ int record_decode(enum record_kind kind, const void *bytes, size_t length,
     decoder.field = NULL;
     record->kind = kind;
     memset(record->values, 0, schema->field_count * sizeof record->values[0]);
-    enum record_fault fault = decode(&decoder, length);
+    enum record_fault fault = decode_one(&decoder, length);
     problem->fault = fault;
     problem->field = decoder.field;
     scratch->used = scratch->capacity - (size_t)(decoder.low - decoder.json.at);
     if (fault) {
         return -1;
     }
-    tell_misplaced(&decoder, problem);
+    decode_tell_misplaced(&decoder, problem);
     return 0;
 }

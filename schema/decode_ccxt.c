@@ -417,7 +417,7 @@ static void read_single_fee(const struct decoder *decoder, const struct fee_fiel
 
 /* ccxt copies `fee` into `fees`, sometimes as a number where `fee` has the venue's digits; a list
  * that lacks the fee contradicts it, and then the fee is believed. */
-static enum record_fault finish_fees(struct decoder *decoder)
+static enum record_fault decode_ccxt_finish_fees(struct decoder *decoder)
 {
     const struct fee_fields *fields = &fee_fields[decoder->record->kind];
     struct fee fees[FEES_MAX + 1], single;
@@ -621,7 +621,7 @@ static bool parse_datetime(const char *at, size_t length, int64_t *time_ns)
 }
 
 /* Drops the text if it says the same as the timestamp, and takes it where there is none. */
-static enum record_fault finish_datetime(struct decoder *decoder)
+static enum record_fault decode_ccxt_finish_datetime(struct decoder *decoder)
 {
     enum { EXCHANGE_TIME = RECORD_IDENTITY_FIELDS };
     _Static_assert((int)ORDER_exchange_time == EXCHANGE_TIME &&
@@ -658,10 +658,10 @@ enum record_fault decoder_ccxt_finish(struct decoder *decoder)
     enum record_fault fault = RECORD_FAULT_NONE;
 
     if (decoder->ccxt.fee != NULL || decoder->ccxt.fees != NULL) {
-        fault = finish_fees(decoder);
+        fault = decode_ccxt_finish_fees(decoder);
     }
     if (!fault && decoder->ccxt.datetime != NULL) {
-        fault = finish_datetime(decoder);
+        fault = decode_ccxt_finish_datetime(decoder);
     }
     if (fault) {
         return fault;

@@ -97,7 +97,7 @@ struct body {
     bool full; /* the fault is not one of the field */
 };
 
-static inline unsigned char *refuse(struct body *body, enum record_fault fault)
+static inline unsigned char *encode_refuse(struct body *body, enum record_fault fault)
 {
     body->fault = fault;
     return NULL;
@@ -106,7 +106,7 @@ static inline unsigned char *refuse(struct body *body, enum record_fault fault)
 static inline unsigned char *refuse_full(struct body *body)
 {
     body->full = true;
-    return refuse(body, RECORD_FAULT_TOO_LONG);
+    return encode_refuse(body, RECORD_FAULT_TOO_LONG);
 }
 
 static inline size_t room(const struct body *body, const unsigned char *at)
@@ -116,8 +116,8 @@ static inline size_t room(const struct body *body, const unsigned char *at)
 
 /* Copies a key. Where there is room all of KEY_BYTES_MAX are copied, which takes no call, and the
  * bytes behind the key are written over. */
-static inline unsigned char *put_key(struct body *body, unsigned char *at,
-                                     const struct packed_field *field)
+static inline unsigned char *encode_put_key(struct body *body, unsigned char *at,
+                                            const struct packed_field *field)
 {
     if (room(body, at) >= KEY_BYTES_MAX) {
         memcpy(at, field, KEY_BYTES_MAX);
@@ -183,19 +183,19 @@ static unsigned char *put_str(struct body *body, unsigned char *at, const char *
     return at;
 }
 
-static inline unsigned char *put_text(struct body *body, unsigned char *at, const char *text)
+static inline unsigned char *encode_put_text(struct body *body, unsigned char *at, const char *text)
 {
     size_t length = strlen(text);
 
     if (length > LIMIT_TEXT_BYTES) {
-        return refuse(body, RECORD_FAULT_TOO_LONG);
+        return encode_refuse(body, RECORD_FAULT_TOO_LONG);
     }
     if (!str_fits(body, at, length)) {
         return refuse_full(body);
     }
     msgpack_pack_str(&at, length);
     if ((copy_ored(at, text, length) & TEXT_HIGH_BITS) && text_check(text, length)) {
-        return refuse(body, RECORD_FAULT_NOT_UTF8);
+        return encode_refuse(body, RECORD_FAULT_NOT_UTF8);
     }
     return at + length;
 }
@@ -205,7 +205,7 @@ static unsigned char *put_amounts(struct body *body, unsigned char *at, const ch
     size_t length = strlen(text);
     enum record_fault fault = json_read_amounts(text, length, NULL);
 
-    return fault ? refuse(body, fault) : put_str(body, at, text, length);
+    return fault ? encode_refuse(body, fault) : put_str(body, at, text, length);
 }
 
 /* --- decimals --- */
@@ -282,13 +282,13 @@ put_odd_decimal(struct body *body, unsigned char *at, const char *text, size_t l
     char canonical[LIMIT_DECIMAL_BYTES];
 
     if (length > LIMIT_DECIMAL_BYTES) {
-        return refuse(body, RECORD_FAULT_TOO_LONG);
+        return encode_refuse(body, RECORD_FAULT_TOO_LONG);
     }
     if (decimal_is_canonical(text, length)) {
         return put_str(body, at, text, length);
     }
     int written = decimal_canonical(text, length, canonical);
-    return written < 0 ? refuse(body, RECORD_FAULT_NOT_DECIMAL)
+    return written < 0 ? encode_refuse(body, RECORD_FAULT_NOT_DECIMAL)
                        : put_str(body, at, canonical, (size_t)written);
 }
 
@@ -314,7 +314,7 @@ static unsigned char *put_double(struct body *body, unsigned char *at, const cha
     double value;
 
     if (!read_double(text, &value) || !(fabs(value) < RECORD_DOUBLE_MAX)) {
-        return refuse(body, RECORD_FAULT_NOT_DECIMAL);
+        return encode_refuse(body, RECORD_FAULT_NOT_DECIMAL);
     }
     if (room(body, at) < NUMBER_BYTES) {
         return refuse_full(body);
@@ -347,10 +347,10 @@ static inline unsigned char *put_int64(struct body *body, unsigned char *at, int
     return at;
 }
 
-static inline unsigned char *put_time(struct body *body, unsigned char *at, int64_t time_ns)
+static inline unsigned char *encode_put_time(struct body *body, unsigned char *at, int64_t time_ns)
 {
     if (time_ns < LIMIT_TIME_MIN_NS || time_ns >= LIMIT_TIME_END_NS) {
-        return refuse(body, RECORD_FAULT_OUT_OF_RANGE);
+        return encode_refuse(body, RECORD_FAULT_OUT_OF_RANGE);
     }
     return put_int64(body, at, time_ns);
 }
@@ -358,7 +358,7 @@ static inline unsigned char *put_time(struct body *body, unsigned char *at, int6
 static inline unsigned char *put_bool(struct body *body, unsigned char *at, uint64_t value)
 {
     if (value != BLOTTER_TRUE && value != BLOTTER_FALSE) {
-        return refuse(body, RECORD_FAULT_OUT_OF_RANGE);
+        return encode_refuse(body, RECORD_FAULT_OUT_OF_RANGE);
     }
     if (room(body, at) < 1) {
         return refuse_full(body);
@@ -380,8 +380,8 @@ struct misplaced {
     uint8_t faults[RECORD_FIELDS_MAX];
 };
 
-static __attribute__((noinline, cold)) void misplace(struct misplaced *misplaced, unsigned index,
-                                                     enum record_fault fault)
+static __attribute__((noinline, cold)) void encode_misplace(struct misplaced *misplaced,
+                                                            unsigned index, enum record_fault fault)
 {
     misplaced->fields |= UINT64_C(1) << index;
     misplaced->faults[index] = (uint8_t)fault;
@@ -474,21 +474,21 @@ static unsigned char *put_counter(struct body *body, unsigned char *at, enum rec
 {
     return record_integer_valid(kind, RECORD_IDENTITY_FIELDS + i, value)
                ? put_int64(body, at, value)
-               : refuse(body, RECORD_FAULT_OUT_OF_RANGE);
+               : encode_refuse(body, RECORD_FAULT_OUT_OF_RANGE);
 }
 
-static inline unsigned char *put_value(struct body *body, unsigned char *at, enum record_kind kind,
-                                       unsigned i, uint64_t member)
+static inline unsigned char *encode_put_value(struct body *body, unsigned char *at,
+                                              enum record_kind kind, unsigned i, uint64_t member)
 {
     const char *text = (const char *)(uintptr_t)member;
 
     switch ((enum field_kind)layouts[kind].fields[i].kind) {
     case FIELD_TEXT:
-        return put_text(body, at, text);
+        return encode_put_text(body, at, text);
     case FIELD_DECIMAL:
         return put_decimal(body, at, text);
     case FIELD_TIME:
-        return put_time(body, at, (int64_t)member);
+        return encode_put_time(body, at, (int64_t)member);
     case FIELD_INT:
         return put_counter(body, at, kind, i, (int64_t)member);
     case FIELD_BOOL:
@@ -498,11 +498,12 @@ static inline unsigned char *put_value(struct body *body, unsigned char *at, enu
     case FIELD_JSON:
         break;
     }
-    return refuse(body, RECORD_FAULT_WRONG_TYPE);
+    return encode_refuse(body, RECORD_FAULT_WRONG_TYPE);
 }
 
-static __attribute__((noinline, cold)) int
-fail(struct record_problem *problem, enum record_kind kind, enum record_fault fault, int index)
+static __attribute__((noinline, cold)) int encode_fail(struct record_problem *problem,
+                                                       enum record_kind kind,
+                                                       enum record_fault fault, int index)
 {
     problem->fault = fault;
     problem->field = index < 0 ? NULL : record_schemas[kind].fields[index].name;
@@ -516,20 +517,20 @@ static int fail_missing(struct record_problem *problem, enum record_kind kind, u
     uint64_t wrong = missing & misplaced->fields;
     int index = __builtin_ctzll(wrong != 0 ? wrong : missing);
 
-    return fail(problem, kind,
-                wrong != 0 ? (enum record_fault)misplaced->faults[index] : RECORD_FAULT_MISSING,
-                index);
+    return encode_fail(
+        problem, kind,
+        wrong != 0 ? (enum record_fault)misplaced->faults[index] : RECORD_FAULT_MISSING, index);
 }
 
 /* Notes in *problem what was misplaced. */
-static inline void tell_misplaced(struct record_problem *problem, enum record_kind kind,
-                                  const struct misplaced *misplaced)
+static inline void encode_tell_misplaced(struct record_problem *problem, enum record_kind kind,
+                                         const struct misplaced *misplaced)
 {
     problem->misplaced = misplaced->count;
     problem->fault = RECORD_FAULT_NONE;
     if (misplaced->count > 0) {
         int first = __builtin_ctzll(misplaced->fields);
-        fail(problem, kind, (enum record_fault)misplaced->faults[first], first);
+        encode_fail(problem, kind, (enum record_fault)misplaced->faults[first], first);
     }
 }
 
@@ -560,15 +561,15 @@ static inline bool put_fields(struct body *body, enum record_kind kind, const vo
         if (member == 0) {
             continue;
         }
-        unsigned char *next = put_key(body, at, field);
+        unsigned char *next = encode_put_key(body, at, field);
         if (next != NULL) {
-            next = put_value(body, next, kind, i, member);
+            next = encode_put_value(body, next, kind, i, member);
         }
         if (next == NULL && body->full) {
             return false;
         }
         if (next == NULL) {
-            misplace(&encoded->misplaced, RECORD_IDENTITY_FIELDS + i, body->fault);
+            encode_misplace(&encoded->misplaced, RECORD_IDENTITY_FIELDS + i, body->fault);
             continue;
         }
         at = next;
@@ -599,13 +600,13 @@ static __attribute__((noinline)) bool put_extra(struct body *body, const struct 
     enum record_fault fault = extra != NULL ? json_read_object(extra, length) : RECORD_FAULT_NONE;
 
     if (fault == RECORD_FAULT_TOO_LONG) {
-        return refuse(body, fault) != NULL;
+        return encode_refuse(body, fault) != NULL;
     }
     if (fault) {
-        misplace(misplaced, RECORD_IDENTITY_FIELDS + layout->count, fault);
+        encode_misplace(misplaced, RECORD_IDENTITY_FIELDS + layout->count, fault);
     }
     bool own = extra != NULL && !fault;
-    unsigned char *value = put_key(body, encoded->at, &layout->fields[layout->count]);
+    unsigned char *value = encode_put_key(body, encoded->at, &layout->fields[layout->count]);
     if (value != NULL && misplaced->fields == 0) {
         value = put_str(body, value, extra, length);
     } else if (value != NULL && room(body, value) >= STR_HEAD_BYTES_MAX + 2 + (own ? length : 0)) {
@@ -623,9 +624,9 @@ static __attribute__((noinline)) bool put_extra(struct body *body, const struct 
 }
 
 /* Writes the pairs of a record behind those that are bound. */
-static int encode(enum record_kind kind, const struct record_bound *bound, const void *record,
-                  unsigned char *out, size_t capacity, unsigned *fields,
-                  struct record_problem *problem)
+static int encode_all(enum record_kind kind, const struct record_bound *bound, const void *record,
+                      unsigned char *out, size_t capacity, unsigned *fields,
+                      struct record_problem *problem)
 {
     const struct layout *layout = &layouts[kind];
     const size_t most = LIMIT_RECORD_BYTES - RECORD_HEAD_BYTES_MAX;
@@ -638,18 +639,18 @@ static int encode(enum record_kind kind, const struct record_bound *bound, const
     encoded.misplaced.fields = encoded.misplaced.count = 0;
     if (bound != NULL) {
         if (room(&body, out) < bound->length) {
-            return fail(problem, kind, RECORD_FAULT_TOO_LONG, -1);
+            return encode_fail(problem, kind, RECORD_FAULT_TOO_LONG, -1);
         }
         msgpack_pack_str_body(&encoded.at, bound->bytes, bound->length);
         encoded.pairs = bound->pairs;
         bound_fields = bound->present;
     }
     if (!put_fields(&body, kind, record, &encoded)) {
-        return fail(problem, kind, RECORD_FAULT_TOO_LONG, -1);
+        return encode_fail(problem, kind, RECORD_FAULT_TOO_LONG, -1);
     }
     if ((encoded.given & bound_fields) != 0) {
-        return fail(problem, kind, RECORD_FAULT_DUPLICATE,
-                    __builtin_ctzll(encoded.given & bound_fields));
+        return encode_fail(problem, kind, RECORD_FAULT_DUPLICATE,
+                           __builtin_ctzll(encoded.given & bound_fields));
     }
     uint64_t missing = record_missing(kind, encoded.given | bound_fields);
     if (missing != 0) {
@@ -657,10 +658,10 @@ static int encode(enum record_kind kind, const struct record_bound *bound, const
     }
     if ((extra_of(layout, record) != NULL || encoded.misplaced.fields != 0) &&
         !put_extra(&body, layout, record, &encoded)) {
-        return fail(problem, kind, body.fault,
-                    body.full ? -1 : (int)(RECORD_IDENTITY_FIELDS + layout->count));
+        return encode_fail(problem, kind, body.fault,
+                           body.full ? -1 : (int)(RECORD_IDENTITY_FIELDS + layout->count));
     }
-    tell_misplaced(problem, kind, &encoded.misplaced);
+    encode_tell_misplaced(problem, kind, &encoded.misplaced);
     *fields = encoded.pairs;
     return (int)(encoded.at - out);
 }
@@ -668,13 +669,13 @@ static int encode(enum record_kind kind, const struct record_bound *bound, const
 int record_encode(enum record_kind kind, const void *record, unsigned char *out, size_t capacity,
                   unsigned *fields, struct record_problem *problem)
 {
-    return encode(kind, NULL, record, out, capacity, fields, problem);
+    return encode_all(kind, NULL, record, out, capacity, fields, problem);
 }
 
 int record_encode_bound(const struct record_bound *bound, const void *record, unsigned char *out,
                         size_t capacity, unsigned *fields, struct record_problem *problem)
 {
-    return encode(bound->kind, bound, record, out, capacity, fields, problem);
+    return encode_all(bound->kind, bound, record, out, capacity, fields, problem);
 }
 
 int record_bind(enum record_kind kind, const void *constants, unsigned char *out, size_t capacity,
@@ -685,13 +686,13 @@ int record_bind(enum record_kind kind, const void *constants, unsigned char *out
     struct encoded encoded = {.at = out};
 
     if (extra_of(layout, constants) != NULL) {
-        return fail(problem, kind, RECORD_FAULT_NOT_BOUND,
-                    (int)(RECORD_IDENTITY_FIELDS + layout->count));
+        return encode_fail(problem, kind, RECORD_FAULT_NOT_BOUND,
+                           (int)(RECORD_IDENTITY_FIELDS + layout->count));
     }
     if (!put_fields(&body, kind, constants, &encoded)) {
-        return fail(problem, kind, RECORD_FAULT_TOO_LONG, -1);
+        return encode_fail(problem, kind, RECORD_FAULT_TOO_LONG, -1);
     }
-    tell_misplaced(problem, kind, &encoded.misplaced);
+    encode_tell_misplaced(problem, kind, &encoded.misplaced);
     if (encoded.misplaced.fields != 0) {
         return -1;
     }

@@ -19,14 +19,14 @@ enum {
     NUMERIC_SCALE_MAX = 16383,
 };
 
-static bool is_blank(char c)
+static bool json_read_is_blank(char c)
 {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
 static void skip_blanks(struct json_scan *scan)
 {
-    while (scan->at < scan->end && is_blank(*scan->at)) {
+    while (scan->at < scan->end && json_read_is_blank(*scan->at)) {
         scan->at++;
     }
 }
@@ -365,10 +365,10 @@ const char *json_read_inside(const char *text, size_t length, size_t *inside_len
     }
     at++;
     end--;
-    while (at < end && is_blank(*at)) {
+    while (at < end && json_read_is_blank(*at)) {
         at++;
     }
-    while (at < end && is_blank(end[-1])) {
+    while (at < end && json_read_is_blank(end[-1])) {
         end--;
     }
     *inside_length = (size_t)(end - at);

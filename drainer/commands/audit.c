@@ -38,7 +38,7 @@ struct audit {
 static const char close_sql[] = "UPDATE blotter_internal.incidents SET closed_at = now(), "
                                 "closed_by = current_user WHERE id = ";
 
-static const char *value_of(const PGresult *result, int row, const char *column)
+static const char *audit_value_of(const PGresult *result, int row, const char *column)
 {
     int at = PQfnumber(result, column);
 
@@ -47,7 +47,7 @@ static const char *value_of(const PGresult *result, int row, const char *column)
 
 static enum audit_state state_of(const PGresult *result, int row)
 {
-    const char *name = value_of(result, row, "state");
+    const char *name = audit_value_of(result, row, "state");
     int state = 0;
 
     while (state + 1 < AUDIT_STATE_COUNT && strcmp(audit_states[state].name, name) != 0) {
@@ -86,16 +86,16 @@ static void print_problems(const PGresult *result)
 {
     for (int row = 0; row < PQntuples(result); row++) {
         enum audit_state state = state_of(result, row);
-        const char *seqs = value_of(result, row, "missing_seqs"),
-                   *streams = value_of(result, row, "streams");
+        const char *seqs = audit_value_of(result, row, "missing_seqs"),
+                   *streams = audit_value_of(result, row, "streams");
 
         if (audit_states[state].problem == NULL) {
             continue;
         }
         printf("%s: producer %s of %s", audit_states[state].name,
-               value_of(result, row, "producer_id"), value_of(result, row, "exchange"));
+               audit_value_of(result, row, "producer_id"), audit_value_of(result, row, "exchange"));
         if (state == AUDIT_missing && seqs != NULL) {
-            printf(", seq %s (%s records)\n", seqs, value_of(result, row, "missing"));
+            printf(", seq %s (%s records)\n", seqs, audit_value_of(result, row, "missing"));
         } else if (state == AUDIT_missing) {
             printf("; `blotter audit` without --quick lists the sequence numbers\n");
         } else if (state == AUDIT_forged && streams != NULL) {
@@ -110,9 +110,9 @@ static void print_incidents(const PGresult *result)
 {
     for (int row = 0; row < PQntuples(result); row++) {
         printf("incident %s: %s, %s: %s; once it is dealt with: %s%s\n",
-               value_of(result, row, "id"), value_of(result, row, "at"),
-               value_of(result, row, "stream"), value_of(result, row, "what"), close_sql,
-               value_of(result, row, "id"));
+               audit_value_of(result, row, "id"), audit_value_of(result, row, "at"),
+               audit_value_of(result, row, "stream"), audit_value_of(result, row, "what"),
+               close_sql, audit_value_of(result, row, "id"));
     }
 }
 

@@ -26,7 +26,7 @@ void line_input_close(struct line_input *input)
 }
 
 /* Reads more behind what is there. LINE_TEXT: something came, or the end. */
-static enum line_result fill(struct line_input *input)
+static enum line_result line_input_fill(struct line_input *input)
 {
     struct pollfd ready = {.fd = input->fd, .events = POLLIN};
 
@@ -62,8 +62,8 @@ static void skip_rest(struct line_input *input)
 }
 
 /* The next line that is in the buffer. False: there is no whole one. */
-static bool take_line(struct line_input *input, enum line_result *result, const char **text,
-                      size_t *length)
+static bool line_input_take_line(struct line_input *input, enum line_result *result,
+                                 const char **text, size_t *length)
 {
     const char *begin = input->buffer + input->begin, *newline = memchr(begin, '\n', input->length);
     bool full = input->length == CAPACITY;
@@ -88,10 +88,10 @@ enum line_result line_input_next(struct line_input *input, const char **text, si
         if (input->skipping) {
             skip_rest(input);
         }
-        if (!input->skipping && take_line(input, &result, text, length)) {
+        if (!input->skipping && line_input_take_line(input, &result, text, length)) {
             return result;
         }
-        result = input->ended ? LINE_END : fill(input);
+        result = input->ended ? LINE_END : line_input_fill(input);
     }
     return result;
 }

@@ -270,7 +270,7 @@ static bool record_line(struct publish *publish)
     return true;
 }
 
-static bool is_empty(const char *text, size_t length)
+static bool publish_is_empty(const char *text, size_t length)
 {
     size_t blanks = 0;
 
@@ -308,7 +308,7 @@ static int publish_take_lines(struct publish *publish)
         }
         if (result == LINE_TOO_LONG) {
             reject_overlong(publish, text, length);
-        } else if (result == LINE_TEXT && !is_empty(text, length) &&
+        } else if (result == LINE_TEXT && !publish_is_empty(text, length) &&
                    !publish_take_line(publish, text, length)) {
             return command_fail(publish->settings, EXIT_CODE_NO,
                                 "stopped at line %" PRIu64 ", which was not recorded",
@@ -332,7 +332,7 @@ static void publish_on_event(void *arg, enum blotter_event event, const char *te
     }
 }
 
-static bool open_producer(struct publish *publish)
+static bool publish_open_producer(struct publish *publish)
 {
     const struct settings *settings = publish->settings;
     struct blotter_options options = {
@@ -403,7 +403,7 @@ int command_publish(const struct settings *settings)
     catch_signals(
         &waiting); /* before the library starts its thread, which inherits that they are blocked */
     line_input_open(&publish.input, STDIN_FILENO, &waiting);
-    if (open_producer(&publish)) {
+    if (publish_open_producer(&publish)) {
         code = publish_run(&publish);
         blotter_close(publish.producer, code == EXIT_CODE_UNREACHABLE || stopped ? 0 : CLOSE_MS);
     }

@@ -130,7 +130,7 @@ static void print_reject_json(const PGresult *result, const char *record)
     report_destroy(report);
 }
 
-static int show(struct pg *pg, const struct rejects_selection *selection)
+static int rejects_show(struct pg *pg, const struct rejects_selection *selection)
 {
     const char *id = selection->id_count == 1 ? pg->settings->arguments[1] : NULL;
 
@@ -263,7 +263,8 @@ static bool select_rejects(struct rejects_selection *selection, const struct set
 static const struct {
     const char *name;
     int (*run)(struct pg *, const struct rejects_selection *);
-} verbs[] = {{"list", list}, {"show", show}, {"replay", rejects_replay}, {"discard", discard}};
+} verbs[] = {
+    {"list", list}, {"show", rejects_show}, {"replay", rejects_replay}, {"discard", discard}};
 #define VERBS (sizeof verbs / sizeof verbs[0])
 
 int command_rejects(const struct settings *settings)

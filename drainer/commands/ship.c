@@ -52,7 +52,7 @@ struct ship {
     int exit_code;
 };
 
-static int64_t now_ms(void)
+static int64_t ship_now_ms(void)
 {
     struct timespec now;
 
@@ -65,7 +65,7 @@ static struct timeval milliseconds(int64_t ms)
     return (struct timeval){ms / 1000, (suseconds_t)(ms % 1000 * 1000)};
 }
 
-static void stop(struct ship *ship, int exit_code)
+static void ship_stop(struct ship *ship, int exit_code)
 {
     ship->exit_code = exit_code;
     event_base_loopbreak(ship->base);
@@ -140,7 +140,7 @@ static bool has(const struct ship *ship, const char *path)
     return false;
 }
 
-static int take(struct ship *ship, const char *path, char *error)
+static int ship_take(struct ship *ship, const char *path, char *error)
 {
     struct shipment *shipment;
     int status = journal_probe(path, error);
@@ -157,10 +157,10 @@ static int take(struct ship *ship, const char *path, char *error)
     return BLOTTER_OK;
 }
 
-static void look_at(struct ship *ship, const char *path)
+static void ship_look_at(struct ship *ship, const char *path)
 {
     char error[JOURNAL_ERROR_BYTES];
-    int status = has(ship, path) ? BLOTTER_OK : take(ship, path, error);
+    int status = has(ship, path) ? BLOTTER_OK : ship_take(ship, path, error);
 
     if (status != BLOTTER_OK && status != BLOTTER_BUSY && access(path, F_OK) == 0) {
         note_unfit(ship, path, error);
@@ -180,7 +180,7 @@ static void look_in_folder(struct ship *ship)
         int length = snprintf(path, sizeof path, "%s/%s", ship->place, entry->d_name);
 
         if (entry->d_name[0] != '.' && length < (int)sizeof path) {
-            look_at(ship, path);
+            ship_look_at(ship, path);
         }
     }
     closedir(folder);
@@ -229,7 +229,7 @@ static void set_polling(struct ship *ship)
  * -------------------------------------------------------------------------------------------------------------
  */
 
-static struct shipment_counts count(const struct ship *ship)
+static struct shipment_counts ship_count(const struct ship *ship)
 {
     struct shipment_counts sum = ship->past;
 
@@ -266,15 +266,16 @@ static void give_up(struct ship *ship, const char *how)
     } else {
         snprintf(why, sizeof why, "setting redis: %.128s: %s", ship->redis_place, what);
     }
-    stop(ship, command_fail(ship->settings, what == NULL ? EXIT_CODE_NO : EXIT_CODE_UNREACHABLE,
-                            "%s with %" PRId64 " records not %s; they stay in their journals: %s",
-                            how, count(ship).left, ship->settings->until, why));
+    ship_stop(ship,
+              command_fail(ship->settings, what == NULL ? EXIT_CODE_NO : EXIT_CODE_UNREACHABLE,
+                           "%s with %" PRId64 " records not %s; they stay in their journals: %s",
+                           how, ship_count(ship).left, ship->settings->until, why));
 }
 
 static bool is_moving(struct ship *ship)
 {
-    struct shipment_counts counts = count(ship);
-    int64_t now = now_ms(), timeout = ship->settings->timeout;
+    struct shipment_counts counts = ship_count(ship);
+    int64_t now = ship_now_ms(), timeout = ship->settings->timeout;
 
     if (counts.sent + counts.committed != ship->moved_to) {
         ship->moved_to = counts.sent + counts.committed;
@@ -286,12 +287,12 @@ static bool is_moving(struct ship *ship)
 /* How many of the journals are left alone, as their records are for another Redis? */
 static int64_t count_left_alone(const struct ship *ship)
 {
-    int64_t count = 0;
+    int64_t ship_count = 0;
 
     for (const struct shipment *each = ship->shipments; each != NULL; each = each->next) {
-        count += shipment_left_alone(each) != NULL;
+        ship_count += shipment_left_alone(each) != NULL;
     }
-    return count;
+    return ship_count;
 }
 
 /* Records that --once waits for: those of journals that are left alone are not among them. */
@@ -313,7 +314,7 @@ static void check_end(struct ship *ship)
     if (left_to_send(ship) == 0) {
         bool all = ship->unfit == NULL && count_left_alone(ship) == 0;
 
-        stop(ship, all ? EXIT_CODE_DONE : EXIT_CODE_NO);
+        ship_stop(ship, all ? EXIT_CODE_DONE : EXIT_CODE_NO);
     } else if (!is_moving(ship)) {
         give_up(ship, "given up, as nothing moved for the time given by the setting timeout,");
     }
@@ -321,7 +322,7 @@ static void check_end(struct ship *ship)
 
 static void say_left(const struct ship *ship, const char *what)
 {
-    struct shipment_counts counts = count(ship);
+    struct shipment_counts counts = ship_count(ship);
     int64_t journals = 0, unsent = 0;
 
     for (const struct shipment *each = ship->shipments; each != NULL; each = each->next) {
@@ -340,7 +341,7 @@ static void say_left(const struct ship *ship, const char *what)
  * --------------------------------------------------------------------------------------------------------------
  */
 
-static void on_poll(evutil_socket_t fd, short what, void *arg)
+static void ship_on_poll(evutil_socket_t fd, short what, void *arg)
 {
     struct ship *ship = arg;
 
@@ -350,7 +351,7 @@ static void on_poll(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-static void on_look(evutil_socket_t fd, short what, void *arg)
+static void ship_on_look(evutil_socket_t fd, short what, void *arg)
 {
     struct ship *ship = arg;
 
@@ -363,19 +364,19 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
     if (ship->is_folder) {
         look_in_folder(ship);
     } else {
-        look_at(ship, ship->place);
+        ship_look_at(ship, ship->place);
     }
     forget_unfit(ship);
     set_polling(ship);
 }
 
-static void on_summary(evutil_socket_t fd, short what, void *arg)
+static void ship_on_summary(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what;
     say_left(arg, "");
 }
 
-static void on_signal(evutil_socket_t fd, short what, void *arg)
+static void ship_on_signal(evutil_socket_t fd, short what, void *arg)
 {
     struct ship *ship = arg;
 
@@ -383,7 +384,7 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
     if (ship->settings->once) {
         give_up(ship, "interrupted");
     } else {
-        stop(ship, count_left_alone(ship) == 0 ? EXIT_CODE_DONE : EXIT_CODE_NO);
+        ship_stop(ship, count_left_alone(ship) == 0 ? EXIT_CODE_DONE : EXIT_CODE_NO);
     }
 }
 
@@ -432,7 +433,7 @@ static int check_redis(struct ship *ship)
     return code;
 }
 
-static void create_events(struct ship *ship)
+static void ship_create_events(struct ship *ship)
 {
     struct event_config *config = event_config_new();
     struct timeval look = milliseconds(ship->settings->once ? LOOK_ONCE_MS : LOOK_MS),
@@ -442,11 +443,11 @@ static void create_events(struct ship *ship)
                                       EVENT_BASE_FLAG_PRECISE_TIMER); /* polls are 1 ms apart */
     ship->base = event_base_new_with_config(config);
     event_config_free(config);
-    ship->poll = event_new(ship->base, -1, EV_PERSIST, on_poll, ship);
-    ship->look = event_new(ship->base, -1, EV_PERSIST, on_look, ship);
-    ship->summary = event_new(ship->base, -1, EV_PERSIST, on_summary, ship);
-    ship->sigterm = evsignal_new(ship->base, SIGTERM, on_signal, ship);
-    ship->sigint = evsignal_new(ship->base, SIGINT, on_signal, ship);
+    ship->poll = event_new(ship->base, -1, EV_PERSIST, ship_on_poll, ship);
+    ship->look = event_new(ship->base, -1, EV_PERSIST, ship_on_look, ship);
+    ship->summary = event_new(ship->base, -1, EV_PERSIST, ship_on_summary, ship);
+    ship->sigterm = evsignal_new(ship->base, SIGTERM, ship_on_signal, ship);
+    ship->sigint = evsignal_new(ship->base, SIGINT, ship_on_signal, ship);
     evtimer_add(ship->look, &look);
     if (!ship->settings->once) {
         evtimer_add(ship->summary, &minute);
@@ -455,7 +456,7 @@ static void create_events(struct ship *ship)
     evsignal_add(ship->sigint, NULL);
 }
 
-static void release(struct ship *ship)
+static void ship_release(struct ship *ship)
 {
     struct event *events[] = {ship->poll, ship->look, ship->summary, ship->sigterm, ship->sigint};
 
@@ -478,7 +479,7 @@ static int begin_once(struct ship *ship)
 
     if (ship->is_folder) {
         look_in_folder(ship);
-    } else if ((status = take(ship, ship->place, error)) != BLOTTER_OK) {
+    } else if ((status = ship_take(ship, ship->place, error)) != BLOTTER_OK) {
         return command_fail(ship->settings, EXIT_CODE_NO, "setting journal: %s: %s", ship->place,
                             status == BLOTTER_BUSY ? "the process that writes it sends for it"
                                                    : error);
@@ -492,32 +493,33 @@ static void print_answer(const struct ship *ship, const struct shipment_counts *
     printf("{\"journals\": %" PRId64 ", \"sent\": %" PRId64 ", \"committed\": %" PRId64
            ", \"left\": %" PRId64 ", \"seconds\": %.3f}\n",
            ship->taken, counts->sent, counts->committed, counts->left,
-           (double)(now_ms() - ship->started_ms) / 1000);
+           (double)(ship_now_ms() - ship->started_ms) / 1000);
 }
 
 int command_ship(const struct settings *settings)
 {
-    struct ship ship = {.settings = settings, .started_ms = now_ms(), .moved_ms = now_ms()};
+    struct ship ship = {
+        .settings = settings, .started_ms = ship_now_ms(), .moved_ms = ship_now_ms()};
     int code = find_place(&ship) ? check_redis(&ship) : EXIT_CODE_USAGE;
 
     if (code != EXIT_CODE_DONE) {
         return code;
     }
-    create_events(&ship);
+    ship_create_events(&ship);
     if (settings->once) {
         ship.exit_code = begin_once(&ship);
     } else {
         log_info("ship", "looks for journals: %s", ship.place);
-        on_look(-1, 0, &ship);
+        ship_on_look(-1, 0, &ship);
     }
     if (ship.exit_code == EXIT_CODE_DONE) {
         event_base_dispatch(ship.base);
     }
-    struct shipment_counts counts = count(&ship);
+    struct shipment_counts counts = ship_count(&ship);
     if (!settings->once) {
         say_left(&ship, "stopped: ");
     }
-    release(&ship);
+    ship_release(&ship);
     if (settings->once) {
         print_answer(&ship, &counts);
     }

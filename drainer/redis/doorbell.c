@@ -17,7 +17,7 @@ struct doorbell {
     bool armed;
 };
 
-static void on_answer(void *owner, uintptr_t tag, struct redisReply *reply)
+static void doorbell_on_answer(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct doorbell *doorbell = owner;
 
@@ -28,7 +28,7 @@ static void on_answer(void *owner, uintptr_t tag, struct redisReply *reply)
     }
 }
 
-static void on_change(void *owner, bool up, const char *why)
+static void doorbell_on_change(void *owner, bool up, const char *why)
 {
     struct doorbell *doorbell = owner;
 
@@ -39,7 +39,7 @@ static void on_change(void *owner, bool up, const char *why)
     }
 }
 
-static void wait_for(struct doorbell *doorbell, struct stream **streams, size_t count)
+static void doorbell_wait_for(struct doorbell *doorbell, struct stream **streams, size_t count)
 {
     const char **argv = calloc(6 + 2 * count, sizeof(char *));
     char(*ids)[STREAM_ENTRY_ID_BYTES] = calloc(count, sizeof *ids);
@@ -60,8 +60,8 @@ static void wait_for(struct doorbell *doorbell, struct stream **streams, size_t 
         argv[6 + i] = streams[i]->name;
         argv[6 + count + i] = nothing_read ? "$" : ids[i];
     }
-    doorbell->armed =
-        redis_link_sendv(doorbell->link, on_answer, 0, (int)(6 + 2 * count), argv, NULL) == 0;
+    doorbell->armed = redis_link_sendv(doorbell->link, doorbell_on_answer, 0, (int)(6 + 2 * count),
+                                       argv, NULL) == 0;
     free(argv);
     free(ids);
 }
@@ -80,7 +80,7 @@ void doorbell_arm(struct doorbell *doorbell)
     }
     count = streams_to_read(doorbell->streams, streams);
     if (count > 0) {
-        wait_for(doorbell, streams, count);
+        doorbell_wait_for(doorbell, streams, count);
     }
     free(streams);
 }
@@ -95,7 +95,7 @@ struct doorbell *doorbell_create(const struct redis_link_options *link, struct s
     if (doorbell == NULL) {
         abort();
     }
-    options.on_change = on_change;
+    options.on_change = doorbell_on_change;
     options.owner = doorbell;
     *doorbell = (struct doorbell){.streams = streams, .on_ring = on_ring, .owner = owner};
     doorbell->link = redis_link_create(&options, error, error_size);

@@ -297,8 +297,8 @@ static void *begin_fields(struct entry_reader *reader, size_t count)
 /* --- hiredis' functions --- */
 
 /* Checks a value of the tree before it is made; the answer may begin with it. */
-static bool may_create(struct entry_reader *reader, const redisReadTask *task, size_t elements,
-                       size_t bytes)
+static bool entry_reader_may_create(struct entry_reader *reader, const redisReadTask *task,
+                                    size_t elements, size_t bytes)
 {
     if (task->parent == NULL) {
         reader->list = NULL;
@@ -326,7 +326,7 @@ static void *create_array_of_tree(struct entry_reader *reader, const redisReadTa
     bool begins = task->parent == NULL;
     void *array;
 
-    if (begins && !may_create(reader, task, 0, 0)) {
+    if (begins && !entry_reader_may_create(reader, task, 0, 0)) {
         return NULL;
     }
     if (reader->place == ENTRIES_BY_STREAM && depth_of(task) == 1) {
@@ -342,7 +342,7 @@ static void *create_array_of_tree(struct entry_reader *reader, const redisReadTa
     return array;
 }
 
-static void *create_array(const redisReadTask *task, element_count count)
+static void *entry_reader_create_array(const redisReadTask *task, element_count count)
 {
     struct entry_reader *reader = task->privdata;
 
@@ -363,14 +363,14 @@ static void *create_array(const redisReadTask *task, element_count count)
     abort();
 }
 
-static void *create_string(const redisReadTask *task, char *bytes, size_t length)
+static void *entry_reader_create_string(const redisReadTask *task, char *bytes, size_t length)
 {
     struct entry_reader *reader = task->privdata;
     bool text = task->type == REDIS_REPLY_STRING || task->type == REDIS_REPLY_STATUS;
 
     switch (part_of(reader, task)) {
     case PART_TREE:
-        if (!may_create(reader, task, 0, length)) {
+        if (!entry_reader_may_create(reader, task, 0, length)) {
             return NULL;
         }
         if (reader->place == ENTRIES_BY_STREAM && text && depth_of(task) == 2 && task->idx == 0) {
@@ -392,12 +392,12 @@ static void *create_string(const redisReadTask *task, char *bytes, size_t length
 }
 
 /* A value that is no string and no array: makes it as hiredis does where it belongs to the tree. */
-#define CREATE_OTHER(reader, task, create)                        \
-    (part_of(reader, task) != PART_TREE ? add_other(reader, task) \
-     : may_create(reader, task, 0, 0)   ? (reader)->trees.create  \
-                                        : NULL)
+#define CREATE_OTHER(reader, task, create)                                                \
+    (part_of(reader, task) != PART_TREE            ? entry_reader_add_other(reader, task) \
+     : entry_reader_may_create(reader, task, 0, 0) ? (reader)->trees.create               \
+                                                   : NULL)
 
-static void *add_other(struct entry_reader *reader, const redisReadTask *task)
+static void *entry_reader_add_other(struct entry_reader *reader, const redisReadTask *task)
 {
     if (part_of(reader, task) == PART_FIELD) {
         add_value(reader, "", 0);
@@ -405,14 +405,14 @@ static void *add_other(struct entry_reader *reader, const redisReadTask *task)
     return &reader->ignored;
 }
 
-static void *create_integer(const redisReadTask *task, long long value)
+static void *entry_reader_create_integer(const redisReadTask *task, long long value)
 {
     struct entry_reader *reader = task->privdata;
 
     return CREATE_OTHER(reader, task, createInteger(task, value));
 }
 
-static void *create_nil(const redisReadTask *task)
+static void *entry_reader_create_nil(const redisReadTask *task)
 {
     struct entry_reader *reader = task->privdata;
 
@@ -421,14 +421,15 @@ static void *create_nil(const redisReadTask *task)
 
 #if HIREDIS_MAJOR >= 1
 /* Kinds of RESP 3, which nobody asked for. */
-static void *create_double(const redisReadTask *task, double value, char *text, size_t length)
+static void *entry_reader_create_double(const redisReadTask *task, double value, char *text,
+                                        size_t length)
 {
     struct entry_reader *reader = task->privdata;
 
     return CREATE_OTHER(reader, task, createDouble(task, value, text, length));
 }
 
-static void *create_bool(const redisReadTask *task, int value)
+static void *entry_reader_create_bool(const redisReadTask *task, int value)
 {
     struct entry_reader *reader = task->privdata;
 
@@ -449,13 +450,13 @@ struct entry_reader *entry_reader_create(const struct entry_reader_options *opti
     reader->options = *options;
     reader->trees = reader->functions = *plain->fn;
     redisReaderFree(plain);
-    reader->functions.createArray = create_array;
-    reader->functions.createString = create_string;
-    reader->functions.createInteger = create_integer;
-    reader->functions.createNil = create_nil;
+    reader->functions.createArray = entry_reader_create_array;
+    reader->functions.createString = entry_reader_create_string;
+    reader->functions.createInteger = entry_reader_create_integer;
+    reader->functions.createNil = entry_reader_create_nil;
 #if HIREDIS_MAJOR >= 1
-    reader->functions.createDouble = create_double;
-    reader->functions.createBool = create_bool;
+    reader->functions.createDouble = entry_reader_create_double;
+    reader->functions.createBool = entry_reader_create_bool;
 #endif
     return reader;
 }

@@ -242,7 +242,7 @@ void intake_forget(struct intake *intake)
     }
 }
 
-static void on_signed_off(void *owner, uintptr_t tag, struct redisReply *reply)
+static void intake_on_signed_off(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct intake *intake = owner;
     const struct stream *stream = (const struct stream *)tag;
@@ -273,8 +273,8 @@ void intake_sign_off(struct intake *intake)
                               intake->options.consumer,
                               CONSUMER_FORGOTTEN_MS};
 
-        if (redis_link_sendv(intake->link, on_signed_off, (uintptr_t)streams->all[i], 7, argv,
-                             NULL) != 0) {
+        if (redis_link_sendv(intake->link, intake_on_signed_off, (uintptr_t)streams->all[i], 7,
+                             argv, NULL) != 0) {
             intake->left_pending = -1;
         }
     }
@@ -287,7 +287,7 @@ int64_t intake_left_pending(const struct intake *intake)
 
 /* --- the links --- */
 
-static void on_tick(evutil_socket_t fd, short what, void *arg)
+static void intake_on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct intake *intake = arg;
 
@@ -441,7 +441,7 @@ struct intake *intake_create(const struct intake_options *options, char *error, 
                                          .owner = intake};
     intake->watch = stream_watch_create(intake, intake->link, options->settings, options->consumer,
                                         taking_holder(intake->taking), options->streams);
-    intake->tick = event_new(options->base, -1, EV_PERSIST, on_tick, intake);
+    intake->tick = event_new(options->base, -1, EV_PERSIST, intake_on_tick, intake);
     if (intake->tick == NULL) {
         abort();
     }

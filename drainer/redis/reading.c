@@ -312,7 +312,8 @@ static void end_claiming(struct reading *reading, struct stream *stream)
     reading->at_end = false;
 }
 
-static void on_claimed(struct reading *reading, struct stream *stream, const redisReply *reply)
+static void reading_on_claimed(struct reading *reading, struct stream *stream,
+                               const redisReply *reply)
 {
     if (stream->state != STREAM_CLAIMING) {
         return;
@@ -367,7 +368,7 @@ static void reading_on_reply(void *owner, uintptr_t tag, struct redisReply *repl
         return;
     }
     if (tag % READING_ANSWERS == READING_CLAIM) {
-        on_claimed(reading, stream, reply);
+        reading_on_claimed(reading, stream, reply);
     } else {
         on_reloaded(reading, stream, reply);
     }

@@ -97,7 +97,7 @@ static bool expect_ok(struct redis *redis, redisReply *reply, const char *doing)
     return ok;
 }
 
-static bool greet(struct redis *redis)
+static bool redis_blocking_greet(struct redis *redis)
 {
     const struct redis_url *url = &redis->url;
     char db[16];
@@ -189,7 +189,7 @@ bool redis_open(struct redis *redis, const struct settings *settings)
         return false;
     }
     redis->greeted = (!redis->url.sentinel || find_master(redis)) && connect_now(redis) &&
-                     start_tls(redis) && greet(redis) &&
+                     start_tls(redis) && redis_blocking_greet(redis) &&
                      (!redis->url.sentinel || expect_master(redis));
     return redis->greeted;
 }

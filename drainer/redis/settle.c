@@ -120,7 +120,7 @@ static char *settle_room(struct part *part, size_t wanted)
 }
 
 /* Appends a string as Redis' protocol writes it. */
-static void put_string(struct part *part, const char *bytes, size_t length)
+static void settle_put_string(struct part *part, const char *bytes, size_t length)
 {
     char *begin = settle_room(part, length + STRING_HEAD_BYTES), *at = begin;
 
@@ -133,16 +133,16 @@ static void put_string(struct part *part, const char *bytes, size_t length)
     part->count++;
 }
 
-static void put_text(struct part *part, const char *text)
+static void settle_put_text(struct part *part, const char *text)
 {
-    put_string(part, text, strlen(text));
+    settle_put_string(part, text, strlen(text));
 }
 
-static void put_number(struct part *part, uint64_t number)
+static void settle_put_number(struct part *part, uint64_t number)
 {
     char text[DECIMAL_INTEGER_BYTES];
 
-    put_string(part, text, (size_t)decimal_from_uint64(number, text));
+    settle_put_string(part, text, (size_t)decimal_from_uint64(number, text));
 }
 
 static void put_id(struct part *part, struct stream_entry_id id)
@@ -152,7 +152,7 @@ static void put_id(struct part *part, struct stream_entry_id id)
 
     text[length++] = '-';
     length += decimal_from_uint64(id.seq, text + length);
-    put_string(part, text, (size_t)length);
+    settle_put_string(part, text, (size_t)length);
 }
 
 static void put_part(struct part *out, const struct part *part)
@@ -181,21 +181,21 @@ static void send_settle(struct settling *settling, const struct stream *stream, 
     settle_room(all, STRING_HEAD_BYTES); /* for the head, whose count is known at the end */
     all->length = STRING_HEAD_BYTES;
     stream_load_name(load, stream->name);
-    put_text(all, "EVAL");
-    put_text(all, script_settle);
-    put_number(all, 2 + command->keys.count);
-    put_text(all, stream->name);
-    put_text(all, load);
+    settle_put_text(all, "EVAL");
+    settle_put_text(all, script_settle);
+    settle_put_number(all, 2 + command->keys.count);
+    settle_put_text(all, stream->name);
+    settle_put_text(all, load);
     put_part(all, &command->keys);
-    put_text(all, settling->history->id);
-    put_text(all, settling->holder);
+    settle_put_text(all, settling->history->id);
+    settle_put_text(all, settling->holder);
     if (counts && !stream->reload_wanted) {
-        put_number(all, (uint64_t)stream->loaded_n);
+        settle_put_number(all, (uint64_t)stream->loaded_n);
     } else {
-        put_text(all, "");
+        settle_put_text(all, "");
     }
-    put_text(all, STREAM_GROUP);
-    put_number(all, command->ids.count);
+    settle_put_text(all, STREAM_GROUP);
+    settle_put_number(all, command->ids.count);
     put_part(all, &command->ids);
     put_part(all, &command->ranges);
     head_length = (size_t)snprintf(head, sizeof head, "*%zu\r\n", all->count);
@@ -219,8 +219,8 @@ static size_t send_confirmations(struct settling *settling, const struct stream 
     settled_sort(settled);
     for (size_t at = 0; at < settled->count; confirmations++) {
         stream_ack_name(key, stream->name, settled_confirmation(settled, &at, ranges));
-        put_text(&settle_command.keys, key);
-        put_text(&settle_command.ranges, ranges);
+        settle_put_text(&settle_command.keys, key);
+        settle_put_text(&settle_command.ranges, ranges);
         if (settle_command.keys.count == CONFIRMATIONS_PER_COMMAND && at < settled->count) {
             send_settle(settling, stream, false);
         }

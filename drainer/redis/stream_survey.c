@@ -15,7 +15,7 @@ enum {
 /* --- finding streams --- */
 
 /* SCAN may name a key twice. */
-static bool is_known(const struct stream_survey *survey, const char *name)
+static bool stream_survey_is_known(const struct stream_survey *survey, const char *name)
 {
     for (size_t i = 0; i < survey->count; i++) {
         if (strcmp(survey->streams[i].name, name) == 0) {
@@ -25,12 +25,12 @@ static bool is_known(const struct stream_survey *survey, const char *name)
     return false;
 }
 
-static void add(struct stream_survey *survey, const redisReply *key)
+static void stream_survey_add(struct stream_survey *survey, const redisReply *key)
 {
     char exchange[LIMIT_EXCHANGE_BYTES + 1], lane[LIMIT_EXCHANGE_BYTES + 1];
 
     if (!reply_is_string(key) || !stream_parse(key->str, key->len, exchange, lane) ||
-        is_known(survey, key->str)) {
+        stream_survey_is_known(survey, key->str)) {
         return;
     }
     survey->streams = realloc(survey->streams, (survey->count + 1) * sizeof *survey->streams);
@@ -67,7 +67,7 @@ static bool find_streams(struct stream_survey *survey, struct redis *redis)
         }
         snprintf(cursor, sizeof cursor, "%s", reply->element[0]->str);
         for (size_t i = 0; i < reply->element[1]->elements; i++) {
-            add(survey, reply->element[1]->element[i]);
+            stream_survey_add(survey, reply->element[1]->element[i]);
         }
         redis_reply_free(reply);
     } while (strcmp(cursor, "0") != 0);
@@ -170,8 +170,8 @@ static bool look_at_unread(const struct stream_survey *survey, struct surveyed_s
     return true;
 }
 
-static bool look_at_pending(const struct stream_survey *survey, struct surveyed_stream *stream,
-                            struct redis *redis)
+static bool stream_survey_look_at_pending(const struct stream_survey *survey,
+                                          struct surveyed_stream *stream, struct redis *redis)
 {
     redisReply *reply = redis_ask(redis, "XPENDING", stream->name, STREAM_GROUP, NULL);
 
@@ -203,12 +203,12 @@ static bool look_at_group(const struct stream_survey *survey, struct surveyed_st
     }
     return (stream->lag >= 0 || count_behind(stream, redis, last_delivered)) &&
            (stream->lag == 0 || look_at_unread(survey, stream, redis, last_delivered)) &&
-           (stream->pending == 0 || look_at_pending(survey, stream, redis));
+           (stream->pending == 0 || stream_survey_look_at_pending(survey, stream, redis));
 }
 
 /* A stream may go away while it is looked at: then there is nothing to say of it. */
-static bool look_at(const struct stream_survey *survey, struct surveyed_stream *stream,
-                    struct redis *redis)
+static bool stream_survey_look_at(const struct stream_survey *survey,
+                                  struct surveyed_stream *stream, struct redis *redis)
 {
     redisReply *info = redis_ask(redis, "XLEN", stream->name, NULL);
     redisReply *groups =
@@ -247,7 +247,7 @@ bool stream_survey_take(struct stream_survey *survey, struct redis *redis)
     *survey = (struct stream_survey){.streams = NULL};
     bool done = ask_time(survey, redis) && find_streams(survey, redis);
     for (size_t i = 0; done && i < survey->count; i++) {
-        done = look_at(survey, &survey->streams[i], redis);
+        done = stream_survey_look_at(survey, &survey->streams[i], redis);
     }
     return done;
 }

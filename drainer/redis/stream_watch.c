@@ -137,7 +137,7 @@ static void look_if_due(struct stream_watch *watch)
 
 /* Notices entries pending under another name: the last read of a holder that was thought to be
  * gone; and under ours, where Redis refused to acknowledge. */
-static void on_pending(void *owner, uintptr_t tag, struct redisReply *reply)
+static void stream_watch_on_pending(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct stream_watch *watch = owner;
     struct stream *stream = (struct stream *)tag;
@@ -278,11 +278,12 @@ static void look_at_progress(struct stream_watch *watch, struct stream *stream)
     redis_link_sendv_as(watch->link, watch, on_progress, (uintptr_t)stream, 3, argv, NULL);
 }
 
-static void look_at_pending(struct stream_watch *watch, struct stream *stream)
+static void stream_watch_look_at_pending(struct stream_watch *watch, struct stream *stream)
 {
     const char *argv[] = {"XPENDING", stream->name, STREAM_GROUP};
 
-    redis_link_sendv_as(watch->link, watch, on_pending, (uintptr_t)stream, 3, argv, NULL);
+    redis_link_sendv_as(watch->link, watch, stream_watch_on_pending, (uintptr_t)stream, 3, argv,
+                        NULL);
 }
 
 /* The script's answer: lag, pending, the oldest id. */
@@ -334,7 +335,7 @@ static void look_after_streams(struct stream_watch *watch)
             stream->gauge = (struct stream_gauge){.known = false}; /* its holder knows */
         }
         if (stream->state == STREAM_READING && pending) {
-            look_at_pending(watch, stream);
+            stream_watch_look_at_pending(watch, stream);
         }
         if (stream->state == STREAM_READING && trimming && !stream->reload_wanted) {
             trim(watch, stream);

@@ -37,14 +37,14 @@ static void random_digits(char out[STREAM_ID_DIGITS + 1])
 
 /* --- the random id --- */
 
-static bool is_id(const redisReply *reply)
+static bool taking_is_id(const redisReply *reply)
 {
     return reply_is_string(reply) && reply->len == STREAM_ID_DIGITS &&
            strspn(reply->str, "0123456789abcdef") == STREAM_ID_DIGITS;
 }
 
 /* Another id than before is another stream of the same name: another server's, or one made anew. */
-static void on_id(void *owner, uintptr_t tag, struct redisReply *reply)
+static void taking_on_id(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct taking *taking = owner;
     struct stream *stream = (struct stream *)tag;
@@ -52,7 +52,7 @@ static void on_id(void *owner, uintptr_t tag, struct redisReply *reply)
     if (reply == NULL) {
         return;
     }
-    if (!is_id(reply)) {
+    if (!taking_is_id(reply)) {
         intake_on_error(taking->intake, stream, "EVAL", reply); /* asked again at the next look */
         return;
     }
@@ -85,12 +85,12 @@ void taking_ask_id(struct taking *taking, struct stream *stream)
     }
     const char *argv[] = {"EVAL", script_stream_id, "1", key, id};
 
-    redis_link_sendv_as(taking->link, taking, on_id, (uintptr_t)stream, 5, argv, NULL);
+    redis_link_sendv_as(taking->link, taking, taking_on_id, (uintptr_t)stream, 5, argv, NULL);
 }
 
 /* --- the claim --- */
 
-static void refuse(struct taking *taking, struct stream *stream, const redisReply *reply)
+static void taking_refuse(struct taking *taking, struct stream *stream, const redisReply *reply)
 {
     const struct stream_history *history = &taking->streams->history;
 
@@ -142,7 +142,7 @@ static void reload(struct stream *stream, const redisReply *reply, bool forked)
     }
 }
 
-static bool is_refusal(const redisReply *reply)
+static bool taking_is_refusal(const redisReply *reply)
 {
     return reply_is_array(reply, 4) && reply_is_string(reply->element[0]) &&
            strcmp(reply->element[0]->str, "refused") == 0 && reply_is_string(reply->element[1]) &&
@@ -156,7 +156,7 @@ static bool is_claim(const redisReply *reply)
            reply->element[3]->type == REDIS_REPLY_INTEGER;
 }
 
-static void on_claimed(void *owner, uintptr_t tag, struct redisReply *reply)
+static void taking_on_claimed(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct taking *taking = owner;
     struct stream *stream = (struct stream *)tag;
@@ -164,8 +164,8 @@ static void on_claimed(void *owner, uintptr_t tag, struct redisReply *reply)
     if (reply == NULL || stream->state != STREAM_FENCING) {
         return;
     }
-    if (is_refusal(reply)) {
-        refuse(taking, stream, reply);
+    if (taking_is_refusal(reply)) {
+        taking_refuse(taking, stream, reply);
     } else if (!is_claim(reply)) {
         intake_on_error(taking->intake, stream, "EVAL", reply);
         stream_enter(stream, STREAM_GROUPING); /* tried again later */
@@ -183,7 +183,7 @@ static void on_claimed(void *owner, uintptr_t tag, struct redisReply *reply)
 }
 
 /* Nothing is fenced until the PostgreSQL side knows its history. */
-static void claim(struct taking *taking, struct stream *stream)
+static void taking_claim(struct taking *taking, struct stream *stream)
 {
     const struct stream_history *history = &taking->streams->history;
     char load[STREAM_KEY_BYTES], timeline[16], n[24];
@@ -210,7 +210,7 @@ static void claim(struct taking *taking, struct stream *stream)
                           history->chain == NULL ? history->id : history->chain,
                           history->accepts ? "1" : "0"};
 
-    redis_link_sendv_as(taking->link, taking, on_claimed, (uintptr_t)stream,
+    redis_link_sendv_as(taking->link, taking, taking_on_claimed, (uintptr_t)stream,
                         (int)(sizeof argv / sizeof argv[0]), argv, NULL);
 }
 
@@ -228,7 +228,7 @@ static void on_group(void *owner, uintptr_t tag, struct redisReply *reply)
         if (reply->type != REDIS_REPLY_ERROR) {
             log_info(stream->name, "consumer group made, from the stream's first entry on");
         }
-        claim(taking, stream);
+        taking_claim(taking, stream);
     } else if (strstr(reply->str, "requires the key to exist") != NULL) {
         stream_enter(stream, STREAM_ABSENT);
     } else {
@@ -236,7 +236,7 @@ static void on_group(void *owner, uintptr_t tag, struct redisReply *reply)
         if (reply_error_action(reply) == REDIS_ERROR_FULL) {
             /* A full Redis refuses to make a group before it looks whether there is one, but lets
              * it be read; and only what is read can be trimmed, so that there is room again. */
-            claim(taking, stream);
+            taking_claim(taking, stream);
         }
     }
     intake_turn(taking->intake);

@@ -180,7 +180,7 @@ static void on_request_gone(void *arg)
     free(waiting);
 }
 
-static void on_answer(void *arg, enum web_answer answer, const char *text, size_t length)
+static void web_on_answer(void *arg, enum web_answer answer, const char *text, size_t length)
 {
     struct web_request *waiting = arg;
     struct http_request *request = waiting->request;
@@ -235,7 +235,7 @@ static void api_answer(struct web *web, struct http_request *request, const stru
     api_read(query, request, &values);
     *waiting = (struct web_request){.web = web, .request = request};
     waiting->query =
-        web_pool_ask(web->pool, query->sql, values.count, values.value, on_answer, waiting);
+        web_pool_ask(web->pool, query->sql, values.count, values.value, web_on_answer, waiting);
     if (waiting->query == NULL) {
         free(waiting);
         web_refuse(request, 503, "too many queries wait: ask again");

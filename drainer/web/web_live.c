@@ -108,7 +108,7 @@ static void on_state(void *arg, enum web_answer answer, const char *text, size_t
     }
 }
 
-static void on_look(evutil_socket_t fd, short what, void *arg)
+static void web_live_on_look(evutil_socket_t fd, short what, void *arg)
 {
     struct web_live *live = arg;
     (void)fd, (void)what;
@@ -129,7 +129,7 @@ struct web_live *web_live_create(struct event_base *base, struct web_pool *pool,
     }
     live->pool = pool;
     live->status = status;
-    live->timer = event_new(base, -1, EV_PERSIST, on_look, live);
+    live->timer = event_new(base, -1, EV_PERSIST, web_live_on_look, live);
     return live;
 }
 

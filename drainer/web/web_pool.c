@@ -315,7 +315,7 @@ static void pool_turn(struct web_pool *pool)
     }
 }
 
-static void on_retry(evutil_socket_t fd, short what, void *arg)
+static void web_pool_on_retry(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what;
     pool_turn(arg);
@@ -330,7 +330,7 @@ struct web_pool *web_pool_create(struct event_base *base, const char *conninfo, 
     pool->base = base;
     pool->timeout_ms = timeout_ms;
     pool->last = &pool->first;
-    pool->retry = evtimer_new(base, on_retry, pool);
+    pool->retry = evtimer_new(base, web_pool_on_retry, pool);
     for (size_t i = 0; i < SESSIONS; i++) {
         pool->sessions[i].pool = pool;
     }

@@ -118,7 +118,7 @@ static inline enum outcome place(struct draft *draft, const struct key *key, uni
     return TAKEN;
 }
 
-static enum outcome fail(struct draft *draft, PyObject *type, const char *problem)
+static enum outcome draft_fail(struct draft *draft, PyObject *type, const char *problem)
 {
     return value_fail(&draft->context, type, problem);
 }
@@ -132,7 +132,7 @@ static inline enum outcome take_text(struct draft *draft, const struct key *key,
     }
     if (PyUnicode_Check(value) && PyUnicode_GET_LENGTH(value) > LIMIT_TEXT_BYTES / 4 &&
         strlen(member.text) > LIMIT_TEXT_BYTES) {
-        return fail(draft, PyExc_ValueError, "longer than the limit");
+        return draft_fail(draft, PyExc_ValueError, "longer than the limit");
     }
     return place(draft, key, member);
 }
@@ -154,7 +154,8 @@ static inline enum outcome take_decimal(struct draft *draft, const struct key *k
         return outcome;
     }
     if (key->rank > 0 && !is_double(member.text) && !is_decimal_text(member.text)) {
-        return fail(draft, PyExc_ValueError, "not a finite decimal number of at most 128 digits");
+        return draft_fail(draft, PyExc_ValueError,
+                          "not a finite decimal number of at most 128 digits");
     }
     return place(draft, key, member);
 }
@@ -181,7 +182,7 @@ static enum outcome take_time(struct draft *draft, const struct key *key, PyObje
 static enum outcome take_bool(struct draft *draft, const struct key *key, PyObject *value)
 {
     if (!PyBool_Check(value)) {
-        return fail(draft, PyExc_TypeError, "bool is wanted");
+        return draft_fail(draft, PyExc_TypeError, "bool is wanted");
     }
     enum blotter_bool flag = value == Py_True ? BLOTTER_TRUE : BLOTTER_FALSE;
     return place(draft, key, (union member){.flag = flag});
@@ -196,7 +197,7 @@ static enum outcome take_amounts(struct draft *draft, const struct key *key, PyO
     const char *text = outcome == TAKEN ? json_end(&json) : NULL;
     if (text != NULL) {
         char *kept = arena_take(&draft->context.arena, strlen(text) + 1);
-        outcome = kept == NULL ? fail(draft, NULL, NULL)
+        outcome = kept == NULL ? draft_fail(draft, NULL, NULL)
                                : place(draft, key, (union member){.text = strcpy(kept, text)});
     }
     json_release(&json);
@@ -252,7 +253,7 @@ static enum outcome take_fee(struct draft *draft, const struct key *key, PyObjec
                    ? take_decimal(draft, key, value)
                    : ODD;
     }
-    return draft->options.flat ? fail(draft, PyExc_TypeError, "a number is wanted")
+    return draft->options.flat ? draft_fail(draft, PyExc_TypeError, "a number is wanted")
                                : take_fee_dict(draft, value);
 }
 
@@ -288,7 +289,7 @@ static bool is_same_fee(PyObject *a, PyObject *b)
 }
 
 /* Takes a list of one fee. Several, or one that differs from `fee`, are left to _ccxt.py. */
-static enum outcome finish_fees(struct draft *draft)
+static enum outcome draft_finish_fees(struct draft *draft)
 {
     const struct key *key = draft->options.table->fee;
     PyObject *list = draft->fees.value, *fee = PyList_GET_ITEM(list, 0);
@@ -303,7 +304,7 @@ static enum outcome finish_fees(struct draft *draft)
     return is_given(draft, key) && is_same_fee(draft->sources[key->field].value, fee) ? TAKEN : ODD;
 }
 
-static bool is_empty(PyObject *value)
+static bool draft_is_empty(PyObject *value)
 {
     return PyDict_CheckExact(value)      ? PyDict_GET_SIZE(value) == 0
            : PyList_CheckExact(value)    ? PyList_GET_SIZE(value) == 0
@@ -314,7 +315,7 @@ static bool is_empty(PyObject *value)
 
 static enum outcome take_fees(struct draft *draft, const struct key *key, PyObject *value)
 {
-    if (is_empty(value)) {
+    if (draft_is_empty(value)) {
         return TAKEN;
     }
     if (draft->options.flat || PyDict_Check(value) || PyUnicode_Check(value)) {
@@ -335,7 +336,7 @@ static enum outcome take_exchange(struct draft *draft, PyObject *value)
         return TAKEN;
     }
     draft->options.strict = true;
-    return fail(draft, PyExc_ValueError, "not the exchange that this producer records");
+    return draft_fail(draft, PyExc_ValueError, "not the exchange that this producer records");
 }
 
 static enum outcome take_kind(struct draft *draft, PyObject *value)
@@ -347,7 +348,7 @@ static enum outcome take_kind(struct draft *draft, PyObject *value)
 
 static enum outcome take_other(struct draft *draft, PyObject *value)
 {
-    return is_empty(value) ? TAKEN : json_add(&draft->extra, draft->now.name, value);
+    return draft_is_empty(value) ? TAKEN : json_add(&draft->extra, draft->now.name, value);
 }
 
 static enum outcome take_info(struct draft *draft, PyObject *value)
@@ -371,7 +372,7 @@ static enum outcome take_extra(struct draft *draft, PyObject *value)
 
 static enum outcome take_trades(struct draft *draft, PyObject *value)
 {
-    return is_empty(value)       ? TAKEN
+    return draft_is_empty(value) ? TAKEN
            : draft->options.flat ? json_add(&draft->extra, draft->now.name, value)
                                  : ODD;
 }
@@ -415,7 +416,7 @@ static enum outcome take_known(struct draft *draft, const struct key *key, PyObj
 }
 
 /* Keeps a value in `extra` that its field cannot take. */
-static enum outcome misplace(struct draft *draft, PyObject *name, PyObject *value)
+static enum outcome draft_misplace(struct draft *draft, PyObject *name, PyObject *value)
 {
     if (draft->options.strict || draft->context.problem_type == NULL) {
         return FAILED;
@@ -426,7 +427,7 @@ static enum outcome misplace(struct draft *draft, PyObject *name, PyObject *valu
         draft->wrong_type = draft->context.problem_type;
     }
     draft->misplaced++;
-    return is_empty(value) ? TAKEN : json_add(&draft->extra, name, value);
+    return draft_is_empty(value) ? TAKEN : json_add(&draft->extra, name, value);
 }
 
 static enum outcome take_unknown(struct draft *draft, PyObject *name, PyObject *value)
@@ -435,7 +436,7 @@ static enum outcome take_unknown(struct draft *draft, PyObject *name, PyObject *
     if (draft->rank == 0) { /* a keyword */
         PyErr_Format(PyExc_TypeError, "%s() has no field '%U'",
                      record_schemas[draft->options.table->kind].name, name);
-        return fail(draft, NULL, NULL);
+        return draft_fail(draft, NULL, NULL);
     }
     return take_other(draft, value);
 }
@@ -495,7 +496,7 @@ static inline enum outcome take_pair(struct draft *draft, Py_ssize_t at, PyObjec
     }
     draft->now = (struct draft_source){name, value, key, draft->rank + key->rank};
     enum outcome outcome = take_known(draft, key, value);
-    return outcome == FAILED ? misplace(draft, name, value) : outcome;
+    return outcome == FAILED ? draft_misplace(draft, name, value) : outcome;
 }
 
 static enum outcome take_dict(struct draft *draft, PyObject *dict)
@@ -524,7 +525,7 @@ static enum outcome take_keywords(struct draft *draft, PyObject *const *values, 
 
 /* Drops ccxt's datetime where it says the same as the timestamp. It becomes the time where there is
  * no timestamp, and is kept where it is finer. */
-static enum outcome finish_datetime(struct draft *draft)
+static enum outcome draft_finish_datetime(struct draft *draft)
 {
     const struct key *key = draft->options.table->exchange_time;
     union member time;
@@ -587,7 +588,7 @@ static enum outcome check_kind(struct draft *draft, PyObject *dict)
         return TAKEN;
     }
     PyErr_Format(PyExc_ValueError, "this is %s", veto);
-    return fail(draft, NULL, NULL);
+    return draft_fail(draft, NULL, NULL);
 }
 
 static void merge_constants(struct draft *draft)
@@ -605,10 +606,10 @@ static enum outcome finish(struct draft *draft, PyObject *dict)
 {
     enum outcome outcome = check_kind(draft, dict);
     if (outcome == TAKEN && draft->fees.name != NULL) {
-        outcome = finish_fees(draft);
+        outcome = draft_finish_fees(draft);
     }
     if (outcome == TAKEN && draft->datetime.name != NULL) {
-        outcome = finish_datetime(draft);
+        outcome = draft_finish_datetime(draft);
     }
     if (outcome == TAKEN && is_negative_trade(draft)) {
         outcome = ODD;
@@ -709,7 +710,7 @@ static enum outcome take_again(struct draft *draft, PyObject *mapping, PyObject 
     end(draft);
     begin(draft, false);
     if (mapping != NULL && (draft->copy = copy_mapping(mapping)) == NULL) {
-        return fail(draft, NULL, NULL);
+        return draft_fail(draft, NULL, NULL);
     }
     return take_all(draft, draft->copy, values, names);
 }

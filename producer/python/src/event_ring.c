@@ -157,7 +157,8 @@ void event_ring_unlisten(struct event_ring *ring, int fd)
 }
 
 /* Takes the next event. Needs the mutex. */
-static bool take(const struct event_ring *ring, struct listener *listener, struct event *out)
+static bool event_ring_take_next(const struct event_ring *ring, struct listener *listener,
+                                 struct event *out)
 {
     if (listener == NULL || listener->heard == ring->added) {
         return false;
@@ -173,7 +174,7 @@ static bool take(const struct event_ring *ring, struct listener *listener, struc
 bool event_ring_take(struct event_ring *ring, int fd, struct event *out)
 {
     pthread_mutex_lock(&ring->mutex);
-    bool taken = take(ring, *find_listener(ring, fd), out);
+    bool taken = event_ring_take_next(ring, *find_listener(ring, fd), out);
     pthread_mutex_unlock(&ring->mutex);
     return taken;
 }

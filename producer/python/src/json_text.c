@@ -14,7 +14,7 @@ enum {
     ESCAPED_CHARACTER = 7, /* the longest: a backslash that is escaped, and u0000 */
 };
 
-static enum outcome put_value(struct json *, PyObject *value, int depth);
+static enum outcome json_text_put_value(struct json *, PyObject *value, int depth);
 
 void json_init(struct json *json, struct value_context *context)
 {
@@ -53,7 +53,7 @@ static enum outcome grow(struct json *json, size_t needed)
     return TAKEN;
 }
 
-static inline enum outcome make_room(struct json *json, size_t bytes)
+static inline enum outcome json_text_make_room(struct json *json, size_t bytes)
 {
     size_t needed = json->used + bytes + SPARE;
     return needed <= json->capacity ? TAKEN : grow(json, needed);
@@ -67,7 +67,7 @@ static inline void put_byte(struct json *json, char byte)
 
 static enum outcome put_bytes(struct json *json, const char *bytes, size_t length)
 {
-    enum outcome outcome = make_room(json, length);
+    enum outcome outcome = json_text_make_room(json, length);
     if (outcome == TAKEN) {
         memcpy(json->bytes + json->used, bytes, length);
         json->used += length;
@@ -119,13 +119,13 @@ static void put_characters(struct json *json, PyObject *text, Py_ssize_t length)
     }
 }
 
-static enum outcome put_string(struct json *json, PyObject *text)
+static enum outcome json_text_put_string(struct json *json, PyObject *text)
 {
     Py_ssize_t length = PyUnicode_GET_LENGTH(text);
     if (length > LARGEST) {
         return value_fail(json->context, PyExc_ValueError, "longer than the limit");
     }
-    enum outcome outcome = make_room(json, ESCAPED_CHARACTER * (size_t)length);
+    enum outcome outcome = json_text_make_room(json, ESCAPED_CHARACTER * (size_t)length);
     if (outcome == TAKEN) {
         put_byte(json, '"');
         put_characters(json, text, length);
@@ -149,7 +149,7 @@ static enum outcome put_shown(struct json *json, PyObject *value)
         text = PyUnicode_FromString("(a value that cannot be shown)");
     }
     enum outcome outcome =
-        text != NULL ? put_string(json, text) : value_fail(json->context, NULL, NULL);
+        text != NULL ? json_text_put_string(json, text) : value_fail(json->context, NULL, NULL);
     Py_XDECREF(text);
     json->as_text++;
     return outcome;
@@ -170,7 +170,7 @@ static enum outcome put_extreme(struct json *json, PyObject *value)
     return outcome;
 }
 
-static enum outcome put_number(struct json *json, PyObject *value)
+static enum outcome json_text_put_number(struct json *json, PyObject *value)
 {
     const char *digits;
     enum outcome outcome = value_digits(json->context, value, &digits);
@@ -187,7 +187,7 @@ static enum outcome put_number(struct json *json, PyObject *value)
     return put_literal(json, digits);
 }
 
-static enum outcome put_time(struct json *json, PyObject *value)
+static enum outcome json_text_put_time(struct json *json, PyObject *value)
 {
     if (json->context->plain_only) {
         return AGAIN;
@@ -198,26 +198,26 @@ static enum outcome put_time(struct json *json, PyObject *value)
         return value_fail(json->context, PyErr_Occurred() ? NULL : PyExc_TypeError,
                           "isoformat() gives no str");
     }
-    enum outcome outcome = put_string(json, text);
+    enum outcome outcome = json_text_put_string(json, text);
     Py_DECREF(text);
     return outcome;
 }
 
 /* --- maps, lists --- */
 
-static enum outcome put_key(struct json *json, PyObject *key)
+static enum outcome json_text_put_key(struct json *json, PyObject *key)
 {
-    return PyUnicode_Check(key) ? put_string(json, key) : put_shown(json, key);
+    return PyUnicode_Check(key) ? json_text_put_string(json, key) : put_shown(json, key);
 }
 
 static enum outcome put_member(struct json *json, PyObject *key, PyObject *value, int depth)
 {
-    enum outcome outcome = put_key(json, key);
+    enum outcome outcome = json_text_put_key(json, key);
     if (outcome != TAKEN) {
         return outcome;
     }
     put_byte(json, ':');
-    return put_value(json, value, depth);
+    return json_text_put_value(json, value, depth);
 }
 
 static bool is_pruned(const struct json *json, PyObject *key, PyObject *value)
@@ -245,7 +245,7 @@ static enum outcome put_members(struct json *json, PyObject *dict, size_t begin,
     while (outcome == TAKEN && PyDict_Next(dict, &position, &key, &value)) {
         Py_INCREF(key);
         Py_INCREF(value);
-        outcome = make_room(json, 0);
+        outcome = json_text_make_room(json, 0);
         if (outcome == TAKEN && !is_pruned(json, key, value)) {
             separate(json, begin);
             outcome = put_member(json, key, value, depth);
@@ -286,7 +286,7 @@ static enum outcome put_object(struct json *json, PyObject *mapping, int depth)
     put_byte(json, '{');
     enum outcome outcome = put_mapping(json, mapping, json->used, depth);
     if (outcome == TAKEN) {
-        outcome = make_room(json, 0);
+        outcome = json_text_make_room(json, 0);
     }
     if (outcome == TAKEN) {
         put_byte(json, '}');
@@ -301,10 +301,10 @@ static enum outcome put_elements(struct json *json, PyObject *list, int depth)
     for (Py_ssize_t i = 0; outcome == TAKEN && i < PySequence_Fast_GET_SIZE(list); i++) {
         PyObject *element = PySequence_Fast_GET_ITEM(list, i);
         Py_INCREF(element);
-        outcome = make_room(json, 0);
+        outcome = json_text_make_room(json, 0);
         if (outcome == TAKEN) {
             separate(json, begin);
-            outcome = put_value(json, element, depth);
+            outcome = json_text_put_value(json, element, depth);
         }
         Py_DECREF(element);
     }
@@ -316,7 +316,7 @@ static enum outcome put_list(struct json *json, PyObject *list, int depth)
     put_byte(json, '[');
     enum outcome outcome = put_elements(json, list, depth);
     if (outcome == TAKEN) {
-        outcome = make_room(json, 0);
+        outcome = json_text_make_room(json, 0);
     }
     if (outcome == TAKEN) {
         put_byte(json, ']');
@@ -344,22 +344,22 @@ static enum outcome put_nested(struct json *json, PyObject *value, int depth)
 static enum outcome put_other_value(struct json *json, PyObject *value, int depth)
 {
     if (value_is_number(json->context, value)) {
-        return put_number(json, value);
+        return json_text_put_number(json, value);
     }
     if (value_is_time(value)) {
-        return put_time(json, value);
+        return json_text_put_time(json, value);
     }
     return put_nested(json, value, depth + 1);
 }
 
-static enum outcome put_value(struct json *json, PyObject *value, int depth)
+static enum outcome json_text_put_value(struct json *json, PyObject *value, int depth)
 {
-    enum outcome outcome = make_room(json, 0);
+    enum outcome outcome = json_text_make_room(json, 0);
     if (outcome != TAKEN) {
         return outcome;
     }
     if (PyUnicode_Check(value)) {
-        return put_string(json, value);
+        return json_text_put_string(json, value);
     }
     if (value == Py_None) {
         return put_literal(json, "null");
@@ -374,7 +374,7 @@ static enum outcome put_value(struct json *json, PyObject *value, int depth)
 
 static enum outcome begin_member(struct json *json)
 {
-    enum outcome outcome = make_room(json, 0);
+    enum outcome outcome = json_text_make_room(json, 0);
     if (outcome == TAKEN) {
         put_byte(json, json->used == 0 ? '{' : ',');
     }
@@ -394,7 +394,7 @@ enum outcome json_add(struct json *json, PyObject *key, PyObject *value)
     return outcome;
 }
 
-static bool is_blank(char c)
+static bool json_text_is_blank(char c)
 {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
@@ -407,16 +407,16 @@ static enum outcome add_text(struct json *json, PyObject *object)
     if (outcome != TAKEN) {
         return outcome;
     }
-    for (end = text + strlen(text); end > text && is_blank(end[-1]);) {
+    for (end = text + strlen(text); end > text && json_text_is_blank(end[-1]);) {
         end--;
     }
-    while (is_blank(*text)) {
+    while (json_text_is_blank(*text)) {
         text++;
     }
     if (*text != '{' || end - text < 2 || end[-1] != '}') {
         return value_fail(json->context, PyExc_ValueError, "not a JSON object");
     }
-    for (text++, end--; text < end && is_blank(*text);) {
+    for (text++, end--; text < end && json_text_is_blank(*text);) {
         text++;
     }
     if (text == end) {

@@ -115,7 +115,7 @@ static int add_ccxt_names(struct key_table *table)
     return 0;
 }
 
-static const struct key *find_field(const struct key_table *table, const char *name)
+static const struct key *keys_find_field(const struct key_table *table, const char *name)
 {
     return key_of_name(table, name, strlen(name));
 }
@@ -126,12 +126,12 @@ int key_table_init(struct key_table *table, enum record_kind kind)
     if (add_fields(table) != 0 || add_ccxt_names(table) != 0) {
         return -1;
     }
-    table->exchange_time = find_field(table, "exchange_time");
-    table->fee = find_field(table, "fee");
-    table->fee_currency = find_field(table, "fee_currency");
-    table->fee_rate = find_field(table, "fee_rate");
-    table->fees = find_field(table, "fees");
-    table->extra = find_field(table, "extra");
+    table->exchange_time = keys_find_field(table, "exchange_time");
+    table->fee = keys_find_field(table, "fee");
+    table->fee_currency = keys_find_field(table, "fee_currency");
+    table->fee_rate = keys_find_field(table, "fee_rate");
+    table->fees = keys_find_field(table, "fees");
+    table->extra = keys_find_field(table, "extra");
     return 0;
 }
 

@@ -146,7 +146,7 @@ static int parse(struct arguments *given, PyObject *args, PyObject *keywords)
                : -1;
 }
 
-static int take_words(struct producer *self, struct arguments *given)
+static int producer_type_take_words(struct producer *self, struct arguments *given)
 {
     static const char *const senders[] = {"thread", "none", "memory", NULL};
     static const char *const syncs[] = {"none", "interval", NULL};
@@ -172,7 +172,7 @@ static int open_with(struct producer *self, struct arguments *given)
 {
     PyObject *path = NULL;
     given->options.exchange = PyUnicode_AsUTF8(given->exchange);
-    if (given->options.exchange == NULL || take_words(self, given) != 0) {
+    if (given->options.exchange == NULL || producer_type_take_words(self, given) != 0) {
         return -1;
     }
     if (self->tape != NULL) {
@@ -238,7 +238,7 @@ static PyObject *producer_new(PyTypeObject *type, PyObject *args, PyObject *keyw
 
 /* --- waiting --- */
 
-static int64_t now_ms(void)
+static int64_t producer_type_now_ms(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -273,15 +273,15 @@ static int flush_slice(blotter_producer *handle, enum blotter_stage stage, int t
 /* Returns OK or a status; 1 with an exception set. */
 static int flush(blotter_producer *handle, enum blotter_stage stage, int timeout_ms)
 {
-    int64_t until = now_ms() + timeout_ms;
+    int64_t until = producer_type_now_ms() + timeout_ms;
     for (;;) {
-        int64_t left = timeout_ms < 0 ? SLICE_MS : until - now_ms();
+        int64_t left = timeout_ms < 0 ? SLICE_MS : until - producer_type_now_ms();
         int status =
             flush_slice(handle, stage, left < SLICE_MS ? (int)(left > 0 ? left : 0) : SLICE_MS);
         if (PyErr_CheckSignals() != 0) {
             return 1;
         }
-        if (status != BLOTTER_TIMEOUT || (timeout_ms >= 0 && now_ms() >= until)) {
+        if (status != BLOTTER_TIMEOUT || (timeout_ms >= 0 && producer_type_now_ms() >= until)) {
             return status;
         }
     }
@@ -491,7 +491,7 @@ static PyObject *producer_close(PyObject *object, PyObject *args, PyObject *keyw
     return PyLong_FromLongLong(unsent > 0 ? unsent : 0);
 }
 
-static PyObject *producer_enter(PyObject *self, PyObject *unused)
+static PyObject *producer_type_enter(PyObject *self, PyObject *unused)
 {
     (void)unused;
     return Py_NewRef(self);
@@ -575,7 +575,7 @@ static PyMethodDef methods[] = {
     {"_reached", producer_reached, METH_VARARGS, NULL},
     {"_notify", producer_notify, METH_VARARGS, NULL},
     {"_wakeup", producer_wakeup, METH_O, NULL},
-    {"__enter__", producer_enter, METH_NOARGS, NULL},
+    {"__enter__", producer_type_enter, METH_NOARGS, NULL},
     {"__exit__", FAST(producer_exit), NULL},
     {NULL, NULL, 0, NULL},
 };

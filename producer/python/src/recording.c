@@ -152,8 +152,8 @@ void recorders_release(struct recorder *recorders)
 
 /* --- one record --- */
 
-static int64_t submit(struct producer *producer, const struct recorder *recorder,
-                      enum record_kind kind, const struct draft *draft)
+static int64_t recording_submit(struct producer *producer, const struct recorder *recorder,
+                                enum record_kind kind, const struct draft *draft)
 {
     struct blotter_entry entry = {.kind = (int)kind, .record = &draft->of};
     if (producer->tape != NULL) {
@@ -213,8 +213,9 @@ static PyObject *record_odd(PyObject *object, enum record_kind kind, PyObject *c
 }
 
 /* Turns the exception that is set into a reject, if the producer was opened for that. */
-static PyObject *refuse(struct producer *producer, PyObject *object, enum record_kind kind,
-                        PyObject *const *args, Py_ssize_t count, PyObject *names)
+static PyObject *recording_refuse(struct producer *producer, PyObject *object,
+                                  enum record_kind kind, PyObject *const *args, Py_ssize_t count,
+                                  PyObject *names)
 {
     PyObject *type, *problem, *traceback, *result = NULL;
     if (!producer->rejects || !PyErr_ExceptionMatches(PyExc_Exception)) {
@@ -244,11 +245,11 @@ PyObject *record_call(struct producer *producer, struct recorder *recorders, PyO
     struct draft draft;
     PyObject *result = NULL;
     if (!producer_is_open(producer)) {
-        return refuse(producer, object, kind, args, count, names);
+        return recording_refuse(producer, object, kind, args, count, names);
     }
     enum outcome outcome = draft_take(&draft, &options, args, count, names);
     if (outcome == TAKEN) {
-        int64_t seq = submit(producer, recorder, kind, &draft);
+        int64_t seq = recording_submit(producer, recorder, kind, &draft);
         producer->misplaced += seq > 0 ? draft.misplaced : 0;
         result = seq > 0 ? PyLong_FromLongLong(seq) : raise_refused(producer, &draft, seq);
     }
@@ -256,7 +257,7 @@ PyObject *record_call(struct producer *producer, struct recorder *recorders, PyO
     if (outcome == ODD) {
         return record_odd(object, kind, args, count, names);
     }
-    return result != NULL ? result : refuse(producer, object, kind, args, count, names);
+    return result != NULL ? result : recording_refuse(producer, object, kind, args, count, names);
 }
 
 /* --- several records --- */

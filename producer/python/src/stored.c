@@ -65,8 +65,8 @@ static int64_t now_ns(void)
 }
 
 /* Adds one record to the list. */
-static int64_t add(struct producer *producer, const struct blotter_entry *entry, int64_t seq,
-                   unsigned char *bytes, struct record_scratch *scratch, PyObject *list)
+static int64_t stored_add(struct producer *producer, const struct blotter_entry *entry, int64_t seq,
+                          unsigned char *bytes, struct record_scratch *scratch, PyObject *list)
 {
     enum record_kind kind = (enum record_kind)entry->kind;
     struct record_identity identity = {1, seq, now_ns(), PyUnicode_AsUTF8(producer->exchange)};
@@ -103,7 +103,7 @@ int64_t stored_submit(struct producer *producer, const struct blotter_entry *ent
     } else if (bytes != NULL && scratch.bytes != NULL && list != NULL) {
         status = first;
         for (size_t i = 0; status > 0 && i < count; i++) {
-            status = add(producer, &entries[i], first + (int64_t)i, bytes, &scratch, list);
+            status = stored_add(producer, &entries[i], first + (int64_t)i, bytes, &scratch, list);
         }
     }
     if (status > 0 && PyList_SetSlice(producer->tape, first - 1, first - 1, list) != 0) {

@@ -1,4 +1,5 @@
-/* test_order_changes.c: what a batch says of each order, against a simple changes of the same events.
+/* test_order_changes.c: what a batch says of each order, against a simple changes of the same
+ * events.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -421,8 +422,8 @@ static void assert_as_expected(const struct copy_field *fields, const struct exp
     assert_int_equal(fields[C_ENDED].bytes[0], expected->ended);
 }
 
-/* An order is late exactly if one of its events came before a newer one; else its changes is that of
- * the reference. First and last event hold in any case. */
+/* An order is late exactly if one of its events came before a newer one; else its changes is that
+ * of the reference. First and last event hold in any case. */
 static void random_histories_fold_as_the_reference_does(void **state)
 {
     (void)state;
