@@ -62,6 +62,8 @@ COMMENT ON FUNCTION blotter_internal.copy_of(blotter_internal.book_queue) IS
 -- What was learnt of orders that had lent something to fills, or could not.
 CREATE FUNCTION blotter_internal.book_order_news() RETURNS void
     LANGUAGE plpgsql
+    -- The first plan is made while the table is empty, and kept: it would read all fills of the exchange for each key.
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
     AS $$
 DECLARE
     one record;
@@ -71,10 +73,10 @@ BEGIN
         FROM pg_temp.booking_copies h
         CROSS JOIN LATERAL unnest(h.order_keys) AS k
         CROSS JOIN LATERAL (SELECT o.exchange, o.trade_id FROM blotter_internal.fill o
-                            WHERE left(k, 1) = 'o' AND o.order_id = substr(k, 2) COLLATE "C" AND o.exchange = h.exchange AND o.lacks & 126 <> 0
+                            WHERE left(k, 1) = 'o' AND o.order_id = substr(k, 2) COLLATE "C" AND o.exchange = h.exchange COLLATE "default" AND o.lacks & 126 <> 0
                             UNION ALL
                             SELECT o.exchange, o.trade_id FROM blotter_internal.fill o
-                            WHERE left(k, 1) = 'c' AND o.client_order_id = substr(k, 2) COLLATE "C" AND o.exchange = h.exchange AND o.lacks & 126 <> 0
+                            WHERE left(k, 1) = 'c' AND o.client_order_id = substr(k, 2) COLLATE "C" AND o.exchange = h.exchange COLLATE "default" AND o.lacks & 126 <> 0
                             OFFSET 0) AS f
         WHERE h.kind = 'h'
     LOOP
