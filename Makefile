@@ -163,6 +163,9 @@ EMBEDDED := $(addprefix $(BUILD)/drainer/,commands/migrations.o web/page_files.o
 $(BUILD)/blotter: $(BUILD)/drainer/main.o $(PROGRAM_OBJECTS) $(EMBEDDED) $(BUILD)/libblotter_inside.a
 	$(LINK) -pie -o $@ $^ $(PROGRAM_LIBS)
 
+# The examples see the header as it is installed.
+$(BUILD)/producer/example/%.o: BLOTTER_CFLAGS += -I$(BUILD)/include/blotter
+$(EXAMPLES:%=$(BUILD)/producer/example/%.o): $(BUILD)/include/blotter/blotter.h
 $(BUILD)/example/%: $(BUILD)/producer/example/%.o $(BUILD)/libblotter.a
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $^ $(LIB_LIBS)

@@ -147,6 +147,11 @@ manual() {
     return "$missing"
 }
 
+# Files, functions, commands and settings that README and the other pages name; README's length.
+documents() {
+    python3 tests/documents.py
+}
+
 check "clang-format" format
 check "cppcheck" static_analysis
 check "shellcheck" shell_scripts
@@ -156,4 +161,5 @@ check "layers: schema, producer, drainer" layers
 check "house rules (tests/house.py)" house_rules
 check "exported symbols are those of blotter.h" exported_symbols
 check "blotter(3) names all of blotter.h" manual
+check "documents name what is there (tests/documents.py)" documents
 ((failures == 0))

@@ -9,6 +9,7 @@
  *
  * What to look at first: record_order() and record_trade(), then trade_on_exchange(). The rest is
  * the simulation. */
+#include <blotter.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -18,8 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#include "producer/blotter.h" /* <blotter.h>, once installed */
 
 #define SECOND_NS INT64_C(1000000000)
 enum {

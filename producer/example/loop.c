@@ -7,6 +7,7 @@
  *
  *   BLOTTER_REDIS=unix:///run/redis/redis.sock loop
  *   cc loop.c $(pkg-config --cflags --libs blotter libevent_core) */
+#include <blotter.h>
 #include <event2/event.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -14,8 +15,6 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-
-#include "producer/blotter.h" /* <blotter.h>, once installed */
 
 enum {
     ORDERS = 50,

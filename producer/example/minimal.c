@@ -1,8 +1,8 @@
-/* minimal.c: record one order, and see it arrive in PostgreSQL. Build: cc minimal.c $(pkg-config
- * --cflags --libs blotter) */
+/* minimal.c: records one order and waits until PostgreSQL has it. Build it by
+ *
+ *     cc minimal.c $(pkg-config --cflags --libs blotter) */
+#include <blotter.h>
 #include <stdio.h>
-
-#include "producer/blotter.h" /* <blotter.h>, once installed */
 
 int main(void)
 {

@@ -70,6 +70,15 @@ class Installing(unittest.TestCase):
         self.copy_package(tree / "producer/python")
         self.copy_schema(tree)
         self.pip_install(tree / "producer/python", PKG_CONFIG_PATH=str(prefix / "lib/pkgconfig"))
+        self.compile_the_example(prefix)
+
+    def compile_the_example(self, prefix):
+        """minimal.c as it is, by the line in README, once the library is installed."""
+        readme = (support.TREE / "README.md").read_text()
+        line = re.search(r"`(cc strategy\.c .*?)`", readme)[1]
+        shutil.copy(support.TREE / "producer/example/minimal.c", self.folder / "strategy.c")
+        self.run_command("sh", "-c", f"cd {self.folder} && {line}", PKG_CONFIG_PATH=str(prefix / "lib/pkgconfig"))
+        self.assertTrue((self.folder / "a.out").exists())
 
     def test_without_the_library_the_build_says_what_to_do(self):
         self.copy_package(self.folder / "alone")
