@@ -30,6 +30,7 @@
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
 #include <hiredis/sds.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -39,6 +40,7 @@
 #include <time.h>
 
 #include "producer/background.h"
+#include "producer/cluster.h"
 #include "producer/in_flight.h"
 #include "producer/redis_error.h"
 #include "producer/redis_reader.h"
@@ -52,9 +54,11 @@ enum {
     ANSWER_TIMEOUT_MS = 10000,
     BACKOFF_MIN_MS = 50,
     BACKOFF_MAX_MS = 2000,
-    WATCH_MAX_MS = 1000,        /* how often UP looks at what is in flight */
-    SENTINEL_WATCH_MS = 250,    /* the same where sentinels can be asked ... */
-    SENTINEL_OVERDUE_MS = 1000, /* ... once an answer is late by so much */
+    WATCH_MAX_MS = 1000,      /* how often UP looks at what is in flight */
+    OTHERS_WATCH_MS = 250,    /* the same where others can be asked for the master ... */
+    OTHERS_OVERDUE_MS = 1000, /* ... once an answer is late by so much */
+    REDIRECTS_AT_ONCE = 3, /* in a row; then with back-off, as nodes may send us round in circles */
+    REDIRECTS_NAMED_MS = 5000,
     KEEPALIVE_IDLE_S = 10,
     KEEPALIVE_INTERVAL_S = 3,
     KEEPALIVE_COUNT = 3,
@@ -68,8 +72,15 @@ struct redis_link {
     struct event *timer;         /* of the current state */
     struct event *settle;        /* what callbacks of hiredis have noted is done here */
     struct background *lookup;   /* RESOLVING: of the host's name, or of the master */
-    struct background *question; /* UP: to the sentinels, whether the master has moved */
-    unsigned first_sentinel;     /* the one that answered last */
+    struct background *question; /* UP: to sentinels or other nodes, whether the master has moved */
+    unsigned first_asked;        /* the one of them that answered last */
+    char *stream;                /* of a cluster; NULL: the link goes to one node */
+    struct redis_host learned[CLUSTER_LEARNED]; /* nodes that were named to us */
+    unsigned learned_count, learned_next;
+    struct cluster_redirect redirect; /* where to go next; port 0: nowhere in particular */
+    unsigned redirects;               /* in a row */
+    int64_t redirected_ms;            /* the first of them */
+    bool asking;                      /* at a node that does not own the slot yet */
     redisAsyncContext *context;
     struct redis_reader *reader; /* of the context, which frees it */
     uint64_t epoch;
@@ -86,6 +97,7 @@ struct redis_link {
 };
 
 static void on_timer(evutil_socket_t fd, short what, void *arg);
+static void on_reply(redisAsyncContext *context, void *reply, void *privdata);
 static void on_settle(evutil_socket_t fd, short what, void *arg);
 static void lose(struct redis_link *link, const char *why);
 
@@ -135,11 +147,16 @@ static unsigned backoff_ms(struct redis_link *link)
     return (unsigned)(delay / 2 + (unsigned)rand_r(&link->seed) % (delay / 2 + 1));
 }
 
+static bool has_others(const struct redis_link *link)
+{
+    return link->url.sentinel || link->stream != NULL;
+}
+
 static unsigned watch_ms(const struct redis_link *link)
 {
     unsigned interval = link->options.answer_timeout_ms / 8;
-    if (link->url.sentinel && interval > SENTINEL_WATCH_MS) {
-        interval = SENTINEL_WATCH_MS;
+    if (has_others(link) && interval > OTHERS_WATCH_MS) {
+        interval = OTHERS_WATCH_MS;
     }
     return interval > WATCH_MAX_MS ? WATCH_MAX_MS : interval ? interval : 1;
 }
@@ -179,6 +196,59 @@ static void redis_link_set_state(struct redis_link *link, enum redis_link_state 
     }
 }
 
+/* --- redirections --- */
+
+static void learn_node(struct redis_link *link, const struct redis_host *node)
+{
+    for (unsigned i = 0; i < link->learned_count; i++) {
+        if (cluster_host_equal(&link->learned[i], node)) {
+            return;
+        }
+    }
+    link->learned[link->learned_next] = *node;
+    link->learned_next = (link->learned_next + 1) % CLUSTER_LEARNED;
+    if (link->learned_count < CLUSTER_LEARNED) {
+        link->learned_count++;
+    }
+}
+
+/* Goes where a node of the cluster sends us. At once, but not round in circles. False: the error
+ * is no redirection, or of no concern to the link. */
+static bool follow(struct redis_link *link, const char *error)
+{
+    struct cluster_redirect redirect;
+    char why[160], to[80];
+    if (link->stream == NULL || !(next_states[link->state] & BIT(CLOSING)) ||
+        !cluster_redirect_parse(error, link->url.host, &redirect)) {
+        return false;
+    }
+    int64_t now = redis_link_now_ms();
+    link->redirected_ms = link->redirects == 0 ? now : link->redirected_ms;
+    redis_host_format(to, sizeof to, redirect.to.host, redirect.to.port);
+    snprintf(why, sizeof why, "slot %d %s %s%s", redirect.slot,
+             redirect.ask ? "is being moved to" : "is served by", to,
+             now - link->redirected_ms >= REDIRECTS_NAMED_MS
+                 ? "; if that does not end: redis-cli --cluster fix"
+                 : "");
+    lose(link, why);
+    link->redirect = redirect;
+    learn_node(link, &redirect.to);
+    if (link->redirects++ < REDIRECTS_AT_ONCE) {
+        link->attempts = 0;
+    }
+    return true;
+}
+
+void redis_link_follow(struct redis_link *link, const char *error)
+{
+    follow(link, error);
+}
+
+bool redis_link_is_asking(const struct redis_link *link)
+{
+    return link->asking;
+}
+
 /* --- commands and answers --- */
 
 /* Where our write fails first, what the server said before it hung up (that it has too many
@@ -193,6 +263,46 @@ static void lose_connection(struct redis_link *link, const redisAsyncContext *co
     lose(link, *said == '-' ? said + 1 : context->errstr);
 }
 
+/* ASKING counts for one command, and is said before each. */
+static bool say_asking(struct redis_link *link)
+{
+    static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
+    if (!link->asking) {
+        return true;
+    }
+    if (!in_flight_reserve(&link->in_flight) ||
+        redisAsyncFormattedCommand(link->context, on_reply, NULL, asking, sizeof asking - 1) !=
+            REDIS_OK) {
+        return false;
+    }
+    in_flight_push(&link->in_flight, (struct in_flight){NULL, link, 0, redis_link_now_ms()});
+    return true;
+}
+
+/* The node that the slot is moved to has answered without ASKING: it owns the slot. */
+static void on_owned(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct redis_link *link = owner;
+    (void)tag;
+    if (reply != NULL && reply->type != REDIS_REPLY_ERROR) {
+        link->asking = false;
+    }
+}
+
+/* Does an answer say that the stream is elsewhere, or come behind one that did? */
+static bool leads_away(struct redis_link *link, const struct in_flight *in_flight,
+                       const redisReply *reply)
+{
+    if (link->stream == NULL || in_flight->callback == on_owned) {
+        return false;
+    }
+    if (link->state != REDIS_LINK_UP) {
+        return link->redirect.to.port != 0;
+    }
+    return reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "MOVED ", 6) == 0 &&
+           follow(link, reply->str);
+}
+
 static void on_reply(redisAsyncContext *context, void *reply, void *privdata)
 {
     (void)privdata;
@@ -202,6 +312,9 @@ static void on_reply(redisAsyncContext *context, void *reply, void *privdata)
     }
     struct in_flight in_flight = in_flight_pop(&link->in_flight);
     link->heard_ms = redis_link_now_ms();
+    if (reply != NULL && leads_away(link, &in_flight, reply)) {
+        reply = NULL; /* and so are all behind it, or they would overtake it */
+    }
     if (in_flight.callback != NULL) {
         in_flight.callback(in_flight.owner, in_flight.tag, reply);
     }
@@ -210,7 +323,7 @@ static void on_reply(redisAsyncContext *context, void *reply, void *privdata)
 int redis_link_send(struct redis_link *link, redis_link_reply *callback, uintptr_t tag,
                     const char *resp, size_t length)
 {
-    if (link->state != REDIS_LINK_UP || !in_flight_reserve(&link->in_flight) ||
+    if (!redis_link_up(link) || !say_asking(link) || !in_flight_reserve(&link->in_flight) ||
         redisAsyncFormattedCommand(link->context, on_reply, NULL, resp, length) != REDIS_OK) {
         return -1;
     }
@@ -222,7 +335,7 @@ int redis_link_send(struct redis_link *link, redis_link_reply *callback, uintptr
 int redis_link_sendv_as(struct redis_link *link, void *owner, redis_link_reply *callback,
                         uintptr_t tag, int argc, const char **argv, const size_t *lengths)
 {
-    if (link->state != REDIS_LINK_UP || !in_flight_reserve(&link->in_flight) ||
+    if (!redis_link_up(link) || !say_asking(link) || !in_flight_reserve(&link->in_flight) ||
         redisAsyncCommandArgv(link->context, on_reply, NULL, argc, argv, lengths) != REDIS_OK) {
         return -1;
     }
@@ -250,8 +363,24 @@ static bool greeting_accepted(const redisReply *reply, bool must_succeed)
     return !must_succeed && action != REDIS_ERROR_LOGIN && action != REDIS_ERROR_CLIENTS;
 }
 
+/* Asks for nothing of the stream: only its master does not send us on. */
+static const char **stream_question(const struct redis_link *link, const char *words[6])
+{
+    const char *question[] = {"XRANGE", link->stream, "+", "-", "COUNT", "1"};
+    memcpy(words, question, sizeof question);
+    return words;
+}
+
 /* What a command of the greeting is for. */
-enum greeting { GREETING_MAY_FAIL, GREETING_MUST_SUCCEED, GREETING_ROLE };
+enum greeting { GREETING_MAY_FAIL, GREETING_MUST_SUCCEED, GREETING_ROLE, GREETING_STREAM };
+
+/* Does the node not serve the stream, now or at all? A missing right is no reason to leave. */
+static bool is_no_node(const redisReply *reply)
+{
+    enum redis_error_action action =
+        reply->type == REDIS_REPLY_ERROR ? redis_error_action(reply->str) : REDIS_ERROR_OTHER;
+    return action == REDIS_ERROR_WAIT || action == REDIS_ERROR_RESET;
+}
 
 static const char *greeting_fault(const redisReply *reply, enum greeting greeting)
 {
@@ -263,7 +392,7 @@ static const char *greeting_fault(const redisReply *reply, enum greeting greetin
                                       strcmp(reply->element[0]->str, "master") != 0)) {
         return "the server that the sentinels name is not the master";
     }
-    return NULL;
+    return greeting == GREETING_STREAM && is_no_node(reply) ? reply->str : NULL;
 }
 
 static void on_greeting(redisAsyncContext *context, void *reply, void *greeting)
@@ -275,6 +404,11 @@ static void on_greeting(redisAsyncContext *context, void *reply, void *greeting)
     }
     const char *fault = greeting_fault(reply, (enum greeting)(uintptr_t)greeting);
     link->greetings--;
+    if ((enum greeting)(uintptr_t)greeting == GREETING_STREAM &&
+        ((const redisReply *)reply)->type == REDIS_REPLY_ERROR &&
+        follow(link, ((const redisReply *)reply)->str)) {
+        return;
+    }
     if (fault != NULL) {
         lose(link, fault);
     } else if (link->greetings == 0 && link->state == REDIS_LINK_GREETING) {
@@ -308,6 +442,13 @@ static void redis_link_greet(struct redis_link *link)
     }
     if (url->sentinel) {
         greet_with(link, GREETING_ROLE, 1, (const char *[]){"ROLE"});
+    }
+    if (link->asking) {
+        greet_with(link, GREETING_MAY_FAIL, 1, (const char *[]){"ASKING"});
+    }
+    if (link->stream != NULL) {
+        const char *words[6];
+        greet_with(link, GREETING_STREAM, 6, stream_question(link, words));
     }
     if (link->name != NULL) {
         greet_with(link, GREETING_MAY_FAIL, 3, (const char *[]){"CLIENT", "SETNAME", link->name});
@@ -465,10 +606,59 @@ static void on_master_found(void *owner, const struct sentinel_answer *answer)
         lose(link, answer->why);
         return;
     }
-    link->first_sentinel = answer->sentinel;
+    link->first_asked = answer->sentinel;
     snprintf(link->url.host, sizeof link->url.host, "%s", answer->host);
     link->url.port = answer->port;
     connect_to_host(link);
+}
+
+static void go_to_node(struct redis_link *link, const struct redis_host *node)
+{
+    snprintf(link->url.host, sizeof link->url.host, "%s", node->host);
+    link->url.port = node->port;
+    connect_to_host(link);
+}
+
+static void on_node_found(void *owner, const struct cluster_answer *answer)
+{
+    struct redis_link *link = owner;
+    link->lookup = NULL;
+    if (answer->found) {
+        learn_node(link, &answer->master);
+        go_to_node(link, &answer->master);
+    } else {
+        lose(link, answer->why);
+    }
+}
+
+static struct background *ask_nodes(struct redis_link *link, const struct redis_host *avoid,
+                                    cluster_done *done)
+{
+    return cluster_start(link->options.base,
+                         &(struct cluster_question){.url = &link->url,
+                                                    .learned = link->learned,
+                                                    .learned_count = link->learned_count,
+                                                    .avoid = avoid,
+                                                    .first = link->first_asked,
+                                                    .stream = link->stream},
+                         done, link);
+}
+
+/* Goes where a node has sent us; else asks for the master of the stream's slot, in RESOLVING. */
+static void attempt_cluster(struct redis_link *link)
+{
+    struct cluster_redirect redirect = link->redirect;
+    link->redirect.to.port = 0;
+    link->asking = redirect.to.port != 0 && redirect.ask;
+    if (redirect.to.port != 0) {
+        go_to_node(link, &redirect.to);
+        return;
+    }
+    redis_link_set_state(link, REDIS_LINK_RESOLVING);
+    link->lookup = ask_nodes(link, NULL, on_node_found);
+    if (link->lookup == NULL) {
+        lose(link, strerror(errno));
+    }
 }
 
 static void attempt(struct redis_link *link)
@@ -477,11 +667,13 @@ static void attempt(struct redis_link *link)
         connect_to(link, NULL);
     } else if (link->url.sentinel) {
         redis_link_set_state(link, REDIS_LINK_RESOLVING);
-        link->lookup = sentinel_start(link->options.base, &link->url, link->first_sentinel,
+        link->lookup = sentinel_start(link->options.base, &link->url, link->first_asked,
                                       on_master_found, link);
         if (link->lookup == NULL) {
             lose(link, strerror(errno));
         }
+    } else if (link->stream != NULL) {
+        attempt_cluster(link);
     } else {
         connect_to_host(link);
     }
@@ -506,11 +698,12 @@ static void lose(struct redis_link *link, const char *why)
     bool lasted = link->state == REDIS_LINK_UP &&
                   redis_link_now_ms() - link->since_ms >= (int64_t)link->options.backoff_max_ms;
     link->attempts = lasted ? 1 : link->attempts + 1;
+    link->redirects = lasted ? 0 : link->redirects;
     redis_tls_explain(link->tls, link->state >= REDIS_LINK_GREETING, link->state == REDIS_LINK_UP,
                       why != NULL && *why ? why : "the connection was lost", link->last_error,
                       sizeof link->last_error);
-    if (link->url.sentinel && link->state != REDIS_LINK_UP) {
-        link->first_sentinel++; /* this one's master does not serve us: the next may know better */
+    if (has_others(link) && link->state != REDIS_LINK_UP) {
+        link->first_asked++; /* this one's master does not serve us: the next may know better */
     }
     cancel_lookups(link);
     redis_link_set_state(link, REDIS_LINK_CLOSING);
@@ -567,12 +760,56 @@ static void on_master_again(void *owner, const struct sentinel_answer *answer)
     }
 }
 
-/* While an answer is late the master may be dead or cut off, and another be in its place. */
-static void ask_sentinels(struct redis_link *link, int64_t late_ms)
+/* Is the connection one to this address? */
+static bool peer_is(const struct redis_link *link, const char *address)
 {
-    if (link->url.sentinel && late_ms >= SENTINEL_OVERDUE_MS && link->question == NULL) {
-        link->question = sentinel_start(link->options.base, &link->url, link->first_sentinel,
+    struct sockaddr_storage peer;
+    socklen_t length = sizeof peer;
+    char text[RESOLVE_ADDRESS_BYTES];
+    return getpeername(link->context->c.fd, (struct sockaddr *)&peer, &length) == 0 &&
+           getnameinfo((struct sockaddr *)&peer, length, text, sizeof text, NULL, 0,
+                       NI_NUMERICHOST) == 0 &&
+           strcmp(text, address) == 0;
+}
+
+static void on_node_again(void *owner, const struct cluster_answer *answer)
+{
+    struct redis_link *link = owner;
+    link->question = NULL;
+    if (answer->found && (answer->master.port != link->url.port ||
+                          (strcmp(answer->master.host, link->url.host) != 0 &&
+                           answer->address[0] != '\0' && !peer_is(link, answer->address)))) {
+        lose(link, "the cluster names another master");
+        link->redirect = (struct cluster_redirect){.to = answer->master};
+        learn_node(link, &answer->master);
+    }
+}
+
+/* While an answer is late the master may be dead or cut off, and another be in its place. */
+static void ask_others(struct redis_link *link, int64_t late_ms)
+{
+    if (late_ms < OTHERS_OVERDUE_MS || link->question != NULL) {
+        return;
+    }
+    if (link->url.sentinel) {
+        link->question = sentinel_start(link->options.base, &link->url, link->first_asked,
                                         on_master_again, link);
+    } else if (link->stream != NULL) {
+        struct redis_host here = {.port = link->url.port};
+        snprintf(here.host, sizeof here.host, "%.*s", (int)sizeof here.host - 1, link->url.host);
+        link->question = ask_nodes(link, &here, on_node_again);
+    }
+}
+
+/* Does the node own the slot by now? */
+static void ask_for_slot(struct redis_link *link)
+{
+    const char *words[6];
+    if (link->asking && in_flight_reserve(&link->in_flight) &&
+        redisAsyncCommandArgv(link->context, on_reply, NULL, 6, stream_question(link, words),
+                              NULL) == REDIS_OK) {
+        in_flight_push(&link->in_flight,
+                       (struct in_flight){on_owned, link, 0, redis_link_now_ms()});
     }
 }
 
@@ -585,7 +822,7 @@ static void watch(struct redis_link *link)
     const struct in_flight *oldest = in_flight_oldest(&link->in_flight);
     int64_t heard = redis_reader_heard_ms(link->reader); /* a long answer may take its time */
     int64_t since = oldest == NULL ? now : oldest->sent_ms > heard ? oldest->sent_ms : heard;
-    ask_sentinels(link, now - since);
+    ask_others(link, now - since);
     if (now - since >= limit) {
         char why[64];
         snprintf(why, sizeof why, "no answer for %u ms", link->options.answer_timeout_ms);
@@ -595,6 +832,7 @@ static void watch(struct redis_link *link)
     if (oldest == NULL && now - link->heard_ms >= limit / 2) {
         redis_link_send(link, NULL, 0, ping, sizeof ping - 1);
     }
+    ask_for_slot(link);
     arm_timer(link, watch_ms(link));
 }
 
@@ -653,9 +891,15 @@ static int redis_link_prepare(struct redis_link *link, char *error, size_t error
     }
     link->timer = evtimer_new(options->base, on_timer, link);
     link->settle = event_new(options->base, -1, 0, on_settle, link);
-    link->name = options->name ? strdup(options->name) : NULL;
+    link->name = options->name != NULL ? strdup(options->name) : NULL;
+    bool routed = link->url.cluster && options->stream != NULL;
+    link->stream = routed ? strdup(options->stream) : NULL;
+    if (link->url.cluster && options->node != NULL) {
+        snprintf(link->url.host, sizeof link->url.host, "%s", options->node->host);
+        link->url.port = options->node->port;
+    }
     if (link->timer != NULL && link->settle != NULL &&
-        (link->name != NULL || options->name == NULL)) {
+        (link->name != NULL || options->name == NULL) && (link->stream != NULL || !routed)) {
         return 0;
     }
     snprintf(error, error_size, "out of memory");
@@ -679,8 +923,9 @@ struct redis_link *redis_link_create(const struct redis_link_options *options, c
         redis_link_destroy(link);
         return NULL;
     }
-    link->options.url = link->options.password = link->options.name =
-        NULL; /* borrowed for the call only */
+    /* borrowed for the call only */
+    link->options.url = link->options.password = link->options.name = link->options.stream = NULL;
+    link->options.node = NULL;
     return link;
 }
 
@@ -704,6 +949,7 @@ void redis_link_destroy(struct redis_link *link)
     redis_tls_destroy(link->tls);
     in_flight_release(&link->in_flight);
     free(link->name);
+    free(link->stream);
     explicit_bzero(&link->url, sizeof link->url);
     free(link);
 }
@@ -729,7 +975,7 @@ enum redis_link_state redis_link_state(const struct redis_link *link)
 
 bool redis_link_up(const struct redis_link *link)
 {
-    return link->state == REDIS_LINK_UP;
+    return link != NULL && link->state == REDIS_LINK_UP;
 }
 
 uint64_t redis_link_epoch(const struct redis_link *link)

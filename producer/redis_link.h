@@ -20,6 +20,7 @@
 
 struct event_base;
 struct redisReply;
+struct redis_host;
 struct redisReplyObjectFunctions;
 
 /* clang-format off */
@@ -41,6 +42,10 @@ struct redis_link_options {
     const char *url;             /* checked by redis_link_create */
     const char *password;        /* overrides the URL's; may be NULL; copied */
     const char *name;            /* CLIENT SETNAME; may be NULL */
+    /* For the URL of a cluster, one of them: the link goes to the master that serves this stream,
+     * wherever it is moved; or to this node. */
+    const char *stream;
+    const struct redis_host *node;
     unsigned connect_timeout_ms; /* 0 = 5000 */
     unsigned answer_timeout_ms;  /* 0 = 10000: the oldest unanswered command is this old: the
                                     connection is given up */
@@ -78,9 +83,19 @@ void redis_link_start(struct redis_link *);
  * callback. */
 void redis_link_reset(struct redis_link *, const char *why);
 
+/* In a cluster: Redis has answered "ASK slot host:port" to a command that adds to the stream. The
+ * link goes there, and says ASKING before each command until the slot has moved. Does nothing with
+ * another error, or another kind of URL. MOVED is followed by the link itself, and gives every
+ * command in flight its NULL. May be called from a callback. */
+void redis_link_follow(struct redis_link *, const char *error);
+
+/* Is it at a node to which the stream's slot is still being moved? Keys that are missing there may
+ * be on the old one. */
+bool redis_link_is_asking(const struct redis_link *);
+
 enum redis_link_state redis_link_state(const struct redis_link *);
 const char *redis_link_state_text(enum redis_link_state);
-bool redis_link_up(const struct redis_link *);
+bool redis_link_up(const struct redis_link *); /* NULL: false */
 uint64_t redis_link_epoch(
     const struct redis_link *); /* 1 at the first connection that came up, then one more each */
 const char *

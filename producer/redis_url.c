@@ -17,7 +17,8 @@ static int wrong(char *error, size_t error_size, const char *what)
     snprintf(error, error_size,
              "Redis URL: %s; expected redis://[user:password@]host[:port][/db], "
              "rediss://...[?cacert=FILE&cert=FILE&key=FILE], "
-             "redis+sentinel://[user:password@]host[:port],.../NAME[/db], or unix:///path[?db=N]",
+             "redis+sentinel://[user:password@]host[:port],.../NAME[/db], "
+             "redis+cluster://[user:password@]host[:port],..., or unix:///path[?db=N]",
              what);
     return -1;
 }
@@ -132,7 +133,8 @@ static bool add_host(struct redis_url *url, struct slice text)
         return false;
     }
     struct redis_host *to = &url->hosts[url->host_count++];
-    if (!take_host(text, SENTINEL_PORT, host, &to->port) || strlen(host) >= sizeof to->host) {
+    if (!take_host(text, url->sentinel ? SENTINEL_PORT : DEFAULT_PORT, host, &to->port) ||
+        strlen(host) >= sizeof to->host) {
         return false;
     }
     strcpy(to->host, host);
@@ -148,6 +150,12 @@ static bool take_hosts(struct redis_url *url, struct slice text)
         }
     }
     return add_host(url, text);
+}
+
+size_t redis_host_format(char *out, size_t size, const char *host, int port)
+{
+    bool v6 = strchr(host, ':') != NULL;
+    return (size_t)snprintf(out, size, "%s%s%s:%d", v6 ? "[" : "", host, v6 ? "]" : "", port);
 }
 
 static int parse_unix(struct redis_url *url, struct slice text, char *error, size_t error_size)
@@ -181,6 +189,12 @@ static int parse_unix(struct redis_url *url, struct slice text, char *error, siz
     return 0;
 }
 
+static bool take_yes(struct slice value, bool *out)
+{
+    *out = value.length == 3 && memcmp(value.at, "yes", 3) == 0;
+    return *out;
+}
+
 /* name=value: of the files the name is that of redis-cli's option. */
 static bool take_parameter(struct redis_url *url, struct slice parameter)
 {
@@ -189,15 +203,20 @@ static bool take_parameter(struct redis_url *url, struct slice parameter)
         char *out;
         bool allowed;
     } known[] = {
-        {"cacert", url->cacert, url->tls},
-        {"cert", url->cert, url->tls},
-        {"key", url->key, url->tls},
+        {"cacert", url->cacert, url->tls || url->sentinel},
+        {"cert", url->cert, url->tls || url->sentinel},
+        {"key", url->key, url->tls || url->sentinel},
         {"sentinel_user", url->sentinel_user, url->sentinel},
         {"sentinel_password", url->sentinel_password, url->sentinel},
     };
     struct slice name, value;
     if (!cut(parameter, '=', false, &name, &value) || value.length == 0) {
         return false;
+    }
+    static const char sentinel_tls[] = "sentinel_tls";
+    if (url->sentinel && name.length == sizeof sentinel_tls - 1 &&
+        memcmp(name.at, sentinel_tls, name.length) == 0) {
+        return take_yes(value, &url->sentinel_tls);
     }
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (known[i].allowed && strlen(known[i].name) == name.length &&
@@ -232,6 +251,20 @@ static bool take_service(struct redis_url *url, struct slice path)
     return db.length == 0 || number(db, DB_MAX, &url->db);
 }
 
+/* Writes the URL again: the scheme and the hosts. Returns how long it is. */
+static size_t place_hosts(struct redis_url *url, const char *scheme)
+{
+    size_t size = sizeof url->place;
+    size_t length =
+        (size_t)snprintf(url->place, size, "%s%s://", url->tls ? "rediss" : "redis", scheme);
+    for (unsigned i = 0; i < url->host_count && length + 1 < size; i++) {
+        length += (size_t)snprintf(url->place + length, size - length, "%s", i == 0 ? "" : ",");
+        length += redis_host_format(url->place + length, size - length, url->hosts[i].host,
+                                    url->hosts[i].port);
+    }
+    return length < size ? length : size - 1;
+}
+
 static int parse_sentinel(struct redis_url *url, struct slice authority, struct slice path,
                           char *error, size_t error_size)
 {
@@ -244,17 +277,24 @@ static int parse_sentinel(struct redis_url *url, struct slice authority, struct 
             error, error_size,
             "the master's name behind the sentinels is missing, or the database is not a number");
     }
-    size_t length = (size_t)snprintf(url->place, sizeof url->place, "%s://",
-                                     url->tls ? "rediss+sentinel" : "redis+sentinel");
-    for (unsigned i = 0; i < url->host_count && length < sizeof url->place; i++) {
-        bool v6 = strchr(url->hosts[i].host, ':') != NULL;
-        length += (size_t)snprintf(url->place + length, sizeof url->place - length, "%s%s%s%s:%d",
-                                   i == 0 ? "" : ",", v6 ? "[" : "", url->hosts[i].host,
-                                   v6 ? "]" : "", url->hosts[i].port);
+    size_t length = place_hosts(url, "+sentinel");
+    snprintf(url->place + length, sizeof url->place - length, "/%s/%d", url->service, url->db);
+    return 0;
+}
+
+static int parse_cluster(struct redis_url *url, struct slice authority, struct slice path,
+                         char *error, size_t error_size)
+{
+    if (!take_hosts(url, authority)) {
+        return wrong(error, error_size,
+                     "a node's host or port is missing or malformed, or they are more than 16");
     }
-    if (length < sizeof url->place) {
-        snprintf(url->place + length, sizeof url->place - length, "/%s/%d", url->service, url->db);
+    if (path.length > 0 && (!number(path, DB_MAX, &url->db) || url->db != 0)) {
+        return wrong(error, error_size, "a cluster has database 0 only");
     }
+    snprintf(url->host, sizeof url->host, "%s", url->hosts[0].host);
+    url->port = url->hosts[0].port;
+    place_hosts(url, "+cluster");
     return 0;
 }
 
@@ -281,13 +321,17 @@ static int parse_tcp(struct redis_url *url, struct slice text, char *error, size
     if (query.at != NULL && !take_parameters(url, query)) {
         return wrong(error, error_size,
                      url->sentinel
-                         ? "behind the ? only sentinel_user= and sentinel_password= are known, and "
-                           "with TLS cacert=FILE, cert=FILE with key=FILE, joined by &"
+                         ? "behind the ? only sentinel_user=, sentinel_password= and "
+                           "sentinel_tls=yes are known, and with TLS cacert=FILE, cert=FILE with "
+                           "key=FILE, joined by &"
                          : "behind the ? only cacert=FILE is known, and cert=FILE with key=FILE, "
                            "joined by &");
     }
     if (url->sentinel) {
         return parse_sentinel(url, authority, path, error, error_size);
+    }
+    if (url->cluster) {
+        return parse_cluster(url, authority, path, error, error_size);
     }
     if (!take_host(authority, DEFAULT_PORT, url->host, &url->port)) {
         return wrong(error, error_size, "host or port is missing or malformed");
@@ -295,9 +339,10 @@ static int parse_tcp(struct redis_url *url, struct slice text, char *error, size
     if (path.length > 0 && !number(path, DB_MAX, &url->db)) {
         return wrong(error, error_size, "the database is not a number");
     }
-    bool v6 = strchr(url->host, ':') != NULL;
-    snprintf(url->place, sizeof url->place, "%s://%s%s%s:%d/%d", url->tls ? "rediss" : "redis",
-             v6 ? "[" : "", url->host, v6 ? "]" : "", url->port, url->db);
+    char where[REDIS_URL_PART_BYTES + 16];
+    redis_host_format(where, sizeof where, url->host, url->port);
+    snprintf(url->place, sizeof url->place, "%s://%s/%d", url->tls ? "rediss" : "redis", where,
+             url->db);
     return 0;
 }
 
@@ -306,12 +351,11 @@ int redis_url_parse(struct redis_url *url, const char *text, char *error, size_t
     memset(url, 0, sizeof *url);
     static const struct {
         const char *begin;
-        bool tls, sentinel;
+        bool tls, sentinel, cluster;
     } schemes[] = {
-        {"redis://", false, false},
-        {"rediss://", true, false},
-        {"redis+sentinel://", false, true},
-        {"rediss+sentinel://", true, true},
+        {"redis://", false, false, false},         {"rediss://", true, false, false},
+        {"redis+sentinel://", false, true, false}, {"rediss+sentinel://", true, true, false},
+        {"redis+cluster://", false, false, true},  {"rediss+cluster://", true, false, true},
     };
     static const char local[] = "unix://";
     struct slice rest = {text, strlen(text)};
@@ -324,10 +368,12 @@ int redis_url_parse(struct redis_url *url, const char *text, char *error, size_t
         if (strncmp(text, schemes[i].begin, scheme) == 0) {
             url->tls = schemes[i].tls;
             url->sentinel = schemes[i].sentinel;
+            url->cluster = schemes[i].cluster;
             rest = (struct slice){text + scheme, rest.length - scheme};
             return parse_tcp(url, rest, error, error_size);
         }
     }
     return wrong(error, error_size,
-                 "it begins with none of redis://, rediss://, redis+sentinel://, unix://");
+                 "it begins with none of redis://, rediss://, redis+sentinel://, redis+cluster://, "
+                 "unix://");
 }

@@ -5,6 +5,10 @@
  *     redis+sentinel://[user[:password]@]host[:port],.../NAME[/db][?sentinel_password=...]
  *                                     the master of that name, which these sentinels know
  *     rediss+sentinel://...           the same with TLS to the master
+ *     ...&sentinel_tls=yes            with TLS to the sentinels
+ *     redis+cluster://[user[:password]@]host[:port],...
+ *                                     a Redis Cluster, of which these nodes are asked for the rest
+ *     rediss+cluster://...            the same with TLS to each node
  *     unix://[user[:password]@]/path[?db=N]
  *
  * User, password, path and parameters may be percent-encoded; an @ or & in a parameter has to be.
@@ -37,14 +41,19 @@ struct redis_url {
     char cacert[REDIS_URL_PART_BYTES];   /* authorities' certificates, PEM; "": the system's */
     char cert[REDIS_URL_PART_BYTES];     /* our certificate, PEM; "": none */
     char key[REDIS_URL_PART_BYTES];      /* and its key; both or none */
-    bool sentinel;                       /* host and port are not known: the sentinels are asked */
-    struct redis_host hosts[REDIS_URL_HOSTS]; /* the sentinels */
+    bool sentinel;     /* host and port are not known: the sentinels are asked */
+    bool sentinel_tls; /* the sentinels take TLS, with the same files */
+    bool cluster;      /* host and port are those of the first node, and change */
+    struct redis_host hosts[REDIS_URL_HOSTS]; /* the sentinels; the cluster's nodes that are known */
     unsigned host_count;
     char service[REDIS_URL_HOST_BYTES]; /* the master's name */
     char sentinel_user[REDIS_URL_PART_BYTES], sentinel_password[REDIS_URL_PART_BYTES];
     char place[REDIS_URL_PART_BYTES +
                32]; /* the URL again without user and password, for messages */
 };
+
+/* Writes "host:port", with an IPv6 address in brackets. Returns the length, as snprintf does. */
+size_t redis_host_format(char *out, size_t size, const char *host, int port);
 
 /* 0; or -1 with a message that repeats nothing of the URL but its scheme, as the rest may hold a
  * secret. */

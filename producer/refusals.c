@@ -3,6 +3,7 @@
 
 #include <hiredis/hiredis.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "producer/redis_error.h"
 
@@ -10,6 +11,10 @@ static bool refusals_is_refusal(enum refusal_question question, const redisReply
 {
     if (reply->type != REDIS_REPLY_ERROR) {
         return false;
+    }
+    if (strncmp(reply->str, "ASK ", 4) == 0 &&
+        (question == ASK_CONFIRMATIONS || question == ASK_STREAM_ID)) {
+        return false; /* a key beside the stream that is not here, while its slot is moved */
     }
     enum redis_error_action action = redis_error_action(reply->str);
     return question == ASK_CONFIRMATIONS ||

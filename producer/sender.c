@@ -266,6 +266,7 @@ static void sender_refuse(struct sender *sender, const char *error)
     if (redis_error_action(error) == REDIS_ERROR_RESET) {
         redis_link_reset(sender->link, error); /* the name may lead to the master by now */
     }
+    redis_link_follow(sender->link, error);
 }
 
 /* Only what this producer has submitted, and only the first time that it is sent. */
@@ -750,6 +751,7 @@ static bool make_parts(struct sender *sender, char *error, size_t error_size)
                                       .url = sender->options.redis,
                                       .password = sender->options.password,
                                       .name = name,
+                                      .stream = sender->stream,
                                       .backoff_max_ms = CONNECT_BACKOFF_MAX_MS,
                                       .on_change = sender_on_change,
                                       .owner = sender};

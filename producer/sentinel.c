@@ -7,43 +7,10 @@
 #include <string.h>
 
 #include "producer/background.h"
+#include "producer/redis_visit.h"
 
-static void sentinel_failed(const struct redis_host *at, const char *why,
-                            struct sentinel_answer *answer)
-{
-    snprintf(answer->why, sizeof answer->why, "sentinel %.64s:%d: %.160s", at->host, at->port, why);
-}
-
-static void sentinel_free(redisReply *reply)
-{
-    if (reply != NULL) {
-        freeReplyObject(reply);
-    }
-}
-
-/* Logs in where the URL has a password for sentinels. False: refused. */
-static bool sentinel_login(redisContext *context, const struct redis_url *url,
-                           const struct redis_host *at, struct sentinel_answer *answer)
-{
-    const char *words[] = {"AUTH", url->sentinel_user, url->sentinel_password};
-    bool named = url->sentinel_user[0] != '\0';
-    redisReply *reply;
-
-    if (url->sentinel_password[0] == '\0') {
-        return true;
-    }
-    words[1] = named ? words[1] : words[2];
-    reply = redisCommandArgv(context, named ? 3 : 2, words, NULL);
-    bool ok = reply != NULL && reply->type != REDIS_REPLY_ERROR;
-    if (!ok) {
-        sentinel_failed(at, reply == NULL ? context->errstr : reply->str, answer);
-    }
-    sentinel_free(reply);
-    return ok;
-}
-
-static void sentinel_take_answer(const redisReply *reply, const struct redis_url *url,
-                                 const struct redis_host *at, struct sentinel_answer *answer)
+static void sentinel_take_answer(struct redis_visit *visit, const redisReply *reply,
+                                 const char *service, struct sentinel_answer *answer)
 {
     char why[160];
 
@@ -56,38 +23,37 @@ static void sentinel_take_answer(const redisReply *reply, const struct redis_url
         answer->found = answer->host[0] != '\0' && answer->port > 0 && answer->port < 65536;
     }
     if (!answer->found) {
-        snprintf(why, sizeof why, "it knows no master named %.64s%s%.60s", url->service,
+        snprintf(why, sizeof why, "it knows no master named %.64s%s%.60s", service,
                  reply->type == REDIS_REPLY_ERROR ? ": " : "",
                  reply->type == REDIS_REPLY_ERROR ? reply->str : "");
-        sentinel_failed(at, why, answer);
+        redis_visit_fail(visit, why);
     }
 }
 
 static void ask_one(const struct redis_url *url, const struct redis_host *at,
                     struct sentinel_answer *answer)
 {
-    struct timeval timeout = {SENTINEL_TIMEOUT_MS / 1000, SENTINEL_TIMEOUT_MS % 1000 * 1000};
     const char *words[] = {"SENTINEL", "get-master-addr-by-name", url->service};
-    redisContext *context = redisConnectWithTimeout(at->host, at->port, timeout);
+    struct redis_visit visit;
 
-    if (context == NULL || context->err != 0) {
-        sentinel_failed(at, context == NULL ? "out of memory" : context->errstr, answer);
-    } else {
-        redisSetTimeout(context, timeout);
-        if (sentinel_login(context, url, at, answer)) {
-            redisReply *reply = redisCommandArgv(context, 3, words, NULL);
+    if (redis_visit_begin(&visit,
+                          &(struct redis_visit_options){.what = "sentinel",
+                                                        .host = at->host,
+                                                        .port = at->port,
+                                                        .tls_files = url->sentinel_tls ? url : NULL,
+                                                        .user = url->sentinel_user,
+                                                        .password = url->sentinel_password})) {
+        redisReply *reply = redis_visit_ask(&visit, 3, words);
 
-            if (reply == NULL) {
-                sentinel_failed(at, context->errstr, answer);
-            } else {
-                sentinel_take_answer(reply, url, at, answer);
-            }
-            sentinel_free(reply);
+        if (reply != NULL) {
+            sentinel_take_answer(&visit, reply, url->service, answer);
         }
+        redis_visit_free(reply);
     }
-    if (context != NULL) {
-        redisFree(context);
+    if (!answer->found) {
+        snprintf(answer->why, sizeof answer->why, "%s", visit.why);
     }
+    redis_visit_end(&visit);
 }
 
 void sentinel_ask(const struct redis_url *url, unsigned first, struct sentinel_answer *answer)

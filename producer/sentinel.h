@@ -1,6 +1,6 @@
 /* sentinel.h: asks Redis' sentinels which server is the master.
  *
- * Each is asked in turn, for at most SENTINEL_TIMEOUT_MS, the one that answered last first. What
+ * Each is asked in turn, for at most half a second (redis_visit.h), the one that answered last first. What
  * they say is a hint: a sentinel of a minority names the old master. So whoever connects there
  * makes sure by ROLE, and asks again where that is none. */
 #ifndef BLOTTER_PRODUCER_SENTINEL_H
@@ -9,18 +9,17 @@
 #include <stdbool.h>
 
 #include "producer/redis_url.h"
+#include "producer/redis_visit.h"
 
 struct background;
 struct event_base;
-
-enum { SENTINEL_TIMEOUT_MS = 500, SENTINEL_WHY_BYTES = 256 };
 
 struct sentinel_answer {
     bool found;
     unsigned sentinel;               /* which of the URL's hosts answered */
     char host[REDIS_URL_HOST_BYTES]; /* of the master */
     int port;
-    char why[SENTINEL_WHY_BYTES]; /* not found: what the last one said; holds no secret */
+    char why[REDIS_VISIT_WHY_BYTES]; /* not found: what the last one said; holds no secret */
 };
 
 /* Blocks until one has answered, beginning with the URL's host number `first`. */

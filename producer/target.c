@@ -113,7 +113,9 @@ static void target_on_id(void *owner, uintptr_t tag, struct redisReply *reply)
     }
     bool forbidden = refusals_is_forbidden(reply); /* which harms nothing but this question */
     bool refused = !forbidden && refusals_note(target->refusals, ASK_STREAM_ID, reply);
-    if (reply->type == REDIS_REPLY_NIL) {
+    if (reply->type == REDIS_REPLY_NIL && redis_link_is_asking(target->link)) {
+        answer(target, ""); /* it may be on the node that the slot comes from */
+    } else if (reply->type == REDIS_REPLY_NIL) {
         set_id(target);
     } else if (target_is_id(reply)) {
         answer(target, reply->str);
