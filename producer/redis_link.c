@@ -239,9 +239,9 @@ static bool follow(struct redis_link *link, const char *error)
     return true;
 }
 
-void redis_link_follow(struct redis_link *link, const char *error)
+bool redis_link_follow(struct redis_link *link, const char *error)
 {
-    follow(link, error);
+    return follow(link, error);
 }
 
 bool redis_link_is_asking(const struct redis_link *link)

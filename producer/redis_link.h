@@ -39,9 +39,9 @@ enum redis_link_state { REDIS_LINK_STATES(X) };
 
 struct redis_link_options {
     struct event_base *base;
-    const char *url;             /* checked by redis_link_create */
-    const char *password;        /* overrides the URL's; may be NULL; copied */
-    const char *name;            /* CLIENT SETNAME; may be NULL */
+    const char *url;      /* checked by redis_link_create */
+    const char *password; /* overrides the URL's; may be NULL; copied */
+    const char *name;     /* CLIENT SETNAME; may be NULL */
     /* For the URL of a cluster, one of them: the link goes to the master that serves this stream,
      * wherever it is moved; or to this node. */
     const char *stream;
@@ -84,10 +84,10 @@ void redis_link_start(struct redis_link *);
 void redis_link_reset(struct redis_link *, const char *why);
 
 /* In a cluster: Redis has answered "ASK slot host:port" to a command that adds to the stream. The
- * link goes there, and says ASKING before each command until the slot has moved. Does nothing with
- * another error, or another kind of URL. MOVED is followed by the link itself, and gives every
- * command in flight its NULL. May be called from a callback. */
-void redis_link_follow(struct redis_link *, const char *error);
+ * link goes there, and says ASKING before each command until the slot has moved. False, and nothing
+ * done: with another error, or another kind of URL. MOVED is followed by the link itself, and gives
+ * every command in flight its NULL. May be called from a callback. */
+bool redis_link_follow(struct redis_link *, const char *error);
 
 /* Is it at a node to which the stream's slot is still being moved? Keys that are missing there may
  * be on the old one. */

@@ -235,7 +235,12 @@ static bool take_parameters(struct redis_url *url, struct slice query)
             return false;
         }
     }
-    return take_parameter(url, query) && (url->cert[0] == '\0') == (url->key[0] == '\0');
+    if (!take_parameter(url, query)) {
+        return false;
+    }
+    bool files = url->cacert[0] != '\0' || url->cert[0] != '\0';
+    return (!files || url->tls || url->sentinel_tls) &&
+           (url->cert[0] == '\0') == (url->key[0] == '\0');
 }
 
 /* NAME[/DB] */

@@ -266,7 +266,22 @@ static void sender_refuse(struct sender *sender, const char *error)
     if (redis_error_action(error) == REDIS_ERROR_RESET) {
         redis_link_reset(sender->link, error); /* the name may lead to the master by now */
     }
-    redis_link_follow(sender->link, error);
+}
+
+/* In a cluster: is the stream on another node? The link goes there, and sends from this record on.
+ */
+static bool sender_leave_node(struct sender *sender, const redisReply *reply)
+{
+    if (reply->type == REDIS_REPLY_ERROR && redis_link_follow(sender->link, reply->str)) {
+        go_back(sender);
+        return true;
+    }
+    if (reply->type == REDIS_REPLY_NIL && sender->xadd.existing_only) {
+        redis_link_reset(sender->link, "the stream is not where its slot was being moved to");
+        go_back(sender);
+        return true;
+    }
+    return false;
 }
 
 /* Only what this producer has submitted, and only the first time that it is sent. */
@@ -311,7 +326,7 @@ static void on_added(void *owner, uintptr_t tag, struct redisReply *reply)
         sender->stale--;
     } else if (reply->type == REDIS_REPLY_STRING) {
         sender_take_answer(sender, tag, reply->str);
-    } else {
+    } else if (!sender_leave_node(sender, reply)) {
         sender_refuse(sender, reply->type == REDIS_REPLY_ERROR
                                   ? reply->str
                                   : "an answer to XADD that is no entry id");
@@ -324,6 +339,8 @@ static void on_added(void *owner, uintptr_t tag, struct redisReply *reply)
 static int send_record(struct sender *sender, uint64_t position, const struct journal_slot *slot)
 {
     size_t length;
+    /* Where the slot is being moved to, the stream may not be any more, or not yet. */
+    sender->xadd.existing_only = redis_link_is_asking(sender->link);
     const char *command = xadd_command(&sender->xadd, slot, &length);
     return command ? redis_link_send(sender->link, on_added, (uintptr_t)position, command, length)
                    : -1;

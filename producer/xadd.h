@@ -7,14 +7,15 @@
 
 #include "producer/journal.h"
 
-enum { XADD_PREFIX_BYTES = 160 };
+enum { XADD_PREFIX_BYTES = 192 };
 
 struct xadd {
     const struct journal *journal;
     const char *stream;
-    size_t prefix_length[RECORD_WIRE_KINDS];
-    char prefix[RECORD_WIRE_KINDS][XADD_PREFIX_BYTES]; /* *5 XADD stream * kind */
-    char *bytes;                                       /* one command */
+    bool existing_only; /* the stream is not made where it is missing: the answer is nil then */
+    size_t prefix_length[2][RECORD_WIRE_KINDS];
+    char prefix[2][RECORD_WIRE_KINDS][XADD_PREFIX_BYTES]; /* [existing_only]: up to the record */
+    char *bytes;                                          /* one command */
 };
 
 /* Borrows both. False: out of memory. */

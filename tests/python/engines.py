@@ -4,6 +4,7 @@ PostgreSQL comes from support.Servers. Everything started here ends with the tes
 """
 
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -16,6 +17,10 @@ import urllib.request
 from pathlib import Path
 
 import support
+
+
+# Another server of the same protocol: valkey-server.
+REDIS = os.environ.get("BLOTTER_REDIS_SERVER", "redis-server")
 
 
 def free_port():
@@ -136,9 +141,13 @@ class Engines:
         self._processes.append(process)
         return process
 
+    def folder(self):
+        """An empty one, which goes with the rest."""
+        return Path(tempfile.mkdtemp(dir=self._folder))
+
     def redis(self, *settings, port=None):
         port = port or free_port()
-        process = self._start("redis", ["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", *settings])
+        process = self._start("redis", [REDIS, "--port", port, "--bind", "127.0.0.1", "--save", "", *settings])
         process.port = port
         process.url = f"redis://127.0.0.1:{port}"
         await_redis(process)
@@ -151,7 +160,7 @@ class Engines:
             f"port {port}\nbind 127.0.0.1\nsentinel monitor {name} 127.0.0.1 {master.port} {quorum}\n"
             f"sentinel down-after-milliseconds {name} {down_after_ms}\nsentinel failover-timeout {name} 10000\n"
         )
-        process = self._start("sentinel", ["redis-server", folder, "--sentinel"])
+        process = self._start("sentinel", [REDIS, folder, "--sentinel"])
         process.port = port
         await_redis(process)
         return process
@@ -302,12 +311,13 @@ class Forwarder:
 class Feed:
     """`blotter publish` that is fed orders, so many a second, until finish()."""
 
-    def __init__(self, url, journal, exchange="okx", per_second=200):
+    def __init__(self, url, journal, exchange="okx", per_second=200, until="committed", first=1):
         self.exchange = exchange
         self.accepted = 0
+        self._first = first
         self._going = True
         self._process = subprocess.Popen(
-            [support.BUILD / "blotter", "publish", "--redis", url, "--exchange", exchange, "--journal", journal, "--until", "committed"],
+            [support.BUILD / "blotter", "publish", "--redis", url, "--exchange", exchange, "--journal", journal, "--until", until],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -319,7 +329,7 @@ class Feed:
 
     def _run(self, pause):
         while self._going:
-            self._process.stdin.write(lines(self.accepted + 1, 1, self.exchange))
+            self._process.stdin.write(lines(self._first + self.accepted, 1, self.exchange))
             self._process.stdin.flush()
             self.accepted += 1
             time.sleep(pause)

@@ -297,6 +297,18 @@ static void urls_are_taken_apart(void **state)
     assert_int_equal(
         redis_url_parse(&url, "rediss+sentinel://s1/desk?cacert=/a", error, sizeof error), 0);
     assert_true(url.sentinel && url.tls && url.db == 0);
+    assert_int_equal(redis_url_parse(&url, "redis+cluster://me:p%40s@h1:7000,[::1]:7001,h3", error,
+                                     sizeof error),
+                     0);
+    assert_true(url.cluster && !url.sentinel && !url.tls && url.host_count == 3 && url.db == 0);
+    assert_string_equal(url.hosts[1].host, "::1");
+    assert_int_equal(url.hosts[1].port, 7001);
+    assert_int_equal(url.hosts[2].port, 6379);
+    assert_string_equal(url.place, "redis+cluster://h1:7000,[::1]:7001,h3:6379");
+    assert_int_equal(redis_url_parse(&url, "redis+sentinel://s/m?sentinel_tls=yes&cacert=/a", error,
+                                     sizeof error),
+                     0);
+    assert_true(url.sentinel_tls && !url.tls);
     static const char *const wrong[] = {"redis+sentinel://s1",
                                         "redis+sentinel://s1/",
                                         "redis+sentinel:///desk",
@@ -307,6 +319,11 @@ static void urls_are_taken_apart(void **state)
                                         "redis+sentinel://s1/desk?sentinel_password=",
                                         "redis+sentinel://1,2,3,4,5,6,7,8,9,a,b,c,d,e,f,g,h/desk",
                                         "redis://h?sentinel_user=secret",
+                                        "redis+sentinel://s/m?sentinel_tls=no",
+                                        "redis+cluster://",
+                                        "redis+cluster://h,",
+                                        "redis+cluster://h/1",
+                                        "redis+cluster://h?cacert=/a",
                                         "redis://h?cacert=/a",
                                         "rediss://h?",
                                         "rediss://h?cert=/a",
