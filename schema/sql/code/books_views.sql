@@ -153,31 +153,62 @@ CREATE FUNCTION blotter_internal.fees_since(p blotter_internal.position, t times
 $$;
 COMMENT ON FUNCTION blotter_internal.fees_since(blotter_internal.position, timestamptz) IS 'Fees by currency and number of the fills at and after a time.';
 
+-- Of the fills at and after a time: fees in one currency are added up here, several by fees_since.
+CREATE FUNCTION blotter_internal.counted_since(t timestamptz) RETURNS TABLE (position_id int, fills bigint, fee_currency text, fee numeric, several boolean)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT x.position_id, sum(x.fills)::bigint, min(x.currency), sum(x.fee), bool_or(x.several) OR min(x.currency) <> max(x.currency)
+    FROM (SELECT f.position_id, 1::bigint AS fills, CASE WHEN f.fee IS NOT NULL THEN coalesce(f.fee_currency, '') END AS currency, f.fee, f.fees IS NOT NULL AS several
+          FROM blotter_internal.fill f
+          WHERE f.at >= t AND f.at < blotter_internal.hour_of(t) + interval '1 hour'
+          UNION ALL
+          SELECT h.position_id, h.fills, h.fee_currency, h.fee, h.other_fees IS NOT NULL
+          FROM blotter_internal.position p
+          CROSS JOIN LATERAL (SELECT * FROM blotter_internal.position_hour o WHERE o.position_id = p.id AND o.hour > blotter_internal.hour_of(t) OFFSET 0) AS h
+          WHERE p.last_fill_at >= blotter_internal.hour_of(t) + interval '1 hour') AS x
+    GROUP BY x.position_id
+$$;
+COMMENT ON FUNCTION blotter_internal.counted_since(timestamptz) IS 'How many fills each position had at and after a time, and their fees, if those are in one currency.';
+
+-- Set by set: of thousands of positions most have not traded since the last full hour, and their state stands there.
 CREATE FUNCTION blotter.positions_at(t timestamptz)
     RETURNS TABLE (exchange text, account text, strategy text, market_type text, symbol text, position_side text, quantity numeric, average_price numeric,
                    realized_pnl numeric, currency text, fees jsonb, funding jsonb, fills bigint, open_cost numeric)
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    SET enable_mergejoin = off SET jit = off
+    AS $$
+BEGIN
+    RETURN QUERY
         SELECT p.exchange, p.account, p.strategy, p.market_type, p.symbol, p.position_side, blotter_internal.shown(s.quantity),
                blotter_internal.average_price(p.inverse, p.multiplier, p.unpriced = 0 AND NOT p.unvalued, s.quantity, s.open_cost),
                CASE WHEN p.unpriced = 0 AND NOT p.unvalued THEN blotter_internal.shown(s.realized_pnl) END, p.currency,
-               blotter_internal.add_amounts(
-                   blotter_internal.add_amounts(p.other_fees, CASE WHEN p.fee_currency IS NOT NULL THEN jsonb_build_object(p.fee_currency, p.fee) END),
-                   (SELECT jsonb_object_agg(e.key, -e.value::numeric) FROM jsonb_each_text(l.fees) AS e)),
-               (SELECT blotter_internal.add_amounts('{}', jsonb_object_agg(g.currency, g.amount))
-                FROM (SELECT u.currency, sum(u.amount) AS amount FROM blotter_internal.funding u
-                      WHERE u.position_id = p.id AND u.at < t AND u.counts GROUP BY u.currency) AS g),
-               p.fills - l.fills, CASE WHEN p.unpriced = 0 AND NOT p.unvalued THEN blotter_internal.shown(s.open_cost) END
+               CASE WHEN l.several OR l.fee_currency <> p.fee_currency
+                    THEN blotter_internal.add_amounts(
+                             blotter_internal.add_amounts(p.other_fees, CASE WHEN p.fee_currency IS NOT NULL THEN jsonb_build_object(p.fee_currency, p.fee) END),
+                             (SELECT jsonb_object_agg(e.key, -e.value::numeric) FROM jsonb_each_text((blotter_internal.fees_since(p, t)).fees) AS e))
+                    ELSE blotter_internal.fees_of(p.fee_currency, p.fee - coalesce(l.fee, 0), p.other_fees) END,
+               CASE WHEN p.funding IS NULL OR p.funding = '{}' AND NOT EXISTS (SELECT FROM blotter_internal.funding u WHERE u.position_id = p.id) THEN '{}'
+                    ELSE (SELECT blotter_internal.add_amounts('{}', jsonb_object_agg(g.currency, g.amount))
+                          FROM (SELECT u.currency, sum(u.amount) AS amount FROM blotter_internal.funding u
+                                WHERE u.position_id = p.id AND u.at < t AND u.counts GROUP BY u.currency) AS g) END,
+               p.fills - coalesce(l.fills, 0), CASE WHEN p.unpriced = 0 AND NOT p.unvalued THEN blotter_internal.shown(s.open_cost) END
         FROM blotter_internal.position p
+        LEFT JOIN (SELECT DISTINCT f.position_id FROM blotter_internal.fill f WHERE f.at >= blotter_internal.hour_of(t) AND f.at < t) AS begun ON begun.position_id = p.id
+        LEFT JOIN blotter_internal.counted_since(t) AS l ON l.position_id = p.id
         CROSS JOIN LATERAL (SELECT p.quantity, p.open_cost, p.realized_pnl WHERE p.last_fill_at < t OR p.last_fill_at IS NULL
                             UNION ALL
-                            SELECT a.quantity, a.open_cost, a.realized_pnl FROM blotter_internal.state_at(p, t) AS a WHERE p.last_fill_at >= t) AS s
-        CROSS JOIN LATERAL (SELECT '{}'::jsonb AS fees, 0::bigint AS fills WHERE p.last_fill_at < t OR p.last_fill_at IS NULL
+                            SELECT a.quantity, a.open_cost, a.realized_pnl FROM blotter_internal.state_at(p, t) AS a
+                            WHERE p.last_fill_at >= t AND begun.position_id IS NOT NULL
                             UNION ALL
-                            SELECT a.fees, a.fills FROM blotter_internal.fees_since(p, t) AS a WHERE p.last_fill_at >= t) AS l
+                            SELECT coalesce(h.quantity, 0), coalesce(h.open_cost, 0), coalesce(h.realized_pnl, 0)
+                            FROM (SELECT WHERE p.last_fill_at >= t AND begun.position_id IS NULL) AS quiet
+                            LEFT JOIN LATERAL (SELECT * FROM blotter_internal.position_hour o WHERE o.position_id = p.id AND o.hour < blotter_internal.hour_of(t)
+                                               ORDER BY o.hour DESC LIMIT 1) AS h ON true) AS s
         WHERE p.first_fill_at < t
            OR EXISTS (SELECT FROM blotter_internal.funding u WHERE u.position_id = p.id AND u.at < t AND u.counts);
-    END;
+END
+$$;
 COMMENT ON FUNCTION blotter.positions_at(timestamptz) IS 'The positions as the fills before a time make them, with what is known of those fills today. Example: SELECT * FROM blotter.positions_at(''2026-11-29 08:00Z'') WHERE quantity <> 0;';
 
 -- --- PnL --------------------------------------------------------------------------------------------------------------------

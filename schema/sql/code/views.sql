@@ -16,52 +16,108 @@ WHERE NOT o.terminal
 COMMENT ON VIEW blotter.open_orders IS
     'Orders that have not ended: no status of theirs is in terminal_statuses, no event without a status said that nothing remains, and no other order with a venue''s id names them as the one it replaces (orig_client_order_id). An order without a status counts as open. SELECT symbol, side, price, remaining_quantity FROM blotter.open_orders WHERE exchange = ''okx'' AND account = ''main''.';
 
-CREATE VIEW blotter.latency AS
-SELECT r.kind, r.exchange, date_trunc('hour', r.recorded_at, 'UTC') AS hour, count(*) AS records,
-       percentile_cont(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY extract(epoch FROM r.recorded_at - r.exchange_time)::float8 * 1000) AS exchange_to_recorded_ms,
-       percentile_cont(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY extract(epoch FROM r.stored_at - r.recorded_at)::float8 * 1000) AS recorded_to_stored_ms
-FROM (
-    SELECT 'order' AS kind, exchange, exchange_time, recorded_at, stored_at FROM blotter.order_events
-    UNION ALL
-    SELECT 'trade', exchange, exchange_time, recorded_at, stored_at FROM blotter.trades
-) AS r
-GROUP BY r.kind, r.exchange, date_trunc('hour', r.recorded_at, 'UTC');
-COMMENT ON VIEW blotter.latency IS 'How long records take from the venue to the strategy, and from there into PostgreSQL, by exchange and UTC hour.';
-COMMENT ON COLUMN blotter.latency.kind IS 'order or trade';
-COMMENT ON COLUMN blotter.latency.exchange IS 'the exchange';
-COMMENT ON COLUMN blotter.latency.hour IS 'hour of recorded_at';
-COMMENT ON COLUMN blotter.latency.records IS 'number of records';
-COMMENT ON COLUMN blotter.latency.exchange_to_recorded_ms IS 'median, 99th percentile and largest, from exchange_time to recorded_at, milliseconds; two clocks: may be negative; of replayed history: its age';
-COMMENT ON COLUMN blotter.latency.recorded_to_stored_ms IS 'median, 99th percentile and largest, from recorded_at to the beginning of the transaction that stored it, milliseconds';
+-- Both functions below write the bounds into the statement, so that the days outside of them are not even planned for.
 
--- By the venue's time, where it is given: history that was replayed lands where it belongs.
+-- An intent is an order's first event, if that has no order id: the strategy's own record of what it is about to send. The venue's first event
+-- of that order is the acknowledgement.
+CREATE FUNCTION blotter_internal.answered_intents("from" timestamptz, "to" timestamptz)
+    RETURNS TABLE (exchange text, hour timestamptz, order_to_ack_ms float8, ack_to_fill_ms float8, slippage_bps float8)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+    AS $$
+BEGIN
+    RETURN QUERY EXECUTE format($q$
+        SELECT i.exchange, date_trunc('hour', i.at, 'UTC'), extract(epoch FROM a.at - i.at)::float8 * 1000, extract(epoch FROM f.at - a.at)::float8 * 1000,
+               (CASE blotter_internal.side_of(i.side) WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END * (p.price - i.price) / nullif(i.price, 0) * 10000)::float8
+        FROM (SELECT e.exchange, coalesce(e.account, '') AS account, e.client_order_id, e.side, e.price, e.recorded_at AS at
+              FROM blotter.order_events e
+              WHERE e.recorded_at >= %1$L AND e.recorded_at < %2$L AND coalesce(e.order_id, '') = '' AND e.client_order_id NOT IN ('', '0') OFFSET 0) AS i
+        CROSS JOIN LATERAL (SELECT o.order_key FROM blotter.orders o
+                            WHERE o.client_order_id = i.client_order_id AND o.exchange = i.exchange AND o.account = i.account AND NOT o.provisional
+                              AND o.first_recorded_at = i.at OFFSET 0) AS o
+        CROSS JOIN LATERAL (SELECT min(e.recorded_at) AS at FROM blotter.order_events e
+                            WHERE e.order_id = o.order_key AND e.exchange = i.exchange AND coalesce(e.account, '') = i.account
+                              AND e.recorded_at >= i.at AND e.recorded_at >= %1$L AND e.recorded_at < %3$L) AS a
+        CROSS JOIN LATERAL (SELECT min(e.recorded_at) AS at FROM blotter.order_events e
+                            WHERE e.order_id = o.order_key AND e.exchange = i.exchange AND coalesce(e.account, '') = i.account
+                              AND (e.last_quantity <> 0 OR e.filled_quantity > 0)
+                              AND e.recorded_at >= i.at AND e.recorded_at >= %1$L AND e.recorded_at < %3$L) AS f
+        CROSS JOIN LATERAL (SELECT sum(b.price * b.quantity) / nullif(sum(b.quantity), 0) AS price FROM blotter_internal.fill b
+                            WHERE b.order_id = o.order_key COLLATE "C" AND b.exchange = i.exchange COLLATE "C" AND b.price IS NOT NULL AND NOT b.rolled) AS p
+    $q$, "from", "to", least("to", now()) + interval '1 day');
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.answered_intents(timestamptz, timestamptz) IS
+    'How each intent recorded in a span of time was answered: when the venue acknowledged it, when it first traded, at what price.';
+
+CREATE FUNCTION blotter.latency("from" timestamptz DEFAULT now() - interval '1 hour', "to" timestamptz DEFAULT now())
+    RETURNS TABLE (kind text, exchange text, hour timestamptz, records bigint, exchange_to_recorded_ms float8[], recorded_to_stored_ms float8[],
+                   intents bigint, order_to_ack_ms float8[], ack_to_fill_ms float8[], slippage_bps float8[])
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    SET jit = off
+    AS $$
+BEGIN
+    RETURN QUERY EXECUTE format($q$
+        WITH answered AS (
+            SELECT i.exchange, i.hour, count(*) AS intents,
+                   percentile_cont(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY i.order_to_ack_ms) AS order_to_ack_ms,
+                   percentile_cont(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY i.ack_to_fill_ms) AS ack_to_fill_ms,
+                   percentile_cont(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY i.slippage_bps) AS slippage_bps
+            FROM blotter_internal.answered_intents(%1$L, %2$L) AS i GROUP BY i.exchange, i.hour
+        ), recorded AS (
+            SELECT r.kind, r.exchange, date_trunc('hour', r.recorded_at, 'UTC') AS hour, count(*) AS records,
+                   percentile_cont(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY extract(epoch FROM r.recorded_at - r.exchange_time)::float8 * 1000) AS exchange_to_recorded_ms,
+                   percentile_cont(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY extract(epoch FROM r.stored_at - r.recorded_at)::float8 * 1000) AS recorded_to_stored_ms
+            FROM (
+                SELECT 'order' AS kind, e.exchange, coalesce(e.update_time, e.last_trade_time, e.exchange_time) AS exchange_time, e.recorded_at, e.stored_at
+                FROM blotter.order_events e WHERE e.recorded_at >= %1$L AND e.recorded_at < %2$L
+                UNION ALL
+                SELECT 'trade', e.exchange, e.exchange_time, e.recorded_at, e.stored_at
+                FROM blotter.trades e WHERE e.recorded_at >= %1$L AND e.recorded_at < %2$L
+            ) AS r
+            GROUP BY r.kind, r.exchange, date_trunc('hour', r.recorded_at, 'UTC'))
+        SELECT r.kind, r.exchange, r.hour, r.records, r.exchange_to_recorded_ms, r.recorded_to_stored_ms, a.intents, a.order_to_ack_ms, a.ack_to_fill_ms, a.slippage_bps
+        FROM recorded r LEFT JOIN answered a ON r.kind = 'order' AND a.exchange = r.exchange AND a.hour = r.hour
+        ORDER BY r.hour, r.exchange, r.kind
+    $q$, "from", "to");
+END
+$$;
+COMMENT ON FUNCTION blotter.latency(timestamptz, timestamptz) IS
+    'How long records and orders take, by kind (order, trade), exchange and UTC hour of recorded_at, from a time (inclusive) to another (exclusive). Each array is median, 99th percentile and largest. exchange_to_recorded_ms: from the venue to the strategy (two clocks: may be negative; of replayed history: its age); recorded_to_stored_ms: from there to the transaction that stored it. Where intents are recorded (order events with a client_order_id and no order_id yet), by the intent''s hour: order_to_ack_ms to the venue''s first event of that order, ack_to_fill_ms from there to its first execution, both by recorded_at, and slippage_bps, how much worse than the intent''s price it traded, in hundredths of a percent. Example: SELECT * FROM blotter.latency(now() - interval ''2 hours'');';
+
+-- By the venue's time, where it is given: history that was replayed lands where it belongs. It is recorded after it happened, so that days
+-- before the span are not read, but for clocks that differ by up to a day.
 CREATE FUNCTION blotter.candles("symbol" text, "interval" interval, "from" timestamptz, "to" timestamptz, "exchange" text DEFAULT NULL)
     RETURNS TABLE (start timestamptz, open numeric, high numeric, low numeric, close numeric, volume numeric, count bigint)
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
-    SELECT t.start, (array_agg(t.price ORDER BY t.at, t.recorded_at, t.seq, t.producer_id))[1], max(t.price), min(t.price),
-           (array_agg(t.price ORDER BY t.at DESC, t.recorded_at DESC, t.seq DESC, t.producer_id DESC))[1], sum(t.quantity), count(*)
-    FROM (
-        -- weeks begin on Monday
-        SELECT date_bin(candles."interval", o.at, '1970-01-05 00:00:00+00') AS start, o.*
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    SET jit = off
+    AS $$
+BEGIN
+    -- weeks begin on Monday
+    RETURN QUERY EXECUTE format($q$
+        SELECT t.start, (array_agg(t.price ORDER BY t.at, t.recorded_at, t.seq, t.producer_id))[1], max(t.price), min(t.price),
+               (array_agg(t.price ORDER BY t.at DESC, t.recorded_at DESC, t.seq DESC, t.producer_id DESC))[1], sum(t.quantity), count(*)
         FROM (
-            SELECT DISTINCT ON (e.exchange, CASE WHEN e.trade_id NOT IN ('', '0', '-1') THEN e.trade_id END,
-                                CASE WHEN e.trade_id NOT IN ('', '0', '-1') THEN NULL ELSE row(e.recorded_at, e.producer_id, e.seq) END)
-                   coalesce(e.exchange_time, e.recorded_at) AS at, e.recorded_at, e.seq, e.producer_id, e.price, e.quantity
-            FROM blotter.trades e
-            WHERE e.symbol = candles."symbol"
-              AND (candles."exchange" IS NULL OR e.exchange = candles."exchange")
-              AND (e.exchange_time >= candles."from" AND e.exchange_time < candles."to"
-                   OR e.exchange_time IS NULL AND e.recorded_at >= candles."from" AND e.recorded_at < candles."to")
-            ORDER BY e.exchange, CASE WHEN e.trade_id NOT IN ('', '0', '-1') THEN e.trade_id END,
-                     CASE WHEN e.trade_id NOT IN ('', '0', '-1') THEN NULL ELSE row(e.recorded_at, e.producer_id, e.seq) END,
-                     e.recorded_at, e.seq, e.producer_id
-        ) AS o
-    ) AS t
-    GROUP BY t.start
-    ORDER BY t.start;
-    END;
+            SELECT date_bin($1, o.at, '1970-01-05 00:00:00+00') AS start, o.*
+            FROM (
+                SELECT DISTINCT ON (e.exchange, e.id, CASE WHEN e.id IS NULL THEN row(e.recorded_at, e.producer_id, e.seq) END) e.*
+                FROM (SELECT e.exchange, CASE WHEN e.trade_id NOT IN ('', '0', '-1') THEN e.trade_id END AS id, coalesce(e.exchange_time, e.recorded_at) AS at,
+                             e.recorded_at, e.seq, e.producer_id, e.price, e.quantity
+                      FROM blotter.trades e
+                      WHERE e.symbol = $2 AND ($3 IS NULL OR e.exchange = $3) AND e.recorded_at >= %1$L
+                        AND (e.exchange_time >= %2$L AND e.exchange_time < %3$L OR e.exchange_time IS NULL AND e.recorded_at >= %2$L AND e.recorded_at < %3$L)) AS e
+                ORDER BY e.exchange, e.id, CASE WHEN e.id IS NULL THEN row(e.recorded_at, e.producer_id, e.seq) END, e.recorded_at, e.seq, e.producer_id
+            ) AS o
+        ) AS t
+        GROUP BY t.start
+        ORDER BY t.start
+    $q$, "from" - interval '1 day', "from", "to") USING "interval", "symbol", "exchange";
+END
+$$;
 COMMENT ON FUNCTION blotter.candles(text, interval, timestamptz, timestamptz, text) IS
-    'Candles of a symbol from the trades recorded, public and own, by exchange_time (where absent, recorded_at), from <= time < to; exchange null: all together. A trade id counts once per exchange. Candles begin at multiples of the interval since a Monday, UTC; spans without trades have none. Volume is the sum of quantity.';
+    'Candles of a symbol from the trades recorded, public and own, by exchange_time (where absent, recorded_at), from <= time < to; exchange null: all together. A trade id counts once per exchange. Candles begin at multiples of the interval since a Monday, UTC; spans without trades have none. Volume is the sum of quantity. Example: SELECT * FROM blotter.candles(''BTC/USDT'', ''1 minute'', now() - interval ''1 hour'', now());';
 
 SELECT blotter_internal.inherit_comments('blotter.open_orders', 'blotter.orders');

@@ -86,17 +86,21 @@ BEGIN
 END
 $$;
 
--- All of orders, or those with a newest event of that producer, as text to compare.
-CREATE FUNCTION test.state(producer bigint DEFAULT NULL) RETURNS text
+-- Orders as text to compare.
+CREATE FUNCTION test.state_of(orders blotter.orders[]) RETURNS text
     LANGUAGE sql
     AS $$
     SELECT string_agg(format('%s%s[%s]: %s %s c=%s p=%s q=%s f=%s%s %s', CASE WHEN provisional THEN '?' END, order_key, concat_ws('/', nullif(account, ''), nullif(scope, '')),
                              coalesce(status, '-'), CASE WHEN terminal THEN 'over' ELSE 'alive' END, client_order_id, price, quantity, filled_quantity, ' r=' || remaining_quantity || coalesce(' a=' || average_price, ''),
                              concat_ws('.', extract(epoch FROM first_recorded_at)::bigint % 86400, extract(epoch FROM recorded_at)::bigint % 86400, seq, producer_id)),
                       E'\n' ORDER BY order_key COLLATE "C", exchange, account, scope, provisional DESC)
-    FROM blotter.orders
-    WHERE producer IS NULL OR producer_id = producer
+    FROM unnest(orders)
 $$;
+
+-- All of orders, or those with a newest event of that producer.
+CREATE FUNCTION test.state(producer bigint DEFAULT NULL) RETURNS text
+    LANGUAGE sql
+    AS $$SELECT test.state_of(ARRAY(SELECT o FROM blotter.orders o WHERE producer IS NULL OR o.producer_id = producer))$$;
 
 -- The orders in which n things can come.
 CREATE FUNCTION test.permutations(n int) RETURNS SETOF int[]

@@ -90,7 +90,9 @@ DECLARE
     at int;
     size int;
     first text;
+    known text[];
     history int;
+    last int;
 BEGIN
     PERFORM setseed(0.20260731);
     FOR history IN 1..histories LOOP
@@ -128,6 +130,19 @@ BEGIN
             PERFORM test.ok(name, false, format(E'history %s rebuilt:\n%s\nbut merged:\n%s', history, test.state(), first));
             RETURN;
         END IF;
+        -- As it was at a time: as if nothing had come since.
+        SELECT array_agg(test.state_of(ARRAY(SELECT o FROM blotter.orders_at(e.recorded_at) AS o)) ORDER BY e.at), array_agg(e ORDER BY e.at)
+        INTO known, everything FROM unnest(everything) AS e;
+        FOR last IN SELECT 1 + floor(random() * 8)::int FROM generate_series(1, 2) LOOP
+            PERFORM test.clear();
+            PERFORM test.drain(everything[1:last - 1]);
+            IF test.state() IS DISTINCT FROM known[last] THEN
+                PERFORM test.ok(name, false, format(E'history %s, orders_at(%s):\n%s\nbut then it was:\n%s', history, last, known[last], test.state())
+                    || E'\n' || (SELECT string_agg(concat_ws(' ', e.at, coalesce(e.order_id, '-'), coalesce(e.client_order_id, '-'), coalesce(e.status, '-')), E'\n' ORDER BY e.at) FROM unnest(everything) e));
+                RETURN;
+            END IF;
+        END LOOP;
+        COMMIT;
     END LOOP;
     PERFORM test.ok(name, true);
     PERFORM test.clear();

@@ -41,8 +41,25 @@ SELECT test.same('candles_of_an_exchange_end_before_to',
 SELECT test.same('candles_of_another_exchange_are_none',
                  (SELECT count(*)::text FROM blotter.candles('BTC', '1 day', '2026-07-31 00:00Z', '2026-08-02 00:00Z', 'kraken')), '0');
 SELECT test.same('latency_is_by_exchange_and_hour',
-                 (SELECT string_agg(concat_ws(' ', kind, exchange, to_char(hour AT TIME ZONE 'UTC', 'DD HH24'), records), ', ' ORDER BY kind, hour) FROM blotter.latency),
+                 (SELECT string_agg(concat_ws(' ', kind, exchange, to_char(hour AT TIME ZONE 'UTC', 'DD HH24'), records), ', ' ORDER BY kind, hour) FROM blotter.latency('2026-07-31Z', '2026-08-02Z')),
                  'order okx 31 10 2, order okx 31 23 2, order okx 01 00 1, order okx 01 10 2, trade okx 01 00 6');
+
+-- An intent (100, to buy) is acknowledged after 20 ms and trades 30 ms later at 100.5; another (to sell at 50) after 40 ms, at 49; a third is not answered.
+INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, client_order_id, order_id, side, price, last_price, last_quantity, trade_id)
+SELECT 20, n, '2026-08-01 15:00Z'::timestamptz + ms * interval '1 ms', 'lat', c, o, side, price, last_price, last_quantity, trade_id
+FROM (VALUES (1, 0, 'i1', NULL, 'buy', 100, NULL, NULL, NULL), (2, 20, 'i1', 'L1', 'buy', 100, NULL, NULL, NULL), (3, 50, 'i1', 'L1', 'buy', 100, 100.5, 1, 'l1'),
+             (4, 100, 'i2', '', 'sell', 50, NULL, NULL, NULL), (5, 140, NULL, 'L2', NULL, NULL, NULL, NULL, NULL), (6, 200, 'i2', 'L2', NULL, NULL, 49, 2, 'l2'),
+             (7, 300, 'i3', NULL, 'buy', 1, NULL, NULL, NULL)) AS v (n, ms, c, o, side, price, last_price, last_quantity, trade_id);
+SELECT blotter_internal.rebuild_orders(), test.book();
+SELECT test.same('latency_of_intents_is_from_order_to_acknowledgement_to_fill_and_slippage_is_against_their_price',
+                 (SELECT concat_ws(' ', hour AT TIME ZONE 'UTC', records, intents, order_to_ack_ms, ack_to_fill_ms, slippage_bps)
+                  FROM blotter.latency('2026-08-01 15:00Z', '2026-08-01 16:00Z') WHERE exchange = 'lat'),
+                 '2026-08-01 15:00:00 7 2 {30,39.8,40} {45,59.7,60} {125,198.5,200}');
+SELECT test.same('latency_ends_before_to', (SELECT count(*)::text FROM blotter.latency('2026-08-01 14:00Z', '2026-08-01 15:00Z') WHERE exchange = 'lat'), '0');
+DELETE FROM blotter.order_events WHERE exchange = 'lat';
+DELETE FROM blotter.orders WHERE exchange = 'lat';
+DELETE FROM blotter_internal.fill WHERE exchange = 'lat';
+DELETE FROM blotter_internal.position WHERE exchange = 'lat';
 
 -- Audit. Producer 1 has 1 to 12 and says nothing.
 SELECT test.same('without_a_word_from_the_producer_it_is_open', test.seqs(1), 'open 12 12');
