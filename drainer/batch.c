@@ -284,6 +284,11 @@ static void add_row(struct batch *batch, struct entry *entry, const struct recor
     entry->is_void = record->kind == RECORD_SESSION && record->values[SESSION_event].length == 4 &&
                      memcmp(record->values[SESSION_event].bytes, "void", 4) == 0;
     entry->row_offset = (uint32_t)rows->length;
+    if (batch->put_row != NULL) {
+        batch->put_row(rows, record);
+        entry->row_length = (uint32_t)rows->length - entry->row_offset;
+        return;
+    }
     copy_put_record(rows, record, columns);
     entry->row_length = (uint32_t)rows->length - entry->row_offset;
     entry->book_offset = (uint32_t)batch->book_rows.length;

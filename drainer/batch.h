@@ -74,7 +74,9 @@ struct batch {
     struct copy_buffer book_rows; /* what they say to the books: rows of book_queue */
     struct copy_buffer raw;
     struct order_changes
-        *changes;   /* of its orders, as they came; borrowed; NULL: orders are not kept */
+        *changes; /* of its orders, as they came; borrowed; NULL: orders are not kept */
+    /* Writes a row in another form than COPY's; NULL: COPY's. */
+    void (*put_row)(struct copy_buffer *, const struct record *);
     bool refused;   /* a row was turned into a reject, so `changes` say more than the rows */
     bool careful;   /* may hold what is stored already: through staging */
     uint64_t epoch; /* of the Redis connection that its entries were read on */

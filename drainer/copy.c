@@ -22,9 +22,7 @@ int64_t copy_timestamp(int64_t ns)
     return us - EPOCH_2000_US;
 }
 
-/* Makes room for `length` more bytes and returns where they go; the caller adds to buffer->length
- * what it wrote. */
-static unsigned char *reserve(struct copy_buffer *buffer, size_t length)
+unsigned char *copy_buffer_reserve(struct copy_buffer *buffer, size_t length)
 {
     if (buffer->capacity - buffer->length < length) {
         size_t capacity = buffer->capacity == 0 ? 65536 : buffer->capacity * 2;
@@ -143,7 +141,7 @@ void copy_put_record(struct copy_buffer *buffer, const struct record *record,
                      uint32_t columns[RECORD_FIELDS_MAX])
 {
     const struct record_schema *schema = &record_schemas[record->kind];
-    unsigned char *p = reserve(buffer, row_bound(record, schema->field_count));
+    unsigned char *p = copy_buffer_reserve(buffer, row_bound(record, schema->field_count));
 
     p = write_row_head(p, (int)schema->field_count);
     for (unsigned i = 0; i < schema->field_count; i++) {
@@ -162,22 +160,22 @@ static void advance(struct copy_buffer *buffer, const unsigned char *end)
 
 void copy_put_row_head(struct copy_buffer *buffer, int columns)
 {
-    advance(buffer, write_row_head(reserve(buffer, 2), columns));
+    advance(buffer, write_row_head(copy_buffer_reserve(buffer, 2), columns));
 }
 
 void copy_put_null(struct copy_buffer *buffer)
 {
-    advance(buffer, write_int32(reserve(buffer, 4), -1));
+    advance(buffer, write_int32(copy_buffer_reserve(buffer, 4), -1));
 }
 
 void copy_put_bytes(struct copy_buffer *buffer, const void *bytes, size_t length)
 {
-    advance(buffer, copy_write_bytes(reserve(buffer, 4 + length), bytes, length));
+    advance(buffer, copy_write_bytes(copy_buffer_reserve(buffer, 4 + length), bytes, length));
 }
 
 void copy_put_raw(struct copy_buffer *buffer, const void *columns, size_t length)
 {
-    memcpy(reserve(buffer, length), columns, length);
+    memcpy(copy_buffer_reserve(buffer, length), columns, length);
     buffer->length += length;
 }
 
@@ -192,19 +190,19 @@ void copy_put_text(struct copy_buffer *buffer, const char *text)
 
 void copy_put_int32(struct copy_buffer *buffer, int32_t value)
 {
-    unsigned char *p = write_int32(reserve(buffer, 8), 4);
+    unsigned char *p = write_int32(copy_buffer_reserve(buffer, 8), 4);
 
     advance(buffer, write_int32(p, value));
 }
 
 void copy_put_int64(struct copy_buffer *buffer, int64_t value)
 {
-    advance(buffer, write_int64(reserve(buffer, 12), value));
+    advance(buffer, write_int64(copy_buffer_reserve(buffer, 12), value));
 }
 
 void copy_put_bool(struct copy_buffer *buffer, int value)
 {
-    advance(buffer, write_bool(reserve(buffer, 5), value));
+    advance(buffer, write_bool(copy_buffer_reserve(buffer, 5), value));
 }
 
 /* --- reading rows back --- */

@@ -19,6 +19,9 @@ struct copy_buffer {
 };
 
 void copy_buffer_release(struct copy_buffer *);
+/* Makes room for `length` more bytes and returns where they go; the caller adds to buffer->length
+ * what it wrote. */
+unsigned char *copy_buffer_reserve(struct copy_buffer *, size_t length);
 void copy_put_row_head(struct copy_buffer *, int columns);
 void copy_put_null(struct copy_buffer *);
 void copy_put_bytes(struct copy_buffer *, const void *bytes,

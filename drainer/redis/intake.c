@@ -269,7 +269,7 @@ void intake_sign_off(struct intake *intake)
                               script_remove_consumers,
                               "1",
                               streams->all[i]->name,
-                              STREAM_GROUP,
+                              streams->group,
                               intake->options.consumer,
                               CONSUMER_FORGOTTEN_MS};
 
@@ -427,6 +427,9 @@ struct intake *intake_create(const struct intake_options *options, char *error, 
     intake->options = *options;
     options->streams->max_streams = (size_t)options->settings->max_streams;
     options->streams->max_lanes = (size_t)options->settings->max_lanes;
+    if (options->streams->group == NULL) {
+        options->streams->group = STREAM_GROUP;
+    }
     create_reading(intake);
     if (!create_links(intake, error, error_size)) {
         intake_destroy(intake);
@@ -437,6 +440,8 @@ struct intake *intake_create(const struct intake_options *options, char *error, 
     intake->settling = (struct settling){.link = intake->link,
                                          .history = &options->streams->history,
                                          .holder = taking_holder(intake->taking),
+                                         .group = options->streams->group,
+                                         .silent = options->streams->beside,
                                          .on_settled = on_acked,
                                          .owner = intake};
     intake->watch = stream_watch_create(intake, intake->link, options->settings, options->consumer,

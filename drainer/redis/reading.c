@@ -405,9 +405,10 @@ static void send_claim(struct reading *reading, struct stream *stream)
 
     stream_entry_id_format(cursor, stream->claim_cursor);
     snprintf(count, sizeof count, "%zu", reading_room(reading, 1, READING_CLAIM_ENTRIES));
-    const char *pending[] = {"XPENDING", stream->name, STREAM_GROUP, cursor, "+", count};
-    const char *claim[] = {"XAUTOCLAIM", stream->name, STREAM_GROUP, reading->consumer,
-                           "0",          cursor,       "COUNT",      count};
+    const char *pending[] = {"XPENDING", stream->name, reading->streams->group, cursor, "+", count};
+    const char *claim[] = {"XAUTOCLAIM",      stream->name, reading->streams->group,
+                           reading->consumer, "0",          cursor,
+                           "COUNT",           count};
 
     if (redis_link_sendv_as(reading->link, reading, on_deliveries, 0, 6, pending, NULL) == 0 &&
         redis_link_sendv_as(reading->link, reading, reading_on_reply,
@@ -484,7 +485,7 @@ static void send_read(struct reading *reading, struct stream **streams, size_t c
 {
     argv[0] = "XREADGROUP";
     argv[1] = "GROUP";
-    argv[2] = STREAM_GROUP;
+    argv[2] = reading->streams->group;
     argv[3] = reading->consumer;
     argv[4] = "COUNT";
     argv[5] = most;

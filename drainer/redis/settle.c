@@ -194,7 +194,7 @@ static void send_settle(struct settling *settling, const struct stream *stream, 
     } else {
         settle_put_text(all, "");
     }
-    settle_put_text(all, STREAM_GROUP);
+    settle_put_text(all, settling->group);
     settle_put_number(all, command->ids.count);
     put_part(all, &command->ids);
     put_part(all, &command->ranges);
@@ -286,7 +286,7 @@ static void settle_run(struct settling *settling, const struct batch *batch, con
     for (size_t i = run->from; i < run->to; i++) {
         const struct entry *entry = &batch->entries[i];
 
-        if (entry->producer_id > 0 && entry->seq > 0) {
+        if (entry->producer_id > 0 && entry->seq > 0 && !settling->silent) {
             settled_add(settled, entry->producer_id, entry->seq);
         }
         if (!acknowledge || entry->reloaded) {

@@ -32,6 +32,8 @@ struct settling {
     struct redis_link *link;
     const struct stream_history *history; /* of PostgreSQL: what the stream must be claimed for */
     const char *holder;                   /* ... and by whom (taking.h) */
+    const char *group;                    /* that acknowledges */
+    bool silent;                          /* producers are told nothing */
     /* Gets each answer of settle.lua, with the number of entries that it named as tag. */
     redis_link_reply *on_settled;
     void *owner;

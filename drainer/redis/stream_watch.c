@@ -208,9 +208,12 @@ static void trim(struct stream_watch *watch, struct stream *stream)
     snprintf(ms, sizeof ms, "%" PRId64, watch->settings->keep_time);
     snprintf(bytes, sizeof bytes, "%" PRId64, tail_bytes(watch));
     snprintf(limit, sizeof limit, "%" PRId64, watch->settings->group_limit);
-    const char *argv[] = {
-        "EVAL",        script_trim,  "2",     stream->name, load,  watch->streams->history.id,
-        watch->holder, STREAM_GROUP, entries, ms,           bytes, limit};
+    const char *argv[] = {"EVAL",        script_trim,
+                          "2",           stream->name,
+                          load,          watch->streams->history.id,
+                          watch->holder, watch->streams->group,
+                          entries,       ms,
+                          bytes,         limit};
 
     redis_link_sendv_as(watch->link, watch, on_trimmed, (uintptr_t)stream,
                         (int)(sizeof argv / sizeof argv[0]), argv, NULL);
@@ -229,7 +232,7 @@ static void on_memory(void *owner, uintptr_t tag, struct redisReply *reply)
 
 /* Makes one number of what waits in another's stream and how far its holder is. 0: nothing waits.
  */
-static uint64_t progress_of(const redisReply *groups)
+static uint64_t progress_of(const redisReply *groups, const char *ours)
 {
     for (size_t i = 0; i < groups->elements; i++) {
         const redisReply *group = groups->element[i];
@@ -239,7 +242,7 @@ static uint64_t progress_of(const redisReply *groups)
                          *lag = reply_map_get(group, "lag");
         struct stream_entry_id id;
 
-        if (name == NULL || !reply_is_string(name) || strcmp(name->str, STREAM_GROUP) != 0 ||
+        if (name == NULL || !reply_is_string(name) || strcmp(name->str, ours) != 0 ||
             pending == NULL || delivered == NULL || !reply_parse_id(delivered, &id)) {
             continue;
         }
@@ -261,7 +264,7 @@ static void on_progress(void *owner, uintptr_t tag, struct redisReply *reply)
     if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || stream->state != STREAM_FREE) {
         return;
     }
-    progress = progress_of(reply);
+    progress = progress_of(reply, watch->streams->group);
     if (progress == 0 || progress != stream->progress || stream->progress_at_ms == 0) {
         stream->progress = progress;
         stream->progress_at_ms = progress == 0 ? 0 : intake_now_ms();
@@ -280,7 +283,7 @@ static void look_at_progress(struct stream_watch *watch, struct stream *stream)
 
 static void stream_watch_look_at_pending(struct stream_watch *watch, struct stream *stream)
 {
-    const char *argv[] = {"XPENDING", stream->name, STREAM_GROUP};
+    const char *argv[] = {"XPENDING", stream->name, watch->streams->group};
 
     redis_link_sendv_as(watch->link, watch, stream_watch_on_pending, (uintptr_t)stream, 3, argv,
                         NULL);
@@ -310,7 +313,7 @@ static void on_gauge(void *owner, uintptr_t tag, struct redisReply *reply)
 
 static void look_at_gauge(struct stream_watch *watch, struct stream *stream)
 {
-    const char *argv[] = {"EVAL", script_gauge, "1", stream->name, STREAM_GROUP};
+    const char *argv[] = {"EVAL", script_gauge, "1", stream->name, watch->streams->group};
 
     redis_link_sendv_as(watch->link, watch, on_gauge, (uintptr_t)stream, 5, argv, NULL);
 }
@@ -337,7 +340,8 @@ static void look_after_streams(struct stream_watch *watch)
         if (stream->state == STREAM_READING && pending) {
             stream_watch_look_at_pending(watch, stream);
         }
-        if (stream->state == STREAM_READING && trimming && !stream->reload_wanted) {
+        if (stream->state == STREAM_READING && trimming && !stream->reload_wanted &&
+            !streams->beside) {
             trim(watch, stream);
         }
         if (stream->state == STREAM_FREE && stream->present && stuck) {

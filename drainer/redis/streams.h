@@ -115,6 +115,8 @@ struct streams {
     size_t count, capacity;
     size_t max_streams, max_lanes; /* of an exchange; 0: any number */
     size_t left_out;               /* names refused since they were counted last */
+    const char *group;             /* the consumer group that reads them */
+    bool beside; /* a group beside the drainers': it acknowledges, but neither confirms nor trims */
     struct stream_history history;
     struct trouble troubles[TROUBLE_SOURCES]; /* of no stream, or of all */
 };

@@ -244,7 +244,7 @@ static void on_group(void *owner, uintptr_t tag, struct redisReply *reply)
 
 void taking_begin(struct taking *taking, struct stream *stream)
 {
-    const char *argv[] = {"XGROUP", "CREATE", stream->name, STREAM_GROUP, "0"};
+    const char *argv[] = {"XGROUP", "CREATE", stream->name, taking->streams->group, "0"};
 
     stream_enter(stream, STREAM_GROUPING);
     redis_link_sendv_as(taking->link, taking, on_group, (uintptr_t)stream, 5, argv, NULL);
