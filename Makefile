@@ -26,7 +26,7 @@ SOVERSION := 0
 
 # --- what it is made of ---
 
-COMMANDS := audit check check_redis completion export follow journal_command json_line line_input log_event migrate partitions publish rejects \
+COMMANDS := audit check check_redis completion export follow journal_command json_line line_input log_event migrate mirror_rejects partitions publish rejects \
 	rejects_replay record_json report since ship shipment stalls status
 
 SCHEMA := record ccxt_names decimal text json_read json_write encode decode decode_value decode_ccxt stream sha256
@@ -37,9 +37,10 @@ PRODUCER := producer producer_loop submit leftovers histogram waiters waker $(JO
 REDIS_SIDE := intake taking reading entry_reader doorbell stream_watch streams redis_reply \
 	settle redis_blocking stream_survey
 POSTGRES_SIDE := pg_link pg_failure pg_session pg_blocking pg_pooler loading loader load_transaction good_record history lease days bisect sql_text sqlstate load_stats booker
+MIRROR := mirror mirror_lease mirror_writer ilp reject_line questdb_conf questdb_link questdb_tables questdb_tls
 WEB := web web_pool web_live web_status
 DRAINER := command_list commands settings settings_table settings_help log terminal http_server process_metrics monitor drain batch copy order_changes book_rows \
-	$(REDIS_SIDE:%=redis/%) $(POSTGRES_SIDE:%=postgres/%) $(COMMANDS:%=commands/%) $(WEB:%=web/%)
+	$(REDIS_SIDE:%=redis/%) $(POSTGRES_SIDE:%=postgres/%) $(COMMANDS:%=commands/%) $(WEB:%=web/%) $(MIRROR:%=mirror/%)
 
 LIB_SOURCES := $(SCHEMA:%=schema/%.c) $(PRODUCER:%=producer/%.c)
 PROGRAM_SOURCES := $(DRAINER:%=drainer/%.c)
@@ -62,12 +63,14 @@ SQL := $(sort $(wildcard schema/sql/[0-9]*.sql)) schema/sql/from_version_1.sql $
 MSGPACK := $(shell $(PKG_CONFIG) --exists msgpack-c && echo msgpack-c || echo msgpack)
 HIREDIS_SSL := $(shell $(PKG_CONFIG) --exists hiredis_ssl openssl && echo hiredis_ssl openssl)
 LIB_PACKAGES := hiredis libevent_core libevent_pthreads $(HIREDIS_SSL)
-PROGRAM_PACKAGES := $(LIB_PACKAGES) libevent_extra libpq jansson
+# TLS to QuestDB needs libevent's, and OpenSSL.
+EVENT_OPENSSL := $(shell $(PKG_CONFIG) --exists libevent_openssl openssl && echo libevent_openssl openssl)
+PROGRAM_PACKAGES := $(LIB_PACKAGES) libevent_extra libpq jansson $(EVENT_OPENSSL)
 TEST_PACKAGES := $(PROGRAM_PACKAGES) cmocka $(MSGPACK)
 LIB_LIBS = $(shell $(PKG_CONFIG) --libs $(LIB_PACKAGES)) -lpthread
 PROGRAM_LIBS = $(shell $(PKG_CONFIG) --libs $(PROGRAM_PACKAGES)) -lpthread -lm
 TEST_LIBS = $(shell $(PKG_CONFIG) --libs $(TEST_PACKAGES)) -lpthread -lm -ldl
-PACKAGE_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(TEST_PACKAGES)) $(if $(HIREDIS_SSL),-DHAVE_HIREDIS_SSL)
+PACKAGE_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(TEST_PACKAGES)) $(if $(HIREDIS_SSL),-DHAVE_HIREDIS_SSL) $(if $(EVENT_OPENSSL),-DHAVE_EVENT_OPENSSL)
 
 BLOTTER_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(PACKAGE_CFLAGS) $(WARNINGS) -fPIC -fvisibility=hidden -fstack-clash-protection -MMD -MP $(SANITIZE) $(CFLAGS)
 LINK = $(CC) $(SANITIZE) $(CFLAGS) $(LDFLAGS)

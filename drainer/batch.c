@@ -285,7 +285,7 @@ static void add_row(struct batch *batch, struct entry *entry, const struct recor
                      memcmp(record->values[SESSION_event].bytes, "void", 4) == 0;
     entry->row_offset = (uint32_t)rows->length;
     if (batch->put_row != NULL) {
-        batch->put_row(rows, record);
+        batch->put_row(batch->row_form, rows, record);
         entry->row_length = (uint32_t)rows->length - entry->row_offset;
         return;
     }

@@ -76,7 +76,8 @@ struct batch {
     struct order_changes
         *changes; /* of its orders, as they came; borrowed; NULL: orders are not kept */
     /* Writes a row in another form than COPY's; NULL: COPY's. */
-    void (*put_row)(struct copy_buffer *, const struct record *);
+    void (*put_row)(const void *row_form, struct copy_buffer *, const struct record *);
+    const void *row_form;
     bool refused;   /* a row was turned into a reject, so `changes` say more than the rows */
     bool careful;   /* may hold what is stored already: through staging */
     uint64_t epoch; /* of the Redis connection that its entries were read on */

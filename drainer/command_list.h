@@ -18,6 +18,8 @@
     X(JOURNAL, journal, "PATH", 1, 1, "show what a journal holds, without changing it") \
     X(CHECK, check, "", 0, 0, "look for versions, rights and server settings that would lose records") \
     X(WEB, web, "", 0, 0, "serve a page that shows everything, read-only, on loopback") \
+    X(MIRROR, mirror, "[list|replay|discard [ID ...]]", 0, 1000, \
+      "store the records in QuestDB, too, until told to stop; or look after those that it refused") \
     X(FOLLOW, follow, "", 0, 0, "print committed records as JSON lines, as they are committed") \
     X(EXPORT, export, "TABLE", 1, 1, "print a table or view of schema blotter as CSV") \
     X(COMPLETION, completion, "bash|zsh", 1, 1, "print the completion for a shell") \

@@ -41,6 +41,7 @@ struct standing {
 
 struct monitor {
     struct monitor_options options;
+    struct monitor_sink sink;
     struct http_server *server;
     struct event *timer;
     struct standing *standing; /* of each stream, as in streams->all */
@@ -115,7 +116,7 @@ static void put_head(struct evbuffer *out, const char *name, const char *type, c
                         type);
 }
 
-static void put_total(struct evbuffer *out, const char *name, const char *meaning, uint64_t value)
+void monitor_put_total(struct evbuffer *out, const char *name, const char *meaning, uint64_t value)
 {
     put_head(out, name, "counter", meaning);
     evbuffer_add_printf(out, "blotter_%s %" PRIu64 "\n", name, value);
@@ -173,7 +174,8 @@ static void put_histogram(struct evbuffer *out, const char *name, const char *me
 
 static void put_loader(struct evbuffer *out, const struct load_stats *stats)
 {
-#define X(name, meaning) put_total(out, "drain_" #name "_total", meaning, stats->counters.name);
+#define X(name, meaning) \
+    monitor_put_total(out, "drain_" #name "_total", meaning, stats->counters.name);
     LOADER_COUNTERS(X)
 #undef X
     put_failures(out, stats);
@@ -186,7 +188,7 @@ static void put_books(struct evbuffer *out, const struct booker *booker)
 {
     const struct booker_counters *counters = booker_counters(booker);
 
-#define X(name, meaning) put_total(out, "books_" #name "_total", meaning, counters->name);
+#define X(name, meaning) monitor_put_total(out, "books_" #name "_total", meaning, counters->name);
     BOOKER_COUNTERS(X)
 #undef X
     put_head(out, "books_lag_seconds", "gauge", "age of the oldest record not yet booked");
@@ -196,7 +198,7 @@ static void put_books(struct evbuffer *out, const struct booker *booker)
 
 static void put_intake(struct evbuffer *out, const struct intake_counters *counters)
 {
-#define X(name, meaning) put_total(out, "intake_" #name "_total", meaning, counters->name);
+#define X(name, meaning) monitor_put_total(out, "intake_" #name "_total", meaning, counters->name);
     INTAKE_COUNTERS(X)
 #undef X
 }
@@ -287,6 +289,19 @@ static void put_stuck(struct evbuffer *out, const struct monitor *monitor)
     }
 }
 
+static void put_sink(struct evbuffer *out, const struct monitor_sink *sink)
+{
+    char name[64], meaning[96];
+
+    snprintf(name, sizeof name, "%s_up", sink->server);
+    snprintf(meaning, sizeof meaning, "1 while %s takes records", sink->server);
+    put_gauge(out, name, meaning, sink->up(sink->owner));
+    snprintf(meaning, sizeof meaning, "%s that share the streams, this one included",
+             sink->members);
+    put_gauge(out, sink->members, meaning, sink->count_members(sink->owner));
+    sink->put_counters(sink->owner, out);
+}
+
 static void put_all(struct evbuffer *out, const struct monitor *monitor)
 {
     const struct monitor_options *from = &monitor->options;
@@ -294,12 +309,16 @@ static void put_all(struct evbuffer *out, const struct monitor *monitor)
     put_head(out, "build_info", "gauge", "this program's version");
     evbuffer_add_printf(out, "blotter_build_info{version=\"" BLOTTER_VERSION "\"} 1\n");
     put_gauge(out, "redis_up", "1 while Redis is connected", intake_up(from->intake));
-    put_gauge(out, "postgres_up", "1 while PostgreSQL is connected", postgres_up(monitor));
-    put_gauge(out, "drainers", "drainers that share the streams, this one included",
-              lease_members(from->lease));
-    put_loader(out, loader_stats(from->loader));
     put_intake(out, intake_counters(from->intake));
-    put_books(out, from->booker);
+    if (from->sink != NULL) {
+        put_sink(out, from->sink);
+    } else {
+        put_gauge(out, "postgres_up", "1 while PostgreSQL is connected", postgres_up(monitor));
+        put_gauge(out, "drainers", "drainers that share the streams, this one included",
+                  lease_members(from->lease));
+        put_loader(out, loader_stats(from->loader));
+        put_books(out, from->booker);
+    }
     put_streams(out, from->streams, "stream_held", "1: this drainer loads the stream", stream_held);
     put_streams(out, from->streams, "stream_lag",
                 "entries not yet read; missing while Redis does not know", stream_lag);
@@ -372,14 +391,20 @@ static void put_books_behind(struct evbuffer *out, const struct monitor *monitor
 
 static int fill_readyz(struct evbuffer *body, const struct monitor *monitor)
 {
+    const struct monitor_sink *sink = monitor->options.sink;
+
     if (!intake_up(monitor->options.intake)) {
         evbuffer_add_printf(body, "redis: not connected\n");
     }
-    if (!postgres_up(monitor)) {
+    if (sink != NULL && !sink->up(sink->owner)) {
+        evbuffer_add_printf(body, "%s: takes no records\n", sink->server);
+    } else if (sink == NULL && !postgres_up(monitor)) {
         evbuffer_add_printf(body, "postgres: not connected\n");
     }
     put_behind(body, monitor);
-    put_books_behind(body, monitor);
+    if (sink == NULL) {
+        put_books_behind(body, monitor);
+    }
     streams_each_trouble(monitor->options.streams, put_trouble, body);
     if (evbuffer_get_length(body) > 0) {
         return HTTP_SERVUNAVAIL;
@@ -424,6 +449,10 @@ struct monitor *monitor_create(const struct monitor_options *options, char *erro
         abort();
     }
     monitor->options = *options;
+    if (options->sink != NULL) {
+        monitor->sink = *options->sink;
+        monitor->options.sink = &monitor->sink;
+    }
     monitor->server =
         http_server_open(options->base,
                          &(struct http_server_options){.where = options->address,

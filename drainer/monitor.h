@@ -10,9 +10,11 @@
 #ifndef BLOTTER_DRAINER_MONITOR_H
 #define BLOTTER_DRAINER_MONITOR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+struct evbuffer;
 struct event_base;
 struct intake;
 struct lease;
@@ -22,11 +24,22 @@ struct booker;
 struct streams;
 struct monitor;
 
+/* Takes records in the place of PostgreSQL. */
+struct monitor_sink {
+    const char *server;  /* "questdb": names it in /readyz, and the gauge questdb_up */
+    const char *members; /* "mirrors": names the gauge of how many share the streams */
+    bool (*up)(void *owner);
+    unsigned (*count_members)(void *owner);
+    void (*put_counters)(void *owner, struct evbuffer *); /* by monitor_put_total */
+    void *owner;
+};
+
 struct monitor_options { /* all borrowed */
     struct event_base *base;
     const char *address; /* "HOST:PORT", "[::1]:PORT", or "PORT" on 127.0.0.1 */
     const struct streams *streams;
     const struct intake *intake;
+    const struct monitor_sink *sink; /* NULL: PostgreSQL, by the next four */
     const struct lease *lease;
     const struct loader *loader;
     const struct pg_link *link;
@@ -37,5 +50,8 @@ struct monitor_options { /* all borrowed */
 /* NULL, with a text in error: the address is wrong, or cannot be listened on. */
 struct monitor *monitor_create(const struct monitor_options *, char *error, size_t error_size);
 void monitor_destroy(struct monitor *); /* takes NULL */
+
+/* Writes a counter, blotter_NAME, for a sink. */
+void monitor_put_total(struct evbuffer *, const char *name, const char *meaning, uint64_t value);
 
 #endif

@@ -123,9 +123,10 @@ static int flag_for_secret(const struct loading *loading, const struct setting *
              "setting %s: every user of the machine can read the command line; give a password by "
              "the environment (%s), %s, or the file of --config",
              setting->name, variable,
-             setting->type == SETTING_SECRET          ? "redis_password_file"
-             : strcmp(setting->name, "postgres") == 0 ? "PGPASSWORD, ~/.pgpass"
-                                                      : "BLOTTER_REDIS_PASSWORD");
+             strncmp(setting->name, "questdb", 7) == 0 ? "questdb_password_file"
+             : setting->type == SETTING_SECRET         ? "redis_password_file"
+             : strcmp(setting->name, "postgres") == 0  ? "PGPASSWORD, ~/.pgpass"
+                                                       : "BLOTTER_REDIS_PASSWORD");
     return -1;
 }
 
@@ -352,37 +353,48 @@ static int take_file(const struct loading *loading, const char *path)
     return result;
 }
 
-/* Reads the password from its file, which a service manager can hand over so that only the service
+/* Reads a password from its file, which a service manager can hand over so that only the service
  * can read it. */
-static int take_password_file(const struct loading *loading)
+static int take_password_file(const struct loading *loading, const char *name, const char *path,
+                              char **password)
 {
-    struct settings *settings = loading->settings;
-    const char *path = settings->redis_password_file;
     char line[LINE_BYTES] = "";
 
-    if (settings->redis_password != NULL || path == NULL) {
+    if (*password != NULL || path == NULL) {
         return 0;
     }
     FILE *file = fopen(path, "re");
     int got = file == NULL ? 0 : read_line(file, line), error = errno;
     if (file != NULL) {
         if (others_can_read(file)) {
-            add_warning(loading, "redis_password_file", path);
+            add_warning(loading, name, path);
         }
         fclose(file);
     }
     if (got <= 0) {
-        snprintf(loading->error, SETTINGS_ERROR_BYTES,
-                 "setting redis_password_file: cannot read %.256s: %s", path,
+        snprintf(loading->error, SETTINGS_ERROR_BYTES, "setting %s: cannot read %.256s: %s", name,
+                 path,
                  file == NULL ? strerror(error)
                  : got < 0    ? "the first line is too long"
                               : "it is empty");
         return -1;
     }
     line[strcspn(line, "\r")] = '\0';
-    setting_set_text(&settings->redis_password, line);
+    setting_set_text(password, line);
     explicit_bzero(line, sizeof line);
     return 0;
+}
+
+static int take_password_files(const struct loading *loading)
+{
+    struct settings *settings = loading->settings;
+
+    if (take_password_file(loading, "redis_password_file", settings->redis_password_file,
+                           &settings->redis_password) != 0) {
+        return -1;
+    }
+    return take_password_file(loading, "questdb_password_file", settings->questdb_password_file,
+                              &settings->questdb_password);
 }
 
 /* --- all together --- */
@@ -422,7 +434,7 @@ int settings_load(struct settings *settings, enum command_id command, int argc, 
         }
     }
     settings->argument_count = settings_take_words(&loading, argc, argv, NULL);
-    if (settings->argument_count < 0 || take_password_file(&loading) != 0) {
+    if (settings->argument_count < 0 || take_password_files(&loading) != 0) {
         return -1;
     }
     return check_arguments(&loading, settings->argument_count);

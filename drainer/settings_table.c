@@ -164,11 +164,9 @@ bool setting_parse_duration(const char *text, int64_t *ms)
     return setting_parse_number(text, durations, ms);
 }
 
-/* Is there `password = x` in a connection string, or ?password=x in a URL? */
-static bool names_a_password(const char *place)
+/* Is there `key = x` in a connection string, or ?key=x in a URL? */
+static bool names_a_secret(const char *place, const char *key)
 {
-    static const char key[] = "password";
-
     for (const char *at = strcasestr(place, key); at != NULL; at = strcasestr(at + 1, key)) {
         const char *behind = at + strlen(key);
 
@@ -192,7 +190,7 @@ bool setting_holds_password(const char *place)
             return true;
         }
     }
-    return names_a_password(place);
+    return names_a_secret(place, "password") || names_a_secret(place, ";token");
 }
 
 /* --- names --- */

@@ -59,6 +59,11 @@ void stream_load_name(char out[STREAM_KEY_BYTES], const char *stream)
     snprintf(out, STREAM_KEY_BYTES, "blotter-load:{%s}", stream);
 }
 
+void stream_mirror_name(char out[STREAM_KEY_BYTES], const char *stream)
+{
+    snprintf(out, STREAM_KEY_BYTES, "blotter-mirror:{%s}", stream);
+}
+
 static bool copy_part(char out[LIMIT_EXCHANGE_BYTES + 1], const char *text, size_t length)
 {
     if (!stream_name_part_valid(text, length)) {

@@ -5,6 +5,7 @@
  * blotter-ack:{<stream>}:<producer_id>   confirmations: what is committed
  * blotter-id:{<stream>}         a random id, made once: streams of one name in two Redis differ
  * blotter-load:{<stream>}       which PostgreSQL it was loaded into, how far, by which drainer
+ * blotter-mirror:{<stream>}     which mirror reads it for QuestDB
  *
  * All keys of a stream are in its cluster slot; only the stream itself matches STREAM_PATTERN. */
 #ifndef BLOTTER_SCHEMA_STREAM_H
@@ -19,6 +20,7 @@
 #define STREAM_PREFIX "blotter:"
 #define STREAM_PATTERN "blotter:*"
 #define STREAM_GROUP "drainers"
+#define STREAM_MIRROR_GROUP "mirrors"
 #define STREAM_NAME_BYTES (sizeof STREAM_PREFIX + 2 * LIMIT_EXCHANGE_BYTES + 1) /* with the NUL */
 #define STREAM_ACK_NAME_BYTES                                           \
     (sizeof "blotter-ack:{}:" + STREAM_NAME_BYTES + 20) /* with the NUL \
@@ -43,6 +45,7 @@ void stream_name(char out[STREAM_NAME_BYTES], const char *exchange, const char *
 void stream_ack_name(char out[STREAM_ACK_NAME_BYTES], const char *stream, int64_t producer_id);
 void stream_id_name(char out[STREAM_KEY_BYTES], const char *stream);
 void stream_load_name(char out[STREAM_KEY_BYTES], const char *stream);
+void stream_mirror_name(char out[STREAM_KEY_BYTES], const char *stream);
 
 /* The lane in the name of a stream of that exchange; "" if it has none. */
 const char *stream_lane(const char *name, const char *exchange);

@@ -478,6 +478,11 @@ void intake_start(struct intake *intake)
     event_add(intake->tick, &tick);
 }
 
+struct redis_link *intake_link(struct intake *intake)
+{
+    return intake->link;
+}
+
 bool intake_up(const struct intake *intake)
 {
     return redis_link_up(intake->link);

@@ -15,6 +15,7 @@
 #include "drainer/redis/streams.h"
 
 struct event_base;
+struct redis_link;
 struct intake;
 struct settings;
 
@@ -76,6 +77,7 @@ void intake_take(struct intake *, struct stream *);
 void intake_sign_off(struct intake *);
 int64_t intake_left_pending(const struct intake *);
 
+struct redis_link *intake_link(struct intake *); /* the reading connection, for other commands */
 bool intake_up(const struct intake *);
 const char *
 intake_last_error(const struct intake *);   /* of the connection; "": none; holds no secret */

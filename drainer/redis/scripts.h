@@ -5,6 +5,7 @@
 
 extern const char script_claim_stream[];
 extern const char script_gauge[];
+extern const char script_mirror_lease[];
 extern const char script_remove_consumers[];
 extern const char script_settle[];
 extern const char script_stream_id[];
