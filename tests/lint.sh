@@ -134,12 +134,18 @@ exported_symbols() {
         <(nm -D --defined-only "$library" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort -u)
 }
 
-# blotter(3) documents every function and status that blotter.h declares.
+# blotter(3) names every function, type, constant and member that blotter.h declares, but for the members of the records.
 manual() {
-    local name missing=0
-    for name in $(${CC:-cc} -I. -E -P -x c producer/blotter.h |
-        grep -oE '\bblotter_[a-z0-9_]+ *\(|\bBLOTTER_[A-Z_]+ = \(' | tr -d ' =(' | sort -u); do
-        grep -q "$name" producer/blotter.3 || {
+    local name missing=0 header
+    header=$(${CC:-cc} -I. -E -P -dD -x c producer/blotter.h | sed -n '/define BLOTTER_H/,$p' | sed '/^struct blotter_\(order\|trade\|cash\|balance\|position\|instrument\|reject\|session\) {/,/^}/d')
+    for name in $({
+        grep -v '^#' <<<"$header" | grep -oE '\bblotter_[a-z0-9_]+'
+        grep -oE '^#define BLOTTER_[A-Z]+(_[A-Z]+)*\b' <<<"$header" | grep -oE 'BLOTTER_.*' | grep -vE '_H$|_FIELDS$|^BLOTTER_(C_TYPE|MEMBER|RECORD_KINDS|X_)'
+        grep -oE '\bBLOTTER_[A-Z_]+ = ' <<<"$header" | tr -d ' ='
+        grep -v '^#' <<<"$header" | sed -n '/^struct blotter_[a-z]* {/,/^}/p' | grep -oE '\b[a-z][a-z0-9_]*(\[[^]]*\])?;' | grep -oE '^[a-z0-9_]+'
+        grep -oE '\(\*[a-z_]+\)' <<<"$header" | tr -d '(*)'
+    } | sort -u); do
+        sed 's/\\-/-/g' producer/blotter.3 | grep -qE "\b$name\b" || {
             echo "producer/blotter.3 does not name $name"
             missing=1
         }
