@@ -152,7 +152,12 @@ $(BUILD)/drainer/redis/scripts.o: $(BUILD)/drainer/redis/scripts.c
 $(BUILD)/drainer/commands/migrations.o: $(BUILD)/drainer/commands/migrations.c
 	$(CC) $(BLOTTER_CFLAGS) -c $< -o $@
 
-# The page of `blotter web` and its queries travel in the program, too.
+# The page of `blotter web` and its queries travel in the program, too. It is made once npm is there.
+ifneq ($(shell grep -s 'npm is not installed' $(BUILD)/drainer/web/page_files.c),)
+ifneq ($(shell command -v npm),)
+.PHONY: $(BUILD)/drainer/web/page_files.c
+endif
+endif
 $(BUILD)/drainer/web/page_files.c: drainer/web/embed_page.sh $(wildcard drainer/web/page/*)
 	@mkdir -p $(@D)
 	sh drainer/web/embed_page.sh $@

@@ -1,14 +1,21 @@
 #!/usr/bin/env bash
-# packages.sh [--missing] run|python|test|experiment|all: installs the Debian packages that the quickstart (run), the tests (test), and the long tests (all)
-# need, where they are missing; does nothing else, and nothing at all if none is. Debian 12 and 13; root, or sudo.
-# With --missing it only prints what it would install.
+# packages.sh [--missing] SET...: installs the Debian packages of these sets that are missing, and does nothing else. Debian 12 and 13;
+# root, or sudo. With --missing it only prints what it would install.
+#
+#   run         build and run everything: the quickstart
+#   page        npm, by which the build fetches the chart libraries for the page of `blotter web`
+#   python      build the Python package, run the examples and what README shows
+#   test        what tests/run.sh needs
+#   experiment  what `make experiment` needs
+#   all         test, and what tests/run.sh --all needs
 #
 # Servers that it installs are not started and not enabled: the quickstart and the tests run private ones of their own.
 set -euo pipefail
 
 build=(gcc libc6-dev make pkg-config libhiredis-dev libevent-dev libpq-dev libjansson-dev libxxhash-dev libcmocka-dev)
 servers=(redis-server postgresql)
-python=(python3-dev python3-setuptools python3-wheel python3-pip python3-psycopg2 python3-asyncpg python3-redis python3-websockets python3-uvloop)
+python=(python3-dev python3-setuptools python3-wheel python3-pip python3-venv python3-psycopg2 python3-asyncpg python3-websockets)
+rivals=(python3-redis python3-uvloop)
 page=(npm)
 browser=(chromium chromium-driver python3-selenium)
 pooler=(pgbouncer)
@@ -74,27 +81,32 @@ if [[ ${1-} == --missing ]]; then
     only_print=yes
     shift
 fi
-case "${1-}" in
-run) wanted=("${build[@]}" "${servers[@]}") ;;
-python) wanted=("${build[@]}" python3-dev python3-setuptools python3-wheel python3-pip python3-venv python3-psycopg2 python3-asyncpg) ;;
-test) wanted=("${build[@]}" "${servers[@]}" "${python[@]}" "${checks[@]}" "${page[@]}" "${browser[@]}" "${pooler[@]}") ;;
-experiment) wanted=("${build[@]}" "${servers[@]}" "${python[@]}" python3-matplotlib) ;;
-all) wanted=("${build[@]}" "${servers[@]}" "${python[@]}" "${checks[@]}" "${page[@]}" "${browser[@]}" "${pooler[@]}" "${long[@]}") ;;
-*)
-    say "usage: packages.sh [--missing] run|python|test|experiment|all"
-    exit 2
-    ;;
-esac
+test=("${build[@]}" "${servers[@]}" "${python[@]}" "${rivals[@]}" "${checks[@]}" "${page[@]}" "${browser[@]}" "${pooler[@]}")
+wanted=()
+for set in "${@:-}"; do
+    case $set in
+    run) wanted+=("${build[@]}" "${servers[@]}") ;;
+    page) wanted+=("${page[@]}") ;;
+    python) wanted+=("${build[@]}" "${python[@]}") ;;
+    test) wanted+=("${test[@]}") ;;
+    experiment) wanted+=("${build[@]}" "${servers[@]}" "${python[@]}" "${rivals[@]}" python3-matplotlib) ;;
+    all) wanted+=("${test[@]}" "${long[@]}") ;;
+    *)
+        say "usage: packages.sh [--missing] run|page|python|test|experiment|all ..."
+        exit 2
+        ;;
+    esac
+done
 
 # pkg-config's package has two names, and msgpack-c's too: libmsgpack-dev (Debian 12), libmsgpack-c-dev (Debian 13).
 missing=()
 for package in "${wanted[@]}"; do
     if [[ $package == pkg-config ]] && installed pkgconf; then continue; fi
     if [[ $package == npm ]] && command -v npm >/dev/null; then continue; fi
-    installed "$package" || missing+=("$package")
+    installed "$package" || [[ " ${missing[*]} " == *" $package "* ]] || missing+=("$package")
 done
 msgpack=
-if ! installed libmsgpack-c-dev && ! installed libmsgpack-dev; then msgpack=wanted; fi
+if [[ " ${wanted[*]} " == *" gcc "* ]] && ! installed libmsgpack-c-dev && ! installed libmsgpack-dev; then msgpack=wanted; fi
 ((${#missing[@]} > 0)) || [[ -n $msgpack ]] || exit 0
 if [[ -n $only_print ]]; then
     echo "${missing[*]} ${msgpack:+libmsgpack-c-dev}"

@@ -220,11 +220,13 @@ remove_data
 
 # --- install, build ---
 
-if ((EUID != 0)) && [[ -n "$(deploy/packages.sh --missing run)" ]] && command -v sudo >/dev/null; then
+packages=(run)
+if [[ -n $keep ]]; then packages+=(page); fi
+if ((EUID != 0)) && [[ -n "$(deploy/packages.sh --missing "${packages[@]}")" ]] && command -v sudo >/dev/null; then
     sudo -v # asks for the password here, where it can
 fi
 patience=6000 # it does not leave packages half installed
-step "packages" deploy/packages.sh run
+step "packages" deploy/packages.sh "${packages[@]}"
 patience=150
 build_everything() {
     make -j"$(nproc)" BUILD="$build" all >"$run/build.log" 2>&1 || {

@@ -10,21 +10,21 @@
  *              the machine, unless the journal is on a disk path);
  *   sent       when Redis has answered for it;
  *   committed  when a drainer has confirmed that PostgreSQL has it: stored, already there, or
- *              rejected with its reason. Only then is its place in the journal free again.
+ *              rejected with its reason. Only then is its slot in the journal free again.
  *
  * Pointers   Strings are borrowed for the call only and copied. NULL, 0 and BLOTTER_ABSENT mean
  *            absent. Text is UTF-8. Decimals are text as the exchange sent them ("10.100", "1E-8"):
  *            nothing is rounded. `extra` is JSON text of an object.
  *
  * Threads    Every function may be called by any thread at any time, except blotter_open, which one
- *            thread calls. Calls that are under way in others when blotter_close is called finish,
- * or answer BLOTTER_CLOSED. A handle belongs to its process: in a forked child every call answers
- * BLOTTER_FORKED. A thread may be cancelled: in blotter_wait and blotter_flush at once, in all else
- * when the call returns.
+ *            thread calls at a time. Calls that are under way in others when blotter_close is called
+ *            finish, or answer BLOTTER_CLOSED. A handle belongs to its process: in a forked child
+ *            every call answers BLOTTER_FORKED. A thread may be cancelled: in blotter_wait and
+ *            blotter_flush at once, elsewhere when the call returns.
  *
  * Stack      Recording takes 12 KiB of the caller's stack where slots are at most 4,160 bytes (the
- *            default is 1,024), 24 KiB up to 16,448, and 80 KiB beyond. A stack that is too small
- * is a fault at its guard page, never a write beyond it.
+ *            default is 1,024), 24 KiB up to 16,448, and 80 KiB beyond. A stack that is too small is
+ *            a fault at its guard page, never a write beyond it.
  *
  * Errors     Functions return 0 or more, or a negative enum blotter_status. On failure nothing has
  *            changed. Nothing is printed, and the process is never ended.
@@ -94,8 +94,8 @@ enum blotter_sync {
     BLOTTER_SYNC_INTERVAL = 1,
 };
 
-/* What has changed, told once per change: (name, value, word, meaning). A new one gets the next
- * value. */
+/* Changes that on_event is called for, once for each change: (name, value, word, meaning). A new one
+ * gets the next value. */
 /* clang-format off */
 #define BLOTTER_EVENTS(BLOTTER_X_) \
     BLOTTER_X_(REDIS_UP, 0, "redis_up", "connected, or no longer refusing; text: where") \
@@ -125,8 +125,7 @@ struct blotter_options {
     const char *exchange;
     /* NULL: none; else as exchange: a stream of its own, blotter:<exchange>:<lane> */
     const char *lane;
-    /* URL; NULL: $BLOTTER_REDIS, else redis://127.0.0.1:6379. With TLS: rediss://, see blotter(1)
-     */
+    /* URL, see blotter(1); NULL: $BLOTTER_REDIS, else redis://127.0.0.1:6379 */
     const char *redis;
     /* overrides the URL's; NULL: $BLOTTER_REDIS_PASSWORD, if set */
     const char *redis_password;
@@ -136,10 +135,9 @@ struct blotter_options {
      * to <path>.<n> first), and the sender sends what is in the old one, unless it is for another
      * Redis. */
     const char *journal;
-    /* records that the journal holds, a power of two in 64 .. 16777216; 0: 32768, or what is there
-     */
+    /* records that the journal holds, a power of two in 64 .. 16777216; 0: 32768, or as it is */
     uint32_t slots;
-    /* multiple of 64 in 256 .. 65536, 64 of them for the slot's head; 0: 1024, or what is there */
+    /* multiple of 64 in 256 .. 65536, 64 of them for the slot's head; 0: 1024, or as it is */
     uint32_t slot_bytes;
     enum blotter_sender sender;
     void *event_base; /* struct event_base * for BLOTTER_SENDER_LOOP */
@@ -157,12 +155,15 @@ struct blotter_options {
     void *on_event_arg;
 };
 
-/* Opens a journal (adopting what a dead process left in it) and starts the sender. Does not wait
- * for Redis. Threads:  one at a time Blocks:   for disk and memory (tens of ms), never for the
- * network; up to two seconds where `blotter ship` has to give the journal back first Memory: copies
- * the options. A producer takes 3 descriptors, and 5 for its thread Returns:  0 and *producer; or a
- * status with *producer NULL: BUSY, CORRUPT, FORMAT, NOT_OURS (these only where `journal` names a
- * file: in a folder the next free name is taken), SYSTEM, OPTION. blotter_open_error() says more */
+/* Opens a journal, adopting what a dead process left in it, and starts the sender. Does not wait for
+ * Redis.
+ * Threads:  one at a time
+ * Blocks:   for disk and memory (tens of ms), never for the network; up to two seconds where
+ *           `blotter ship` has to give the journal back first
+ * Memory:   copies the options; a producer takes 3 descriptors, and 5 for its thread
+ * Returns:  0 and *producer; or a status with *producer NULL: BUSY, CORRUPT, FORMAT, NOT_OURS (these
+ *           only where `journal` names a file: in a folder the next free name is taken), SYSTEM,
+ *           OPTION. blotter_open_error() says more */
 int blotter_open(blotter_producer **producer, const struct blotter_options *options);
 
 /* Returns what was wrong at this thread's last blotter_open; "" if nothing. After one that
@@ -174,7 +175,9 @@ const char *blotter_open_error(void);
 
 /* Records one state change of an order, or one trade; an entry of an account's ledger; what the
  * venue reports as a balance or a position; the meaning of a symbol; an object that the strategy
- * could not make a record of. Threads:  any Blocks:   never: no system call, no lock, no allocation
+ * could not make a record of.
+ * Threads:  any
+ * Blocks:   never: no system call, no lock, no allocation
  * Returns:  the record's seq, 1 or more: accepted; FULL (counted in stats.full), INVALID, TOO_LONG,
  *           CLOSED, FORKED */
 int64_t blotter_order(blotter_producer *producer, const struct blotter_order *order);
@@ -185,7 +188,7 @@ int64_t blotter_position(blotter_producer *producer, const struct blotter_positi
 int64_t blotter_instrument(blotter_producer *producer, const struct blotter_instrument *instrument);
 int64_t blotter_reject(blotter_producer *producer, const struct blotter_reject *reject);
 
-/* What is wrong with this thread's last record that was INVALID, or which of its values went to
+/* Returns the reason why this thread's last record was INVALID, or which of its values went to
  * `extra`: "price: not a finite decimal number ...", for a group "entry 3: price: ...". Valid until
  * the next. */
 const char *blotter_problem(void);
@@ -205,8 +208,9 @@ enum blotter_kind {
 typedef struct blotter_binding blotter_binding;
 
 /* Binds the members that are given in `constants`, a struct blotter_<kind>: account, strategy,
- * symbol and so on, but not `extra`. Recording with a binding is the fastest way. Threads:  any; a
- * binding may be used by many at a time, and only with this producer Blocks:   never, but allocates
+ * symbol and so on, but not `extra`. Recording with a binding is the fastest way.
+ * Threads:  any; a binding may be used by many at a time, and only with this producer
+ * Blocks:   never, but allocates
  * Memory:   copies; free it with blotter_unbind, also after blotter_close
  * Returns:  NULL: out of memory, or a member is not valid: blotter_problem() says which */
 blotter_binding *blotter_bind(blotter_producer *producer, enum blotter_kind kind,
@@ -227,23 +231,26 @@ struct blotter_entry {
 };
 
 /* Records what belongs together, such as an order with its trades: all of it, or nothing, also if
- * the process dies meanwhile. Their seqs are dense. Threads, Blocks: as blotter_order; encodes each
- * record twice Returns:  the first record's seq; FULL (counted once), INVALID, TOO_LONG (also for
- * no entries, or more than half of the journal's slots), CLOSED, FORKED */
+ * the process dies meanwhile. Their seqs are dense.
+ * Threads, Blocks: as blotter_order; encodes each record twice
+ * Returns:  the first record's seq; FULL (counted once), INVALID, TOO_LONG (also for no entries, or
+ *           more than half of the journal's slots), CLOSED, FORKED */
 int64_t blotter_submit(blotter_producer *producer, const struct blotter_entry *entries,
                        size_t count);
 
 #define BLOTTER_DECIMAL_BYTES 256
 
-/* Writes the shortest decimal that reads back as the same double ("0.1", "67123.1") and a NUL, for
- * those who have a double and not the exchange's own digits. Threads:  any     Blocks: never
+/* Writes the shortest decimal that reads back as the same double ("0.1", "67123.1") and a NUL, for a
+ * caller that has a double and not the exchange's own digits.
+ * Threads:  any
+ * Blocks:   never
  * Returns:  its length; INVALID: not finite, or of more than 128 digits */
 int blotter_decimal(double value, char out[BLOTTER_DECIMAL_BYTES]);
 
 #define BLOTTER_DOUBLE_BYTES 12
 
 /* Lets a double stand for a decimal, as cheaply as can be: PostgreSQL gets its shortest digits.
- * `price = blotter_double(67123.1, buffer)`. NaN and what is beyond 1e100 is no decimal.
+ * `price = blotter_double(67123.1, buffer)`. NaN and numbers beyond 1e100 are not decimals.
  * Returns:  out, for the member of a record; text of no other use */
 const char *blotter_double(double value, char out[BLOTTER_DOUBLE_BYTES]);
 
@@ -264,9 +271,11 @@ int blotter_flush(blotter_producer *producer, enum blotter_stage stage, int time
  * before it have reached the stage, at once if they have, or when the producer is closed.
  * blotter_wait with timeout 0 then says which. Once only: ask again for the next. A descriptor has
  * one request for each stage; the next one takes its place, and seq 0 withdraws it. Once it was
- * told or withdrawn, it is not written to any more, and may be closed. Threads:  any Blocks:   for
- * the moment in which the sender tells others; at most two system calls Memory:   some bytes, until
- * told or withdrawn Returns:  OK, CLOSED, FORKED, NO_SENDER, SYSTEM: out of memory */
+ * told or withdrawn, it is not written to any more, and may be closed.
+ * Threads:  any
+ * Blocks:   for the moment in which the sender tells others; at most two system calls
+ * Memory:   some bytes, until told or withdrawn
+ * Returns:  OK, CLOSED, FORKED, NO_SENDER, SYSTEM: out of memory */
 int blotter_notify(blotter_producer *producer, int fd, enum blotter_stage stage, int64_t seq);
 
 /* --- looking --- */
@@ -290,8 +299,8 @@ int64_t blotter_percentile(const struct blotter_histogram *histogram, double per
     BLOTTER_X_(int64_t, accepted, "records accepted: the last seq") \
     BLOTTER_X_(int64_t, sent, "every seq up to this one is sent") \
     BLOTTER_X_(int64_t, committed, "every seq up to this one is committed") \
-    BLOTTER_X_(int64_t, held, "places taken in the journal, also by what others left") \
-    BLOTTER_X_(int64_t, slots, "places in the journal") \
+    BLOTTER_X_(int64_t, held, "slots taken in the journal, also by what others left") \
+    BLOTTER_X_(int64_t, slots, "slots of the journal") \
     BLOTTER_X_(int64_t, full, "submits answered FULL") \
     BLOTTER_X_(int64_t, invalid, "submits answered INVALID or TOO_LONG") \
     BLOTTER_X_(int64_t, resent, "records sent again") \
@@ -327,9 +336,10 @@ int blotter_stats(blotter_producer *producer, struct blotter_stats *stats);
  * everything is committed is removed (for that it waits a fifth of a second longer than for
  * sending, within timeout_ms); any other stays and is adopted by the next open, or by `blotter
  * ship`. In a journal that was full it waits up to two seconds, within timeout_ms, for room for
- * `closed`. Threads:  any, but not on_event; submits that are under way in others finish, or get
- * CLOSED Returns:  how many records stay in the journal not yet sent, 0 or more; CLOSED: it was
- * called before; FORKED (the child's handle is freed) */
+ * `closed`.
+ * Threads:  any, but not on_event; submits that are under way in others finish, or get CLOSED
+ * Returns:  how many records stay in the journal not yet sent, 0 or more; CLOSED: it was called
+ *           before; FORKED (the child's handle is freed) */
 int64_t blotter_close(blotter_producer *producer, int timeout_ms);
 
 #ifdef __cplusplus

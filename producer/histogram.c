@@ -1,8 +1,8 @@
 /* histogram.c: durations, counted in buckets that are an eighth of a power of two wide.
  *
- * Bucket       0 .. 7      8 .. 15      16 .. 23      24 .. 31 ...
- * values       0 .. 7      8 .. 15      16 .. 31      32 .. 63       one each, one each, two each,
- * four each ... */
+ * Bucket       0 .. 7      8 .. 15     16 .. 23    24 .. 31 ...
+ * values       0 .. 7      8 .. 15     16 .. 31    32 .. 63
+ *              one each    one each    two each    four each ... */
 #include "producer/histogram.h"
 
 enum { PER_OCTAVE = 8 }; /* buckets */

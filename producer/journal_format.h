@@ -3,12 +3,11 @@
  * Bytes (little endian; the file of one machine)
  *
  *     0      geometry: magic, version, sizes, exchange, lane, checksum. Never changes.
- *     256    owner: producer_id, base, pid, inode, host, boot id, checksum. Rewritten at every
- * open. 512    cursors next, sent, committed, floor: 128 bytes each, a value and its complement
+ *     256    owner: producer_id, base, pid, inode, host, boot id, checksum. Rewritten at every open
+ *     512    cursors next, sent, committed, floor: 128 bytes each, a value and its complement
  *     1024   target: the Redis that the records are for. Written by the sender.
  *     4096   slots: 64 bytes of head, then the body as record_encode made it
- *     4096 + slots * slot_bytes    geometry again, so that one damaged copy does not cost the
- * journal
+ *     4096 + slots * slot_bytes    geometry again: one damaged copy does not cost the journal
  *
  * Versions. A file keeps the version that it was made with. 1: checksums by a hash of its own, no
  * target, no entry ids. 2: checksums are XXH3.

@@ -5,10 +5,10 @@
  *                   +-> LEFT_ALONE
  *
  *     MEETING    is this the Redis that the records are for? (target.h)
- *     ASKING     confirmations are read before anything is sent: confirmed records need not go
- * again CHECKING   does Redis have what was sent before? (loss.h) SENDING    published records go
- * out in order, up to a window of records and of bytes REFUSED    Redis has answered with an error:
- * back-off, then again from that record on
+ *     ASKING     confirmations are read first: confirmed records need not be sent again
+ *     CHECKING   does Redis have what was sent before? (loss.h)
+ *     SENDING    published records go out in order, up to a window of records and of bytes
+ *     REFUSED    Redis has answered with an error: back-off, then again from that record on
  *
  * Positions:  floor <= answered <= next_send <= next. `answered` is the first position that Redis
  * has not answered for, `next_send` the next one to hand to the link. Going back means next_send =

@@ -2,10 +2,15 @@
  *
  * Each stream has a random id in Redis (blotter-id:{stream}), made by the first process that needs
  * it. The journal's header keeps the URL, without credentials, and from the first connection on the
- * id. The same id or the same URL   the records are sent: neither a renamed Redis, a move to
- * Sentinel, nor a FLUSHALL after which a newcomer drew a new id strands them No id there the
- * journal's own is put back, and the records are sent Another id and another URL    the records are
- * left alone Where Redis does not let us read the id, only the URL tells.
+ * id.
+ *
+ *     the same id or the same URL   the records are sent: neither a renamed Redis, a move to
+ *                                   Sentinel, nor a FLUSHALL after which another id was drawn
+ *                                   strands them
+ *     no id there                   the journal's own is put back, and the records are sent
+ *     another id and another URL    the records are left alone
+ *
+ * If Redis does not let us read the id, only the URL tells.
  *
  * One thread, that of the sender. */
 #ifndef BLOTTER_PRODUCER_TARGET_H

@@ -134,9 +134,8 @@ const char *record_fault_text(enum record_fault);
  * as a whole is meant. */
 struct record_problem {
     enum record_fault fault;
-    const char *field; /* static */
-    unsigned
-        misplaced; /* where encoding or decoding succeeded: values that their fields could not
+    const char *field;  /* static */
+    unsigned misplaced; /* where encoding or decoding succeeded: values that their fields could not
                       take, and that are in `extra`; fault and field are then the first one's */
 };
 

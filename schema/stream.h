@@ -22,9 +22,8 @@
 #define STREAM_GROUP "drainers"
 #define STREAM_MIRROR_GROUP "mirrors"
 #define STREAM_NAME_BYTES (sizeof STREAM_PREFIX + 2 * LIMIT_EXCHANGE_BYTES + 1) /* with the NUL */
-#define STREAM_ACK_NAME_BYTES                                           \
-    (sizeof "blotter-ack:{}:" + STREAM_NAME_BYTES + 20) /* with the NUL \
-                                                         */
+/* with the NUL */
+#define STREAM_ACK_NAME_BYTES (sizeof "blotter-ack:{}:" + STREAM_NAME_BYTES + 20)
 #define STREAM_ACK_FIELD "settled" /* its value: ranges of seq, "1-50,53,60-70" */
 
 enum {

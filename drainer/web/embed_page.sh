@@ -6,10 +6,11 @@ set -eu
 page=drainer/web/page
 out=$1
 libraries=$out.npm
+why=
 
 fetch() {
     command -v npm >/dev/null || {
-        echo "no npm" >&2
+        why="npm is not installed: deploy/packages.sh page, then make"
         return 1
     }
     mkdir -p "$libraries"
@@ -18,6 +19,7 @@ fetch() {
     cp "$page/package.json" "$page/package-lock.json" "$libraries/"
     (cd "$libraries" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >npm.log 2>&1) || {
         tail -n 3 "$libraries/npm.log" >&2
+        why="npm could not fetch its libraries: $libraries/npm.log"
         return 1
     }
     for package in lightweight-charts uplot fancy-canvas; do
@@ -36,7 +38,7 @@ put() {
     printf 'extern const unsigned char %s_end[] __attribute__((visibility("hidden")));\n' "$label"
     rows="$rows    {\"/$1\", \"$2\", $label, 0},
 "
-    ends="$ends    page_files[$count].length = (size_t)($label"_end" - $label);
+    ends="$ends    page_files[$count].length = (size_t)(${label}_end - $label);
 "
     count=$((count + 1))
 }
@@ -58,7 +60,8 @@ rows='' ends='' count=0
         put uPlot.min.css 'text/css; charset=utf-8' "$modules/uplot/dist/uPlot.min.css"
         put licences.txt 'text/plain; charset=utf-8' "$libraries/licences.txt"
     else
-        echo "blotter web: built without its page (npm could not fetch its libraries); everything else is there" >&2
+        echo "blotter web: built without its page, as $why; everything else is there" >&2
+        echo "/* $why */"
         put openapi.json 'application/json; charset=utf-8' "$page/openapi.json"
     fi
     printf 'struct page_file page_files[] = {\n%s};\n' "$rows"

@@ -4,11 +4,16 @@
  * Every caller gets the same record: a partially filled order of 20 fields, another one each time,
  * made before the clock starts; just before it in `ms`, as a strategy has just read the exchange's
  * message. Measured is one call from clock reading to clock reading, so each figure holds the
- * clock's own cost, which stands beside it. hot      calls follow each other at a pace below what
- * the sender sends (BENCH_RATE a second), so that FULL = 0 ms       one call a millisecond,
- * sleeping in between, as a strategy does: caches are cold threads  four threads on one producer,
- * together at the pace of `hot`; they yield while they wait The sender runs and Redis is live.
- * Nobody loads: the journal lets sent records go, as it does while PostgreSQL is away.
+ * clock's own cost, which stands beside it.
+ *
+ *     hot      calls follow each other at a pace below what the sender sends (BENCH_RATE a second),
+ *              so that FULL = 0
+ *     ms       one call a millisecond, sleeping in between, as a strategy does: caches are cold
+ *     threads  four threads on one producer, together at the pace of `hot`; they yield while they
+ *              wait
+ *
+ * The sender runs and Redis is live. No drainer loads: the journal evicts sent records, as it does
+ * while PostgreSQL is away.
  *
  * Rivals: memcpy of the encoded bytes into slots of a journal's size is the floor. Those that send
  * bytes (rdkafka with its mock broker, redisAsyncCommand, XADD) encode the record in the call as

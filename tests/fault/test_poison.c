@@ -13,10 +13,12 @@
 #include "tests/fixture/bad_entries.h"
 #include "tests/fixture/story.h"
 
-enum { BAD_EVERY = 1000 };
-#define MEMORY_MIB                                                                                 \
-    12 /* more than without poison: the largest entries are 1 MiB, and are there in several copies \
-          for a while */
+enum {
+    BAD_EVERY = 1000,
+    /* more than without poison: the largest entries are 1 MiB, and are there in several copies for
+     * a while */
+    MEMORY_MIB = 12,
+};
 
 static void print_run(const char *what, const struct backlog *backlog,
                       const struct backlog_run *run)
