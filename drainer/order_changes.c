@@ -149,9 +149,10 @@ static bool given(const struct copy_field *field)
     return field->length >= 0;
 }
 
+/* Some venues write 0 for an id that there is not. */
 static bool order_is_id(const struct copy_field *field)
 {
-    return field->length > 0;
+    return field->length > 0 && !(field->length == 1 && field->bytes[0] == '0');
 }
 
 static bool same(const struct copy_field *a, const struct copy_field *b)

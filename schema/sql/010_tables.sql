@@ -93,7 +93,7 @@ CREATE TABLE blotter.order_events (
     PRIMARY KEY (recorded_at, producer_id, seq)
 ) PARTITION BY RANGE (recorded_at);
 COMMENT ON TABLE blotter.order_events IS
-    'One row for every state change of your orders, as recorded. The history of an order: SELECT * FROM blotter.order_events WHERE order_id = ''8389765'' ORDER BY recorded_at, seq.';
+    'One row for every state change of your orders, as recorded. Example, the history of an order: SELECT * FROM blotter.order_events WHERE order_id = ''8389765'' ORDER BY recorded_at, seq;';
 
 CREATE TABLE blotter.trades (
     producer_id bigint NOT NULL,
@@ -127,7 +127,7 @@ CREATE TABLE blotter.trades (
     PRIMARY KEY (recorded_at, producer_id, seq)
 ) PARTITION BY RANGE (recorded_at);
 COMMENT ON TABLE blotter.trades IS
-    'One row for every execution, your own or public, as recorded. Today''s of a symbol: SELECT * FROM blotter.trades WHERE symbol = ''BTC/USDT'' AND recorded_at >= date_trunc(''day'', now(), ''UTC'').';
+    'One row for every execution, your own or public, as recorded. Example, today''s of a symbol: SELECT * FROM blotter.trades WHERE symbol = ''BTC/USDT'' AND recorded_at >= date_trunc(''day'', now(), ''UTC'');';
 
 CREATE TABLE blotter.cash (
     producer_id bigint NOT NULL,
@@ -165,7 +165,7 @@ CREATE TABLE blotter.cash (
     PRIMARY KEY (recorded_at, producer_id, seq)
 ) PARTITION BY RANGE (recorded_at);
 COMMENT ON TABLE blotter.cash IS
-    'One row for every cash flow that is not a fill: funding, transfers, deposits, withdrawals, fees. Funding of a month: SELECT currency, sum(amount) FROM blotter.cash WHERE type = ''funding'' AND recorded_at >= ''2026-11-01Z'' GROUP BY currency.';
+    'One row for every cash flow that is not a fill: funding, transfers, deposits, withdrawals, fees. Example, funding of a month: SELECT currency, sum(amount) FROM blotter.cash WHERE type = ''funding'' AND recorded_at >= ''2026-11-01Z'' GROUP BY currency;';
 
 CREATE TABLE blotter.balances (
     producer_id bigint NOT NULL,
@@ -189,7 +189,7 @@ CREATE TABLE blotter.balances (
     PRIMARY KEY (recorded_at, producer_id, seq)
 ) PARTITION BY RANGE (recorded_at);
 COMMENT ON TABLE blotter.balances IS
-    'What an account held of a currency at a time, a row each; rows of one call have the same snapshot. Today''s: SELECT * FROM blotter.balances WHERE account = ''main'' AND recorded_at >= date_trunc(''day'', now(), ''UTC'').';
+    'What an account held of a currency at a time, a row each; rows of one call have the same snapshot. Example, today''s: SELECT * FROM blotter.balances WHERE account = ''main'' AND recorded_at >= date_trunc(''day'', now(), ''UTC'');';
 
 CREATE TABLE blotter.venue_positions (
     producer_id bigint NOT NULL,
@@ -230,7 +230,7 @@ CREATE TABLE blotter.venue_positions (
     PRIMARY KEY (recorded_at, producer_id, seq)
 ) PARTITION BY RANGE (recorded_at);
 COMMENT ON TABLE blotter.venue_positions IS
-    'What the venue said a position was at a time. The latest mark prices of today: SELECT DISTINCT ON (symbol) symbol, mark_price FROM blotter.venue_positions WHERE recorded_at >= date_trunc(''day'', now(), ''UTC'') ORDER BY symbol, recorded_at DESC.';
+    'What the venue said a position was at a time. Example, the latest mark prices of today: SELECT DISTINCT ON (symbol) symbol, mark_price FROM blotter.venue_positions WHERE recorded_at >= date_trunc(''day'', now(), ''UTC'') ORDER BY symbol, recorded_at DESC;';
 
 CREATE TABLE blotter.instruments (
     producer_id bigint NOT NULL,
@@ -266,7 +266,7 @@ CREATE TABLE blotter.instruments (
     PRIMARY KEY (recorded_at, producer_id, seq)
 ) PARTITION BY RANGE (recorded_at);
 COMMENT ON TABLE blotter.instruments IS
-    'What a symbol is, as recorded: contract size, steps, expiry. SELECT DISTINCT ON (symbol) * FROM blotter.instruments WHERE exchange = ''okx'' ORDER BY symbol, recorded_at DESC.';
+    'What a symbol is, as recorded: contract size, steps, expiry. Example: SELECT DISTINCT ON (symbol) * FROM blotter.instruments WHERE exchange = ''okx'' ORDER BY symbol, recorded_at DESC;';
 
 CREATE TABLE blotter_internal.sessions (
     producer_id bigint NOT NULL,
@@ -294,7 +294,7 @@ COMMENT ON TABLE blotter_internal.sessions IS
 -- by client id alone.
 CREATE INDEX order_events_order_id ON blotter.order_events (order_id);
 COMMENT ON INDEX blotter.order_events_order_id IS 'the history of an order';
-CREATE INDEX order_events_client_only ON blotter.order_events (client_order_id) WHERE coalesce(order_id, '') = '';
+CREATE INDEX order_events_client_only ON blotter.order_events (client_order_id) WHERE coalesce(order_id, '') IN ('', '0');
 COMMENT ON INDEX blotter.order_events_client_only IS 'the events that came by client id alone; next to empty';
 
 -- A day's trades lie in the order of time, so that a few kilobytes of BRIN find the hour, also in days that only a replay of
@@ -354,7 +354,7 @@ CREATE TABLE blotter.rejects (
 CREATE INDEX rejects_producer ON blotter.rejects (producer_id, seq) WHERE producer_id IS NOT NULL;
 COMMENT ON INDEX blotter.rejects_producer IS 'the rejected records of a producer, for the audit';
 COMMENT ON TABLE blotter.rejects IS
-    'Records that could not be stored, with their bytes and the reason; `blotter rejects` lists, replays and discards them. Those that wait for a person: SELECT id, reason FROM blotter.rejects WHERE replayed_at IS NULL AND discarded_at IS NULL.';
+    'Records that could not be stored, with their bytes and the reason; `blotter rejects` lists, replays and discards them. Example, those that wait for a person: SELECT id, reason FROM blotter.rejects WHERE replayed_at IS NULL AND discarded_at IS NULL;';
 COMMENT ON COLUMN blotter.rejects.id IS 'number of the reject';
 COMMENT ON COLUMN blotter.rejects.rejected_at IS 'when the transaction that rejected it began';
 COMMENT ON COLUMN blotter.rejects.stream IS 'the Redis stream it came from';
@@ -577,7 +577,7 @@ CREATE TABLE blotter.orders (
     PRIMARY KEY (order_key, exchange, account, scope, provisional)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE blotter.orders IS
-    'The latest state of every order: what its events say together. SELECT status, filled_quantity, average_price FROM blotter.orders WHERE order_key = ''8389765'' AND exchange = ''okx''.';
+    'The latest state of every order: what its events say together. Example: SELECT status, filled_quantity, average_price FROM blotter.orders WHERE order_key = ''8389765'' AND exchange = ''okx'';';
 COMMENT ON COLUMN blotter.orders.account IS 'whose account; empty: not given';
 COMMENT ON COLUMN blotter.orders.scope IS 'the symbol, on venues that number orders per symbol (blotter_internal.venues); otherwise empty';
 COMMENT ON COLUMN blotter.orders.order_key IS 'the order_id; while provisional, the client_order_id';
@@ -661,7 +661,7 @@ COMMENT ON COLUMN blotter_internal.order_errors.error IS 'its message';
 CREATE TABLE blotter_internal.kept_order_events (LIKE blotter.order_events INCLUDING ALL EXCLUDING INDEXES, PRIMARY KEY (recorded_at, producer_id, seq));
 CREATE INDEX kept_order_events_order_id ON blotter_internal.kept_order_events (order_id);
 COMMENT ON INDEX blotter_internal.kept_order_events_order_id IS 'the history of an order';
-CREATE INDEX kept_order_events_client_only ON blotter_internal.kept_order_events (client_order_id) WHERE coalesce(order_id, '') = '';
+CREATE INDEX kept_order_events_client_only ON blotter_internal.kept_order_events (client_order_id) WHERE coalesce(order_id, '') IN ('', '0');
 COMMENT ON INDEX blotter_internal.kept_order_events_client_only IS 'the events that came by client id alone';
 COMMENT ON TABLE blotter_internal.kept_order_events IS 'Events of dropped days whose orders had not ended by then: what orders is made of, together with order_events. Not part of the record: fills and audit do not read it.';
 

@@ -26,6 +26,8 @@ MARKETS = (
     ("ADAUSDT", "", ("USDT", "ADA", "BNB"), ()),
 )
 
+BUYS = ("buy", "BUY", "1")
+
 
 class History:
     def __init__(self, seed, executions=60, exchange=None):
@@ -89,7 +91,7 @@ class History:
             "strategy": self.random.choice(("mm", "arb", "")),
             "symbol": symbol,
             "market_type": market_type,
-            "side": self.random.choice(("buy", "sell", "BUY", "ask")),
+            "side": self.random.choice(("buy", "sell", "BUY", "ask", "1", "5")),
             "position_side": self.random.choice(("LONG", "short")) if hedged else self.random.choice(("", "both", "net")),
         }
         row = {name: value if name in ("exchange", "order_id", "client_order_id") or self._chance(0.8) else "" for name, value in order.items()}
@@ -124,7 +126,7 @@ class History:
         a = self._order()
         b = self._order() | {"symbol": a["symbol"], "account": a["account"], "market_type": a["market_type"], "position_side": "", "currencies": a["currencies"]}
         self.orders[-1] |= {"symbol": "", "market_type": ""}
-        b["side"] = "sell" if a["side"] in ("buy", "BUY") else "buy"
+        b["side"] = "sell" if a["side"] in BUYS else "buy"
         trade_id = f"self{self._seq}"
         self._execution(a, trade_id)
         self._execution(b, trade_id)
@@ -171,7 +173,7 @@ class History:
                 record[name] = truth[name]
         record["trade_id"] = truth["trade_id"]
         quantity = truth["quantity"]
-        if "side" not in record and truth["side"] not in ("buy", "BUY") or self._chance(0.03) and "side" in record:
+        if "side" not in record and truth["side"] not in BUYS or self._chance(0.03) and "side" in record:
             quantity = "-" + quantity
         if self._chance(0.03):  # a copy that differs
             quantity = f"{'-' if quantity[0] == '-' else ''}1{quantity.lstrip('-')}"
@@ -183,6 +185,8 @@ class History:
             record["origin"] = "venue" if kind == "venue" else None
             if self._chance(0.3) and "order_id" in record and kind != "venue":
                 del record["order_id"]
+            elif "order_id" not in record and self._chance(0.2):
+                record["order_id"] = "0"
         if truth["fees"] and self._chance(0.8):
             first = next(iter(truth["fees"]))
             record |= {"fee": truth["fees"][first], "fee_currency": first if self._chance(0.95) else None}

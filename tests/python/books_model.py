@@ -30,7 +30,7 @@ def round40(value):
 
 def side_of(text):
     word = (text or "").lower()
-    return "buy" if word in ("buy", "b", "bid") else "sell" if word in ("sell", "s", "ask") else None
+    return "buy" if word in ("buy", "b", "bid", "1", "3") else "sell" if word in ("sell", "s", "ask", "2", "4", "5", "6") else None
 
 
 def number(text):
@@ -49,7 +49,7 @@ class Copy:
 
 def copy_of(record):
     """None: the record says nothing of an execution of ours."""
-    known = {name: record.get(name) or None for name in ("order_id", "client_order_id", "symbol", "account", "market_type", "strategy", "fee_currency", "liquidity")}
+    known = {name: None if name.endswith("order_id") and record.get(name) == "0" else record.get(name) or None for name in ("order_id", "client_order_id", "symbol", "account", "market_type", "strategy", "fee_currency", "liquidity")}
     trade_id = None if record.get("trade_id") in NO_ID else record["trade_id"]
     quantity = number(record.get("last_quantity") if record["kind"] == "order" else record.get("quantity"))
     event = (record.get("event") or "").lower()

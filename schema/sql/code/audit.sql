@@ -186,7 +186,7 @@ SELECT a.producer_id, a.exchange, a.lane, a.host, a.state, a.first_at, a.last_at
        a.rejected, a.gone, a.missing, a.missing_seqs, a.in_flight, a.doubled, a.streams
 FROM blotter_internal.audit_of() a;
 COMMENT ON VIEW blotter.audit IS
-    'For each producer and stream: is every record of its sequence here? SELECT * FROM blotter.audit WHERE state NOT IN (''complete'', ''open''). Foreign clients without sequence numbers are not in it.';
+    'For each producer and stream: is every record of its sequence here? Foreign clients without sequence numbers are not in it. Example: SELECT * FROM blotter.audit WHERE state NOT IN (''complete'', ''open'');';
 COMMENT ON COLUMN blotter.audit.producer_id IS 'the producer';
 COMMENT ON COLUMN blotter.audit.exchange IS 'its exchange';
 COMMENT ON COLUMN blotter.audit.lane IS 'its lane, if any';
@@ -213,7 +213,7 @@ FROM blotter_internal.audited_seqs() a, LATERAL (
     UNION ALL
     SELECT r, 'in flight' FROM unnest(a.in_flight) AS r
 ) AS g;
-COMMENT ON VIEW blotter.gaps IS 'The ranges of seq that are not here. SELECT * FROM blotter.gaps WHERE state = ''missing''.';
+COMMENT ON VIEW blotter.gaps IS 'The ranges of seq that are not here. Example: SELECT * FROM blotter.gaps WHERE state = ''missing'';';
 COMMENT ON COLUMN blotter.gaps.producer_id IS 'the producer';
 COMMENT ON COLUMN blotter.gaps.exchange IS 'its exchange';
 COMMENT ON COLUMN blotter.gaps.lane IS 'its lane, if any';

@@ -39,7 +39,7 @@ CREATE FUNCTION blotter_internal.copy_of(q blotter_internal.book_queue) RETURNS 
                 THEN ROW(blotter_internal.copy_ranks(r.rank), 0, q.kind = 'r', q.recorded_at, q.exchange_time, nullif(q.account, ''), nullif(q.strategy, ''),
                          nullif(q.symbol, ''), nullif(q.market_type, ''),
                          CASE lower(q.position_side COLLATE "C") WHEN 'long' THEN 'long' WHEN 'short' THEN 'short' END,
-                         coalesce(blotter_internal.side_of(q.side), CASE WHEN q.quantity < 0 THEN 'sell' END), nullif(q.order_id, ''), nullif(q.client_order_id, ''),
+                         coalesce(blotter_internal.side_of(q.side), CASE WHEN q.quantity < 0 THEN 'sell' END), CASE WHEN q.order_id NOT IN ('', '0') THEN q.order_id END, CASE WHEN q.client_order_id NOT IN ('', '0') THEN q.client_order_id END,
                          q.price, CASE WHEN k.busted THEN 0 ELSE abs(q.quantity) END, q.cost, q.fee, nullif(q.fee_currency, ''), nullif(q.fees, '{}'),
                          nullif(q.liquidity, ''))::blotter_internal.fill_copy END
     FROM (SELECT CASE WHEN q.trade_id NOT IN ('', '0', '-1') THEN q.trade_id END AS id,
@@ -47,7 +47,7 @@ CREATE FUNCTION blotter_internal.copy_of(q blotter_internal.book_queue) RETURNS 
                  q.kind = 'o' AND lower(q.event COLLATE "C") IN ('correct', 'corrected', 'correction', 'trade_correct', 'trade correct', 'trade_correction', 'g') AS corrected
           OFFSET 0) AS k
     CROSS JOIN LATERAL (SELECT CASE WHEN q.kind = 't' AND k.id IS NOT NULL
-                                         AND (q.order_id <> '' OR q.client_order_id <> '' OR q.account <> '' OR q.strategy <> '' OR q.origin = 'venue')
+                                         AND (q.order_id NOT IN ('', '0') OR q.client_order_id NOT IN ('', '0') OR q.account <> '' OR q.strategy <> '' OR q.origin = 'venue')
                                     THEN CASE WHEN q.quantity = 0 THEN 3 WHEN q.origin = 'venue' THEN 2 ELSE 1 END
                                     WHEN q.kind IN ('b', 'r') THEN 0
                                     WHEN q.kind = 'o' AND (k.busted OR k.corrected) THEN CASE WHEN k.id IS NOT NULL THEN 3 END

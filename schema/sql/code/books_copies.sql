@@ -13,9 +13,9 @@
 CREATE FUNCTION blotter_internal.side_of(side text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     BEGIN ATOMIC
-    SELECT CASE WHEN lower(side COLLATE "C") IN ('buy', 'b', 'bid', 'buyer') THEN 'buy' WHEN lower(side COLLATE "C") IN ('sell', 's', 'a', 'ask', 'offer', 'seller') THEN 'sell' END;
+    SELECT CASE WHEN lower(side COLLATE "C") IN ('buy', 'b', 'bid', 'buyer', '1', '3') THEN 'buy' WHEN lower(side COLLATE "C") IN ('sell', 's', 'a', 'ask', 'offer', 'seller', '2', '4', '5', '6') THEN 'sell' END;
     END;
-COMMENT ON FUNCTION blotter_internal.side_of(text) IS 'buy or sell, from the spellings that venues use; null: neither.';
+COMMENT ON FUNCTION blotter_internal.side_of(text) IS 'buy or sell, from the spellings that venues use, FIX''s 54 among them; null: neither.';
 
 -- The drainer copies such rows itself where it knows that the records are new (drainer/book_rows.c).
 CREATE FUNCTION blotter_internal.queue_statement(prefix text, tables text[]) RETURNS text

@@ -20,7 +20,7 @@ SELECT p.exchange, p.account, p.strategy, p.market_type, p.symbol, p.position_si
 FROM blotter_internal.fill f
 JOIN blotter_internal.position p ON p.id = f.position_id
 WHERE NOT f.rolled;
-COMMENT ON VIEW blotter.fills IS 'Your executions, once each, whatever copies came of them (order event, own trade, venue''s history, resends): each field from the best copy that has it, and what none has from the order. A self-trade is two. Example: SELECT * FROM blotter.fills WHERE exchange = ''okx'' AND symbol = ''BTC/USDT:USDT'' ORDER BY at DESC LIMIT 100; of all symbols: WHERE at >= now() - interval ''1 hour''.';
+COMMENT ON VIEW blotter.fills IS 'Your executions, once each, whatever copies came of them (order event, own trade, venue''s history, resends): each field from the best copy that has it, and what none has from the order. A self-trade is two. Example: SELECT * FROM blotter.fills WHERE exchange = ''okx'' AND symbol = ''BTC/USDT:USDT'' ORDER BY at DESC LIMIT 100;';
 COMMENT ON COLUMN blotter.fills.exchange IS 'the stream''s exchange';
 COMMENT ON COLUMN blotter.fills.price IS 'price';
 COMMENT ON COLUMN blotter.fills.fee_currency IS 'currency of fee; null: not given';

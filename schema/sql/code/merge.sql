@@ -20,10 +20,10 @@ BEGIN
     CREATE TEMPORARY VIEW staged_keys AS
     SELECT s.ctid AS tid, s.*, coalesce(s.account, '') AS key_account,
            CASE WHEN s.exchange IN (SELECT v.exchange FROM blotter_internal.venues v WHERE v.order_id_scope = 'symbol') THEN coalesce(s.symbol, '') ELSE '' END AS scope,
-           coalesce(nullif(s.order_id, ''), s.client_order_id) AS order_key,
-           coalesce(s.order_id, '') = '' AS provisional, coalesce(s.ended, false) AS terminal
+           CASE WHEN s.order_id NOT IN ('', '0') THEN s.order_id ELSE s.client_order_id END AS order_key,
+           coalesce(s.order_id, '') IN ('', '0') AS provisional, coalesce(s.ended, false) AS terminal
     FROM pg_temp.staged_orders s
-    WHERE coalesce(s.order_id, '') <> '' OR s.client_order_id NOT IN ('', '0');
+    WHERE s.order_id NOT IN ('', '0') OR s.client_order_id NOT IN ('', '0');
 
     -- What of it the upsert does not settle.
     CREATE TEMPORARY TABLE merge_rest (tid tid, exchange text, account text, scope text, order_key text, provisional boolean,
@@ -330,7 +330,7 @@ BEGIN
         SELECT min(i.from_at), max(i.to_at) INTO low, high FROM pg_temp.rebuild_ids i WHERE NOT i.read;
         FOREACH source IN ARRAY ARRAY['blotter.order_events', 'blotter_internal.kept_order_events'] LOOP
             EXECUTE format(read_events, 'NULL, true', 'rebuild_ids', source,
-                           'e.client_order_id = k.client_order_id AND coalesce(e.order_id, '''') = ''''', low, high);
+                           'e.client_order_id = k.client_order_id AND coalesce(e.order_id, '''') IN ('''', ''0'')', low, high);
         END LOOP;
 
         -- The orders that carried them.
@@ -553,13 +553,13 @@ BEGIN
     FOREACH source IN ARRAY ARRAY['blotter.order_events', 'blotter_internal.kept_order_events'] LOOP
         EXECUTE format($q$
             INSERT INTO pg_temp.rebuild_events (%1$s, key_account, scope, order_key, client_only, terminal, has_status)
-            SELECT %2$s, e.key_account, e.scope, nullif(e.order_id, ''), coalesce(e.order_id, '') = '',
+            SELECT %2$s, e.key_account, e.scope, CASE WHEN e.order_id NOT IN ('', '0') THEN e.order_id END, coalesce(e.order_id, '') IN ('', '0'),
                    t.status IS NOT NULL OR e.status IS NULL AND (e.remaining_quantity = 0) IS TRUE, t.status IS NOT NULL
             FROM (SELECT e.*, coalesce(e.account, '') AS key_account,
                          CASE WHEN v.order_id_scope = 'symbol' THEN coalesce(e.symbol, '') ELSE '' END AS scope
                   FROM %3$s e LEFT JOIN blotter_internal.venues v USING (exchange)) AS e
             LEFT JOIN blotter_internal.terminal_statuses t ON t.status = lower(e.status COLLATE "C")
-            WHERE (coalesce(e.order_id, '') <> '' OR e.client_order_id NOT IN ('', '0'))
+            WHERE (e.order_id NOT IN ('', '0') OR e.client_order_id NOT IN ('', '0'))
               AND NOT EXISTS (SELECT FROM blotter.orders o WHERE (o.order_key, o.exchange, o.account, o.scope, o.provisional)
                                                               = (e.order_id, e.exchange, e.key_account, e.scope, false))
         $q$, blotter_internal.column_list(names), blotter_internal.column_list(names, 'e.%I'), source);

@@ -19,7 +19,7 @@
 --       terminal status before t, neither in its own events nor in those that belong to it by this client id;
 --   (b) otherwise the order named by the first later event with both ids;
 --   (c) otherwise a provisional row, which goes when (a) or (b) comes to hold.
--- Client ids are no identifiers: '' and '0' never bind, nor one that more than common_client_id() orders have carried.
+-- An order id of '0' is none. Client ids are no identifiers: '' and '0' never bind, nor one that more than common_client_id() orders have carried.
 --
 -- Who waits for whom: a transaction with client-only events takes its exchange for itself, others share it (advisory locks, to the
 -- end of the transaction); then rows are locked in the order of their keys; and only a later statement, whose snapshot sees what the
@@ -81,7 +81,7 @@ CREATE FUNCTION blotter_internal.is_final(o blotter.orders) RETURNS boolean
        AND NOT EXISTS (SELECT FROM blotter_internal.kept_order_events k
                        WHERE k.order_id = o.order_key AND k.exchange = o.exchange AND coalesce(k.account, '') = o.account)
        AND NOT EXISTS (SELECT FROM blotter_internal.kept_order_events k
-                       WHERE k.client_order_id = o.client_order_id AND coalesce(k.order_id, '') = '' AND k.exchange = o.exchange
+                       WHERE k.client_order_id = o.client_order_id AND coalesce(k.order_id, '') IN ('', '0') AND k.exchange = o.exchange
                          AND coalesce(k.account, '') = o.account);
     END;
 COMMENT ON FUNCTION blotter_internal.is_final(blotter.orders) IS 'Was the order over when its first day was dropped, so that its row cannot be made again from events?';

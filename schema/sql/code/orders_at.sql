@@ -66,7 +66,7 @@ BEGIN
     ANALYZE pg_temp.rebuild_orders, pg_temp.rebuild_ids;
     FOREACH source IN ARRAY ARRAY['blotter.order_events', 'blotter_internal.kept_order_events'] LOOP
         EXECUTE format(read_events, 'k.order_key, false', 'rebuild_orders', source, 'e.order_id = k.order_key', low, t);
-        EXECUTE format(read_events, 'NULL, true', 'rebuild_ids', source, 'e.client_order_id = k.client_order_id AND coalesce(e.order_id, '''') = ''''', low, t);
+        EXECUTE format(read_events, 'NULL, true', 'rebuild_ids', source, 'e.client_order_id = k.client_order_id AND coalesce(e.order_id, '''') IN ('''', ''0'')', low, t);
     END LOOP;
 END
 $$;

@@ -41,9 +41,18 @@ BEGIN
                       WHERE l.producer_id = s.producer_id AND l.exchange = s.exchange AND coalesce(l.lane, '') = coalesce(s.lane, '')
                         AND l.seq > s.seq AND l.event IN ('heartbeat', 'closed'));
 
+        -- An order that began with an amend and is over keeps in its row which client id that was.
+        UPDATE blotter.orders n SET orig_client_order_id = n.client_order_id
+        WHERE n.first_recorded_at >= low AND n.first_recorded_at < high AND n.orig_client_order_id IS NULL AND n.client_order_id NOT IN ('', '0')
+          AND NOT n.provisional AND n.terminal
+          AND EXISTS (SELECT FROM blotter.orders o
+                      WHERE o.client_order_id = n.client_order_id AND o.exchange = n.exchange AND o.account = n.account AND o.scope = n.scope
+                        AND o.order_key <> n.order_key AND o.first_recorded_at < n.first_recorded_at)
+          AND blotter_internal.begins_with_amend(n);
+
         -- Orders that may still change need their events; the others need their row only.
         DELETE FROM blotter_internal.kept_order_events k USING blotter.orders o
-        WHERE (o.order_key, o.exchange, o.account) = (coalesce(nullif(k.order_id, ''), k.client_order_id), k.exchange, coalesce(k.account, ''))
+        WHERE (o.order_key, o.exchange, o.account) = (CASE WHEN k.order_id NOT IN ('', '0') THEN k.order_id ELSE k.client_order_id END, k.exchange, coalesce(k.account, ''))
           AND o.terminal AND o.recorded_at < high;
         EXECUTE format($q$
             INSERT INTO blotter_internal.kept_order_events (%1$s)
@@ -51,7 +60,7 @@ BEGIN
             WHERE e.recorded_at < $1
               AND EXISTS (SELECT FROM blotter.orders o
                           WHERE o.exchange = e.exchange AND o.account = coalesce(e.account, '')
-                            AND (o.order_key = e.order_id AND NOT o.provisional OR coalesce(e.order_id, '') = '' AND o.client_order_id = e.client_order_id)
+                            AND (o.order_key = e.order_id AND NOT o.provisional OR coalesce(e.order_id, '') IN ('', '0') AND o.client_order_id = e.client_order_id)
                             AND (NOT o.terminal OR o.recorded_at >= $1))
             ON CONFLICT DO NOTHING
         $q$, names, replace('e.' || names, ', ', ', e.')) USING high;

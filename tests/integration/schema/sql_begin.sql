@@ -15,7 +15,7 @@ CREATE FUNCTION test.same(name text, is_it text, should_be text) RETURNS void
 CREATE TABLE test.events (at int, seq bigint, producer_id bigint DEFAULT 7, exchange text DEFAULT 'okx', account text, symbol text, order_id text,
                           client_order_id text, status text, price numeric, quantity numeric, filled_quantity numeric, side text,
                           recorded_at timestamptz GENERATED ALWAYS AS (to_timestamp(1785456000 + at)) STORED,
-                          remaining_quantity numeric, average_price numeric, orig_client_order_id text);
+                          remaining_quantity numeric, average_price numeric, orig_client_order_id text, event text);
 
 -- Does a drainer's work with a batch: stores the events, summarises them per order in the order of arrival, merges.
 CREATE FUNCTION test.drain(batch test.events[]) RETURNS void
@@ -23,15 +23,15 @@ CREATE FUNCTION test.drain(batch test.events[]) RETURNS void
     AS $$
 BEGIN
     INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, account, symbol, order_id, client_order_id, status, price, quantity,
-                                      filled_quantity, side, remaining_quantity, average_price, orig_client_order_id)
+                                      filled_quantity, side, remaining_quantity, average_price, orig_client_order_id, event)
     SELECT producer_id, seq, recorded_at, exchange, account, symbol, order_id, client_order_id, status, price, quantity, filled_quantity, side,
-           remaining_quantity, average_price, orig_client_order_id
+           remaining_quantity, average_price, orig_client_order_id, event
     FROM unnest(batch) ON CONFLICT DO NOTHING;
     DELETE FROM pg_temp.staged_orders;
     INSERT INTO pg_temp.staged_orders (exchange, account, symbol, order_id, client_order_id, status, price, quantity, filled_quantity, side,
                                        remaining_quantity, average_price, orig_client_order_id, ended, first_filled_quantity,
                                        first_recorded_at, first_seq, first_producer_id, recorded_at, seq, producer_id, late)
-    SELECT exchange, account, blotter_internal.last_value_of(symbol), order_id, blotter_internal.last_value_of(client_order_id),
+    SELECT exchange, account, blotter_internal.last_value_of(symbol), nullif(order_id, '0'), blotter_internal.last_value_of(client_order_id),
            coalesce(blotter_internal.first_value_of(status) FILTER (WHERE blotter_internal.is_terminal(status)), blotter_internal.last_value_of(status)),
            blotter_internal.last_value_of(price), blotter_internal.last_value_of(quantity), max(filled_quantity), blotter_internal.last_value_of(side),
            blotter_internal.last_value_of(remaining_quantity) FILTER (WHERE (filled_quantity < before) IS NOT TRUE),
@@ -43,13 +43,13 @@ BEGIN
            max(recorded_at), blotter_internal.last_value_of(seq), blotter_internal.last_value_of(producer_id),
            bool_or(late) OR count(DISTINCT client_order_id) > 1
     FROM (SELECT b.*, row(recorded_at, seq, producer_id) <= lag(row(recorded_at, seq, producer_id)) OVER (PARTITION BY exchange, account, order_id ORDER BY n) AS late,
-                 max(filled_quantity) OVER (PARTITION BY exchange, account, order_id, CASE WHEN coalesce(order_id, '') = '' THEN client_order_id END,
+                 max(filled_quantity) OVER (PARTITION BY exchange, account, nullif(order_id, '0'), CASE WHEN coalesce(order_id, '') IN ('', '0') THEN client_order_id END,
                                                          CASE WHEN exchange = 'binance' THEN symbol END
                                             ORDER BY recorded_at, seq, producer_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
           FROM unnest(batch) WITH ORDINALITY AS b (at, seq, producer_id, exchange, account, symbol, order_id, client_order_id, status, price, quantity,
-                                                   filled_quantity, side, recorded_at, remaining_quantity, average_price, orig_client_order_id, n)
+                                                   filled_quantity, side, recorded_at, remaining_quantity, average_price, orig_client_order_id, event, n)
           ORDER BY recorded_at, seq, producer_id) AS b
-    GROUP BY exchange, account, order_id, CASE WHEN coalesce(order_id, '') = '' THEN client_order_id END,
+    GROUP BY exchange, account, nullif(order_id, '0'), CASE WHEN coalesce(order_id, '') IN ('', '0') THEN client_order_id END,
              CASE WHEN exchange = 'binance' THEN symbol END;
     PERFORM blotter_internal.merge_orders();
 END

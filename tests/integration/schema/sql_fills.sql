@@ -53,8 +53,8 @@ SELECT test.same('what_was_dropped_is_added_up', (SELECT string_agg(concat_ws(' 
 SELECT test.ok('nor_when_one_more_is_folded', test.all_positions() = (SELECT positions FROM unfolded), test.all_positions()::text);
 
 -- An order whose events are gone, the newer event first: what the row had from the dropped day is older than both.
-SELECT test.drain(ARRAY[row(0, 4, 3, 'okx', NULL, NULL, 'OVER', NULL, NULL, 12, NULL, NULL, NULL, '2026-06-03 12:00:02Z', NULL, NULL, NULL)::test.events]);
-SELECT test.drain(ARRAY[row(0, 5, 3, 'okx', NULL, NULL, 'OVER', NULL, NULL, 11, 7, NULL, NULL, '2026-06-03 12:00:01Z', NULL, NULL, NULL)::test.events]);
+SELECT test.drain(ARRAY[row(0, 4, 3, 'okx', NULL, NULL, 'OVER', NULL, NULL, 12, NULL, NULL, NULL, '2026-06-03 12:00:02Z', NULL, NULL, NULL, NULL)::test.events]);
+SELECT test.drain(ARRAY[row(0, 5, 3, 'okx', NULL, NULL, 'OVER', NULL, NULL, 11, 7, NULL, NULL, '2026-06-03 12:00:01Z', NULL, NULL, NULL, NULL)::test.events]);
 SELECT test.same('what_comes_late_is_newer_than_what_was_dropped', (SELECT concat_ws(' ', status, price, quantity) FROM blotter.orders WHERE order_key = 'OVER'), 'filled 12 7');
 
 -- Aggregated fills stay aggregated, whichever way they are asked for.

@@ -62,6 +62,9 @@ CALL test.in_any_order('a_terminal_status_that_comes_then_is_taken', 'X[]: fille
 INSERT INTO test.events (at, seq, order_id, status) VALUES (1, 1, 'A', '0'), (2, 2, 'A', '1'), (3, 3, 'A', '2'), (4, 4, 'B', 'C'), (5, 5, 'D', '4');
 CALL test.in_any_order('fix_codes_are_known', E'A[]: 2 over c= p= q= f= 1.3.3.7\nB[]: C over c= p= q= f= 4.4.4.7\nD[]: 4 over c= p= q= f= 5.5.5.7');
 
+INSERT INTO test.events (at, seq, order_id, client_order_id, status) VALUES (1, 1, '0', 'c', 'pending_new'), (2, 2, 'X', 'c', 'open'), (3, 3, '0', 'd', 'open'), (4, 4, '0', NULL, 'open');
+CALL test.in_any_order('an_order_id_of_0_is_none', E'X[]: open alive c=c p= q= f= 1.2.2.7\n?d[]: open alive c=d p= q= f= 3.3.3.7');
+
 -- An order that is replaced is not open, whatever comes first; a refused amend replaces nothing, nor one that has no venue's id yet.
 CREATE FUNCTION test.open_orders(batch test.events[]) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -79,6 +82,23 @@ INSERT INTO test.events (at, seq, order_id, client_order_id, orig_client_order_i
 SELECT test.same('also_where_the_amend_comes_first', test.open_orders(array_agg(e ORDER BY at DESC)), 'O3 P1 Q1 R1 S2 q2') FROM test.events e;
 SELECT blotter_internal.rebuild_orders();
 SELECT test.same('and_when_all_is_rebuilt', (SELECT string_agg(o.order_key, ' ' ORDER BY o.order_key) FROM blotter.open_orders o), 'O3 P1 Q1 R1 S2 q2');
+SELECT test.clear();
+
+-- An amend that is answered with a new order id and names no other: the order of its client id is replaced, also when its day was dropped.
+INSERT INTO test.events (at, seq, order_id, client_order_id, status, event) VALUES
+    (1, 1, 'A1', 'a', 'open', 'new'), (2, 2, NULL, 'a', NULL, 'amend'), (3, 3, 'A2', 'a', 'open', 'AMENDED'), (4, 4, 'A2', 'a', 'open', 'fill'),
+    (5, 5, 'B1', 'b', 'open', NULL), (6, 6, 'B2', 'b', 'open', NULL), (7, 7, 'B2', 'b', 'open', 'amended'), -- one id for two orders, of which one was amended
+    (8, 8, 'C1', 'c', 'open', NULL), (9, 9, 'C2', 'c', 'rejected', 'replaced'), (10, 10, 'D1', 'd', 'open', NULL), (11, 11, 'D2', 'd', 'filled', '5');
+SELECT test.same('an_amend_with_a_new_order_id_replaces_the_order_of_its_client_id', test.open_orders(array_agg(e ORDER BY at) FILTER (WHERE at < 11)), 'A2 B1 B2 C1 D1') FROM test.events e;
+SELECT test.same('also_once_it_is_over', test.open_orders(array_agg(e)), 'A2 B1 B2 C1') FROM test.events e WHERE at = 11;
+BEGIN;
+SELECT blotter_internal.aggregate_days('2026-08-01');
+SELECT test.drop_days('{2026-07-31}');
+SELECT test.same('and_when_the_day_is_gone', (SELECT string_agg(o.order_key, ' ' ORDER BY o.order_key) FROM blotter.open_orders o), 'A2 B1 B2 C1');
+SELECT blotter_internal.rebuild_orders();
+SELECT string_agg(o.order_key, ' ' ORDER BY o.order_key) AS rebuilt FROM blotter.open_orders o \gset
+ROLLBACK;
+SELECT test.same('and_rebuilt', :'rebuilt', 'A2 B1 B2 C1');
 SELECT test.clear();
 
 -- Chance finds what nobody thought of: few ids, so that they meet.
@@ -151,7 +171,7 @@ $$;
 CALL test.by_chance('histories_by_chance_end_in_the_same_state_however_they_arrive', coalesce(current_setting('test.histories', true), '15')::int);
 
 -- A client id that says nothing: `web`.
-SELECT test.drain(ARRAY[e]) FROM (SELECT n, row(n, n, 7, 'okx', NULL, NULL, CASE WHEN n % 10 <> 5 THEN 'W' || n END, 'web', 'open', n, NULL, NULL, NULL, to_timestamp(1785456000 + n), NULL, NULL, NULL)::test.events AS e
+SELECT test.drain(ARRAY[e]) FROM (SELECT n, row(n, n, 7, 'okx', NULL, NULL, CASE WHEN n % 10 <> 5 THEN 'W' || n END, 'web', 'open', n, NULL, NULL, NULL, to_timestamp(1785456000 + n), NULL, NULL, NULL, NULL)::test.events AS e
                                   FROM generate_series(1, 40) AS n ORDER BY n * 17 % 41) AS s;
 CREATE TEMPORARY TABLE merged AS SELECT test.state() AS state;
 SELECT test.ok('a_client_id_that_many_orders_carry_names_none',

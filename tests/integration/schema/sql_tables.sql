@@ -213,6 +213,35 @@ LEFT JOIN (
 ) AS n USING (kind)
 GROUP BY k.kind;
 
+-- What \dt, \dv and \df of schema blotter show is what a trader reads, and each says in its comment how: an example that works.
+CREATE VIEW test.shown AS
+SELECT c.relname::text AS name, obj_description(c.oid, 'pg_class') AS comment FROM pg_class c WHERE c.relnamespace = 'blotter'::regnamespace AND c.relkind IN ('r', 'p', 'v')
+UNION ALL
+SELECT p.proname || '()', obj_description(p.oid, 'pg_proc') FROM pg_proc p WHERE p.pronamespace = 'blotter'::regnamespace;
+SELECT test.same('schema_blotter_shows_what_a_trader_reads', (SELECT string_agg(name, ' ' ORDER BY name COLLATE "C") FROM test.shown),
+                 'audit balances candles() cash equity() fifo() fills gaps instruments latency() open_orders order_events orders orders_at() pnl() position_base positions '
+                 || 'positions_at() rejects timeline() trades venue_positions');
+CREATE PROCEDURE test.run_examples() LANGUAGE plpgsql AS $$
+DECLARE
+    one record;
+BEGIN
+    FOR one IN SELECT s.name, (regexp_match(s.comment, 'Example[^:]*: ((SELECT|INSERT) .*);$'))[1] AS example FROM test.shown s LOOP
+        BEGIN
+            IF position(rtrim(one.name, '()') IN one.example) > 0 THEN
+                EXECUTE one.example;
+            ELSE
+                PERFORM test.ok(one.name || '_has_an_example_in_its_comment', false);
+            END IF;
+        EXCEPTION WHEN OTHERS THEN
+            PERFORM test.ok('the_example_of_' || one.name || '_works', false, SQLERRM);
+        END;
+    END LOOP;
+    PERFORM test.ok('examples_in_comments_were_run', true);
+END
+$$;
+CALL test.run_examples();
+DELETE FROM blotter_internal.book_queue q WHERE q.kind = 'b';
+
 -- The roles suffice for their work, and for no more.
 DISCARD TEMPORARY;
 SET ROLE blotter_drainer;

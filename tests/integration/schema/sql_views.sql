@@ -151,10 +151,10 @@ SELECT test.drain(ARRAY[e]) FROM test.events e ORDER BY seq;
 SELECT test.same('events_that_come_later_find_the_dropped_ones_of_their_order', test.state(7),
                  E'A[]: open alive c=alone p=3 q= f= 3.11.8.7\nLIVES[]: open alive c=l p=5 q= f= 1.2.4.7\nOVER[]: filled over c=o p=9 q= f= 2.10.6.7\nOVER2[]: canceled over c=o2 p=3 q= f= 4.5.10.7');
 -- However they arrive: the newer one first, or both at once and out of order.
-SELECT test.drain(ARRAY[row(86412, 11, 7, 'okx', NULL, NULL, 'OVER', NULL, 'open', 12, NULL, 1, NULL, to_timestamp(1785456000 + 86412), NULL, NULL, NULL)::test.events]);
-SELECT test.drain(ARRAY[row(86411, 12, 7, 'okx', NULL, NULL, 'OVER', NULL, 'open', 11, 7, NULL, NULL, to_timestamp(1785456000 + 86411), NULL, NULL, NULL)::test.events]);
-SELECT test.drain(ARRAY[row(86412, 13, 7, 'okx', NULL, NULL, 'OVER2', NULL, 'open', 12, NULL, 1, NULL, to_timestamp(1785456000 + 86412), NULL, NULL, NULL)::test.events,
-                        row(86411, 14, 7, 'okx', NULL, NULL, 'OVER2', NULL, 'open', 11, 7, NULL, NULL, to_timestamp(1785456000 + 86411), NULL, NULL, NULL)::test.events]);
+SELECT test.drain(ARRAY[row(86412, 11, 7, 'okx', NULL, NULL, 'OVER', NULL, 'open', 12, NULL, 1, NULL, to_timestamp(1785456000 + 86412), NULL, NULL, NULL, NULL)::test.events]);
+SELECT test.drain(ARRAY[row(86411, 12, 7, 'okx', NULL, NULL, 'OVER', NULL, 'open', 11, 7, NULL, NULL, to_timestamp(1785456000 + 86411), NULL, NULL, NULL, NULL)::test.events]);
+SELECT test.drain(ARRAY[row(86412, 13, 7, 'okx', NULL, NULL, 'OVER2', NULL, 'open', 12, NULL, 1, NULL, to_timestamp(1785456000 + 86412), NULL, NULL, NULL, NULL)::test.events,
+                        row(86411, 14, 7, 'okx', NULL, NULL, 'OVER2', NULL, 'open', 11, 7, NULL, NULL, to_timestamp(1785456000 + 86411), NULL, NULL, NULL, NULL)::test.events]);
 SELECT test.same('an_order_that_was_over_when_its_day_was_dropped_merges_what_comes_by_time', (SELECT test.state(7)),
                  E'A[]: open alive c=alone p=3 q= f= 3.11.8.7\nLIVES[]: open alive c=l p=5 q= f= 1.2.4.7\nOVER[]: filled over c=o p=12 q=7 f=1 2.12.11.7\nOVER2[]: canceled over c=o2 p=12 q=7 f=1 4.12.13.7');
 SELECT blotter_internal.rebuild_orders();

@@ -302,7 +302,7 @@ static void order_known_by_client_id_alone_is_one_of_its_own(void **state)
     (void)state;
     FOLD(EVENT_OF(1, [IDENTITY_exchange] = "okx", [ORDER_client_order_id] = "17"),
          EVENT_OF(
-             2, [IDENTITY_exchange] = "okx", [ORDER_order_id] = "", [ORDER_client_order_id] = "17"),
+             2, [IDENTITY_exchange] = "okx", [ORDER_order_id] = "0", [ORDER_client_order_id] = "17"),
          EVENT(3, [ORDER_client_order_id] = "17"));
     assert_int_equal(order_changes_count(changes), 2);
     assert_int_equal(copy_field_int64(&order(0)[C_SEQ]), 2);
@@ -312,7 +312,7 @@ static void order_known_by_client_id_alone_is_one_of_its_own(void **state)
 static void event_without_any_id_is_left_out(void **state)
 {
     (void)state;
-    FOLD(EVENT_OF(1, [IDENTITY_exchange] = "okx", [ORDER_order_id] = ""),
+    FOLD(EVENT_OF(1, [IDENTITY_exchange] = "okx", [ORDER_order_id] = "0"),
          EVENT_OF(2, [IDENTITY_exchange] = "okx", [ORDER_client_order_id] = ""));
     assert_int_equal(order_changes_count(changes), 0);
     assert_int_equal(result.length, 0);
@@ -478,7 +478,7 @@ static void many_orders_are_all_kept_apart(void **state)
 
     (void)state;
     for (int i = 0; i < 2 * MANY; i++) {
-        snprintf(ids[i % MANY], sizeof ids[0], "%d", i % MANY);
+        snprintf(ids[i % MANY], sizeof ids[0], "%d", i % MANY + 1);
         events[i] = (struct event)EVENT_OF(
             i + 1, [IDENTITY_exchange] = "okx", [ORDER_order_id] = ids[i % MANY]);
     }
