@@ -6,20 +6,24 @@
 /* X(ID, name, its arguments, fewest, most, what it does) */
 /* clang-format off */
 #define COMMANDS(X) \
-    X(MIGRATE, migrate, "", 0, 0, "bring the database's schema `blotter` up to this program's version") \
+    X(MIGRATE, migrate, "", 0, 0, \
+      "bring the database's schema `blotter` up to this program's version") \
     X(DRAIN, drain, "", 0, 0, "load the streams into PostgreSQL until told to stop") \
     X(PUBLISH, publish, "", 0, 0, "record the orders and trades that come as JSON lines on stdin") \
-    X(SHIP, ship, "", 0, 0, "send what is in journals whose process does not send itself, or has died") \
+    X(SHIP, ship, "", 0, 0, \
+      "send what is in journals whose process does not send itself, or has died") \
     X(STATUS, status, "", 0, 0, "show how far the streams are read and the tables filled") \
     X(AUDIT, audit, "", 0, 0, "show whether any accepted record is missing from PostgreSQL") \
     X(REJECTS, rejects, "list|show|replay|discard [ID ...]", 1, 1000, \
       "list the records that could not be stored, show one, load them again, or set them aside") \
     X(PARTITIONS, partitions, "list|drop", 1, 1, "list the days that are kept, or drop old ones") \
     X(JOURNAL, journal, "PATH", 1, 1, "show what a journal holds, without changing it") \
-    X(CHECK, check, "", 0, 0, "look for versions, rights and server settings that would lose records") \
+    X(CHECK, check, "", 0, 0, \
+      "look for versions, rights and server settings that would lose records") \
     X(WEB, web, "", 0, 0, "serve a page that shows everything, read-only, on loopback") \
     X(MIRROR, mirror, "[list|replay|discard [ID ...]]", 0, 1000, \
-      "store the records in QuestDB, too, until told to stop; or look after those that it refused") \
+      "store the records in QuestDB, too, until told to stop; or look after those that it " \
+      "refused") \
     X(FOLLOW, follow, "", 0, 0, "print committed records as JSON lines, as they are committed") \
     X(EXPORT, export, "TABLE", 1, 1, "print a table or view of schema blotter as CSV") \
     X(COMPLETION, completion, "bash|zsh", 1, 1, "print the completion for a shell") \

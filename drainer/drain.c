@@ -4,10 +4,10 @@
  * So at low load a lone record waits for nothing, and at high load batches grow to what one commit
  * takes. All work is decided in one place, turn(), which runs after anything has changed:
  *
- *     PostgreSQL's session free ─┬─ lease due ──────────► lease_run(), on the same connection:
- *                                │                        the locks belong to the session that
- * loads └─ entries gathered ───► swap, loader_load() ──► intake_settle() the gathering batch has
- * room ─────────────────────► intake_read()
+ *     PostgreSQL's session is free ─┬─ lease due ────────► lease_run(), on the same connection:
+ *                                   │                      its session has the locks
+ *                                   └─ entries gathered ─► swap, loader_load() ──► intake_settle()
+ *     the gathering batch has room ──────────────────────► intake_read()
  *
  * When a batch cannot be loaded both are emptied and, after a while, what is pending is claimed
  * again: Redis is the drainer's only memory. */
@@ -53,7 +53,7 @@ enum drain_phase {
                          their way */
 };
 
-/* What PostgreSQL's session is used for. */
+/* The present use of PostgreSQL's session. */
 enum drain_session {
     SESSION_AWAY,    /* there is none */
     SESSION_FREE,    /* it can be used */
@@ -134,7 +134,8 @@ static void drain_on_retry(evutil_socket_t fd, short what, void *arg)
 
 static void use_link(struct drain *drain);
 
-/* Nothing is loaded: at once if a person is needed, else after some attempts, that is a trouble. */
+/* Counts a failed load. It becomes a trouble at once if a person is needed, else after some
+ * attempts. */
 static void note_failure(struct drain *drain, const struct pg_failure *failure)
 {
     drain->failures++;

@@ -16,7 +16,7 @@ enum {
     NAME_BYTES = 64,
 };
 
-/* Where a value comes from, as it is named in messages. */
+/* The origin of a value, as it is named in messages. */
 struct origin {
     const char *text; /* "flag", "environment", or a file's path */
     unsigned line;    /* in the file; 0: not a file */

@@ -89,59 +89,63 @@ static void print_setting(FILE *out, const struct setting *setting)
     print_wrapped(out, text);
 }
 
-/* What the one line of a command leaves out. Lines of at most 100 characters, as they are printed.
- */
+/* Details that the one line of a command leaves out. Lines of at most 88 characters, as they are
+ * printed. */
 // clang-format off
 static const char *const details[COMMAND_COUNT] = {
     [COMMAND_PUBLISH] =
-        "A line is a JSON object: {\"symbol\": \"BTC/USDT\", \"price\": 64250.10, \"quantity\": \"0.5\"}.\n"
-        "\"kind\" says what it is: order (the default), trade, cash, balance, position or instrument. The\n"
-        "other keys are the columns of that kind's table; any further key goes into extra. Prices and\n"
-        "quantities may be numbers or strings; every digit is kept. exchange_time is an integer of\n"
-        "nanoseconds since 1970. null means absent. exchange, if given, must be that of --exchange.\n"
-        "producer_id, seq and recorded_at are set here; given ones go into extra.\n"
+        "A line is a JSON object, {\"symbol\": \"BTC/USDT\", \"price\": 64250.10}.\n"
+        "\"kind\" says what it is: order (the default), trade, cash, balance, position or\n"
+        "instrument. The other keys are the columns of that kind's table; any further key goes\n"
+        "into extra. Prices and quantities may be numbers or strings; every digit is kept.\n"
+        "exchange_time is an integer of nanoseconds since 1970. null means absent. exchange, if\n"
+        "given, must be that of --exchange. producer_id, seq and recorded_at are set here; given\n"
+        "ones go into extra.\n"
         "\n"
-        "A line that cannot be recorded is reported on stderr as `line N: field: problem` and skipped.\n"
-        "At the end a line of JSON goes to stdout: accepted, sent, committed, rejected, seconds. Exit\n"
-        "status 1 if any line was skipped.\n",
+        "A line that cannot be recorded is reported on stderr as `line N: field: problem` and\n"
+        "skipped. At the end a line of JSON goes to stdout: accepted, sent, committed, rejected,\n"
+        "seconds. Exit status 1 if any line was skipped.\n",
     [COMMAND_SHIP] =
-        "Sends from every journal of the folder (it looks twice a second), or from the one that is named,\n"
-        "unless the process that writes it sends itself. For a writer that has died it also writes the last\n"
-        "records (void, closed), and removes the journal when PostgreSQL has all of it. A journal that is\n"
-        "damaged, of an unknown format, or not ours is left alone and named once. So is one whose records\n"
-        "are for another Redis (another URL and another stream id), until ship runs with --retarget.\n"
+        "Sends from every journal of the folder (it looks twice a second), or from the one that\n"
+        "is named, unless the process that writes it sends itself. For a writer that has died it\n"
+        "also writes the last records (void, closed), and removes the journal when PostgreSQL has\n"
+        "all of it. A journal that is damaged, of an unknown format, or not ours is left alone\n"
+        "and named once. So is one whose records are for another Redis (another URL and another\n"
+        "stream id), until ship runs with --retarget.\n"
         "\n"
-        "With --once it ends when the records that were there at its start are sent, or committed. At the\n"
-        "end a line of JSON goes to stdout: journals, sent, committed, left (records, session records\n"
-        "included), seconds. Exit status 1 if records are left, or a journal could not be read,\n"
-        "or is left alone.\n",
+        "With --once it ends when the records that were there at its start are sent, or\n"
+        "committed. At the end a line of JSON goes to stdout: journals, sent, committed, left\n"
+        "(records, session records included), seconds. Exit status 1 if records are left, or a\n"
+        "journal could not be read, or is left alone.\n",
     [COMMAND_STATUS] =
         "waiting:  entries that no drainer has read.\n"
         "pending:  entries that a drainer has read and not yet acknowledged.\n"
         "behind:   how long the oldest of them has waited.\n"
-        "A line `stuck:` names each stream whose records wait and do not move, since when, and why; exit\n"
-        "status 1. --max-behind sets how long a record may wait (5s if it is 0).\n",
+        "A line `stuck:` names each stream whose records wait and do not move, since when, and\n"
+        "why; exit status 1. --max-behind sets how long a record may wait (5s if it is 0).\n",
     [COMMAND_AUDIT] =
         "complete: the producer has ended, and every record of it is stored, rejected or expired.\n"
-        "open:     nothing is missing so far; the producer may go on, or records are on their way.\n"
+        "open:     nothing is missing so far; the producer may go on, or records are under way.\n"
         "missing:  records should be here and are not.\n"
         "doubled:  there are more rows than records.\n"
         "forged:   the same producer id came in several streams.\n"
         "Exit status 1 for the last three, and while an incident is open.\n",
     [COMMAND_CHECK] =
-        "bad:      records would be lost or not stored, or they wait and do not move; exit status 1.\n"
-        "warning:  records are safe only as long as journals hold them, or somebody could read or forge\n"
-        "          them, or it could not be looked at.\n",
+        "bad:      records would be lost or not stored, or they wait and do not move. Exit 1.\n"
+        "warning:  records are safe only as long as journals hold them, or somebody could read or\n"
+        "          forge them, or it could not be looked at.\n",
     [COMMAND_FOLLOW] =
-        "Each record, reject and void is printed once, in the order of the transactions that stored them;\n"
-        "numbers but seq are strings, since many readers of JSON would round them. After the records that\n"
-        "belong together comes a line {\"token\": \"...\"}. To go on after an interruption, drop what came\n"
-        "behind the last token line and begin with --after TOKEN; --output FILE does both by itself. A\n"
-        "transaction that holds everything back for 5 seconds is named in the log. Records that expired or\n"
-        "are missing are not here: see `blotter audit`.\n",
+        "Each record, reject and void is printed once, in the order of the transactions that\n"
+        "stored them; numbers but seq are strings, since many readers of JSON would round them.\n"
+        "After the records that belong together comes a line {\"token\": \"...\"}. To go on after\n"
+        "an interruption, drop what came behind the last token line and begin with --after TOKEN;\n"
+        "--output FILE does both by itself. A transaction that holds everything back for 5\n"
+        "seconds is named in the log. Records that expired or are missing are not here: see\n"
+        "`blotter audit`.\n",
     [COMMAND_EXPORT] =
-        "TABLE is a table or view of schema blotter: order_events, trades, fills, positions, cash ... Times\n"
-        "are UTC and decimals keep every digit. --since and --before select by recorded_at, or at.\n",
+        "TABLE is a table or view of schema blotter: order_events, trades, fills, positions, cash\n"
+        "... Times are UTC and decimals keep every digit. --since and --before select by\n"
+        "recorded_at, or at.\n",
     [COMMAND_COMPLETION] =
         "bash: blotter completion bash > /etc/bash_completion.d/blotter\n"
         "zsh:  blotter completion zsh > /usr/local/share/zsh/site-functions/_blotter\n",

@@ -27,13 +27,17 @@
     X(log_level, CHOICE, "info", EVERY, CHOICES("debug|info|warn|error"), \
       "least serious level of the log on stderr") \
     X(log_format, CHOICE, "logfmt", EVERY, CHOICES("logfmt|json"), "form of a line of the log") \
-    X(redis, PLACE, "redis://127.0.0.1:6379", DRAIN | PUBLISH | SHIP | STATUS | CHECK | WEB | MIRROR, \
+    X(redis, PLACE, \
+      "redis://127.0.0.1:6379", DRAIN | PUBLISH | SHIP | STATUS | CHECK | WEB | MIRROR, \
       VALUE("URL"), \
       "where Redis is: redis://[user@]host[:port][/db], " \
-      "rediss://...[?cacert=FILE&cert=FILE&key=FILE], redis+sentinel://host[:port],.../NAME[/db], unix:///path[?db=N]") \
-    X(redis_password, SECRET, NONE, DRAIN | PUBLISH | SHIP | STATUS | CHECK | WEB | MIRROR, VALUE("TEXT"), \
+      "rediss://...[?cacert=FILE&cert=FILE&key=FILE], " \
+      "redis+sentinel://host[:port],.../NAME[/db], unix:///path[?db=N]") \
+    X(redis_password, SECRET, NONE, DRAIN | PUBLISH | SHIP | STATUS | CHECK | WEB | MIRROR, \
+      VALUE("TEXT"), \
       "password for Redis; it is used instead of one in the URL") \
-    X(redis_password_file, STRING, NONE, DRAIN | PUBLISH | SHIP | STATUS | CHECK | WEB | MIRROR, VALUE("FILE"), \
+    X(redis_password_file, STRING, NONE, DRAIN | PUBLISH | SHIP | STATUS | CHECK | WEB | MIRROR, \
+      VALUE("FILE"), \
       "file whose first line is the password for Redis") \
     X(postgres, PLACE, "", \
       MIGRATE | DRAIN | STATUS | AUDIT | REJECTS | PARTITIONS | CHECK | FOLLOW | EXPORT | WEB, \
@@ -41,18 +45,21 @@
       "where PostgreSQL is: a libpq connection string or URL; libpq takes what is missing from " \
       "PGHOST, PGPASSWORD, ~/.pgpass ...") \
     X(questdb, PLACE, NONE, MIRROR, VALUE("CONF"), \
-      "where QuestDB is, as its own clients take it: http::addr=HOST:PORT;username=NAME; or https::...") \
+      "where QuestDB is, as its own clients take it: http::addr=HOST:PORT;username=NAME; or " \
+      "https::...") \
     X(questdb_password, SECRET, NONE, MIRROR, VALUE("TEXT"), \
       "password for QuestDB; it is used instead of one in questdb") \
     X(questdb_password_file, STRING, NONE, MIRROR, VALUE("FILE"), \
       "file whose first line is the password for QuestDB") \
     X(connect_timeout, DURATION, "5s", \
-      MIGRATE | PUBLISH | SHIP | STATUS | AUDIT | REJECTS | PARTITIONS | CHECK | FOLLOW | EXPORT | MIRROR, \
+      MIGRATE | PUBLISH | SHIP | STATUS | AUDIT | REJECTS | PARTITIONS | CHECK | FOLLOW | EXPORT | \
+          MIRROR, \
       RANGE(1000, 600000), "how long to wait for a server") \
     X(streams, STRING, "blotter:*", DRAIN | STATUS | CHECK | WEB | MIRROR, VALUE("PATTERN"), \
       "which streams to take: a Redis glob pattern") \
     X(once, BOOL, "no", DRAIN | SHIP | FOLLOW | MIRROR, ANY, \
-      "drain, mirror: load the entries that are there now, ship: send the records that are there now, " \
+      "drain, mirror: load the entries that are there now, ship: send the records that are " \
+      "there now, " \
       "follow: print what is committed now; then exit") \
     X(from, STRING, NONE, DRAIN, VALUE("ID|TIME"), \
       "load again what the streams still hold, from this entry id or time (2026-05-01T12:00:00Z) " \
@@ -62,21 +69,27 @@
     X(claim_idle, DURATION, "60s", DRAIN, RANGE(1000, 86400000), \
       "disconnect a drainer that holds a stream and has not moved for this long, and take the " \
       "stream over") \
-    X(batch_rows, COUNT, "10000", DRAIN | MIRROR, RANGE(1, 100000), "most records in a transaction") \
-    X(batch_bytes, SIZE, "4MiB", DRAIN | MIRROR, RANGE(65536, 268435456), "most bytes in a transaction") \
+    X(batch_rows, COUNT, "10000", DRAIN | MIRROR, RANGE(1, 100000), \
+      "most records in a transaction") \
+    X(batch_bytes, SIZE, "4MiB", DRAIN | MIRROR, RANGE(65536, 268435456), \
+      "most bytes in a transaction") \
     X(orders, BOOL, "yes", DRAIN | REJECTS, ANY, \
       "keep the table blotter.orders: the latest state of every order") \
     X(keep_entries, COUNT, "10000", DRAIN, RANGE(0, 1000000000), \
       "committed entries that each stream keeps") \
     X(keep_time, DURATION, "5m", DRAIN, RANGE(0, 604800000), \
-      "how long entries are kept in each stream behind what is committed, where that is more than keep_entries") \
+      "how long entries are kept in each stream behind what is committed, where that is more " \
+      "than keep_entries") \
     X(keep_bytes, SIZE, "0", DRAIN, RANGE(0, 1099511627776), \
-      "most bytes that all streams keep together behind what is committed; 0: a quarter of Redis' maxmemory, else 1GiB") \
+      "most bytes that all streams keep together behind what is committed; 0: a quarter of " \
+      "Redis' maxmemory, else 1GiB") \
     X(trim_interval, DURATION, "5s", DRAIN, RANGE(100, 3600000), "how often streams are trimmed") \
     X(group_limit, COUNT, "1000000", DRAIN, RANGE(0, 1000000000), \
       "trimming waits for other consumer groups until this many entries wait for one of them") \
-    X(max_streams, COUNT, "10000", DRAIN | MIRROR, RANGE(1, 1000000), "most streams loaded; further ones are left out and named") \
-    X(max_lanes, COUNT, "1000", DRAIN | MIRROR, RANGE(1, 1000000), "most lanes loaded of an exchange; further ones are left out and named") \
+    X(max_streams, COUNT, "10000", DRAIN | MIRROR, RANGE(1, 1000000), \
+      "most streams loaded; further ones are left out and named") \
+    X(max_lanes, COUNT, "1000", DRAIN | MIRROR, RANGE(1, 1000000), \
+      "most lanes loaded of an exchange; further ones are left out and named") \
     X(metrics, STRING, NONE, DRAIN | MIRROR, VALUE("HOST:PORT"), \
       "answer /metrics (Prometheus), /healthz and /readyz at this address; there is no login, so " \
       "keep it on loopback") \
@@ -112,7 +125,8 @@
       "how often ship looks for new records in all its journals; 10ms costs a tenth of the " \
       "processor time of 1ms") \
     X(retarget, BOOL, "no", SHIP, ANY, \
-      "ship: send also journals whose records are for another Redis; from then on they are for this " \
+      "ship: send also journals whose records are for another Redis; from then on they are for " \
+      "this " \
       "one") \
     X(json, BOOL, "no", STATUS | AUDIT | REJECTS | PARTITIONS | JOURNAL | CHECK | MIRROR, ANY, \
       "print JSON") \
@@ -120,7 +134,8 @@
       "print again every interval, until interrupted or a server is lost") \
     X(interval, DURATION, "2s", STATUS, RANGE(100, 3600000), "how often --watch prints") \
     X(max_behind, DURATION, "0", STATUS | DRAIN | CHECK | MIRROR, RANGE(0, 604800000), \
-      "longest time that a record may wait in a stream: beyond it status exits with 1 and /readyz " \
+      "longest time that a record may wait in a stream: beyond it status exits with 1 and " \
+      "/readyz " \
       "of drain answers 503; 0: any") \
     X(quick, BOOL, "no", AUDIT, ANY, \
       "trust the counts of the drainers instead of looking at every row") \
@@ -138,7 +153,8 @@
     X(older_than, STRING, NONE, PARTITIONS, VALUE("DAYS|DATE"), \
       "drop days that have been over for this long (90d), or those before a day (2026-05-01); " \
       "UTC") \
-    X(limit, COUNT, "50", REJECTS | MIRROR, RANGE(1, 1000000), "most rejects listed, the latest first") \
+    X(limit, COUNT, "50", REJECTS | MIRROR, RANGE(1, 1000000), \
+      "most rejects listed, the latest first") \
     X(listen, STRING, "127.0.0.1:8187", WEB, VALUE("HOST:PORT"), \
       "where the page is served; for other hosts put a proxy with TLS in front") \
     X(web_hosts, STRING, NONE, WEB, VALUE("NAMES"), \

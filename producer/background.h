@@ -14,8 +14,8 @@ struct background_task {
 
 /* Takes the task over. NULL: no memory, descriptor or thread (errno says which); the task is
  * released then. */
-struct background *background_start(struct event_base *, const struct background_task *,
-                                    void *task);
+struct background *background_start(struct event_base *base, const struct background_task *task,
+                                    void *arg);
 void background_cancel(struct background *); /* takes NULL; `done` is not called any more */
 
 #endif

@@ -49,19 +49,30 @@ extern "C" {
 /* clang-format off */
 #define BLOTTER_STATUSES(BLOTTER_X_) \
     BLOTTER_X_(OK, 0, "done") \
-    BLOTTER_X_(FULL, -1, "the journal is full: nothing was recorded; it is counted; sending or loading has been down too long") \
+    BLOTTER_X_(FULL, -1, \
+      "the journal is full: nothing was recorded; it is counted; sending or loading has been " \
+      "down too long") \
     BLOTTER_X_(INVALID, -2, "the record is not valid: blotter_problem says which field and why") \
-    BLOTTER_X_(TOO_LONG, -3, "the record does not fit a journal slot: open with a larger slot_bytes") \
+    BLOTTER_X_(TOO_LONG, -3, \
+      "the record does not fit a journal slot: open with a larger slot_bytes") \
     BLOTTER_X_(CLOSED, -4, "the producer is closed") \
     BLOTTER_X_(FORKED, -5, "the handle belongs to the parent process: open another one here") \
-    BLOTTER_X_(TIMEOUT, -6, "it has not happened within the time given; the record stays in the journal") \
+    BLOTTER_X_(TIMEOUT, -6, \
+      "it has not happened within the time given; the record stays in the journal") \
     BLOTTER_X_(BUSY, -7, "another process has this journal open") \
-    BLOTTER_X_(CORRUPT, -8, "the journal is damaged: it was left as it is; `blotter journal` shows what it holds") \
-    BLOTTER_X_(FORMAT, -9, "the journal has a format that this version does not know: it was left as it is") \
+    BLOTTER_X_(CORRUPT, -8, \
+      "the journal is damaged: it was left as it is; `blotter journal` shows what it holds") \
+    BLOTTER_X_(FORMAT, -9, \
+      "the journal has a format that this version does not know: it was left as it is") \
     BLOTTER_X_(SYSTEM, -10, "a system call failed: blotter_open_error says which") \
-    BLOTTER_X_(OPTION, -11, "an option is not valid: blotter_open_error says which and what is allowed") \
-    BLOTTER_X_(NO_SENDER, -12, "the producer was opened without a sender: `blotter ship` sends, and this process cannot wait for it") \
-    BLOTTER_X_(NOT_OURS, -13, "the journal's file belongs to another user, is writable by others or has several names: it was left alone")
+    BLOTTER_X_(OPTION, -11, \
+      "an option is not valid: blotter_open_error says which and what is allowed") \
+    BLOTTER_X_(NO_SENDER, -12, \
+      "the producer was opened without a sender: `blotter ship` sends, and this process cannot " \
+      "wait for it") \
+    BLOTTER_X_(NOT_OURS, -13, \
+      "the journal's file belongs to another user, is writable by others or has several names: " \
+      "it was left alone")
 
 enum blotter_status {
 #define BLOTTER_X_(name, value, text) BLOTTER_##name = (value),
@@ -100,16 +111,26 @@ enum blotter_sync {
 #define BLOTTER_EVENTS(BLOTTER_X_) \
     BLOTTER_X_(REDIS_UP, 0, "redis_up", "connected, or no longer refusing; text: where") \
     BLOTTER_X_(REDIS_DOWN, 1, "redis_down", "not connected; text: why") \
-    BLOTTER_X_(REDIS_REFUSES, 2, "redis_refuses", "Redis answers an error, or another one: it is asked again; text: it") \
+    BLOTTER_X_(REDIS_REFUSES, 2, "redis_refuses", \
+      "Redis answers an error, or another one: it is asked again; text: it") \
     BLOTTER_X_(FULL, 3, "full", "the journal became full") \
     BLOTTER_X_(ROOM, 4, "room", "the journal has room again") \
-    BLOTTER_X_(EVICTED, 5, "evicted", "sent records that wait for PostgreSQL had to make room; text: how many") \
-    BLOTTER_X_(DAMAGED, 6, "damaged", "records were found damaged in the journal and are lost; text: how many, where") \
-    BLOTTER_X_(RESEND, 7, "resend", "records that are not confirmed are sent again; text: how many and why") \
-    BLOTTER_X_(NOT_SYNCED, 8, "not_synced", "msync fails: what is accepted now may not outlive a loss of power; text: why, where") \
-    BLOTTER_X_(SYNCED, 9, "synced", "msync succeeds again; pages that the disk refused may still be missing there; text: where") \
-    BLOTTER_X_(LEFT_ALONE, 10, "left_alone", "a journal's records are for another Redis, so they are not sent; text: which, and what to do") \
-    BLOTTER_X_(CLOCK, 11, "clock", "the wall clock jumped ahead by more than an hour, or is believed again; text: how far")
+    BLOTTER_X_(EVICTED, 5, "evicted", \
+      "sent records that wait for PostgreSQL had to make room; text: how many") \
+    BLOTTER_X_(DAMAGED, 6, "damaged", \
+      "records were found damaged in the journal and are lost; text: how many, where") \
+    BLOTTER_X_(RESEND, 7, "resend", \
+      "records that are not confirmed are sent again; text: how many and why") \
+    BLOTTER_X_(NOT_SYNCED, 8, "not_synced", \
+      "msync fails: what is accepted now may not outlive a loss of power; text: why, where") \
+    BLOTTER_X_(SYNCED, 9, "synced", \
+      "msync succeeds again; pages that the disk refused may still be missing there; text: " \
+      "where") \
+    BLOTTER_X_(LEFT_ALONE, 10, "left_alone", \
+      "a journal's records are for another Redis, so they are not sent; text: which, and what " \
+      "to do") \
+    BLOTTER_X_(CLOCK, 11, "clock", \
+      "the wall clock jumped ahead by more than an hour, or is believed again; text: how far")
 
 enum blotter_event {
 #define BLOTTER_X_(name, value, word, meaning) BLOTTER_EVENT_##name = (value),
@@ -305,21 +326,26 @@ int64_t blotter_percentile(const struct blotter_histogram *histogram, double per
     BLOTTER_X_(int64_t, invalid, "submits answered INVALID or TOO_LONG") \
     BLOTTER_X_(int64_t, resent, "records sent again") \
     BLOTTER_X_(int64_t, evicted, "sent records that had to make room before they were confirmed") \
-    BLOTTER_X_(int64_t, left_alone, "journals that are not sent, as their records are for another Redis") \
+    BLOTTER_X_(int64_t, left_alone, \
+      "journals that are not sent, as their records are for another Redis") \
     BLOTTER_X_(int64_t, connects, "connections to Redis that came up") \
     BLOTTER_X_(int64_t, errors, "error answers from Redis") \
     BLOTTER_X_(int64_t, redis_up, "1 while connected") \
     BLOTTER_X_(int64_t, last_error_at_ns, "when last_error began; 0 if there is none now") \
-    BLOTTER_X_(int64_t, misplaced, "values that their field could not take, and that are in `extra`")
+    BLOTTER_X_(int64_t, misplaced, \
+      "values that their field could not take, and that are in `extra`")
 
 struct blotter_stats {
 #define BLOTTER_X_(type, name, meaning) type name;
     BLOTTER_STATS(BLOTTER_X_)
 #undef BLOTTER_X_
-    char last_error[160]; /* of Redis or the connection, while records cannot be sent or confirmed; "" when all is well */
+    /* of Redis or the connection, while records cannot be sent or confirmed; "" when all is well */
+    char last_error[160];
     char journal[256];    /* the journal's path */
-    struct blotter_histogram submit_ns;         /* what submitting cost the caller; one call in 64 is measured */
-    struct blotter_histogram submit_to_sent_ns; /* from submit to Redis' answer; one record in 16 while many are in flight */
+    /* what submitting cost the caller; one call in 64 is measured */
+    struct blotter_histogram submit_ns;
+    /* from submit to Redis' answer; one record in 16 while many are in flight */
+    struct blotter_histogram submit_to_sent_ns;
 };
 /* clang-format on */
 

@@ -30,8 +30,8 @@ struct confirm {
     struct ranges settled; /* from `committed` on */
 };
 
-/* Where a sender begins. It knows nothing of records below floor; but where a writer lives, and
- * some of its records were evicted, these must not count as committed. */
+/* Gives the position at which a sender begins. A sender knows nothing of records below floor; but
+ * evicted records of a living writer must not count as committed. */
 static uint64_t first_uncommitted(const struct journal *journal)
 {
     const struct journal_header *header = journal->header;

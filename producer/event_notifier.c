@@ -32,9 +32,7 @@ void event_notifier_event(struct event_notifier *notifier, enum blotter_event ev
     }
 }
 
-/* --- the connection
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- the connection --- */
 
 static const char *error_of(const struct event_notifier *notifier)
 {
@@ -107,9 +105,7 @@ void event_notifier_refused(struct event_notifier *notifier, enum refused what, 
     tell_change(notifier);
 }
 
-/* --- the journal
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- the journal --- */
 
 void event_notifier_full(struct event_notifier *notifier, uint64_t full, uint64_t held,
                          uint64_t slots)

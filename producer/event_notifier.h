@@ -14,7 +14,7 @@
 
 typedef void event_notifier_callback(void *arg, enum blotter_event, const char *text);
 
-/* What Redis may refuse. */
+/* The things that Redis may refuse. */
 enum refused { REFUSED_SENDING, REFUSED_CONFIRMING, REFUSED_THINGS };
 
 struct event_notifier {

@@ -10,7 +10,7 @@
 
 struct journal;
 
-/* What is sent below this position was seen to wait in Redis, and when (CLOCK_MONOTONIC). */
+/* Records below this position were seen to wait in Redis at this time (CLOCK_MONOTONIC). */
 struct waiting {
     uint64_t below;
     int64_t seen_at_ms;

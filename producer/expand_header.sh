@@ -4,10 +4,20 @@
 set -eu
 schema=$1 header=$2
 
+# Puts each row of a list on one line: its meaning may stand on lines of its own.
+join_rows() {
+    awk '{ line = $0; sub(/ *\\$/, "", line) }
+    line ~ /^ +"/ { sub(/^ +/, "", line); row = row " " line; sub(/" "/, "", row); next }
+    row != "" { print row; row = "" }
+    line ~ /^ *X\(/ { row = line; next }
+    { print }
+    END { if (row != "") print row }' "$schema/fields.h"
+}
+
 expand_structs() {
     echo '#ifndef BLOTTER_SCHEMA_RECORD_STRUCTS_H'
     echo '#define BLOTTER_SCHEMA_RECORD_STRUCTS_H'
-    awk '
+    join_rows | awk '
     # fields.h: the members of each list
     FNR == NR && /^#define BLOTTER_[A-Z]*_FIELDS\(X\)/ { split($2, part, "("); list = part[1]; next }
     FNR == NR && /^ *X\(/ && list != "" {
@@ -34,7 +44,7 @@ expand_structs() {
         next
     }
     NF > 0 || blank == 0 { print }
-    { blank = NF == 0 }' "$schema/fields.h" "$schema/record_structs.h"
+    { blank = NF == 0 }' - "$schema/record_structs.h"
     echo '#endif'
 }
 

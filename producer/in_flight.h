@@ -6,10 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "producer/redis_link.h"
+struct redisReply;
 
 struct in_flight {
-    redis_link_reply *callback;
+    void (*callback)(void *owner, uintptr_t tag, struct redisReply *reply); /* a redis_link_reply */
     void *owner;
     uintptr_t tag;
     int64_t sent_ms;

@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "producer/journal.h"
+#include "producer/journal_handle.h"
 
 /* --- locks --- */
 

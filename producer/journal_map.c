@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "producer/blotter.h"
-#include "producer/journal.h"
+#include "producer/journal_handle.h"
 #include "producer/journal_lock.h"
 
 /* Returns 0 or an errno. Signals are blocked: where one arrives, the kernel may give up and undo

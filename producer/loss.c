@@ -22,7 +22,7 @@ struct check {
     const char *why; /* something is lost; NULL: nothing */
 };
 
-/* What Redis says of the oldest open record: three answers make one look. */
+/* A look asks Redis for the oldest open record: three answers make one. */
 struct look {
     unsigned awaited;
     uint64_t position, sent;

@@ -63,7 +63,7 @@ bool loss_is_strange(const struct loss *);
 /* Should confirmations be read, and looks follow, as fast as they can? */
 bool loss_is_impatient(const struct loss *);
 
-/* What the last look has seen waiting in the stream: only records of these may be evicted. */
+/* Gives the records that the last look saw waiting in the stream: only these may be evicted. */
 struct waiting loss_waiting(const struct loss *);
 
 #endif

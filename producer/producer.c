@@ -113,7 +113,7 @@ static uint32_t or_default(uint32_t given, uint32_t otherwise)
     return given != 0 ? given : otherwise;
 }
 
-/* What opening needs, beside the options. */
+/* The state of an opening, beside its options. */
 struct opening {
     blotter_producer *producer;
     const struct blotter_options *options;

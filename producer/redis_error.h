@@ -41,7 +41,7 @@ enum redis_error_action {
 
 enum redis_error_action redis_error_action(const char *text);
 
-/* What the error means, in plain words; NULL: not in the table. */
+/* Explains the error in plain words; NULL: it is not in the table. */
 const char *redis_error_meaning(const char *text);
 
 #endif

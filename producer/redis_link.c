@@ -251,8 +251,8 @@ bool redis_link_is_asking(const struct redis_link *link)
 
 /* --- commands and answers --- */
 
-/* Where our write fails first, what the server said before it hung up (that it has too many
- * clients) waits in the socket. */
+/* Reads the server's last line: if our write failed first, the reason why it hung up (it has too
+ * many clients) still waits in the socket. */
 static void lose_connection(struct redis_link *link, const redisAsyncContext *context)
 {
     char said[sizeof link->last_error] = "";
@@ -371,7 +371,7 @@ static const char **stream_question(const struct redis_link *link, const char *w
     return words;
 }
 
-/* What a command of the greeting is for. */
+/* The purpose of a command of the greeting. */
 enum greeting { GREETING_MAY_FAIL, GREETING_MUST_SUCCEED, GREETING_ROLE, GREETING_STREAM };
 
 /* Does the node not serve the stream, now or at all? A missing right is no reason to leave. */

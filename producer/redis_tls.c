@@ -21,9 +21,7 @@ struct redis_tls {
     SSL *ssl; /* of the last connection; kept beyond it, as it knows why that was refused */
 };
 
-/* --- files
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- files --- */
 
 static bool redis_tls_fail(char *error, size_t error_size, const char *what, const char *file)
 {
@@ -107,9 +105,7 @@ void redis_tls_destroy(struct redis_tls *tls)
     free(tls);
 }
 
-/* --- connecting
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- connecting --- */
 
 static bool expect_host(SSL *ssl, const char *host)
 {
@@ -135,9 +131,7 @@ int redis_tls_start(struct redis_tls *tls, const char *host, struct redisContext
     return -1;
 }
 
-/* --- what went wrong
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- what went wrong --- */
 
 static void explain_refusal(long result, char *text, size_t size)
 {

@@ -24,7 +24,7 @@ void redis_tls_destroy(struct redis_tls *); /* takes NULL; after the contexts th
  */
 int redis_tls_start(struct redis_tls *, const char *host, struct redisContext *);
 
-/* What the end of a connection means, in words that say what to do. tls: NULL for one without;
+/* Explains the end of a connection, and says what to do. tls: NULL for one without;
  * connected: it was made; greeted: the server has answered on it; why: what hiredis says. At once,
  * in the thread that saw the end. */
 void redis_tls_explain(struct redis_tls *tls, bool connected, bool greeted, const char *why,

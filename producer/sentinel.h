@@ -1,8 +1,8 @@
 /* sentinel.h: asks Redis' sentinels which server is the master.
  *
- * Each is asked in turn, for at most half a second (redis_visit.h), the one that answered last first. What
- * they say is a hint: a sentinel of a minority names the old master. So whoever connects there
- * makes sure by ROLE, and asks again where that is none. */
+ * Each is asked in turn, for at most half a second (redis_visit.h), the one that answered last
+ * first. What they say is a hint: a sentinel of a minority names the old master. So whoever
+ * connects there makes sure by ROLE, and asks again where that is none. */
 #ifndef BLOTTER_PRODUCER_SENTINEL_H
 #define BLOTTER_PRODUCER_SENTINEL_H
 

@@ -22,7 +22,7 @@ struct blotter_binding {
     unsigned char bytes[];
 };
 
-/* What is submitted: a struct of that kind, and what is bound, if anything. */
+/* A submission: a struct of that kind, and its binding, if any. */
 struct submission {
     enum record_kind kind;
     const void *record;
@@ -239,7 +239,9 @@ BLOTTER_PUBLIC blotter_binding *blotter_bind(blotter_producer *producer, enum bl
         return NULL;
     }
     blotter_binding *fitting = realloc(binding, sizeof *binding + binding->bound.length);
-    binding = fitting != NULL ? fitting : binding;
+    if (fitting != NULL) {
+        binding = fitting;
+    }
     binding->bound.bytes = binding->bytes;
     return binding;
 }

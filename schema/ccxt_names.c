@@ -42,10 +42,11 @@ const struct ccxt_name *ccxt_name_find(enum record_kind kind, const char *name, 
 /* The keys that tell. */
 /* clang-format off */
 #define MARKS(X) \
-    X(base) X(quote) X(baseValue) X(quoteValue) X(contracts) X(price) X(entryPrice) X(notional) X(leverage) \
-    X(liquidationPrice) X(unrealizedPnl) X(collateral) X(fundingRate) X(amount) X(bid) X(ask) X(bids) X(asks) \
-    X(fromAccount) X(toAccount) X(txid) X(address) X(addressTo) X(tag) X(network) X(internal) X(updated) \
-    X(direction) X(before) X(after) X(referenceId) X(referenceAccount) X(code) X(side) X(currency) X(symbol) \
+    X(base) X(quote) X(baseValue) X(quoteValue) X(contracts) X(price) X(entryPrice) X(notional) \
+    X(leverage) X(liquidationPrice) X(unrealizedPnl) X(collateral) X(fundingRate) X(amount) \
+    X(bid) X(ask) X(bids) X(asks) X(fromAccount) X(toAccount) X(txid) X(address) X(addressTo) \
+    X(tag) X(network) X(internal) X(updated) X(direction) X(before) X(after) X(referenceId) \
+    X(referenceAccount) X(code) X(side) X(currency) X(symbol) \
     X(filled) X(remaining) X(clientOrderId) X(timeInForce) X(postOnly) X(lastTradeTimestamp) \
     X(lastUpdateTimestamp) X(triggerPrice) X(average) X(takerOrMaker) X(order) X(id)
 #define MAP_MARKS(X) X(free) X(total) X(precision)

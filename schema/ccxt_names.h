@@ -162,7 +162,8 @@ const struct ccxt_name *ccxt_name_find(enum record_kind, const char *name, size_
     X(UNKNOWN, "of no known kind") \
     X(BALANCE, "a balance: record it with balance()") \
     X(MARKET, "a market: record it with instrument()") \
-    X(LIQUIDATION, "a liquidation, which has no id: its fills come as trades, its loss in the ledger") \
+    X(LIQUIDATION, \
+      "a liquidation, which has no id: its fills come as trades, its loss in the ledger") \
     X(POSITION, "a position: record it with position()") \
     X(MARKET_DATA, "market data, which is not recorded") \
     X(TRANSFER, "a transfer: record it with cash()") \

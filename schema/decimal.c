@@ -339,7 +339,7 @@ static void add_whole(struct groups *groups, const char *at, unsigned count)
     }
 }
 
-/* Those behind it: the last group is filled up with zeros. */
+/* Adds the digits behind the point: the last group is filled up with zeros. */
 static void add_fraction(struct groups *groups, const char *at, unsigned count)
 {
     static const unsigned filling[] = {0, 1000, 100, 10};
@@ -453,7 +453,7 @@ static int sign(int value)
     return (value > 0) - (value < 0);
 }
 
-/* Where the whole part ends. */
+/* Gives the end of the whole part. */
 static const char *point_or_end(const char *at, const char *end)
 {
     const char *point = memchr(at, '.', (size_t)(end - at));

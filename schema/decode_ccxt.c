@@ -184,7 +184,7 @@ enum record_fault decoder_ccxt_key(struct decoder *decoder, const struct ccxt_na
 
 /* --- values of our names as ccxt has them --- */
 
-/* Where the fields of a fee are; 0: the kind has no such field. */
+/* The fields of a fee in a kind; 0: the kind has no such field. */
 struct fee_fields {
     unsigned fee, currency, rate, fees;
 };

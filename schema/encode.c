@@ -57,7 +57,8 @@ _Static_assert(sizeof(enum blotter_bool) == 4 && sizeof(char *) == 8 &&
                "made for 64-bit little-endian machines");
 
 #define PACKED(type, name, kind) \
-    {FIXSTR + sizeof #name - 1, #name, GIVEN_##kind, offsetof(struct type, name), FIELD_##kind, sizeof #name},
+    {FIXSTR + sizeof #name - 1, #name, GIVEN_##kind, offsetof(struct type, name), FIELD_##kind, \
+     sizeof #name},
 #define PACKED_ORDER(name, kind, meaning) PACKED(blotter_order, name, kind)
 #define PACKED_TRADE(name, kind, meaning) PACKED(blotter_trade, name, kind)
 #define PACKED_SESSION(name, kind, meaning) PACKED(blotter_session, name, kind)
@@ -88,7 +89,7 @@ static const struct layout {
 };
 /* clang-format on */
 
-/* Where a body ends at the latest, and why a value could not be written. A function that writes
+/* The limit of a body, and the reason why a value could not be written. A function that writes
  * takes the place to write at and returns the place behind what it wrote, or NULL with the fault
  * set: kept out of the struct, the place stays in a register. */
 struct body {
@@ -534,7 +535,7 @@ static inline void encode_tell_misplaced(struct record_problem *problem, enum re
     }
 }
 
-/* What has been written of a record. */
+/* The part of a record that has been written. */
 struct encoded {
     unsigned char *at;
     uint64_t given;

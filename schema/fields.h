@@ -24,7 +24,8 @@
 /* Every kind of record begins with these. The library sets the first four; the drainer sets lane,
  * as it is part of the name of the stream. */
 #define BLOTTER_IDENTITY_FIELDS(X) \
-    X(producer_id, INT, "who wrote the record: drawn anew at every open; negative: derived from the entry") \
+    X(producer_id, INT, \
+      "who wrote the record: drawn anew at every open; negative: derived from the entry") \
     X(seq, INT, "the record's dense number within its producer, from 1") \
     X(recorded_at, TIME, "when submit was called; never goes back within a producer") \
     X(exchange, TEXT, "the stream's exchange, [a-z0-9._-]{1,32}") \
@@ -32,7 +33,8 @@
 
 /* One state change of one of your orders. Needs order_id or client_order_id. */
 #define BLOTTER_ORDER_FIELDS(X) \
-    X(exchange_time, TIME, "the venue's own time, of ccxt mostly the order's creation (60, timestamp)") \
+    X(exchange_time, TIME, \
+      "the venue's own time, of ccxt mostly the order's creation (60, timestamp)") \
     X(update_time, TIME, "when the order last changed at the venue (lastUpdateTimestamp)") \
     X(last_trade_time, TIME, "when the order last traded (lastTradeTimestamp)") \
     X(account, TEXT, "whose account (1)") \
@@ -60,7 +62,8 @@
     X(last_price, DECIMAL, "price of this fill (31)") \
     X(last_quantity, DECIMAL, "quantity of this fill (32)") \
     X(cost, DECIMAL, "cumulative quote amount (cost)") \
-    X(fee, DECIMAL, "+ paid, - rebate; of this fill if last_quantity is given, else cumulative (137, fee)") \
+    X(fee, DECIMAL, \
+      "+ paid, - rebate; of this fill if last_quantity is given, else cumulative (137, fee)") \
     X(fee_currency, TEXT, "currency of the fee (138)") \
     X(fee_rate, DECIMAL, "rate of the fee (fee.rate)") \
     X(fees, AMOUNTS, "all fees by currency, where there are several (fees)") \
@@ -105,7 +108,9 @@
     X(symbol, TEXT, "the symbol that it is for, as of a funding payment (55, symbol)") \
     X(market_type, TEXT, "spot, margin, swap, future, option") \
     X(entry_id, TEXT, "the venue's id of the entry; not unique alone (id)") \
-    X(type, TEXT, "funding, transfer, deposit, withdrawal, fee, rebate, interest, settlement, trade ... (type)") \
+    X(type, TEXT, \
+      "funding, transfer, deposit, withdrawal, fee, rebate, interest, settlement, trade ... " \
+      "(type)") \
     X(venue_type, TEXT, "the venue's own word for the type") \
     X(status, TEXT, "ok, pending, failed, canceled (status)") \
     X(currency, TEXT, "currency of the amount (15; currency, code)") \
@@ -124,7 +129,8 @@
     X(origin, TEXT, "null: the strategy's feed; venue: fetched to compare; manual") \
     X(extra, JSON, "everything else, a JSON object")
 
-/* How much of a currency an account holds at a time. An empty balance is one record without currency. */
+/* How much of a currency an account holds at a time. An empty balance is one record without
+ * currency. */
 #define BLOTTER_BALANCE_FIELDS(X) \
     X(exchange_time, TIME, "the venue's own time (60, timestamp)") \
     X(account, TEXT, "whose account (1)") \
@@ -140,7 +146,8 @@
 
 /* A position as the venue reports it. Needs symbol. */
 #define BLOTTER_POSITION_FIELDS(X) \
-    X(exchange_time, TIME, "the venue's time: of some the opening, of some the last change (60, timestamp)") \
+    X(exchange_time, TIME, \
+      "the venue's time: of some the opening, of some the last change (60, timestamp)") \
     X(update_time, TIME, "when the position last changed (lastUpdateTimestamp)") \
     X(snapshot, TIME, "when the call was made: the same in all records of one call") \
     X(account, TEXT, "whose account (1)") \
@@ -195,12 +202,15 @@
     X(quantity_unit, TEXT, "contracts, base, quote: what quantities count") \
     X(extra, JSON, "everything else, a JSON object")
 
-/* What the library records about itself, in the same dense sequence. */
+/* Records of the library about itself, in the same dense sequence. */
 #define BLOTTER_SESSION_FIELDS(X) \
     X(event, TEXT, "opened, heartbeat (every 10 s), closed, void") \
     X(follows, INT, "opened: the producer_id that used this journal before") \
-    X(confirmed_seq, INT, "every seq up to this one is known to be committed; opened: of the one it follows") \
-    X(last_seq, INT, "the last seq claimed when this was written; closed: the last of all; opened: of the one it follows") \
+    X(confirmed_seq, INT, \
+      "every seq up to this one is known to be committed; opened: of the one it follows") \
+    X(last_seq, INT, \
+      "the last seq claimed when this was written; closed: the last of all; opened: of the one " \
+      "it follows") \
     X(journal, TEXT, "path of the journal") \
     X(host, TEXT, "host name") \
     X(pid, INT, "process id") \
@@ -214,8 +224,8 @@
     X(object, TEXT, "the object as JSON, cut to fit") \
     X(extra, JSON, "everything else, a JSON object")
 
-/* The kinds of record: X(KIND, name on the wire, SQL schema, SQL table, field list). A journal keeps
- * a kind as its number here, so a new one goes to the end. */
+/* The kinds of record: X(KIND, name on the wire, SQL schema, SQL table, field list). A journal
+ * keeps a kind as its number here, so a new one goes to the end. */
 #define BLOTTER_RECORD_KINDS(X) \
     X(ORDER, order, blotter, order_events, BLOTTER_ORDER_FIELDS) \
     X(TRADE, trade, blotter, trades, BLOTTER_TRADE_FIELDS) \

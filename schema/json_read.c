@@ -13,7 +13,7 @@
 #include "schema/decimal.h"
 #include "schema/text.h"
 
-/* What numeric holds: digits before and behind the point. */
+/* PostgreSQL's numeric holds so many digits before and behind the point. */
 enum {
     NUMERIC_WHOLE_MAX = 131072,
     NUMERIC_SCALE_MAX = 16383,

@@ -130,8 +130,8 @@ enum record_fault { /* X-list with texts: RECORD_FAULTS */
 };
 const char *record_fault_text(enum record_fault);
 
-/* Where and what was wrong: "price: not a finite decimal number …". field is NULL where the record
- * as a whole is meant. */
+/* A problem names the field and the fault: "price: not a finite decimal number …". field is NULL
+ * where the record as a whole is meant. */
 struct record_problem {
     enum record_fault fault;
     const char *field;  /* static */
@@ -209,8 +209,8 @@ struct record {
         values[RECORD_FIELDS_MAX]; /* by the kind's field index; the identity first */
 };
 
-/* Where decimals made from numbers and JSON made from maps go; record_decode begins anew in it, so
- * the values of the record before are then lost. */
+/* Memory for decimals made from numbers and JSON made from maps; record_decode begins anew in it,
+ * so the values of the record before are then lost. */
 struct record_scratch {
     char *bytes;
     size_t capacity; /* RECORD_SCRATCH_BYTES is enough for any record */

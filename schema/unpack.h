@@ -44,8 +44,8 @@ struct unpack_value {
     const uint8_t *bytes; /* str, bin, ext */
 };
 
-/* What follows the first bytes 0xc0 to 0xdf: `head` bytes, big-endian, that are the value, or the
- * length. */
+/* The form behind each first byte from 0xc0 to 0xdf: `head` bytes, big-endian, are the value, or
+ * the length. */
 struct unpack_form {
     uint8_t type;
     uint8_t head;
@@ -88,7 +88,7 @@ static inline enum record_fault unpack_bytes(struct unpack_reader *reader,
     return RECORD_FAULT_NONE;
 }
 
-/* What the bits of a number's head mean. */
+/* Gives the bits of a number's head their meaning. */
 static inline void unpack_number(struct unpack_value *value, uint64_t bits, unsigned bytes)
 {
     if (value->type == UNPACK_INT) {

@@ -34,7 +34,7 @@ for file; do
 done
 
 echo '/* Made by drainer/commands/embed.sh. */'
-echo '#include "drainer/commands/migrations.h"'
+echo '#include "drainer/postgres/migrations.h"'
 # shellcheck disable=SC2086 # lists
 array sql_tables $tables
 # shellcheck disable=SC2086

@@ -129,7 +129,8 @@ static int64_t number_at(const PGresult *result, int column)
     return strtoll(PQgetvalue(result, 0, column), NULL, 10);
 }
 
-/* Where a database lost transactions, their numbers are given again to others. */
+/* A database that lost transactions gives their numbers to others: the token's history must be
+ * this database's. */
 static bool check_history(struct follow *follow, const char *history)
 {
     if (follow->history[0] == '\0' || strcmp(follow->history, "none") == 0) {

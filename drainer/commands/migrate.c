@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "drainer/commands/migrations.h"
+#include "drainer/postgres/migrations.h"
 #include "drainer/postgres/pg_blocking.h"
 #include "drainer/postgres/pg_pooler.h"
 #include "drainer/postgres/sql_text.h"
@@ -46,7 +46,7 @@ static bool migrate_lock(struct pg *pg)
     return pg_run(pg, "SELECT pg_advisory_lock(" LOCK_KEY ")");
 }
 
-/* --- the lists from C ------------------------------------------------------------------------ */
+/* --- the lists from C --- */
 
 /* Adds a string as an SQL literal. The meanings are ours: no backslash is among them. */
 static void add_literal(struct sql_text *sql, const char *text)
@@ -111,7 +111,7 @@ static void add_sqlstates(struct sql_text *sql)
         "itself; DATA: one record is at fault; PERSON: it needs a person';\n");
 }
 
-/* --- what the database has ------------------------------------------------------------------- */
+/* --- what the database has --- */
 
 /* Asks for one value; "" where there is none. False: reported. */
 static bool read_value(struct pg *pg, const char *sql, char *value, size_t size)
@@ -170,7 +170,7 @@ static bool read_digest(struct migration *m)
     return result != NULL;
 }
 
-/* --- changing it ----------------------------------------------------------------------------- */
+/* --- changing it --- */
 
 /* The line that an error is at; 0: the server does not tell. */
 static unsigned error_line(const PGresult *result, const char *sql)

@@ -66,13 +66,13 @@ char *record_json_of_entry(const void *bytes, size_t length)
 {
     /* strtoul in take_part reads no further than this NUL */
     char *copy = malloc(length + 1);
+    if (copy == NULL) {
+        abort();
+    }
     const char *at = copy, *end = copy + length, *name, *value;
     size_t name_length, value_length;
     json_t *object = NULL;
 
-    if (copy == NULL) {
-        abort();
-    }
     memcpy(copy, bytes, length);
     copy[length] = '\0';
     while ((at = take_part(at, end, &name, &name_length)) != NULL &&

@@ -29,7 +29,7 @@ enum {
     SUMMARY_S = 60,
 };
 
-/* What is no journal, or none that we can read: named once. */
+/* A file that is no journal, or none that we can read: it is named once. */
 struct unfit {
     struct unfit *next;
     unsigned looks; /* in a row; at the first one it may be in the making */
@@ -78,9 +78,7 @@ static const char *name_of(const char *path)
     return slash == NULL || slash[1] == '\0' ? path : slash + 1;
 }
 
-/* --- what cannot be read
- * -------------------------------------------------------------------------------------------------
- */
+/* --- what cannot be read --- */
 
 static struct unfit *find_unfit(struct ship *ship, const char *path)
 {
@@ -110,7 +108,7 @@ static void note_unfit(struct ship *ship, const char *path, const char *why)
     }
 }
 
-/* Those that were not seen at this look are gone, or have become journals. */
+/* Forgets the files that this look did not see: they are gone, or have become journals. */
 static void forget_unfit(struct ship *ship)
 {
     for (struct unfit **each = &ship->unfit; *each != NULL;) {
@@ -126,9 +124,7 @@ static void forget_unfit(struct ship *ship)
     }
 }
 
-/* --- journals
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- journals --- */
 
 static bool has(const struct ship *ship, const char *path)
 {
@@ -213,7 +209,7 @@ static void look_at_shipments(struct ship *ship)
     }
 }
 
-/* Nothing to poll: no timer. */
+/* Starts the timer where a journal has to be polled, else stops it. */
 static void set_polling(struct ship *ship)
 {
     struct timeval interval = milliseconds(ship->settings->poll_interval);
@@ -225,9 +221,7 @@ static void set_polling(struct ship *ship)
     }
 }
 
-/* --- how far
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- how far --- */
 
 static struct shipment_counts ship_count(const struct ship *ship)
 {
@@ -337,9 +331,7 @@ static void say_left(const struct ship *ship, const char *what)
              what, journals, count_left_alone(ship), unsent, counts.sent, counts.committed);
 }
 
-/* --- events
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- events --- */
 
 static void ship_on_poll(evutil_socket_t fd, short what, void *arg)
 {
@@ -388,9 +380,7 @@ static void ship_on_signal(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-/* --- start and end
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- start and end --- */
 
 static bool find_place(struct ship *ship)
 {

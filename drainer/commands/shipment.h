@@ -52,7 +52,7 @@ const char *shipment_left_alone(const struct shipment *);
 /* Looks for new records. */
 void shipment_poll(struct shipment *);
 
-/* What has become of its writer? To be called now and then. */
+/* Looks what has become of the journal's writer. To be called now and then. */
 enum shipment_state shipment_look(struct shipment *);
 
 struct shipment_counts shipment_counts(const struct shipment *, const struct settings *);

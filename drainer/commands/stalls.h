@@ -12,7 +12,7 @@
 struct pg;
 struct report;
 
-/* What PostgreSQL knows of the loading. */
+/* The state of loading, as PostgreSQL knows it. */
 struct load_facts {
     int64_t open_rejects, open_incidents, drainers;
     double last_load_seconds; /* negative: never */

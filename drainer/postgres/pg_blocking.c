@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "drainer/commands/migrations.h"
 #include "drainer/log.h"
+#include "drainer/postgres/migrations.h"
 #include "drainer/postgres/sqlstate.h"
 
 enum { MESSAGE_BYTES = 512 };

@@ -22,7 +22,7 @@
 struct redisReplyObjectFunctions;
 struct entry_reader;
 
-/* Where an answer has its entries. */
+/* The place of the entries in an answer. */
 enum entry_place {
     ENTRIES_NOWHERE,
     ENTRIES_ALONE,         /* XRANGE: [entry, …] */

@@ -320,8 +320,8 @@ static void on_link_down(struct intake *intake, const char *why)
     intake_turn(intake);
 }
 
-/* What was read before stays loadable, but it is not acknowledged: here it may be pending still, so
- * it is claimed again. */
+/* Entries read before stay loadable, but are not acknowledged: they may be pending still on the new
+ * connection's server, so they are claimed again. */
 static void on_link_up(struct intake *intake)
 {
     struct streams *streams = intake->options.streams;

@@ -24,7 +24,7 @@ void intake_on_success(struct intake *, struct stream *);
  * from their beginning. */
 void intake_on_no_group(struct intake *, const char *text);
 
-/* What PostgreSQL had lost of the stream is loaded again and committed. */
+/* Called when the entries that PostgreSQL had lost of the stream are loaded again and committed. */
 void intake_on_reloaded(struct intake *, struct stream *);
 
 /* The stream is not ours any more in Redis: it is claimed anew, and all that is pending with it. */

@@ -2,11 +2,13 @@
  * drainer meet here: postgres/ decides who holds a stream, redis/ reads it.
  *
  *     FREE ──lease──► GROUPING ──group is there──► FENCING ──claimed in Redis──► CLAIMING
- *      ▲               │  ▲                          │                               │
- *      │     no such key  │ seen again               └─ of another server ─► REFUSED │ nothing
- * pending │               ▼  │                                                          ▼ │ ABSENT
- * (RELOADING) │                                                                             │ └──
- * unlocked, nothing in a batch ── LEAVING ◄──── over the share ──── READING ◄┘
+ *      ▲               │    ▲                         │                             │
+ *      │               │    │                         └─ of another server          │ nothing
+ *      │   no such key │    │ seen again                          │                 │ pending
+ *      │               ▼    │                                     ▼                 │
+ *      │               ABSENT                                  REFUSED         (RELOADING)
+ *      │                                                                            │
+ *      └─ unlocked, nothing in a batch ── LEAVING ◄── over the share ── READING ◄───┘
  *
  * RELOADING: with --from, and where PostgreSQL went back behind what Redis knows to be loaded. A
  * lost connection leads back to GROUPING, forgotten entries lead back to CLAIMING.
@@ -37,8 +39,8 @@
 enum stream_state { STREAM_STATES(X) };
 #undef X
 
-/* What stands in the way of a stream, or of all: for /readyz, status and the log. One reason at a
- * time from each source. */
+/* A trouble stands in the way of a stream, or of all: for /readyz, status and the log. Each source
+ * gives one reason at a time. */
 enum trouble_source {
     TROUBLE_LINK,    /* Redis is not connected */
     TROUBLE_REDIS,   /* Redis answers with an error */

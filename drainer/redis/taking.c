@@ -182,7 +182,7 @@ static void taking_on_claimed(void *owner, uintptr_t tag, struct redisReply *rep
     intake_turn(taking->intake);
 }
 
-/* Nothing is fenced until the PostgreSQL side knows its history. */
+/* Claims the stream behind the fence, once PostgreSQL's history is known. */
 static void taking_claim(struct taking *taking, struct stream *stream)
 {
     const struct stream_history *history = &taking->streams->history;

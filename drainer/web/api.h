@@ -12,17 +12,21 @@ enum { API_PARAMETERS_MAX = 8, API_VALUE_BYTES = 256 };
  * ... of the query, as text; one that is not given is null. */
 /* clang-format off */
 #define API_QUERIES(X) \
-    X(overview, "", "the first screen's figures: open orders, fills and PnL of today, audit, rejects") \
+    X(overview, "", \
+      "the first screen's figures: open orders, fills and PnL of today, audit, rejects") \
     X(strategies, "", "each strategy today: PnL, fills, open orders, last record") \
     X(orders, "exchange account strategy symbol text state limit sort", \
       "orders, the latest first; state: open (default), ended, all; text: in an id") \
     X(order, "exchange account order", "one order: its latest state, its events and fills") \
     X(fills, "exchange account strategy symbol before limit", "own executions, the latest first") \
-    X(positions, "exchange account strategy symbol", "positions with mark price and unrealised PnL") \
-    X(pnl, "from to by", "realised, unrealised, fees, funding and net; by: strategy, symbol, account, hour, day") \
+    X(positions, "exchange account strategy symbol", \
+      "positions with mark price and unrealised PnL") \
+    X(pnl, "from to by", \
+      "realised, unrealised, fees, funding and net; by: strategy, symbol, account, hour, day") \
     X(equity, "from to", "the sum of net PnL by hour, by strategy") \
     X(symbols, "", "the symbols that have trades or fills, for the candles") \
-    X(candles, "exchange symbol interval from to", "candles of recorded trades, with the own fills") \
+    X(candles, "exchange symbol interval from to", \
+      "candles of recorded trades, with the own fills") \
     X(latency, "hours", "venue to strategy and strategy to row, by exchange and hour") \
     X(rejects, "limit", "records that could not be stored, the latest first") \
     X(reject, "id", "one reject with its bytes") \

@@ -1,7 +1,7 @@
 /* web_pool.c: see web_pool.h.
  *
- *     CLOSED ──► CONNECTING ──► PREPARING ──► READY ◄──► RUNNING        any ──► CLOSED when the
- * session is lost
+ *     CLOSED ──► CONNECTING ──► PREPARING ──► READY ◄──► RUNNING
+ *     any ──► CLOSED, when the session is lost
  *
  * A session in PREPARING runs its settings; in RUNNING one query of the queue. */
 #include "drainer/web/web_pool.h"

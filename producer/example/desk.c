@@ -81,9 +81,7 @@ static struct {
 
 static volatile sig_atomic_t stopping;
 
-/* --- recording
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- recording --- */
 
 static int64_t now_ns(clockid_t clock)
 {
@@ -201,9 +199,7 @@ static void record_trade(struct exchange *exchange, const struct symbol *symbol,
     exchange->trades++;
 }
 
-/* --- the simulation
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- the simulation --- */
 
 /* 0 .. below - 1 */
 static int64_t random_below(struct exchange *exchange, int64_t below)
@@ -275,9 +271,7 @@ static void *trade_on_exchange(void *arg)
     return NULL;
 }
 
-/* --- the desk
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- the desk --- */
 
 static void on_event(void *arg, enum blotter_event event, const char *text)
 {

@@ -30,7 +30,7 @@ struct strategy {
     int64_t last_seq;
 };
 
-/* What has changed at the connection; called from the loop, once a change. */
+/* Prints a change of the connection. The loop calls it once per change. */
 static void on_event(void *arg, enum blotter_event event, const char *text)
 {
     (void)arg;

@@ -17,7 +17,7 @@ union draft_struct {
 #undef X
 };
 
-/* Where a field got its value. */
+/* The source of a field's value. */
 struct draft_source {
     PyObject *name, *value; /* borrowed from what was given */
     const struct key *key;

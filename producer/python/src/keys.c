@@ -17,7 +17,8 @@
 #define OFFSET_IN_INSTRUMENT(name, kind, meaning) OFFSET_IN(blotter_instrument, name)
 #define OFFSET_IN_REJECT(name, kind, meaning) OFFSET_IN(blotter_reject, name)
 
-#define X(kind, name, sql_schema, table, fields) static const uint16_t name##_offsets[] = {fields(OFFSET_IN_##kind)};
+#define X(kind, name, sql_schema, table, fields) \
+    static const uint16_t name##_offsets[] = {fields(OFFSET_IN_##kind)};
 BLOTTER_RECORD_KINDS(X)
 #undef X
 

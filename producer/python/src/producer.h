@@ -11,7 +11,7 @@
 #include "draft.h"
 #include "event_ring.h"
 
-/* What records of one kind have in common: the constants of a binding, and the last dict's keys. */
+/* The common part of one kind's records: the constants of a binding, and the last dict's keys. */
 struct recorder {
     PyObject *held;          /* a dict that keeps the constants' texts; NULL: there are none */
     struct draft *constants; /* NULL: there are none */

@@ -8,7 +8,7 @@
  * appends (kind, dict of fields) to the producer's tape. Returns the first seq, or a status. */
 int64_t stored_submit(struct producer *, const struct blotter_entry *entries, size_t count);
 
-/* What was wrong with the last record that was INVALID. */
+/* Names the fault of the last record that was INVALID. */
 const char *stored_problem(void);
 
 #endif

@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "drainer/commands/migrations.h"
 #include "drainer/postgres/loader.h"
+#include "drainer/postgres/migrations.h"
 #include "drainer/redis/streams.h"
 #include "tests/fixture/servers.h"
 #include "tests/integration/loop.h"

@@ -5,7 +5,6 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 program=$(realpath "${BLOTTER_PROGRAM:-$here/../../../build/blotter}")
-root=$(cd "$here/../../.." && pwd)
 bin=${PG_BINDIR:-$(pg_config --bindir)}
 dir=$(mktemp -d)
 as=()

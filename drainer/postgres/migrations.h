@@ -1,6 +1,6 @@
 /* migrations.h: the files of schema/sql, embedded in the program by embed.sh. */
-#ifndef BLOTTER_DRAINER_COMMANDS_MIGRATIONS_H
-#define BLOTTER_DRAINER_COMMANDS_MIGRATIONS_H
+#ifndef BLOTTER_DRAINER_POSTGRES_MIGRATIONS_H
+#define BLOTTER_DRAINER_POSTGRES_MIGRATIONS_H
 
 #include <stddef.h>
 
@@ -10,7 +10,7 @@ struct sql_file {
     const char *text;
 };
 
-/* What makes tables, in the order of their numbers: each is applied once. */
+/* Files that make tables, in the order of their numbers: each is applied once. */
 extern const struct sql_file sql_tables[];
 extern const size_t sql_tables_count;
 
