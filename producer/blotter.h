@@ -17,13 +17,14 @@
  *            nothing is rounded. `extra` is JSON text of an object.
  *
  * Threads    Every function may be called by any thread at any time, except blotter_open, which one
- *            thread calls at a time. Calls that are under way in others when blotter_close is called
- *            finish, or answer BLOTTER_CLOSED. A handle belongs to its process: in a forked child
- *            every call answers BLOTTER_FORKED. A thread may be cancelled: in blotter_wait and
- *            blotter_flush at once, elsewhere when the call returns.
+ *            thread calls at a time. Calls that are under way in others when blotter_close is
+ *            called finish, or answer BLOTTER_CLOSED. A handle belongs to its process: in a forked
+ *            child every call answers BLOTTER_FORKED. A thread may be cancelled: in blotter_wait
+ *            and blotter_flush at once, elsewhere when the call returns.
  *
  * Stack      Recording takes 12 KiB of the caller's stack where slots are at most 4,160 bytes (the
- *            default is 1,024), 24 KiB up to 16,448, and 80 KiB beyond. A stack that is too small is
+ *            default is 1,024), 24 KiB up to 16,448,
+      and 80 KiB beyond. A stack that is too small is
  *            a fault at its guard page, never a write beyond it.
  *
  * Errors     Functions return 0 or more, or a negative enum blotter_status. On failure nothing has
@@ -105,8 +106,8 @@ enum blotter_sync {
     BLOTTER_SYNC_INTERVAL = 1,
 };
 
-/* Changes that on_event is called for, once for each change: (name, value, word, meaning). A new one
- * gets the next value. */
+/* Changes that on_event is called for, once for each change: (name, value, word, meaning). A new
+ * one gets the next value. */
 /* clang-format off */
 #define BLOTTER_EVENTS(BLOTTER_X_) \
     BLOTTER_X_(REDIS_UP, 0, "redis_up", "connected, or no longer refusing; text: where") \
@@ -176,13 +177,14 @@ struct blotter_options {
     void *on_event_arg;
 };
 
-/* Opens a journal, adopting what a dead process left in it, and starts the sender. Does not wait for
- * Redis.
+/* Opens a journal, adopting what a dead process left in it, and starts the sender. Does not wait
+ * for Redis.
  * Threads:  one at a time
  * Blocks:   for disk and memory (tens of ms), never for the network; up to two seconds where
  *           `blotter ship` has to give the journal back first
  * Memory:   copies the options; a producer takes 3 descriptors, and 5 for its thread
- * Returns:  0 and *producer; or a status with *producer NULL: BUSY, CORRUPT, FORMAT, NOT_OURS (these
+ * Returns:  0 and *producer; or a status with *producer NULL: BUSY, CORRUPT, FORMAT,
+      NOT_OURS (these
  *           only where `journal` names a file: in a folder the next free name is taken), SYSTEM,
  *           OPTION. blotter_open_error() says more */
 int blotter_open(blotter_producer **producer, const struct blotter_options *options);
@@ -261,8 +263,8 @@ int64_t blotter_submit(blotter_producer *producer, const struct blotter_entry *e
 
 #define BLOTTER_DECIMAL_BYTES 256
 
-/* Writes the shortest decimal that reads back as the same double ("0.1", "67123.1") and a NUL, for a
- * caller that has a double and not the exchange's own digits.
+/* Writes the shortest decimal that reads back as the same double ("0.1", "67123.1") and a NUL, for
+ * a caller that has a double and not the exchange's own digits.
  * Threads:  any
  * Blocks:   never
  * Returns:  its length; INVALID: not finite, or of more than 128 digits */

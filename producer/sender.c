@@ -339,7 +339,7 @@ static void on_added(void *owner, uintptr_t tag, struct redisReply *reply)
 static int send_record(struct sender *sender, uint64_t position, const struct journal_slot *slot)
 {
     size_t length;
-    /* Where the slot is being moved to, the stream may not be any more, or not yet. */
+    /* The node that the slot is being moved to may not have the stream yet, or any more. */
     sender->xadd.existing_only = redis_link_is_asking(sender->link);
     const char *command = xadd_command(&sender->xadd, slot, &length);
     return command ? redis_link_send(sender->link, on_added, (uintptr_t)position, command, length)

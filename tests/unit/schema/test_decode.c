@@ -285,7 +285,7 @@ static void times_may_be_nanoseconds_or_timestamps(void **state)
         assert_time(1700000000999999999);
 }
 
-/* Such a time is one in seconds, milliseconds or microseconds. */
+/* A time out of range is one in seconds, milliseconds or microseconds. */
 static void times_in_another_unit_are_out_of_range(void **state)
 {
     static const int64_t times[] = {
