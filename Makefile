@@ -38,7 +38,7 @@ REDIS_SIDE := intake taking reading entry_reader doorbell stream_watch streams r
 	settle redis_blocking stream_survey
 POSTGRES_SIDE := pg_link pg_failure pg_session pg_blocking pg_pooler loading loader load_transaction good_record history lease days bisect sql_text sqlstate load_stats booker
 MIRROR := mirror mirror_lease mirror_writer ilp reject_line questdb_conf questdb_link questdb_tables questdb_tls
-WEB := web web_pool web_live web_status
+WEB := web web_answers web_pool web_live web_status
 DRAINER := command_list commands settings settings_table settings_help log terminal http_server process_metrics monitor drain batch copy order_changes book_rows \
 	$(REDIS_SIDE:%=redis/%) $(POSTGRES_SIDE:%=postgres/%) $(COMMANDS:%=commands/%) $(WEB:%=web/%) $(MIRROR:%=mirror/%)
 
@@ -54,7 +54,7 @@ FUZZERS := $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(patsubst %.c,%,$(wildcard tests/bench/bench_*.c))
 # SQL: tables by their number, what brings version 1 here, then functions and views in the order in which they need each other.
 BOOKS := books_copies books books_fold books_booking books_views books_lists
-SQL_CODE := drop columns days progress fence staging orders merge orders_at $(BOOKS) views audit retention locks reports rights
+SQL_CODE := drop columns days progress fence staging orders merge orders_at $(BOOKS) views audit retention locks reports reconciliation web rights
 SQL := $(sort $(wildcard schema/sql/[0-9]*.sql)) schema/sql/from_version_1.sql $(SQL_CODE:%=schema/sql/code/%.sql)
 
 # --- libraries ---

@@ -13,13 +13,17 @@ enum { API_PARAMETERS_MAX = 8, API_VALUE_BYTES = 256 };
 /* clang-format off */
 #define API_QUERIES(X) \
     X(overview, "", \
-      "the first screen's figures: open orders, fills and PnL of today, audit, rejects") \
-    X(strategies, "", "each strategy today: PnL, fills, open orders, last record") \
+      "the first screen's figures: open orders, PnL of today, each strategy, audit, rejects") \
+    X(curve, "", \
+      "the PnL of the UTC day minute by minute: the desk, and the strategies that moved most") \
+    X(pipeline, "", \
+      "streams, producers, drainers, and how long the newest records took to their row") \
     X(orders, "exchange account strategy symbol text state limit sort", \
-      "orders, the latest first; state: open (default), ended, all; text: in an id") \
+      "orders; state: open (default), ended, all; text: in an id; sort: oldest") \
     X(order, "exchange account order", "one order: its latest state, its events and fills") \
-    X(fills, "exchange account strategy symbol before limit", "own executions, the latest first") \
-    X(positions, "exchange account strategy symbol", \
+    X(fills, "exchange account strategy symbol before limit", \
+      "own executions, the latest first") \
+    X(positions, "exchange account strategy symbol limit", \
       "positions with mark price and unrealised PnL") \
     X(pnl, "from to by", \
       "realised, unrealised, fees, funding and net; by: strategy, symbol, account, hour, day") \
@@ -30,6 +34,7 @@ enum { API_PARAMETERS_MAX = 8, API_VALUE_BYTES = 256 };
     X(latency, "hours", "venue to strategy and strategy to row, by exchange and hour") \
     X(rejects, "limit", "records that could not be stored, the latest first") \
     X(reject, "id", "one reject with its bytes") \
+    X(reconciliation, "", "the venues' positions beside the books', what differs first") \
     X(audit, "", "each producer: complete, open, or missing, by the counters of the drainers")
 /* clang-format on */
 

@@ -52,7 +52,7 @@ rows='' ends='' count=0
         put index.html 'text/html; charset=utf-8' "$page/index.html"
         put openapi.json 'application/json; charset=utf-8' "$page/openapi.json"
         put page.css 'text/css; charset=utf-8' "$page/page.css"
-        for script in page charts decimal live; do
+        for script in page api candles charts decimal desk dom live orders pipeline table; do
             put "$script.js" 'text/javascript; charset=utf-8' "$page/$script.js"
         done
         put lightweight-charts.js 'text/javascript; charset=utf-8' "$modules/lightweight-charts/dist/lightweight-charts.standalone.production.mjs"

@@ -9,6 +9,7 @@
 #include <event2/buffer.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,10 +19,12 @@
 #include <unistd.h>
 
 #include "drainer/commands.h"
+#include "drainer/commands/record_json.h"
 #include "drainer/http_server.h"
 #include "drainer/log.h"
 #include "drainer/settings.h"
 #include "drainer/web/api.h"
+#include "drainer/web/web_answers.h"
 #include "drainer/web/web_live.h"
 #include "drainer/web/web_pool.h"
 #include "drainer/web/web_status.h"
@@ -42,6 +45,7 @@ struct web {
     struct event_base *base;
     struct http_server *http;
     struct web_pool *pool;
+    struct web_answers *answers;
     struct web_status *status;
     struct web_live *live;
     char token[TOKEN_BYTES_MAX + 1];
@@ -49,9 +53,9 @@ struct web {
 
 /* One API request that waits for its query. */
 struct web_request {
-    struct web *web;
     struct http_request *request;
-    struct web_query *query;
+    struct web_waiter *waiter;
+    bool has_record; /* the answer ends with a record's bytes */
 };
 
 /* --- answers --- */
@@ -176,18 +180,77 @@ static bool web_has_token(struct web *web, struct http_request *request)
 static void on_request_gone(void *arg)
 {
     struct web_request *waiting = arg;
-    web_pool_cancel(waiting->web->pool, waiting->query);
+    web_answers_cancel(waiting->waiter);
     free(waiting);
+}
+
+static unsigned hex_value(char digit)
+{
+    return (unsigned)(digit <= '9' ? digit - '0' : digit - 'a' + 10);
+}
+
+/* Decodes a record from its bytes in hexadecimal, as PostgreSQL writes them. Returns JSON of a
+ * string that holds JSON, so that no number of the record is read as a double by a browser; "null"
+ * where the bytes are no record. The caller frees it. */
+static char *record_text_of_hex(const char *hex, size_t digits)
+{
+    unsigned char *bytes = malloc(digits / 2 + 1);
+    if (bytes == NULL) {
+        abort();
+    }
+    for (size_t i = 0; i < digits / 2; i++) {
+        bytes[i] = (unsigned char)(hex_value(hex[2 * i]) << 4 | hex_value(hex[2 * i + 1]));
+    }
+    char *decoded = record_json_of_entry(bytes, digits / 2);
+    json_t *string = decoded == NULL ? json_null() : json_string(decoded);
+    char *text = json_dumps(string == NULL ? json_null() : string, JSON_ENCODE_ANY);
+    json_decref(string);
+    free(decoded);
+    free(bytes);
+    if (text == NULL) {
+        abort();
+    }
+    return text;
+}
+
+/* Answers {..., "record": text} from an answer that has the record's bytes on a second line. */
+static void web_reply_record(struct http_request *request, const char *text, size_t length)
+{
+    const char *line_end = memchr(text, '\n', length);
+    if (line_end == NULL) { /* there is no such reject */
+        web_reply(request, 200, "application/json; charset=utf-8", text, length);
+        return;
+    }
+    char *record = record_text_of_hex(line_end + 1, length - (size_t)(line_end + 1 - text));
+    struct evbuffer *body = evbuffer_new();
+    if (body == NULL || evbuffer_add(body, text, (size_t)(line_end - text) - 1) != 0) {
+        abort();
+    }
+    evbuffer_add_printf(body, ", \"record\": %s}", record);
+    http_request_reply(request, 200, "application/json; charset=utf-8", response_headers, body);
+    evbuffer_free(body);
+    free(record);
+}
+
+static void web_reply_answer(struct http_request *request, bool has_record, const char *text,
+                             size_t length)
+{
+    if (has_record) {
+        web_reply_record(request, text, length);
+    } else {
+        web_reply(request, 200, "application/json; charset=utf-8", text, length);
+    }
 }
 
 static void web_on_answer(void *arg, enum web_answer answer, const char *text, size_t length)
 {
     struct web_request *waiting = arg;
     struct http_request *request = waiting->request;
+    bool has_record = waiting->has_record;
     free(waiting);
     switch (answer) {
     case WEB_ANSWER_OK:
-        web_reply(request, 200, "application/json; charset=utf-8", text, length);
+        web_reply_answer(request, has_record, text, length);
         break;
     case WEB_ANSWER_AWAY:
         web_refuse(request, 503, text);
@@ -200,13 +263,6 @@ static void web_on_answer(void *arg, enum web_answer answer, const char *text, s
         web_refuse(request, 400, text);
     }
 }
-
-/* The values of one request: texts that point into bytes. */
-struct api_values {
-    const char *value[API_PARAMETERS_MAX];
-    char bytes[API_PARAMETERS_MAX][API_VALUE_BYTES];
-    int count;
-};
 
 /* Reads the parameters that the query takes; others are ignored. */
 static void api_read(const struct api_query *query, const struct http_request *request,
@@ -228,15 +284,24 @@ static void api_read(const struct api_query *query, const struct http_request *r
 static void api_answer(struct web *web, struct http_request *request, const struct api_query *query)
 {
     struct api_values values;
+    bool has_record = strcmp(query->name, "reject") == 0;
+    unsigned generation = web_live_generation(web->live);
+    const char *text;
+    size_t length;
+
+    api_read(query, request, &values);
+    if (web_answers_find(web->answers, query, &values, generation, &text, &length)) {
+        web_reply_answer(request, has_record, text, length);
+        return;
+    }
     struct web_request *waiting = calloc(1, sizeof *waiting);
     if (waiting == NULL) {
         abort();
     }
-    api_read(query, request, &values);
-    *waiting = (struct web_request){.web = web, .request = request};
-    waiting->query =
-        web_pool_ask(web->pool, query->sql, values.count, values.value, web_on_answer, waiting);
-    if (waiting->query == NULL) {
+    *waiting = (struct web_request){.request = request, .has_record = has_record};
+    waiting->waiter =
+        web_answers_ask(web->answers, query, &values, generation, web_on_answer, waiting);
+    if (waiting->waiter == NULL) {
         free(waiting);
         web_refuse(request, 503, "too many queries wait: ask again");
     } else {
@@ -386,6 +451,7 @@ int command_web(const struct settings *settings)
     web.base = event_base_new();
     web.pool = web_pool_create(web.base, settings->postgres, QUERY_TIMEOUT_MS);
     web.status = web_status_create(web.base, settings);
+    web.answers = web_answers_create(web.pool);
     web.live = web_live_create(web.base, web.pool, web.status);
     code = web_listen(&web);
     if (code == EXIT_CODE_DONE) {
@@ -394,6 +460,7 @@ int command_web(const struct settings *settings)
     web_live_destroy(web.live);
     http_server_close(web.http);
     web_status_destroy(web.status);
+    web_answers_destroy(web.answers);
     web_pool_destroy(web.pool);
     event_base_free(web.base);
     return code;

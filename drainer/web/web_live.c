@@ -3,7 +3,9 @@
 #include "drainer/web/web_live.h"
 
 #include <event2/buffer.h>
+#include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,16 +13,21 @@
 #include "drainer/http_server.h"
 #include "drainer/web/web_pool.h"
 #include "drainer/web/web_status.h"
+#include "schema/clock.h"
 
 enum {
     LOOK_MS = 100,
     STATUS_EVERY = 10, /* looks between two reports of the pipeline, which also keep alive */
     BEHIND_BYTES = 262144,
     STATE_BYTES = 128,
+    PAUSE_MS = 2000,   /* after so long without an event the next two come at once */
+    SECOND_MS = 300,   /* the second of them: the books have followed */
+    KEEP_ON_MS = 1000, /* while commits keep coming */
 };
 
 static const char live_sql[] = "SELECT coalesce(sum(n), 0)::text || ',' || "
                                "coalesce(max(extract(epoch FROM updated_at)), 0)::text"
+                               " || (SELECT EXISTS (SELECT FROM blotter_internal.book_queue))::text"
                                " FROM blotter_internal.loaded";
 
 struct viewer {
@@ -35,7 +42,9 @@ struct web_live {
     struct event *timer;
     struct viewer *viewers;
     struct web_query *query;
-    unsigned looks;
+    unsigned looks, generation;
+    bool changed;            /* since the last event */
+    int64_t sent_ms, gap_ms; /* of the last event; how long the next one waits behind it */
     char state[STATE_BYTES];
 };
 
@@ -95,6 +104,19 @@ static void live_send_status(struct web_live *live)
     }
 }
 
+/* Tells of what has changed, if it is time. */
+static void live_send_change(struct web_live *live)
+{
+    int64_t now = clock_monotonic_ms(), pause = now - live->sent_ms;
+    if (live->changed && pause >= live->gap_ms) {
+        live->gap_ms = pause >= PAUSE_MS ? SECOND_MS : KEEP_ON_MS;
+        live->sent_ms = now;
+        live->changed = false;
+        live->generation += live->generation == UINT_MAX ? 2 : 1;
+        live_send(live, "committed", live->state);
+    }
+}
+
 static void on_state(void *arg, enum web_answer answer, const char *text, size_t length)
 {
     struct web_live *live = arg;
@@ -102,10 +124,13 @@ static void on_state(void *arg, enum web_answer answer, const char *text, size_t
     live->query = NULL;
     if (answer != WEB_ANSWER_OK) {
         live_send(live, "trouble", text);
-    } else if (strcmp(text, live->state) != 0) {
-        snprintf(live->state, sizeof live->state, "%s", text);
-        live_send(live, "committed", text);
+        return;
     }
+    if (strcmp(text, live->state) != 0) {
+        snprintf(live->state, sizeof live->state, "%s", text);
+        live->changed = true;
+    }
+    live_send_change(live);
 }
 
 static void web_live_on_look(evutil_socket_t fd, short what, void *arg)
@@ -120,6 +145,11 @@ static void web_live_on_look(evutil_socket_t fd, short what, void *arg)
     }
 }
 
+unsigned web_live_generation(const struct web_live *live)
+{
+    return live->viewers == NULL ? 0 : live->generation;
+}
+
 struct web_live *web_live_create(struct event_base *base, struct web_pool *pool,
                                  struct web_status *status)
 {
@@ -127,6 +157,7 @@ struct web_live *web_live_create(struct event_base *base, struct web_pool *pool,
     if (live == NULL) {
         abort();
     }
+    live->generation = 1;
     live->pool = pool;
     live->status = status;
     live->timer = event_new(base, -1, EV_PERSIST, web_live_on_look, live);
@@ -159,6 +190,7 @@ void web_live_add(struct web_live *live, struct http_request *request, const cha
         const struct timeval pause = {.tv_usec = LOOK_MS * 1000};
         evtimer_add(live->timer, &pause);
         web_status_follow(live->status, true);
+        live->generation++; /* what was committed meanwhile was not seen */
     }
     live->viewers = viewer;
     http_request_on_closed(request, on_viewer_gone, viewer);

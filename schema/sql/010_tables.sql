@@ -593,7 +593,8 @@ COMMENT ON COLUMN blotter.orders.producer_id IS 'producer_id of its newest event
 -- an order has several events, and its neighbours in the page have theirs at about the same time, hence the fillfactor.
 CREATE INDEX orders_client_order_id ON blotter.orders (client_order_id);
 COMMENT ON INDEX blotter.orders_client_order_id IS 'the orders of a client id';
-CREATE INDEX orders_open ON blotter.orders (exchange, symbol) WHERE NOT terminal;
+-- What else the page asks of all open orders stands in the index, so that 100,000 of them are counted without visiting their rows.
+CREATE INDEX orders_open ON blotter.orders (exchange, symbol, first_recorded_at) INCLUDE (strategy, provisional) WHERE NOT terminal;
 COMMENT ON INDEX blotter.orders_open IS 'open orders';
 CREATE INDEX orders_replacing ON blotter.orders (orig_client_order_id) WHERE orig_client_order_id <> '';
 COMMENT ON INDEX blotter.orders_replacing IS 'the orders that replace another one';

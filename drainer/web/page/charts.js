@@ -1,78 +1,123 @@
-// charts.js: equity by uPlot, candles by Lightweight Charts. Charts are pictures: their points are
-// doubles; every figure that is read as a number stands in a table, exact.
+// charts.js: the day's PnL by uPlot, candles by Lightweight Charts. Charts are pictures: their points
+// are doubles; every figure that is read as a number stands in a table, exact.
 import uPlot from "/uPlot.esm.js";
 import { CandlestickSeries, createChart, createSeriesMarkers } from "/lightweight-charts.js";
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const LINES_MAX = 6;
-const palette = ["--accent", "--warn", "--up", "--down", "--dim"];
+const LINES_MAX = 4; // beside the desk's own
+const palette = ["--accent", "--warn", "--violet", "--dim"];
+const dark = matchMedia("(prefers-color-scheme: dark)");
 
-// [[strategy, currency, time, equity]]: a line for each strategy in the currency that most rows have.
-export function equityChart(element) {
-  let plot = null;
-  return (rows) => {
-    const counts = new Map();
-    for (const [, currency] of rows) counts.set(currency, (counts.get(currency) ?? 0) + 1);
-    const currency = [...counts].sort((a, b) => b[1] - a[1])[0]?.[0];
-    const lines = new Map();
-    for (const [strategy, of, at, equity] of rows) {
-      if (of !== currency) continue;
-      if (!lines.has(strategy)) lines.set(strategy, new Map());
-      // an hour's sum holds from its end on; before its first hour a strategy had what it had, or nothing
-      const line = lines.get(strategy), start = Date.parse(at) / 1000, now = Date.now() / 1000;
-      if (line.size === 0) line.set(start, 0);
-      line.set(Math.min(start + 3600, now), Number(equity));
-    }
+// Draws again when the window or the colours change.
+function keepDrawn(element, draw) {
+  const observer = new ResizeObserver(() => (element.isConnected ? draw() : observer.disconnect()));
+  observer.observe(element);
+  const onScheme = () => (element.isConnected ? draw() : dark.removeEventListener("change", onScheme));
+  dark.addEventListener("change", onScheme);
+}
+
+// {from, lines: [{strategy, points: [[seconds, pnl]]}]}: strategy null is the desk, drawn strong.
+export function curveChart(element) {
+  let plot = null, answer = null, size = "";
+
+  function options(lines, width, height) {
+    const axis = { stroke: css("--dim"), grid: { stroke: css("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
+    const total = css(Number(lines[0].points.at(-1)[1]) < 0 ? "--down" : "--up");
+    return {
+      width, height,
+      series: [{}, ...lines.map(({ strategy }, at) => at === 0
+        ? { label: "desk", stroke: total, width: 2, fill: total + "22", points: { show: false } }
+        : { label: strategy || "–", stroke: css(palette[(at - 1) % palette.length]), width: 1.2, points: { show: false } })],
+      axes: [{ ...axis, size: 26, values: (u, ticks) => ticks.map((t) => new Date(t * 1000).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })) },
+        { ...axis, size: 64, values: (u, ticks) => ticks.map((v) => v.toLocaleString()) }],
+      legend: { live: false }, cursor: { drag: { x: false, y: false } },
+    };
+  }
+
+  function draw() {
     plot?.destroy();
     plot = null;
     element.replaceChildren();
-    if (lines.size === 0) {
+    if (answer === null) return;
+    if (answer.lines.length === 0) {
       element.append(Object.assign(document.createElement("p"), { className: "dim", textContent: "No fill today yet." }));
       return;
     }
-    const times = [...new Set([...lines.values()].flatMap((line) => [...line.keys()]))].sort((a, b) => a - b);
-    // the lines that moved most; every strategy is in the table beside the chart
-    const moved = ([, line]) => Math.abs([...line.values()].at(-1));
-    const chosen = [...lines].sort((a, b) => moved(b) - moved(a)).slice(0, LINES_MAX);
-    const data = [times, ...chosen.map(([, line]) => {
-      let last = null;
-      return times.map((at) => (last = line.get(at) ?? last));
+    const lines = answer.lines.slice(0, LINES_MAX + 1), first = Date.parse(answer.from) / 1000, now = Date.now() / 1000;
+    const times = [...new Set([first, ...lines.flatMap((line) => line.points.map((p) => p[0])), now])].filter((at) => at <= now).sort((a, b) => a - b);
+    // before its first fill a strategy has made nothing; between its fills, what it had made
+    const data = [times, ...lines.map((line) => {
+      const known = new Map(line.points.map(([at, pnl]) => [at, Number(pnl)]));
+      let last = 0;
+      return times.map((at) => (last = known.get(at) ?? last));
     })];
-    const axis = { stroke: css("--dim"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line") } };
-    plot = new uPlot({
-      width: element.clientWidth, height: element.clientHeight - 30,
-      series: [{}, ...chosen.map(([strategy], i) => ({ label: strategy || "–", stroke: css(palette[i % palette.length]), width: 1.6 }))],
-      axes: [axis, { ...axis, size: 70 }], legend: { live: false }, cursor: { drag: { x: false, y: false } },
-    }, data, element);
+    plot = new uPlot(options(lines, element.clientWidth, element.clientHeight - 26), data, element);
+  }
+
+  keepDrawn(element, () => {
+    const next = element.clientWidth + "x" + element.clientHeight + dark.matches;
+    if (next !== size) {
+      size = next;
+      draw();
+    }
+  });
+  return (next) => {
+    answer = next;
+    draw();
   };
+}
+
+// One mark for all buys of a candle and one for all sells, as many fills would hide the candle.
+function marksOf(candles, fills) {
+  const known = new Set(candles.map((c) => c[0])), marks = new Map();
+  for (const f of fills) {
+    if (!known.has(f.start)) continue;
+    const key = f.start + f.side, mark = marks.get(key) ?? { start: f.start, side: f.side, fills: 0, quantity: f.quantity };
+    mark.fills++;
+    marks.set(key, mark);
+  }
+  const all = [...marks.values()].sort((a, b) => a.start - b.start);
+  return all.map((m) => ({
+    time: m.start, position: m.side === "buy" ? "belowBar" : "aboveBar", shape: m.side === "buy" ? "arrowUp" : "arrowDown",
+    color: css(m.side === "buy" ? "--up" : "--down"), text: all.length > 60 ? "" : m.fills === 1 ? m.quantity : m.fills + " fills",
+  }));
 }
 
 export function candleChart(element) {
   let chart = null, series = null, markers = null, seen = 0;
+
+  function colour() {
+    chart?.applyOptions({
+      layout: { background: { color: "transparent" }, textColor: css("--dim") },
+      grid: { vertLines: { color: css("--line") }, horzLines: { color: css("--line") } },
+      timeScale: { borderColor: css("--line") }, rightPriceScale: { borderColor: css("--line") },
+    });
+    series?.applyOptions({ upColor: css("--up"), downColor: css("--down"), borderVisible: false, wickUpColor: css("--up"), wickDownColor: css("--down") });
+  }
+
+  function make() {
+    const zone = (options) => (at) => new Date(at * 1000).toLocaleString(undefined, { hourCycle: "h23", ...options });
+    chart = createChart(element, {
+      autoSize: true,
+      layout: { attributionLogo: false }, // from the beginning: the logo would bring a style of its own
+      // in the viewer's zone, as everywhere on the page
+      timeScale: { timeVisible: true, secondsVisible: true, maxBarSpacing: 24, tickMarkFormatter: (at, kind) => zone(kind < 3 ? { month: "short", day: "2-digit" } : { hour: "2-digit", minute: "2-digit", ...(kind > 3 ? { second: "2-digit" } : {}) })(at) },
+      localization: { timeFormatter: zone({ month: "short", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" }) },
+    });
+    series = chart.addSeries(CandlestickSeries, {});
+    markers = createSeriesMarkers(series, []);
+    colour();
+    keepDrawn(element, colour);
+  }
+
   return ({ candles, fills }) => {
-    if (chart === null) {
-      chart = createChart(element, {
-        autoSize: true,
-        layout: { background: { color: "transparent" }, textColor: css("--dim"), attributionLogo: false },
-        grid: { vertLines: { color: css("--line") }, horzLines: { color: css("--line") } },
-        timeScale: { timeVisible: true, secondsVisible: true, maxBarSpacing: 24, borderColor: css("--line") },
-        rightPriceScale: { borderColor: css("--line") },
-        // in the viewer's zone, as everywhere on the page
-        localization: { timeFormatter: (at) => new Date(at * 1000).toLocaleString() },
-      });
-      series = chart.addSeries(CandlestickSeries, { upColor: css("--up"), downColor: css("--down"), borderVisible: false, wickUpColor: css("--up"), wickDownColor: css("--down") });
-      markers = createSeriesMarkers(series, []);
-    }
-    const digits = Math.max(0, ...candles.slice(-50).map((c) => (c[4].split(".")[1] ?? "").length));
-    series.applyOptions({ priceFormat: { type: "price", precision: Math.min(digits, 12), minMove: Number("1e-" + Math.min(digits, 12)) } });
+    if (chart === null) make();
+    const digits = Math.min(12, Math.max(0, ...candles.slice(-50).map((c) => (c[4].split(".")[1] ?? "").length)));
+    series.applyOptions({ priceFormat: { type: "price", precision: digits, minMove: Number("1e-" + digits) } });
     series.setData(candles.map(([time, open, high, low, close]) => ({ time, open: Number(open), high: Number(high), low: Number(low), close: Number(close) })));
     // the whole span at first, and whenever it had nothing to show before
     if (seen === 0 && candles.length > 0) chart.timeScale().fitContent();
     seen = candles.length;
-    const known = new Set(candles.map((c) => c[0]));
-    markers.setMarkers(fills.filter((f) => known.has(f.start)).map((f) => ({
-      time: f.start, position: f.side === "buy" ? "belowBar" : "aboveBar", shape: f.side === "buy" ? "arrowUp" : "arrowDown",
-      color: css(f.side === "buy" ? "--up" : "--down"), text: f.quantity,
-    })));
+    markers.setMarkers(marksOf(candles, fills));
   };
 }

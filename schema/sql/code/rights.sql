@@ -62,7 +62,11 @@ FROM pg_class c CROSS JOIN (VALUES ('blotter_reader'), ('blotter_drainer'), ('bl
 WHERE c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
   AND (c.relnamespace = 'blotter'::regnamespace
        OR c.relnamespace = 'blotter_internal'::regnamespace AND c.relname !~ '_[0-9]{8}$'
-          AND (r.role <> 'blotter_web' OR c.relname IN ('audit_quick', 'progress', 'loaded', 'incidents', 'retention', 'partitions')));
+          AND (r.role <> 'blotter_web' OR c.relname IN ('audit_quick', 'progress', 'loaded', 'incidents', 'retention', 'partitions', 'migrations', 'code', 'history',
+                                                           -- what blotter status asks
+                                                           'drainer_sessions', 'stream_locks', 'record_kinds', 'sessions',
+                                                           -- what pnl and equity, which act as their caller, are made of; counters and flow
+                                                           'position', 'position_hour', 'pnl_day', 'fill', 'funding', 'book_queue', 'positions_today', 'producers', 'flow')));
 COMMENT ON VIEW blotter_internal.rights IS 'What the roles need, and no more.';
 GRANT SELECT ON blotter_internal.rights TO PUBLIC; -- who lacks rights shall learn which
 COMMENT ON COLUMN blotter_internal.rights.role IS 'blotter_drainer: for `blotter drain`, rejects and status; blotter_reader: for people and strategies; blotter_web: for `blotter web`';
