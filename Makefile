@@ -190,7 +190,7 @@ $(BUILD)/tests/integration/producer/test_submit_calls: | $(BUILD)/libblotter.so
 
 # A fuzz target as a test, which replays its corpus.
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libblotter_inside.a
-	$(LINK) -o $@ $^ $(LIB_LIBS)
+	$(LINK) -o $@ $^ $(LIB_LIBS) $(shell $(PKG_CONFIG) --libs $(MSGPACK))
 
 # Goes into servers, which have no sanitizer.
 $(BUILD)/tests/fixture/preload/ill_disk.so: tests/fixture/preload/ill_disk.c
@@ -260,7 +260,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(SCHEMA:%=schema/%.c) $(JOURNAL:%=producer/%.c) $(wildcard schema/*.h producer/*.h)
 	@mkdir -p $(@D)
-	clang $(FUZZ_CFLAGS) -o $@ $(filter %.c,$^)
+	clang $(FUZZ_CFLAGS) -o $@ $(filter %.c,$^) $(shell $(PKG_CONFIG) --libs $(MSGPACK))
 fuzz: $(FUZZERS:tests/fuzz/fuzz_%=$(BUILD)/fuzz/%)
 	@set -e; for fuzzer in $(FUZZERS:tests/fuzz/fuzz_%=%); do \
 	    mkdir -p $(BUILD)/fuzz/corpus/$$fuzzer; \

@@ -251,6 +251,7 @@ static void read_fee(struct unpack_reader *reader, struct fee *fee)
     fee->cost_length = 0;
     fee->is_text = fee->others = false;
     fee->currency.type = fee->rate.type = UNPACK_NIL;
+    map.type = UNPACK_NIL;
     unpack_next(reader, &map);
     for (uint64_t i = 0; map.type == UNPACK_MAP && i < map.length; i++) {
         unpack_next(reader, &key);
@@ -314,6 +315,7 @@ static bool read_fees(struct unpack_reader reader, struct fee *fees, unsigned *c
     struct unpack_value array, entry;
 
     *count = 0;
+    array.length = 0;
     unpack_next(&reader, &array);
     for (uint64_t i = 0; i < array.length; i++) {
         struct unpack_reader inside = reader;

@@ -1,7 +1,9 @@
-/* pack.h: msgpack put together by hand, so that a test can also write what no encoder would. */
+/* pack.h: msgpack packed by msgpack-c into a buffer of a fixed size. */
 #ifndef BLOTTER_TESTS_PACK_H
 #define BLOTTER_TESTS_PACK_H
 
+#include <assert.h>
+#include <msgpack.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -9,28 +11,29 @@
 struct pack {
     unsigned char bytes[4096];
     size_t length;
+    msgpack_packer packer;
 };
 
-static inline void pack_byte(struct pack *pack, unsigned byte)
+static inline int pack_write(void *data, const char *bytes, size_t length)
 {
-    pack->bytes[pack->length++] = (unsigned char)byte;
+    struct pack *pack = data;
+
+    assert(length <= sizeof pack->bytes - pack->length);
+    memcpy(pack->bytes + pack->length, bytes, length);
+    pack->length += length;
+    return 0;
 }
 
 static inline void pack_begin(struct pack *pack, unsigned pairs)
 {
     pack->length = 0;
-    pack_byte(pack, 0xde);
-    pack_byte(pack, pairs >> 8);
-    pack_byte(pack, pairs & 0xff);
+    msgpack_packer_init(&pack->packer, pack, pack_write);
+    msgpack_pack_map(&pack->packer, pairs);
 }
 
 static inline void pack_text_of(struct pack *pack, const char *text, size_t length)
 {
-    pack_byte(pack, 0xda);
-    pack_byte(pack, (unsigned)length >> 8);
-    pack_byte(pack, length & 0xff);
-    memcpy(pack->bytes + pack->length, text, length);
-    pack->length += length;
+    msgpack_pack_str_with_body(&pack->packer, text, length);
 }
 
 static inline void pack_text(struct pack *pack, const char *text)
@@ -40,10 +43,7 @@ static inline void pack_text(struct pack *pack, const char *text)
 
 static inline void pack_integer(struct pack *pack, int64_t value)
 {
-    pack_byte(pack, 0xd3);
-    for (int shift = 56; shift >= 0; shift -= 8) {
-        pack_byte(pack, (unsigned)((uint64_t)value >> shift) & 0xff);
-    }
+    msgpack_pack_int64(&pack->packer, value);
 }
 
 static inline void pack_pair(struct pack *pack, const char *key, const char *value)
