@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "producer/redis_link.h"
+#include "schema/clock.h"
 #include "schema/stream.h"
 
 enum {
@@ -201,8 +202,9 @@ static void judge(struct loss *loss)
     }
     bool strange = !look->answered_by_error &&
                    (look->gone || (look->group && look->delivered && !look->pending));
+    /* The time is that of the answer: else a Redis that takes long would let nothing be evicted. */
     loss->waiting =
-        (struct waiting){strange || look->answered_by_error ? 0 : look->sent, look->at_ms};
+        (struct waiting){strange || look->answered_by_error ? 0 : look->sent, clock_monotonic_ms()};
     if (!strange) {
         loss->silent_since_ms = 0;
         loss->seen_waiting |= !look->answered_by_error;

@@ -418,13 +418,14 @@ static void on_lost(void *owner, const char *why)
     snprintf(text, sizeof text, "%llu records that are not confirmed: %s", (unsigned long long)open,
              why);
     sender_count(&sender->resent, (int64_t)open);
-    event_notifier_event(&sender->notifier, BLOTTER_EVENT_RESEND, text);
     for (uint64_t position = first; position < sent; position++) {
         confirm_forget_entry(sender->confirm, position); /* else a later check might believe it */
     }
     sender->answered = first;
     publish_sent(sender);
     go_back(sender);
+    /* only now: a process that hears of it and waits until all is sent shall wait for the copies */
+    event_notifier_event(&sender->notifier, BLOTTER_EVENT_RESEND, text);
 }
 
 static void on_checked(void *owner)

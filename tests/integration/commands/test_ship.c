@@ -135,9 +135,11 @@ static void a_whole_folder_is_sent_and_what_cannot_be_read_is_named(void **state
     strategy_close(sending);
     unlink(junk);
     unlink(future);
+    /* closing waits a fifth of a second for the confirmation: on a busy machine a journal is left */
+    int left = is_gone((void *)(uintptr_t)strategy_journal(sending)) ? 1 : 2;
     story_assert_says(
         fixture_program_stdout(story_run(0, "ship", "--once", "--until", "committed")),
-        "{\"journals\": 1, ");
+        fixture_format("{\"journals\": %d, ", left));
     story_assert_says(fixture_program_stdout(story_run(0, "ship", "--once")),
                       "{\"journals\": 0, \"sent\": 0, ");
     strategy_prove("okx", true);

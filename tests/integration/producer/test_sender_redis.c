@@ -187,10 +187,14 @@ static int64_t records_in_stream(void)
         "return count");
 }
 
-static bool has_looked(void *arg)
+static bool has_looked(void *times)
 {
-    (void)arg;
-    return counted("xinfo|groups", "calls") > 0;
+    return counted("xinfo|groups", "calls") >= *(const int64_t *)times;
+}
+
+static void await_looks(int64_t times)
+{
+    assert_true(fixture_wait_until(has_looked, &times, TIMEOUT_MS));
 }
 
 /* The journal is full before the silence has lasted: what makes room is only what waits in Redis.
@@ -201,10 +205,9 @@ static void records_that_redis_has_lost_are_not_evicted(void **state)
     blotter_producer *producer = open_small();
     submit_many(producer, 100);
     assert_int_equal(blotter_flush(producer, BLOTTER_SENT, TIMEOUT_MS), BLOTTER_OK);
-    assert_true(
-        fixture_wait_until(has_looked, NULL, TIMEOUT_MS)); /* the sender, and found them waiting */
+    await_looks(1); /* the sender's, which found them waiting */
     fixture_redis_run(redis, "FLUSHALL");
-    fixture_sleep_ms(300); /* what was seen before counts no longer */
+    await_looks(1 + 3); /* one that was under way, and one whose answer is there, as a third began */
     int accepted = 100;
     for (int64_t seq; (seq = submit(producer, accepted)) != BLOTTER_FULL; accepted++) {
         assert_true(seq > 0);
@@ -212,6 +215,41 @@ static void records_that_redis_has_lost_are_not_evicted(void **state)
     await_event(BLOTTER_EVENT_RESEND, 1);
     assert_int_equal(blotter_flush(producer, BLOTTER_SENT, TIMEOUT_MS), BLOTTER_OK);
     assert_true(records_in_stream() >= 1 + accepted); /* a heartbeat may be among them */
+    blotter_close(producer, 1000);
+}
+
+static blotter_producer *_Atomic heard_by;
+static _Atomic int sent_when_heard = 1; /* no status is positive */
+
+static void hear_of_resend(void *arg, enum blotter_event event, const char *text)
+{
+    blotter_producer *producer = heard_by;
+    on_event(arg, event, text);
+    if (event == BLOTTER_EVENT_RESEND && producer != NULL) {
+        sent_when_heard = blotter_wait(producer, 21, BLOTTER_SENT, 0);
+    }
+}
+
+/* So a process that hears of it can wait until the copies are there. */
+static void records_do_not_count_as_sent_when_a_resend_is_told(void **state)
+{
+    (void)state;
+    blotter_producer *producer;
+    struct blotter_options options = {.exchange = "kraken",
+                                      .journal = journal_path(),
+                                      .redis = fixture_redis_url(redis),
+                                      .slots = 256,
+                                      .on_event = hear_of_resend};
+    assert_int_equal(blotter_open(&producer, &options), 0);
+    heard_by = producer;
+    submit_many(producer, 20);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, TIMEOUT_MS), BLOTTER_OK);
+    fixture_redis_run(redis, "FLUSHALL");
+    fixture_redis_run(redis, "CLIENT KILL TYPE normal SKIPME yes");
+    await_event(BLOTTER_EVENT_RESEND, 1);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, TIMEOUT_MS), BLOTTER_OK);
+    assert_int_equal(sent_when_heard, BLOTTER_TIMEOUT);
+    heard_by = NULL;
     blotter_close(producer, 1000);
 }
 
@@ -318,6 +356,7 @@ int main(void)
         TEST(a_server_that_may_not_be_asked_what_it_has_gets_everything_again),
         TEST(another_record_under_the_same_id_is_not_taken_for_ours),
         TEST(records_that_redis_has_lost_are_not_evicted),
+        TEST(records_do_not_count_as_sent_when_a_resend_is_told),
         TEST(records_without_an_answer_are_not_evicted),
         TEST(what_was_under_way_when_the_connection_was_lost_is_sent_again),
         TEST(the_words_of_another_server_are_read_from_its_first_on),

@@ -20,7 +20,7 @@
 #include "producer/journal_open.h"
 #include "producer/journal_recover.h"
 
-enum { THREADS = 4, RECORDS_EACH = 100000, SLOTS = 256, SLOT_BYTES = 256 };
+enum { THREADS = 4, RECORDS_EACH = 20000, SLOTS = 256, SLOT_BYTES = 256 };
 
 static struct journal *journal;
 static _Atomic int running;
@@ -236,7 +236,9 @@ static void submitting_while_the_journal_is_released_gets_closed(void **state)
             pthread_join(threads[i], NULL);
         }
         struct journal_picture picture;
-        assert_int_equal(journal_inspect(path, &picture, error), 0);
+        if (journal_inspect(path, &picture, error) != 0) {
+            fail_msg("%s", error);
+        }
         assert_int_equal(picture.unpublished + picture.damaged, 0);
         assert_true((int64_t)picture.next > atomic_load(&last_seq));
     }
