@@ -736,6 +736,9 @@ CREATE TYPE blotter_internal.fill_copy AS (
 );
 COMMENT ON TYPE blotter_internal.fill_copy IS 'One copy of an execution, or several of the same identity merged.';
 
+CREATE TYPE blotter_internal.booking_step AS (way "char", copy blotter_internal.fill_copy);
+COMMENT ON TYPE blotter_internal.booking_step IS 'What copies make of a fill, and how it is booked: + as one fill, . nothing is new, ? the copies differ in who traded what.';
+
 CREATE TABLE blotter_internal.position (
     id int GENERATED ALWAYS AS IDENTITY UNIQUE,
     exchange text COLLATE "C" NOT NULL,
@@ -872,6 +875,24 @@ COMMENT ON COLUMN blotter_internal.position_hour.fee_value IS 'fees valued in th
 COMMENT ON COLUMN blotter_internal.position_hour.fills IS 'number of fills';
 COMMENT ON COLUMN blotter_internal.position_hour.last_price IS 'of the last fill that has one';
 COMMENT ON COLUMN blotter_internal.position_hour.fee IS 'in this hour, as the columns that follow';
+
+-- The state within an hour, each 64 fills: a position may have a hundred thousand an hour, and fills of two lanes come a little late all the time.
+CREATE TABLE blotter_internal.position_checkpoint (
+    position_id int NOT NULL,
+    at timestamptz NOT NULL,
+    quantity numeric NOT NULL,
+    open_cost numeric NOT NULL,
+    realized_pnl numeric NOT NULL,
+    last_price numeric,
+    PRIMARY KEY (position_id, at)
+);
+COMMENT ON TABLE blotter_internal.position_checkpoint IS 'A position after some of its fills: a late fill starts from the last one before it, if that is in its hour.';
+COMMENT ON COLUMN blotter_internal.position_checkpoint.position_id IS 'whose';
+COMMENT ON COLUMN blotter_internal.position_checkpoint.at IS 'time of the last fill counted; the next one is later';
+COMMENT ON COLUMN blotter_internal.position_checkpoint.quantity IS 'as in position, after that fill';
+COMMENT ON COLUMN blotter_internal.position_checkpoint.open_cost IS 'as in position, after that fill';
+COMMENT ON COLUMN blotter_internal.position_checkpoint.realized_pnl IS 'as in position, after that fill';
+COMMENT ON COLUMN blotter_internal.position_checkpoint.last_price IS 'as in position, after that fill';
 
 CREATE TABLE blotter_internal.pnl_day (
     exchange text COLLATE "C" NOT NULL,

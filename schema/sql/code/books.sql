@@ -7,7 +7,7 @@
 -- what is realised is turned.
 --
 -- Fills are in the order of (at, length(trade_id), trade_id, buy before sell). One that comes late, changes or moves makes its positions be
--- computed again from the last hour before it. Fees, funding and counts do not depend on the order: they are added and subtracted.
+-- computed again from the last checkpoint in its hour, or the last hour before it. Fees, funding and counts do not depend on the order: they are added and subtracted.
 --
 -- A booking is one statement and so one transaction, and holds an advisory lock for each exchange it books. Rows that cannot be booked are
 -- found by halves and set aside in book_errors.
@@ -268,17 +268,54 @@ $$;
 COMMENT ON FUNCTION blotter_internal.fill_of(text, text, int, blotter_internal.fill_copy) IS
     'The row of a fill, from what its copies say together and what its order lends.';
 
-CREATE FUNCTION blotter_internal.change(f blotter_internal.fill, sign int) RETURNS void
+-- Most copies that come later bring a fee or a cost that changes nothing but sums. Then the position
+-- need not be computed again.
+CREATE FUNCTION blotter_internal.fill_moves(was blotter_internal.fill, f blotter_internal.fill)
+    RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    p blotter_internal.position;
+    dq_was numeric;
+    dq numeric;
+BEGIN
+    IF (f.position_id, f.at, f.rolled, f.side, f.price)
+       IS DISTINCT FROM (was.position_id, was.at, was.rolled, was.side, was.price) THEN
+        RETURN true;
+    ELSIF (f.quantity, f.cost, f.fee, f.fee_currency, f.fees)
+          IS NOT DISTINCT FROM (was.quantity, was.cost, was.fee, was.fee_currency, was.fees) THEN
+        RETURN NULL;
+    END IF;
+    SELECT o.* INTO p FROM blotter_internal.position o WHERE o.id = f.position_id;
+    dq_was := blotter_internal.fill_dq(p.takes_fees, p.base, was.side, was.quantity, was.fee,
+                                       was.fee_currency, was.fees);
+    dq := blotter_internal.fill_dq(p.takes_fees, p.base, f.side, f.quantity, f.fee,
+                                   f.fee_currency, f.fees);
+    RETURN dq IS DISTINCT FROM dq_was
+        OR blotter_internal.fill_value(p.inverse, p.unvalued, p.by_cost, p.multiplier, abs(dq),
+                                       f.price, f.quantity, f.cost)
+           IS DISTINCT FROM
+           blotter_internal.fill_value(p.inverse, p.unvalued, p.by_cost, p.multiplier, abs(dq_was),
+                                       was.price, was.quantity, was.cost);
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.fill_moves(blotter_internal.fill, blotter_internal.fill) IS
+    'Does a fill that changes so change its position''s quantity, cost or realised PnL? Null: nor its fees.';
+
+CREATE FUNCTION blotter_internal.change(f blotter_internal.fill, sign int, moves boolean DEFAULT true)
+    RETURNS void
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    INSERT INTO pg_temp.booking_changes (position_id, at, trade_id, side, sign, order_id, n, price, quantity, cost, fee, fee_currency, fees, rolled)
-    VALUES (f.position_id, f.at, f.trade_id, f.side, change.sign, f.order_id, f.n, f.price, f.quantity, f.cost, f.fee, f.fee_currency, f.fees, f.rolled);
+    INSERT INTO pg_temp.booking_changes
+    VALUES (f.position_id, f.at, f.trade_id, f.side, change.sign, change.moves, f.order_id, f.n,
+            f.price, f.quantity, f.cost, f.fee, f.fee_currency, f.fees, f.rolled);
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.change(blotter_internal.fill, int) IS 'Notes that a fill comes into (1) or leaves (-1) its position.';
+COMMENT ON FUNCTION blotter_internal.change(blotter_internal.fill, int, boolean) IS
+    'Notes that a fill comes into (1) or leaves (-1) its position.';
 
--- The slow way, for a trade id that has several copies or was known before.
+-- The slow way, for a trade id whose copies differ in what they know of who traded what.
 CREATE FUNCTION blotter_internal.book_group(p_exchange text, p_trade_id text, more blotter_internal.fill_copy[], again boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -289,6 +326,7 @@ DECLARE
     fills blotter_internal.fill_copy[];
     f blotter_internal.fill;
     was blotter_internal.fill;
+    moves boolean;
 BEGIN
     SELECT array_agg(o ORDER BY o.n) INTO old FROM blotter_internal.fill o WHERE o.exchange = p_exchange AND o.trade_id = p_trade_id;
     before := blotter_internal.copies_of(old);
@@ -316,10 +354,10 @@ BEGIN
                    side = f.side, order_id = f.order_id, client_order_id = f.client_order_id, price = f.price, quantity = f.quantity, cost = f.cost, fee = f.fee,
                    fee_currency = f.fee_currency, fees = f.fees, liquidity = f.liquidity, copies = f.copies
             WHERE o.exchange = p_exchange AND o.trade_id = p_trade_id AND o.n = f.n;
-            IF (f.position_id, f.at, f.rolled, f.side, f.price, f.quantity, f.cost, f.fee, f.fee_currency, f.fees)
-               IS DISTINCT FROM (was.position_id, was.at, was.rolled, was.side, was.price, was.quantity, was.cost, was.fee, was.fee_currency, was.fees) THEN
-                PERFORM blotter_internal.change(was, -1);
-                PERFORM blotter_internal.change(f, 1);
+            moves := blotter_internal.fill_moves(was, f);
+            IF moves IS NOT NULL THEN
+                PERFORM blotter_internal.change(was, -1, moves);
+                PERFORM blotter_internal.change(f, 1, moves);
             END IF;
         END IF;
     END LOOP;

@@ -6,146 +6,409 @@ CREATE FUNCTION blotter_internal.begin_booking() RETURNS void
     SET client_min_messages = warning
     AS $$
 BEGIN
-    IF to_regclass('pg_temp.booking_starts') IS NOT NULL THEN
+    IF to_regclass('pg_temp.booking_ends') IS NOT NULL THEN
         RETURN;
     END IF;
-    -- One row a row of the queue, spelled as the books spell it.
-    CREATE TEMPORARY TABLE booking_copies (tid tid, kind "char", exchange text COLLATE "C", trade_id text COLLATE "C", producer_id bigint, seq bigint, recorded_at timestamptz,
-                                           order_keys text[], copy blotter_internal.fill_copy);
-    -- Executions that are new and have one copy, with what the order lends.
-    CREATE TEMPORARY TABLE booking_new (exchange text COLLATE "C", trade_id text COLLATE "C", copy blotter_internal.fill_copy, lacks int, side text COLLATE "C",
-                                        account text COLLATE "C", strategy text COLLATE "C", market_type text COLLATE "C", symbol text COLLATE "C", position_side text COLLATE "C");
-    -- Fills that come into a position (1) or leave it (-1).
-    CREATE TEMPORARY TABLE booking_changes (position_id int, at timestamptz, trade_id text COLLATE "C", side text COLLATE "C", sign int, order_id text COLLATE "C", n int,
-                                            price numeric, quantity numeric, cost numeric, fee numeric, fee_currency text COLLATE "C", fees jsonb, rolled boolean);
-    -- Positions that change, and the state from which their fills are added.
-    CREATE TEMPORARY TABLE booking_starts (position_id int, late boolean, since timestamptz, q numeric, c numeric, r numeric, last_fill_at timestamptz,
-                                           last_trade_id text COLLATE "C", last_side text COLLATE "C", last_price numeric);
-    CREATE TEMPORARY TABLE booking_hours (position_id int, hour timestamptz, q numeric, c numeric, r numeric, realized numeric, last_price numeric, last_at timestamptz,
-                                          last_trade_id text COLLATE "C", last_side text COLLATE "C");
-    CREATE TEMPORARY TABLE booking_sums (position_id int, hour timestamptz, fills bigint, unpriced bigint, sideless bigint,
-                                         fee_currency text COLLATE "C", fee numeric, more_fees jsonb, fee_value numeric, unvalued_fees jsonb);
+    -- One row a row of the queue, spelled as the books spell it. Kind n: not of the queue, but a
+    -- fill whose order may lend more than before.
+    CREATE TEMPORARY TABLE booking_copies (
+        kind "char", exchange text COLLATE "C", trade_id text COLLATE "C", producer_id bigint,
+        seq bigint, order_keys text[], ranks bigint, rolled boolean, recorded_at timestamptz,
+        exchange_time timestamptz, account text COLLATE "C", strategy text COLLATE "C",
+        symbol text COLLATE "C", market_type text COLLATE "C", position_side text COLLATE "C",
+        side text COLLATE "C", order_id text COLLATE "C", client_order_id text COLLATE "C",
+        price numeric, quantity numeric, cost numeric, fee numeric, fee_currency text COLLATE "C",
+        fees jsonb, liquidity text COLLATE "C"
+    );
+    -- Fills that are new or may change: what their copies say together, and what the order lends.
+    -- was: the fill as it was, null for a new one.
+    CREATE TEMPORARY TABLE booking_fills (
+        exchange text COLLATE "C", trade_id text COLLATE "C", was blotter_internal.fill,
+        account text COLLATE "C", strategy text COLLATE "C", market_type text COLLATE "C",
+        symbol text COLLATE "C", position_side text COLLATE "C", at timestamptz, lacks int,
+        differs int, ranks bigint, rolled boolean, side text COLLATE "C", order_id text COLLATE "C",
+        client_order_id text COLLATE "C", price numeric, quantity numeric, cost numeric,
+        fee numeric, fee_currency text COLLATE "C", fees jsonb, liquidity text COLLATE "C"
+    );
+    -- Trade ids that are not so simple.
+    CREATE TEMPORARY TABLE booking_rest (
+        exchange text COLLATE "C", trade_id text COLLATE "C", copies blotter_internal.fill_copy[],
+        again boolean, was blotter_internal.fill, way "char", copy blotter_internal.fill_copy
+    );
+    -- The positions of booking_fills.
+    CREATE TEMPORARY TABLE booking_keys (
+        position_id int, exchange text COLLATE "C", account text COLLATE "C",
+        strategy text COLLATE "C", market_type text COLLATE "C", symbol text COLLATE "C",
+        position_side text COLLATE "C"
+    );
+    -- Fills that are there and change.
+    CREATE TEMPORARY TABLE booking_updates (
+        was blotter_internal.fill, f blotter_internal.fill
+    );
+    -- Fills that come into a position (1) or leave it (-1). moves: its quantity, cost or realised
+    -- PnL may change, rather than fees and counts alone.
+    CREATE TEMPORARY TABLE booking_changes (
+        position_id int, at timestamptz, trade_id text COLLATE "C", side text COLLATE "C",
+        sign int, moves boolean, order_id text COLLATE "C", n int, price numeric,
+        quantity numeric, cost numeric, fee numeric, fee_currency text COLLATE "C", fees jsonb,
+        rolled boolean
+    );
+    -- Positions that change, as they were, and the states from which their fills are added.
+    CREATE TEMPORARY TABLE booking_positions (LIKE blotter_internal.position);
+    CREATE TEMPORARY TABLE booking_starts (
+        position_id int, late boolean, since timestamptz, checkpoint_at timestamptz, counted bigint,
+        q numeric, c numeric, r numeric, last_fill_at timestamptz, last_trade_id text COLLATE "C",
+        last_side text COLLATE "C", last_price numeric
+    );
+    CREATE TEMPORARY TABLE booking_hours (
+        position_id int, hour timestamptz, q numeric, c numeric, r numeric, realized numeric,
+        last_price numeric, last_at timestamptz, last_trade_id text COLLATE "C",
+        last_side text COLLATE "C"
+    );
+    CREATE TEMPORARY TABLE booking_sums (
+        position_id int, hour timestamptz, fills bigint, unpriced bigint, sideless bigint,
+        fee_currency text COLLATE "C", fee numeric, more_fees jsonb, fee_value numeric,
+        unvalued_fees jsonb
+    );
+    -- What becomes of them.
+    CREATE TEMPORARY TABLE booking_ends (
+        position_id int, late boolean, since timestamptz, quantity numeric, open_cost numeric,
+        realized_pnl numeric, last_price numeric, last_fill_at timestamptz,
+        last_trade_id text COLLATE "C", last_side text COLLATE "C", fills bigint, unpriced bigint,
+        sideless bigint, fee_value numeric, fee_currency text COLLATE "C", fee numeric
+    );
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.begin_booking() IS 'Makes the temporary tables of a session that books.';
+COMMENT ON FUNCTION blotter_internal.begin_booking() IS
+    'Makes the temporary tables of a session that books.';
 
 -- What of a record's words the books use. An order event is an execution if it has last_quantity. A trade is one of ours if it says whose
 -- it is, or if it was fetched from the venue; without an id it cannot be told from its copies and is left out.
-CREATE FUNCTION blotter_internal.copy_of(q blotter_internal.book_queue) RETURNS TABLE (trade_id text, copy blotter_internal.fill_copy)
+CREATE FUNCTION blotter_internal.copy_of(q blotter_internal.book_queue) RETURNS TABLE (
+        trade_id text, ranks bigint, rolled boolean, account text, strategy text, symbol text,
+        market_type text, position_side text, side text, order_id text, client_order_id text,
+        quantity numeric, fee_currency text, fees jsonb, liquidity text)
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
-    SELECT CASE WHEN r.rank = 0 AND k.id IS NULL AND q.kind = 'o' THEN '#' || q.producer_id || ':' || q.seq WHEN r.rank IS NOT NULL THEN k.id END COLLATE "C",
-           CASE WHEN r.rank IS NOT NULL
-                THEN ROW(blotter_internal.copy_ranks(r.rank), 0, q.kind = 'r', q.recorded_at, q.exchange_time, nullif(q.account, ''), nullif(q.strategy, ''),
-                         nullif(q.symbol, ''), nullif(q.market_type, ''),
-                         CASE lower(q.position_side COLLATE "C") WHEN 'long' THEN 'long' WHEN 'short' THEN 'short' END,
-                         coalesce(blotter_internal.side_of(q.side), CASE WHEN q.quantity < 0 THEN 'sell' END), CASE WHEN q.order_id NOT IN ('', '0') THEN q.order_id END, CASE WHEN q.client_order_id NOT IN ('', '0') THEN q.client_order_id END,
-                         q.price, CASE WHEN k.busted THEN 0 ELSE abs(q.quantity) END, q.cost, q.fee, nullif(q.fee_currency, ''), nullif(q.fees, '{}'),
-                         nullif(q.liquidity, ''))::blotter_internal.fill_copy END
+    SELECT CASE WHEN r.rank = 0 AND k.id IS NULL AND q.kind = 'o'
+                THEN '#' || q.producer_id || ':' || q.seq
+                WHEN r.rank IS NOT NULL THEN k.id END COLLATE "C",
+           blotter_internal.copy_ranks(r.rank), q.kind = 'r', nullif(q.account, ''),
+           nullif(q.strategy, ''), nullif(q.symbol, ''), nullif(q.market_type, ''),
+           CASE lower(q.position_side COLLATE "C") WHEN 'long' THEN 'long' WHEN 'short' THEN 'short' END,
+           coalesce(blotter_internal.side_of(q.side), CASE WHEN q.quantity < 0 THEN 'sell' END),
+           CASE WHEN q.order_id NOT IN ('', '0') THEN q.order_id END,
+           CASE WHEN q.client_order_id NOT IN ('', '0') THEN q.client_order_id END,
+           CASE WHEN k.busted THEN 0 ELSE abs(q.quantity) END, nullif(q.fee_currency, ''),
+           nullif(q.fees, '{}'), nullif(q.liquidity, '')
     FROM (SELECT CASE WHEN q.trade_id NOT IN ('', '0', '-1') THEN q.trade_id END AS id,
-                 q.kind = 'o' AND lower(q.event COLLATE "C") IN ('bust', 'busted', 'trade_bust', 'trade_cancel', 'trade cancel', 'trade_canceled', 'cancel_trade', 'h') AS busted,
-                 q.kind = 'o' AND lower(q.event COLLATE "C") IN ('correct', 'corrected', 'correction', 'trade_correct', 'trade correct', 'trade_correction', 'g') AS corrected
+                 q.kind = 'o' AND lower(q.event COLLATE "C") IN (
+                     'bust', 'busted', 'trade_bust', 'trade_cancel', 'trade cancel',
+                     'trade_canceled', 'cancel_trade', 'h') AS busted,
+                 q.kind = 'o' AND lower(q.event COLLATE "C") IN (
+                     'correct', 'corrected', 'correction', 'trade_correct', 'trade correct',
+                     'trade_correction', 'g') AS corrected
           OFFSET 0) AS k
-    CROSS JOIN LATERAL (SELECT CASE WHEN q.kind = 't' AND k.id IS NOT NULL
-                                         AND (q.order_id NOT IN ('', '0') OR q.client_order_id NOT IN ('', '0') OR q.account <> '' OR q.strategy <> '' OR q.origin = 'venue')
-                                    THEN CASE WHEN q.quantity = 0 THEN 3 WHEN q.origin = 'venue' THEN 2 ELSE 1 END
-                                    WHEN q.kind IN ('b', 'r') THEN 0
-                                    WHEN q.kind = 'o' AND (k.busted OR k.corrected) THEN CASE WHEN k.id IS NOT NULL THEN 3 END
-                                    WHEN q.kind = 'o' AND q.quantity <> 0 THEN 0 END AS rank
-                        OFFSET 0) AS r
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN q.kind = 't' AND k.id IS NOT NULL
+                         AND (q.order_id NOT IN ('', '0') OR q.client_order_id NOT IN ('', '0')
+                              OR q.account <> '' OR q.strategy <> '' OR q.origin = 'venue')
+                    THEN CASE WHEN q.quantity = 0 THEN 3 WHEN q.origin = 'venue' THEN 2 ELSE 1 END
+                    WHEN q.kind IN ('b', 'r') THEN 0
+                    WHEN q.kind = 'o' AND (k.busted OR k.corrected)
+                    THEN CASE WHEN k.id IS NOT NULL THEN 3 END
+                    WHEN q.kind = 'o' AND q.quantity <> 0 THEN 0 END AS rank
+        OFFSET 0) AS r
 $$;
 COMMENT ON FUNCTION blotter_internal.copy_of(blotter_internal.book_queue) IS
     'A row of the queue as a copy of an execution; trade_id null: it is none.';
 
 -- --- fills ------------------------------------------------------------------------------------------------------------------
 
--- What was learnt of orders that had lent something to fills, or could not.
+-- How statements are planned. A temporary table has no statistics, and the tables are empty when a
+-- session plans first and keeps its plans. So nothing is left to the planner: book() turns off
+-- reading whole tables; a function that joins temporary tables turns off all joins but those by
+-- hash, and looks up the others row by row (LATERAL ... OFFSET 0); one that writes rows by their
+-- key from one temporary table turns off all joins but those row by row. An index that begins with
+-- exchange is kept out of a look-up by another key with COLLATE "default".
+
+-- An order may have lent something to its fills, or could not.
 CREATE FUNCTION blotter_internal.book_order_news() RETURNS void
     LANGUAGE plpgsql
-    -- The first plan is made while the table is empty, and kept: it would read all fills of the exchange for each key.
-    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+    SET enable_hashjoin = off SET enable_mergejoin = off
+    AS $$
+BEGIN
+    INSERT INTO pg_temp.booking_copies (kind, exchange, trade_id)
+    SELECT DISTINCT 'n'::"char", f.exchange, f.trade_id
+    FROM pg_temp.booking_copies h
+    CROSS JOIN LATERAL unnest(h.order_keys) AS k
+    CROSS JOIN LATERAL (
+        SELECT o.exchange, o.trade_id FROM blotter_internal.fill o
+        WHERE left(k, 1) = 'o' AND o.order_id = substr(k, 2) COLLATE "C"
+          AND o.exchange = h.exchange COLLATE "default" AND o.lacks & 126 <> 0
+        UNION ALL
+        SELECT o.exchange, o.trade_id FROM blotter_internal.fill o
+        WHERE left(k, 1) = 'c' AND o.client_order_id = substr(k, 2) COLLATE "C"
+          AND o.exchange = h.exchange COLLATE "default" AND o.lacks & 126 <> 0
+        OFFSET 0) AS f
+    WHERE h.kind = 'h';
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.book_order_news() IS
+    'Adds the fills of orders of which something was learnt to booking_copies.';
+
+-- The usual case: the first copy of an execution, whose order is one row at most.
+CREATE FUNCTION blotter_internal.find_new_fills() RETURNS void
+    LANGUAGE plpgsql
+    SET enable_nestloop = off SET enable_mergejoin = off
+    AS $$
+BEGIN
+    INSERT INTO pg_temp.booking_fills
+    SELECT c.exchange, c.trade_id, NULL, coalesce(c.account, nullif(o.account, ''), ''),
+           coalesce(c.strategy, nullif(o.strategy, ''), ''),
+           coalesce(c.market_type, nullif(o.market_type, ''), ''),
+           coalesce(c.symbol, nullif(o.symbol, ''), ''),
+           coalesce(c.position_side, CASE lower(o.position_side COLLATE "C")
+                                     WHEN 'long' THEN 'long' WHEN 'short' THEN 'short' END, ''),
+           coalesce(c.exchange_time, c.recorded_at), c.lacks, 0, c.ranks, c.rolled,
+           coalesce(c.side, blotter_internal.side_of(o.side)), c.order_id, NULL, c.price,
+           coalesce(c.quantity, 0), c.cost, c.fee, c.fee_currency, c.fees, c.liquidity
+    FROM (SELECT b.*, count(*) OVER (PARTITION BY b.exchange, b.trade_id) AS copies,
+                 CASE WHEN b.exchange_time IS NULL THEN 1 ELSE 0 END
+                 | CASE WHEN b.account IS NULL THEN 2 ELSE 0 END
+                 | CASE WHEN b.strategy IS NULL THEN 4 ELSE 0 END
+                 | CASE WHEN b.symbol IS NULL THEN 8 ELSE 0 END
+                 | CASE WHEN b.market_type IS NULL THEN 16 ELSE 0 END
+                 | CASE WHEN b.position_side IS NULL THEN 32 ELSE 0 END
+                 | CASE WHEN b.side IS NULL THEN 64 ELSE 0 END AS lacks
+          FROM pg_temp.booking_copies b WHERE b.trade_id IS NOT NULL OFFSET 0) AS c
+    LEFT JOIN LATERAL (
+        SELECT count(*) AS n, min(a.account COLLATE "C") AS account,
+               min(a.strategy COLLATE "C") AS strategy, min(a.symbol COLLATE "C") AS symbol,
+               min(a.market_type COLLATE "C") AS market_type, min(a.side COLLATE "C") AS side,
+               min(a.position_side COLLATE "C") AS position_side
+        FROM blotter.orders a
+        WHERE a.order_key = c.order_id COLLATE "default"
+          AND a.exchange = c.exchange COLLATE "default" AND NOT a.provisional
+          AND (a.account = '' OR c.account IS NULL OR a.account = c.account)
+          AND (c.symbol IS NULL OR coalesce(a.symbol, '') IN ('', c.symbol))) AS o
+           ON c.lacks & 126 <> 0
+    WHERE c.copies = 1 AND c.kind <> 'n' AND coalesce(o.n, 0) <= 1
+      AND (c.order_id IS NOT NULL OR c.client_order_id IS NULL)
+      AND (SELECT f.n FROM blotter_internal.fill f
+           WHERE f.exchange = c.exchange AND f.trade_id = c.trade_id LIMIT 1) IS NULL;
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.find_new_fills() IS
+    'Fills booking_fills with the executions of booking_copies that are new and simple.';
+
+CREATE FUNCTION blotter_internal.merge_into_fill(was blotter_internal.fill,
+                                                 copies blotter_internal.fill_copy[], again boolean)
+    RETURNS blotter_internal.booking_step
+    LANGUAGE plpgsql STABLE
     AS $$
 DECLARE
-    one record;
+    before blotter_internal.fill_copy;
+    one blotter_internal.fill_copy;
+    step blotter_internal.booking_step;
 BEGIN
-    FOR one IN
-        SELECT DISTINCT f.exchange, f.trade_id
-        FROM pg_temp.booking_copies h
-        CROSS JOIN LATERAL unnest(h.order_keys) AS k
-        CROSS JOIN LATERAL (SELECT o.exchange, o.trade_id FROM blotter_internal.fill o
-                            WHERE left(k, 1) = 'o' AND o.order_id = substr(k, 2) COLLATE "C" AND o.exchange = h.exchange COLLATE "default" AND o.lacks & 126 <> 0
-                            UNION ALL
-                            SELECT o.exchange, o.trade_id FROM blotter_internal.fill o
-                            WHERE left(k, 1) = 'c' AND o.client_order_id = substr(k, 2) COLLATE "C" AND o.exchange = h.exchange COLLATE "default" AND o.lacks & 126 <> 0
-                            OFFSET 0) AS f
-        WHERE h.kind = 'h'
-    LOOP
-        PERFORM blotter_internal.book_group(one.exchange, one.trade_id, '{}', true);
+    step.way := '?';
+    IF was.copies IS NOT NULL THEN
+        RETURN step;
+    ELSIF was.trade_id IS NOT NULL THEN
+        before := (blotter_internal.copies_of(ARRAY[was]))[1];
+    END IF;
+    step.copy := before;
+    FOREACH one IN ARRAY copies LOOP
+        IF step.copy IS NULL THEN
+            step.copy := one;
+        ELSIF blotter_internal.same_identity(step.copy, one) THEN
+            step.copy := blotter_internal.merge_copies(step.copy, one);
+        ELSE
+            RETURN step;
+        END IF;
     END LOOP;
+    step.way := CASE WHEN again OR step.copy IS DISTINCT FROM before THEN '+' ELSE '.' END;
+    RETURN step;
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.book_order_news() IS 'Looks again at the fills of orders of which something was learnt.';
+COMMENT ON FUNCTION blotter_internal.merge_into_fill(blotter_internal.fill, blotter_internal.fill_copy[], boolean) IS
+    'What copies make of a fill that is there or not. again: its order may lend more than before.';
 
--- The usual case, set by set: one copy, and nothing of its trade id was there before.
-CREATE FUNCTION blotter_internal.book_new_fills() RETURNS void
+-- Several copies, or copies of a fill that is there.
+CREATE FUNCTION blotter_internal.find_known_fills() RETURNS void
     LANGUAGE plpgsql
-    SET enable_mergejoin = off
+    SET enable_nestloop = off SET enable_mergejoin = off
     AS $$
 BEGIN
-    PERFORM blotter_internal.position_of(k.exchange, k.account, k.strategy, k.market_type, k.symbol, k.position_side)
-    FROM (SELECT DISTINCT e.exchange, e.account, e.strategy, e.market_type, e.symbol, e.position_side FROM pg_temp.booking_new e OFFSET 0) AS k
-    WHERE NOT EXISTS (SELECT FROM blotter_internal.position p
-                      WHERE (p.exchange, p.account, p.strategy, p.market_type, p.symbol, p.position_side)
-                          = (k.exchange, k.account, k.strategy, k.market_type, k.symbol, k.position_side));
-    WITH new AS (
-        INSERT INTO blotter_internal.fill (exchange, trade_id, n, position_id, at, lacks, differs, ranks, rolled, side, order_id, client_order_id, price, quantity,
-                                           cost, fee, fee_currency, fees, liquidity)
-        SELECT e.exchange, e.trade_id, 0, p.id, coalesce((e.copy).exchange_time, (e.copy).recorded_at), e.lacks, 0, (e.copy).ranks, (e.copy).rolled, e.side, (e.copy).order_id,
-               CASE WHEN (e.copy).order_id IS NULL THEN (e.copy).client_order_id END, (e.copy).price, coalesce((e.copy).quantity, 0), (e.copy).cost, (e.copy).fee,
-               (e.copy).fee_currency, (e.copy).fees, (e.copy).liquidity
-        FROM pg_temp.booking_new e
-        CROSS JOIN LATERAL (SELECT q.id FROM blotter_internal.position q
-                            WHERE (q.exchange, q.account, q.strategy, q.market_type, q.symbol, q.position_side)
-                                = (e.exchange, e.account, e.strategy, e.market_type, e.symbol, e.position_side) OFFSET 0) AS p
-        RETURNING *)
-    INSERT INTO pg_temp.booking_changes (position_id, at, trade_id, side, sign, order_id, n, price, quantity, cost, fee, fee_currency, fees, rolled)
-    SELECT n.position_id, n.at, n.trade_id, n.side, 1, n.order_id, n.n, n.price, n.quantity, n.cost, n.fee, n.fee_currency, n.fees, n.rolled FROM new n;
+    INSERT INTO pg_temp.booking_rest
+    SELECT g.exchange, g.trade_id, g.copies, g.again, w.was
+    FROM (SELECT c.exchange, c.trade_id, bool_or(c.kind = 'n') AS again,
+                 coalesce(array_agg(ROW(c.ranks, 0, c.rolled, c.recorded_at, c.exchange_time,
+                                        c.account, c.strategy, c.symbol, c.market_type,
+                                        c.position_side, c.side, c.order_id, c.client_order_id,
+                                        c.price, c.quantity, c.cost, c.fee, c.fee_currency, c.fees,
+                                        c.liquidity)::blotter_internal.fill_copy)
+                          FILTER (WHERE c.kind <> 'n'), '{}') AS copies
+          FROM pg_temp.booking_copies c
+          WHERE c.trade_id IS NOT NULL
+            AND NOT EXISTS (SELECT FROM pg_temp.booking_fills e
+                            WHERE e.exchange = c.exchange AND e.trade_id = c.trade_id)
+          GROUP BY c.exchange, c.trade_id OFFSET 0) AS g
+    LEFT JOIN LATERAL (SELECT f AS was FROM blotter_internal.fill f
+                       WHERE f.exchange = g.exchange AND f.trade_id = g.trade_id AND f.n = 0
+                       OFFSET 0) AS w ON true;
+    UPDATE pg_temp.booking_rest r SET (way, copy) = (
+        SELECT (s.step).way, (s.step).copy
+        FROM (SELECT blotter_internal.merge_into_fill(r.was, r.copies, r.again) AS step OFFSET 0) AS s);
+    INSERT INTO pg_temp.booking_fills
+    SELECT m.exchange, m.trade_id, m.was, coalesce((m.copy).account, o.account, ''),
+           coalesce((m.copy).strategy, o.strategy, ''),
+           coalesce((m.copy).market_type, o.market_type, ''),
+           coalesce((m.copy).symbol, o.symbol, ''),
+           coalesce((m.copy).position_side, o.position_side, ''),
+           coalesce((m.copy).exchange_time, (m.copy).recorded_at), m.lacks, (m.copy).differs,
+           (m.copy).ranks, (m.copy).rolled, coalesce((m.copy).side, o.side), (m.copy).order_id,
+           CASE WHEN (m.copy).order_id IS NULL THEN (m.copy).client_order_id END, (m.copy).price,
+           coalesce((m.copy).quantity, 0), (m.copy).cost, (m.copy).fee, (m.copy).fee_currency,
+           (m.copy).fees, (m.copy).liquidity
+    FROM (SELECT r.exchange, r.trade_id, r.was, r.copy, blotter_internal.lacks_of(r.copy) AS lacks
+          FROM pg_temp.booking_rest r WHERE r.way = '+' OFFSET 0) AS m
+    LEFT JOIN LATERAL blotter_internal.order_lends(
+                  m.exchange, (m.copy).order_id, (m.copy).client_order_id, (m.copy).account,
+                  (m.copy).symbol) AS o ON m.lacks & 126 <> 0;
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.book_new_fills() IS 'Stores the fills of booking_new, and notes them as changes.';
+COMMENT ON FUNCTION blotter_internal.find_known_fills() IS
+    'Fills booking_fills with the other executions of booking_copies; booking_rest holds those whose copies differ in who traded what.';
+
+CREATE FUNCTION blotter_internal.find_booking_keys() RETURNS void
+    LANGUAGE plpgsql
+    SET enable_hashjoin = off SET enable_mergejoin = off
+    AS $$
+BEGIN
+    INSERT INTO pg_temp.booking_keys
+    SELECT coalesce(p.id, blotter_internal.position_of(k.exchange, k.account, k.strategy,
+                                                       k.market_type, k.symbol, k.position_side)),
+           k.*
+    FROM (SELECT DISTINCT e.exchange, e.account, e.strategy, e.market_type, e.symbol,
+                          e.position_side
+          FROM pg_temp.booking_fills e OFFSET 0) AS k
+    LEFT JOIN LATERAL (SELECT q.id FROM blotter_internal.position q
+                       WHERE (q.exchange, q.account, q.strategy, q.market_type, q.symbol,
+                              q.position_side)
+                           = (k.exchange, k.account, k.strategy, k.market_type, k.symbol,
+                              k.position_side) OFFSET 0) AS p ON true;
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.find_booking_keys() IS
+    'Fills booking_keys with the positions of booking_fills, and makes those that are new.';
+
+CREATE FUNCTION blotter_internal.insert_fills() RETURNS void
+    LANGUAGE plpgsql
+    SET enable_nestloop = off SET enable_mergejoin = off
+    AS $$
+BEGIN
+    WITH new AS (
+        INSERT INTO blotter_internal.fill (
+            exchange, trade_id, n, position_id, at, lacks, differs, ranks, rolled, side, order_id,
+            client_order_id, price, quantity, cost, fee, fee_currency, fees, liquidity)
+        SELECT e.exchange, e.trade_id, 0, k.position_id, e.at, e.lacks, e.differs, e.ranks,
+               e.rolled, e.side, e.order_id, e.client_order_id, e.price, e.quantity, e.cost, e.fee,
+               e.fee_currency, e.fees, e.liquidity
+        FROM pg_temp.booking_fills e
+        JOIN pg_temp.booking_keys k USING (exchange, account, strategy, market_type, symbol,
+                                           position_side)
+        WHERE (e.was).trade_id IS NULL
+        RETURNING position_id, at, trade_id, side, order_id, n, price, quantity, cost, fee,
+                  fee_currency, fees, rolled)
+    INSERT INTO pg_temp.booking_changes
+    SELECT n.position_id, n.at, n.trade_id, n.side, 1, true, n.order_id, n.n, n.price, n.quantity,
+           n.cost, n.fee, n.fee_currency, n.fees, n.rolled
+    FROM new n;
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.insert_fills() IS
+    'Stores the new fills of booking_fills, and notes them as changes.';
+
+CREATE FUNCTION blotter_internal.note_fill_updates() RETURNS void
+    LANGUAGE plpgsql
+    SET enable_nestloop = off SET enable_mergejoin = off
+    AS $$
+BEGIN
+    INSERT INTO pg_temp.booking_updates
+    SELECT x.was, x.f
+    FROM (SELECT e.was,
+                 ROW(e.exchange, e.trade_id, 0, k.position_id, e.at, e.lacks, e.differs, e.ranks,
+                     e.rolled, e.side, e.order_id, e.client_order_id, e.price, e.quantity, e.cost,
+                     e.fee, e.fee_currency, e.fees, e.liquidity, NULL)::blotter_internal.fill AS f
+          FROM pg_temp.booking_fills e
+          JOIN pg_temp.booking_keys k USING (exchange, account, strategy, market_type, symbol,
+                                             position_side)
+          WHERE (e.was).trade_id IS NOT NULL OFFSET 0) AS x
+    WHERE x.f IS DISTINCT FROM x.was;
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.note_fill_updates() IS
+    'Fills booking_updates with the fills of booking_fills that are there and change.';
+
+CREATE FUNCTION blotter_internal.update_fills() RETURNS void
+    LANGUAGE plpgsql
+    SET enable_hashjoin = off SET enable_mergejoin = off
+    AS $$
+BEGIN
+    UPDATE blotter_internal.fill o SET
+        position_id = (u.f).position_id, at = (u.f).at, lacks = (u.f).lacks,
+        differs = (u.f).differs, ranks = (u.f).ranks, rolled = (u.f).rolled, side = (u.f).side,
+        order_id = (u.f).order_id, client_order_id = (u.f).client_order_id, price = (u.f).price,
+        quantity = (u.f).quantity, cost = (u.f).cost, fee = (u.f).fee,
+        fee_currency = (u.f).fee_currency, fees = (u.f).fees, liquidity = (u.f).liquidity
+    FROM pg_temp.booking_updates u
+    WHERE o.exchange = (u.f).exchange AND o.trade_id = (u.f).trade_id AND o.n = (u.f).n;
+    INSERT INTO pg_temp.booking_changes
+    SELECT x.position_id, x.at, x.trade_id, x.side, y.sign, u.moves, x.order_id, x.n, x.price,
+           x.quantity, x.cost, x.fee, x.fee_currency, x.fees, x.rolled
+    FROM (SELECT b.was, b.f, blotter_internal.fill_moves(b.was, b.f) AS moves
+          FROM pg_temp.booking_updates b OFFSET 0) AS u
+    CROSS JOIN (VALUES (-1), (1)) AS y (sign)
+    CROSS JOIN LATERAL (SELECT (CASE WHEN y.sign < 0 THEN u.was ELSE u.f END).*) AS x
+    WHERE u.moves IS NOT NULL;
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.update_fills() IS
+    'Stores the fills of booking_updates, and notes as changes those that change their position.';
 
 CREATE FUNCTION blotter_internal.book_fills() RETURNS void
     LANGUAGE plpgsql
     AS $$
 DECLARE
+    found_fills bigint;
+    copies bigint;
+    known boolean := false;
     one record;
 BEGIN
-    -- Alone in this booking, and new.
-    INSERT INTO pg_temp.booking_new
-    SELECT a.exchange, a.trade_id, a.copy, blotter_internal.lacks_of(a.copy), coalesce((a.copy).side, o.side),
-           coalesce((a.copy).account, o.account, ''), coalesce((a.copy).strategy, o.strategy, ''), coalesce((a.copy).market_type, o.market_type, ''),
-           coalesce((a.copy).symbol, o.symbol, ''), coalesce((a.copy).position_side, o.position_side, '')
-    FROM (SELECT c.exchange, c.trade_id, c.copy, count(*) OVER (PARTITION BY c.exchange, c.trade_id) AS copies
-          FROM pg_temp.booking_copies c WHERE c.trade_id IS NOT NULL) AS a
-    LEFT JOIN LATERAL blotter_internal.order_lends(a.exchange, (a.copy).order_id, (a.copy).client_order_id, (a.copy).account, (a.copy).symbol) AS o
-           ON blotter_internal.lacks_of(a.copy) & 126 <> 0
-    WHERE a.copies = 1
-      AND (SELECT f.n FROM blotter_internal.fill f WHERE f.exchange = a.exchange AND f.trade_id = a.trade_id LIMIT 1) IS NULL;
-    IF FOUND THEN
-        PERFORM blotter_internal.book_new_fills();
+    PERFORM blotter_internal.find_new_fills();
+    SELECT count(*) INTO found_fills FROM pg_temp.booking_fills;
+    SELECT count(*) INTO copies FROM pg_temp.booking_copies c WHERE c.trade_id IS NOT NULL;
+    IF found_fills < copies THEN
+        known := true;
+        PERFORM blotter_internal.find_known_fills();
     END IF;
-    FOR one IN
-        SELECT c.exchange, c.trade_id, array_agg(c.copy) AS copies
-        FROM pg_temp.booking_copies c
-        WHERE c.trade_id IS NOT NULL
-          AND NOT EXISTS (SELECT FROM pg_temp.booking_new e WHERE e.exchange = c.exchange AND e.trade_id = c.trade_id)
-        GROUP BY c.exchange, c.trade_id
-    LOOP
-        PERFORM blotter_internal.book_group(one.exchange, one.trade_id, one.copies);
-    END LOOP;
+    IF EXISTS (SELECT FROM pg_temp.booking_fills) THEN
+        PERFORM blotter_internal.find_booking_keys();
+        PERFORM blotter_internal.insert_fills();
+    END IF;
+    IF known THEN
+        PERFORM blotter_internal.note_fill_updates();
+        PERFORM blotter_internal.update_fills();
+        FOR one IN SELECT r.* FROM pg_temp.booking_rest r WHERE r.way = '?' LOOP
+            PERFORM blotter_internal.book_group(one.exchange, one.trade_id, one.copies, one.again);
+        END LOOP;
+    END IF;
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.book_fills() IS 'Stores what booking_copies says of executions, and notes what changes.';
+COMMENT ON FUNCTION blotter_internal.book_fills() IS
+    'Stores what booking_copies says of executions, and notes what changes.';
 
 -- --- instruments and cash ---------------------------------------------------------------------------------------------------
 
@@ -168,12 +431,13 @@ BEGIN
     ON CONFLICT (strategy, exchange, account, currency, day) DO UPDATE SET
         realized = d.realized + excluded.realized, fee_value = d.fee_value + excluded.fee_value, fills = d.fills + excluded.fills;
     DELETE FROM blotter_internal.position_hour h WHERE h.position_id = p.id;
+    DELETE FROM blotter_internal.position_checkpoint c WHERE c.position_id = p.id;
     UPDATE blotter_internal.position o SET quantity = 0, open_cost = 0, realized_pnl = 0, fee_currency = NULL, fee = 0, other_fees = NULL, fee_value = 0, fills = 0,
            unpriced = 0, sideless = 0, first_fill_at = NULL, last_fill_at = NULL, last_trade_id = NULL, last_side = NULL, last_price = NULL
     WHERE o.id = p.id;
     DELETE FROM pg_temp.booking_changes c WHERE c.position_id = p.id;
-    INSERT INTO pg_temp.booking_changes (position_id, at, trade_id, side, sign, order_id, n, price, quantity, cost, fee, fee_currency, fees, rolled)
-    SELECT f.position_id, f.at, f.trade_id, f.side, 1, f.order_id, f.n, f.price, f.quantity, f.cost, f.fee, f.fee_currency, f.fees, f.rolled
+    INSERT INTO pg_temp.booking_changes (position_id, at, trade_id, side, sign, moves, order_id, n, price, quantity, cost, fee, fee_currency, fees, rolled)
+    SELECT f.position_id, f.at, f.trade_id, f.side, 1, true, f.order_id, f.n, f.price, f.quantity, f.cost, f.fee, f.fee_currency, f.fees, f.rolled
     FROM blotter_internal.fill f WHERE f.position_id = p.id;
 END
 $$;

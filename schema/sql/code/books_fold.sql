@@ -1,68 +1,120 @@
 -- books_fold: what changes of fills make of positions, hours and days; see books.sql.
 
+CREATE FUNCTION blotter_internal.find_booking_positions() RETURNS void
+    LANGUAGE plpgsql
+    SET enable_hashjoin = off SET enable_mergejoin = off
+    AS $$
+BEGIN
+    INSERT INTO pg_temp.booking_positions
+    SELECT p.*
+    FROM (SELECT DISTINCT c.position_id FROM pg_temp.booking_changes c OFFSET 0) AS k
+    CROSS JOIN LATERAL (SELECT * FROM blotter_internal.position o WHERE o.id = k.position_id
+                        OFFSET 0) AS p;
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.find_booking_positions() IS
+    'Fills booking_positions with the positions of booking_changes.';
+
 -- What does not depend on the order of fills: fees and counts, by position and hour.
 CREATE FUNCTION blotter_internal.sum_changes() RETURNS void
     LANGUAGE plpgsql
+    SET enable_nestloop = off SET enable_mergejoin = off
     AS $$
 BEGIN
     INSERT INTO pg_temp.booking_sums
     SELECT g.position_id, g.hour, sum(g.fills), sum(g.unpriced), sum(g.sideless), min(g.currency),
            CASE WHEN min(g.currency) = max(g.currency) THEN sum(g.fee) END,
-           CASE WHEN min(g.currency) <> max(g.currency) THEN jsonb_object_agg(g.currency, g.fee) FILTER (WHERE g.currency IS NOT NULL) END,
+           CASE WHEN min(g.currency) <> max(g.currency)
+                THEN jsonb_object_agg(g.currency, g.fee) FILTER (WHERE g.currency IS NOT NULL) END,
            sum(g.value), jsonb_object_agg(g.currency, g.fee) FILTER (WHERE g.unvalued)
-    FROM (SELECT e.position_id, blotter_internal.hour_of(e.at) AS hour, e.currency, sum(e.sign * e.amount) AS fee,
-                 sum(e.sign * blotter_internal.fee_value(p.inverse, p.unvalued, p.base, p.quote, p.currency, e.currency, e.amount,
-                                                         coalesce(e.price, abs(e.cost) / nullif(e.quantity, 0)))) AS value,
-                 bool_or(NOT blotter_internal.is_valued(p.base, p.quote, p.currency, e.currency)) AS unvalued,
+    FROM (SELECT e.position_id, blotter_internal.hour_of(e.at) AS hour, e.currency,
+                 sum(e.sign * e.amount) AS fee,
+                 sum(e.sign * blotter_internal.fee_value(
+                         p.inverse, p.unvalued, p.base, p.quote, p.currency, e.currency, e.amount,
+                         coalesce(e.price, abs(e.cost) / nullif(e.quantity, 0)))) AS value,
+                 bool_or(NOT blotter_internal.is_valued(p.base, p.quote, p.currency, e.currency))
+                     AS unvalued,
                  sum(e.sign) FILTER (WHERE e.first) AS fills,
                  sum(e.sign) FILTER (WHERE e.first AND e.side IS NULL AND NOT e.rolled) AS sideless,
-                 sum(e.sign) FILTER (WHERE e.first AND e.side IS NOT NULL AND NOT e.rolled
-                                       AND (p.unvalued OR e.price IS NULL OR p.inverse AND e.price = 0)
-                                       AND blotter_internal.fill_value(p.inverse, p.unvalued, p.by_cost, p.multiplier,
-                                               abs(blotter_internal.fill_dq(p.takes_fees, p.base, e.side, e.quantity, e.fee, e.fee_currency, e.fees)),
-                                               e.price, e.quantity, e.cost) IS NULL) AS unpriced
-          FROM (SELECT c.*, true AS first, CASE WHEN c.fee IS NOT NULL THEN coalesce(c.fee_currency, '') END AS currency, coalesce(c.fee, 0) AS amount
+                 sum(e.sign) FILTER (
+                     WHERE e.first AND e.side IS NOT NULL AND NOT e.rolled
+                       AND (p.unvalued OR e.price IS NULL OR p.inverse AND e.price = 0)
+                       AND blotter_internal.fill_value(
+                               p.inverse, p.unvalued, p.by_cost, p.multiplier,
+                               abs(blotter_internal.fill_dq(p.takes_fees, p.base, e.side,
+                                                            e.quantity, e.fee, e.fee_currency,
+                                                            e.fees)),
+                               e.price, e.quantity, e.cost) IS NULL) AS unpriced
+          FROM (SELECT c.*, true AS first,
+                       CASE WHEN c.fee IS NOT NULL THEN coalesce(c.fee_currency, '') END AS currency,
+                       coalesce(c.fee, 0) AS amount
                 FROM pg_temp.booking_changes c WHERE c.fees IS NULL
                 UNION ALL
                 SELECT c.*, j.n = 1, j.key COLLATE "C", j.value::numeric
-                FROM pg_temp.booking_changes c CROSS JOIN LATERAL jsonb_each_text(c.fees) WITH ORDINALITY AS j (key, value, n)
+                FROM pg_temp.booking_changes c
+                CROSS JOIN LATERAL jsonb_each_text(c.fees) WITH ORDINALITY AS j (key, value, n)
                 WHERE c.fees IS NOT NULL) AS e
-          CROSS JOIN LATERAL (SELECT * FROM blotter_internal.position o WHERE o.id = e.position_id OFFSET 0) AS p
+          JOIN pg_temp.booking_positions p ON p.id = e.position_id
           GROUP BY e.position_id, hour, e.currency) AS g
     GROUP BY g.position_id, g.hour;
 END
 $$;
 COMMENT ON FUNCTION blotter_internal.sum_changes() IS 'Fills booking_sums from booking_changes.';
 
--- From where each position is computed on: from its state as it is if all its new fills come after it, else from the last hour before the
--- first change.
+-- From where each position is computed on: from its state as it is if all its new fills come after
+-- it; else from the last checkpoint before the first change, if that is in the same hour, or the
+-- end of the last hour before it.
 CREATE FUNCTION blotter_internal.find_starts() RETURNS void
     LANGUAGE plpgsql
-    SET enable_mergejoin = off
+    SET enable_nestloop = off SET enable_mergejoin = off
     AS $$
 BEGIN
     INSERT INTO pg_temp.booking_starts
-    SELECT k.position_id, k.late, CASE WHEN k.late THEN blotter_internal.hour_of(k.first_at) ELSE k.first_at END,
-           CASE WHEN NOT k.late THEN k.quantity ELSE coalesce(h.quantity, 0) END,
-           CASE WHEN NOT k.late THEN k.open_cost ELSE coalesce(h.open_cost, 0) END,
-           CASE WHEN NOT k.late THEN k.realized_pnl ELSE coalesce(h.realized_pnl, 0) END,
-           CASE WHEN NOT k.late THEN k.last_fill_at ELSE l.at END, CASE WHEN NOT k.late THEN k.last_trade_id ELSE l.trade_id END,
-           CASE WHEN NOT k.late THEN k.last_side ELSE l.side END, CASE WHEN NOT k.late THEN k.last_price ELSE h.last_price END
-    FROM (SELECT c.position_id, min(c.at) AS first_at,
-                 bool_or(c.sign < 0 OR c.at < p.last_fill_at
-                         OR c.at = p.last_fill_at AND (length(c.trade_id), c.trade_id, coalesce(c.side, '') COLLATE "C") <= (length(p.last_trade_id), p.last_trade_id, p.last_side))
+    SELECT k.id, k.late, s.since, s.checkpoint_at,
+           CASE WHEN k.late OR k.fills = 0 THEN 0 ELSE (k.fills - 1) % 64 + 1 END,
+           CASE WHEN k.late THEN coalesce(s.quantity, 0) ELSE k.quantity END,
+           CASE WHEN k.late THEN coalesce(s.open_cost, 0) ELSE k.open_cost END,
+           CASE WHEN k.late THEN coalesce(s.realized_pnl, 0) ELSE k.realized_pnl END,
+           CASE WHEN k.late THEN l.at ELSE k.last_fill_at END,
+           CASE WHEN k.late THEN l.trade_id ELSE k.last_trade_id END,
+           CASE WHEN k.late THEN l.side ELSE k.last_side END,
+           CASE WHEN k.late THEN s.last_price ELSE k.last_price END
+    FROM (SELECT p.id, min(c.at) FILTER (WHERE c.moves) AS first_at,
+                 bool_or(c.moves AND (c.sign < 0 OR c.at < p.last_fill_at
+                                      OR c.at = p.last_fill_at
+                                         AND (length(c.trade_id), c.trade_id, coalesce(c.side, '') COLLATE "C")
+                                          <= (length(p.last_trade_id), p.last_trade_id, p.last_side)))
                  IS TRUE AS late,
-                 min(p.quantity) AS quantity, min(p.open_cost) AS open_cost, min(p.realized_pnl) AS realized_pnl, min(p.last_fill_at) AS last_fill_at,
-                 min(p.last_trade_id) AS last_trade_id, min(p.last_side) AS last_side, min(p.last_price) AS last_price
+                 min(p.fills) AS fills, min(p.quantity) AS quantity, min(p.open_cost) AS open_cost,
+                 min(p.realized_pnl) AS realized_pnl, min(p.last_fill_at) AS last_fill_at,
+                 min(p.last_trade_id) AS last_trade_id, min(p.last_side) AS last_side,
+                 min(p.last_price) AS last_price
           FROM pg_temp.booking_changes c
-          CROSS JOIN LATERAL (SELECT * FROM blotter_internal.position o WHERE o.id = c.position_id OFFSET 0) AS p
-          GROUP BY c.position_id) AS k
+          JOIN pg_temp.booking_positions p ON p.id = c.position_id
+          GROUP BY p.id OFFSET 0) AS k
+    LEFT JOIN LATERAL (SELECT * FROM blotter_internal.position_checkpoint b
+                       WHERE k.late AND b.position_id = k.id AND b.at < k.first_at
+                         AND b.at >= blotter_internal.hour_of(k.first_at)
+                       ORDER BY b.at DESC LIMIT 1) AS m ON true
     LEFT JOIN LATERAL (SELECT * FROM blotter_internal.position_hour b
-                       WHERE k.late AND b.position_id = k.position_id AND b.hour < blotter_internal.hour_of(k.first_at)
+                       WHERE k.late AND m.at IS NULL AND b.position_id = k.id
+                         AND b.hour < blotter_internal.hour_of(k.first_at)
                        ORDER BY b.hour DESC LIMIT 1) AS h ON true
-    LEFT JOIN LATERAL (SELECT f.at, f.trade_id, coalesce(f.side, '') AS side FROM blotter_internal.fill f
-                       WHERE k.late AND f.position_id = k.position_id AND f.at < blotter_internal.hour_of(k.first_at)
-                       ORDER BY f.at DESC, length(f.trade_id) DESC, f.trade_id DESC, f.side DESC LIMIT 1) AS l ON true;
+    CROSS JOIN LATERAL (
+        SELECT m.at AS checkpoint_at,
+               CASE WHEN NOT k.late THEN k.first_at
+                    WHEN m.at IS NOT NULL THEN m.at + interval '1 microsecond'
+                    ELSE blotter_internal.hour_of(k.first_at) END AS since,
+               coalesce(m.quantity, h.quantity) AS quantity,
+               coalesce(m.open_cost, h.open_cost) AS open_cost,
+               coalesce(m.realized_pnl, h.realized_pnl) AS realized_pnl,
+               CASE WHEN m.at IS NOT NULL THEN m.last_price ELSE h.last_price END AS last_price
+        OFFSET 0) AS s
+    LEFT JOIN LATERAL (SELECT f.at, f.trade_id, coalesce(f.side, '') AS side
+                       FROM blotter_internal.fill f
+                       WHERE k.late AND f.position_id = k.id AND f.at < s.since
+                       ORDER BY f.at DESC, length(f.trade_id) DESC, f.trade_id DESC, f.side DESC
+                       LIMIT 1) AS l ON true;
 END
 $$;
 COMMENT ON FUNCTION blotter_internal.find_starts() IS 'Fills booking_starts from booking_changes.';
@@ -94,15 +146,31 @@ $$;
 COMMENT ON FUNCTION blotter_internal.next_state(numeric, numeric, numeric, numeric, numeric, boolean) IS
     'Quantity, open cost and realised PnL after one more fill; turned: an inverse contract.';
 
--- The fills in their order, position by position. A row of booking_hours for each hour that has some.
+CREATE FUNCTION blotter_internal.drop_late_checkpoints() RETURNS void
+    LANGUAGE plpgsql
+    SET enable_hashjoin = off SET enable_mergejoin = off
+    AS $$
+BEGIN
+    DELETE FROM blotter_internal.position_checkpoint c
+    USING pg_temp.booking_starts l
+    WHERE l.late AND c.position_id = l.position_id AND c.at >= l.since;
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.drop_late_checkpoints() IS
+    'Drops the checkpoints that late fills are computed past.';
+
+-- The fills in their order, position by position, from booking_starts on. One whose n is -1 is a
+-- checkpoint: its hour gets a row even if no fill comes after it. A row of booking_hours for each
+-- hour.
 CREATE FUNCTION blotter_internal.fold_changes() RETURNS void
     LANGUAGE plpgsql
-    SET enable_mergejoin = off
+    SET enable_nestloop = off SET enable_mergejoin = off
     AS $$
 DECLARE
     f record;
     id int;
     hour timestamptz;
+    counted bigint;
     q numeric;
     c numeric;
     r numeric;
@@ -112,7 +180,8 @@ DECLARE
     last_at timestamptz;
     last_trade_id text;
     last_side text;
-    -- a row of booking_hours each: inserting them one by one takes longer than all the rest
+    -- A row of booking_hours each, and of position_checkpoint: inserting them one by one takes
+    -- longer than all the rest.
     ids int[] := '{}';
     hours timestamptz[] := '{}';
     qs numeric[] := '{}';
@@ -123,20 +192,41 @@ DECLARE
     ats timestamptz[] := '{}';
     trade_ids text[] := '{}';
     sides text[] := '{}';
+    checkpoint_ids int[] := '{}';
+    checkpoint_ats timestamptz[] := '{}';
+    checkpoint_qs numeric[] := '{}';
+    checkpoint_cs numeric[] := '{}';
+    checkpoint_rs numeric[] := '{}';
+    checkpoint_prices numeric[] := '{}';
 BEGIN
     FOR f IN
-        SELECT x.position_id, x.at, x.trade_id, coalesce(x.side, '') AS side, s.q, s.c, s.r, s.last_price, p.inverse AS inverse, x.price, blotter_internal.hour_of(x.at) AS hour, d.dq,
-               coalesce(blotter_internal.fill_value(p.inverse, p.unvalued, p.by_cost, p.multiplier, abs(d.dq), x.price, x.quantity, x.cost), 0) AS value
-        FROM (SELECT k.position_id, k.at, k.trade_id, k.side, k.order_id, k.n, k.price, k.quantity, k.cost, k.fee, k.fee_currency, k.fees, k.rolled, false AS late
-              FROM pg_temp.booking_changes k WHERE k.sign > 0
+        SELECT x.position_id, x.at, x.trade_id, coalesce(x.side, '') AS side, x.price,
+               blotter_internal.hour_of(x.at) AS hour, d.dq,
+               coalesce(blotter_internal.fill_value(p.inverse, p.unvalued, p.by_cost, p.multiplier,
+                                                    abs(d.dq), x.price, x.quantity, x.cost), 0)
+                   AS value,
+               p.inverse, s.counted, s.q, s.c, s.r, s.last_price, s.last_fill_at
+        FROM (SELECT k.position_id, k.at, k.trade_id, k.side, k.order_id, k.n, k.price, k.quantity,
+                     k.cost, k.fee, k.fee_currency, k.fees, k.rolled, false AS late
+              FROM pg_temp.booking_changes k WHERE k.sign > 0 AND k.moves
               UNION ALL
-              SELECT k.position_id, k.at, k.trade_id, k.side, k.order_id, k.n, k.price, k.quantity, k.cost, k.fee, k.fee_currency, k.fees, k.rolled, true
+              SELECT k.position_id, k.at, k.trade_id, k.side, k.order_id, k.n, k.price, k.quantity,
+                     k.cost, k.fee, k.fee_currency, k.fees, k.rolled, true
               FROM pg_temp.booking_starts l
-              CROSS JOIN LATERAL (SELECT * FROM blotter_internal.fill b WHERE b.position_id = l.position_id AND b.at >= l.since OFFSET 0) AS k
-              WHERE l.late) AS x
+              CROSS JOIN LATERAL (SELECT * FROM blotter_internal.fill b
+                                  WHERE b.position_id = l.position_id AND b.at >= l.since OFFSET 0) AS k
+              WHERE l.late
+              UNION ALL
+              SELECT l.position_id, l.checkpoint_at, l.last_trade_id, l.last_side, NULL, -1, NULL, 0,
+                     NULL, NULL, NULL, NULL, true, true
+              FROM pg_temp.booking_starts l WHERE l.checkpoint_at IS NOT NULL) AS x
         JOIN pg_temp.booking_starts s ON s.position_id = x.position_id AND s.late = x.late
-        CROSS JOIN LATERAL (SELECT o.* FROM blotter_internal.position o WHERE o.id = x.position_id OFFSET 0) AS p
-        CROSS JOIN LATERAL (SELECT CASE WHEN NOT x.rolled THEN blotter_internal.fill_dq(p.takes_fees, p.base, x.side, x.quantity, x.fee, x.fee_currency, x.fees) END AS dq OFFSET 0) AS d
+        JOIN pg_temp.booking_positions p ON p.id = x.position_id
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN NOT x.rolled
+                        THEN blotter_internal.fill_dq(p.takes_fees, p.base, x.side, x.quantity, x.fee,
+                                                      x.fee_currency, x.fees) END AS dq
+            OFFSET 0) AS d
         ORDER BY x.position_id, x.at, length(x.trade_id), x.trade_id, x.side, x.order_id, x.n
     LOOP
         IF f.position_id IS DISTINCT FROM id OR f.hour IS DISTINCT FROM hour THEN
@@ -154,14 +244,26 @@ BEGIN
             END IF;
             IF f.position_id IS DISTINCT FROM id THEN
                 id := f.position_id;
+                counted := f.counted;
                 q := f.q;
                 c := f.c;
                 r := f.r;
                 price := f.last_price;
+                last_at := f.last_fill_at;
             END IF;
             hour := f.hour;
             realized_before := r;
         END IF;
+        IF counted >= 64 AND f.at > last_at THEN
+            checkpoint_ids := checkpoint_ids || id;
+            checkpoint_ats := checkpoint_ats || last_at;
+            checkpoint_qs := checkpoint_qs || q;
+            checkpoint_cs := checkpoint_cs || c;
+            checkpoint_rs := checkpoint_rs || r;
+            checkpoint_prices := array_append(checkpoint_prices, price);
+            counted := 0;
+        END IF;
+        counted := counted + 1;
         price := coalesce(f.price, price);
         last_at := f.at;
         last_trade_id := f.trade_id;
@@ -180,16 +282,23 @@ BEGIN
     END LOOP;
     IF id IS NOT NULL THEN
         INSERT INTO pg_temp.booking_hours
-        SELECT * FROM unnest(ids || id, hours || hour, qs || q, cs || c, rs || r, gains || r - realized_before, array_append(prices, price), ats || last_at,
-                             trade_ids || last_trade_id, sides || last_side);
+        SELECT * FROM unnest(ids || id, hours || hour, qs || q, cs || c, rs || r,
+                             gains || r - realized_before, array_append(prices, price),
+                             ats || last_at, trade_ids || last_trade_id, sides || last_side);
+    END IF;
+    IF cardinality(checkpoint_ids) > 0 THEN
+        INSERT INTO blotter_internal.position_checkpoint
+        SELECT * FROM unnest(checkpoint_ids, checkpoint_ats, checkpoint_qs, checkpoint_cs,
+                             checkpoint_rs, checkpoint_prices);
     END IF;
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.fold_changes() IS 'Adds the fills to the states of booking_starts; fills booking_hours.';
+COMMENT ON FUNCTION blotter_internal.fold_changes() IS
+    'Adds the fills to the states of booking_starts; fills booking_hours and writes checkpoints.';
 
 CREATE FUNCTION blotter_internal.write_days() RETURNS void
     LANGUAGE plpgsql
-    SET enable_mergejoin = off
+    SET enable_nestloop = off SET enable_mergejoin = off
     AS $$
 BEGIN
     INSERT INTO blotter_internal.pnl_day AS d (exchange, account, strategy, currency, day, realized, fee_value, fills)
@@ -202,14 +311,15 @@ BEGIN
                 -- what the hours that are computed again had realised
                 SELECT l.position_id, o.hour, -(o.realized_pnl - coalesce(lag(o.realized_pnl) OVER (PARTITION BY l.position_id ORDER BY o.hour), l.r)), 0, 0
                 FROM pg_temp.booking_starts l
-                CROSS JOIN LATERAL (SELECT * FROM blotter_internal.position_hour b WHERE b.position_id = l.position_id AND b.hour >= l.since OFFSET 0) AS o
+                CROSS JOIN LATERAL (SELECT * FROM blotter_internal.position_hour b WHERE b.position_id = l.position_id
+                                      AND b.hour >= blotter_internal.hour_of(l.since) OFFSET 0) AS o
                 WHERE l.late) AS y
-          CROSS JOIN LATERAL (SELECT * FROM blotter_internal.position b WHERE b.id = y.position_id OFFSET 0) AS p
+          JOIN pg_temp.booking_positions p ON p.id = y.position_id
           UNION ALL
           SELECT p.exchange, p.account, p.strategy, e.key COLLATE "C", blotter_internal.day_of(s.hour), 0, e.value::numeric, 0
           FROM pg_temp.booking_sums s
           CROSS JOIN LATERAL jsonb_each_text(s.unvalued_fees) AS e
-          CROSS JOIN LATERAL (SELECT * FROM blotter_internal.position b WHERE b.id = s.position_id OFFSET 0) AS p) AS x
+          JOIN pg_temp.booking_positions p ON p.id = s.position_id) AS x
     GROUP BY x.exchange, x.account, x.strategy, x.currency, x.day
     HAVING sum(x.realized) <> 0 OR sum(x.fee_value) <> 0 OR sum(x.fills) <> 0
     ORDER BY x.strategy, x.exchange, x.account, x.currency, x.day
@@ -219,19 +329,38 @@ END
 $$;
 COMMENT ON FUNCTION blotter_internal.write_days() IS 'Adds what changed to pnl_day; before write_hours, as it needs the hours as they were.';
 
-CREATE FUNCTION blotter_internal.write_hours() RETURNS void
+-- Hours that have lost their last fill.
+CREATE FUNCTION blotter_internal.drop_late_hours() RETURNS void
     LANGUAGE plpgsql
-    SET enable_mergejoin = off
+    SET enable_hashjoin = off SET enable_mergejoin = off
     AS $$
 BEGIN
-    -- an hour that has lost its last fill
     DELETE FROM blotter_internal.position_hour h
     USING pg_temp.booking_starts l
-    WHERE l.late AND h.position_id = l.position_id AND h.hour >= l.since
-      AND NOT EXISTS (SELECT FROM pg_temp.booking_hours n WHERE n.position_id = h.position_id AND n.hour = h.hour);
+    WHERE l.late AND h.position_id = l.position_id
+      AND h.hour >= blotter_internal.hour_of(l.since)
+      AND (h.position_id, h.hour) NOT IN (SELECT n.position_id, n.hour FROM pg_temp.booking_hours n);
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.drop_late_hours() IS
+    'Drops hours that have no fills any more.';
+
+CREATE FUNCTION blotter_internal.write_hours() RETURNS void
+    LANGUAGE plpgsql
+    SET enable_nestloop = off SET enable_mergejoin = off
+    AS $$
+BEGIN
     INSERT INTO blotter_internal.position_hour AS h (position_id, hour, quantity, open_cost, realized_pnl, last_price, fee_currency, fee, other_fees, fee_value, fills)
     SELECT n.position_id, n.hour, n.q, n.c, n.r, n.last_price, s.fee_currency, coalesce(s.fee, 0), s.more_fees, coalesce(s.fee_value, 0), coalesce(s.fills, 0)
-    FROM pg_temp.booking_hours n
+    FROM (SELECT b.position_id, b.hour, b.q, b.c, b.r, b.last_price FROM pg_temp.booking_hours b
+          UNION ALL
+          -- hours of which nothing but sums changes
+          SELECT o.position_id, o.hour, o.quantity, o.open_cost, o.realized_pnl, o.last_price
+          FROM pg_temp.booking_sums b
+          CROSS JOIN LATERAL (SELECT * FROM blotter_internal.position_hour k
+                              WHERE k.position_id = b.position_id AND k.hour = b.hour OFFSET 0) AS o
+          WHERE (b.position_id, b.hour) NOT IN (SELECT k.position_id, k.hour
+                                                FROM pg_temp.booking_hours k)) AS n
     LEFT JOIN pg_temp.booking_sums s ON s.position_id = n.position_id AND s.hour = n.hour
     ORDER BY n.position_id, n.hour
     ON CONFLICT (position_id, hour) DO UPDATE SET
@@ -245,37 +374,58 @@ END
 $$;
 COMMENT ON FUNCTION blotter_internal.write_hours() IS 'Writes the hours of booking_hours.';
 
-CREATE FUNCTION blotter_internal.write_positions() RETURNS void
+CREATE FUNCTION blotter_internal.find_ends() RETURNS void
     LANGUAGE plpgsql
-    SET enable_mergejoin = off
+    SET enable_nestloop = off SET enable_mergejoin = off
     AS $$
 BEGIN
-    WITH ends AS (SELECT DISTINCT ON (h.position_id) h.* FROM pg_temp.booking_hours h ORDER BY h.position_id, h.hour DESC),
-    sums AS (
-        SELECT s.position_id, sum(s.fills) AS fills, sum(s.unpriced) AS unpriced, sum(s.sideless) AS sideless, sum(s.fee_value) AS fee_value,
-               min(s.fee_currency) AS fee_currency,
-               CASE WHEN min(s.fee_currency) = max(s.fee_currency) AND count(s.more_fees) = 0 THEN sum(s.fee) END AS fee
-        FROM pg_temp.booking_sums s GROUP BY s.position_id),
-    now AS (
-        SELECT l.*, e.q AS end_q, e.c AS end_c, e.r AS end_r, e.last_price AS end_price, e.last_at, e.last_trade_id AS end_trade_id, e.last_side AS end_side,
-               s.fills, s.unpriced, s.sideless, s.fee_value, s.fee_currency, s.fee
-        FROM pg_temp.booking_starts l
-        LEFT JOIN ends e ON e.position_id = l.position_id
-        LEFT JOIN sums s ON s.position_id = l.position_id)
-    UPDATE blotter_internal.position p SET
-        quantity = coalesce(n.end_q, n.q), open_cost = coalesce(n.end_c, n.c), realized_pnl = coalesce(n.end_r, n.r), last_price = coalesce(n.end_price, n.last_price),
-        fills = p.fills + coalesce(n.fills, 0), unpriced = p.unpriced + coalesce(n.unpriced, 0), sideless = p.sideless + coalesce(n.sideless, 0),
-        fee_value = p.fee_value + coalesce(n.fee_value, 0),
-        fee_currency = coalesce(p.fee_currency, n.fee_currency),
-        fee = CASE WHEN coalesce(p.fee_currency, n.fee_currency) = n.fee_currency AND n.fee IS NOT NULL THEN p.fee + n.fee ELSE p.fee END,
-        other_fees = CASE WHEN n.fee_currency IS NULL OR coalesce(p.fee_currency, n.fee_currency) = n.fee_currency AND n.fee IS NOT NULL THEN p.other_fees
-                          ELSE blotter_internal.add_hourly_fees(p.id, p.other_fees) END,
-        first_fill_at = CASE WHEN n.late THEN (SELECT min(f.at) FROM blotter_internal.fill f WHERE f.position_id = p.id) ELSE coalesce(p.first_fill_at, n.since) END,
-        last_fill_at = coalesce(n.last_at, n.last_fill_at), last_trade_id = coalesce(n.end_trade_id, n.last_trade_id), last_side = coalesce(n.end_side, n.last_side)
-    FROM now n WHERE p.id = n.position_id;
+    INSERT INTO pg_temp.booking_ends
+    SELECT l.position_id, l.late, l.since, coalesce(e.q, l.q), coalesce(e.c, l.c),
+           coalesce(e.r, l.r), coalesce(e.last_price, l.last_price),
+           coalesce(e.last_at, l.last_fill_at), coalesce(e.last_trade_id, l.last_trade_id),
+           coalesce(e.last_side, l.last_side), coalesce(s.fills, 0), coalesce(s.unpriced, 0),
+           coalesce(s.sideless, 0), coalesce(s.fee_value, 0), s.fee_currency, s.fee
+    FROM pg_temp.booking_starts l
+    LEFT JOIN (SELECT DISTINCT ON (h.position_id) h.*
+               FROM pg_temp.booking_hours h
+               ORDER BY h.position_id, h.hour DESC) AS e ON e.position_id = l.position_id
+    LEFT JOIN (SELECT h.position_id, sum(h.fills) AS fills, sum(h.unpriced) AS unpriced,
+                      sum(h.sideless) AS sideless, sum(h.fee_value) AS fee_value,
+                      min(h.fee_currency) AS fee_currency,
+                      CASE WHEN min(h.fee_currency) = max(h.fee_currency) AND count(h.more_fees) = 0
+                           THEN sum(h.fee) END AS fee
+               FROM pg_temp.booking_sums h
+               GROUP BY h.position_id) AS s ON s.position_id = l.position_id;
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.write_positions() IS 'Writes what booking_hours and booking_sums say of positions.';
+COMMENT ON FUNCTION blotter_internal.find_ends() IS
+    'Fills booking_ends from booking_hours and booking_sums.';
+
+CREATE FUNCTION blotter_internal.write_positions() RETURNS void
+    LANGUAGE plpgsql
+    SET enable_hashjoin = off SET enable_mergejoin = off
+    AS $$
+BEGIN
+    UPDATE blotter_internal.position p SET
+        quantity = n.quantity, open_cost = n.open_cost, realized_pnl = n.realized_pnl,
+        last_price = n.last_price, fills = p.fills + n.fills, unpriced = p.unpriced + n.unpriced,
+        sideless = p.sideless + n.sideless, fee_value = p.fee_value + n.fee_value,
+        fee_currency = coalesce(p.fee_currency, n.fee_currency),
+        fee = CASE WHEN coalesce(p.fee_currency, n.fee_currency) = n.fee_currency
+                    AND n.fee IS NOT NULL THEN p.fee + n.fee ELSE p.fee END,
+        other_fees = CASE WHEN n.fee_currency IS NULL
+                            OR coalesce(p.fee_currency, n.fee_currency) = n.fee_currency
+                               AND n.fee IS NOT NULL THEN p.other_fees
+                          ELSE blotter_internal.add_hourly_fees(p.id, p.other_fees) END,
+        first_fill_at = CASE WHEN n.late
+                             THEN (SELECT min(f.at) FROM blotter_internal.fill f
+                                   WHERE f.position_id = p.id)
+                             ELSE coalesce(p.first_fill_at, n.since) END,
+        last_fill_at = n.last_fill_at, last_trade_id = n.last_trade_id, last_side = n.last_side
+    FROM pg_temp.booking_ends n WHERE p.id = n.position_id;
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.write_positions() IS 'Writes booking_ends into positions.';
 
 CREATE FUNCTION blotter_internal.add_hourly_fees(p_id int, fees jsonb) RETURNS jsonb
     LANGUAGE plpgsql STABLE
@@ -299,35 +449,52 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_temp.booking_changes) THEN
         RETURN;
     END IF;
-    DELETE FROM pg_temp.booking_starts;
-    DELETE FROM pg_temp.booking_hours;
-    DELETE FROM pg_temp.booking_sums;
+    PERFORM blotter_internal.find_booking_positions();
     PERFORM blotter_internal.sum_changes();
     PERFORM blotter_internal.find_starts();
+    PERFORM blotter_internal.drop_late_checkpoints()
+    WHERE EXISTS (SELECT FROM pg_temp.booking_starts s WHERE s.late);
     PERFORM blotter_internal.fold_changes();
     PERFORM blotter_internal.write_days();
+    PERFORM blotter_internal.drop_late_hours()
+    WHERE EXISTS (SELECT FROM pg_temp.booking_starts s WHERE s.late);
     PERFORM blotter_internal.write_hours();
+    PERFORM blotter_internal.find_ends();
     PERFORM blotter_internal.write_positions();
-    DELETE FROM pg_temp.booking_changes;
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.apply_changes() IS 'Brings positions, hours and days up to date with booking_changes, and empties it.';
+COMMENT ON FUNCTION blotter_internal.apply_changes() IS 'Brings positions, hours and days up to date with booking_changes.';
 
 -- --- the booking ------------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION blotter_internal.book_rows(tids tid[]) RETURNS void
     LANGUAGE plpgsql
     AS $$
+DECLARE
+    instruments boolean;
+    cash boolean;
+    news boolean;
 BEGIN
     PERFORM blotter_internal.empty_booking();
     INSERT INTO pg_temp.booking_copies
-    SELECT q.ctid, q.kind, q.exchange, x.trade_id, q.producer_id, q.seq, q.recorded_at, q.order_keys, x.copy
+    SELECT q.kind, q.exchange, x.trade_id, q.producer_id, q.seq, q.order_keys, x.ranks, x.rolled,
+           q.recorded_at, q.exchange_time, x.account, x.strategy, x.symbol, x.market_type,
+           x.position_side, x.side, x.order_id, x.client_order_id, q.price, x.quantity, q.cost,
+           q.fee, x.fee_currency, x.fees, x.liquidity
     FROM blotter_internal.book_queue q
     CROSS JOIN LATERAL blotter_internal.copy_of(q) AS x
     WHERE q.ctid = ANY (tids);
-    PERFORM blotter_internal.book_instruments() WHERE EXISTS (SELECT FROM pg_temp.booking_copies c WHERE c.kind = 'i');
-    PERFORM blotter_internal.book_cash() WHERE EXISTS (SELECT FROM pg_temp.booking_copies c WHERE c.kind = 'c');
-    PERFORM blotter_internal.book_order_news() WHERE EXISTS (SELECT FROM pg_temp.booking_copies c WHERE c.kind = 'h');
+    SELECT bool_or(c.kind = 'i'), bool_or(c.kind = 'c'), bool_or(c.kind = 'h')
+    INTO instruments, cash, news FROM pg_temp.booking_copies c;
+    IF instruments THEN
+        PERFORM blotter_internal.book_instruments();
+    END IF;
+    IF cash THEN
+        PERFORM blotter_internal.book_cash();
+    END IF;
+    IF news THEN
+        PERFORM blotter_internal.book_order_news();
+    END IF;
     PERFORM blotter_internal.book_fills();
     PERFORM blotter_internal.apply_changes();
 END
@@ -375,7 +542,7 @@ CREATE FUNCTION blotter_internal.book(exchanges text[], max_rows int DEFAULT 400
                                       OUT booked int, OUT set_aside int, OUT last_block bigint)
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
-    SET jit = off
+    SET jit = off SET enable_seqscan = off
     AS $$
 DECLARE
     tids tid[];
@@ -425,16 +592,34 @@ END
 $$;
 COMMENT ON FUNCTION blotter_internal.book_everything() IS 'Books all that is queued. Returns how many rows that were.';
 
+-- ON COMMIT DELETE ROWS would make the indexes of all their TOAST tables anew at each COMMIT.
 CREATE FUNCTION blotter_internal.empty_booking() RETURNS void
     LANGUAGE plpgsql
     AS $$
 BEGIN
+    IF blotter_internal.is_bloated('pg_temp.booking_copies')
+       OR blotter_internal.is_bloated('pg_temp.booking_changes')
+       OR blotter_internal.is_bloated('pg_temp.booking_positions') THEN
+        TRUNCATE pg_temp.booking_copies, pg_temp.booking_fills, pg_temp.booking_rest,
+                 pg_temp.booking_keys, pg_temp.booking_updates, pg_temp.booking_changes, pg_temp.booking_positions,
+                 pg_temp.booking_starts, pg_temp.booking_hours, pg_temp.booking_sums,
+                 pg_temp.booking_ends;
+        RETURN;
+    END IF;
     DELETE FROM pg_temp.booking_copies;
-    DELETE FROM pg_temp.booking_new;
+    DELETE FROM pg_temp.booking_fills;
+    DELETE FROM pg_temp.booking_rest;
+    DELETE FROM pg_temp.booking_keys;
+    DELETE FROM pg_temp.booking_updates;
     DELETE FROM pg_temp.booking_changes;
+    DELETE FROM pg_temp.booking_positions;
+    DELETE FROM pg_temp.booking_starts;
+    DELETE FROM pg_temp.booking_hours;
+    DELETE FROM pg_temp.booking_sums;
+    DELETE FROM pg_temp.booking_ends;
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.empty_booking() IS 'Empties the temporary tables that a booking begins with.';
+COMMENT ON FUNCTION blotter_internal.empty_booking() IS 'Empties the temporary tables of a booking.';
 
 CREATE FUNCTION blotter_internal.rebook_errors() RETURNS bigint
     LANGUAGE sql
@@ -456,7 +641,7 @@ COMMENT ON FUNCTION blotter_internal.books_lag() IS 'How long the oldest record 
 CREATE FUNCTION blotter_internal.rebuild_positions() RETURNS bigint
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
-    SET jit = off
+    SET jit = off SET enable_seqscan = off
     AS $$
 DECLARE
     one blotter_internal.position;
@@ -466,7 +651,7 @@ BEGIN
     PERFORM blotter_internal.begin_booking();
     PERFORM pg_advisory_xact_lock(blotter_internal.lock_class(), hashtext(e.exchange || ' books'))
     FROM (SELECT DISTINCT p.exchange FROM blotter_internal.position p ORDER BY 1) AS e;
-    DELETE FROM pg_temp.booking_changes;
+    PERFORM blotter_internal.empty_booking();
     DELETE FROM blotter_internal.pnl_day;
     DELETE FROM blotter_internal.position_hour;
     UPDATE blotter_internal.position SET funding = NULL;
@@ -475,6 +660,7 @@ BEGIN
         n := n + 1;
         IF n % 100 = 0 THEN
             PERFORM blotter_internal.apply_changes();
+            PERFORM blotter_internal.empty_booking();
         END IF;
     END LOOP;
     PERFORM blotter_internal.apply_changes();

@@ -71,6 +71,7 @@ BEGIN
     DELETE FROM blotter_internal.fill;
     DELETE FROM blotter_internal.position;
     DELETE FROM blotter_internal.position_hour;
+    DELETE FROM blotter_internal.position_checkpoint;
     DELETE FROM blotter_internal.pnl_day;
     DELETE FROM test.events;
 END

@@ -282,10 +282,10 @@ SELECT test.same('a_drainer_may_write_this_and_no_more',
                  (SELECT string_agg(concat_ws(' ', may, names), E'\n' ORDER BY may)
                   FROM (SELECT may, string_agg(name, ' ' ORDER BY name COLLATE "C") AS names FROM granted
                         WHERE role = 'blotter_drainer' AND may <> 'SELECT' GROUP BY may) AS g),
-                 E'DELETE book_queue client_only_ids fill order_client_ids order_errors orders position_hour\n'
+                 E'DELETE book_queue client_only_ids fill order_client_ids order_errors orders position_checkpoint position_hour\n'
                  'INSERT balances book_errors book_queue cash client_only_ids contract fill funding gone_seqs(producer_id,exchange,lane) history incidents(stream,what,from_id,to_id,from_n,to_n) instruments '
-                 'kept_order_events loaded order_client_ids order_errors order_events orders pnl_day position position_hour progress rejects sessions trades venue_positions\n'
-                 'UPDATE client_only_ids contract fill funding gone_seqs(expired) loaded(n,last_id,updated_at) orders pnl_day position position_hour progress(stored,rejected,voided,expired,last_seq,updated_at) '
+                 'kept_order_events loaded order_client_ids order_errors order_events orders pnl_day position position_checkpoint position_hour progress rejects sessions trades venue_positions\n'
+                 'UPDATE client_only_ids contract fill funding gone_seqs(expired) loaded(n,last_id,updated_at) orders pnl_day position position_checkpoint position_hour progress(stored,rejected,voided,expired,last_seq,updated_at) '
                  'rejects(reason,sqlstate,replayed_at,replayed_by,discarded_at,discarded_by)');
 SELECT test.same('nobody_else_may_write', (SELECT string_agg(concat_ws(' ', role, may, name), ', ') FROM granted WHERE role <> 'blotter_drainer' AND may <> 'SELECT'), NULL);
 SELECT test.same('a_reader_may_read_everything',
