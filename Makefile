@@ -34,7 +34,7 @@ JOURNAL := journal journal_clock journal_folder journal_format journal_inspect j
 	journal_recover journal_span
 PRODUCER := producer producer_loop submit leftovers histogram waiters waker $(JOURNAL) sender xadd event_notifier confirm \
 	loss target refusals eviction ranges redis_link redis_reader redis_error in_flight redis_url redis_tls redis_visit sentinel cluster background resolve status
-REDIS_SIDE := intake taking reading entry_reader doorbell stream_watch streams redis_reply \
+REDIS_SIDE := intake node nodes stream_pattern taking reading entry_reader doorbell stream_watch streams redis_reply \
 	settle redis_blocking stream_survey
 POSTGRES_SIDE := pg_link pg_failure pg_session pg_blocking pg_pooler loading loader load_transaction good_record history lease days bisect sql_text sqlstate load_stats booker
 MIRROR := mirror mirror_lease mirror_writer ilp reject_line questdb_conf questdb_link questdb_tables questdb_tls

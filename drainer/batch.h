@@ -55,6 +55,7 @@ struct entry {
     uint32_t raw_offset, raw_length;   /* in raw */
     uint32_t reason_offset;            /* in raw, NUL-terminated; of a reject */
     uint16_t deliveries;               /* 0: unknown, at least one */
+    uint32_t connection; /* stream->connection as it was read: else its id may be another's */
     bool reloaded; /* read again from the stream's kept tail: not pending, so not acknowledged */
     unsigned misplaced; /* values that went to `extra`, as their field could not take them */
     bool is_void;       /* a session record that says: this seq was claimed, but never a record */
@@ -80,7 +81,6 @@ struct batch {
     const void *row_form;
     bool refused;   /* a row was turned into a reject, so `changes` say more than the rows */
     bool careful;   /* may hold what is stored already: through staging */
-    uint64_t epoch; /* of the Redis connection that its entries were read on */
     int64_t gathered_at_us; /* CLOCK_MONOTONIC of its first entry */
     size_t rejected, expired;
 };

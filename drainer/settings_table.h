@@ -32,7 +32,8 @@
       VALUE("URL"), \
       "where Redis is: redis://[user@]host[:port][/db], " \
       "rediss://...[?cacert=FILE&cert=FILE&key=FILE], " \
-      "redis+sentinel://host[:port],.../NAME[/db], unix:///path[?db=N]") \
+      "redis+sentinel://host[:port],.../NAME[/db], redis+cluster://host[:port],..., " \
+      "unix:///path[?db=N]") \
     X(redis_password, SECRET, NONE, DRAIN | PUBLISH | SHIP | STATUS | CHECK | WEB | MIRROR, \
       VALUE("TEXT"), \
       "password for Redis; it is used instead of one in the URL") \
@@ -55,8 +56,8 @@
       MIGRATE | PUBLISH | SHIP | STATUS | AUDIT | REJECTS | PARTITIONS | CHECK | FOLLOW | EXPORT | \
           MIRROR, \
       RANGE(1000, 600000), "how long to wait for a server") \
-    X(streams, STRING, "blotter:*", DRAIN | STATUS | CHECK | WEB | MIRROR, VALUE("PATTERN"), \
-      "which streams to take: a Redis glob pattern") \
+    X(streams, STRING, "blotter:*", DRAIN | STATUS | CHECK | WEB | MIRROR, VALUE("PATTERNS"), \
+      "which streams to take: Redis glob patterns, comma separated") \
     X(once, BOOL, "no", DRAIN | SHIP | FOLLOW | MIRROR, ANY, \
       "drain, mirror: load the entries that are there now, ship: send the records that are " \
       "there now, " \

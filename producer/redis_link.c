@@ -813,23 +813,31 @@ static void ask_for_slot(struct redis_link *link)
     }
 }
 
+int64_t redis_link_late_ms(const struct redis_link *link)
+{
+    const struct in_flight *oldest = in_flight_oldest(&link->in_flight);
+    if (oldest == NULL) {
+        return 0;
+    }
+    int64_t heard = redis_reader_heard_ms(link->reader); /* a long answer may take its time */
+    return redis_link_now_ms() - (oldest->sent_ms > heard ? oldest->sent_ms : heard);
+}
+
 /* A server that does not answer is as good as none: the kernel still acknowledges for a stopped
  * process, and says nothing about a peer that vanished while the line was idle. */
 static void watch(struct redis_link *link)
 {
     int64_t now = redis_link_now_ms(), limit = (int64_t)link->options.answer_timeout_ms;
     static const char ping[] = "*1\r\n$4\r\nPING\r\n";
-    const struct in_flight *oldest = in_flight_oldest(&link->in_flight);
-    int64_t heard = redis_reader_heard_ms(link->reader); /* a long answer may take its time */
-    int64_t since = oldest == NULL ? now : oldest->sent_ms > heard ? oldest->sent_ms : heard;
-    ask_others(link, now - since);
-    if (now - since >= limit) {
+    int64_t late = redis_link_late_ms(link);
+    ask_others(link, late);
+    if (late >= limit) {
         char why[64];
         snprintf(why, sizeof why, "no answer for %u ms", link->options.answer_timeout_ms);
         lose(link, why);
         return;
     }
-    if (oldest == NULL && now - link->heard_ms >= limit / 2) {
+    if (link->in_flight.count == 0 && now - link->heard_ms >= limit / 2) {
         redis_link_send(link, NULL, 0, ping, sizeof ping - 1);
     }
     ask_for_slot(link);

@@ -44,8 +44,7 @@ struct redis_url {
     bool sentinel;                       /* host and port are not known: the sentinels are asked */
     bool sentinel_tls;                   /* the sentinels take TLS, with the same files */
     bool cluster;                        /* host and port are those of the first node, and change */
-    /* the sentinels; the cluster's nodes that are known */
-    struct redis_host hosts[REDIS_URL_HOSTS];
+    struct redis_host hosts[REDIS_URL_HOSTS]; /* the sentinels, or nodes of the cluster */
     unsigned host_count;
     char service[REDIS_URL_HOST_BYTES]; /* the master's name */
     char sentinel_user[REDIS_URL_PART_BYTES], sentinel_password[REDIS_URL_PART_BYTES];

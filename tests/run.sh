@@ -11,7 +11,10 @@ cd "$(dirname "$0")/.."
 all=
 case "${1-}" in
 '') ;;
---all) all=yes ;;
+--all)
+    all=yes
+    export BLOTTER_TEST_ALL=1
+    ;;
 *)
     sed -n '2,6s/^# \{0,1\}//p' "$0"
     exit 2

@@ -277,7 +277,7 @@ static int check_print(const struct check *check)
 
 int command_check(const struct settings *settings)
 {
-    struct check check = {.settings = settings, .report = report_create()};
+    struct check check = {.settings = settings, .report = report_create(), .redis = "redis"};
     struct stream_survey survey = {.streams = NULL};
     struct load_facts facts = {.drainers = 0};
     struct redis redis;

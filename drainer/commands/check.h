@@ -13,8 +13,9 @@ struct settings;
 struct check {
     const struct settings *settings;
     struct report *report;
-    int db;           /* of Redis */
-    bool facts_known; /* PostgreSQL has told of the loading */
+    const char *redis; /* the server that is looked at: "redis", with its address in a cluster */
+    int db;            /* of Redis */
+    bool facts_known;  /* PostgreSQL has told of the loading */
     bool bad;
 };
 

@@ -50,7 +50,7 @@ static void check_version(struct check *check, const char *info)
                  !enough     ? CHECK_BAD
                  : major < 7 ? CHECK_WARNING
                              : CHECK_FINE,
-                 "redis", "version", "%s%s%s%s%s", valkey[0] == '\0' ? "" : "Valkey ", valkey,
+                 check->redis, "version", "%s%s%s%s%s", valkey[0] == '\0' ? "" : "Valkey ", valkey,
                  valkey[0] == '\0' ? "" : ", as Redis ", version,
                  !enough     ? "; needs 6.2, for XAUTOCLAIM and XTRIM MINID"
                  : major < 7 ? "; 7.0 is the oldest tested"
@@ -64,7 +64,7 @@ static void check_mode(struct check *check, const char *info)
     bool expected = strstr(check->settings->redis, "+cluster://") != NULL;
 
     if (cluster != expected) {
-        check_report(check, CHECK_BAD, "redis", "mode", "%s; %s", mode,
+        check_report(check, CHECK_BAD, check->redis, "mode", "%s; %s", mode,
                      cluster ? "a node of a cluster answers for its own streams only: give "
                                "redis+cluster://host,host"
                              : "the setting redis says redis+cluster://");
@@ -78,7 +78,7 @@ static void check_role(struct check *check, struct redis *redis, const char *inf
     bool master = strcmp(info_value(info, "role", role), "master") == 0;
 
     info_value(info, "connected_slaves", replicas);
-    check_report(check, master ? CHECK_FINE : CHECK_BAD, "redis", "role", "%s%s%s", role,
+    check_report(check, master ? CHECK_FINE : CHECK_BAD, check->redis, "role", "%s%s%s", role,
                  master ? ", replicas: " : "; writes are refused: give the master's address",
                  master ? replicas : "");
     if (!master || strcmp(replicas, "0") == 0) {
@@ -87,13 +87,13 @@ static void check_role(struct check *check, struct redis *redis, const char *inf
     redisReply *reply = redis_ask(redis, "CONFIG", "GET", "min-replicas-to-write", NULL);
     const redisReply *value = reply == NULL ? NULL : reply_map_get(reply, "min-replicas-to-write");
     if (value == NULL || !reply_is_string(value)) {
-        check_report(check, CHECK_WARNING, "redis", "min-replicas-to-write",
+        check_report(check, CHECK_WARNING, check->redis, "min-replicas-to-write",
                      "not known: this user may not use CONFIG GET");
     } else {
         bool none = strcmp(value->str, "0") == 0;
 
-        check_report(check, none ? CHECK_WARNING : CHECK_FINE, "redis", "min-replicas-to-write",
-                     "%s%s", value->str,
+        check_report(check, none ? CHECK_WARNING : CHECK_FINE, check->redis,
+                     "min-replicas-to-write", "%s%s", value->str,
                      none ? "; a master that is cut off takes records that the next one lacks: "
                             "set it to 1"
                           : "");
@@ -112,7 +112,7 @@ static void check_memory(struct check *check, const char *info)
                  !evicts   ? CHECK_FINE
                  : limited ? CHECK_BAD
                            : CHECK_WARNING,
-                 "redis", "maxmemory-policy", "%s, maxmemory %s%s", policy, most,
+                 check->redis, "maxmemory-policy", "%s, maxmemory %s%s", policy, most,
                  evicts ? "; streams with records may be evicted: set maxmemory-policy noeviction"
                         : "");
 }
@@ -124,13 +124,13 @@ static void check_persistence(struct check *check, const char *info)
     bool failing = strcmp(info_value(info, "aof_last_write_status", written), "err") == 0 ||
                    strcmp(info_value(info, "rdb_last_bgsave_status", saved), "err") == 0;
 
-    check_report(check, on ? CHECK_FINE : CHECK_WARNING, "redis", "appendonly", "%s%s",
+    check_report(check, on ? CHECK_FINE : CHECK_WARNING, check->redis, "appendonly", "%s%s",
                  on ? "yes" : "no",
                  on ? ""
                     : "; a restart empties the streams: journals send again what they hold, the "
                       "records of other clients are lost");
     if (failing) {
-        check_report(check, CHECK_BAD, "redis", "persistence",
+        check_report(check, CHECK_BAD, check->redis, "persistence",
                      "the last write to disk failed; writes may be refused (MISCONF)");
     }
 }
@@ -142,12 +142,12 @@ static void check_fsync(struct check *check, struct redis *redis)
     const redisReply *value = reply == NULL ? NULL : reply_map_get(reply, "appendfsync");
 
     if (reply != NULL && (value == NULL || !reply_is_string(value))) {
-        check_report(check, CHECK_WARNING, "redis", "appendfsync",
+        check_report(check, CHECK_WARNING, check->redis, "appendfsync",
                      "not known: this user may not use CONFIG GET");
     } else if (reply != NULL) {
         bool always = strcmp(value->str, "always") == 0, never = strcmp(value->str, "no") == 0;
 
-        check_report(check, never ? CHECK_WARNING : CHECK_FINE, "redis", "appendfsync", "%s%s",
+        check_report(check, never ? CHECK_WARNING : CHECK_FINE, check->redis, "appendfsync", "%s%s",
                      value->str,
                      always ? ""
                             : "; the last records written are lost with the server: journals send "
@@ -194,6 +194,9 @@ static const char *const of_producers[] = {
     "SET blotter-id:{#} x NX",
     "GET blotter-id:{#}",
 };
+/* In a cluster, too. */
+static const char of_cluster_drainers[] = "CLUSTER SLOTS";
+static const char of_cluster_producers[] = "ASKING";
 
 /* Makes `ACL DRYRUN user command ...` and asks. Adds a command that is refused to missing. False:
  * the server does not tell, or does not know ACL DRYRUN (before 7.0). */
@@ -253,6 +256,10 @@ static void check_rights(struct check *check, struct redis *redis)
     for (size_t i = 0; known && i < count; i++) {
         known = try_right(redis, user->str, commands_used[i], stream, missing, sizeof missing);
     }
+    if (known && redis->url.cluster) {
+        known = try_right(redis, user->str, producer ? of_cluster_producers : of_cluster_drainers,
+                          stream, missing, sizeof missing);
+    }
     if (!known) {
         check_report(check, CHECK_WARNING, "redis", "rights",
                      "not known: this user may not use ACL WHOAMI and ACL DRYRUN");
@@ -274,7 +281,7 @@ static void check_transport(struct check *check, const struct redis *redis)
     const struct redis_url *url = &redis->url;
 
     if (!url->tls && !url->unix_socket && !check_host_is_local(url->host)) {
-        check_report(check, CHECK_WARNING, "redis", "transport",
+        check_report(check, CHECK_WARNING, check->redis, "transport",
                      "plain text to %s: who can listen reads %sthe records; use rediss://",
                      url->host, url->password[0] == '\0' ? "" : "the password and ");
     }
@@ -318,38 +325,112 @@ static bool check_clock(struct check *check, struct redis *redis)
         int64_t theirs = strtoll(reply->element[0]->str, NULL, 10) * 1000 +
                          strtoll(reply->element[1]->str, NULL, 10) / 1000;
 
-        check_report_clock(check, "redis", before, theirs, clock_wall_ms());
+        check_report_clock(check, check->redis, before, theirs, clock_wall_ms());
     }
     redis_reply_free(reply);
     return reply != NULL;
 }
 
-bool check_look_at_redis(struct check *check, struct redis *redis, struct stream_survey *survey)
+/* Is each slot served, and none left half moved? */
+static void check_cluster(struct check *check, struct redis *redis)
 {
-    redisReply *info = redis_ask(redis, "INFO", NULL);
+    redisReply *info = redis_ask(redis, "CLUSTER", "INFO", NULL);
+    redisReply *nodes = redis_ask(redis, "CLUSTER", "NODES", NULL);
+    char state[VALUE_BYTES], assigned[VALUE_BYTES];
 
-    if (info == NULL) {
-        return false;
-    }
-    check->db = redis->url.db;
-    if (reply_is_string(info)) {
-        check_version(check, info->str);
-        check_mode(check, info->str);
-        check_role(check, redis, info->str);
-        check_memory(check, info->str);
-        check_persistence(check, info->str);
+    if (info == NULL || nodes == NULL || !reply_is_string(info) || !reply_is_string(nodes)) {
+        check_report(check, CHECK_WARNING, check->redis, "cluster",
+                     "not known: this user may not use CLUSTER INFO and CLUSTER NODES");
     } else {
-        check_report(check, CHECK_WARNING, "redis", "INFO", "not known: %s",
-                     info->type == REDIS_REPLY_ERROR ? info->str : "the answer is no text");
-    }
-    check_fsync(check, redis);
-    check_rights(check, redis);
-    check_transport(check, redis);
-    bool looks = check->settings->exchange == NULL; /* a producer may not look for streams */
-    bool seen = !looks || stream_survey_take(survey, redis);
-    if (looks && seen) {
-        check_places(check, survey, reply_is_string(info) ? info->str : "");
+        bool good = strcmp(info_value(info->str, "cluster_state", state), "ok") == 0;
+        /* of slots that are being moved only the node itself tells: [slot->-node], [slot-<-node] */
+        const char *myself = strstr(nodes->str, "myself");
+        const char *moving = myself == NULL ? NULL : strchr(myself, '[');
+        bool half = moving != NULL && moving < myself + strcspn(myself, "\n");
+
+        info_value(info->str, "cluster_slots_assigned", assigned);
+        check_report(check,
+                     !good  ? CHECK_BAD
+                     : half ? CHECK_WARNING
+                            : CHECK_FINE,
+                     check->redis, "cluster", "state %s, slots %s%s%.*s%s", state, assigned,
+                     half ? ", being moved: " : "", half ? (int)strcspn(moving, "\n") : 0,
+                     half ? moving : "",
+                     half ? "; if no reshard is under way: redis-cli --cluster fix" : "");
     }
     redis_reply_free(info);
-    return seen && check_clock(check, redis);
+    redis_reply_free(nodes);
+}
+
+/* Looks at the server that the connection leads to. */
+static bool check_server(struct check *check, struct redis *redis, redisReply **info)
+{
+    *info = redis_ask(redis, "INFO", NULL);
+    if (*info == NULL) {
+        return false;
+    }
+    if (reply_is_string(*info)) {
+        check_version(check, (*info)->str);
+        check_mode(check, (*info)->str);
+        check_role(check, redis, (*info)->str);
+        check_memory(check, (*info)->str);
+        check_persistence(check, (*info)->str);
+    } else {
+        check_report(check, CHECK_WARNING, check->redis, "INFO", "not known: %s",
+                     (*info)->type == REDIS_REPLY_ERROR ? (*info)->str : "the answer is no text");
+    }
+    check_fsync(check, redis);
+    check_transport(check, redis);
+    return true;
+}
+
+/* Looks at each master of the cluster, and leaves the connection at the last. A producer's user may
+ * not ask for the others. */
+static bool check_nodes(struct check *check, struct redis *redis, redisReply **info)
+{
+    struct cluster_masters masters = {NULL, 0};
+    bool alone = check->settings->exchange != NULL;
+    bool seen = alone || redis_masters(redis, &masters);
+    char where[REDIS_URL_HOST_BYTES + 32];
+
+    if (alone) {
+        return check_server(check, redis, info);
+    }
+    for (size_t i = 0; seen && i < masters.count; i++) {
+        redis_reply_free(*info);
+        *info = NULL;
+        snprintf(where, sizeof where, "redis ");
+        redis_host_format(where + strlen(where), sizeof where - strlen(where),
+                          masters.nodes[i].host, masters.nodes[i].port);
+        check->redis = where;
+        seen = redis_go_to(redis, &masters.nodes[i]) && check_server(check, redis, info);
+        if (seen) {
+            check_cluster(check, redis);
+            seen = check_clock(check, redis);
+        }
+    }
+    check->redis = "redis";
+    cluster_masters_release(&masters);
+    return seen;
+}
+
+bool check_look_at_redis(struct check *check, struct redis *redis, struct stream_survey *survey)
+{
+    bool cluster = redis->url.cluster;
+    redisReply *info = NULL;
+    bool seen = cluster ? check_nodes(check, redis, &info) : check_server(check, redis, &info);
+
+    check->db = redis->url.db;
+    if (seen) {
+        check_rights(check, redis);
+    }
+    bool looks = check->settings->exchange == NULL; /* a producer may not look for streams */
+    if (seen && looks) {
+        seen = stream_survey_take(survey, redis);
+    }
+    if (seen && looks) {
+        check_places(check, survey, info != NULL && reply_is_string(info) ? info->str : "");
+    }
+    redis_reply_free(info);
+    return seen && ((cluster && looks) || check_clock(check, redis));
 }

@@ -73,7 +73,7 @@ static void ask(struct mirror_lease *lease, struct stream *stream, bool wants)
     stream_mirror_name(key, stream->name);
     const char *argv[] = {"EVAL",   script_mirror_lease, "1", key, lease->name,
                           LEASE_MS, wants ? "1" : "0"};
-    lease->awaited += redis_link_sendv_as(intake_link(lease->intake), lease, mirror_lease_on_answer,
+    lease->awaited += redis_link_sendv_as(stream->link, lease, mirror_lease_on_answer,
                                           (uintptr_t)stream, 7, argv, NULL) == 0;
 }
 

@@ -3,43 +3,67 @@
  * reads now and then in any case. */
 #include "drainer/redis/doorbell.h"
 
+#include <hiredis/hiredis.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "drainer/redis/redis_reply.h"
+#include "producer/redis_url.h"
 
 #define BLOCK_MS "500"
 
-struct doorbell {
+/* A connection that waits. */
+struct bell {
+    struct doorbell *doorbell;
     struct redis_link *link;
-    struct streams *streams;
-    void (*on_ring)(void *owner);
-    void *owner;
+    struct stream *stream; /* that it waits for; NULL: for all */
     bool armed;
 };
 
+struct doorbell {
+    struct doorbell_options options;
+    char *url, *password, *name; /* copies, for connections that are made later */
+    struct redis_host host;
+    struct bell bells[DOORBELL_LINKS];
+    size_t count;
+    size_t next; /* of several streams: the first to be waited for */
+};
+
+static void disarm(struct bell *bell)
+{
+    if (bell->stream != NULL) {
+        bell->stream->waited_for = false;
+    }
+    bell->stream = NULL;
+    bell->armed = false;
+}
+
 static void doorbell_on_answer(void *owner, uintptr_t tag, struct redisReply *reply)
 {
-    struct doorbell *doorbell = owner;
+    struct bell *bell = owner;
+    struct doorbell *doorbell = bell->doorbell;
+    struct stream *stream = bell->stream;
 
     (void)tag;
-    doorbell->armed = false;
-    if (reply != NULL) {
-        doorbell->on_ring(doorbell->owner);
+    disarm(bell);
+    if (reply != NULL && (!doorbell->options.each_alone || reply->type != REDIS_REPLY_NIL)) {
+        doorbell->options.on_ring(doorbell->options.node, stream);
     }
 }
 
 static void doorbell_on_change(void *owner, bool up, const char *why)
 {
-    struct doorbell *doorbell = owner;
+    struct bell *bell = owner;
+    struct doorbell *doorbell = bell->doorbell;
 
     (void)why;
-    doorbell->armed = false;
-    if (up) {
-        doorbell->on_ring(doorbell->owner);
+    disarm(bell);
+    if (up && !doorbell->options.each_alone) {
+        doorbell->options.on_ring(doorbell->options.node, NULL);
     }
 }
 
-static void doorbell_wait_for(struct doorbell *doorbell, struct stream **streams, size_t count)
+static void doorbell_wait_for(struct bell *bell, struct stream **streams, size_t count)
 {
     const char **argv = calloc(6 + 2 * count, sizeof(char *));
     char(*ids)[STREAM_ENTRY_ID_BYTES] = calloc(count, sizeof *ids);
@@ -60,10 +84,74 @@ static void doorbell_wait_for(struct doorbell *doorbell, struct stream **streams
         argv[6 + i] = streams[i]->name;
         argv[6 + count + i] = nothing_read ? "$" : ids[i];
     }
-    doorbell->armed = redis_link_sendv(doorbell->link, doorbell_on_answer, 0, (int)(6 + 2 * count),
-                                       argv, NULL) == 0;
+    bell->armed =
+        redis_link_sendv(bell->link, doorbell_on_answer, 0, (int)(6 + 2 * count), argv, NULL) == 0;
     free(argv);
     free(ids);
+}
+
+static struct bell *add_bell(struct doorbell *doorbell, char *error, size_t error_size)
+{
+    struct bell *bell = &doorbell->bells[doorbell->count];
+    struct redis_link_options link = doorbell->options.link;
+
+    link.url = doorbell->url;
+    link.password = doorbell->password;
+    link.name = doorbell->name;
+    link.node = doorbell->host.port == 0 ? NULL : &doorbell->host;
+    link.on_change = doorbell_on_change;
+    link.owner = bell;
+    bell->doorbell = doorbell;
+    bell->link = redis_link_create(&link, error, error_size);
+    if (bell->link == NULL) {
+        return NULL;
+    }
+    doorbell->count++;
+    return bell;
+}
+
+/* A connection that is free; made where all wait and more are allowed. NULL: none is. */
+static struct bell *free_bell(struct doorbell *doorbell)
+{
+    char ignored[256];
+    bool one_comes = false;
+
+    for (size_t i = 0; i < doorbell->count; i++) {
+        if (!doorbell->bells[i].armed && redis_link_up(doorbell->bells[i].link)) {
+            return &doorbell->bells[i];
+        }
+        one_comes = one_comes || !doorbell->bells[i].armed;
+    }
+    if (!one_comes && doorbell->count < DOORBELL_LINKS) {
+        struct bell *bell = add_bell(doorbell, ignored, sizeof ignored);
+
+        if (bell != NULL) {
+            redis_link_start(bell->link);
+        }
+    }
+    return NULL; /* not before it is up */
+}
+
+/* Waits for those that nobody waits for, each turn beginning behind the last one waited for. */
+static void arm_each(struct doorbell *doorbell, struct stream **streams, size_t count)
+{
+    struct bell *bell;
+
+    for (size_t n = 0; n < count; n++) {
+        struct stream *stream = streams[(doorbell->next + n) % count];
+
+        if (stream->waited_for) {
+            continue;
+        }
+        bell = free_bell(doorbell);
+        if (bell == NULL) {
+            doorbell->next = (doorbell->next + n) % count;
+            return;
+        }
+        doorbell_wait_for(bell, &stream, 1);
+        bell->stream = bell->armed ? stream : NULL;
+        stream->waited_for = bell->armed;
+    }
 }
 
 void doorbell_arm(struct doorbell *doorbell)
@@ -71,50 +159,79 @@ void doorbell_arm(struct doorbell *doorbell)
     struct stream **streams;
     size_t count;
 
-    if (doorbell->armed || !redis_link_up(doorbell->link)) {
+    if (!doorbell->options.each_alone &&
+        (doorbell->bells[0].armed || !redis_link_up(doorbell->bells[0].link))) {
         return;
     }
-    streams = calloc(doorbell->streams->count + 1, sizeof(struct stream *));
+    streams = calloc(doorbell->options.streams->count + 1, sizeof(struct stream *));
     if (streams == NULL) {
         abort();
     }
-    count = streams_to_read(doorbell->streams, streams);
-    if (count > 0) {
-        doorbell_wait_for(doorbell, streams, count);
+    count = streams_to_read(doorbell->options.streams, doorbell->options.node, streams);
+    if (count > 0 && doorbell->options.each_alone) {
+        arm_each(doorbell, streams, count);
+    } else if (count > 0) {
+        doorbell_wait_for(&doorbell->bells[0], streams, count);
     }
     free(streams);
 }
 
-struct doorbell *doorbell_create(const struct redis_link_options *link, struct streams *streams,
-                                 void (*on_ring)(void *owner), void *owner, char *error,
+static char *copy_or_abort(const char *text)
+{
+    char *copy = text == NULL ? NULL : strdup(text);
+
+    if (text != NULL && copy == NULL) {
+        abort();
+    }
+    return copy;
+}
+
+struct doorbell *doorbell_create(const struct doorbell_options *options, char *error,
                                  size_t error_size)
 {
     struct doorbell *doorbell = calloc(1, sizeof *doorbell);
-    struct redis_link_options options = *link;
 
     if (doorbell == NULL) {
         abort();
     }
-    options.on_change = doorbell_on_change;
-    options.owner = doorbell;
-    *doorbell = (struct doorbell){.streams = streams, .on_ring = on_ring, .owner = owner};
-    doorbell->link = redis_link_create(&options, error, error_size);
-    if (doorbell->link == NULL) {
-        free(doorbell);
+    doorbell->options = *options;
+    doorbell->url = copy_or_abort(options->link.url);
+    doorbell->password = copy_or_abort(options->link.password);
+    doorbell->name = copy_or_abort(options->link.name);
+    if (options->link.node != NULL) {
+        doorbell->host = *options->link.node;
+    }
+    if (add_bell(doorbell, error, error_size) == NULL) {
+        doorbell_destroy(doorbell);
         return NULL;
     }
     return doorbell;
 }
 
+static void free_secret(char *text)
+{
+    if (text != NULL) {
+        explicit_bzero(text, strlen(text));
+        free(text);
+    }
+}
+
 void doorbell_destroy(struct doorbell *doorbell)
 {
-    if (doorbell != NULL) {
-        redis_link_destroy(doorbell->link);
-        free(doorbell);
+    if (doorbell == NULL) {
+        return;
     }
+    for (size_t i = 0; i < doorbell->count; i++) {
+        redis_link_destroy(doorbell->bells[i].link);
+        disarm(&doorbell->bells[i]);
+    }
+    free_secret(doorbell->url);
+    free_secret(doorbell->password);
+    free(doorbell->name);
+    free(doorbell);
 }
 
 void doorbell_start(struct doorbell *doorbell)
 {
-    redis_link_start(doorbell->link);
+    redis_link_start(doorbell->bells[0].link);
 }

@@ -1,6 +1,9 @@
-/* doorbell.h: a connection that only waits, in a blocking XREAD, until a stream has something new.
- * It never takes an entry: its answer just says that reading is worth while. One thread; never
- * blocks the loop. */
+/* doorbell.h: waits, in a blocking XREAD on connections of its own, until a stream has something
+ * new. It never takes an entry: its answer just says that reading is worth while.
+ *
+ * One connection waits for all streams. In a cluster one command may not name keys of several
+ * slots, so each stream has a connection, up to DOORBELL_LINKS; where there are more streams they
+ * take turns. One thread; never blocks the loop. */
 #ifndef BLOTTER_DRAINER_REDIS_DOORBELL_H
 #define BLOTTER_DRAINER_REDIS_DOORBELL_H
 
@@ -9,12 +12,19 @@
 
 struct doorbell;
 
-/* link: as for the reading connection; its on_change and owner are not used. on_ring: something may
- * be there. */
-struct doorbell *doorbell_create(const struct redis_link_options *link, struct streams *,
-                                 void (*on_ring)(void *owner), void *owner, char *error,
-                                 size_t error_size);
-void doorbell_destroy(struct doorbell *);
+enum { DOORBELL_LINKS = 64 };
+
+struct doorbell_options {
+    struct redis_link_options link; /* as for the reading connection, without its callbacks */
+    struct node *node;              /* whose streams are waited for; the callback's owner */
+    struct streams *streams;
+    bool each_alone;
+    /* Something may be there. stream NULL: in any of them. */
+    void (*on_ring)(void *owner, struct stream *stream);
+};
+
+struct doorbell *doorbell_create(const struct doorbell_options *, char *error, size_t error_size);
+void doorbell_destroy(struct doorbell *); /* takes NULL */
 void doorbell_start(struct doorbell *);
 
 /* Waits behind the last id read of every stream that is being read, if it does not wait already. */

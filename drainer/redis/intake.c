@@ -1,8 +1,8 @@
 /* intake.c: see intake.h.
  *
- * On the reading connection it sends: SCAN for streams, up to five times a second; XGROUP CREATE at
- * 0 for a new lease; XAUTOCLAIM with no idle time until nothing is pending (the lease says that no
- * other drainer works on it); then XREADGROUP of everything held in one command, without BLOCK;
+ * On the reading connections it sends: SCAN for streams, up to five times a second; XGROUP CREATE
+ * at 0 for a new lease; XAUTOCLAIM with no idle time until nothing is pending (the lease says that
+ * no other drainer works on it); then XREADGROUP of everything held in one command, without BLOCK;
  * acknowledgements with their confirmations; trimming by a script. Only when a read has found
  * nothing does the doorbell wait, behind the ids read last, so nothing can slip between; in any
  * case everything is read again every POLL_MS. */
@@ -16,10 +16,8 @@
 #include <time.h>
 
 #include "drainer/log.h"
-#include "drainer/redis/doorbell.h"
-#include "drainer/redis/entry_reader.h"
 #include "drainer/redis/intake_private.h"
-#include "drainer/redis/reading.h"
+#include "drainer/redis/nodes.h"
 #include "drainer/redis/redis_reply.h"
 #include "drainer/redis/scripts.h"
 #include "drainer/redis/settle.h"
@@ -32,23 +30,20 @@
 enum {
     TICK_MS = 50,
     POLL_MS = 200,
-    ERROR_PAUSE_MIN_MS = 50,
-    ERROR_PAUSE_MAX_MS = 2000,
+    POLL_ALL_MS = 1000, /* of a cluster: also streams that the doorbell waits for */
 };
 /* Another's name with nothing pending and unused for an hour is removed. */
 #define CONSUMER_FORGOTTEN_MS "3600000"
 
 struct intake {
     struct intake_options options;
-    struct redis_link *link;
-    struct doorbell *doorbell;
+    struct nodes nodes;
     struct event *tick;
     struct stream_watch *watch;
     struct taking *taking;
     struct settling settling;
-    struct reading reading;
-    unsigned error_pause_ms;
-    int64_t paused_until_ms, polled_at_ms;
+    int64_t polled_at_ms, polled_all_at_ms;
+    bool reading_stopped;
     int64_t left_pending; /* under our name, of the streams signed off from so far; -1: not known */
     struct intake_counters counters;
 };
@@ -81,36 +76,54 @@ struct intake_counters *intake_count(struct intake *intake)
 
 /* --- errors --- */
 
-static void pause_reading(struct intake *intake)
+/* In a cluster an answer that sends a stream elsewhere concerns only that. Where it does not name
+ * the stream, the next read of it does. */
+static bool is_about_one_stream(const struct intake *intake, const struct node *node,
+                                const redisReply *reply)
 {
-    unsigned pause = intake->error_pause_ms * 2;
+    enum redis_error_action action = reply_error_action(reply);
 
-    pause = pause < ERROR_PAUSE_MIN_MS ? ERROR_PAUSE_MIN_MS : pause;
-    intake->error_pause_ms = pause < ERROR_PAUSE_MAX_MS ? pause : ERROR_PAUSE_MAX_MS;
-    intake->paused_until_ms =
-        intake_now_ms() + intake->error_pause_ms / 2 + random() % (intake->error_pause_ms / 2 + 1);
+    (void)node;
+    return intake->nodes.is_cluster &&
+           (action == REDIS_ERROR_REROUTE || action == REDIS_ERROR_WAIT);
 }
 
-void intake_on_error(struct intake *intake, struct stream *stream, const char *command,
-                     const redisReply *reply)
+bool intake_follow(struct intake *intake, struct stream *stream, const redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_ERROR && nodes_take_error(&intake->nodes, stream, reply->str);
+}
+
+void intake_on_error(struct intake *intake, struct node *node, struct stream *stream,
+                     const char *command, const redisReply *reply)
 {
     const char *text = reply->type == REDIS_REPLY_ERROR ? reply->str : "unexpected kind of answer";
     const char *meaning = redis_error_meaning(text);
 
     intake->counters.errors++;
-    pause_reading(intake);
-    streams_trouble(intake->options.streams, stream, TROUBLE_REDIS, "Redis refuses %s (%s)%s%s",
-                    command, text, meaning == NULL ? "" : ": ", meaning == NULL ? "" : meaning);
+    if ((stream != NULL && intake_follow(intake, stream, reply)) || node == NULL) {
+        return;
+    }
+    if (stream == NULL && is_about_one_stream(intake, node, reply)) {
+        reading_wake(&node->reading, NULL);
+        return;
+    }
+    node_pause(node);
+    streams_trouble(intake->options.streams, stream, TROUBLE_REDIS, "%s refuses %s (%s)%s%s",
+                    node->name, command, text, meaning == NULL ? "" : ": ",
+                    meaning == NULL ? "" : meaning);
     if (reply_error_action(reply) == REDIS_ERROR_RESET) {
-        redis_link_reset(intake->link, text);
+        redis_link_reset(node->link, text);
     }
 }
 
-void intake_on_success(struct intake *intake, struct stream *stream)
+void intake_on_success(struct intake *intake, struct node *node, struct stream *stream)
 {
-    intake->error_pause_ms = 0;
+    if (node != NULL) {
+        node_go_on(node);
+    }
     streams_trouble_over(intake->options.streams, NULL, TROUBLE_REDIS);
     if (stream != NULL) {
+        nodes_on_success(stream);
         streams_trouble_over(intake->options.streams, stream, TROUBLE_REDIS);
     }
 }
@@ -119,6 +132,7 @@ void intake_on_success(struct intake *intake, struct stream *stream)
 
 void intake_take(struct intake *intake, struct stream *stream)
 {
+    stream->retry_at_ms = 0;
     taking_begin(intake->taking, stream);
 }
 
@@ -134,7 +148,9 @@ void intake_on_fenced(struct intake *intake, struct stream *stream)
         log_warn(stream->name,
                  "claimed in Redis by another drainer or for another PostgreSQL, or its "
                  "claim is gone: nothing was acknowledged, it is claimed anew");
-        reading_forget(&intake->reading); /* what is under way was read before the new claim */
+        if (stream->node != NULL) { /* what is under way was read before the new claim */
+            reading_forget(&stream->node->reading);
+        }
         intake_take(intake, stream);
     }
 }
@@ -145,15 +161,18 @@ void intake_on_reloaded(struct intake *intake, struct stream *stream)
     settle_count(&intake->settling, stream);
 }
 
-void intake_on_no_group(struct intake *intake, const char *text)
+void intake_on_no_group(struct intake *intake, struct node *node, const char *text)
 {
     struct streams *streams = intake->options.streams;
 
     log_warn("redis", "%s: the consumer groups are made again where they are missing", text);
-    reading_forget(&intake->reading);
+    reading_forget(&node->reading);
     for (size_t i = 0; i < streams->count; i++) {
         struct stream *stream = streams->all[i];
 
+        if (stream->node != node) {
+            continue;
+        }
         if (stream->state == STREAM_READING || stream->state == STREAM_CLAIMING ||
             stream->state == STREAM_RELOADING) {
             stream->last_read = (struct stream_entry_id){0, 0};
@@ -166,27 +185,30 @@ void intake_on_no_group(struct intake *intake, const char *text)
 
 /* stream_watch cannot tell which of our pending entries are in a batch, so it does not see what a
  * refused acknowledgement left behind while a stream is busy. */
-static void claim_all_again(struct intake *intake)
+static void claim_all_again(struct intake *intake, const struct node *node)
 {
     struct streams *streams = intake->options.streams;
 
     for (size_t i = 0; i < streams->count; i++) {
-        streams->all[i]->claim_wanted =
-            streams->all[i]->claim_wanted || streams->all[i]->state == STREAM_READING;
+        struct stream *stream = streams->all[i];
+
+        stream->claim_wanted =
+            stream->claim_wanted || (stream->state == STREAM_READING && stream->node == node);
     }
 }
 
 static void on_acked(void *owner, uintptr_t tag, struct redisReply *reply)
 {
-    struct intake *intake = owner;
+    struct node *node = owner;
+    struct intake *intake = node->intake;
 
     if (reply == NULL) {
         return; /* the connection is gone: everything is claimed on the next one */
     }
     if (!reply_is_array(reply, 2) || reply->element[0]->type != REDIS_REPLY_INTEGER ||
         !reply_is_string(reply->element[1])) {
-        intake_on_error(intake, NULL, "EVAL", reply);
-        claim_all_again(intake);
+        intake_on_error(intake, node, NULL, "EVAL", reply);
+        claim_all_again(intake, node);
         return;
     }
     int64_t acked = reply->element[0]->integer;
@@ -217,12 +239,8 @@ static void leave_batch(const struct batch *batch)
 
 void intake_settle(struct intake *intake, const struct batch *batch)
 {
-    bool acknowledge = batch->epoch == redis_link_epoch(intake->link);
-
     assert(batch->state == BATCH_COMMITTED);
-    if (redis_link_up(intake->link)) {
-        intake->counters.confirmations += settle_batch(&intake->settling, batch, acknowledge);
-    }
+    intake->counters.confirmations += settle_batch(&intake->settling, batch);
     leave_batch(batch);
 }
 
@@ -230,7 +248,9 @@ void intake_forget(struct intake *intake)
 {
     struct streams *streams = intake->options.streams;
 
-    reading_forget(&intake->reading);
+    for (size_t i = 0; i < intake->nodes.count; i++) {
+        reading_forget(&intake->nodes.all[i]->reading);
+    }
     for (size_t i = 0; i < streams->count; i++) {
         struct stream *stream = streams->all[i];
 
@@ -245,10 +265,12 @@ void intake_forget(struct intake *intake)
 static void intake_on_signed_off(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct intake *intake = owner;
-    const struct stream *stream = (const struct stream *)tag;
+    struct stream *stream = (struct stream *)tag;
 
-    if (reply != NULL && reply->type == REDIS_REPLY_ERROR &&
-        strstr(reply->str, "NOGROUP") == NULL && strstr(reply->str, "no such key") == NULL) {
+    if (reply != NULL && intake_follow(intake, stream, reply)) {
+        intake->left_pending = -1; /* once more, where it is */
+    } else if (reply != NULL && reply->type == REDIS_REPLY_ERROR &&
+               strstr(reply->str, "NOGROUP") == NULL && strstr(reply->str, "no such key") == NULL) {
         log_warn(stream->name, "signing off: %s", reply->str);
         intake->left_pending = -1;
     } else if (reply == NULL) {
@@ -273,8 +295,8 @@ void intake_sign_off(struct intake *intake)
                               intake->options.consumer,
                               CONSUMER_FORGOTTEN_MS};
 
-        if (redis_link_sendv(intake->link, intake_on_signed_off, (uintptr_t)streams->all[i], 7,
-                             argv, NULL) != 0) {
+        if (redis_link_sendv_as(streams->all[i]->link, intake, intake_on_signed_off,
+                                (uintptr_t)streams->all[i], 7, argv, NULL) != 0) {
             intake->left_pending = -1;
         }
     }
@@ -287,77 +309,109 @@ int64_t intake_left_pending(const struct intake *intake)
 
 /* --- the links --- */
 
+/* Everything is read now and then, whatever the doorbell says. */
+static void poll_node(struct intake *intake, struct node *node, bool all)
+{
+    struct streams *streams = intake->options.streams;
+
+    if (all || !node->reading.each_alone) {
+        reading_wake(&node->reading, NULL);
+        return;
+    }
+    for (size_t i = 0; i < streams->count; i++) {
+        if (streams->all[i]->node == node && !streams->all[i]->waited_for) {
+            reading_wake(&node->reading, streams->all[i]);
+        }
+    }
+}
+
+static void poll_if_due(struct intake *intake)
+{
+    int64_t now = intake_now_ms();
+    bool all = now - intake->polled_all_at_ms >= POLL_ALL_MS;
+
+    if (now - intake->polled_at_ms < POLL_MS) {
+        return;
+    }
+    intake->polled_at_ms = now;
+    intake->polled_all_at_ms = all ? now : intake->polled_all_at_ms;
+    for (size_t i = 0; i < intake->nodes.count; i++) {
+        poll_node(intake, intake->nodes.all[i], all);
+    }
+}
+
 static void intake_on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct intake *intake = arg;
 
     (void)fd, (void)what;
-    if (redis_link_up(intake->link)) {
+    nodes_tick(&intake->nodes);
+    if (intake_up(intake)) {
         stream_watch_tick(intake->watch);
-        if (intake_now_ms() - intake->polled_at_ms >= POLL_MS) {
-            intake->polled_at_ms = intake_now_ms();
-            intake->reading.at_end = false;
-        }
+        poll_if_due(intake);
     }
     intake_turn(intake);
 }
 
 /* Entries gathered on a connection that is gone could not be acknowledged on the next: they are
- * read again there instead. */
+ * read again there instead. Those of a cluster's other nodes are loaded. */
 static void drop_gathering(struct intake *intake)
 {
     struct batch *batch = *intake->options.gathering;
 
-    leave_batch(batch);
-    batch_clear(batch);
+    if (!intake->nodes.is_cluster) {
+        leave_batch(batch);
+        batch_clear(batch);
+    }
 }
 
-static void on_link_down(struct intake *intake, const char *why)
+void intake_on_node_down(struct intake *intake, struct node *node, const char *why)
 {
-    streams_trouble(intake->options.streams, NULL, TROUBLE_LINK, "Redis is not connected: %s", why);
-    reading_on_link_down(&intake->reading);
+    (void)node, (void)why;
+    nodes_show_trouble(&intake->nodes);
     drop_gathering(intake);
     intake_turn(intake);
 }
 
 /* Entries read before stay loadable, but are not acknowledged: they may be pending still on the new
  * connection's server, so they are claimed again. */
-static void on_link_up(struct intake *intake)
+void intake_meet(struct intake *intake, struct stream *stream)
+{
+    if (stream->random_id[0] != '\0') {
+        taking_ask_id(intake->taking, stream); /* it may be another server */
+    }
+    if (stream_is_held(stream) && stream->state != STREAM_LEAVING) {
+        stream->last_read = (struct stream_entry_id){0, 0};
+        intake_take(intake, stream);
+    }
+}
+
+void intake_on_node_up(struct intake *intake, struct node *node)
 {
     struct streams *streams = intake->options.streams;
 
-    entry_reader_reset(intake->reading.entry_reader);
-    streams_trouble_over(streams, NULL, TROUBLE_LINK);
-    log_info("redis", "connected to %s", redis_link_place(intake->link));
-    for (size_t i = 0; i < streams->count; i++) {
-        if (streams->all[i]->random_id[0] != '\0') {
-            taking_ask_id(intake->taking, streams->all[i]); /* it may be another server */
-        }
-        if (stream_is_held(streams->all[i]) && streams->all[i]->state != STREAM_LEAVING) {
-            streams->all[i]->last_read = (struct stream_entry_id){0, 0};
-            intake_take(intake, streams->all[i]);
-        }
-    }
-    intake->reading.at_end = false;
-    stream_watch_look_now(intake->watch);
-    intake_turn(intake);
-}
-
-static void on_link_change(void *owner, bool up, const char *why)
-{
-    if (up) {
-        on_link_up(owner);
+    nodes_show_trouble(&intake->nodes);
+    if (intake->nodes.is_cluster) {
+        log_info("redis", "%s: connected", node->name);
     } else {
-        on_link_down(owner, why);
+        log_info("redis", "connected to %s", redis_link_place(node->link));
     }
+    for (size_t i = 0; i < streams->count; i++) {
+        if (streams->all[i]->node == node) {
+            streams->all[i]->connection++;
+            intake_meet(intake, streams->all[i]);
+        }
+    }
+    reading_wake(&node->reading, NULL);
+    stream_watch_look_now(intake->watch, node);
+    intake_turn(intake);
 }
 
-static void on_ring(void *owner)
+void intake_on_seen(struct intake *intake, struct stream *stream, struct node *node)
 {
-    struct intake *intake = owner;
-
-    intake->reading.at_end = false;
-    intake_turn(intake);
+    if (stream->node == NULL) {
+        nodes_route(&intake->nodes, stream, node);
+    }
 }
 
 void intake_on_stuck(struct intake *intake, struct stream *stream)
@@ -369,53 +423,22 @@ void intake_on_stuck(struct intake *intake, struct stream *stream)
 
 void intake_read(struct intake *intake)
 {
-    if (redis_link_up(intake->link) && intake_now_ms() >= intake->paused_until_ms &&
-        !reading_continue(&intake->reading)) {
-        doorbell_arm(intake->doorbell);
+    for (size_t i = 0; i < intake->nodes.count; i++) {
+        node_read(intake->nodes.all[i]);
     }
+}
+
+bool intake_may_read(const struct intake *intake)
+{
+    return !intake->reading_stopped;
 }
 
 void intake_set_reading(struct intake *intake, bool allowed)
 {
-    intake->reading.allowed = allowed;
+    intake->reading_stopped = !allowed;
 }
 
 /* --- life --- */
-
-static bool create_links(struct intake *intake, char *error, size_t error_size)
-{
-    const struct intake_options *options = &intake->options;
-    struct redis_link_options link = {.base = options->base,
-                                      .url = options->settings->redis,
-                                      .password = options->settings->redis_password,
-                                      .name = options->consumer};
-
-    intake->doorbell = doorbell_create(&link, options->streams, on_ring, intake, error, error_size);
-    link.on_change = on_link_change;
-    link.owner = intake;
-    link.reply_functions = entry_reader_functions(intake->reading.entry_reader);
-    link.reply_privdata = intake->reading.entry_reader;
-    link.string_bytes = ENTRY_READER_VALUE_BYTES;
-    link.on_piece = entry_reader_on_piece;
-    intake->link = redis_link_create(&link, error, error_size);
-    return intake->doorbell != NULL && intake->link != NULL;
-}
-
-static void create_reading(struct intake *intake)
-{
-    struct reading *reading = &intake->reading;
-
-    reading_init(reading, intake, intake->options.settings, intake->options.consumer);
-    reading->streams = intake->options.streams;
-    reading->gathering = intake->options.gathering;
-    reading->from = intake->options.from;
-    reading->entry_reader =
-        entry_reader_create(&(struct entry_reader_options){.on_answer = reading_on_answer,
-                                                           .on_stream = reading_on_stream,
-                                                           .on_entry = reading_on_entry,
-                                                           .on_long_entry = reading_on_long_entry,
-                                                           .owner = reading});
-}
 
 struct intake *intake_create(const struct intake_options *options, char *error, size_t error_size)
 {
@@ -430,22 +453,19 @@ struct intake *intake_create(const struct intake_options *options, char *error, 
     if (options->streams->group == NULL) {
         options->streams->group = STREAM_GROUP;
     }
-    create_reading(intake);
-    if (!create_links(intake, error, error_size)) {
+    if (!nodes_init(&intake->nodes, intake, &intake->options, error, error_size)) {
         intake_destroy(intake);
         return NULL;
     }
-    intake->reading.link = intake->link;
-    intake->taking = taking_create(intake, intake->link, options->streams, options->consumer);
-    intake->settling = (struct settling){.link = intake->link,
-                                         .history = &options->streams->history,
+    intake->taking = taking_create(intake, options->streams, options->consumer);
+    intake->settling = (struct settling){.history = &options->streams->history,
                                          .holder = taking_holder(intake->taking),
                                          .group = options->streams->group,
                                          .silent = options->streams->beside,
-                                         .on_settled = on_acked,
-                                         .owner = intake};
-    intake->watch = stream_watch_create(intake, intake->link, options->settings, options->consumer,
-                                        taking_holder(intake->taking), options->streams);
+                                         .on_settled = on_acked};
+    intake->watch =
+        stream_watch_create(intake, &intake->nodes, options->settings, options->consumer,
+                            taking_holder(intake->taking), options->streams);
     intake->tick = event_new(options->base, -1, EV_PERSIST, intake_on_tick, intake);
     if (intake->tick == NULL) {
         abort();
@@ -458,14 +478,12 @@ void intake_destroy(struct intake *intake)
     if (intake == NULL) {
         return;
     }
-    doorbell_destroy(intake->doorbell);
-    redis_link_destroy(intake->link);
+    nodes_release(&intake->nodes);
     stream_watch_destroy(intake->watch);
     taking_destroy(intake->taking);
     if (intake->tick != NULL) {
         event_free(intake->tick);
     }
-    entry_reader_destroy(intake->reading.entry_reader);
     free(intake);
 }
 
@@ -473,24 +491,25 @@ void intake_start(struct intake *intake)
 {
     struct timeval tick = {0, TICK_MS * 1000};
 
-    redis_link_start(intake->link);
-    doorbell_start(intake->doorbell);
+    nodes_start(&intake->nodes);
     event_add(intake->tick, &tick);
-}
-
-struct redis_link *intake_link(struct intake *intake)
-{
-    return intake->link;
 }
 
 bool intake_up(const struct intake *intake)
 {
-    return redis_link_up(intake->link);
+    return nodes_any_up(&intake->nodes);
 }
 
 const char *intake_last_error(const struct intake *intake)
 {
-    return redis_link_last_error(intake->link);
+    const struct nodes *nodes = &intake->nodes;
+
+    for (size_t i = 0; i < nodes->count; i++) {
+        if (!node_is_up(nodes->all[i])) {
+            return redis_link_last_error(nodes->all[i]->link);
+        }
+    }
+    return nodes->why;
 }
 
 bool intake_looked(const struct intake *intake)
@@ -500,12 +519,29 @@ bool intake_looked(const struct intake *intake)
 
 bool intake_quiet(const struct intake *intake)
 {
-    return redis_link_unanswered(intake->link) == 0;
+    for (size_t i = 0; i < intake->nodes.count; i++) {
+        if (redis_link_unanswered(intake->nodes.all[i]->link) > 0) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool intake_drained(const struct intake *intake)
 {
-    return reading_drained(&intake->reading);
+    const struct streams *streams = intake->options.streams;
+
+    for (size_t i = 0; i < intake->nodes.count; i++) {
+        if (!reading_drained(&intake->nodes.all[i]->reading)) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < streams->count; i++) {
+        if (streams->all[i]->node == NULL) {
+            return false;
+        }
+    }
+    return nodes_all_up(&intake->nodes);
 }
 
 const struct intake_counters *intake_counters(const struct intake *intake)

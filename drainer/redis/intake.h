@@ -1,9 +1,10 @@
 /* intake.h: the Redis side of the drainer: finds streams, reads and claims entries into batches,
  * acknowledges what is committed.
  *
- * Two connections: one that reads, acknowledges and sends the producers' confirmations, so that an
- * entry id never outlives the connection it was read on; and a doorbell, which only blocks in XREAD
- * until something new arrives. Redis is the drainer's only memory: entries in batches can be
+ * Two connections to each server (node.h): one that reads, acknowledges and sends the producers'
+ * confirmations, so that an entry id never outlives the connection it was read on; and a doorbell,
+ * which only blocks in XREAD until something new arrives. There is one server, or the masters of a
+ * cluster (nodes.h). Redis is the drainer's only memory: entries in batches can be
  * forgotten at any time and are then claimed again. One thread; never blocks. */
 #ifndef BLOTTER_DRAINER_REDIS_INTAKE_H
 #define BLOTTER_DRAINER_REDIS_INTAKE_H
@@ -15,7 +16,6 @@
 #include "drainer/redis/streams.h"
 
 struct event_base;
-struct redis_link;
 struct intake;
 struct settings;
 
@@ -77,8 +77,7 @@ void intake_take(struct intake *, struct stream *);
 void intake_sign_off(struct intake *);
 int64_t intake_left_pending(const struct intake *);
 
-struct redis_link *intake_link(struct intake *); /* the reading connection, for other commands */
-bool intake_up(const struct intake *);
+bool intake_up(const struct intake *); /* to one server at least */
 const char *
 intake_last_error(const struct intake *);   /* of the connection; "": none; holds no secret */
 bool intake_looked(const struct intake *);  /* were streams looked for, since it started? */

@@ -6,6 +6,8 @@
 
 #include "drainer/redis/intake.h"
 
+struct node;
+
 int64_t intake_wall_ns(void);
 
 /* Something has changed: the owner has its turn. */
@@ -13,22 +15,41 @@ void intake_turn(struct intake *);
 
 struct intake_counters *intake_count(struct intake *);
 
+bool intake_may_read(const struct intake *); /* intake_set_reading */
+
+/* The connection to a node is up, or lost. */
+void intake_on_node_up(struct intake *, struct node *);
+void intake_on_node_down(struct intake *, struct node *, const char *why);
+
+/* A stream is on a connection that is new to it: its id is asked for, and if it is held it is taken
+ * again. */
+void intake_meet(struct intake *, struct stream *);
+
 /* An error answer: names the trouble, resets the link where it leads to the wrong server, and
- * pauses reading, longer each time. stream NULL: of all streams. */
-void intake_on_error(struct intake *, struct stream *, const char *command, const redisReply *);
+ * pauses reading, longer each time. In a cluster, what says that a stream is elsewhere concerns
+ * only that. stream NULL: of all streams on the node. */
+void intake_on_error(struct intake *, struct node *, struct stream *, const char *command,
+                     const redisReply *);
 
-/* A command about the stream, or about all, was answered well: the trouble is over. */
-void intake_on_success(struct intake *, struct stream *);
+/* A command about the stream, or about all on the node, was answered well: the trouble is over. */
+void intake_on_success(struct intake *, struct node *, struct stream *);
 
-/* The group of some stream is gone, and with it what was pending: all are made sure of, and read
- * from their beginning. */
-void intake_on_no_group(struct intake *, const char *text);
+/* The group of some stream on the node is gone, and with it what was pending: all are made sure of,
+ * and read from their beginning. */
+void intake_on_no_group(struct intake *, struct node *, const char *text);
+
+/* In a cluster, where an answer about the stream is an error that says that it is elsewhere:
+ * follows it. Returns whether it was. */
+bool intake_follow(struct intake *, struct stream *, const redisReply *);
 
 /* Called when the entries that PostgreSQL had lost of the stream are loaded again and committed. */
 void intake_on_reloaded(struct intake *, struct stream *);
 
 /* The stream is not ours any more in Redis: it is claimed anew, and all that is pending with it. */
 void intake_on_fenced(struct intake *, struct stream *);
+
+/* A look for streams has found one on the node. */
+void intake_on_seen(struct intake *, struct stream *, struct node *);
 
 /* A stream was found whose random id is not known. */
 void intake_ask_id(struct intake *, struct stream *);

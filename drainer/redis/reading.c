@@ -20,6 +20,7 @@
 #include "drainer/settings.h"
 #include "producer/redis_error.h"
 #include "producer/redis_link.h"
+#include "schema/array.h"
 
 enum {
     ENTRIES_PER_READ = 400,
@@ -39,8 +40,23 @@ void reading_init(struct reading *reading, struct intake *intake, const struct s
     *reading = (struct reading){.intake = intake,
                                 .settings = settings,
                                 .consumer = consumer,
-                                .allowed = true,
+                                .all = true,
                                 .entry_bytes = ENTRY_BYTES_GUESS};
+}
+
+void reading_release(struct reading *reading)
+{
+    free(reading->alone);
+}
+
+void reading_wake(struct reading *reading, struct stream *stream)
+{
+    reading->at_end = false;
+    if (stream == NULL) {
+        reading->all = true;
+    } else {
+        stream->rung = true;
+    }
 }
 
 static uintptr_t tag_of(const struct reading *reading, enum reading_answer answer)
@@ -77,16 +93,6 @@ static size_t bytes_of(const struct arrival *arrival)
 
 /* --- into the batch --- */
 
-static struct batch *reading_batch(struct reading *reading)
-{
-    struct batch *batch = *reading->gathering;
-
-    if (batch->count == 0) {
-        batch->epoch = redis_link_epoch(reading->link);
-    }
-    return batch;
-}
-
 static bool is_full(const struct reading *reading, size_t times)
 {
     const struct batch *batch = *reading->gathering;
@@ -113,7 +119,7 @@ static size_t reading_room(const struct reading *reading, size_t streams, size_t
 static struct entry *reading_gather(struct reading *reading, struct stream *stream,
                                     const struct arrival *arrival, uint16_t deliveries)
 {
-    struct batch *batch = reading_batch(reading);
+    struct batch *batch = *reading->gathering;
 
     reading->entry_bytes = reading->entry_bytes / 64 * 63 + bytes_of(arrival) / 64 + 1;
     if (stream_entry_id_compare(arrival->id, stream->last_read) > 0) {
@@ -129,6 +135,7 @@ static struct entry *reading_gather(struct reading *reading, struct stream *stre
                   arrival->field_count, deliveries, reading->answer_wall_ns);
     }
     stream->in_hand++;
+    batch->entries[batch->count - 1].connection = stream->connection;
     return &batch->entries[batch->count - 1];
 }
 
@@ -165,7 +172,8 @@ void reading_on_stream(void *owner, const char *name, size_t length)
     struct reading *reading = owner;
     struct stream *stream = streams_find(reading->streams, name, length);
 
-    reading->answer_stream = stream != NULL && stream->asked ? stream : NULL;
+    reading->answer_stream =
+        stream != NULL && stream->asked && stream->node == reading->node ? stream : NULL;
 }
 
 static void take_read(struct reading *reading, const struct arrival *arrival)
@@ -191,11 +199,18 @@ static uint16_t deliveries_of(const struct reading *reading, struct stream_entry
     return 0;
 }
 
+/* Is the stream still in the state in which the page was asked for, and on this node? */
+static bool is_paging(const struct reading *reading, const struct stream *stream,
+                      enum stream_state state)
+{
+    return stream->state == state && stream->node == reading->node;
+}
+
 static void take_claimed(struct reading *reading, const struct arrival *arrival)
 {
     struct stream *stream = reading->paging;
 
-    if (stream->state != STREAM_CLAIMING) {
+    if (!is_paging(reading, stream, STREAM_CLAIMING)) {
         return;
     }
     intake_count(reading->intake)->claimed++;
@@ -212,7 +227,7 @@ static void take_reloaded(struct reading *reading, const struct arrival *arrival
     struct stream *stream = reading->paging;
     struct entry *entry;
 
-    if (stream->state != STREAM_RELOADING) {
+    if (!is_paging(reading, stream, STREAM_RELOADING)) {
         return;
     }
     reading->reloaded_of_page++;
@@ -255,32 +270,50 @@ void reading_on_long_entry(void *reading, struct stream_entry_id id, const struc
 
 /* --- answers --- */
 
-static void on_read(struct reading *reading, bool current, const redisReply *reply)
+/* All reads are answered: none of the streams is asked any more. */
+static void end_round(struct reading *reading)
 {
-    if (--reading->reads == 0) {
-        for (size_t i = 0; i < reading->streams->count; i++) {
-            reading->streams->all[i]->asked = false;
-        }
+    for (size_t i = 0; i < reading->streams->count; i++) {
+        struct stream *stream = reading->streams->all[i];
+
+        stream->asked = stream->asked && stream->node != reading->node;
     }
-    if (!current) {
-        return;
-    }
+    reading->alone_count = 0;
+}
+
+/* stream: NULL, or the only one that was asked for. */
+static void take_read_answer(struct reading *reading, struct stream *stream,
+                             const redisReply *reply)
+{
     if (reply->type == REDIS_REPLY_NIL || reply->type == REDIS_REPLY_ARRAY) {
         if (reply->type == REDIS_REPLY_ARRAY) {
-            reading->at_end = false;
+            reading_wake(reading, stream);
         }
-        intake_on_success(reading->intake, NULL);
+        intake_on_success(reading->intake, reading->node, stream);
     } else if (reply_error_action(reply) == REDIS_ERROR_GROUP) {
-        intake_on_no_group(reading->intake, reply->str);
+        intake_on_no_group(reading->intake, reading->node, reply->str);
     } else if (reply_error_action(reply) == REDIS_ERROR_SPLIT && !reading->each_alone) {
         log_info("redis", "a cluster: each stream is read on its own");
         reading->each_alone = true;
-        reading->at_end = false;
+        reading_wake(reading, NULL);
     } else {
-        reading->at_end = false;
-        intake_on_error(reading->intake, NULL, "XREADGROUP", reply);
+        reading_wake(reading, stream);
+        intake_on_error(reading->intake, reading->node, stream, "XREADGROUP", reply);
     }
-    intake_turn(reading->intake);
+}
+
+static void on_read(struct reading *reading, bool current, const redisReply *reply)
+{
+    struct stream *stream =
+        reading->alone_count > 0 ? reading->alone[reading->alone_answered++] : NULL;
+
+    if (--reading->reads == 0) {
+        end_round(reading);
+    }
+    if (current && (stream == NULL || stream->node == reading->node)) {
+        take_read_answer(reading, stream, reply);
+        intake_turn(reading->intake);
+    }
 }
 
 /* From where on the stream is loaded again: what --from asks for, or what PostgreSQL lacks. */
@@ -309,22 +342,22 @@ static void end_claiming(struct reading *reading, struct stream *stream)
         stream_enter(stream, STREAM_READING);
     }
     stream->claim_again = false;
-    reading->at_end = false;
+    reading_wake(reading, NULL);
 }
 
 static void reading_on_claimed(struct reading *reading, struct stream *stream,
                                const redisReply *reply)
 {
-    if (stream->state != STREAM_CLAIMING) {
+    if (!is_paging(reading, stream, STREAM_CLAIMING)) {
         return;
     }
     if (reply_error_action(reply) == REDIS_ERROR_GROUP) {
-        intake_on_no_group(reading->intake, reply->str);
+        intake_on_no_group(reading->intake, reading->node, reply->str);
         return;
     }
     if (!reply_is_array(reply, 2) || reply->element[1]->type != REDIS_REPLY_ARRAY ||
         !reply_parse_id(reply->element[0], &stream->claim_cursor)) {
-        intake_on_error(reading->intake, stream, "XAUTOCLAIM", reply);
+        intake_on_error(reading->intake, reading->node, stream, "XAUTOCLAIM", reply);
         return;
     }
     if (reply->elements > 2 && reply_is_array(reply->element[2], 1)) {
@@ -334,7 +367,7 @@ static void reading_on_claimed(struct reading *reading, struct stream *stream,
                  "them again",
                  reply->element[2]->elements);
     }
-    intake_on_success(reading->intake, stream);
+    intake_on_success(reading->intake, reading->node, stream);
     if (stream->claim_cursor.ms == 0 && stream->claim_cursor.seq == 0) {
         end_claiming(reading, stream);
     }
@@ -342,14 +375,14 @@ static void reading_on_claimed(struct reading *reading, struct stream *stream,
 
 static void on_reloaded(struct reading *reading, struct stream *stream, const redisReply *reply)
 {
-    if (stream->state != STREAM_RELOADING) {
+    if (!is_paging(reading, stream, STREAM_RELOADING)) {
         return;
     }
     if (reply->type != REDIS_REPLY_ARRAY) {
-        intake_on_error(reading->intake, stream, "XRANGE", reply);
+        intake_on_error(reading->intake, reading->node, stream, "XRANGE", reply);
         return;
     }
-    intake_on_success(reading->intake, stream);
+    intake_on_success(reading->intake, reading->node, stream);
     stream->reload_read = reading->reloaded_of_page == 0;
 }
 
@@ -437,7 +470,7 @@ static void end_reload(struct reading *reading, struct stream *stream)
 {
     stream->reloaded = true;
     stream_enter(stream, STREAM_READING);
-    reading->at_end = false;
+    reading_wake(reading, NULL);
     if (stream->reload_wanted) {
         stream->reload_wanted = false;
         intake_on_reloaded(reading->intake, stream);
@@ -450,6 +483,9 @@ static bool send_page(struct reading *reading)
     for (size_t i = 0; i < reading->streams->count; i++) {
         struct stream *stream = reading->streams->all[i];
 
+        if (stream->node != reading->node) {
+            continue;
+        }
         if (stream->state == STREAM_READING && stream->claim_wanted && stream->in_hand == 0) {
             stream_enter(stream, STREAM_CLAIMING);
         }
@@ -505,20 +541,42 @@ static void send_read(struct reading *reading, struct stream **streams, size_t c
     }
 }
 
+/* Notes which streams are read on their own, as an error names none; those that need no read are
+ * left out. Returns how many. */
+static size_t choose_alone(struct reading *reading, struct stream **streams, size_t count)
+{
+    reading->alone = array_grow_or_abort(reading->alone, &reading->alone_capacity, count + 1,
+                                         sizeof(struct stream *));
+    reading->alone_count = reading->alone_answered = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (reading->all || streams[i]->rung) {
+            streams[i]->rung = false;
+            reading->alone[reading->alone_count++] = streams[i];
+        }
+    }
+    return reading->alone_count;
+}
+
 /* Reads everything held in one command; in a cluster, where the streams lie in several slots, in
  * one command each. */
 static void read_streams(struct reading *reading)
 {
-    struct stream **streams = calloc(reading->streams->count + 1, sizeof(struct stream *));
+    struct stream **held = calloc(reading->streams->count + 1, sizeof(struct stream *));
     const char **argv = calloc(7 + 2 * reading->streams->count, sizeof(char *));
+    struct stream **streams = held;
     char most[24];
     size_t count, step;
 
-    if (streams == NULL || argv == NULL) {
+    if (held == NULL || argv == NULL) {
         abort();
     }
-    count = streams_to_read(reading->streams, streams);
+    count = streams_to_read(reading->streams, reading->node, held);
+    if (reading->each_alone) {
+        count = choose_alone(reading, held, count);
+        streams = reading->alone;
+    }
     reading->at_end = true; /* unless an answer brings entries */
+    reading->all = false;
     step = reading->each_alone ? 1 : count;
     if (count > 0) {
         snprintf(most, sizeof most, "%zu", reading_room(reading, count, most_in_answer(count)));
@@ -526,14 +584,14 @@ static void read_streams(struct reading *reading)
     for (size_t i = 0; i < count; i += step) {
         send_read(reading, streams + i, step, most, argv);
     }
-    free(streams);
+    free(held);
     free(argv);
 }
 
 bool reading_continue(struct reading *reading)
 {
-    if (!reading->allowed || reading->reads > 0 || reading->paging != NULL || is_full(reading, 1) ||
-        send_page(reading)) {
+    if (!intake_may_read(reading->intake) || reading->reads > 0 || reading->paging != NULL ||
+        is_full(reading, 1) || send_page(reading)) {
         return true;
     }
     if (reading->at_end) {
@@ -552,10 +610,10 @@ void reading_on_link_down(struct reading *reading)
 {
     reading->generation++;
     reading->reads = 0;
+    reading->alone_count = 0;
     reading->paging = NULL;
-    reading->at_end =
-        false; /* not drained before it is read again: an acknowledgement may be lost */
-    reading->each_alone = false;
+    reading_wake(reading, NULL); /* not drained before: an acknowledgement may be lost */
+    reading->each_alone = reading->in_cluster;
 }
 
 bool reading_drained(const struct reading *reading)
@@ -564,6 +622,9 @@ bool reading_drained(const struct reading *reading)
         const struct stream *stream = reading->streams->all[i];
         enum stream_state state = stream->state;
 
+        if (stream->node != reading->node) {
+            continue;
+        }
         if (state == STREAM_GROUPING || state == STREAM_FENCING || state == STREAM_CLAIMING ||
             state == STREAM_RELOADING || state == STREAM_REFUSED || stream->claim_wanted ||
             stream->in_hand > 0) {

@@ -1,9 +1,9 @@
 /* reading.h: the commands that bring entries: claims what is pending, loads the kept tail again
  * where that is asked for, reads what is new; and puts the entries into the batch that gathers.
  *
- * One command at a time. Entries go into the batch while the answer still arrives; an answer to a
- * command that was sent before everything was forgotten (an older generation) brings none. One
- * thread. */
+ * One command at a time; where each stream is read on its own, one round of commands. Entries go
+ * into the batch while the answer still arrives; an answer to a command that was sent before
+ * everything was forgotten (an older generation) brings none. One thread. */
 #ifndef BLOTTER_DRAINER_REDIS_READING_H
 #define BLOTTER_DRAINER_REDIS_READING_H
 
@@ -16,6 +16,7 @@
 
 struct entry_reader;
 struct intake;
+struct node;
 struct redis_link;
 struct settings;
 
@@ -31,18 +32,22 @@ struct reading {
     struct intake *intake; /* told of errors and turns */
     const struct settings *settings;
     const char *consumer;
+    struct node *node; /* whose streams it reads */
     struct redis_link *link;
     struct streams *streams;
     struct batch **gathering; /* the batch that gathers at the time */
     struct entry_reader *entry_reader;
     const struct stream_entry_id *from; /* --from; NULL: not given */
 
-    bool allowed; /* false while stopping */
     bool at_end;  /* the last read found nothing: nothing to read until the doorbell rings */
     size_t reads; /* read commands that are not answered */
     struct stream *paging; /* stream of the claim or reload that is not answered */
-    bool each_alone;       /* the streams lie in several slots of a cluster */
-    uint64_t generation;   /* of what is in memory */
+    bool in_cluster;
+    bool each_alone; /* the streams lie in several slots of a cluster */
+    bool all;        /* then: the next round reads all streams, not only those that were rung */
+    struct stream **alone; /* of this round, in the order of their commands */
+    size_t alone_count, alone_answered, alone_capacity;
+    uint64_t generation; /* of what is in memory */
 
     /* the answer that is being read */
     int answer; /* enum reading_answer */
@@ -70,6 +75,12 @@ void reading_on_long_entry(void *reading, struct stream_entry_id, const struct l
 /* Sends the next claim, reload or read, unless one is under way or the batch is full. False: there
  * is nothing to read at the moment. */
 bool reading_continue(struct reading *);
+
+/* Frees what it holds. */
+void reading_release(struct reading *);
+
+/* The stream may have something new; NULL: any of them. */
+void reading_wake(struct reading *, struct stream *);
 
 /* Answers to commands already sent bring no entries from now on. */
 void reading_forget(struct reading *);

@@ -3,13 +3,16 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "producer/redis_error.h"
 #include "producer/redis_tls.h"
+#include "producer/redis_visit.h"
 #include "producer/sentinel.h"
+#include "schema/array.h"
 
-enum { WORDS_MAX = 16 };
+enum { WORDS_MAX = 16, REDIRECTS_MAX = 5 };
 
 void redis_reply_free(redisReply *reply)
 {
@@ -39,7 +42,7 @@ static enum exit_code code_of(const redisReply *reply)
 int redis_fail(struct redis *redis, const redisReply *reply, const char *doing)
 {
     const char *why = redis->context == NULL ? "out of memory" : redis->context->errstr;
-    char explained[256];
+    char explained[256], node[REDIS_URL_PART_BYTES + 16] = "";
 
     if (reply == NULL && redis->context != NULL && redis->context->err == REDIS_ERR_IO &&
         errno == EAGAIN) {
@@ -53,9 +56,46 @@ int redis_fail(struct redis *redis, const redisReply *reply, const char *doing)
     if (reply != NULL) {
         why = reply->type == REDIS_REPLY_ERROR ? reply->str : "an answer of an unexpected kind";
     }
+    if (redis->url.cluster) {
+        redis_host_format(node, sizeof node, redis->url.host, redis->url.port);
+    }
     redis->exit_code = code_of(reply);
     return command_fail(redis->settings, (enum exit_code)redis->exit_code,
-                        "setting redis: %s: %s: %s", redis->url.place, doing, why);
+                        "setting redis: %s: %s%s%s%s: %s", redis->url.place,
+                        node[0] == '\0' ? "" : "node ", node, node[0] == '\0' ? "" : ": ", doing,
+                        why);
+}
+
+static redisReply *ask_here(struct redis *redis, int count, const char **words)
+{
+    redisReply *reply = redisCommandArgv(redis->context, count, words, NULL);
+
+    if (reply == NULL) {
+        redis_fail(redis, NULL, "connection lost");
+    }
+    return reply;
+}
+
+/* Asks, and asks the other node where a node of a cluster sends us there. */
+static redisReply *ask_where_it_is(struct redis *redis, int count, const char **words)
+{
+    struct cluster_redirect redirect;
+    redisReply *reply = ask_here(redis, count, words);
+
+    for (int i = 0; i < REDIRECTS_MAX && redis->url.cluster && reply != NULL &&
+                    reply->type == REDIS_REPLY_ERROR &&
+                    cluster_redirect_parse(reply->str, redis->url.host, &redirect);
+         i++) {
+        freeReplyObject(reply);
+        reply = NULL;
+        if (redis_go_to(redis, &redirect.to)) {
+            if (redirect.ask) {
+                redis_reply_free(ask_here(redis, 1, (const char *[]){"ASKING"}));
+            }
+            reply = ask_here(redis, count, words);
+        }
+    }
+    return reply;
 }
 
 redisReply *redis_ask(struct redis *redis, const char *word, ...)
@@ -69,11 +109,7 @@ redisReply *redis_ask(struct redis *redis, const char *word, ...)
         count++;
     }
     va_end(arguments);
-    redisReply *reply = redisCommandArgv(redis->context, count, words, NULL);
-    if (reply == NULL) {
-        redis_fail(redis, NULL, "connection lost");
-    }
-    return reply;
+    return ask_where_it_is(redis, count, words);
 }
 
 static bool start_tls(struct redis *redis)
@@ -171,6 +207,88 @@ static bool connect_now(struct redis *redis)
     return true;
 }
 
+/* Chooses a node of the URL that can be reached: the first, where none can, which will say why. */
+static void find_seed(struct redis *redis)
+{
+    const struct redis_url *url = &redis->url;
+    bool found = false;
+
+    for (unsigned i = 0; i < url->host_count && !found; i++) {
+        const struct redis_host *host = &url->hosts[i];
+        struct redis_visit visit;
+
+        found = redis_visit_begin(&visit, &(struct redis_visit_options){.what = "cluster node",
+                                                                        .host = host->host,
+                                                                        .port = host->port,
+                                                                        .user = "",
+                                                                        .password = ""});
+        redis_visit_end(&visit);
+        if (found) {
+            snprintf(redis->url.host, sizeof redis->url.host, "%s", host->host);
+            redis->url.port = host->port;
+        }
+    }
+}
+
+static bool connect_and_greet(struct redis *redis)
+{
+    return connect_now(redis) && start_tls(redis) && redis_blocking_greet(redis);
+}
+
+/* The context of a node that was left before; NULL: there is none. */
+static redisContext *take_place(struct redis *redis, const struct redis_host *host)
+{
+    for (size_t i = 0; i < redis->place_count; i++) {
+        if (cluster_host_equal(&redis->places[i].host, host)) {
+            redisContext *context = redis->places[i].context;
+
+            redis->places[i] = redis->places[--redis->place_count];
+            return context;
+        }
+    }
+    return NULL;
+}
+
+bool redis_go_to(struct redis *redis, const struct redis_host *host)
+{
+    if (host->port == redis->url.port && strcmp(host->host, redis->url.host) == 0) {
+        return true;
+    }
+    redis->places = array_grow_or_abort(redis->places, &redis->place_capacity,
+                                        redis->place_count + 1, sizeof *redis->places);
+    struct redis_place *left = &redis->places[redis->place_count++];
+    left->context = redis->context;
+    left->host.port = redis->url.port;
+    snprintf(left->host.host, sizeof left->host.host, "%.*s", (int)sizeof left->host.host - 1,
+             redis->url.host);
+    snprintf(redis->url.host, sizeof redis->url.host, "%s", host->host);
+    redis->url.port = host->port;
+    redis->context = take_place(redis, host);
+    return redis->context != NULL || connect_and_greet(redis);
+}
+
+bool redis_masters(struct redis *redis, struct cluster_masters *masters)
+{
+    struct redis_host here = {.port = redis->url.port};
+
+    snprintf(here.host, sizeof here.host, "%.*s", (int)sizeof here.host - 1, redis->url.host);
+    if (!redis->url.cluster) {
+        *masters = (struct cluster_masters){.nodes = calloc(1, sizeof here), .count = 1};
+        if (masters->nodes == NULL) {
+            abort();
+        }
+        masters->nodes[0] = here;
+        return true;
+    }
+    redisReply *reply = redis_ask(redis, "CLUSTER", "SLOTS", NULL);
+    bool known = reply != NULL && cluster_masters_parse(reply, &here, masters);
+    if (reply != NULL && !known) {
+        redis_fail(redis, reply, "cannot ask for the cluster's masters (CLUSTER SLOTS)");
+    }
+    redis_reply_free(reply);
+    return known;
+}
+
 bool redis_open(struct redis *redis, const struct settings *settings)
 {
     char error[512];
@@ -188,8 +306,10 @@ bool redis_open(struct redis *redis, const struct settings *settings)
         command_fail(settings, EXIT_CODE_USAGE, "setting redis: %s", error);
         return false;
     }
-    redis->greeted = (!redis->url.sentinel || find_master(redis)) && connect_now(redis) &&
-                     start_tls(redis) && redis_blocking_greet(redis) &&
+    if (redis->url.cluster) {
+        find_seed(redis);
+    }
+    redis->greeted = (!redis->url.sentinel || find_master(redis)) && connect_and_greet(redis) &&
                      (!redis->url.sentinel || expect_master(redis));
     return redis->greeted;
 }
@@ -199,6 +319,12 @@ void redis_close(struct redis *redis)
     if (redis->context != NULL) {
         redisFree(redis->context);
     }
+    for (size_t i = 0; i < redis->place_count; i++) {
+        if (redis->places[i].context != NULL) {
+            redisFree(redis->places[i].context);
+        }
+    }
+    free(redis->places);
     redis_tls_destroy(redis->tls);
     explicit_bzero(&redis->url, sizeof redis->url);
 }

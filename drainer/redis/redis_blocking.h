@@ -1,6 +1,10 @@
 /* redis_blocking.h: Redis for the commands that ask something and end: one connection, under the
  * same URL and password rules as the library's (redis_url.h). `drain` has redis_link.
  *
+ * Of a cluster it is a connection to one node at a time. redis_ask follows MOVED and ASK, so a
+ * command about a stream is answered by its master; what is about a server goes to each of
+ * redis_masters in turn, by redis_go_to.
+ *
  * Every failure is said once, here, in one line on stderr that names the setting and holds no
  * secret. */
 #ifndef BLOTTER_DRAINER_REDIS_REDIS_BLOCKING_H
@@ -11,6 +15,7 @@
 
 #include "drainer/commands.h"
 #include "drainer/settings_table.h"
+#include "producer/cluster.h"
 #include "producer/redis_url.h"
 
 struct redis_tls;
@@ -19,7 +24,12 @@ struct redis {
     const struct settings *settings;
     redisContext *context;
     struct redis_tls *tls; /* NULL: without */
-    struct redis_url url;
+    struct redis_url url;  /* its host and port are those of the connection */
+    struct redis_place {   /* connections to other nodes of a cluster, kept for later */
+        struct redis_host host;
+        redisContext *context;
+    } * places;
+    size_t place_count, place_capacity;
     bool connected, greeted; /* it was made; the server has let us in */
     int exit_code;           /* of the last failure */
 };
@@ -34,6 +44,12 @@ void redis_close(struct redis *);
  * NULL with hiredis 0.14: redis_reply_free does. */
 redisReply *redis_ask(struct redis *, const char *word, ...) __attribute__((sentinel));
 void redis_reply_free(redisReply *);
+
+/* The masters of a cluster; else the one server. False: said, exit_code is set. */
+bool redis_masters(struct redis *, struct cluster_masters *);
+
+/* The connection is to this node of the cluster from now on. False: said, exit_code is set. */
+bool redis_go_to(struct redis *, const struct redis_host *);
 
 /* Says what an error reply, or the lost connection if reply is NULL, means for `doing`. Returns the
  * exit code. */

@@ -200,7 +200,7 @@ static void send_settle(struct settling *settling, const struct stream *stream, 
     put_part(all, &command->ranges);
     head_length = (size_t)snprintf(head, sizeof head, "*%zu\r\n", all->count);
     memcpy(all->bytes + STRING_HEAD_BYTES - head_length, head, head_length);
-    redis_link_send(settling->link, settling->on_settled, command->ids.count,
+    redis_link_send(stream->link, settling->on_settled, command->ids.count,
                     all->bytes + STRING_HEAD_BYTES - head_length,
                     all->length - STRING_HEAD_BYTES + head_length);
     clear_part(&command->ids);
@@ -281,7 +281,7 @@ static struct run *find_runs(const struct batch *batch, size_t *count)
 
 /* Acknowledges the entries of a run and notes which records they settle. */
 static void settle_run(struct settling *settling, const struct batch *batch, const struct run *run,
-                       struct settled *settled, bool acknowledge)
+                       struct settled *settled)
 {
     for (size_t i = run->from; i < run->to; i++) {
         const struct entry *entry = &batch->entries[i];
@@ -289,7 +289,7 @@ static void settle_run(struct settling *settling, const struct batch *batch, con
         if (entry->producer_id > 0 && entry->seq > 0 && !settling->silent) {
             settled_add(settled, entry->producer_id, entry->seq);
         }
-        if (!acknowledge || entry->reloaded) {
+        if (entry->connection != entry->stream->connection || entry->reloaded) {
             continue;
         }
         if (settle_command.ids.count == IDS_PER_COMMAND) {
@@ -299,14 +299,17 @@ static void settle_run(struct settling *settling, const struct batch *batch, con
     }
 }
 
-size_t settle_batch(struct settling *settling, const struct batch *batch, bool acknowledge)
+size_t settle_batch(struct settling *settling, const struct batch *batch)
 {
     struct settled settled = {0};
     size_t run_count, confirmations = 0;
     struct run *runs = find_runs(batch, &run_count);
 
     for (size_t i = 0; i < run_count; i++) {
-        settle_run(settling, batch, &runs[i], &settled, acknowledge);
+        if (!redis_link_up(runs[i].stream->link)) {
+            continue;
+        }
+        settle_run(settling, batch, &runs[i], &settled);
         if (i + 1 == run_count || runs[i + 1].stream != runs[i].stream) {
             confirmations += send_confirmations(settling, runs[i].stream, &settled);
             settled.count = 0;

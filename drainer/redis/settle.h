@@ -29,20 +29,20 @@ int64_t settled_confirmation(const struct settled *, size_t *at, char ranges[CON
 
 /* How batches are settled; the owner fills it. */
 struct settling {
-    struct redis_link *link;
     const struct stream_history *history; /* of PostgreSQL: what the stream must be claimed for */
     const char *holder;                   /* ... and by whom (taking.h) */
     const char *group;                    /* that acknowledges */
     bool silent;                          /* producers are told nothing */
-    /* Gets each answer of settle.lua, with the number of entries that it named as tag. */
+    /* Gets each answer of settle.lua, with the number of entries that it named as tag; its owner is
+     * that of the stream's link. */
     redis_link_reply *on_settled;
-    void *owner;
 };
 
-/* Sends, in one pipeline, the acknowledgements of the batch's entries and the confirmations. Not
- * acknowledge: the entries were read on another connection, where their ids may be other records;
- * only the confirmations are sent, which are true anywhere. Returns the number of confirmations. */
-size_t settle_batch(struct settling *, const struct batch *, bool acknowledge);
+/* Sends, in one pipeline to each server, the acknowledgements of the batch's entries and the
+ * confirmations. Entries that were read on another connection are not acknowledged, as their ids
+ * may be other records; their confirmations are true anywhere. Streams whose server is away are
+ * left out. Returns the number of confirmations. */
+size_t settle_batch(struct settling *, const struct batch *);
 
 /* Tells Redis how many loading transactions the server has committed of the stream. */
 void settle_count(struct settling *, const struct stream *);

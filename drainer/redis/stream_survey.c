@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "drainer/redis/redis_reply.h"
+#include "drainer/redis/stream_pattern.h"
 
 enum {
     COUNT_PAGE = 1000,
@@ -25,11 +26,13 @@ static bool stream_survey_is_known(const struct stream_survey *survey, const cha
     return false;
 }
 
-static void stream_survey_add(struct stream_survey *survey, const redisReply *key)
+static void stream_survey_add(struct stream_survey *survey, const char *patterns,
+                              const redisReply *key)
 {
     char exchange[LIMIT_EXCHANGE_BYTES + 1], lane[LIMIT_EXCHANGE_BYTES + 1];
 
-    if (!reply_is_string(key) || !stream_parse(key->str, key->len, exchange, lane) ||
+    if (!reply_is_string(key) || !stream_pattern_matches(patterns, key->str, key->len) ||
+        !stream_parse(key->str, key->len, exchange, lane) ||
         stream_survey_is_known(survey, key->str)) {
         return;
     }
@@ -48,13 +51,15 @@ static int compare(const void *a, const void *b)
                   ((const struct surveyed_stream *)b)->name);
 }
 
-static bool find_streams(struct stream_survey *survey, struct redis *redis)
+/* Looks at one server. */
+static bool survey_scan(struct stream_survey *survey, struct redis *redis)
 {
-    char cursor[32] = "0";
+    char cursor[32] = "0", pattern[STREAM_PATTERN_BYTES];
 
+    stream_pattern_of_scan(redis->settings->streams, pattern);
     do {
-        redisReply *reply = redis_ask(redis, "SCAN", cursor, "MATCH", redis->settings->streams,
-                                      "COUNT", "1000", "TYPE", "stream", NULL);
+        redisReply *reply = redis_ask(redis, "SCAN", cursor, "MATCH", pattern, "COUNT", "1000",
+                                      "TYPE", "stream", NULL);
         bool sound = reply != NULL && reply_is_array(reply, 2) &&
                      reply_is_string(reply->element[0]) && reply_is_array(reply->element[1], 0);
 
@@ -67,14 +72,27 @@ static bool find_streams(struct stream_survey *survey, struct redis *redis)
         }
         snprintf(cursor, sizeof cursor, "%s", reply->element[0]->str);
         for (size_t i = 0; i < reply->element[1]->elements; i++) {
-            stream_survey_add(survey, reply->element[1]->element[i]);
+            stream_survey_add(survey, redis->settings->streams, reply->element[1]->element[i]);
         }
         redis_reply_free(reply);
     } while (strcmp(cursor, "0") != 0);
-    if (survey->count > 0) {
+    return true;
+}
+
+static bool find_streams(struct stream_survey *survey, struct redis *redis)
+{
+    struct cluster_masters masters = {NULL, 0};
+    bool done = redis_masters(redis, &masters);
+
+    for (size_t i = 0; done && i < masters.count; i++) {
+        done = (!redis->url.cluster || redis_go_to(redis, &masters.nodes[i])) &&
+               survey_scan(survey, redis);
+    }
+    if (done && survey->count > 0) {
         qsort(survey->streams, survey->count, sizeof *survey->streams, compare);
     }
-    return true;
+    cluster_masters_release(&masters);
+    return done;
 }
 
 /* --- one stream --- */

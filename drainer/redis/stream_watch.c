@@ -9,8 +9,10 @@
 
 #include "drainer/log.h"
 #include "drainer/redis/intake_private.h"
+#include "drainer/redis/nodes.h"
 #include "drainer/redis/redis_reply.h"
 #include "drainer/redis/scripts.h"
+#include "drainer/redis/stream_pattern.h"
 #include "drainer/settings.h"
 #include "producer/redis_link.h"
 
@@ -20,18 +22,20 @@ enum {
     LOOK_MAX_MS = 1000,
     PENDING_INTERVAL_MS = 2000,
     GAUGE_INTERVAL_MS = 2000,
+    UNSEEN_MAX = 3,
     KEEP_BYTES = 1 << 30, /* of all tails, where Redis has no maxmemory */
 };
 
 struct stream_watch {
     struct intake *intake;
-    struct redis_link *link;
+    const struct nodes *nodes;
     const struct settings *settings;
     const char *consumer, *holder;
     struct streams *streams;
-    int64_t maxmemory; /* of Redis; 0: none, or not known */
-    bool looked, scanning;
-    unsigned scans; /* commands of this look for streams */
+    bool looked;
+    bool complete;  /* this look: so far every server was asked, and has answered */
+    unsigned open;  /* its commands that are not answered */
+    unsigned scans; /* its commands so far */
     int64_t scanned_at_ms, pending_at_ms, trimmed_at_ms, stuck_at_ms, gauged_at_ms;
 };
 
@@ -48,14 +52,25 @@ static bool is_due(int64_t *at_ms, int64_t interval_ms)
 
 /* --- looking for streams --- */
 
-static void scan(struct stream_watch *watch, const char *cursor);
+static void scan(struct stream_watch *watch, struct node *node, const char *cursor);
+
+/* Notes whether a stream was found. A key that is moved to another node meanwhile may be missed on
+ * both. */
+static void note_presence(const struct stream_watch *watch, struct stream *stream)
+{
+    unsigned most = watch->nodes->is_cluster ? UNSEEN_MAX : 0;
+
+    stream->unseen = stream->seen ? 0 : watch->complete ? stream->unseen + 1 : stream->unseen;
+    stream->present = stream->random_id[0] != '\0' &&
+                      (stream->seen || (stream->present && stream->unseen <= most));
+    stream->seen = false;
+}
 
 static void finish_scan(struct stream_watch *watch)
 {
     struct streams *streams = watch->streams;
 
-    watch->scanning = false;
-    watch->looked = true;
+    watch->looked = watch->looked || watch->complete;
     if (streams->left_out == 0) {
         streams_trouble_over(streams, NULL, TROUBLE_LIMIT);
     }
@@ -66,59 +81,69 @@ static void finish_scan(struct stream_watch *watch)
     for (size_t i = 0; i < streams->count; i++) {
         struct stream *stream = streams->all[i];
 
-        stream->present = stream->seen && stream->random_id[0] != '\0';
         if (stream->seen && stream->random_id[0] == '\0') {
             intake_ask_id(watch->intake, stream); /* without it there is no lease */
         }
-        stream->seen = false;
+        note_presence(watch, stream);
         if (stream->state == STREAM_ABSENT && stream->present) {
             intake_take(watch->intake, stream);
-        } else if (stream->state == STREAM_ABSENT) {
+        } else if (stream->state == STREAM_ABSENT && watch->complete) {
             stream_enter(stream, STREAM_LEAVING);
         }
     }
     intake_turn(watch->intake);
 }
 
-static void on_scanned(void *owner, uintptr_t tag, struct redisReply *reply)
+/* Takes a page of names. False: the answer has another shape. */
+static bool take_names(struct stream_watch *watch, struct node *node, const redisReply *reply)
 {
-    struct stream_watch *watch = owner;
-
-    (void)tag;
-    if (reply == NULL) {
-        watch->scanning = false;
-        return;
-    }
     if (!reply_is_array(reply, 2) || !reply_is_string(reply->element[0]) ||
         reply->element[1]->type != REDIS_REPLY_ARRAY) {
         log_warn("redis", "SCAN: %s",
                  reply->type == REDIS_REPLY_ERROR ? reply->str : "unexpected kind of answer");
-        watch->scanning = false;
-        return;
+        return false;
     }
     for (size_t i = 0; i < reply->element[1]->elements; i++) {
         const redisReply *name = reply->element[1]->element[i];
-        struct stream *stream =
-            reply_is_string(name) ? streams_add(watch->streams, name->str, name->len) : NULL;
+        bool wanted = reply_is_string(name) &&
+                      stream_pattern_matches(watch->settings->streams, name->str, name->len);
+        struct stream *stream = wanted ? streams_add(watch->streams, name->str, name->len) : NULL;
 
         if (stream != NULL) {
             stream->seen = true;
+            intake_on_seen(watch->intake, stream, node);
         }
     }
-    if (strcmp(reply->element[0]->str, "0") == 0) {
+    return true;
+}
+
+static void on_scanned(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct stream_watch *watch = owner;
+
+    watch->open--;
+    if (reply == NULL || !take_names(watch, (struct node *)tag, reply)) {
+        watch->complete = false;
+    } else if (strcmp(reply->element[0]->str, "0") != 0) {
+        scan(watch, (struct node *)tag, reply->element[0]->str);
+    }
+    if (watch->open == 0) {
         finish_scan(watch);
-    } else {
-        scan(watch, reply->element[0]->str);
     }
 }
 
-static void scan(struct stream_watch *watch, const char *cursor)
+static void scan(struct stream_watch *watch, struct node *node, const char *cursor)
 {
-    const char *argv[] = {"SCAN",  cursor, "MATCH", watch->settings->streams,
-                          "COUNT", "1000", "TYPE",  "stream"};
+    char pattern[STREAM_PATTERN_BYTES];
+    const char *argv[] = {"SCAN", cursor, "MATCH", pattern, "COUNT", "1000", "TYPE", "stream"};
 
-    watch->scanning = redis_link_sendv_as(watch->link, watch, on_scanned, 0, 8, argv, NULL) == 0;
-    watch->scans++;
+    stream_pattern_of_scan(watch->settings->streams, pattern);
+    if (redis_link_sendv_as(node->link, watch, on_scanned, (uintptr_t)node, 8, argv, NULL) == 0) {
+        watch->open++;
+        watch->scans++;
+    } else {
+        watch->complete = false;
+    }
 }
 
 /* A new stream should be found soon; but to look costs Redis time for every key that it holds. */
@@ -126,10 +151,16 @@ static void look_if_due(struct stream_watch *watch)
 {
     unsigned interval = watch->scans * LOOK_MIN_MS;
 
-    if (!watch->scanning &&
-        is_due(&watch->scanned_at_ms, interval < LOOK_MAX_MS ? interval : LOOK_MAX_MS)) {
-        watch->scans = 0;
-        scan(watch, "0");
+    if (watch->open > 0 ||
+        !is_due(&watch->scanned_at_ms, interval < LOOK_MAX_MS ? interval : LOOK_MAX_MS)) {
+        return;
+    }
+    watch->scans = 0;
+    watch->complete = nodes_all_up(watch->nodes);
+    for (size_t i = 0; i < watch->nodes->count; i++) {
+        if (node_is_up(watch->nodes->all[i])) {
+            scan(watch, watch->nodes->all[i], "0");
+        }
     }
 }
 
@@ -142,7 +173,7 @@ static void stream_watch_on_pending(void *owner, uintptr_t tag, struct redisRepl
     struct stream_watch *watch = owner;
     struct stream *stream = (struct stream *)tag;
 
-    if (reply == NULL || !reply_is_array(reply, 4) ||
+    if (reply == NULL || intake_follow(watch->intake, stream, reply) || !reply_is_array(reply, 4) ||
         reply->element[3]->type != REDIS_REPLY_ARRAY || stream->state != STREAM_READING) {
         return;
     }
@@ -168,6 +199,9 @@ static void on_trimmed(void *owner, uintptr_t tag, struct redisReply *reply)
     struct stream_watch *watch = owner;
     struct stream *stream = (struct stream *)tag;
 
+    if (reply != NULL && intake_follow(watch->intake, stream, reply)) {
+        return;
+    }
     if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
         log_warn(stream->name, "trimming: %s", reply->str);
     } else if (reply != NULL && reply_is_array(reply, 1) &&
@@ -185,16 +219,16 @@ static void on_trimmed(void *owner, uintptr_t tag, struct redisReply *reply)
     }
 }
 
-/* keep_bytes is for the tails of all streams together. */
-static int64_t tail_bytes(const struct stream_watch *watch)
+/* keep_bytes is for the tails of all streams of a server together. */
+static int64_t tail_bytes(const struct stream_watch *watch, const struct node *node)
 {
     int64_t bytes = watch->settings->keep_bytes, present = 0;
 
     if (bytes == 0) {
-        bytes = watch->maxmemory > 0 ? watch->maxmemory / 4 : KEEP_BYTES;
+        bytes = node->maxmemory > 0 ? node->maxmemory / 4 : KEEP_BYTES;
     }
     for (size_t i = 0; i < watch->streams->count; i++) {
-        present += watch->streams->all[i]->present;
+        present += watch->streams->all[i]->present && watch->streams->all[i]->node == node;
     }
     return present > 1 ? bytes / present : bytes;
 }
@@ -206,7 +240,7 @@ static void trim(struct stream_watch *watch, struct stream *stream)
     stream_load_name(load, stream->name);
     snprintf(entries, sizeof entries, "%" PRId64, watch->settings->keep_entries);
     snprintf(ms, sizeof ms, "%" PRId64, watch->settings->keep_time);
-    snprintf(bytes, sizeof bytes, "%" PRId64, tail_bytes(watch));
+    snprintf(bytes, sizeof bytes, "%" PRId64, tail_bytes(watch, stream->node));
     snprintf(limit, sizeof limit, "%" PRId64, watch->settings->group_limit);
     const char *argv[] = {"EVAL",        script_trim,
                           "2",           stream->name,
@@ -215,19 +249,19 @@ static void trim(struct stream_watch *watch, struct stream *stream)
                           entries,       ms,
                           bytes,         limit};
 
-    redis_link_sendv_as(watch->link, watch, on_trimmed, (uintptr_t)stream,
+    redis_link_sendv_as(stream->link, watch, on_trimmed, (uintptr_t)stream,
                         (int)(sizeof argv / sizeof argv[0]), argv, NULL);
 }
 
 /* INFO memory: "maxmemory:N", 0 where there is no limit. */
 static void on_memory(void *owner, uintptr_t tag, struct redisReply *reply)
 {
-    struct stream_watch *watch = owner;
+    struct node *node = owner;
     const char *at =
         reply != NULL && reply_is_string(reply) ? strstr(reply->str, "\nmaxmemory:") : NULL;
 
     (void)tag;
-    watch->maxmemory = at == NULL ? 0 : strtoll(at + sizeof "\nmaxmemory:" - 1, NULL, 10);
+    node->maxmemory = at == NULL ? 0 : strtoll(at + sizeof "\nmaxmemory:" - 1, NULL, 10);
 }
 
 /* Makes one number of what waits in another's stream and how far its holder is. 0: nothing waits.
@@ -261,7 +295,8 @@ static void on_progress(void *owner, uintptr_t tag, struct redisReply *reply)
     struct stream *stream = (struct stream *)tag;
     uint64_t progress;
 
-    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || stream->state != STREAM_FREE) {
+    if (reply == NULL || intake_follow(watch->intake, stream, reply) ||
+        reply->type != REDIS_REPLY_ARRAY || stream->state != STREAM_FREE) {
         return;
     }
     progress = progress_of(reply, watch->streams->group);
@@ -278,25 +313,25 @@ static void look_at_progress(struct stream_watch *watch, struct stream *stream)
 {
     const char *argv[] = {"XINFO", "GROUPS", stream->name};
 
-    redis_link_sendv_as(watch->link, watch, on_progress, (uintptr_t)stream, 3, argv, NULL);
+    redis_link_sendv_as(stream->link, watch, on_progress, (uintptr_t)stream, 3, argv, NULL);
 }
 
 static void stream_watch_look_at_pending(struct stream_watch *watch, struct stream *stream)
 {
     const char *argv[] = {"XPENDING", stream->name, watch->streams->group};
 
-    redis_link_sendv_as(watch->link, watch, stream_watch_on_pending, (uintptr_t)stream, 3, argv,
+    redis_link_sendv_as(stream->link, watch, stream_watch_on_pending, (uintptr_t)stream, 3, argv,
                         NULL);
 }
 
 /* The script's answer: lag, pending, the oldest id. */
 static void on_gauge(void *owner, uintptr_t tag, struct redisReply *reply)
 {
+    const struct stream_watch *watch = owner;
     struct stream *stream = (struct stream *)tag;
     struct stream_entry_id oldest = {0, 0};
 
-    (void)owner;
-    if (reply == NULL || !reply_is_array(reply, 3) ||
+    if (reply == NULL || intake_follow(watch->intake, stream, reply) || !reply_is_array(reply, 3) ||
         reply->element[0]->type != REDIS_REPLY_INTEGER ||
         reply->element[1]->type != REDIS_REPLY_INTEGER || !reply_is_string(reply->element[2])) {
         stream->gauge.known = false; /* the key is gone, or of another type */
@@ -315,7 +350,7 @@ static void look_at_gauge(struct stream_watch *watch, struct stream *stream)
 {
     const char *argv[] = {"EVAL", script_gauge, "1", stream->name, watch->streams->group};
 
-    redis_link_sendv_as(watch->link, watch, on_gauge, (uintptr_t)stream, 5, argv, NULL);
+    redis_link_sendv_as(stream->link, watch, on_gauge, (uintptr_t)stream, 5, argv, NULL);
 }
 
 static void look_after_streams(struct stream_watch *watch)
@@ -325,6 +360,7 @@ static void look_after_streams(struct stream_watch *watch)
     bool trimming = is_due(&watch->trimmed_at_ms, watch->settings->trim_interval);
     bool stuck = is_due(&watch->stuck_at_ms, watch->settings->claim_idle / 4);
 
+    int64_t now = intake_now_ms();
     bool nothing_held = streams_held(streams) == 0; /* PostgreSQL may be away: no holder looks */
     bool gauging =
         watch->settings->metrics != NULL && is_due(&watch->gauged_at_ms, GAUGE_INTERVAL_MS);
@@ -347,7 +383,13 @@ static void look_after_streams(struct stream_watch *watch)
         if (stream->state == STREAM_FREE && stream->present && stuck) {
             look_at_progress(watch, stream);
         }
-        if (pending && (stream->state == STREAM_GROUPING || stream->state == STREAM_REFUSED)) {
+        if (stream->node == NULL) {
+            continue;
+        }
+        bool again = stream->state == STREAM_GROUPING && stream->retry_at_ms != 0
+                         ? now >= stream->retry_at_ms
+                         : pending;
+        if (again && (stream->state == STREAM_GROUPING || stream->state == STREAM_REFUSED)) {
             intake_take(watch->intake, stream);
         }
     }
@@ -355,7 +397,7 @@ static void look_after_streams(struct stream_watch *watch)
 
 /* --- the interface --- */
 
-struct stream_watch *stream_watch_create(struct intake *intake, struct redis_link *link,
+struct stream_watch *stream_watch_create(struct intake *intake, const struct nodes *nodes,
                                          const struct settings *settings, const char *consumer,
                                          const char *holder, struct streams *streams)
 {
@@ -365,7 +407,7 @@ struct stream_watch *stream_watch_create(struct intake *intake, struct redis_lin
         abort();
     }
     *watch = (struct stream_watch){.intake = intake,
-                                   .link = link,
+                                   .nodes = nodes,
                                    .settings = settings,
                                    .consumer = consumer,
                                    .holder = holder,
@@ -384,13 +426,12 @@ void stream_watch_tick(struct stream_watch *watch)
     look_after_streams(watch);
 }
 
-void stream_watch_look_now(struct stream_watch *watch)
+void stream_watch_look_now(struct stream_watch *watch, struct node *node)
 {
     const char *argv[] = {"INFO", "memory"};
 
-    watch->scanning = false;
     watch->scanned_at_ms = 0;
-    redis_link_sendv_as(watch->link, watch, on_memory, 0, 2, argv, NULL);
+    redis_link_sendv_as(node->link, node, on_memory, 0, 2, argv, NULL);
 }
 
 bool stream_watch_looked(const struct stream_watch *watch)

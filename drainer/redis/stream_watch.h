@@ -10,20 +10,21 @@
 #include "drainer/redis/streams.h"
 
 struct intake;
-struct redis_link;
+struct node;
+struct nodes;
 struct settings;
 struct stream_watch;
 
 /* Everything is borrowed; the intake is told of streams that are there again, of stuck holders, and
  * of a look that is complete. */
-struct stream_watch *stream_watch_create(struct intake *, struct redis_link *,
+struct stream_watch *stream_watch_create(struct intake *, const struct nodes *,
                                          const struct settings *, const char *consumer,
                                          const char *holder, struct streams *);
 void stream_watch_destroy(struct stream_watch *);
 
-void stream_watch_tick(struct stream_watch *); /* every now and then, while the link is up */
-void stream_watch_look_now(
-    struct stream_watch *); /* the link is new: look for streams at the next tick */
+void stream_watch_tick(struct stream_watch *); /* every now and then, while a node is up */
+/* The node's link is new: look for streams at the next tick. */
+void stream_watch_look_now(struct stream_watch *, struct node *);
 bool stream_watch_looked(
     const struct stream_watch *); /* has it completed a look since it was created? */
 

@@ -199,13 +199,15 @@ size_t streams_held(const struct streams *streams)
     return held;
 }
 
-size_t streams_to_read(const struct streams *streams, struct stream **out)
+size_t streams_to_read(const struct streams *streams, const struct node *node, struct stream **out)
 {
     size_t count = 0;
 
     for (size_t i = 0; i < streams->count; i++) {
-        if (streams->all[i]->state == STREAM_READING && !streams->all[i]->claim_wanted) {
-            out[count++] = streams->all[i];
+        struct stream *stream = streams->all[i];
+
+        if (stream->node == node && stream->state == STREAM_READING && !stream->claim_wanted) {
+            out[count++] = stream;
         }
     }
     return count;

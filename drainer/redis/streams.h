@@ -23,6 +23,9 @@
 #include "schema/record.h"
 #include "schema/stream.h"
 
+struct node;
+struct redis_link;
+
 /* clang-format off */
 #define STREAM_STATES(X) \
     X(FREE, "not ours") \
@@ -79,6 +82,11 @@ struct stream {
     char random_id[STREAM_ID_DIGITS + 1]; /* "": Redis has not been asked yet */
     int64_t lock_key;                     /* stream_lease_key(), as it was when it was leased */
     enum stream_state state;
+    struct node *node;       /* the server that it is on; NULL: not known */
+    struct redis_link *link; /* to it */
+    uint32_t connection;     /* counts them: entry ids of another one may be other records */
+    unsigned retry_ms;       /* set aside, as its slot is being moved: tried again after so long */
+    int64_t retry_at_ms, aside_since_ms;
     struct stream_entry_id last_read;    /* the doorbell waits behind it */
     struct stream_entry_id claim_cursor; /* CLAIMING, RELOADING: where the next step begins */
     bool reloaded;                       /* --from is done */
@@ -87,8 +95,11 @@ struct stream {
     bool reload_read;   /* RELOADING: all of it was read */
     struct stream_entry_id reload_from;
     size_t in_hand;     /* entries in batches */
-    bool seen, present; /* found in this look for streams; in the last complete one */
+    bool seen, present; /* found in this look for streams; in the last complete ones */
+    unsigned unseen;    /* complete looks in a row that did not find it */
     bool asked;         /* a read of it is under way: it may still bring entries */
+    bool rung;          /* in a cluster: it has something new, and is read in the next round */
+    bool waited_for;    /* a connection of the doorbell waits for it */
     bool claim_wanted;  /* READING: claim again once no entry is in a batch */
     bool claim_again;   /* CLAIMING: an entry found no room in the batch and is still pending */
     struct stream_gauge gauge;
@@ -138,8 +149,8 @@ bool stream_is_held(const struct stream *);
  * cut to 64 bits. A name alone could be forged into another's number. */
 int64_t stream_lease_key(const struct stream *);
 
-/* Collects those to be read into out, which has room for all. Returns how many. */
-size_t streams_to_read(const struct streams *, struct stream **out);
+/* Collects those to be read from the node into out, which has room for all. Returns how many. */
+size_t streams_to_read(const struct streams *, const struct node *, struct stream **out);
 size_t streams_held(const struct streams *);
 
 /* Notes, and logs when it changes, what stands in the way; `since` stays while the source has any.

@@ -18,7 +18,6 @@ enum { HOLDER_BYTES = 192 };
 
 struct taking {
     struct intake *intake;
-    struct redis_link *link;
     struct streams *streams;
     char holder[HOLDER_BYTES];
 };
@@ -53,7 +52,8 @@ static void taking_on_id(void *owner, uintptr_t tag, struct redisReply *reply)
         return;
     }
     if (!taking_is_id(reply)) {
-        intake_on_error(taking->intake, stream, "EVAL", reply); /* asked again at the next look */
+        /* asked again at the next look */
+        intake_on_error(taking->intake, stream->node, stream, "EVAL", reply);
         return;
     }
     if (strcmp(stream->random_id, reply->str) == 0) {
@@ -85,7 +85,7 @@ void taking_ask_id(struct taking *taking, struct stream *stream)
     }
     const char *argv[] = {"EVAL", script_stream_id, "1", key, id};
 
-    redis_link_sendv_as(taking->link, taking, taking_on_id, (uintptr_t)stream, 5, argv, NULL);
+    redis_link_sendv_as(stream->link, taking, taking_on_id, (uintptr_t)stream, 5, argv, NULL);
 }
 
 /* --- the claim --- */
@@ -167,12 +167,12 @@ static void taking_on_claimed(void *owner, uintptr_t tag, struct redisReply *rep
     if (taking_is_refusal(reply)) {
         taking_refuse(taking, stream, reply);
     } else if (!is_claim(reply)) {
-        intake_on_error(taking->intake, stream, "EVAL", reply);
+        intake_on_error(taking->intake, stream->node, stream, "EVAL", reply);
         stream_enter(stream, STREAM_GROUPING); /* tried again later */
     } else {
         bool forked = strcmp(reply->element[0]->str, "forked") == 0;
 
-        intake_on_success(taking->intake, stream);
+        intake_on_success(taking->intake, stream->node, stream);
         streams_trouble_over(taking->streams, stream, TROUBLE_HISTORY);
         if (forked || reply->element[1]->integer > stream->loaded_n) {
             reload(stream, reply, forked);
@@ -189,7 +189,7 @@ static void taking_claim(struct taking *taking, struct stream *stream)
     char load[STREAM_KEY_BYTES], timeline[16], n[24];
 
     if (history->id[0] == '\0') {
-        intake_on_success(taking->intake, stream);
+        intake_on_success(taking->intake, stream->node, stream);
         stream_enter(stream, STREAM_CLAIMING);
         return;
     }
@@ -210,7 +210,7 @@ static void taking_claim(struct taking *taking, struct stream *stream)
                           history->chain == NULL ? history->id : history->chain,
                           history->accepts ? "1" : "0"};
 
-    redis_link_sendv_as(taking->link, taking, taking_on_claimed, (uintptr_t)stream,
+    redis_link_sendv_as(stream->link, taking, taking_on_claimed, (uintptr_t)stream,
                         (int)(sizeof argv / sizeof argv[0]), argv, NULL);
 }
 
@@ -232,7 +232,7 @@ static void on_group(void *owner, uintptr_t tag, struct redisReply *reply)
     } else if (strstr(reply->str, "requires the key to exist") != NULL) {
         stream_enter(stream, STREAM_ABSENT);
     } else {
-        intake_on_error(taking->intake, stream, "XGROUP CREATE", reply);
+        intake_on_error(taking->intake, stream->node, stream, "XGROUP CREATE", reply);
         if (reply_error_action(reply) == REDIS_ERROR_FULL) {
             /* A full Redis refuses to make a group before it looks whether there is one, but lets
              * it be read; and only what is read can be trimmed, so that there is room again. */
@@ -247,13 +247,12 @@ void taking_begin(struct taking *taking, struct stream *stream)
     const char *argv[] = {"XGROUP", "CREATE", stream->name, taking->streams->group, "0"};
 
     stream_enter(stream, STREAM_GROUPING);
-    redis_link_sendv_as(taking->link, taking, on_group, (uintptr_t)stream, 5, argv, NULL);
+    redis_link_sendv_as(stream->link, taking, on_group, (uintptr_t)stream, 5, argv, NULL);
 }
 
 /* --- life --- */
 
-struct taking *taking_create(struct intake *intake, struct redis_link *link,
-                             struct streams *streams, const char *consumer)
+struct taking *taking_create(struct intake *intake, struct streams *streams, const char *consumer)
 {
     struct taking *taking = calloc(1, sizeof *taking);
     char digits[STREAM_ID_DIGITS + 1];
@@ -261,7 +260,7 @@ struct taking *taking_create(struct intake *intake, struct redis_link *link,
     if (taking == NULL) {
         abort();
     }
-    *taking = (struct taking){.intake = intake, .link = link, .streams = streams};
+    *taking = (struct taking){.intake = intake, .streams = streams};
     random_digits(digits); /* two drainers of one name are two holders */
     snprintf(taking->holder, sizeof taking->holder, "%s:%s", consumer, digits);
     return taking;

@@ -14,11 +14,9 @@
 #include "drainer/redis/streams.h"
 
 struct intake;
-struct redis_link;
 struct taking;
 
-struct taking *taking_create(struct intake *, struct redis_link *, struct streams *,
-                             const char *consumer);
+struct taking *taking_create(struct intake *, struct streams *, const char *consumer);
 void taking_destroy(struct taking *); /* takes NULL */
 
 /* Asks for the random id of a stream, and makes one where there is none. */

@@ -20,6 +20,7 @@ BUILD = (TREE / os.environ.get("BLOTTER_BUILD", "build")).resolve()
 PACKAGE = BUILD / "python"
 sys.path.insert(0, str(PACKAGE))
 
+ALL = bool(os.environ.get("BLOTTER_TEST_ALL"))  # tests/run.sh --all: what takes longer, too
 TIMEOUT = 60  # seconds, for what should take well under one: machines are busy, and sanitizers slow
 
 
