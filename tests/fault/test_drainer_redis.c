@@ -19,7 +19,7 @@
 static struct load *load_of(const char *exchange)
 {
     return load_start(
-        &(struct load_options){.producers = 2, .exchange = exchange, .per_second = 1000});
+        &(struct load_options){.producers = 2, .exchange = exchange, .per_second = 200});
 }
 
 struct cuts {
@@ -260,7 +260,7 @@ static void an_id_read_on_another_connection_is_not_acknowledged(void **state)
     become_another_redis();
     fixture_proxy_cut(redis);
     assert_true(fixture_wait_until(has_claimed, NULL, STORY_TIMEOUT_MS));
-    fixture_proxy_cut_at(postgres, FIXTURE_TO_SERVER, "synchronous_commit = on; COPY",
+    fixture_proxy_cut_at(postgres, FIXTURE_TO_SERVER, "BEGIN ISOLATION LEVEL",
                          FIXTURE_STALL_BEFORE); /* of the batch behind it */
     fixture_proxy_stall(postgres, 0);
     assert_true(fixture_wait_until(has_stalled_twice, postgres, STORY_TIMEOUT_MS));

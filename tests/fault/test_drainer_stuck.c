@@ -24,7 +24,7 @@ static void stopped_at(bool on_redis, enum fixture_direction direction, const ch
     struct fixture_proxy *redis = fixture_proxy_redis(story_redis, false);
     struct fixture_proxy *postgres = fixture_proxy_postgres(story_postgres, false);
     struct fixture_proxy *line = on_redis ? redis : postgres;
-    struct load *load = load_start(&(struct load_options){.producers = 2, .per_second = 1000});
+    struct load *load = load_start(&(struct load_options){.producers = 2, .per_second = 200});
     struct fixture_program *first = drainer_by(redis, postgres, "d1");
     drainer_await_loaded("d1", 100);
     drainer_stall_at(line, direction, bytes, when);
@@ -70,13 +70,19 @@ static void stopped_before_it_has_acknowledged_is_cut_off_and_comes_back(void **
     stopped_at(true, FIXTURE_TO_SERVER, "XACK", FIXTURE_STALL_BEFORE, false);
 }
 
+/* The number of a lease is made of the stream's random id, which is given here. */
 static PGconn *hold_lease_of(const char *name)
 {
+    static const char random_id[] = "0123456789abcdef0123456789abcdef";
     struct streams streams = {0};
+    struct stream *stream = streams_add(&streams, name, strlen(name));
     PGconn *holder = fixture_postgres_connect(story_postgres);
-    PGresult *result = PQexec(
-        holder, fixture_format("SELECT pg_advisory_lock(%lld)",
-                               (long long)streams_add(&streams, name, strlen(name))->lock_key));
+
+    fixture_redis_run(story_redis, "SET blotter-id:{%s} %s", name, random_id);
+    strcpy(stream->random_id, random_id);
+    PGresult *result =
+        PQexec(holder, fixture_format("SELECT pg_advisory_lock(%lld)",
+                                      (long long)stream_lease_key(stream)));
     assert_int_equal(PQresultStatus(result), PGRES_TUPLES_OK);
     PQclear(result);
     streams_release(&streams);
@@ -127,7 +133,7 @@ static void a_killed_one_is_replaced_at_once(void **state)
     int64_t took_ms[ROUNDS];
     (void)state;
     unsetenv("BLOTTER_REBALANCE_INTERVAL"); /* as it is by default */
-    struct load *load = load_start(&(struct load_options){.producers = 2, .per_second = 500});
+    struct load *load = load_start(&(struct load_options){.producers = 2, .per_second = 200});
     struct fixture_program *holder = drainer_by(NULL, NULL, "d0");
     drainer_await_loaded("d0", 10);
     for (int i = 0; i < ROUNDS; i++) {

@@ -18,7 +18,7 @@
 
 static struct load *some_load(void)
 {
-    return load_start(&(struct load_options){.producers = 2, .per_second = 1000});
+    return load_start(&(struct load_options){.producers = 2, .per_second = 200});
 }
 
 static void finish(struct load *load, struct fixture_program *drainer)
@@ -77,7 +77,7 @@ static void a_commit_in_doubt_is_stored_once(void **state)
             drainer_stall_at(line, FIXTURE_TO_SERVER, "PGCOPY", FIXTURE_STALL_AFTER);
             break;
         }
-        assert_int_equal(fixture_proxy_cut(line), 1);
+        assert_in_range(fixture_proxy_cut(line), 1, 2); /* it loads by one, it books by the other */
         fixture_proxy_stall(line, 0);
     }
     finish(load, drainer);
