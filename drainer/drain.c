@@ -190,6 +190,7 @@ static void on_loaded(void *owner, struct batch *batch, const struct pg_failure 
     if (failure == NULL) {
         drain->retry_ms = drain->failures = 0;
         streams_trouble_over(&drain->streams, NULL, TROUBLE_LOADING);
+        streams_trouble_over(&drain->streams, NULL, TROUBLE_BLOCKER);
         wake_booker(drain, batch->careful);
         use_link(drain); /* first, so that PostgreSQL does not wait for the settling */
         if (batch->state == BATCH_COMMITTED) { /* else the connection was lost at once, and

@@ -31,6 +31,7 @@ enum {
     HTTP_SERVUNAVAIL = 503,
     FASTEST_US = 127,
     STANDING_MS = 3000, /* an entry that is the oldest for this long is stuck */
+    LOOK_MS = 2000,     /* between two looks at a stream's gauge */
 };
 
 /* How far a stream was when it last moved. */
@@ -65,35 +66,46 @@ static double oldest_seconds(const struct stream_gauge *gauge)
 
 /* --- standing still --- */
 
-static void on_second(evutil_socket_t fd, short what, void *arg)
+static void make_room_for_standing(struct monitor *monitor)
 {
-    struct monitor *monitor = arg;
+    size_t before = monitor->standing_count, count = monitor->options.streams->count;
+
+    if (before >= count) {
+        return;
+    }
+    monitor->standing = realloc(monitor->standing, count * sizeof *monitor->standing);
+    if (monitor->standing == NULL) {
+        abort();
+    }
+    memset(monitor->standing + before, 0, (count - before) * sizeof *monitor->standing);
+    monitor->standing_count = count;
+}
+
+/* The first entry that waits was not there at the look before: it stands since it was added, as far
+ * as the clock of Redis can be believed. */
+static int64_t waited_before_seen(const struct standing *standing, int64_t oldest_ms)
+{
+    int64_t age_ms = clock_wall_ms() - oldest_ms;
+
+    if (standing->oldest_ms != 0 || age_ms < 0) {
+        return 0;
+    }
+    return age_ms < LOOK_MS ? age_ms : LOOK_MS;
+}
+
+static void look_at_standing(struct monitor *monitor)
+{
     const struct streams *streams = monitor->options.streams;
     int64_t now = clock_monotonic_ms();
 
-    (void)fd;
-    (void)what;
-    if (monitor->standing_count < streams->count) {
-        size_t before = monitor->standing_count;
-
-        monitor->standing_count = streams->count;
-        monitor->standing = realloc(monitor->standing, streams->count * sizeof *monitor->standing);
-        if (monitor->standing == NULL) {
-            abort();
-        }
-        memset(monitor->standing + before, 0,
-               (streams->count - before) * sizeof *monitor->standing);
-    }
+    make_room_for_standing(monitor);
     for (size_t i = 0; i < streams->count; i++) {
         const struct stream *stream = streams->all[i];
         struct standing *standing = &monitor->standing[i];
         int64_t oldest = stream->present && stream->gauge.known ? stream->gauge.oldest_ms : 0;
 
         if (oldest != standing->oldest_ms) {
-            *standing = (struct standing){oldest, now};
-        } else if (oldest != 0 && now - standing->since_ms >= STANDING_MS) {
-            log_warn(stream->name, "its oldest record has not moved for %" PRId64 " s",
-                     (now - standing->since_ms) / 1000);
+            *standing = (struct standing){oldest, now - waited_before_seen(standing, oldest)};
         }
     }
 }
@@ -106,6 +118,22 @@ static int64_t standing_ms(const struct monitor *monitor, size_t at)
     }
     int64_t ms = clock_monotonic_ms() - monitor->standing[at].since_ms;
     return ms >= STANDING_MS ? ms : 0;
+}
+
+static void on_second(evutil_socket_t fd, short what, void *arg)
+{
+    struct monitor *monitor = arg;
+
+    (void)fd;
+    (void)what;
+    look_at_standing(monitor);
+    for (size_t i = 0; i < monitor->standing_count; i++) {
+        if (standing_ms(monitor, i) > 0) {
+            log_warn(monitor->options.streams->all[i]->name,
+                     "its oldest record has not moved for %" PRId64 " s",
+                     standing_ms(monitor, i) / 1000);
+        }
+    }
 }
 
 /* --- /metrics --- */
@@ -346,6 +374,21 @@ static int fill_healthz(struct evbuffer *body, const struct monitor *monitor)
     return HTTP_OK;
 }
 
+/* A command that takes long mostly waits for a lock; who holds it is known once it gives up. */
+static void put_awaited_answer(struct evbuffer *out, const struct monitor *monitor)
+{
+    struct pg_link_times times = pg_link_times(monitor->options.link);
+    double waited = (double)(clock_monotonic_ns() / 1000 - times.began_us) / 1e6;
+
+    if (pg_link_state(monitor->options.link) == PG_LINK_RUNNING && waited >= 1) {
+        evbuffer_add_printf(out,
+                            ": PostgreSQL has been working on the loading transaction for %.1f s, "
+                            "or it waits for a lock",
+                            waited);
+    }
+    evbuffer_add_printf(out, "\n");
+}
+
 static void put_behind(struct evbuffer *out, const struct monitor *monitor)
 {
     const struct streams *streams = monitor->options.streams;
@@ -355,8 +398,9 @@ static void put_behind(struct evbuffer *out, const struct monitor *monitor)
         double oldest = oldest_seconds(&streams->all[i]->gauge);
 
         if (standing_ms(monitor, i) > 0) {
-            evbuffer_add_printf(out, "%s: its oldest record has not moved for %.1f s\n",
+            evbuffer_add_printf(out, "%s: its oldest record has not moved for %.1f s",
                                 streams->all[i]->name, (double)standing_ms(monitor, i) / 1000);
+            put_awaited_answer(out, monitor);
         } else if (limit > 0 && streams->all[i]->present && oldest > limit) {
             evbuffer_add_printf(out, "%s: %.1f s behind, more than max_behind, %.1f s\n",
                                 streams->all[i]->name, oldest, limit);
@@ -430,6 +474,7 @@ static void on_request(struct http_request *request, void *arg)
     const char *type = "text/plain";
     int code = 404;
 
+    look_at_standing(arg);
     for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
         if (strcmp(http_request_path(request), pages[i].path) == 0) {
             type = pages[i].type;

@@ -425,7 +425,10 @@ static void lease_on_row(struct lease *lease, const char *what, long long number
     } else if (strcmp(what, "foreign") == 0) {
         lease_on_foreign_holder(lease, lease_stream_of(lease, number), text);
     } else if (strcmp(what, "blocker") == 0) {
-        log_warn("lease", "loading waits for a session that is no drainer's: %s", text);
+        streams_trouble(lease->options.streams, NULL, TROUBLE_BLOCKER,
+                        "loading waits for a lock of a session that is no drainer's: %s; end "
+                        "that transaction",
+                        text);
     }
 }
 

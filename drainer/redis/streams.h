@@ -50,6 +50,7 @@ enum trouble_source {
     TROUBLE_HISTORY, /* loaded into another PostgreSQL, or one that went back */
     TROUBLE_LEASE,   /* somebody else holds a lock */
     TROUBLE_LOADING, /* PostgreSQL refuses what is loaded */
+    TROUBLE_BLOCKER, /* a session that is no drainer's holds a lock that loading waits for */
     TROUBLE_LIMIT,   /* more streams or lanes than the settings allow */
     TROUBLE_SOURCES
 };

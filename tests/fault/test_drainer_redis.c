@@ -158,6 +158,8 @@ static void two_drainers_under_one_name_store_everything_once(void **state)
     drainers_await_more(500);
     fixture_program_stop(second, SIGTERM,
                          STORY_TIMEOUT_MS); /* it may find what the other has in hand */
+    load_stop(loads[0]);
+    load_stop(loads[1]);
     load_finish(loads[0]);
     load_finish(loads[1]);
     drainer_stop(third);

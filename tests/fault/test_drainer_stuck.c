@@ -80,9 +80,8 @@ static PGconn *hold_lease_of(const char *name)
 
     fixture_redis_run(story_redis, "SET blotter-id:{%s} %s", name, random_id);
     strcpy(stream->random_id, random_id);
-    PGresult *result =
-        PQexec(holder, fixture_format("SELECT pg_advisory_lock(%lld)",
-                                      (long long)stream_lease_key(stream)));
+    PGresult *result = PQexec(holder, fixture_format("SELECT pg_advisory_lock(%lld)",
+                                                     (long long)stream_lease_key(stream)));
     assert_int_equal(PQresultStatus(result), PGRES_TUPLES_OK);
     PQclear(result);
     streams_release(&streams);

@@ -306,8 +306,6 @@ static void assert_patient(struct refused *refused, int64_t outage_ms)
 static void assert_healed(struct refused *refused)
 {
     struct load *load = refused->load;
-    load_await_accepted(load, 20);
-    load_stop(load);
     load_await_stage(load, BLOTTER_COMMITTED);
     for (int i = 0; i < PRODUCERS; i++) {
         assert_string_equal(load_stats(load, i).last_error, "");
@@ -347,6 +345,10 @@ static void whatever_redis_refuses_with_is_waited_out(void **state)
     }
     for (int i = 0; i < REFUSALS; i++) {
         refusals[i].end(&each[i]);
+    }
+    for (int i = 0; i < REFUSALS; i++) {
+        load_await_accepted(each[i].load, 20);
+        load_stop(each[i].load);
     }
     for (int i = 0; i < REFUSALS; i++) {
         assert_healed(&each[i]);
