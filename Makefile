@@ -244,8 +244,9 @@ test-fault: tests program
 
 # One of them for longer. The seed that it prints, given as CHAOS_SEED, repeats what was broken when.
 CHAOS_SECONDS ?= 120
+CHAOS_RATE ?= 5000
 chaos: program $(BUILD)/tests/fault/test_chaos
-	@BLOTTER_PROGRAM=$(BUILD)/blotter CHAOS_SECONDS=$(CHAOS_SECONDS) $(BUILD)/tests/fault/test_chaos
+	@BLOTTER_PROGRAM=$(BUILD)/blotter CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_RATE=$(CHAOS_RATE) $(BUILD)/tests/fault/test_chaos
 
 # A sanitizer has to be there before the interpreter; what the interpreter itself never frees is not looked for.
 PYTHON_TESTS := $(sort $(wildcard tests/python/test_*.py tests/web/test_*.py))
