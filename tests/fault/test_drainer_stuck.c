@@ -115,6 +115,53 @@ static void one_that_makes_progress_is_left_alone_however_slow_it_is(void **stat
     drainer_stop(other);
 }
 
+static bool one_is_pending(void *arg)
+{
+    (void)arg;
+    return story_pending() == 1;
+}
+
+static void add_order(const char *stream, int64_t seq)
+{
+    story_add_order(stream, 7, seq, seq, &(struct blotter_order){.order_id = "1"});
+}
+
+/* The session is lost between a read and the load of what was read: by then another has the lease.
+ */
+static void what_was_read_under_a_lost_lease_is_not_loaded(void **state)
+{
+    (void)state;
+    struct fixture_proxy *line = fixture_proxy_postgres(story_postgres, false);
+    struct fixture_proxy *other_line = fixture_proxy_postgres(story_postgres, false);
+    struct fixture_program *first = drainer_by(NULL, line, "d1");
+    add_order("blotter:okx", 1);
+    drainer_await_loaded("d1", 1);
+    drainer_stall_at(line, FIXTURE_TO_CLIENT, "members", FIXTURE_STALL_BEFORE); /* a lease run */
+    add_order("blotter:okx", 2);
+    assert_true(fixture_wait_until(one_is_pending, NULL, STORY_TIMEOUT_MS));
+
+    struct fixture_program *second = drainer_by(NULL, other_line, "d2");
+    drainer_await_says(second, "object=blotter:okx msg=\"found\"");
+    fixture_proxy_cut_at(other_line, FIXTURE_TO_SERVER, "PGCOPY", FIXTURE_STALL_BEFORE);
+    fixture_proxy_close(line);
+    fixture_proxy_stall(line, 0);
+    drainer_await_says(second, "object=blotter:okx msg=\"taken\"");
+    fixture_proxy_open(line);
+    story_add_order("blotter:binance", 8, 1, 1, &(struct blotter_order){.order_id = "1"});
+    story_await_int(1, "SELECT sum(stored) FROM blotter_internal.progress WHERE drainer = 'd1' AND "
+                       "exchange = 'binance'"); /* so the first has a session and leases again */
+    assert_int_equal(story_int("SELECT sum(stored) FROM blotter_internal.progress WHERE drainer = "
+                               "'d1' AND exchange = 'okx'"),
+                     1);
+
+    fixture_proxy_cut_at(other_line, FIXTURE_TO_SERVER, NULL, FIXTURE_STALL_BEFORE);
+    fixture_proxy_stall(other_line, 0);
+    story_await_int(2, "SELECT count(*) FROM blotter.order_events WHERE exchange = 'okx'");
+    story_await_drained();
+    drainer_stop(first);
+    drainer_stop(second);
+}
+
 enum { DEFAULT_CLAIM_IDLE_MS = 60000 };
 
 static int compare(const void *a, const void *b)
@@ -163,6 +210,7 @@ int main(void)
         TEST(stopped_while_its_last_batch_is_on_the_way_is_cut_off_and_comes_back),
         TEST(stopped_before_it_has_acknowledged_is_cut_off_and_comes_back),
         TEST(one_that_makes_progress_is_left_alone_however_slow_it_is),
+        TEST(what_was_read_under_a_lost_lease_is_not_loaded),
         TEST(a_killed_one_is_replaced_at_once),
     };
     return cmocka_run_group_tests_name("drainer_stuck", tests, NULL, NULL);

@@ -151,7 +151,16 @@ check 'a_holder_that_is_busy_is_left_alone' "$(sql -c "SELECT blotter_internal.f
 check 'a_holder_is_fenced' "$(sql -c "SELECT blotter_internal.fence($key) IS NOT NULL")" t
 while [ "$(sql -c "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")" != 0 ]; do sleep 0.02; done # its session ends
 check 'a_lock_that_nobody_holds_fences_nobody' "$(sql -c "SELECT blotter_internal.fence($key), blotter_internal.fence(1)")" '|'
-exec 3>&- 4>&-
+# A lock of the same number in another database is another lock.
+quiet -d postgres -c 'CREATE DATABASE other'
+PGDATABASE=other open three
+exec 5>"$dir/three.in"
+tell 5 "SELECT pg_advisory_lock($key); SELECT 'elsewhere';"
+said three elsewhere
+check 'a_lock_of_another_database_fences_nobody' "$(sql -c "SELECT blotter_internal.fence($key), blotter_internal.lock_holder($key)")" '|'
+tell 5 "SELECT 'still there';"
+said three 'still there'
+exec 3>&- 4>&- 5>&-
 wait 2>/dev/null || true
 
 sql -c "SELECT 'FAILED ' || name || E'\n' || detail FROM test.results WHERE NOT ok ORDER BY n"
