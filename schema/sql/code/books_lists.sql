@@ -4,24 +4,32 @@ CREATE FUNCTION blotter.timeline("from" timestamptz, "to" timestamptz DEFAULT no
                                  of_strategy text DEFAULT NULL, of_symbol text DEFAULT NULL, of_order text DEFAULT NULL)
     RETURNS TABLE (at timestamptz, kind text, exchange text, account text, strategy text, symbol text, order_id text, client_order_id text, trade_id text,
                    what text, side text, price numeric, quantity numeric, amount numeric, currency text)
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    SET jit = off
+    AS $$
+BEGIN
+    -- The bounds are written into the statement, so that other days are not even planned for.
+    RETURN QUERY EXECUTE format($q$
         SELECT x.*
-        FROM (SELECT e.recorded_at AS at, 'order' AS kind, e.exchange, e.account, e.strategy, e.symbol, e.order_id, e.client_order_id, e.trade_id,
-                     coalesce(nullif(concat_ws(' ', e.event, e.status), ''), e.reason) AS what, e.side, e.price, e.quantity, NULL::numeric AS amount, NULL::text AS currency
-              FROM blotter.order_events e WHERE e.recorded_at >= "from" AND e.recorded_at < "to"
+        FROM (SELECT e.recorded_at AS at, 'order', e.exchange, e.account, e.strategy, e.symbol, e.order_id, e.client_order_id, e.trade_id,
+                     coalesce(nullif(concat_ws(' ', e.event, e.status), ''), e.reason), e.side, e.price, e.quantity, NULL::numeric, NULL::text
+              FROM blotter.order_events e WHERE e.recorded_at >= %1$L AND e.recorded_at < %2$L
               UNION ALL
               SELECT f.at, 'fill', f.exchange, f.account, f.strategy, f.symbol, f.order_id, f.client_order_id, f.trade_id, f.liquidity, f.side, f.price, f.quantity,
                      f.cost, f.currency
-              FROM blotter.fills f WHERE f.at >= "from" AND f.at < "to"
+              FROM blotter.fills f WHERE f.at >= %1$L AND f.at < %2$L
               UNION ALL
               SELECT c.recorded_at, 'cash', c.exchange, c.account, c.strategy, c.symbol, NULL, NULL, c.entry_id, concat_ws(' ', c.type, c.status), NULL, NULL, NULL,
                      c.amount, c.currency
-              FROM blotter.cash c WHERE c.recorded_at >= "from" AND c.recorded_at < "to") AS x
-        WHERE (of_exchange IS NULL OR x.exchange = of_exchange) AND (of_account IS NULL OR x.account = of_account)
-          AND (of_strategy IS NULL OR x.strategy = of_strategy) AND (of_symbol IS NULL OR x.symbol = of_symbol) AND (of_order IS NULL OR x.order_id = of_order)
-        ORDER BY x.at, x.kind;
-    END;
+              FROM blotter.cash c WHERE c.recorded_at >= %1$L AND c.recorded_at < %2$L)
+              AS x (at, kind, exchange, account, strategy, symbol, order_id, client_order_id, trade_id, what, side, price, quantity, amount, currency)
+        WHERE ($1 IS NULL OR x.exchange = $1) AND ($2 IS NULL OR x.account = $2) AND ($3 IS NULL OR x.strategy = $3) AND ($4 IS NULL OR x.symbol = $4)
+          AND ($5 IS NULL OR x.order_id = $5)
+        ORDER BY x.at, x.kind
+    $q$, "from", "to") USING of_exchange, of_account, of_strategy, of_symbol, of_order;
+END
+$$;
 COMMENT ON FUNCTION blotter.timeline(timestamptz, timestamptz, text, text, text, text, text) IS 'Order events and cash entries by recorded_at and fills by their time, from a time (inclusive) to another (exclusive), in one list. amount: what a fill is worth, what a cash entry brought. Example: SELECT * FROM blotter.timeline(''2026-11-29 10:00Z'', ''2026-11-29 10:05Z'', of_exchange => ''okx'');';
 
 -- The oldest lot is closed first. A lot's part of a value is in proportion, rounded once; the last part takes the rest, so that nothing is lost.
