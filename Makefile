@@ -81,7 +81,7 @@ FIXTURE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fixture/*.c))
 
 # --- targets ---
 
-.PHONY: all help lib program examples python tests test test-all test-unit test-threads test-valgrind test-integration test-fault test-python chaos fuzz lint run bench experiment install clean
+.PHONY: all help lib program examples python tests test test-all test-unit test-threads test-valgrind test-integration test-fault test-python chaos fuzz lint run bench bench-page experiment install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -97,7 +97,7 @@ help:
 	@echo 'make test-valgrind   unit, fault and main integration tests with valgrind, the programs that they start included'
 	@echo 'make fuzz       each fuzzer for FUZZ_SECONDS=60'
 	@echo 'make run        the quickstart: Redis, PostgreSQL, drainers and a simulated desk'
-	@echo 'make bench      speeds beside their limits; BENCH=name for one of them'
+	@echo 'make bench      speeds beside their limits; BENCH=name for one of them; make bench-page writes them into RESULTS.md'
 	@echo 'make experiment what saving orders costs an asyncio strategy, by a dozen ways; EXPERIMENT=--help'
 	@echo 'make install    to prefix=$(prefix) below DESTDIR'
 	@echo 'make clean      removes $(BUILD)/'
@@ -277,6 +277,10 @@ run: all
 
 bench: program $(BENCHES:%=$(BUILD)/%)
 	tests/bench/run.sh $(BENCH)
+
+# Writes the figures of the last `make bench` into tests/bench/RESULTS.md.
+bench-page:
+	$(PYTHON) tests/bench/page.py $(BUILD)/bench.json
 
 # Python programs that listen to simulated exchanges and save what they hear; a table, build/experiment.json, build/experiment.png.
 experiment:

@@ -189,9 +189,9 @@ static const char *batch_check_identity(struct record *record, const char *excha
     return NULL;
 }
 
-/* A record that could not be decoded to its end may still say who wrote it: then its producer is
- * told, and audit counts it. But it must be sure: a wrong word would let go of a record that is
- * nowhere yet. */
+/* Takes producer and seq from a record that could not be decoded to its end, if they could be: then
+ * it is confirmed, and the audit counts it. They must be certain: a false confirmation would free
+ * the slot of a record that is stored nowhere. */
 static void note_identity(struct entry *entry, const struct record *record)
 {
     if (!record->values[IDENTITY_producer_id].present || !record->values[IDENTITY_seq].present) {

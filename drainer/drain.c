@@ -665,10 +665,9 @@ int command_drain(const struct settings *settings)
     srandom((unsigned)time(NULL) ^ (unsigned)getpid());
     name_drainer(&drain);
     if (!name_is_plain(drain.drainer)) {
-        return command_fail(
-            settings, EXIT_CODE_USAGE,
-            "setting consumer: \"%s\" is not a name: letters, digits, '.', '_' and '-' are",
-            drain.drainer);
+        return command_fail(settings, EXIT_CODE_USAGE,
+                            "setting consumer: \"%s\": expected letters, digits, '.', '_' and '-'",
+                            drain.drainer);
     }
     if (!read_from(&drain)) {
         return EXIT_CODE_USAGE;

@@ -211,10 +211,9 @@ static int check_arguments(const struct loading *loading, int count)
     const struct command *command = &commands[loading->command];
 
     if (count < command->fewest_arguments || count > command->most_arguments) {
-        snprintf(
-            loading->error, SETTINGS_ERROR_BYTES, "`blotter %s` takes %s%s, %s", command->name,
-            command->arguments[0] == '\0' ? "no arguments" : "the arguments ", command->arguments,
-            count < command->fewest_arguments ? "but there are too few" : "but there are more");
+        snprintf(loading->error, SETTINGS_ERROR_BYTES, "too %s arguments; usage: blotter %s%s%s",
+                 count < command->fewest_arguments ? "few" : "many", command->name,
+                 command->arguments[0] == '\0' ? "" : " ", command->arguments);
         return -1;
     }
     return 0;

@@ -170,7 +170,7 @@ void event_notifier_evicted(struct event_notifier *notifier, uint64_t records)
     }
     notifier->told_evicted = true;
     snprintf(text, sizeof text,
-             "%llu sent records and more to come: PostgreSQL is behind by a journal",
+             "%llu records so far: PostgreSQL is behind by more than the journal holds",
              (unsigned long long)records);
     event_notifier_event(notifier, BLOTTER_EVENT_EVICTED, text);
 }

@@ -1,7 +1,6 @@
-/* eviction.h: how a journal that fills gets room while the drainer's word is still to come: the
- * oldest sent records are let go, but only those that were seen to wait in Redis. Others may be
- * lost there, and are to be sent again from here. The sender's thread.
- */
+/* eviction.h: how a full journal gets room before confirmations come: the oldest sent records are
+ * evicted, but only those that were seen to wait in Redis. Others may be lost there, and are to be
+ * sent again from here. The sender's thread. */
 #ifndef BLOTTER_PRODUCER_EVICTION_H
 #define BLOTTER_PRODUCER_EVICTION_H
 
@@ -16,13 +15,14 @@ struct waiting {
     int64_t seen_at_ms;
 };
 
-/* Does it fill, and has nobody seen lately that what it holds waits in Redis? */
+/* Tells whether the journal is filling and it was not seen lately what waits in Redis: time for a
+ * look. */
 bool eviction_is_near(const struct journal *, struct waiting);
 
-/* Records below this position may be let go now; the floor, or less: none. */
+/* Returns the position below which records may be evicted now; the floor, or less: none. */
 uint64_t eviction_below(const struct journal *, struct waiting);
 
-/* Is there so much room that what was let go is over? */
+/* Tells whether there is so much room again that evicting can end. */
 bool eviction_is_over(const struct journal *);
 
 #endif

@@ -77,7 +77,10 @@ static int open_new(struct journal **out, const char *folder, const char *name,
             return status;
         }
     }
-    return journal_fail(error, BLOTTER_BUSY, "%s: no free name", folder);
+    return journal_fail(
+        error, BLOTTER_BUSY,
+        "%s: each of the %u names for a journal of this exchange is in use: name another folder",
+        folder, NAMES_MAX);
 }
 
 int journal_open_in_folder(struct journal **out, const char *folder,
@@ -105,15 +108,16 @@ static int probe_file(int fd, const char *path, char *error)
         return journal_fail(error, BLOTTER_CORRUPT, "not a file");
     }
     if (!journal_is_ours(&file)) {
-        return journal_fail(error, BLOTTER_NOT_OURS,
-                            "belongs to another user, or is writable by others, or has more names");
+        return journal_fail(
+            error, BLOTTER_NOT_OURS,
+            "belongs to another user, or is writable by others, or has several names");
     }
     if (journal_is_locked(fd, JOURNAL_LOCK_SENDER)) {
-        return journal_fail(error, BLOTTER_BUSY, "%s: has a sender", path);
+        return journal_fail(error, BLOTTER_BUSY, "%s: another process sends what is in it", path);
     }
     int status = journal_read_geometry(fd, (uint64_t)file.st_size, &geometry, error);
     if (status != 0 && journal_is_locked(fd, JOURNAL_LOCK_WRITER)) {
-        return journal_fail(error, BLOTTER_BUSY, "%s: is being made", path);
+        return journal_fail(error, BLOTTER_BUSY, "%s: another process is just making it", path);
     }
     return status;
 }

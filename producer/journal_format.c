@@ -222,7 +222,7 @@ int journal_read_geometry(int fd, uint64_t size, struct journal_geometry *out, c
                             out->version, JOURNAL_VERSION_OLDEST, JOURNAL_VERSION);
     }
     return journal_fail(error, BLOTTER_CORRUPT,
-                        "the geometry is damaged in both places, or this is no journal");
+                        "this is not a journal, or its geometry is damaged in both places");
 }
 
 static bool all_zero(int fd, uint64_t from, uint64_t to)

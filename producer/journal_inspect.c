@@ -85,6 +85,10 @@ static int inspect_open(int fd, const char *path, struct journal_picture *pictur
         snprintf(error, JOURNAL_ERROR_BYTES, "%.255s: %s", path, strerror(errno));
         return BLOTTER_SYSTEM;
     }
+    if (!S_ISREG(st.st_mode)) {
+        return journal_fail(error, BLOTTER_CORRUPT, "this is a %s, not a journal",
+                            S_ISDIR(st.st_mode) ? "folder" : "special file");
+    }
     int status = journal_read_geometry(fd, (uint64_t)st.st_size, &geometry, error);
     if (status != 0) {
         return status;

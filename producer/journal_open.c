@@ -130,7 +130,8 @@ static int open_locked(struct journal *journal, const char *path,
             return 0;
         }
     }
-    return journal_fail(error, BLOTTER_BUSY, "%s: changes hands all the time", path);
+    return journal_fail(error, BLOTTER_BUSY, "%s: other processes keep opening it: try again",
+                        path);
 }
 
 /* --- what the file is --- */
@@ -343,7 +344,8 @@ static int journal_open_open_parts(struct journal *journal, const char *path,
                                    const struct journal_options *options, char *error)
 {
     if (!journal_remember(journal)) {
-        return journal_fail(error, BLOTTER_SYSTEM, "a page that a forked child finds empty: %s",
+        return journal_fail(error, BLOTTER_SYSTEM,
+                            "cannot map the page that is wiped in forked children: %s",
                             strerror(errno));
     }
     int status = open_locked(journal, path, options, error);
@@ -422,7 +424,8 @@ static int rename_aside(const char *path, char aside[JOURNAL_PATH_BYTES], char *
                                 strerror(errno));
         }
     }
-    return journal_fail(error, BLOTTER_SYSTEM, "%s: no free name beside it", path);
+    return journal_fail(error, BLOTTER_SYSTEM,
+                        "%s: cannot put it aside: every name beside it is taken", path);
 }
 
 static void journal_open_add_other(struct journal_others *others, const char *path)
@@ -486,6 +489,7 @@ int journal_open(struct journal **out, const char *path, const struct journal_op
         status = journal_open_or(out, path, options, false, error);
     }
     return status == JOURNAL_OTHER
-               ? journal_fail(error, BLOTTER_BUSY, "%s: changes hands all the time", path)
+               ? journal_fail(error, BLOTTER_BUSY, "%s: other processes keep opening it: try again",
+                              path)
                : status;
 }

@@ -315,8 +315,10 @@ static bool read_fees(struct unpack_reader reader, struct fee *fees, unsigned *c
     struct unpack_value array, entry;
 
     *count = 0;
-    array.length = 0;
-    unpack_next(&reader, &array);
+    array.length = 0; /* of a value without a length */
+    if (unpack_next(&reader, &array) != RECORD_FAULT_NONE) {
+        return false;
+    }
     for (uint64_t i = 0; i < array.length; i++) {
         struct unpack_reader inside = reader;
         unpack_next(&reader, &entry);

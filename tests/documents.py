@@ -13,7 +13,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-TREE = Path(__file__).resolve().parent.parent
+import house
+
+TREE = house.TREE
 PROGRAM = TREE / os.environ.get("BUILD", "build") / "blotter"
 PAGES = ("README.md", "CONTRIBUTING.md", "drainer/README.md", ".github/SECURITY.md", "tests/bench/RESULTS.md")
 README_WORDS = 2500
@@ -43,10 +45,7 @@ class Tree:
     """The names that the repository has."""
 
     def __init__(self):
-        listed = subprocess.run(
-            ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=TREE, check=True, capture_output=True, text=True
-        ).stdout.splitlines()
-        self.files = {name for name in listed if (TREE / name).is_file()}
+        self.files = set(house.tracked(""))
         self.folders = {str(folder) for name in self.files for folder in Path(name).parents}
         self.base_names = {Path(name).name for name in self.files}
         self.functions_of = {name: functions(name) for name in self.files if name.endswith(SOURCES)}

@@ -8,6 +8,7 @@ house.py --names    lists the function names that stand in more than one file
 The product is schema, producer and drainer; columns and circles are judged in the tests, too.
 """
 
+import os
 import re
 import statistics
 import subprocess
@@ -46,10 +47,20 @@ INCLUDE = re.compile(r'^#include "([^"]+)"', re.M)
 CONTROL = re.compile(r"^\s*(?:\} )?(?:else if|if|for|while) \(")
 
 
+def walked():
+    """The files of a tree without git, such as an unpacked archive."""
+    for folder, folders, files in os.walk(TREE):
+        folders[:] = [name for name in folders if not re.fullmatch(r"build.*|\.git|\.run|__pycache__|node_modules", name)]
+        yield from (str((Path(folder) / name).relative_to(TREE)) for name in files)
+
+
 def tracked(*endings):
-    names = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=TREE, check=True, capture_output=True, text=True
-    ).stdout.splitlines()
+    """The repository's files whose names end so."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    try:
+        names = subprocess.run(command, cwd=TREE, check=True, capture_output=True, text=True).stdout.splitlines()
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        names = sorted(walked())
     return [name for name in names if name.endswith(endings) and (TREE / name).is_file()]
 
 

@@ -56,7 +56,8 @@ stage() {
 quiet() { # shows the output only if the command fails
     "$@" >"$scratch/output" 2>&1 || {
         local status=$?
-        tail -n 200 "$scratch/output"
+        grep -E ' (error|warning): |(\*\*\*|Error [0-9])' "$scratch/output" | head -n 50 || true # make -k goes on behind them
+        tail -n 50 "$scratch/output"
         return "$status"
     }
 }

@@ -259,7 +259,7 @@ static void check_stalls(struct check *check, struct redis *redis,
 static void report_unseen(struct check *check, bool seen, const char *where)
 {
     if (!seen) {
-        check_report(check, CHECK_BAD, where, "connection", "none, or it was lost");
+        check_report(check, CHECK_BAD, where, "connection", "none: its error stands above");
     }
 }
 

@@ -106,8 +106,10 @@ int command_journal(const struct settings *settings)
     int status = journal_inspect(path, &picture, error);
 
     if (status != BLOTTER_OK) {
-        return command_fail(settings, status == BLOTTER_SYSTEM ? EXIT_CODE_USAGE : EXIT_CODE_NO,
-                            "%s", error[0] == '\0' ? blotter_status_text(status) : error);
+        bool system = status == BLOTTER_SYSTEM; /* its error names the path */
+        return command_fail(settings, system ? EXIT_CODE_USAGE : EXIT_CODE_NO, "%s%s%s",
+                            system ? "" : path, system ? "" : ": ",
+                            error[0] == '\0' ? blotter_status_text(status) : error);
     }
     if (settings->json) {
         journal_print_json(path, &picture);

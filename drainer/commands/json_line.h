@@ -1,7 +1,7 @@
 /* json_line.h: one line of JSON as a record: {"kind": "trade", "symbol": "BTC/USDT",
  * "price": 1.10, …}.
  *
- * Keys are the field names of schema/fields.h, or ccxt's (schema/ccxt_names.h); besides, "kind"
+ * Keys are the field names of schema/fields.h, or ccxt's (schema/ccxt_names.h), and "kind"
  * (order if absent) and "exchange" (must be the one expected). null is absent. A decimal is a
  * number or a string, and keeps its digits as they are written: it is never made a double. A time
  * is an integer: of nanoseconds under our names, of milliseconds under ccxt's. Any other key goes

@@ -13,25 +13,31 @@ void log_event(const char *link, const char *journal, enum blotter_event event, 
         log_warn(link, "%s", text);
         break;
     case BLOTTER_EVENT_REDIS_REFUSES:
-        log_warn(link, "refuses records, they are kept and sent again: %s", text);
+        log_warn(link, "Redis refuses records, which stay in the journal and are sent again: %s",
+                 text);
         break;
     case BLOTTER_EVENT_FULL:
     case BLOTTER_EVENT_ROOM:
         break; /* whose records they are counts them */
     case BLOTTER_EVENT_DAMAGED:
-        log_warn(journal, "damaged records, which are lost: %s", text);
+        log_warn(journal, "records were damaged in the journal and are lost: %s", text);
         break;
     case BLOTTER_EVENT_EVICTED:
-        log_warn(journal, "sent records without word of their commit made room: %s", text);
+        log_warn(journal,
+                 "the journal is full, so sent records were evicted before they were confirmed: %s",
+                 text);
         break;
     case BLOTTER_EVENT_RESEND:
         log_warn(journal, "sent again: %s", text);
         break;
     case BLOTTER_EVENT_NOT_SYNCED:
-        log_warn(journal, "the disk does not take the journal: %s", text);
+        log_warn(journal,
+                 "the journal cannot be written to its disk, so records may not survive a loss of "
+                 "power: %s",
+                 text);
         break;
     case BLOTTER_EVENT_SYNCED:
-        log_info(journal, "the disk takes the journal again");
+        log_info(journal, "the journal is written to its disk again");
         break;
     case BLOTTER_EVENT_LEFT_ALONE:
         log_warn(journal, "left alone: %s", text);

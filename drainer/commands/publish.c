@@ -128,7 +128,7 @@ static bool publish_is_moving(struct publish *publish)
         publish->told_ms = now;
         fprintf(stderr,
                 "%" PRId64 " accepted, %" PRId64 " sent, %" PRId64 " committed, %" PRId64
-                " of %" PRId64 " places taken%s%s\n",
+                " of %" PRId64 " slots taken%s%s\n",
                 publish->accepted, count_up_to(publish, stats.sent),
                 count_up_to(publish, stats.committed), stats.held, stats.slots,
                 stats.last_error[0] == '\0' ? "" : "; Redis: ", stats.last_error);
@@ -260,8 +260,7 @@ static bool record_line(struct publish *publish)
         publish_reject(publish, blotter_problem());
     } else if (seq == BLOTTER_TOO_LONG) {
         snprintf(problem, sizeof problem,
-                 "the record does not fit a place of the journal; give a new one larger ones "
-                 "(slot_bytes)");
+                 "the record does not fit a slot of the journal: give a larger slot_bytes");
         publish_reject(publish, problem);
     } else {
         publish_reject(publish, blotter_status_text((int)seq));
@@ -359,9 +358,8 @@ static bool publish_open_producer(struct publish *publish)
     }
     int status = blotter_open(&publish->producer, &options);
     if (status != BLOTTER_OK) {
-        command_fail(settings, EXIT_CODE_USAGE, "%s: %s",
-                     status == BLOTTER_OPTION ? "a setting is not allowed" : "setting journal",
-                     blotter_open_error());
+        command_fail(settings, EXIT_CODE_USAGE, "setting %s%s",
+                     status == BLOTTER_OPTION ? "" : "journal: ", blotter_open_error());
         return false;
     }
     return true;

@@ -200,8 +200,8 @@ static void look_at_shipments(struct ship *ship)
 
         if (state == SHIPMENT_DONE || state == SHIPMENT_CLAIMED) {
             log_info((*each)->name, "%s",
-                     state == SHIPMENT_DONE ? "all of it is committed"
-                                            : "left to its new owner, who sends himself");
+                     state == SHIPMENT_DONE ? "everything is committed, the journal is removed"
+                                            : "given back to its new owner, which sends by itself");
             close_shipment(ship, each);
         } else {
             each = &(*each)->next;
@@ -471,7 +471,7 @@ static int begin_once(struct ship *ship)
         look_in_folder(ship);
     } else if ((status = ship_take(ship, ship->place, error)) != BLOTTER_OK) {
         return command_fail(ship->settings, EXIT_CODE_NO, "setting journal: %s: %s", ship->place,
-                            status == BLOTTER_BUSY ? "the process that writes it sends for it"
+                            status == BLOTTER_BUSY ? "the process that writes it sends by itself"
                                                    : error);
     }
     set_polling(ship);

@@ -15,10 +15,10 @@ struct event_base;
 struct sender;
 struct settings;
 
-/* FOLLOWED   somebody writes it
+/* FOLLOWED   a process writes it
  * ADOPTED    its writer is dead
  * DONE       dead, and everything is committed: close it
- * CLAIMED    a new owner, who sends himself, waits for us to let go of it: close it */
+ * CLAIMED    a new owner, which sends by itself, waits for the journal: close it */
 enum shipment_state { SHIPMENT_FOLLOWED, SHIPMENT_ADOPTED, SHIPMENT_DONE, SHIPMENT_CLAIMED };
 
 struct shipment {
@@ -27,7 +27,7 @@ struct shipment {
     struct sender *sender;
     const char *name; /* of the file, without its folder */
     bool adopted;     /* as the log has it */
-    bool hurried;     /* somebody waits for its end */
+    bool hurried;     /* a caller waits for its end */
     uint64_t first,
         end; /* the positions that were there when it was taken; all of a dead writer's */
 };

@@ -233,8 +233,8 @@ static void print_verdict(const struct status *status)
 {
     const struct load_facts *facts = &status->facts;
 
-    printf("behind %.1f s, %lld drainers connected, ", (double)status->behind_ms / 1000,
-           (long long)facts->drainers);
+    printf("behind %.1f s, %lld drainer%s connected, ", (double)status->behind_ms / 1000,
+           (long long)facts->drainers, facts->drainers == 1 ? "" : "s");
     if (facts->last_load_seconds < 0) {
         printf("nothing loaded yet");
     } else {

@@ -1,12 +1,12 @@
-/* bisect.h: where a part of a batch is taken apart, to find the record at fault. */
+/* bisect.h: where a range of a batch is divided, to find the record at fault. */
 #ifndef BLOTTER_DRAINER_POSTGRES_BISECT_H
 #define BLOTTER_DRAINER_POSTGRES_BISECT_H
 
 #include "drainer/batch.h"
 #include "drainer/postgres/pg_link.h"
 
-#define SPLIT_STAGED \
-    "staged_" /* before a table's name: the temporary table that a careful batch is copied into */
+/* before a table's name: the temporary table that a careful batch is copied into */
+#define SPLIT_STAGED "staged_"
 enum { BISECT_PARTS_MAX = 3 };
 
 /* Entries of a batch: from .. to - 1. */

@@ -21,7 +21,7 @@
     X(misplaced, "values kept in `extra`, as their field could not take them") \
     X(transactions, "transactions committed") \
     X(duplicates, "batches in which COPY met a row that was there already") \
-    X(taken_apart, "transactions split to find the record at fault") \
+    X(bisected, "transactions bisected to find the record at fault") \
     X(retries, "batches given up and read again later")
 /* clang-format on */
 /* clang-format off */

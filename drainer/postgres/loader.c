@@ -156,7 +156,7 @@ static void loader_bisect(struct loader *loader, const struct pg_failure *failur
 {
     struct batch_range parts[BISECT_PARTS_MAX];
 
-    loader->stats.counters.taken_apart++;
+    loader->stats.counters.bisected++;
     if (loader->current.to - loader->current.from == 1) {
         loader_reject(loader, failure);
         return;

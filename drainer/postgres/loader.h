@@ -1,5 +1,5 @@
-/* loader.h: loads a batch into PostgreSQL: one transaction when all is well, taken apart when a
- * record is at fault.
+/* loader.h: loads a batch into PostgreSQL: in one transaction, or, when a record is at fault, in
+ * several, by bisecting.
  *
  * Fresh entries go by COPY straight into the tables; a careful batch goes through staging and ON
  * CONFLICT DO NOTHING. Days are made on demand; records of days no longer kept become

@@ -78,14 +78,20 @@ static void on_notice(void *arg, const PGresult *result)
 
 /* libpq takes a string without '=' for a database's name. Its own words about a malformed one may
  * repeat a password. */
-static bool conninfo_is_malformed(const char *conninfo)
+/* Tells whether libpq cannot read the string. problem gets libpq's reason, unless that could hold a
+ * piece of a password. */
+static bool conninfo_is_malformed(const char *conninfo, char *problem, size_t problem_size)
 {
     bool plain_name = strchr(conninfo, '=') == NULL && strstr(conninfo, "://") == NULL;
-    PQconninfoOption *options = plain_name ? NULL : PQconninfoParse(conninfo, NULL);
+    char *error = NULL;
+    PQconninfoOption *options = plain_name ? NULL : PQconninfoParse(conninfo, &error);
+    bool is_safe =
+        error != NULL && strstr(conninfo, "pass") == NULL && strchr(conninfo, '@') == NULL;
 
-    if (options != NULL) {
-        PQconninfoFree(options);
-    }
+    snprintf(problem, problem_size, "%.*s", is_safe ? (int)strcspn(error, "\n") : 9,
+             is_safe ? error : "malformed");
+    PQfreemem(error);
+    PQconninfoFree(options);
     return !plain_name && options == NULL;
 }
 
@@ -107,10 +113,12 @@ PGconn *pg_connect(const struct settings *settings)
 bool pg_open(struct pg *pg, const struct settings *settings)
 {
     *pg = (struct pg){.settings = settings, .exit_code = EXIT_CODE_USAGE};
-    if (conninfo_is_malformed(settings->postgres)) {
+    char problem[160];
+    if (conninfo_is_malformed(settings->postgres, problem, sizeof problem)) {
         command_fail(settings, EXIT_CODE_USAGE,
-                     "setting postgres: malformed; expected a libpq connection string (host=... "
-                     "dbname=... user=...) or URL");
+                     "setting postgres: %s; expected a libpq connection string (host=... "
+                     "dbname=... user=...) or URL",
+                     problem);
         return false;
     }
     pg->connection = pg_connect(settings);

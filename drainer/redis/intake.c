@@ -223,7 +223,10 @@ static void on_acked(void *owner, uintptr_t tag, struct redisReply *reply)
     intake->counters.acked += (uint64_t)acked;
     if ((uint64_t)acked < tag) {
         intake->counters.ack_shortfall += tag - (uint64_t)acked;
-        log_warn(reply->element[1]->str, "%zu committed entries were not pending any more",
+        log_warn(reply->element[1]->str,
+                 "%zu committed entries were not pending any more: somebody else acknowledged or "
+                 "trimmed "
+                 "them; nothing is lost",
                  (size_t)tag - (size_t)acked);
     }
 }

@@ -441,7 +441,8 @@ int command_web(const struct settings *settings)
 {
     struct web web = {.settings = settings};
     if (page_file_count == 0) {
-        log_warn("web", "this build has no page, only the API: npm was missing when it was built");
+        log_warn("web", "this build has no page, only the API, as npm was missing: "
+                        "deploy/packages.sh page, then make");
     }
     int code = settings->web_token_file == NULL ? token_make(&web)
                                                 : token_read(&web, settings->web_token_file);

@@ -13,7 +13,7 @@
 CREATE SCHEMA blotter;
 COMMENT ON SCHEMA blotter IS 'Every order, trade and cash flow of a trading system, recorded by Blotter.';
 CREATE SCHEMA blotter_internal;
-COMMENT ON SCHEMA blotter_internal IS 'What Blotter itself needs: partitions, bookkeeping, and functions of its programs.';
+COMMENT ON SCHEMA blotter_internal IS 'For Blotter itself: partitions, bookkeeping, and functions of its programs.';
 
 -- --- the schema itself ---------------------------------------------------------------------------------------------------------------
 
@@ -189,7 +189,7 @@ CREATE TABLE blotter.balances (
     PRIMARY KEY (recorded_at, producer_id, seq)
 ) PARTITION BY RANGE (recorded_at);
 COMMENT ON TABLE blotter.balances IS
-    'What an account held of a currency at a time, a row each; rows of one call have the same snapshot. Example, today''s: SELECT * FROM blotter.balances WHERE account = ''main'' AND recorded_at >= date_trunc(''day'', now(), ''UTC'');';
+    'Balances: how much of a currency an account held at a time, a row each; rows of one call have the same snapshot. Example, today''s: SELECT * FROM blotter.balances WHERE account = ''main'' AND recorded_at >= date_trunc(''day'', now(), ''UTC'');';
 
 CREATE TABLE blotter.venue_positions (
     producer_id bigint NOT NULL,
@@ -230,7 +230,7 @@ CREATE TABLE blotter.venue_positions (
     PRIMARY KEY (recorded_at, producer_id, seq)
 ) PARTITION BY RANGE (recorded_at);
 COMMENT ON TABLE blotter.venue_positions IS
-    'What the venue said a position was at a time. Example, the latest mark prices of today: SELECT DISTINCT ON (symbol) symbol, mark_price FROM blotter.venue_positions WHERE recorded_at >= date_trunc(''day'', now(), ''UTC'') ORDER BY symbol, recorded_at DESC;';
+    'Positions as the venue reported them at a time. Example, the latest mark prices of today: SELECT DISTINCT ON (symbol) symbol, mark_price FROM blotter.venue_positions WHERE recorded_at >= date_trunc(''day'', now(), ''UTC'') ORDER BY symbol, recorded_at DESC;';
 
 CREATE TABLE blotter.instruments (
     producer_id bigint NOT NULL,
@@ -266,7 +266,7 @@ CREATE TABLE blotter.instruments (
     PRIMARY KEY (recorded_at, producer_id, seq)
 ) PARTITION BY RANGE (recorded_at);
 COMMENT ON TABLE blotter.instruments IS
-    'What a symbol is, as recorded: contract size, steps, expiry. Example: SELECT DISTINCT ON (symbol) * FROM blotter.instruments WHERE exchange = ''okx'' ORDER BY symbol, recorded_at DESC;';
+    'The meaning of a symbol, as recorded: contract size, steps, expiry. Example: SELECT DISTINCT ON (symbol) * FROM blotter.instruments WHERE exchange = ''okx'' ORDER BY symbol, recorded_at DESC;';
 
 CREATE TABLE blotter_internal.sessions (
     producer_id bigint NOT NULL,
@@ -288,7 +288,7 @@ CREATE TABLE blotter_internal.sessions (
     PRIMARY KEY (recorded_at, producer_id, seq)
 );
 COMMENT ON TABLE blotter_internal.sessions IS
-    'What each producer said of itself: opened, heartbeat, closed, void. Numbered in the same dense sequence as its other records.';
+    'The producers'' own records: opened, heartbeat, closed, void. Numbered in the same dense sequence as its other records.';
 
 -- Each further btree costs the load 40 %, so order_events has one: the history of an order. The partial one is next to empty: events known
 -- by client id alone.
@@ -593,7 +593,7 @@ COMMENT ON COLUMN blotter.orders.producer_id IS 'producer_id of its newest event
 -- an order has several events, and its neighbours in the page have theirs at about the same time, hence the fillfactor.
 CREATE INDEX orders_client_order_id ON blotter.orders (client_order_id);
 COMMENT ON INDEX blotter.orders_client_order_id IS 'the orders of a client id';
--- What else the page asks of all open orders stands in the index, so that 100,000 of them are counted without visiting their rows.
+-- The index includes what else the page asks of all open orders, so that 100,000 of them are counted without visiting their rows.
 CREATE INDEX orders_open ON blotter.orders (exchange, symbol, first_recorded_at) INCLUDE (strategy, provisional) WHERE NOT terminal;
 COMMENT ON INDEX blotter.orders_open IS 'open orders';
 CREATE INDEX orders_replacing ON blotter.orders (orig_client_order_id) WHERE orig_client_order_id <> '';
@@ -699,7 +699,7 @@ CREATE TABLE blotter_internal.book_queue (
     order_keys text[] COLLATE "C",
     queued_at timestamptz NOT NULL DEFAULT now()
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
-COMMENT ON TABLE blotter_internal.book_queue IS 'What is stored and not in the books yet. A row goes in the transaction that books it.';
+COMMENT ON TABLE blotter_internal.book_queue IS 'Stored records that are not in the books yet. A row goes in the transaction that books it.';
 COMMENT ON COLUMN blotter_internal.book_queue.kind IS 'o: order event, t: trade, b: position_base, c: cash entry, i: instrument, h: orders of which something was learnt, r: a fill that position_base counts';
 COMMENT ON COLUMN blotter_internal.book_queue.producer_id IS 'identity of the record';
 COMMENT ON COLUMN blotter_internal.book_queue.seq IS 'identity of the record';
@@ -908,7 +908,7 @@ CREATE TABLE blotter_internal.pnl_day (
 ) WITH (fillfactor = 70);
 CREATE INDEX pnl_day_day ON blotter_internal.pnl_day (day);
 COMMENT ON INDEX blotter_internal.pnl_day_day IS 'all strategies of some days';
-COMMENT ON TABLE blotter_internal.pnl_day IS 'What each UTC day added, by strategy: pnl and equity of long spans read this.';
+COMMENT ON TABLE blotter_internal.pnl_day IS 'The profit that each UTC day added, by strategy: pnl and equity of long spans read this.';
 COMMENT ON COLUMN blotter_internal.pnl_day.exchange IS 'as in positions';
 COMMENT ON COLUMN blotter_internal.pnl_day.account IS 'as in positions';
 COMMENT ON COLUMN blotter_internal.pnl_day.strategy IS 'as in positions';
@@ -936,7 +936,7 @@ CREATE TABLE blotter_internal.contract (
     inverse boolean,
     PRIMARY KEY (exchange, symbol, market_type)
 );
-COMMENT ON TABLE blotter_internal.contract IS 'What a unit of a symbol is, by the latest record in blotter.instruments.';
+COMMENT ON TABLE blotter_internal.contract IS 'The meaning of a unit of a symbol, by the latest record in blotter.instruments.';
 
 CREATE TABLE blotter_internal.funding (
     exchange text COLLATE "C" NOT NULL,
@@ -991,7 +991,7 @@ CREATE TABLE blotter.position_base (
     fees jsonb,
     note text
 );
-COMMENT ON TABLE blotter.position_base IS 'What was held before Blotter: a row is booked as a fill of that time, quantity and price. Example: INSERT INTO blotter.position_base (exchange, account, strategy, market_type, symbol, at, quantity, price) VALUES (''okx'', ''main'', ''mm'', ''swap'', ''BTC/USDT:USDT'', ''2026-11-01Z'', -3, 67000);';
+COMMENT ON TABLE blotter.position_base IS 'Positions from before Blotter: a row is booked as a fill of that time, quantity and price. Example: INSERT INTO blotter.position_base (exchange, account, strategy, market_type, symbol, at, quantity, price) VALUES (''okx'', ''main'', ''mm'', ''swap'', ''BTC/USDT:USDT'', ''2026-11-01Z'', -3, 67000);';
 COMMENT ON COLUMN blotter.position_base.quantity IS '+ long, - short';
 COMMENT ON COLUMN blotter.position_base.id IS 'number of the row';
 COMMENT ON COLUMN blotter.position_base.exchange IS 'as in positions';

@@ -12,7 +12,7 @@ import psycopg2.errors
 
 import support
 
-# What version 1 had, by name; and where it is now.
+# The tables of version 1, and the schemas where they are now.
 TABLES = {
     "order_events": "blotter",
     "trades": "blotter",

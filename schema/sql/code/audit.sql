@@ -51,7 +51,7 @@ CREATE FUNCTION blotter_internal.possible_seq(seq bigint) RETURNS bigint
     RETURN CASE WHEN seq BETWEEN 0 AND blotter_internal.greatest_seq() THEN seq END;
 COMMENT ON FUNCTION blotter_internal.possible_seq(bigint) IS 'A seq, or null if no producer can have counted so far.';
 
--- What sessions say of their own producer.
+-- The producers' own sessions: how far each said it has come.
 CREATE VIEW blotter_internal.heard AS
 SELECT s.producer_id, s.exchange, coalesce(s.lane, '') AS lane, max(s.host) AS host,
        max(greatest(blotter_internal.possible_seq(s.seq), blotter_internal.possible_seq(s.last_seq))) FILTER (WHERE s.event = 'closed') AS closed_seq,
@@ -60,7 +60,7 @@ SELECT s.producer_id, s.exchange, coalesce(s.lane, '') AS lane, max(s.host) AS h
 FROM blotter_internal.sessions s
 WHERE s.producer_id > 0
 GROUP BY s.producer_id, s.exchange, coalesce(s.lane, '');
-COMMENT ON VIEW blotter_internal.heard IS 'What the sessions of each producer say of it.';
+COMMENT ON VIEW blotter_internal.heard IS 'How far each producer came, by its own sessions.';
 COMMENT ON COLUMN blotter_internal.heard.producer_id IS 'the producer';
 COMMENT ON COLUMN blotter_internal.heard.exchange IS 'its exchange';
 COMMENT ON COLUMN blotter_internal.heard.lane IS 'its lane; empty: none';
@@ -70,14 +70,14 @@ COMMENT ON COLUMN blotter_internal.heard.confirmed_seq IS 'all up to here was kn
 COMMENT ON COLUMN blotter_internal.heard.first_at IS 'recorded_at of its first session record';
 COMMENT ON COLUMN blotter_internal.heard.last_at IS 'recorded_at of its latest session record';
 
--- What `opened` says of the producer that used the journal before: only in the same exchange, another one has nothing to say of it.
+-- A session `opened` tells how far the producer that used the journal before had come. It is believed only in the same exchange.
 CREATE VIEW blotter_internal.followed AS
 SELECT s.follows AS producer_id, s.exchange, max(coalesce(s.lane, '')) AS lane,
        max(blotter_internal.possible_seq(s.last_seq)) AS end_seq, max(blotter_internal.possible_seq(s.confirmed_seq)) AS confirmed_seq
 FROM blotter_internal.sessions s
 WHERE s.event = 'opened' AND s.follows > 0
 GROUP BY s.follows, s.exchange;
-COMMENT ON VIEW blotter_internal.followed IS 'What the successor of each producer says of it.';
+COMMENT ON VIEW blotter_internal.followed IS 'How far each producer came, by the session of its successor.';
 COMMENT ON COLUMN blotter_internal.followed.producer_id IS 'the producer that was followed';
 COMMENT ON COLUMN blotter_internal.followed.exchange IS 'the exchange of both';
 COMMENT ON COLUMN blotter_internal.followed.lane IS 'the lane of the successor; empty: none';
@@ -158,7 +158,7 @@ CREATE FUNCTION blotter_internal.audited_seqs(of_exchange text DEFAULT NULL, sin
     ) AS a;
     END;
 COMMENT ON FUNCTION blotter_internal.audited_seqs(text, timestamptz) IS
-    'What audit and gaps are made of: for each producer and stream which seqs are settled (stored, rejected, expired, or dropped with their day), which are missing (not settled, though nothing of the kind can be on its way any more), and which may be in flight. Of one exchange, if given; of records since a time, if given: then seqs before the first of those are not asked for.';
+    'The base of audit and gaps: for each producer and stream which seqs are settled (stored, rejected, expired, or dropped with their day), which are missing (not settled, though nothing of the kind can be on its way any more), and which may be in flight. Of one exchange, if given; of records since a time, if given: then seqs before the first of those are not asked for.';
 
 CREATE FUNCTION blotter_internal.audit_of(of_exchange text DEFAULT NULL, since timestamptz DEFAULT '-infinity')
     RETURNS TABLE (producer_id bigint, exchange text, lane text, host text, state text, first_at timestamptz, last_at timestamptz, up_to_seq bigint,

@@ -93,7 +93,7 @@ BEGIN
                OR contract_of.market_type = '' AND coalesce(nullif(known.market_type, '') IN ('spot', 'margin'), settle IS NULL AND parts IS NOT NULL);
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.contract_of(text, text, text) IS 'What a unit of a symbol is: see the columns of blotter_internal.position.';
+COMMENT ON FUNCTION blotter_internal.contract_of(text, text, text) IS 'The meaning of a unit of a symbol: see the columns of blotter_internal.position.';
 
 -- --- what a fill does -------------------------------------------------------------------------------------------------------
 
@@ -107,7 +107,7 @@ CREATE FUNCTION blotter_internal.fill_dq(takes_fees boolean, base text, side tex
                 WHEN fee_currency = base THEN coalesce(fee, 0) ELSE 0 END
 $$;
 COMMENT ON FUNCTION blotter_internal.fill_dq(boolean, text, text, numeric, numeric, text, jsonb) IS
-    'What a fill adds to its position''s quantity; null: nobody knows whether it bought or sold.';
+    'The quantity that a fill adds to its position; null: it is not known whether it bought or sold.';
 
 CREATE FUNCTION blotter_internal.fill_value(inverse boolean, unvalued boolean, by_cost boolean, multiplier numeric,
                                             size numeric, price numeric, quantity numeric, cost numeric) RETURNS numeric
@@ -121,7 +121,7 @@ CREATE FUNCTION blotter_internal.fill_value(inverse boolean, unvalued boolean, b
                 ELSE size * price * multiplier END
 $$;
 COMMENT ON FUNCTION blotter_internal.fill_value(boolean, boolean, boolean, numeric, numeric, numeric, numeric, numeric) IS
-    'What so much of a fill is worth, in its position''s currency; null: unknown.';
+    'The value of so much of a fill, in its position''s currency; null: unknown.';
 
 CREATE FUNCTION blotter_internal.fee_value(inverse boolean, unvalued boolean, base text, quote text, pnl_currency text, currency text, amount numeric, price numeric)
     RETURNS numeric
@@ -139,7 +139,7 @@ COMMENT ON FUNCTION blotter_internal.fee_value(boolean, boolean, text, text, tex
 CREATE FUNCTION blotter_internal.is_valued(base text, quote text, pnl_currency text, currency text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$SELECT currency <> '' AND currency IN (pnl_currency, base, quote)$$;
-COMMENT ON FUNCTION blotter_internal.is_valued(text, text, text, text) IS 'Is a fee in that currency part of fee_value?';
+COMMENT ON FUNCTION blotter_internal.is_valued(text, text, text, text) IS 'Tells whether a fee in that currency is part of fee_value.';
 
 -- --- fills and their positions ----------------------------------------------------------------------------------------------
 
@@ -191,9 +191,9 @@ CREATE FUNCTION blotter_internal.order_lends(p_exchange text, p_order_id text, p
             AND (a.account = '' OR p_account IS NULL OR a.account = p_account)
             AND (p_symbol IS NULL OR coalesce(a.symbol, '') IN ('', p_symbol))) AS o
 $$;
-COMMENT ON FUNCTION blotter_internal.order_lends(text, text, text, text, text) IS 'What an order lends to a fill that lacks it.';
+COMMENT ON FUNCTION blotter_internal.order_lends(text, text, text, text, text) IS 'The account, strategy, side and so on that an order lends to a fill that lacks them.';
 
--- A fill whose copies all know the same of who traded what is one row that says it all. Otherwise the copies are kept beside the first fill.
+-- A fill whose copies agree on account, side and order is one row. Otherwise the copies are kept beside the first fill.
 CREATE FUNCTION blotter_internal.copies_of(fills blotter_internal.fill[]) RETURNS blotter_internal.fill_copy[]
     LANGUAGE plpgsql STABLE
     AS $$

@@ -70,7 +70,7 @@ BEGIN
         fee_currency text COLLATE "C", fee numeric, more_fees jsonb, fee_value numeric,
         unvalued_fees jsonb
     );
-    -- What becomes of them.
+    -- How the changed positions end.
     CREATE TEMPORARY TABLE booking_ends (
         position_id int, late boolean, since timestamptz, quantity numeric, open_cost numeric,
         realized_pnl numeric, last_price numeric, last_fill_at timestamptz,
@@ -82,7 +82,7 @@ $$;
 COMMENT ON FUNCTION blotter_internal.begin_booking() IS
     'Makes the temporary tables of a session that books.';
 
--- What of a record's words the books use. An order event is an execution if it has last_quantity. A trade is one of ours if it says whose
+-- Makes a copy of a fill of a queued record. An order event is an execution if it has last_quantity. A trade is one of ours if it says whose
 -- it is, or if it was fetched from the venue; without an id it cannot be told from its copies and is left out.
 CREATE FUNCTION blotter_internal.copy_of(q blotter_internal.book_queue) RETURNS TABLE (
         trade_id text, ranks bigint, rolled boolean, account text, strategy text, symbol text,

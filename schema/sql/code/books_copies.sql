@@ -126,7 +126,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION blotter_internal.merge_copies(blotter_internal.fill_copy, blotter_internal.fill_copy) IS
-    'What two copies of a fill say together; the same whichever comes first, and however often.';
+    'Joins two copies of a fill into one; the result is the same whichever comes first, and however often.';
 
 CREATE FUNCTION blotter_internal.copies_conflict(a blotter_internal.fill_copy, b blotter_internal.fill_copy) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE

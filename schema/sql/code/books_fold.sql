@@ -15,7 +15,7 @@ $$;
 COMMENT ON FUNCTION blotter_internal.find_booking_positions() IS
     'Fills booking_positions with the positions of booking_changes.';
 
--- What does not depend on the order of fills: fees and counts, by position and hour.
+-- Sums up fees and counts by position and hour, which do not depend on the order of fills.
 CREATE FUNCTION blotter_internal.sum_changes() RETURNS void
     LANGUAGE plpgsql
     SET enable_nestloop = off SET enable_mergejoin = off

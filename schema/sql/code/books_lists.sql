@@ -103,4 +103,4 @@ CREATE FUNCTION blotter.fifo("from" timestamptz, "to" timestamptz DEFAULT now(),
           AND p.last_fill_at >= "from" AND l.at >= "from"
         ORDER BY l.at, p.id;
     END;
-COMMENT ON FUNCTION blotter.fifo(timestamptz, timestamptz, text, text, text, text) IS 'What was closed from a time (inclusive) to another (exclusive), lot by lot, first in, first out, for those who have to declare it so; positions and pnl go by average cost. Reads all fills of the positions asked for. Example: SELECT symbol, sum(realized_pnl) FROM blotter.fifo(''2026-01-01Z'', of_strategy => ''mm'') GROUP BY 1;';
+COMMENT ON FUNCTION blotter.fifo(timestamptz, timestamptz, text, text, text, text) IS 'The lots that were closed from a time (inclusive) to another (exclusive), first in, first out, for declarations that ask for it; positions and pnl go by average cost. Reads all fills of the positions asked for. Example: SELECT symbol, sum(realized_pnl) FROM blotter.fifo(''2026-01-01Z'', of_strategy => ''mm'') GROUP BY 1;';

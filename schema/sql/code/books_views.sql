@@ -71,7 +71,7 @@ SELECT p.exchange, p.account, p.strategy, p.market_type, p.symbol, p.position_si
        p.multiplier, p.inverse, p.unpriced, p.sideless, p.unvalued, p.assumed
 FROM blotter_internal.position p
 WHERE p.fills <> 0 OR p.funding <> '{}';
-COMMENT ON VIEW blotter.positions IS 'What your fills come to, by exchange, account, strategy, market type, symbol and position side; those of an account together: sum over strategy. Long and short of hedge mode are two rows. Example, at the start of a strategy: SELECT symbol, position_side, quantity, average_price FROM blotter.positions WHERE exchange = ''okx'' AND account = ''main'' AND strategy = ''mm'' AND quantity <> 0;';
+COMMENT ON VIEW blotter.positions IS 'The sum of your fills, by exchange, account, strategy, market type, symbol and position side; those of an account together: sum over strategy. Long and short of hedge mode are two rows. Example, at the start of a strategy: SELECT symbol, position_side, quantity, average_price FROM blotter.positions WHERE exchange = ''okx'' AND account = ''main'' AND strategy = ''mm'' AND quantity <> 0;';
 COMMENT ON COLUMN blotter.positions.first_fill_at IS 'time of its first fill';
 COMMENT ON COLUMN blotter.positions.last_fill_at IS 'time of its newest fill';
 COMMENT ON COLUMN blotter.positions.quantity IS '+ long, - short; base currency or contracts. In spot and margin a fee in the base currency has lowered it';
@@ -153,7 +153,7 @@ CREATE FUNCTION blotter_internal.fees_since(p blotter_internal.position, t times
 $$;
 COMMENT ON FUNCTION blotter_internal.fees_since(blotter_internal.position, timestamptz) IS 'Fees by currency and number of the fills at and after a time.';
 
--- Of the fills at and after a time: fees in one currency are added up here, several by fees_since.
+-- Counts the fills at and after a time. Fees in one currency are added up here, several by fees_since.
 CREATE FUNCTION blotter_internal.counted_since(t timestamptz) RETURNS TABLE (position_id int, fills bigint, fee_currency text, fee numeric, several boolean)
     LANGUAGE sql STABLE
     AS $$
@@ -266,7 +266,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION blotter_internal.pnl_pieces(blotter_internal.position, timestamptz, timestamptz) IS
-    'What a position realised and paid from a time (inclusive) to another (exclusive), in pieces of at most an hour.';
+    'The profit that a position realised and the fees it paid from a time (inclusive) to another (exclusive), in pieces of at most an hour.';
 
 CREATE FUNCTION blotter_internal.mark_price(p_exchange text, p_symbol text, t timestamptz) RETURNS numeric
     LANGUAGE sql STABLE
@@ -302,7 +302,7 @@ BEGIN
     RETURN sign(s.quantity) * (value - s.open_cost) * CASE WHEN p.inverse THEN -1 ELSE 1 END;
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.unrealized(blotter_internal.position, timestamptz) IS 'What is open at a time, at the venue''s mark price, else at the price of the last fill.';
+COMMENT ON FUNCTION blotter_internal.unrealized(blotter_internal.position, timestamptz) IS 'The open positions at a time, at the venue''s mark price, else at the price of the last fill.';
 
 CREATE FUNCTION blotter_internal.pnl_rows(low timestamptz, high timestamptz, keys text[])
     RETURNS TABLE (at timestamptz, exchange text, account text, strategy text, market_type text, symbol text, currency text, fills bigint,
@@ -419,4 +419,4 @@ BEGIN
         WHERE c.at >= "from" ORDER BY 2, 3, 1;
 END
 $$;
-COMMENT ON FUNCTION blotter.equity(text, timestamptz, timestamptz, text) IS 'What a strategy (null: each) has made since its first fill, up to the end of each day (or hour, with step => ''hour'' and a "from") on which something changed: realised, fees, funding, and equity = realised - fees + funding, by currency. What is open is not in it: add unrealized_pnl of pnl. Example: SELECT at, equity FROM blotter.equity(''mm'') WHERE currency = ''USDT'';';
+COMMENT ON FUNCTION blotter.equity(text, timestamptz, timestamptz, text) IS 'The profit of a strategy (null: of each) since its first fill, up to the end of each day (or hour, with step => ''hour'' and a "from") on which something changed: realised, fees, funding, and equity = realised - fees + funding, by currency. What is open is not in it: add unrealized_pnl of pnl. Example: SELECT at, equity FROM blotter.equity(''mm'') WHERE currency = ''USDT'';';

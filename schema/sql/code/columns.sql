@@ -45,7 +45,7 @@ BEGIN
     COMMENT ON COLUMN blotter.rejects.stored_at IS 'when the transaction that stored the row began';
     COMMENT ON COLUMN blotter.rejects.stored_by IS 'which transaction stored the row; 0: one of version 1';
 
-    -- What every record has, whatever its kind.
+    -- The columns that every record has, whatever its kind.
     EXECUTE 'CREATE VIEW blotter_internal.identities AS ' ||
         (SELECT string_agg(format('SELECT %s AS kind, producer_id, seq, recorded_at, exchange, lane FROM %I.%I',
                                   CASE WHEN k.n = 1 THEN quote_literal(k.kind) || '::text' ELSE quote_literal(k.kind) END, k."schema", k."table"),

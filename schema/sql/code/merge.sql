@@ -25,10 +25,10 @@ BEGIN
     FROM pg_temp.staged_orders s
     WHERE s.order_id NOT IN ('', '0') OR s.client_order_id NOT IN ('', '0');
 
-    -- What of it the upsert does not settle.
+    -- The rows that the upsert does not settle.
     CREATE TEMPORARY TABLE merge_rest (tid tid, exchange text, account text, scope text, order_key text, provisional boolean,
                                        from_at timestamptz, to_at timestamptz);
-    -- What is folded again: orders, client ids, and the events of both.
+    -- The orders that are computed again from their events, their client ids, and the events of both.
     CREATE TEMPORARY TABLE rebuild_orders (exchange text, account text, scope text, order_key text, from_at timestamptz, to_at timestamptz,
                                            read boolean DEFAULT false);
     CREATE TEMPORARY TABLE rebuild_ids (client_order_id text, exchange text, account text, scope text, from_at timestamptz, to_at timestamptz,
@@ -100,7 +100,7 @@ CREATE FUNCTION blotter_internal.passes(sqlstate text, context text) RETURNS boo
                      ORDER BY length(a.prefix) DESC LIMIT 1), false)
        AND context !~ '^[^\n]* RAISE(\n|$)';
     END;
-COMMENT ON FUNCTION blotter_internal.passes(text, text) IS 'Is it an error of the moment, after which the same may succeed? Not what a trigger chose to raise: context begins with where.';
+COMMENT ON FUNCTION blotter_internal.passes(text, text) IS 'Tells whether an error may pass by itself. Errors that a trigger chose to raise do not count: context begins with where.';
 
 CREATE FUNCTION blotter_internal.merge_staged(one tid DEFAULT NULL) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -125,7 +125,7 @@ BEGIN
     END LOOP;
     doubtful := doubtful OR EXISTS (SELECT FROM blotter_internal.client_only_ids);
 
-    -- Who will fold again says so before it locks a row.
+    -- A transaction that will compute orders again takes their lock before it locks a row.
     IF doubtful THEN
         PERFORM blotter_internal.note_rest(one, false);
         FOR staged IN SELECT DISTINCT r.exchange FROM pg_temp.merge_rest r ORDER BY r.exchange LOOP
@@ -141,8 +141,8 @@ END
 $$;
 COMMENT ON FUNCTION blotter_internal.merge_staged(tid) IS 'merge_orders at once, or of one staged row; fails if anything does.';
 
--- Before the upsert: what is known to be for folding again. Once more after it, when rows are locked and a new snapshot sees what the
--- wait was for: besides, whatever has not become its order's newest event.
+-- Notes which orders are to be computed again from their events: before the upsert those that are known to be. It is called once more after
+-- the upsert, when rows are locked and a new snapshot sees what others have committed: then also those whose event has not become the newest.
 CREATE FUNCTION blotter_internal.note_rest(one tid, upserted boolean) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET jit = off
@@ -263,10 +263,10 @@ SELECT blotter_internal.write_merge();
 COMMENT ON FUNCTION blotter_internal.upsert_staged(tid) IS
     'Inserts the orders of staged_orders, and brings forward those whose row is older. In the order of the key: two who do so at once wait for each other. Returns the number of rows written. Part of merge_orders.';
 COMMENT ON FUNCTION blotter_internal.keep_final() IS
-    'Of an order whose events went with their day the row is all there is: makes two events of it, its first and its newest, so that what comes late is folded with them. Part of merge_orders.';
+    'Makes two events, its first and its newest, of an order whose events were dropped with their day, so that later events are merged with them. Part of merge_orders.';
 
 -- Reads the events of the orders in rebuild_orders and of the client ids in merge_rest, and of whatever hangs together with
--- them through client ids, and folds them. The time bounds are constants of the statement: other days are not even planned for.
+-- them through client ids, and merges them. The time bounds are constants of the statement: other days are not even planned for.
 CREATE FUNCTION blotter_internal.rebuild_touched() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
@@ -531,7 +531,7 @@ BEGIN
     $q$;
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.write_orders() IS 'Decides where client-only events belong, and folds rebuild_events into orders. Part of merge_orders and rebuild_orders.';
+COMMENT ON FUNCTION blotter_internal.write_orders() IS 'Decides where client-only events belong, and merges rebuild_events into orders. Part of merge_orders and rebuild_orders.';
 
 CREATE FUNCTION blotter_internal.rebuild_orders() RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -548,7 +548,7 @@ BEGIN
     DELETE FROM blotter_internal.order_errors;
     DELETE FROM blotter_internal.order_client_ids;
     DELETE FROM blotter_internal.client_only_ids;
-    -- What was over before the first day kept has no events any more: its row is all there is.
+    -- An order that had ended before the first kept day has no events any more: its row is all there is.
     DELETE FROM blotter.orders o WHERE NOT blotter_internal.is_final(o);
     FOREACH source IN ARRAY ARRAY['blotter.order_events', 'blotter_internal.kept_order_events'] LOOP
         EXECUTE format($q$

@@ -1,5 +1,5 @@
--- What a loading transaction has settled, per producer and stream: for fresh batches, which the drainer copies straight into the tables,
--- called by it; for others by load_staged().
+-- Adds up what a loading transaction has settled, per producer and stream. The drainer calls it for fresh batches, which it copies straight
+-- into the tables; load_staged() calls it for others.
 
 CREATE FUNCTION blotter_internal.add_progress(drainer text, producer_ids bigint[], exchanges text[], lanes text[], stored bigint[], rejected bigint[],
                                               expired bigint[], last_seq bigint[], voided bigint[]) RETURNS void

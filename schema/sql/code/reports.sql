@@ -1,4 +1,4 @@
--- What the program's commands print, beside the views that a trader reads. Each acts with the rights of its caller.
+-- The views and functions that the program's commands print, beside those that a trader reads. Each acts with the rights of its caller.
 
 CREATE FUNCTION blotter_internal.utc(at timestamptz) RETURNS text
     LANGUAGE sql STABLE
@@ -195,7 +195,7 @@ CREATE FUNCTION blotter_internal.owner_of_schema() RETURNS TABLE (owner text, ma
     BEGIN ATOMIC
     SELECT pg_get_userbyid(c.relowner)::text, pg_has_role(c.relowner, 'USAGE') FROM pg_class c WHERE c.oid = 'blotter.order_events'::regclass;
     END;
-COMMENT ON FUNCTION blotter_internal.owner_of_schema() IS 'Who owns the tables, and whether the caller may act as the owner.';
+COMMENT ON FUNCTION blotter_internal.owner_of_schema() IS 'The owner of the tables, and whether the caller may act as it.';
 
 -- --- follow ---
 
@@ -238,7 +238,7 @@ CREATE FUNCTION blotter_internal.follow(after bigint, before bigint, of_exchange
     ORDER BY c.stored_n, c.producer_id, c.seq;
     END;
 COMMENT ON FUNCTION blotter_internal.follow(bigint, bigint, text) IS
-    'What was stored by the transactions from after up to, without, before; in their order, then by producer and seq.';
+    'The records that were stored by the transactions from after to before (before itself left out), in their order, then by producer and seq.';
 
 CREATE FUNCTION blotter_internal.follow_state() RETURNS TABLE (history text, xmin bigint, held boolean, loads bigint)
     LANGUAGE sql STABLE

@@ -1,4 +1,4 @@
--- Who may do what. Grant these roles to your users; the schema's owner is for `blotter migrate` and `blotter partitions drop`.
+-- Roles and their rights. Grant these roles to your users; the schema's owner is for `blotter migrate` and `blotter partitions drop`.
 
 -- The only list of rights: grant_roles() grants it, `blotter check` looks whether it holds. Functions that act as their owner are listed;
 -- the others are for everybody, and can do no more than their caller.
@@ -70,7 +70,7 @@ WHERE c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
                                                            'drainer_sessions', 'stream_locks', 'record_kinds', 'sessions',
                                                            -- what pnl and equity, which act as their caller, are made of; counters and flow
                                                            'position', 'position_hour', 'pnl_day', 'fill', 'funding', 'book_queue', 'positions_today', 'producers', 'flow')));
-COMMENT ON VIEW blotter_internal.rights IS 'What the roles need, and no more.';
+COMMENT ON VIEW blotter_internal.rights IS 'The rights that the roles need, and no more.';
 GRANT SELECT ON blotter_internal.rights TO PUBLIC; -- who lacks rights shall learn which
 COMMENT ON COLUMN blotter_internal.rights.role IS 'blotter_drainer: for `blotter drain`, rejects and status; blotter_reader: for people and strategies; blotter_web: for `blotter web`';
 COMMENT ON COLUMN blotter_internal.rights.privilege IS 'USAGE, SELECT, INSERT, UPDATE, DELETE or EXECUTE';
@@ -92,7 +92,7 @@ CREATE FUNCTION blotter_internal.missing_rights(who name, role text) RETURNS tex
     END;
 COMMENT ON FUNCTION blotter_internal.missing_rights(name, text) IS 'Which rights of a role a user lacks; null: none.';
 
--- What acts as its owner is not for everybody, nor what changes tables by it.
+-- Functions that act as their owner are not for everybody, nor are those that change tables through them.
 REVOKE EXECUTE ON FUNCTION blotter_internal.make_day(date), blotter_internal.make_days(int), blotter_internal.aggregate_days(date),
                            blotter_internal.fence(bigint, interval) FROM PUBLIC;
 

@@ -4,13 +4,13 @@
 --
 -- A value that PostgreSQL fills in where COPY names no column, such as a column of a user's own with a default, is filled in here too.
 
--- What was deleted is read again and again, until there are new files, which take as long as a few hundred rows: so not each time.
+-- Deleted rows are read again and again until the table gets new files, which take as long as a few hundred rows: so not each time.
 CREATE FUNCTION blotter_internal.is_bloated(temporary regclass, live bigint DEFAULT 0) RETURNS boolean
     LANGUAGE sql
     BEGIN ATOMIC
     SELECT pg_relation_size(temporary) > least(262144 + live * 4096, 4194304);
     END;
-COMMENT ON FUNCTION blotter_internal.is_bloated(regclass, bigint) IS 'Should a temporary table that holds so many rows be truncated, rather than its rows deleted?';
+COMMENT ON FUNCTION blotter_internal.is_bloated(regclass, bigint) IS 'Tells whether a temporary table that holds so many rows should be truncated, rather than its rows deleted.';
 
 CREATE FUNCTION blotter_internal.empty_temporary(VARIADIC tables text[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -25,7 +25,7 @@ END
 $$;
 COMMENT ON FUNCTION blotter_internal.empty_temporary(text[]) IS 'Empties temporary tables of the session.';
 
--- What only a careful batch or a reject needs is made by the first that does.
+-- The tables that only a careful batch or a reject needs are made by the first of them.
 CREATE FUNCTION blotter_internal.begin_staging() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     SET client_min_messages = warning

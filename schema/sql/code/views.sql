@@ -1,4 +1,4 @@
--- What people ask of records: open orders, latency, candles.
+-- The views and functions that answer a trader's questions: open orders, latency, candles.
 
 CREATE FUNCTION blotter_internal.is_refused(status text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -26,7 +26,7 @@ BEGIN
     RETURN found;
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.begins_with_amend(blotter.orders) IS 'Is the first that is known of an order an amend, so that it replaces an order with the same client id?';
+COMMENT ON FUNCTION blotter_internal.begins_with_amend(blotter.orders) IS 'Tells whether the first known event of an order is an amend, so that it replaces an order with the same client id.';
 
 -- An amend that the venue took replaces the order whose client id it names, also where the venue says nothing more of that one. One that names
 -- none and has a new order id replaces the order with its own client id.

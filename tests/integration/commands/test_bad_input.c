@@ -134,7 +134,7 @@ static void fields_of_any_length_are_reported_by_line_and_field(void **state)
         {format_bytes("{\"order_id\": \"1\", \"extra\": {\"x\": \"", 'x', 60000, "\"}}"),
          "extra: longer than the limit"},
         {format_bytes("{\"order_id\": \"1\", \"extra\": {\"x\": \"", 'x', 30000, "\"}}"),
-         "the record does not fit a place of the journal"},
+         "the record does not fit a slot of the journal"},
         {format_bytes("{\"order_id\": \"1\", \"x\": ", '[', 500000, ""), "x: "},
     };
     assert_reported(bad, sizeof bad / sizeof *bad);

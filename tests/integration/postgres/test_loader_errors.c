@@ -32,7 +32,7 @@ record_that_breaks_a_users_constraint_is_rejected_and_its_neighbours_stored(void
         5);
     assert_int_equal(count("orders"), 5);
     assert_int_equal(seen.batch.rejected, 3);
-    assert_true(counters()->taken_apart > 0);
+    assert_true(counters()->bisected > 0);
     batch_clear(&seen.batch);
     add_order(201);
     load();
@@ -55,7 +55,7 @@ static void record_that_copy_names_is_taken_out_at_once(void **state)
     assert_int_equal(count("order_events"), 500);
     assert_int_equal(count("trades"), 499);
     assert_string_equal(fixture_postgres_run(server, "SELECT seq FROM blotter.rejects"), "475");
-    assert_int_equal(counters()->taken_apart, 2);
+    assert_int_equal(counters()->bisected, 2);
     assert_int_equal(counters()->transactions, 3); /* before it, itself as a reject, behind it */
 }
 
@@ -149,7 +149,7 @@ static void lock_that_somebody_holds_is_waited_for_and_rejects_nothing(void **st
     assert_int_equal(count("rejects"), 0);
     assert_string_equal(progress(), "6 0 0 0 13");
     assert_int_equal(counters()->retries, 6);
-    assert_true(counters()->taken_apart > 0);
+    assert_true(counters()->bisected > 0);
 }
 
 static void batch_too_large_for_the_server_is_loaded_in_parts(void **state)
@@ -175,7 +175,7 @@ static void batch_too_large_for_the_server_is_loaded_in_parts(void **state)
     assert_int_equal(count("rejects"), 0);
 }
 
-static void lock_that_is_met_while_a_batch_is_taken_apart_rejects_nothing(void **state)
+static void lock_that_is_met_while_a_batch_is_bisected_rejects_nothing(void **state)
 {
     PGconn *holder = fixture_postgres_connect(server);
 
@@ -406,7 +406,7 @@ int main(void)
         TEST(long_message_of_a_users_trigger_is_stored_as_the_reason),
         TEST(lock_that_somebody_holds_is_waited_for_and_rejects_nothing),
         TEST(batch_too_large_for_the_server_is_loaded_in_parts),
-        TEST(lock_that_is_met_while_a_batch_is_taken_apart_rejects_nothing),
+        TEST(lock_that_is_met_while_a_batch_is_bisected_rejects_nothing),
         TEST(record_that_a_trigger_refuses_with_an_error_that_passes_is_rejected_at_the_third_time),
         TEST(records_that_a_trigger_refuses_with_different_errors_are_rejected),
         TEST(records_that_a_trigger_refuses_as_a_missing_day_would_be_are_rejected),

@@ -207,7 +207,8 @@ static void records_that_redis_has_lost_are_not_evicted(void **state)
     assert_int_equal(blotter_flush(producer, BLOTTER_SENT, TIMEOUT_MS), BLOTTER_OK);
     await_looks(1); /* the sender's, which found them waiting */
     fixture_redis_run(redis, "FLUSHALL");
-    await_looks(1 + 3); /* one that was under way, and one whose answer is there, as a third began */
+    /* one that was under way, and one whose answer is there, as a third began */
+    await_looks(1 + 3);
     int accepted = 100;
     for (int64_t seq; (seq = submit(producer, accepted)) != BLOTTER_FULL; accepted++) {
         assert_true(seq > 0);

@@ -213,7 +213,7 @@ LEFT JOIN (
 ) AS n USING (kind)
 GROUP BY k.kind;
 
--- What \dt, \dv and \df of schema blotter show is what a trader reads, and each says in its comment how: an example that works.
+-- Tables, views and functions of schema blotter are for traders to read, and the comment of each has an example that works.
 CREATE VIEW test.shown AS
 SELECT c.relname::text AS name, obj_description(c.oid, 'pg_class') AS comment FROM pg_class c WHERE c.relnamespace = 'blotter'::regnamespace AND c.relkind IN ('r', 'p', 'v')
 UNION ALL

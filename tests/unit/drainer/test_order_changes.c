@@ -300,10 +300,12 @@ static void symbol_counts_only_where_the_venue_numbers_by_symbol(void **state)
 static void order_known_by_client_id_alone_is_one_of_its_own(void **state)
 {
     (void)state;
+    /* clang-format off */
     FOLD(EVENT_OF(1, [IDENTITY_exchange] = "okx", [ORDER_client_order_id] = "17"),
-         EVENT_OF(
-             2, [IDENTITY_exchange] = "okx", [ORDER_order_id] = "0", [ORDER_client_order_id] = "17"),
+         EVENT_OF(2, [IDENTITY_exchange] = "okx", [ORDER_order_id] = "0",
+                  [ORDER_client_order_id] = "17"),
          EVENT(3, [ORDER_client_order_id] = "17"));
+    /* clang-format on */
     assert_int_equal(order_changes_count(changes), 2);
     assert_int_equal(copy_field_int64(&order(0)[C_SEQ]), 2);
     assert_int_equal(copy_field_int64(&order(1)[C_SEQ]), 3);

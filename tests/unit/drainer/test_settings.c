@@ -126,8 +126,8 @@ static void arguments_are_what_is_no_flag(void **state)
     assert_string_equal(settings.arguments[1], "17");
     assert_int_equal(load(COMMAND_JOURNAL, "-- --odd-name"), 0);
     assert_string_equal(settings.arguments[0], "--odd-name");
-    assert_refused(COMMAND_JOURNAL, "", "takes the arguments PATH, but there are too few");
-    assert_refused(COMMAND_DRAIN, "now", "takes no arguments");
+    assert_refused(COMMAND_JOURNAL, "", "too few arguments; usage: blotter journal PATH");
+    assert_refused(COMMAND_DRAIN, "now", "too many arguments; usage: blotter drain");
 }
 
 static void value_out_of_range_is_named_with_its_origin(void **state)
