@@ -12,6 +12,7 @@
 #include "schema/clock.h"
 
 enum {
+    MIRROR_PATIENCE = 10000, /* entries that may wait for the mirror */
     VALUE_BYTES = 128,
     WORDS_MAX = 16,
     KEY_BYTES = 256,
@@ -315,6 +316,27 @@ static void check_places(struct check *check, const struct stream_survey *survey
                  others[0] == '\0' ? "" : "; other databases with keys:", others);
 }
 
+/* The group of `blotter mirror` holds back trimming, also where no mirror runs any more. */
+static void check_mirrors(struct check *check, const struct stream_survey *survey)
+{
+    int64_t waiting = 0;
+    size_t mirrored = 0;
+
+    for (size_t i = 0; i < survey->count; i++) {
+        mirrored += survey->streams[i].mirror_lag >= 0;
+        waiting += survey->streams[i].mirror_lag > 0 ? survey->streams[i].mirror_lag : 0;
+    }
+    if (mirrored > 0) {
+        check_report(
+            check, waiting > MIRROR_PATIENCE ? CHECK_WARNING : CHECK_FINE, "redis", "mirror",
+            "%zu streams are mirrored, %" PRId64 " entries wait for it and are not trimmed%s",
+            mirrored, waiting,
+            waiting > MIRROR_PATIENCE
+                ? "; start `blotter mirror`, or drop its group: XGROUP DESTROY STREAM mirrors"
+                : "");
+    }
+}
+
 static bool check_clock(struct check *check, struct redis *redis)
 {
     int64_t before = clock_wall_ms();
@@ -430,6 +452,7 @@ bool check_look_at_redis(struct check *check, struct redis *redis, struct stream
     }
     if (seen && looks) {
         check_places(check, survey, info != NULL && reply_is_string(info) ? info->str : "");
+        check_mirrors(check, survey);
     }
     redis_reply_free(info);
     return seen && ((cluster && looks) || check_clock(check, redis));

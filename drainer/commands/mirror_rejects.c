@@ -119,8 +119,9 @@ static bool split_id(const char *id, char stream[STREAM_NAME_BYTES],
     return true;
 }
 
-/* The rejects that are meant: those named, else all that are open. NULL: printed. The caller's. */
-static json_t *choose_rejects(struct mirror_rejects *rejects)
+/* The rejects that are meant: those named, else all that are open. NULL: the exit code is set, the
+ * reason printed. The caller's. */
+static json_t *choose_rejects(struct mirror_rejects *rejects, enum exit_code *code)
 {
     const struct settings *settings = rejects->settings;
     json_t *chosen = json_array();
@@ -128,6 +129,7 @@ static json_t *choose_rejects(struct mirror_rejects *rejects)
 
     for (int i = 1; i < settings->argument_count; i++) {
         if (!split_id(settings->arguments[i], stream, entry)) {
+            *code = EXIT_CODE_USAGE;
             command_fail(settings, EXIT_CODE_USAGE,
                          "\"%.100s\" is not the id of a reject, as `blotter mirror list` prints it",
                          settings->arguments[i]);
@@ -279,11 +281,15 @@ static bool replay_one(struct mirror_rejects *rejects, const char *stream, const
 
 static int treat_rejects(struct mirror_rejects *rejects, bool replay)
 {
-    json_t *chosen = choose_rejects(rejects), *row;
+    enum exit_code code = EXIT_CODE_NO;
+    json_t *chosen = choose_rejects(rejects, &code), *row;
     char stream[STREAM_NAME_BYTES], entry[STREAM_ENTRY_ID_BYTES], id[128];
-    bool going = chosen != NULL;
+    bool going = true;
     size_t i;
 
+    if (chosen == NULL) {
+        return code;
+    }
     json_array_foreach(chosen, i, row)
     {
         snprintf(id, sizeof id, "%s/%s", text_at(row, 0), text_at(row, 1));

@@ -49,6 +49,7 @@ static void fill_streams(struct status *status)
                    {"oldest_pending_s", REPORT_NUMBER},
                    {"consumers", REPORT_NUMBER},
                    {"behind_s", REPORT_NUMBER},
+                   {"mirror_lag", REPORT_NUMBER},
                    {"lag_counted", REPORT_BOOL}};
 
     for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
@@ -64,6 +65,11 @@ static void fill_streams(struct status *status)
         report_seconds(status->streams, stream->oldest_pending_ms);
         report_number(status->streams, stream->consumers);
         report_seconds(status->streams, stream->behind_ms);
+        if (stream->mirror_lag < 0) {
+            report_cell(status->streams, NULL);
+        } else {
+            report_number(status->streams, stream->mirror_lag);
+        }
         report_cell(status->streams, stream->counted ? "t" : "f");
         status->some_counted = status->some_counted || stream->counted;
         status->behind_ms =

@@ -41,7 +41,7 @@ static void stream_survey_add(struct stream_survey *survey, const char *patterns
         abort();
     }
     struct surveyed_stream *stream = &survey->streams[survey->count++];
-    *stream = (struct surveyed_stream){.oldest_pending_ms = -1};
+    *stream = (struct surveyed_stream){.oldest_pending_ms = -1, .mirror_lag = -1};
     snprintf(stream->name, sizeof stream->name, "%s", key->str);
 }
 
@@ -123,12 +123,12 @@ static int64_t age_of(const struct stream_survey *survey, const char *id)
     return age < 0 ? 0 : age;
 }
 
-static const redisReply *find_group(const redisReply *groups)
+static const redisReply *find_group(const redisReply *groups, const char *wanted)
 {
     for (size_t i = 0; reply_is_array(groups, 0) && i < groups->elements; i++) {
         const redisReply *name = reply_map_get(groups->element[i], "name");
 
-        if (name != NULL && reply_is_string(name) && strcmp(name->str, STREAM_GROUP) == 0) {
+        if (name != NULL && reply_is_string(name) && strcmp(name->str, wanted) == 0) {
             return groups->element[i];
         }
     }
@@ -224,6 +224,14 @@ static bool look_at_group(const struct stream_survey *survey, struct surveyed_st
            (stream->pending == 0 || stream_survey_look_at_pending(survey, stream, redis));
 }
 
+/* Where Redis does not know the lag of the mirrors, all entries count as waiting. */
+static void look_at_mirror(struct surveyed_stream *stream, const redisReply *group)
+{
+    stream->mirror_lag =
+        group == NULL ? -1
+                      : number_of(group, "lag", stream->length) + number_of(group, "pending", 0);
+}
+
 /* A stream may go away while it is looked at: then there is nothing to say of it. */
 static bool stream_survey_look_at(const struct stream_survey *survey,
                                   struct surveyed_stream *stream, struct redis *redis)
@@ -235,7 +243,8 @@ static bool stream_survey_look_at(const struct stream_survey *survey,
 
     if (done && info->type == REDIS_REPLY_INTEGER) {
         stream->length = info->integer;
-        done = look_at_group(survey, stream, redis, find_group(groups));
+        done = look_at_group(survey, stream, redis, find_group(groups, STREAM_GROUP));
+        look_at_mirror(stream, find_group(groups, STREAM_MIRROR_GROUP));
     } else if (done && info->type == REDIS_REPLY_ERROR) {
         redis_fail(redis, info, stream->name);
         done = false;

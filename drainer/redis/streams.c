@@ -221,9 +221,9 @@ static struct trouble *trouble_of(struct streams *streams, struct stream *stream
     return stream == NULL ? &streams->troubles[source] : &stream->troubles[source];
 }
 
-static const char *object_of(const struct stream *stream)
+static const char *object_of(const struct streams *streams, const struct stream *stream)
 {
-    return stream == NULL ? "drain" : stream->name;
+    return stream != NULL ? stream->name : streams->beside ? "mirror" : "drain";
 }
 
 void streams_trouble(struct streams *streams, struct stream *stream, enum trouble_source source,
@@ -239,7 +239,7 @@ void streams_trouble(struct streams *streams, struct stream *stream, enum troubl
     if (trouble->why != NULL && strcmp(trouble->why, why) == 0) {
         return;
     }
-    log_warn(object_of(stream), "%s", why);
+    log_warn(object_of(streams, stream), "%s", why);
     free(trouble->why);
     trouble->why = strdup(why);
     if (trouble->why == NULL) {
@@ -259,7 +259,7 @@ void streams_trouble_over(struct streams *streams, struct stream *stream,
     struct trouble *trouble = trouble_of(streams, stream, source);
 
     if (trouble->why != NULL) {
-        log_info(object_of(stream), "over: %s", trouble->why);
+        log_info(object_of(streams, stream), "over: %s", trouble->why);
         free(trouble->why);
         *trouble = (struct trouble){0};
     }
@@ -277,7 +277,7 @@ static void put_each(const struct trouble troubles[TROUBLE_SOURCES], const char 
 
 void streams_each_trouble(const struct streams *streams, streams_put_trouble *put, void *arg)
 {
-    put_each(streams->troubles, "drain", put, arg);
+    put_each(streams->troubles, object_of(streams, NULL), put, arg);
     for (size_t i = 0; i < streams->count; i++) {
         put_each(streams->all[i]->troubles, streams->all[i]->name, put, arg);
     }
