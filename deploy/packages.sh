@@ -6,6 +6,7 @@
 #   page        npm, by which the build fetches the chart libraries for the page of `blotter web`
 #   python      build the Python package, run the examples and what README shows
 #   test        what tests/run.sh needs
+#   questdb     Java and Maven, for the tests of `blotter mirror` (tests/fetch_questdb.sh)
 #   experiment  what `make experiment` needs
 #   all         test, and what tests/run.sh --all needs
 #
@@ -19,6 +20,8 @@ rivals=(python3-redis python3-uvloop)
 page=(npm)
 browser=(chromium chromium-driver python3-selenium)
 pooler=(pgbouncer)
+questdb=(default-jre-headless maven)
+capture=(tshark)
 checks=(g++ clang-format cppcheck shellcheck openssl prometheus)
 long=(clang valgrind)
 
@@ -81,7 +84,7 @@ if [[ ${1-} == --missing ]]; then
     only_print=yes
     shift
 fi
-test=("${build[@]}" "${servers[@]}" "${python[@]}" "${rivals[@]}" "${checks[@]}" "${page[@]}" "${browser[@]}" "${pooler[@]}")
+test=("${build[@]}" "${servers[@]}" "${python[@]}" "${rivals[@]}" "${checks[@]}" "${page[@]}" "${browser[@]}" "${pooler[@]}" "${capture[@]}")
 wanted=()
 for set in "${@:-}"; do
     case $set in
@@ -89,10 +92,11 @@ for set in "${@:-}"; do
     page) wanted+=("${page[@]}") ;;
     python) wanted+=("${build[@]}" "${python[@]}") ;;
     test) wanted+=("${test[@]}") ;;
+    questdb) wanted+=("${questdb[@]}") ;;
     experiment) wanted+=("${build[@]}" "${servers[@]}" "${python[@]}" "${rivals[@]}" python3-matplotlib) ;;
     all) wanted+=("${test[@]}" "${long[@]}") ;;
     *)
-        say "usage: packages.sh [--missing] run|page|python|test|experiment|all ..."
+        say "usage: packages.sh [--missing] run|page|python|test|questdb|experiment|all ..."
         exit 2
         ;;
     esac
@@ -102,7 +106,8 @@ done
 missing=()
 for package in "${wanted[@]}"; do
     if [[ $package == pkg-config ]] && installed pkgconf; then continue; fi
-    if [[ $package == npm ]] && command -v npm >/dev/null; then continue; fi
+    if [[ $package == npm || $package == maven ]] && command -v "${package/maven/mvn}" >/dev/null; then continue; fi
+    if [[ $package == default-jre-headless ]] && command -v java >/dev/null; then continue; fi
     installed "$package" || [[ " ${missing[*]} " == *" $package "* ]] || missing+=("$package")
 done
 msgpack=

@@ -95,6 +95,10 @@ stage "fault tests" make -s test-fault || true
 if [[ -n ${CI-} && ! -d build/ccxt ]]; then
     /usr/bin/python3 -m pip install -q --retries 1 --timeout 10 --root-user-action ignore --target build/ccxt ccxt || rm -rf build/ccxt
 fi
+# Neither without QuestDB's server have those of `blotter mirror`.
+if [[ -n ${CI-} ]]; then
+    quiet deploy/packages.sh questdb && quiet tests/fetch_questdb.sh || echo "QuestDB's server is not to be had here"
+fi
 stage "Python tests" make -s test-python || true
 stage "lint" make -s lint || true
 if stage "build, ASan + UBSan" quiet make -k -j"$jobs" "${asan[@]}" program examples tests; then

@@ -12,6 +12,7 @@
 #define AUDIT_STATES(X) \
     X(complete, NULL) \
     X(open, NULL) \
+    X(unproven, NULL) \
     X(missing, "records are missing") \
     X(doubled, "more rows than records") \
     X(forged, "the same producer id in several streams: one of them is forged")
@@ -131,8 +132,8 @@ static void audit_print_text(const struct audit *audit, const struct report *rep
     printf("\n%s: %d producers complete, %d open, %d with records missing",
            audit_states[verdict_of(audit)].name, counts[AUDIT_complete], counts[AUDIT_open],
            counts[AUDIT_missing]);
-    for (int state = AUDIT_missing + 1; state < AUDIT_STATE_COUNT; state++) {
-        if (counts[state] > 0) {
+    for (int state = AUDIT_unproven; state < AUDIT_STATE_COUNT; state++) {
+        if (counts[state] > 0 && state != AUDIT_missing) {
             printf(", %d %s", counts[state], audit_states[state].name);
         }
     }
@@ -140,6 +141,10 @@ static void audit_print_text(const struct audit *audit, const struct report *rep
     if (counts[AUDIT_open] > 0) {
         printf("open: complete up to up_to_seq; later records are on their way, or the producer "
                "has been silent since last_at\n");
+    }
+    if (counts[AUDIT_unproven] > 0) {
+        printf(
+            "unproven: a tap on the wire recorded them, which cannot tell what it has not seen\n");
     }
     print_problems(audit->producers);
 }

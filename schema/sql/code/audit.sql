@@ -170,6 +170,7 @@ CREATE FUNCTION blotter_internal.audit_of(of_exchange text DEFAULT NULL, since t
            CASE WHEN cardinality(a.streams) > 1 THEN 'forged'
                 WHEN NOT isempty(a.missing) THEN 'missing'
                 WHEN a.doubled > 0 THEN 'doubled'
+                WHEN a.lane = 'wire' THEN 'unproven'
                 WHEN a.end_seq IS NOT NULL AND isempty(a.in_flight) THEN 'complete'
                 ELSE 'open' END,
            a.first_at, a.last_at,
@@ -191,7 +192,7 @@ COMMENT ON COLUMN blotter.audit.producer_id IS 'the producer';
 COMMENT ON COLUMN blotter.audit.exchange IS 'its exchange';
 COMMENT ON COLUMN blotter.audit.lane IS 'its lane, if any';
 COMMENT ON COLUMN blotter.audit.host IS 'where it ran';
-COMMENT ON COLUMN blotter.audit.state IS 'complete: its end is known (it closed, or its successor said) and all up to there is settled; open: it may go on, and all is settled up to up_to_seq; missing: records are not here that should be; doubled: a seq has more than one row; forged: its records came in more than one stream, see streams';
+COMMENT ON COLUMN blotter.audit.state IS 'complete: its end is known (it closed, or its successor said) and all up to there is settled; open: it may go on, and all is settled up to up_to_seq; unproven: all that a tap recorded is here (lane wire), but a tap accepts nothing, so it shows not that it saw everything; missing: records are not here that should be; doubled: a seq has more than one row; forged: its records came in more than one stream, see streams';
 COMMENT ON COLUMN blotter.audit.first_at IS 'recorded_at of the first record of it that is kept';
 COMMENT ON COLUMN blotter.audit.last_at IS 'recorded_at of the last record of it: open means nothing is known after this';
 COMMENT ON COLUMN blotter.audit.up_to_seq IS 'all up to here is settled';
@@ -272,6 +273,7 @@ WITH counted AS (
 SELECT q.producer_id, q.exchange, nullif(q.lane, '') AS lane,
        CASE WHEN q.streams > 1 THEN 'forged'
             WHEN q.settled < greatest(q.closed_seq, q.confirmed_seq) THEN 'missing'
+            WHEN q.lane = 'wire' THEN 'unproven'
             WHEN q.settled >= q.end_seq THEN 'complete'
             ELSE 'open' END AS state,
        q.settled, greatest(q.last_seq, q.end_seq, q.confirmed_seq) AS last_seq, q.last_at

@@ -1,0 +1,182 @@
+"""deploy/capture: a client that talks over wss:// to a server on loopback is recorded from the wire, as many messages as passed.
+
+Needs tshark and the right to read packets; without them it says so in one line.
+"""
+
+import asyncio
+import json
+import re
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import unittest
+
+import engines
+import support
+
+CAPTURE = support.TREE / "deploy/capture/capture.py"
+MAPPING = """
+def records(message, outgoing):
+    if outgoing:
+        yield "order", {"client_order_id": message["id"], "symbol": "BTC/USDT", "status": "pending_new", "price": message["price"]}
+    elif message["kind"] == "order":
+        yield "order", {"client_order_id": message["id"], "order_id": "v" + message["id"], "symbol": "BTC/USDT", "status": "open"}
+"""
+
+
+def may_capture():
+    if shutil.which("tshark") and (dumpcap := shutil.which("dumpcap")):
+        done = subprocess.run([dumpcap, "-q", "-i", "lo", "-a", "duration:1", "-w", "-"], capture_output=True, timeout=support.TIMEOUT)
+        if done.returncode == 0:
+            return True
+    print("# not judged: no tshark here, or no right to read packets (deploy/packages.sh test; CAP_NET_RAW)", flush=True)
+    return False
+
+
+here = may_capture()
+
+
+def setUpModule():
+    global servers, running, folder
+    if here:
+        servers = support.Servers()
+        running = engines.Engines()
+        servers.drain()
+        folder = running.folder()
+        subprocess.run(
+            [
+                "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / "key.pem",
+                "-out", folder / "certificate.pem", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+            ],
+            check=True, capture_output=True,
+        )  # fmt: skip
+
+
+def tearDownModule():
+    if here:
+        running.close()
+        servers.close()
+
+
+class Desk:
+    """A venue over wss://, and a client of it that logs its keys."""
+
+    def __init__(self, port, keys):
+        self._port, self._keys = port, keys
+        self._numbers = iter(range(1, 1000))
+
+    @staticmethod
+    async def _answer(connection, *_):
+        async for text in connection:
+            message = json.loads(text)
+            await connection.send(json.dumps({"kind": "order", "id": message["id"]}))
+            if message["id"].endswith("0"):
+                await connection.send("x" * 70000)  # no JSON, and more than a packet
+
+    async def _talk(self, count, logs_keys):
+        import websockets
+
+        venue = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        venue.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
+        client = ssl.create_default_context(cafile=folder / "certificate.pem")
+        if logs_keys:
+            client.keylog_filename = str(self._keys)
+        async with websockets.serve(self._answer, "127.0.0.1", self._port, ssl=venue):
+            async with websockets.connect(f"wss://localhost:{self._port}", ssl=client, compression=None) as connection:
+                for number in (next(self._numbers) for _ in range(count)):
+                    await connection.send(json.dumps({"id": str(number), "price": "1.50"}))
+                    await connection.recv()
+                    if number % 10 == 0:
+                        await connection.recv()
+
+    def talk(self, count, logs_keys=True):
+        asyncio.run(self._talk(count, logs_keys))
+
+
+class FromTheWire(unittest.TestCase):
+    def start(self, port, keys):
+        mapping = folder / "mapping.py"
+        mapping.write_text(MAPPING)
+        capture = running.start(
+            "capture", sys.executable, CAPTURE, "--exchange", "tapped", "--mapping", mapping, "--interface", "lo", "--port", str(port), "--keys", keys,
+            "--journal", running.folder(), "--quiet", PYTHONPATH=str(support.PACKAGE),
+        )  # fmt: skip
+        return capture
+
+    def seen(self):
+        return servers.query("SELECT count(*) AS n FROM blotter.order_events WHERE exchange = 'tapped' AND origin = 'wire'")[0]["n"]
+
+    def test_what_passed_is_recorded(self):
+        port, keys = engines.free_port(), folder / "keys.log"
+        keys.touch()
+        desk = Desk(port, keys)
+        capture = self.start(port, keys)
+        engines.await_true(lambda: "capturing" in capture.text(), "it captures")
+        passed = 0
+        while not self.seen():  # until dumpcap listens
+            desk.talk(1)
+            passed += 2
+        first = self.seen()
+        desk.talk(30)
+        engines.await_true(lambda: self.seen() >= 60 + first, "all messages are recorded")
+        desk.talk(5, logs_keys=False)
+        (child,) = [pid for pid in children(capture.process.pid) if "tshark" in command_of(pid)]
+        subprocess.run(["kill", "-9", child], check=True)  # it starts again, and goes on with new connections
+        engines.await_true(lambda: capture.text().count("capturing") == 2, "it captures again")
+        before = self.seen()
+        while self.seen() == before:
+            desk.talk(1)
+        self.reconcile()
+        capture.process.send_signal(signal.SIGTERM)
+        self.assertEqual(capture.process.wait(support.TIMEOUT), 0, capture.text())
+        counts = json.loads(capture.text().splitlines()[-1])
+        self.assertGreaterEqual(counts["unknown"], 3)
+        self.assertGreater(counts["no_keys"], 0)
+        self.assertEqual((counts["refused"], counts["restarts"]), (0, 1))
+        self.assertGreater(counts["messages"], counts["records"])
+        engines.await_true(lambda: self.seen() == counts["records"], "all that it counted is stored")
+        engines.await_true(lambda: self.audited() == {"unproven"}, "the audit calls it unproven")
+        status, said = servers.run("audit", "--exchange", "tapped")
+        self.assertEqual(status, 0, said)
+        self.assertIn("cannot tell what it has not seen", said)
+
+    def audited(self):
+        return {row["state"] for row in servers.query("SELECT state FROM blotter.audit WHERE exchange = 'tapped' AND lane = 'wire'")}
+
+    def reconcile(self):
+        """The query of the page: here the strategy recorded nothing, so each order is named; then one is recorded in the same way."""
+        page = (support.TREE / "deploy/capture/README.md").read_text()
+        query = re.search(r"```sql\n(.*?)```", page, re.S)[1].replace("%", "%%")
+        self.assertTrue(all(row["recorded"] == 0 for row in servers.query(query)))
+        import blotter
+
+        row = servers.query("SELECT client_order_id FROM blotter.order_events WHERE exchange = 'tapped' AND status = 'pending_new' LIMIT 1")[0]
+        with blotter.Producer("tapped", journal=running.folder()) as producer:
+            for status in ("pending_new", "open"):
+                producer.order({"client_order_id": row["client_order_id"], "symbol": "BTC/USDT", "status": status})
+        names = lambda: {row["order"] for row in servers.query(query)}  # noqa: E731
+        engines.await_true(lambda: row["client_order_id"] not in names(), "the recorded order agrees")
+
+
+def children(pid):
+    return subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
+
+
+def command_of(pid):
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        return file.read().split(b"\0")[0].decode()
+
+
+class WithoutRights(unittest.TestCase):
+    def test_the_help_names_what_is_counted(self):
+        done = subprocess.run([sys.executable, CAPTURE, "--help"], capture_output=True, text=True, env=support.plain_environment(PYTHONPATH=str(support.PACKAGE)))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("no_keys", done.stdout)
+
+
+if __name__ == "__main__":
+    if not here:
+        del FromTheWire
+    support.main()
