@@ -99,7 +99,9 @@ fi
 if [[ -n ${CI-} ]]; then
     quiet deploy/packages.sh questdb && quiet tests/fetch_questdb.sh || echo "QuestDB's server is not to be had here"
 fi
-stage "Python tests" make -s test-python || true
+long=()
+if [[ -n $all ]]; then long=(env MIRROR_RECORDS=1000000 BLOTTER_TEST_TIMEOUT=1800); fi
+stage "Python tests" "${long[@]}" make -s test-python || true
 stage "lint" make -s lint || true
 if stage "build, ASan + UBSan" quiet make -k -j"$jobs" "${asan[@]}" program examples tests; then
     stage "unit tests, ASan + UBSan" make -s "${asan[@]}" test-unit || true
