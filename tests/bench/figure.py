@@ -36,11 +36,12 @@ def median(values):
     return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
 
 
-def add(name, value, unit, beside=None, at_most=None, ratio=None):
-    """A line of the table, and of JSON where $BLOTTER_BENCH_JSON names a file."""
+def add(name, value, unit, beside=None, at_most=None, ratio=None, at_least=None):
+    """A line of the table, and of JSON where $BLOTTER_BENCH_JSON names a file. at_most bounds the value, at_least the ratio."""
     beside = beside or {}
-    met = at_most is not None and value <= at_most
-    target = "" if at_most is None else f"<= {number(at_most)}: {'reached' if met else 'MISSED'}"
+    met = value <= at_most if at_most is not None else at_least is not None and ratio >= at_least
+    bound = f"<= {number(at_most)}" if at_most is not None else f">= {at_least:g} x" if at_least is not None else ""
+    target = bound and f"{bound}: {'reached' if met else 'MISSED'}"
     times = "" if ratio is None else f"{ratio:.2f} x"
     others = ", ".join(f"{other} {number(its)}" for other, its in beside.items())
     print(f"  {name:<30} {number(value):>12} {unit:<7} {times:<8} {target:<18} {others and ' beside ' + others}", flush=True)
@@ -52,7 +53,7 @@ def add(name, value, unit, beside=None, at_most=None, ratio=None):
         figure["beside"] = {other: float(number(its)) for other, its in beside.items()}
     if ratio is not None:
         figure["ratio"] = round(ratio, 3)
-    if at_most is not None:
-        figure |= {"target": float(number(at_most)), "met": met}
+    if target:
+        figure |= {"target": float(number(at_most)) if at_most is not None else at_least, "met": met}
     with open(path, "a") as file:
         file.write(json.dumps(figure) + "\n")

@@ -15,14 +15,14 @@ set -eu
 
 build=${BUILD:-build}
 export BLOTTER_PROGRAM=${BLOTTER_PROGRAM:-$build/blotter}
-all=(submit python send drain drainers takeover merge latency memory)
+all=(submit python send drain drainers takeover merge latency memory mirror)
 figures=$build/bench
 
 if [ $# -eq 0 ]; then
     set -- "${all[@]}"
 fi
 for name in "$@"; do
-    if [ "$name" = python ]; then
+    if [ "$name" = python ] || [ "$name" = mirror ]; then
         make -s BUILD="$build" python "$build/tests/python/serve"
     elif [ ! -x "$build/tests/bench/bench_$name" ]; then
         echo "there is no benchmark $name; there are: ${all[*]}" >&2
@@ -35,7 +35,7 @@ failed=()
 for name in "$@"; do
     rm -f "$figures/$name.new"
     command=("$build/tests/bench/bench_$name")
-    if [ "$name" = python ]; then command=("${PYTHON:-/usr/bin/python3}" tests/bench/bench_python.py); fi
+    if [ "$name" = python ] || [ "$name" = mirror ]; then command=("${PYTHON:-/usr/bin/python3}" "tests/bench/bench_$name.py"); fi
     if BLOTTER_BENCH_JSON=$figures/$name.new BLOTTER_BUILD=$build "${command[@]}" </dev/null; then
         mv "$figures/$name.new" "$figures/$name.json"
     else

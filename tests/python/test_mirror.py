@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import engines
-import questdb
+import questdb_server
 import support
 
 BLOTTER = support.BUILD / "blotter"
@@ -22,7 +22,7 @@ TABLES = {
     "order_events": "blotter.order_events", "trades": "blotter.trades", "cash": "blotter.cash", "balances": "blotter.balances",
     "venue_positions": "blotter.venue_positions", "instruments": "blotter.instruments", "sessions": "blotter_internal.sessions",
 }  # fmt: skip
-here = questdb.available()
+here = questdb_server.available()
 
 
 def setUpModule():
@@ -30,7 +30,7 @@ def setUpModule():
     if here:
         servers = support.Servers()
         running = engines.Engines()
-        server = questdb.Questdb(running)
+        server = questdb_server.Questdb(running)
 
 
 def tearDownModule():
@@ -457,7 +457,7 @@ class Outage(unittest.TestCase):
 
 class Access(unittest.TestCase):
     def test_password_and_tls(self):
-        guarded = questdb.Questdb(running, "http.user=admin", "http.password=secret-of-the-test")
+        guarded = questdb_server.Questdb(running, "http.user=admin", "http.password=secret-of-the-test")
         redis = running.redis()
         publish(redis.url, [{"order_id": "1"}], "okx")
         conf = f"http::addr=127.0.0.1:{guarded.port};username=admin;"

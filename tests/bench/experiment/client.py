@@ -3,12 +3,13 @@
     python3 client.py WRITER FOLDER PORT...       prints its figures as JSON
 
 Times are in ns. save: one call of the writer, as the strategy sees it. delay: from when the exchange sent a message to when the strategy
-was done with it. cpu_s: of this process while it ran, all its threads.
+was done with it. cpu_s: of this process while it ran, all its threads; idle_share: while it was connected and no message came.
 """
 
 import asyncio
 import inspect
 import json
+import os
 import random
 import resource
 import sys
@@ -29,7 +30,7 @@ class Strategy:
     """Listens to one exchange."""
 
     def __init__(self, number, port, writer, generator):
-        self.uri, self.venue = f"ws://127.0.0.1:{port}", f"venue{number % VENUES}"
+        self.uri, self.venue = f"{writer.scheme}://localhost:{port}", f"venue{number % VENUES}"
         self.generator = generator
         self.writer, self.is_async = writer, inspect.iscoroutinefunction(writer.save)
         self.orders, self.saves, self.delays = {}, [], []
@@ -45,6 +46,7 @@ class Strategy:
     async def listen(self, connection):
         await connection.send("start")
         async for message in connection:
+            message = message.strip('"')  # over wss:// it is JSON
             if message == "done":
                 return
             _, number, sent_ns = message.split(":")
@@ -70,7 +72,11 @@ async def run(name, folder, ports):
     generator = random.Random(SEED)
     strategies = [Strategy(number, port, writer, generator) for number, port in enumerate(ports)]
     await writer.open(sorted({strategy.venue for strategy in strategies}))
-    connections = [await websockets.connect(strategy.uri, compression=None) for strategy in strategies]
+    connections = [await websockets.connect(strategy.uri, compression=None, ssl=writer.ssl()) for strategy in strategies]
+    idle_s = float(os.environ.get("EXPERIMENT_IDLE") or 1)
+    idle = cpu_seconds()
+    await asyncio.sleep(idle_s)
+    idle = (cpu_seconds() - idle) / idle_s
     begin, cpu = time.perf_counter(), cpu_seconds()
     await asyncio.gather(*(strategy.listen(connection) for strategy, connection in zip(strategies, connections)))
     seconds, cpu = time.perf_counter() - begin, cpu_seconds() - cpu
@@ -84,9 +90,12 @@ async def run(name, folder, ports):
         "title": writer.__doc__,
         "seconds": seconds,
         "cpu_s": cpu,
+        "idle_share": idle,
         "messages": len(delays),
         "saves": len(saves),
+        "expected": len(delays) if writer.records_all else len(saves),
         "rows": writer.rows(),
+        "visible_ns": writer.visible_ns(),
         "save_ns": percentiles(saves),
         "delay_ns": percentiles(delays),
     }

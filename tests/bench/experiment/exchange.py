@@ -5,13 +5,17 @@ CLOCK_MONOTONIC, which all processes of a machine share. The gaps are drawn from
 between the times at which messages are due: one that is sent late, as a sleep is long or the processor taken, delays no other, as the
 market would not wait for it either.
 
-    python3 exchange.py EXCHANGES MESSAGES        prints the ports as JSON, and serves until its stdin ends
+    python3 exchange.py EXCHANGES MESSAGES [FOLDER]
+
+It prints the ports as JSON, and serves until its stdin ends. With a folder that holds certificate.pem and key.pem each exchange has a
+second port, for wss://, where the same text comes as a JSON string.
 """
 
 import asyncio
 import json
 import math
 import random
+import ssl
 import sys
 import time
 
@@ -35,7 +39,7 @@ def make_gaps(exchanges, messages):
     return [[poisson(generator, GAP_MS) / 1000 for _ in range(messages)] for _ in range(exchanges)]
 
 
-def make_handler(exchange, gaps):
+def make_handler(exchange, gaps, write=str):
     async def serve(connection, *_):
         if await connection.recv() != "start":
             return
@@ -43,18 +47,25 @@ def make_handler(exchange, gaps):
         for order, gap in enumerate(gaps, 1):
             due += gap
             await asyncio.sleep(due - time.monotonic())
-            await connection.send(f"{exchange}:{order}:{time.monotonic_ns()}")
-        await connection.send("done")
+            await connection.send(write(f"{exchange}:{order}:{time.monotonic_ns()}"))
+        await connection.send(write("done"))
         await connection.wait_closed()
 
     return serve
 
 
-async def main(exchanges, messages):
+async def main(exchanges, messages, folder=None):
     servers = [
         await websockets.serve(make_handler(number, gaps), "127.0.0.1", 0, compression=None)
         for number, gaps in enumerate(make_gaps(exchanges, messages))
     ]
+    if folder:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"{folder}/certificate.pem", f"{folder}/key.pem")
+        servers += [
+            await websockets.serve(make_handler(number, gaps, json.dumps), "127.0.0.1", 0, compression=None, ssl=context)
+            for number, gaps in enumerate(make_gaps(exchanges, messages))
+        ]
     print(json.dumps([next(iter(server.sockets)).getsockname()[1] for server in servers]), flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     for server in servers:
@@ -62,4 +73,4 @@ async def main(exchanges, messages):
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]))

@@ -10,9 +10,11 @@ they would be on another machine; exchanges, strategies and `blotter ship` have 
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -22,21 +24,79 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent.parent / "python"), str(HERE)]
 
+import engines  # noqa: E402
+import questdb_server  # noqa: E402
 import support  # noqa: E402
 import writers  # noqa: E402
+
+CLIENTS = support.TREE / "build/questdb-client"  # pip install --target build/questdb-client questdb
+CAPTURE = support.TREE / "deploy/capture/capture.py"
+MAPPING = """
+def records(message, outgoing):
+    if not outgoing and message != "done":
+        exchange, number, _ = message.split(":")
+        yield "order", {"order_id": number, "symbol": "BTC/USDT", "strategy": exchange, "status": "open"}
+"""
 
 
 class Exchanges:
     """The simulated exchanges' process."""
 
-    def __init__(self, count, messages):
+    def __init__(self, count, messages, certificates):
         self.process = subprocess.Popen(
-            [sys.executable, HERE / "exchange.py", str(count), str(messages)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, HERE / "exchange.py", str(count), str(messages), str(certificates)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.ports = json.loads(self.process.stdout.readline())
+        ports = json.loads(self.process.stdout.readline())
+        self.ports, self.tls_ports = ports[:count], ports[count:]
 
     def close(self):
         self.process.communicate()
+
+
+class Others:
+    """QuestDB's server and a certificate for wss://, which some writers need."""
+
+    def __init__(self):
+        self.running = engines.Engines()
+        self.folder = self.running.folder()
+        self._lanes = itertools.count(1)
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", self.folder / "key.pem", "-out",
+             self.folder / "certificate.pem", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        (self.folder / "keys.log").touch()
+        (self.folder / "mapping.py").write_text(MAPPING)
+        os.environ["EXPERIMENT_CAPTURE"] = str(self.folder)
+
+    def start_questdb(self):
+        os.environ["EXPERIMENT_QUESTDB"] = questdb_server.Questdb(self.running, fast=True).conf
+
+    def start_capture(self, ports):
+        """Under another exchange's name each time, so that its rows can be told."""
+        os.environ["EXPERIMENT_LANE"] = exchange = f"tapped{next(self._lanes)}"
+        capture = self.running.start(
+            "capture", sys.executable, CAPTURE, "--exchange", exchange, "--mapping", self.folder / "mapping.py", "--interface", "lo", "--keys",
+            self.folder / "keys.log", "--journal", self.running.folder(), "--port", *map(str, ports), PYTHONPATH=str(support.PACKAGE),
+        )  # fmt: skip
+        engines.await_true(lambda: "Capture started" in capture.text() or "Capturing on" in capture.text(), "dumpcap listens")
+        return capture
+
+    def close(self):
+        self.running.close()
+
+
+def missing_for(name):
+    """What a writer needs that is not here; None: nothing."""
+    if name.startswith("questdb"):
+        if not shutil.which("java") or questdb_server.jar() is None:
+            return "Java, or QuestDB's server (tests/fetch_questdb.sh)"
+        return None if CLIENTS.is_dir() else f"QuestDB's client (pip install --target {CLIENTS.relative_to(support.TREE)} questdb)"
+    if name == "captured":
+        dumpcap = shutil.which("dumpcap")
+        if not dumpcap or subprocess.run([dumpcap, "-q", "-i", "lo", "-a", "duration:1", "-w", "-"], capture_output=True).returncode != 0:
+            return "tshark, or the right to read packets"
+    return None
 
 
 def run_client(writer, ports, servers):
@@ -44,7 +104,7 @@ def run_client(writer, ports, servers):
     folder = servers.journal("ship" if writer == "blotter_ship" else "other")
     with tempfile.TemporaryDirectory(dir=servers.folder / "python") as other:
         place = folder if writer.startswith("blotter") else Path(other)
-        environment = os.environ | {"PYTHONPATH": str(support.PACKAGE)}
+        environment = os.environ | {"PYTHONPATH": f"{support.PACKAGE}:{CLIENTS}", "PYTHONWARNINGS": "ignore"}
         command = [sys.executable, HERE / "client.py", writer, str(place), *map(str, ports)]
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
@@ -58,14 +118,19 @@ def median(runs):
     return statistics.median(runs) if isinstance(first, (int, float)) else first
 
 
-def measure(names, exchanges, messages, runs, servers):
+def measure(names, exchanges, messages, runs, servers, others):
     results = {name: [] for name in names}
-    feed = Exchanges(exchanges, messages)
+    feed = Exchanges(exchanges, messages, others.folder)
     try:
         for run in range(runs):
             for name in names:
                 print(f"N = {exchanges}, run {run + 1} of {runs}: {name} ...", file=sys.stderr, flush=True)
-                results[name].append(run_client(name, feed.ports, servers))
+                if name == "captured":
+                    capture = others.start_capture(feed.tls_ports)
+                    results[name].append(run_client(name, feed.tls_ports, servers))
+                    capture.stop()
+                else:
+                    results[name].append(run_client(name, feed.ports, servers))
     finally:
         feed.close()
     return [median(of_one) | {"exchanges": exchanges, "all_seconds": [run["seconds"] for run in of_one]} for of_one in results.values()]
@@ -86,18 +151,19 @@ def four(figures):
 
 
 def row(result):
-    stored = "-" if result["rows"] is None else f"{result['rows']:.0f} of {result['saves']:.0f}"
-    cells = (result["title"], f"{result['seconds']:.2f} s", four(result["save_ns"]), four(result["delay_ns"]), f"{result['cpu_s']:.2f} s", stored)
+    stored = "-" if result["rows"] is None else f"{result['rows']:.0f} of {result['expected']:.0f}"
+    cells = (result["title"], f"{result['seconds']:.2f} s", four(result["save_ns"]), four(result["delay_ns"]), f"{result['cpu_s']:.2f} s", f"{result['idle_share']:.1%}", stored)
     return "| " + " | ".join(cells) + " |"
 
 
 def print_table(results):
     exchanges = results[0]["exchanges"]
     print(f"\n{exchanges} exchanges, {results[0]['messages']:.0f} messages, half of them saved\n")
-    print("| writer | time | save: p50 / p99 / p99.9 / max | delay: p50 / p99 / p99.9 / max | CPU | rows |")
-    print("|---|---|---|---|---|---|")
+    print("| writer | time | save: p50 / p99 / p99.9 / max | delay: p50 / p99 / p99.9 / max | CPU | idle | rows |")
+    print("|---|---|---|---|---|---|---|")
     for result in results:
         print(row(result))
+    print_visible(results)
     compare(results)
 
 
@@ -115,6 +181,12 @@ def compare(results):
             allowed = result["saves"] * result["save_ns"]["p50"] / 1e9 + noise
             more = result["seconds"] - none["seconds"]
             print(f"{result['title']}: {result['seconds'] / none['seconds']:.4f} x no writer; {more * 1e3:+.1f} ms, saves x p50 and noise: {allowed * 1e3:.1f} ms")
+
+
+def print_visible(results):
+    for result in results:
+        if result.get("visible_ns"):
+            print(f"{result['title']}: a row is stored {duration(result['visible_ns']['p50'])} / {duration(result['visible_ns']['p99'])} (p50 / p99) after its message passed")
 
 
 def plot(all_results, path):
@@ -147,6 +219,7 @@ def arguments():
     parser.add_argument("--messages", type=int, default=1000, help="of each exchange (1000)")
     parser.add_argument("--runs", type=int, default=3, help="of each writer; medians are told (3)")
     parser.add_argument("--writers", default=",".join(writers.WRITERS), help="some of: %(default)s")
+    parser.add_argument("--idle", type=float, default=1, help="seconds that each strategy is connected before messages come, to see what it costs then (1)")
     parser.add_argument("--no-plot", action="store_true", help="write no picture")
     given = parser.parse_args()
     given.writers = given.writers.split(",")
@@ -156,18 +229,34 @@ def arguments():
     return given
 
 
+def leave_out_missing(names):
+    kept = []
+    for name in names:
+        missing = missing_for(name)
+        if missing:
+            print(f"not measured: {name}: it needs {missing}", file=sys.stderr)
+        else:
+            kept.append(name)
+    return kept
+
+
 def main():
     given = arguments()
+    given.writers = leave_out_missing(given.writers)
+    os.environ["EXPERIMENT_IDLE"] = str(given.idle)
     here = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, here[-1:])
-    servers = support.Servers()
+    servers, others = support.Servers(), Others()
     try:
         servers.drain()
+        if any(name.startswith("questdb") for name in given.writers):
+            others.start_questdb()
         os.sched_setaffinity(0, here[:-1] or here)
         servers.start(servers.program, "ship", "--journal", str(servers.journal("ship")), stderr=subprocess.DEVNULL)
         counts = [int(count) for count in given.exchanges.split(",")]
-        results = [measure(given.writers, count, given.messages, given.runs, servers) for count in counts]
+        results = [measure(given.writers, count, given.messages, given.runs, servers, others) for count in counts]
     finally:
+        others.close()
         servers.close()
     for of_count in results:
         print_table(of_count)
@@ -178,7 +267,7 @@ def main():
     if not given.no_plot:
         plot(results, support.BUILD / "experiment.png")
     print(f"written: {support.BUILD}/experiment.json" + ("" if given.no_plot else f", {support.BUILD}/experiment.png"))
-    lost = [result for of_count in results for result in of_count if result["rows"] is not None and result["rows"] != result["saves"]]
+    lost = [result for of_count in results for result in of_count if result["rows"] is not None and result["rows"] != result["expected"]]
     return 1 if lost else 0
 
 

@@ -19,8 +19,17 @@ ARRIVAL_TIMEOUT = 60  # seconds, for what arrives later
 
 
 class Writer:
+    scheme = "ws"
+    records_all = False  # not what is saved, but every message
+
     def __init__(self, folder):
         self.folder = Path(folder)
+
+    def ssl(self):
+        """Of connections to exchanges; None: without."""
+
+    def visible_ns(self):
+        """Percentiles of the time from a message's passing to its row's being there; None: not known."""
 
     async def open(self, venues):
         pass
@@ -251,6 +260,94 @@ class BlotterShip(Blotter):
     sender = "none"
 
 
+class QuestdbClient(Writer):
+    """QuestDB's client, flush each second"""
+
+    settings = "auto_flush_interval=1000;"
+
+    async def open(self, venues):
+        from questdb import Sender, ServerTimestamp
+
+        self.now = ServerTimestamp
+        self.sender = Sender.from_conf(os.environ["EXPERIMENT_QUESTDB"] + self.settings)
+        self.sender.establish()
+        self.table = f"orders_{os.getpid()}"
+
+    def save(self, venue, order):
+        self.sender.row(self.table, symbols={"venue": venue, "symbol": order["symbol"]}, columns={name: order[name] for name in FIELDS[2:]}, at=self.now)
+
+    async def close(self):
+        self.sender.flush()
+        self.sender.close()
+
+    def rows(self):
+        import json
+        import urllib.parse
+        import urllib.request
+
+        place = os.environ["EXPERIMENT_QUESTDB"].split("addr=")[1].rstrip(";")
+        query = urllib.parse.urlencode({"query": f"SELECT count() FROM {self.table}"})
+        before, count, deadline = -1, 0, time.monotonic() + ARRIVAL_TIMEOUT
+        while count != before and time.monotonic() < deadline:  # it applies its log a moment later
+            time.sleep(0.5)
+            before = count
+            ((count,),) = json.load(urllib.request.urlopen(f"http://{place}/exec?{query}"))["dataset"]
+            before = -1 if count == 0 else before
+        return count
+
+
+class QuestdbEach(QuestdbClient):
+    """QuestDB's client, flush each row"""
+
+    settings = "auto_flush_rows=1;"
+
+
+class Captured(Writer):
+    """captured from wss://"""
+
+    scheme, records_all = "wss", True
+
+    async def open(self, venues):
+        pass
+
+    def save(self, venue, order):
+        pass
+
+    def ssl(self):
+        import ssl
+
+        folder = os.environ["EXPERIMENT_CAPTURE"]
+        context = ssl.create_default_context(cafile=f"{folder}/certificate.pem")
+        context.keylog_filename = f"{folder}/keys.log"
+        return context
+
+    def query(self, sql):
+        import psycopg2
+
+        connection = psycopg2.connect(os.environ["BLOTTER_POSTGRES"])
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(sql, (os.environ["EXPERIMENT_LANE"],))
+            return cursor.fetchone()
+
+    def rows(self):
+        """Until no more come for a while."""
+        count, before, deadline = 0, -1, time.monotonic() + ARRIVAL_TIMEOUT
+        while (count != before or count == 0) and time.monotonic() < deadline:
+            before = count
+            time.sleep(2)
+            (count,) = self.query("SELECT count(*) FROM blotter.order_events WHERE exchange = %s AND origin = 'wire'")
+        return count
+
+    def visible_ns(self):
+        p50, p99 = self.query(
+            "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY lag), percentile_cont(0.99) WITHIN GROUP (ORDER BY lag) FROM ("
+            "SELECT extract(epoch FROM stored_at) * 1e9 - (extra->>'wire_time')::numeric AS lag FROM blotter.order_events"
+            " WHERE exchange = %s AND origin = 'wire') AS seen"
+        )
+        return {"p50": float(p50 or 0), "p99": float(p99 or 0)}
+
+
 WRITERS = {
     "none": Nothing,
     "blocking": Blocking,
@@ -265,6 +362,9 @@ WRITERS = {
     "blotter": Blotter,
     "blotter_slow": BlotterSlow,
     "blotter_ship": BlotterShip,
+    "questdb": QuestdbClient,
+    "questdb_each": QuestdbEach,
+    "captured": Captured,
 }
 
 

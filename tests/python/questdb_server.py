@@ -41,16 +41,17 @@ def available():
 class Questdb:
     """One server. port: HTTP and ILP; pg_port: PostgreSQL's protocol."""
 
-    def __init__(self, running, *settings):
+    def __init__(self, running, *settings, fast=False):
         self.port, self.pg_port = engines.free_port(), engines.free_port()
         self.conf = f"http::addr=127.0.0.1:{self.port};"
         self._folder = running.folder()
         (self._folder / "conf").mkdir()
         self._conf_file = self._folder / "conf/server.conf"
         self.configure(*settings)
-        # little memory, two processors, no optimising compiler: a test is over before that pays
+        # little memory, and unless it is measured no optimising compiler: a test is over before that pays
+        machine = ["-Xmx2g"] if fast else ["-Xms64m", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
         self._process = running.start(
-            "questdb", "java", "-Xms64m", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Duser.timezone=UTC",
+            "questdb", "java", *machine, "-Duser.timezone=UTC",
             "-p", jar(), "-m", "io.questdb/io.questdb.ServerMain", "-d", self._folder,
         )  # fmt: skip
         self._authorization = {}
