@@ -37,7 +37,7 @@ PRODUCER := producer producer_loop submit leftovers histogram waiters waker $(JO
 REDIS_SIDE := intake node nodes stream_pattern taking reading entry_reader doorbell stream_watch streams redis_reply \
 	settle redis_blocking stream_survey
 POSTGRES_SIDE := pg_link pg_failure pg_session pg_blocking pg_pooler loading loader load_transaction good_record history lease days bisect sql_text sqlstate load_stats booker
-MIRROR := mirror mirror_lease mirror_writer ilp reject_line questdb_conf questdb_link questdb_tables questdb_tls
+MIRROR := base64 mirror mirror_lease mirror_writer ilp reject_line questdb_conf questdb_link questdb_tables questdb_tls
 WEB := web web_answers web_pool web_live web_status
 DRAINER := command_list commands settings settings_table settings_help log terminal http_server process_metrics monitor drain batch copy order_changes book_rows \
 	$(REDIS_SIDE:%=redis/%) $(POSTGRES_SIDE:%=postgres/%) $(COMMANDS:%=commands/%) $(WEB:%=web/%) $(MIRROR:%=mirror/%)

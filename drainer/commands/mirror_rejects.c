@@ -14,9 +14,9 @@
 #include "drainer/batch.h"
 #include "drainer/commands.h"
 #include "drainer/commands/report.h"
+#include "drainer/mirror/base64.h"
 #include "drainer/mirror/mirror.h"
 #include "drainer/mirror/questdb_tables.h"
-#include "drainer/mirror/reject_line.h"
 #include "drainer/redis/streams.h"
 #include "drainer/settings_table.h"
 #include "schema/clock.h"
@@ -156,7 +156,7 @@ static const char *text_at(json_t *row, size_t column)
 
 /* --- list --- */
 
-static int list(struct mirror_rejects *rejects)
+static int list_rejects(struct mirror_rejects *rejects)
 {
     static const char *const columns[] = {"id",  "received_at", "kind",  "producer_id",
                                           "seq", "state",       "reason"};
@@ -219,7 +219,7 @@ static const char *decode_reject(struct mirror_rejects *rejects, const char *nam
     if (bytes == NULL) {
         abort();
     }
-    long got = reject_line_decode(raw == NULL ? "" : raw, length, bytes);
+    long got = base64_decode(raw == NULL ? "" : raw, length, bytes);
     bool whole = got >= 0 && got == json_integer_value(json_array_get(row, 2));
     batch_clear(&rejects->batch);
     stream_entry_id_parse(entry, strlen(entry), &id);
@@ -325,7 +325,7 @@ int command_mirror(const struct settings *settings)
     rejects.batch.row_form = &rejects.form;
     int code = connect_questdb(&rejects);
     if (code == EXIT_CODE_DONE) {
-        code = strcmp(verb, "list") == 0 ? list(&rejects)
+        code = strcmp(verb, "list") == 0 ? list_rejects(&rejects)
                                          : treat_rejects(&rejects, strcmp(verb, "replay") == 0);
     }
     mirror_rejects_release(&rejects);

@@ -44,7 +44,7 @@ static bool is_symbol(enum record_kind kind, unsigned index)
 
 /* --- pieces of a line --- */
 
-static unsigned char *put_bytes(unsigned char *at, const void *bytes, size_t length)
+static unsigned char *ilp_put_bytes(unsigned char *at, const void *bytes, size_t length)
 {
     if (length > 0) {
         memcpy(at, bytes, length);
@@ -55,7 +55,7 @@ static unsigned char *put_bytes(unsigned char *at, const void *bytes, size_t len
 static unsigned char *put_name(unsigned char *at, char before, const char *name, size_t length)
 {
     *at++ = (unsigned char)before;
-    at = put_bytes(at, name, length);
+    at = ilp_put_bytes(at, name, length);
     *at++ = '=';
     return at;
 }
@@ -145,16 +145,16 @@ static size_t fitting_length(const char *digits, size_t length)
     return before > ILP_DECIMAL_PLACES ? 0 : length;
 }
 
-static unsigned char *put_decimal(unsigned char *at, const struct record_field *field,
-                                  const struct record_value *value, bool as_double)
+static unsigned char *ilp_put_decimal(unsigned char *at, const struct record_field *field,
+                                      const struct record_value *value, bool as_double)
 {
     size_t length = value->length;
 
     if (as_double) {
         at = put_name(at, ',', field->name, field->name_length);
-        at = put_bytes(at, value->bytes, length);
+        at = ilp_put_bytes(at, value->bytes, length);
         at = put_name(at, ',', field->name, field->name_length) - 1;
-        at = put_bytes(at, "_text=", 6);
+        at = ilp_put_bytes(at, "_text=", 6);
         return put_quoted(at, value->bytes, length);
     }
     length = fitting_length(value->bytes, length);
@@ -162,7 +162,7 @@ static unsigned char *put_decimal(unsigned char *at, const struct record_field *
         return at;
     }
     at = put_name(at, ',', field->name, field->name_length);
-    at = put_bytes(at, value->bytes, length);
+    at = ilp_put_bytes(at, value->bytes, length);
     *at++ = 'd';
     return at;
 }
@@ -218,7 +218,7 @@ static unsigned char *put_symbols(unsigned char *at, const struct record *record
         }
         at = put_name(at, ',', field->name, field->name_length);
         if (field->kind == FIELD_BOOL) {
-            at = put_bytes(at, value->integer ? "true" : "false", value->integer ? 4 : 5);
+            at = ilp_put_bytes(at, value->integer ? "true" : "false", value->integer ? 4 : 5);
         } else {
             at = put_escaped(at, (const unsigned char *)value->bytes, value->length,
                              special_in_symbol);
@@ -237,7 +237,7 @@ static unsigned char *put_value(unsigned char *at, const struct record_field *fi
 {
     switch (field->kind) {
     case FIELD_DECIMAL:
-        return put_decimal(at, field, value, as_double);
+        return ilp_put_decimal(at, field, value, as_double);
     case FIELD_TIME:
         at = put_name(at, ',', field->name, field->name_length);
         return put_suffixed(at, ilp_microseconds(value->integer), 't');
@@ -274,7 +274,7 @@ void ilp_put_record(const void *ilp_form, struct copy_buffer *out, const struct 
     const char *extra = extra_with_decimals(record, as_double, &extra_length);
     unsigned char *begin = copy_buffer_reserve(out, line_bound(record) + 2 * extra_length), *at;
 
-    at = put_bytes(begin, schema->table, strlen(schema->table));
+    at = ilp_put_bytes(begin, schema->table, strlen(schema->table));
     at = put_symbols(at, record);
     unsigned char *values = at;
     for (unsigned i = 0; i <= last; i++) {

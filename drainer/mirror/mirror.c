@@ -362,7 +362,7 @@ static void mirror_release(struct mirror *mirror)
 }
 
 /* Redis has to answer at the start; prints why it does not. */
-static int check_redis(const struct settings *settings)
+static int mirror_check_redis(const struct settings *settings)
 {
     struct redis redis;
     int code = redis_open(&redis, settings) ? EXIT_CODE_DONE : redis.exit_code;
@@ -376,7 +376,7 @@ int mirror_run(const struct settings *settings)
     struct mirror mirror = {.settings = settings,
                             .streams = {.group = STREAM_MIRROR_GROUP, .beside = true}};
     struct questdb_conf conf;
-    int code = mirror_read_conf(settings, &conf) ? check_redis(settings) : EXIT_CODE_USAGE;
+    int code = mirror_read_conf(settings, &conf) ? mirror_check_redis(settings) : EXIT_CODE_USAGE;
 
     if (code != EXIT_CODE_DONE) {
         return code;

@@ -66,7 +66,7 @@ static void mirror_lease_on_answer(void *owner, uintptr_t tag, struct redisReply
     }
 }
 
-static void ask(struct mirror_lease *lease, struct stream *stream, bool wants)
+static void ask_for_stream(struct mirror_lease *lease, struct stream *stream, bool wants)
 {
     char key[STREAM_KEY_BYTES];
 
@@ -107,9 +107,9 @@ void mirror_lease_run(struct mirror_lease *lease)
         }
         if (stream->state == STREAM_FREE && stream->present && held + wanted < share) {
             wanted++;
-            ask(lease, stream, true);
+            ask_for_stream(lease, stream, true);
         } else if (stream->present || stream_is_held(stream)) {
-            ask(lease, stream, stream_is_held(stream));
+            ask_for_stream(lease, stream, stream_is_held(stream));
         }
     }
 }
@@ -119,7 +119,7 @@ void mirror_lease_give_back(struct mirror_lease *lease)
     lease->ending = true;
     for (size_t i = 0; i < lease->streams->count; i++) {
         if (stream_is_held(lease->streams->all[i])) {
-            ask(lease, lease->streams->all[i], false);
+            ask_for_stream(lease, lease->streams->all[i], false);
         }
     }
 }

@@ -77,7 +77,7 @@ static void rest(struct mirror_writer *writer, const struct questdb_answer *answ
     evtimer_add(writer->timer, &pause);
 }
 
-static void recover(struct mirror_writer *writer)
+static void mirror_writer_recover(struct mirror_writer *writer)
 {
     writer->rest_ms = writer->failures = 0;
     writer->trouble[0] = '\0';
@@ -99,7 +99,7 @@ static void on_prepared(void *owner, const struct questdb_answer *answer)
     if (writer->batch != NULL) {
         send_batch(writer);
     } else {
-        recover(writer);
+        mirror_writer_recover(writer);
         writer->options.on_ready(writer->options.owner);
     }
 }
@@ -124,8 +124,8 @@ static bool is_sent(const struct mirror_writer *writer, const struct entry *entr
 }
 
 /* Adds the rows of one kind, in runs that lie together. */
-static void put_rows(const struct mirror_writer *writer, enum record_kind kind,
-                     struct evbuffer *body)
+static void put_kind_rows(const struct mirror_writer *writer, enum record_kind kind,
+                          struct evbuffer *body)
 {
     const struct batch *batch = writer->batch;
     uint32_t from = 0, to = 0;
@@ -198,7 +198,7 @@ static void commit(struct mirror_writer *writer)
     writer->batch = NULL;
     writer->named = NULL;
     writer->state = WRITER_READY;
-    recover(writer);
+    mirror_writer_recover(writer);
     batch_enter(batch, BATCH_COMMITTED);
     writer->options.on_stored(writer->options.owner, batch);
     writer->options.on_ready(writer->options.owner);
@@ -225,7 +225,7 @@ static bool suspects(struct mirror_writer *writer, const struct questdb_answer *
     return entry != NULL && writer->named_times >= SAME_LINE_TIMES;
 }
 
-static void on_written(void *owner, const struct questdb_answer *answer)
+static void mirror_writer_on_written(void *owner, const struct questdb_answer *answer)
 {
     struct mirror_writer *writer = owner;
     struct entry *suspect = writer->suspect;
@@ -258,10 +258,10 @@ static void send_batch(struct mirror_writer *writer)
     }
     writer->state = WRITER_WRITING;
     for (int kind = 0; kind < RECORD_KINDS; kind++) {
-        put_rows(writer, (enum record_kind)kind, body);
+        put_kind_rows(writer, (enum record_kind)kind, body);
     }
     put_rejects(writer, body);
-    questdb_write(writer->options.link, body, on_written, writer);
+    questdb_write(writer->options.link, body, mirror_writer_on_written, writer);
     evbuffer_free(body);
 }
 

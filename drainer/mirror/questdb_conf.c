@@ -87,7 +87,7 @@ static bool is_ignored(const char *name)
 }
 
 /* Takes one setting. Returns NULL, or what is wrong. */
-static const char *take_pair(struct questdb_conf *conf, const char *name, const char *value)
+static const char *conf_take_pair(struct questdb_conf *conf, const char *name, const char *value)
 {
     const struct {
         const char *name;
@@ -131,7 +131,7 @@ static int take_pairs(struct questdb_conf *conf, const char *at, char *error, si
         }
         snprintf(name, sizeof name, "%.*s", (int)length, at);
         at = take_value(at + length + 1, value);
-        const char *wrong = at == NULL ? "it is too long" : take_pair(conf, name, value);
+        const char *wrong = at == NULL ? "it is too long" : conf_take_pair(conf, name, value);
         explicit_bzero(value, sizeof value);
         if (wrong != NULL) {
             return complain(error, error_size, wrong, name);

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/mirror/base64.h"
 #include "drainer/mirror/questdb_tls.h"
 
 enum {
@@ -63,7 +64,7 @@ static void read_error(struct questdb_answer *answer)
     json_decref(json);
 }
 
-static void judge(const struct questdb_link *link, struct questdb_answer *answer)
+static void judge_answer(const struct questdb_link *link, struct questdb_answer *answer)
 {
     if (answer->code >= 200 && answer->code < 300) {
         answer->action = QUESTDB_DONE;
@@ -102,7 +103,7 @@ static void on_delivery(evutil_socket_t fd, short what, void *arg)
         evhttp_connection_free(link->connection);
         link->connection = NULL;
     }
-    judge(link, &answer);
+    judge_answer(link, &answer);
     link->reply(link->owner, &answer);
     free(body);
 }
@@ -265,24 +266,6 @@ const char *questdb_link_place(const struct questdb_link *link)
 
 /* --- life --- */
 
-static void put_base64(char *out, const char *text, size_t length)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const unsigned char *bytes = (const unsigned char *)text;
-
-    for (size_t i = 0; i < length; i += 3) {
-        unsigned bits = (unsigned)bytes[i] << 16;
-
-        bits |= i + 1 < length ? (unsigned)bytes[i + 1] << 8 : 0;
-        bits |= i + 2 < length ? bytes[i + 2] : 0;
-        *out++ = digits[bits >> 18];
-        *out++ = digits[bits >> 12 & 63];
-        *out++ = i + 1 < length ? digits[bits >> 6 & 63] : '=';
-        *out++ = i + 2 < length ? digits[bits & 63] : '=';
-    }
-    *out = '\0';
-}
-
 static void authorize(struct questdb_link *link)
 {
     const struct questdb_conf *conf = &link->conf;
@@ -294,7 +277,7 @@ static void authorize(struct questdb_link *link)
         int length = snprintf(both, sizeof both, "%s:%s", conf->username, conf->password);
 
         snprintf(link->authorization, sizeof link->authorization, "Basic ");
-        put_base64(link->authorization + strlen("Basic "), both, (size_t)length);
+        base64_encode(link->authorization + strlen("Basic "), both, (size_t)length);
         explicit_bzero(both, sizeof both);
     }
 }

@@ -4,63 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "drainer/mirror/base64.h"
 #include "drainer/mirror/ilp.h"
 #include "drainer/mirror/questdb_tables.h"
 #include "drainer/redis/streams.h"
 
 #define LAST_MS UINT64_C(253370764800000) /* in the year 9999, the last that QuestDB takes */
-
-static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/* --- base64 --- */
-
-static void put_digits(struct copy_buffer *out, const unsigned char *bytes, size_t length)
-{
-    unsigned char *at = copy_buffer_reserve(out, (length + 2) / 3 * 4);
-
-    for (size_t i = 0; i < length; i += 3) {
-        unsigned bits = (unsigned)bytes[i] << 16;
-
-        bits |= i + 1 < length ? (unsigned)bytes[i + 1] << 8 : 0;
-        bits |= i + 2 < length ? bytes[i + 2] : 0;
-        *at++ = (unsigned char)digits[bits >> 18];
-        *at++ = (unsigned char)digits[bits >> 12 & 63];
-        *at++ = (unsigned char)(i + 1 < length ? digits[bits >> 6 & 63] : '=');
-        *at++ = (unsigned char)(i + 2 < length ? digits[bits & 63] : '=');
-    }
-    out->length += (length + 2) / 3 * 4;
-}
-
-long reject_line_decode(const char *text, size_t length, unsigned char *out)
-{
-    unsigned char *at = out;
-
-    while (length > 0 && text[length - 1] == '=') {
-        length--;
-    }
-    for (size_t i = 0; i < length; i += 4) {
-        size_t count = length - i < 4 ? length - i : 4;
-        unsigned bits = 0;
-
-        for (size_t j = 0; j < count; j++) {
-            const char *digit = text[i + j] == '\0' ? NULL : strchr(digits, text[i + j]);
-
-            if (digit == NULL) {
-                return -1;
-            }
-            bits |= (unsigned)(digit - digits) << (18 - 6 * j);
-        }
-        if (count == 1) {
-            return -1;
-        }
-        for (size_t j = 0; j + 1 < count; j++) {
-            *at++ = (unsigned char)(bits >> (16 - 8 * j));
-        }
-    }
-    return at - out;
-}
-
-/* --- the line --- */
 
 /* Cuts what is not UTF-8 off the end: it may have been cut within a character, or be anything. */
 static size_t clean_length(const char *text, size_t length)
@@ -103,7 +52,8 @@ static void put_values(struct copy_buffer *out, const struct batch *batch,
         put_sha256(out, batch, entry);
     }
     copy_put_raw(out, ",raw=\"", 6);
-    put_digits(out, batch->raw.bytes + entry->raw_offset, entry->raw_length);
+    char *at = (char *)copy_buffer_reserve(out, BASE64_BYTES(entry->raw_length));
+    out->length += base64_encode(at, batch->raw.bytes + entry->raw_offset, entry->raw_length);
 }
 
 void reject_line_put(struct copy_buffer *out, const struct batch *batch, const struct entry *entry)

@@ -1,5 +1,4 @@
-/* reject_line.h: a record that could not be stored, as a line for QuestDB's table `rejects`, and
- * back. Its bytes are kept in base64, all of them where they are no more than a record may have. */
+/* reject_line.h: a record that could not be stored, as a line for QuestDB's table `rejects`. Its bytes are kept in base64, all of them where they are no more than a record may have. */
 #ifndef BLOTTER_DRAINER_MIRROR_REJECT_LINE_H
 #define BLOTTER_DRAINER_MIRROR_REJECT_LINE_H
 
@@ -7,9 +6,5 @@
 #include "drainer/copy.h"
 
 void reject_line_put(struct copy_buffer *, const struct batch *, const struct entry *);
-
-/* Decodes base64 to `out`, which has room for 3 bytes for each 4 characters. Returns their number;
- * -1: it is not base64. */
-long reject_line_decode(const char *text, size_t length, unsigned char *out);
 
 #endif

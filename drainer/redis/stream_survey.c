@@ -224,7 +224,7 @@ static bool look_at_group(const struct stream_survey *survey, struct surveyed_st
            (stream->pending == 0 || stream_survey_look_at_pending(survey, stream, redis));
 }
 
-/* Where Redis does not know the lag of the mirrors, all entries count as waiting. */
+/* Counts all entries as waiting where Redis does not know the lag of the mirrors. */
 static void look_at_mirror(struct surveyed_stream *stream, const redisReply *group)
 {
     stream->mirror_lag =
