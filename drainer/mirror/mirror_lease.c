@@ -22,8 +22,9 @@ struct mirror_lease {
     bool takes_all;
     unsigned members, members_seen; /* at the last run; in the answers of this one */
     unsigned awaited;               /* answers */
-    bool ending;                    /* leases were given back */
-    bool asked, settled;            /* for every stream, after a look for them; and answered */
+    size_t runs;
+    bool ending;         /* leases were given back */
+    bool asked, settled; /* for every stream, after a look for them; and answered */
 };
 
 /* How many streams this mirror should read. */
@@ -85,9 +86,20 @@ static void leave(struct stream *stream)
     }
 }
 
+/* Counts the streams that are read, and not being given up. */
+static size_t kept_streams(const struct streams *streams)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < streams->count; i++) {
+        kept += stream_is_held(streams->all[i]) && streams->all[i]->state != STREAM_LEAVING;
+    }
+    return kept;
+}
+
 void mirror_lease_run(struct mirror_lease *lease)
 {
-    size_t held = streams_held(lease->streams), wanted = 0;
+    size_t kept = kept_streams(lease->streams), wanted = 0, count = lease->streams->count;
 
     if (lease->awaited > 0) {
         return;
@@ -97,15 +109,17 @@ void mirror_lease_run(struct mirror_lease *lease)
     size_t share = fair_share(lease);
     lease->settled = lease->asked;
     lease->asked = intake_looked(lease->intake);
-    for (size_t i = 0; i < lease->streams->count; i++) {
-        struct stream *stream = lease->streams->all[i];
+    lease->runs++;
+    for (size_t i = 0; i < count; i++) {
+        /* beginning elsewhere each time: those asked for last may be another's */
+        struct stream *stream = lease->streams->all[(i + lease->runs) % count];
 
         leave(stream);
-        if (stream_is_held(stream) && held > share && stream->state == STREAM_READING) {
+        if (stream->state == STREAM_READING && kept > share) {
             stream_enter(stream, STREAM_LEAVING);
-            held--;
+            kept--;
         }
-        if (stream->state == STREAM_FREE && stream->present && held + wanted < share) {
+        if (stream->state == STREAM_FREE && stream->present && kept + wanted < share) {
             wanted++;
             ask_for_stream(lease, stream, true);
         } else if (stream->present || stream_is_held(stream)) {
