@@ -1,4 +1,5 @@
-/* reject_line.h: a record that could not be stored, as a line for QuestDB's table `rejects`. Its bytes are kept in base64, all of them where they are no more than a record may have. */
+/* reject_line.h: a record that could not be stored, as a line for QuestDB's table `rejects`. Its
+ * bytes are kept in base64, all of them where they are no more than a record may have. */
 #ifndef BLOTTER_DRAINER_MIRROR_REJECT_LINE_H
 #define BLOTTER_DRAINER_MIRROR_REJECT_LINE_H
 
