@@ -594,8 +594,8 @@ COMMENT ON COLUMN blotter.orders.producer_id IS 'producer_id of its newest event
 CREATE INDEX orders_client_order_id ON blotter.orders (client_order_id);
 COMMENT ON INDEX blotter.orders_client_order_id IS 'the orders of a client id';
 -- The index includes what else the page asks of all open orders, so that 100,000 of them are counted without visiting their rows.
-CREATE INDEX orders_open ON blotter.orders (exchange, symbol, first_recorded_at) INCLUDE (strategy, provisional) WHERE NOT terminal;
-COMMENT ON INDEX blotter.orders_open IS 'open orders';
+CREATE INDEX orders_open ON blotter.orders (exchange, symbol, first_recorded_at, strategy) INCLUDE (provisional) WHERE NOT terminal;
+COMMENT ON INDEX blotter.orders_open IS 'open orders, of a symbol or of a strategy';
 CREATE INDEX orders_replacing ON blotter.orders (orig_client_order_id) WHERE orig_client_order_id <> '';
 COMMENT ON INDEX blotter.orders_replacing IS 'the orders that replace another one';
 

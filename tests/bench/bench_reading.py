@@ -29,7 +29,7 @@ GENERATE = (
        FROM generate_series(1, {events} * 2 / 5) AS g""",
     """INSERT INTO blotter.orders (exchange, account, order_key, order_id, client_order_id, strategy, symbol, market_type, side, status, terminal, price, quantity,
                                    first_recorded_at, recorded_at, seq, producer_id)
-       SELECT 'binance', 'main', 'o' || g, 'o' || g, 'c' || g, 'mm' || g % {symbols} % 20, 'SYM' || g % {symbols} || '/USDT:USDT', 'swap', 'buy',
+       SELECT 'binance', 'main', 'o' || g, 'o' || g, 'c' || g, 'mm' || g / 10 % 20, 'SYM' || g % {symbols} || '/USDT:USDT', 'swap', 'buy',
               CASE WHEN g % 10 = 0 THEN 'open' ELSE 'filled' END, g % 10 <> 0, 100, 1, now(), now(), g, 7
        FROM generate_series(1, {events} / 50) AS g""",
     """INSERT INTO blotter_internal.position (exchange, account, strategy, market_type, symbol, base, quote, currency, quantity, open_cost, realized_pnl, fee_currency, fee,
@@ -54,6 +54,7 @@ QUESTIONS = {
     "all positions": ("SELECT * FROM blotter.positions", 0, LIMIT_MS),
     "positions of a strategy": ("SELECT symbol, position_side, quantity, average_price FROM blotter.positions WHERE exchange = 'binance' AND account = 'main' AND strategy = 'mm3'", 0, LIMIT_MS),
     "open orders of an exchange and symbol": ("SELECT * FROM blotter.open_orders WHERE exchange = 'binance' AND symbol = 'SYM77/USDT:USDT'", 0, LIMIT_MS),
+    "open orders of a strategy": ("SELECT symbol, order_key, side, price, filled_quantity FROM blotter.open_orders WHERE exchange = 'binance' AND account = 'main' AND strategy = 'mm3'", 0, LIMIT_MS),
     "newest fills": ("SELECT * FROM blotter.fills ORDER BY at DESC LIMIT 100", 0, LIMIT_MS),
     "newest fills of a symbol": ("SELECT * FROM blotter.fills WHERE exchange = 'binance' AND symbol = 'SYM77/USDT:USDT' ORDER BY at DESC LIMIT 100", 0, LIMIT_MS),
     "fills of an order": ("SELECT * FROM blotter.fills WHERE order_id = 'o1000'", 0, LIMIT_MS),

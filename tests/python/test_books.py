@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -306,6 +307,20 @@ class Days(Case):
             for (partition,) in database.run("SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgname = 'refuse_row'"):
                 database.run(f"DROP TRIGGER refuse_row ON {partition}")
 
+    def numbers(self, history, dice):
+        """What people ask, at granularities by chance."""
+        answers = []
+        for _ in range(8):
+            low, high = sorted(time_of(START + dice.randint(-HOUR, history.span + HOUR)) for _ in range(2))
+            keys = dice.sample(("hour", "day", "exchange", "account", "strategy", "market_type", "symbol"), dice.randint(1, 4))
+            answers.append(self.database.run("SELECT * FROM blotter.pnl(%s, %s, %s) AS p WHERE p.exchange IS NULL OR p.exchange = %s", low, high, ",".join(keys), history.exchange))
+            answers.append(self.database.run("SELECT p.*::text FROM blotter.positions_at(%s) AS p WHERE p.exchange = %s ORDER BY p", high, history.exchange))
+            answers.append(self.database.run("SELECT * FROM blotter.fifo(%s, %s, of_exchange => %s)", low, high, history.exchange))
+            answers.append(self.database.run("SELECT * FROM blotter.equity(NULL, %s, %s, %s)", low, high, dice.choice(("day", "hour"))))
+        answers.append(self.database.run("SELECT f.*::text FROM blotter.fills f WHERE f.exchange = %s ORDER BY f", history.exchange))
+        self.assertTrue(any(answers))
+        return answers
+
     def test_dropping_days_changes_no_number_and_copies_that_come_later_change_nothing(self):
         seed = random.randrange(10**6)
         print(f"# seed {seed}", flush=True)
@@ -320,6 +335,11 @@ class Days(Case):
         for table in ("order_events", "trades", "cash", "instruments", "balances", "venue_positions"):
             self.database.run(f"DELETE FROM blotter.{table} WHERE recorded_at < '2025-11-28Z'")
         before = self.positions(history.exchange)
+        numbers = self.numbers(history, random.Random(seed))
+        self.database.run("SELECT blotter_internal.aggregate_days('2025-12-01')")
+        for table in ("order_events", "trades", "cash", "instruments", "balances", "venue_positions"):
+            self.database.run(f"DELETE FROM blotter.{table} WHERE recorded_at < '2025-12-01Z'")
+        self.assertEqual(self.numbers(history, random.Random(seed)), numbers)
         copies = [r | {"seq": r["seq"] + 50_000, "recorded_at": r["recorded_at"] + 6 * 24 * HOUR} for r in early if r.get("trade_id") and r.get("exchange_time")]
         self.database.load(copies)
         self.database.book_all(history.exchange)
@@ -328,6 +348,27 @@ class Days(Case):
         self.database.book_all(history.exchange)
         history.records = early + copies + late
         self.assert_books(history, f"seed {seed}")
+
+
+class Reload(Case):
+    def test_what_readme_does_at_a_start_keeps_apart_sides_accounts_and_orders_of_one_id(self):
+        readme = (support.TREE / "README.md").read_text()
+        snippet = re.search(r"with psycopg2.connect.*?(?=```)", readme, re.DOTALL)[0].replace("dbname=trading", servers.settings["BLOTTER_POSTGRES"])
+        for account, sign in (("main", ""), ("other", "9")):
+            for symbol in ("BTCUSDT", "ETHUSDT"):
+                row = {"exchange": "binance", "account": account, "order_key": "28", "order_id": "28", "scope": symbol, "symbol": symbol, "strategy": "mm", "side": "buy"}
+                self.database.insert("blotter.orders", row | {"price": sign + "1", "first_recorded_at": EPOCH, "recorded_at": EPOCH, "seq": 1, "producer_id": 1})
+            trades = [
+                {"kind": "trade", "producer_id": 7, "seq": next(OtherPeoplesNumbers.seqs), "recorded_at": START, "exchange": "binance", "account": account, "strategy": "mm"}
+                | {"symbol": "X", "position_side": side, "side": "buy" if side == "LONG" else "sell", "quantity": sign + quantity, "price": "10", "trade_id": account + side}
+                for side, quantity in (("LONG", "5"), ("SHORT", "3"))
+            ]
+            self.database.load(trades)
+        self.database.book_all("binance")
+        names = {"psycopg2": psycopg2}
+        exec(snippet, names)
+        self.assertEqual(names["positions"], {("X", "long"): 5, ("X", "short"): -3})
+        self.assertEqual(names["orders"], {(symbol, "28"): ["buy", 1, None] for symbol in ("BTCUSDT", "ETHUSDT")})
 
 
 class BadRows(Case):

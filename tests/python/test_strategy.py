@@ -184,7 +184,7 @@ class Readme(unittest.TestCase):
         with self.assertLogs(level="INFO") as logged:
             asyncio.run(names["log_events"](names["producer"]))
         self.assertIn("blotter: redis_up ", logged.output[0])
-        self.assertEqual(names["orders"]["4611686"], ("4611686", "BTC/USDT", "buy", Decimal("67123.1"), Decimal("0.1")))
+        self.assertEqual(names["orders"]["BTC/USDT", "4611686"], ["buy", Decimal("67123.1"), Decimal("0.1")])
         self.assertEqual(names["positions"], {("BTC/USDT", ""): Decimal("0.1")})
 
 

@@ -6,7 +6,7 @@
 --
 -- A lone record's transaction shall take no longer than its own COPY and COMMIT. So what it runs is static SQL, which a session plans
 -- once; write_merge() writes the statements that list columns, from the catalog. And no temporary table says ON COMMIT: a transaction
--- that has touched one of them empties all that do, used or not, which takes longer than its COMMIT. Who fills a table empties it.
+-- that has touched one of them empties all that do, used or not, which takes longer than its COMMIT. The function that fills a temporary table also empties it.
 
 -- Called by begin_session.
 CREATE FUNCTION blotter_internal.begin_merge() RETURNS void

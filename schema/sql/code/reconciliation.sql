@@ -26,7 +26,7 @@ SELECT b.exchange, b.account, 'position' AS kind, b.market_type, b.symbol, '' AS
        CASE WHEN b.ours = b.venue THEN '' WHEN b.last_fill_at > a.newest THEN 'traded since the venue was asked'
             WHEN b.sideless > 0 THEN 'fills without a side' ELSE '' END AS note
 FROM both_sides b JOIN asked a ON a.exchange = b.exchange AND a.account = b.account;
-COMMENT ON VIEW blotter.reconciliation IS 'Each position of the books beside the venue''s newest list of them (snapshot), by exchange, account and symbol. Example, what differs: SELECT * FROM blotter.reconciliation WHERE agrees IS NOT TRUE.';
+COMMENT ON VIEW blotter.reconciliation IS 'Each position of the books beside the venue''s newest list of them (snapshot), by exchange, account and symbol. Example, what differs: SELECT * FROM blotter.reconciliation WHERE agrees IS NOT TRUE;';
 COMMENT ON COLUMN blotter.reconciliation.exchange IS 'the exchange';
 COMMENT ON COLUMN blotter.reconciliation.account IS 'whose account; empty: not given';
 COMMENT ON COLUMN blotter.reconciliation.kind IS 'what is compared: position';

@@ -220,7 +220,7 @@ UNION ALL
 SELECT p.proname || '()', obj_description(p.oid, 'pg_proc') FROM pg_proc p WHERE p.pronamespace = 'blotter'::regnamespace;
 SELECT test.same('schema_blotter_shows_what_a_trader_reads', (SELECT string_agg(name, ' ' ORDER BY name COLLATE "C") FROM test.shown),
                  'audit balances candles() cash equity() fifo() fills gaps instruments latency() open_orders order_events orders orders_at() pnl() position_base positions '
-                 || 'positions_at() rejects timeline() trades venue_positions');
+                 || 'positions_at() reconciliation rejects timeline() trades venue_positions');
 CREATE PROCEDURE test.run_examples() LANGUAGE plpgsql AS $$
 DECLARE
     one record;
@@ -296,8 +296,11 @@ SELECT test.same('the_web_may_read_what_a_trader_reads_and_little_else',
                  (SELECT string_agg(c.oid::regclass::text, ' ' ORDER BY c.relname) FROM pg_class c
                   WHERE c.relnamespace IN ('blotter'::regnamespace, 'blotter_internal'::regnamespace) AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
                     AND has_table_privilege('blotter_web', c.oid, 'SELECT') <> (c.relnamespace = 'blotter'::regnamespace)),
-                 'blotter_internal.audit_quick blotter_internal.incidents blotter_internal.loaded blotter_internal.partitions blotter_internal.progress '
-                 'blotter_internal.retention blotter_internal.rights');
+                 'blotter_internal.audit_quick blotter_internal.book_queue blotter_internal.code blotter_internal.drainer_sessions blotter_internal.fill '
+                 'blotter_internal.flow blotter_internal.funding blotter_internal.history blotter_internal.incidents blotter_internal.loaded '
+                 'blotter_internal.migrations blotter_internal.partitions blotter_internal.pnl_day blotter_internal."position" blotter_internal.position_hour '
+                 'blotter_internal.positions_today blotter_internal.producers blotter_internal.progress blotter_internal.record_kinds blotter_internal.retention '
+                 'blotter_internal.rights blotter_internal.sessions blotter_internal.stream_locks');
 SELECT test.same('the_web_is_slow_at_nobody_s_cost', (SELECT array_to_string(r.rolconfig, ' ') FROM pg_roles r WHERE r.rolname = 'blotter_web'),
                  'statement_timeout=5s default_transaction_read_only=on');
 SELECT test.same('the_list_of_rights_is_what_is_granted', concat(blotter_internal.missing_rights('blotter_drainer', 'blotter_drainer'),
