@@ -30,7 +30,7 @@ COMMANDS := audit check check_redis completion export follow journal_command jso
 	rejects_replay record_json report since ship shipment stalls status
 
 SCHEMA := record ccxt_names decimal text json_read json_write encode decode decode_value decode_ccxt stream sha256
-JOURNAL := journal journal_clock journal_folder journal_format journal_inspect journal_lock journal_map journal_open \
+JOURNAL := journal journal_checksum journal_clock journal_folder journal_format journal_inspect journal_lock journal_map journal_open \
 	journal_recover journal_span
 PRODUCER := producer producer_loop submit leftovers histogram waiters waker $(JOURNAL) sender xadd event_notifier confirm \
 	loss target refusals eviction ranges redis_link redis_reader redis_error in_flight redis_url redis_tls redis_visit sentinel cluster background resolve status

@@ -25,9 +25,9 @@
 #include <unistd.h>
 
 #include "producer/blotter.h"
+#include "producer/journal_checksum.h"
 #include "producer/journal_lock.h"
 #include "producer/journal_map.h"
-#include "schema/hash.h"
 
 enum { RELEASE_WAIT_US = 100, RELEASE_WAITS = 10000 };
 
@@ -116,7 +116,7 @@ static bool claim_for_session(struct journal *journal, uint64_t next, uint64_t a
                                 .fields = (uint16_t)fields,
                                 .length = length};
     journal_publish(journal, position, &head, body,
-                    journal_body_checksum(journal->version, body, length));
+                    journal_checksum(journal->version, body, length));
     return true;
 }
 
@@ -222,7 +222,8 @@ void journal_fill(struct journal *journal, const struct journal_claim *claimed, 
                                 .flags = index > 0 ? SLOT_CONTINUES : 0,
                                 .fields = (uint16_t)fields,
                                 .length = length};
-    journal_fill_slot(journal, position, &head, body, hash64(body, length));
+    journal_fill_slot(journal, position, &head, body,
+                      journal_checksum(JOURNAL_VERSION, body, length));
 }
 
 void journal_fill_void(struct journal *journal, const struct journal_claim *claimed, unsigned index)
@@ -238,7 +239,7 @@ void journal_fill_void(struct journal *journal, const struct journal_claim *clai
 int64_t journal_append(struct journal *journal, enum record_kind kind, const unsigned char *body,
                        uint32_t length, unsigned fields)
 {
-    uint64_t body_checksum = hash64(body, length);
+    uint64_t body_checksum = journal_checksum(JOURNAL_VERSION, body, length);
     struct journal_claim claimed;
     int refused = journal_take_positions(journal, 1, &claimed);
     if (__builtin_expect(refused != 0, 0)) {

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "producer/blotter.h"
-#include "schema/hash.h"
+#include "producer/journal_checksum.h"
 #include "schema/stream.h"
 
 static const char magic[8] = "blotter\n";
@@ -27,57 +27,16 @@ int journal_fail(char *error, int status, const char *format, ...)
     return status;
 }
 
-/* --- checksums of version 1, which are only checked, and written into files of that version --- */
-
-static inline uint64_t mix(uint64_t lane, uint64_t word)
-{
-    lane = (lane ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-    return lane << 29 | lane >> 35;
-}
-
-static inline uint64_t word_at(const unsigned char *at)
-{
-    uint64_t word;
-    memcpy(&word, at, sizeof word);
-    return word;
-}
-
-static uint64_t body_checksum_1(const unsigned char *body, uint32_t length)
-{
-    uint64_t a = 1, b = 2, c = 3, d = 4;
-    const unsigned char *end = body + length;
-    for (; end - body >= 32; body += 32) {
-        a = mix(a, word_at(body));
-        b = mix(b, word_at(body + 8));
-        c = mix(c, word_at(body + 16));
-        d = mix(d, word_at(body + 24));
-    }
-    for (; end - body >= 8; body += 8) {
-        a = mix(a, word_at(body));
-    }
-    if (body < end) {
-        uint64_t word = 0;
-        memcpy(&word, body, (size_t)(end - body));
-        b = mix(b, word);
-    }
-    return mix(mix(mix(a, b), c), d);
-}
+/* --- checksums --- */
 
 static uint64_t slot_checksum_1(const struct journal_slot *head, uint64_t position, uint64_t shape,
                                 uint64_t body_checksum)
 {
-    uint64_t a = mix(body_checksum, position);
-    uint64_t b = mix(5, (uint64_t)head->seq);
-    a = mix(a, (uint64_t)head->producer_id);
-    b = mix(b, (uint64_t)head->recorded_at_ns);
-    return mix(mix(a, b), shape);
-}
-
-/* --- checksums --- */
-
-uint64_t journal_body_checksum(uint32_t version, const unsigned char *body, uint32_t length)
-{
-    return version == 1 ? body_checksum_1(body, length) : hash64(body, length);
+    uint64_t a = journal_checksum_mix(body_checksum, position);
+    uint64_t b = journal_checksum_mix(5, (uint64_t)head->seq);
+    a = journal_checksum_mix(a, (uint64_t)head->producer_id);
+    b = journal_checksum_mix(b, (uint64_t)head->recorded_at_ns);
+    return journal_checksum_mix(journal_checksum_mix(a, b), shape);
 }
 
 uint64_t journal_slot_checksum(uint32_t version, const struct journal_slot *head, uint64_t position,
@@ -94,7 +53,7 @@ uint64_t journal_slot_checksum(uint32_t version, const struct journal_slot *head
                           (uint64_t)head->seq,
                           (uint64_t)head->recorded_at_ns,
                           shape};
-    return hash64(covered, sizeof covered);
+    return journal_checksum(version, covered, sizeof covered);
 }
 
 void journal_slot_head(const struct journal_slot *slot, struct journal_slot *head)
@@ -112,7 +71,7 @@ bool journal_slot_holds(uint32_t version, uint32_t slot_bytes, const struct jour
     return kind_known && head.length <= slot_bytes - JOURNAL_SLOT_HEAD_BYTES &&
            head.checksum ==
                journal_slot_checksum(version, &head, position,
-                                     journal_body_checksum(version, slot->body, head.length));
+                                     journal_checksum(version, slot->body, head.length));
 }
 
 /* --- the parts of the header --- */
@@ -131,8 +90,8 @@ bool journal_size_valid(uint32_t slots, uint32_t slot_bytes)
 
 static uint64_t geometry_sum(const struct journal_geometry *geometry)
 {
-    return journal_body_checksum(geometry->version, (const unsigned char *)geometry,
-                                 offsetof(struct journal_geometry, checksum));
+    return journal_checksum(geometry->version, (const unsigned char *)geometry,
+                            offsetof(struct journal_geometry, checksum));
 }
 
 void journal_geometry_seal(struct journal_geometry *geometry)
@@ -159,8 +118,8 @@ bool journal_geometry_valid(const struct journal_geometry *geometry)
 
 static uint64_t owner_sum(const struct journal_owner *owner, uint32_t version)
 {
-    return journal_body_checksum(version, (const unsigned char *)owner,
-                                 offsetof(struct journal_owner, checksum));
+    return journal_checksum(version, (const unsigned char *)owner,
+                            offsetof(struct journal_owner, checksum));
 }
 
 void journal_owner_seal(struct journal_owner *owner, uint32_t version)
@@ -177,7 +136,7 @@ bool journal_owner_valid(const struct journal_owner *owner, uint32_t version)
 
 static uint64_t target_sum(const struct journal_target *target)
 {
-    return hash64(target, offsetof(struct journal_target, checksum));
+    return journal_checksum(2, target, offsetof(struct journal_target, checksum));
 }
 
 void journal_target_set(struct journal_target *target, const char *url, const char *stream_id)

@@ -10,7 +10,7 @@
  *     4096 + slots * slot_bytes    geometry again: one damaged copy does not cost the journal
  *
  * Versions. A file keeps the version that it was made with. 1: checksums by a hash of its own, no
- * target, no entry ids. 2: checksums are XXH3.
+ * target, no entry ids. 2: checksums are CRC-32C (journal_checksum.h).
  *
  * Positions. A position is where a record is: 1, 2, 3 ... for ever, across owners; its slot is
  * position modulo slots. A seq is a record's number within its producer. */
@@ -146,7 +146,6 @@ static inline size_t journal_bytes(uint32_t slots, uint32_t slot_bytes)
 int journal_fail(char *error, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-uint64_t journal_body_checksum(uint32_t version, const unsigned char *body, uint32_t length);
 uint64_t journal_slot_checksum(uint32_t version, const struct journal_slot *head, uint64_t position,
                                uint64_t body_checksum);
 

@@ -19,6 +19,7 @@
  * cursors, new owner. Wherever this is interrupted the next process finds either the old owner's
  * journal, somewhat repaired, or the new one's. */
 #include "producer/journal_recover.h"
+#include "producer/journal_checksum.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -47,7 +48,7 @@ static void leave_out(struct journal *journal, uint64_t position)
     struct journal_slot head = {.kind = SLOT_LEFT_OUT};
     static const unsigned char nothing[1];
     journal_publish(journal, position, &head, nothing,
-                    journal_body_checksum(journal->version, nothing, 0));
+                    journal_checksum(journal->version, nothing, 0));
 }
 
 static void make_void(struct journal *journal, uint64_t position, struct journal_identity who,
@@ -65,7 +66,7 @@ static void make_void(struct journal *journal, uint64_t position, struct journal
                                 .fields = (uint16_t)fields,
                                 .length = length};
     journal_publish(journal, position, &head, body,
-                    journal_body_checksum(journal->version, body, length));
+                    journal_checksum(journal->version, body, length));
 }
 
 /* Rules 3 and 4, for one position after the other. */
@@ -159,8 +160,7 @@ static uint64_t close_for_the_dead(struct journal *journal, uint64_t next, uint6
         before->recorded_at_ns > head.recorded_at_ns) {
         head.recorded_at_ns = before->recorded_at_ns;
     }
-    journal_publish(journal, next, &head, body,
-                    journal_body_checksum(journal->version, body, length));
+    journal_publish(journal, next, &head, body, journal_checksum(journal->version, body, length));
     return next + 1;
 }
 

@@ -458,7 +458,8 @@ put_pair(struct body *body, unsigned char *at, enum record_kind kind,
         at[0] = (unsigned char)(FIXSTR + length);
         return at + 1 + length;
     }
-    return encode_value(body, at, kind, field, member);
+    return field->kind == FIELD_TIME ? encode_time(body, at, (int64_t)member)
+                                     : encode_value(body, at, kind, field, member);
 }
 
 /* The part of a record that has been written. */

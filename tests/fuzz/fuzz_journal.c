@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "producer/blotter.h"
+#include "producer/journal_checksum.h"
 #include "producer/journal_lock.h"
 #include "producer/journal_map.h"
 #include "producer/journal_open.h"
@@ -196,7 +197,7 @@ static void seal_slot(struct image *image, struct script *script)
     uint32_t length = slot->length <= SLOT_BYTES - JOURNAL_SLOT_HEAD_BYTES ? slot->length : 0;
     uint32_t version = header_of(image)->geometry.version;
     slot->checksum = journal_slot_checksum(version, slot, position,
-                                           journal_body_checksum(version, slot->body, length));
+                                           journal_checksum(version, slot->body, length));
     atomic_store(&slot->published, position);
 }
 
@@ -308,7 +309,7 @@ static void check_slot(const struct image *image, const struct journal *journal,
     CHECK(slot->length <= journal->slot_bytes - JOURNAL_SLOT_HEAD_BYTES);
     CHECK(slot->checksum ==
           journal_slot_checksum(journal->version, slot, position,
-                                journal_body_checksum(journal->version, slot->body, slot->length)));
+                                journal_checksum(journal->version, slot->body, slot->length)));
     CHECK(is_in(image, journal, position, slot));
     CHECK(slot->kind == RECORD_ORDER || slot->kind == RECORD_TRADE);
     seen->records++;

@@ -69,7 +69,7 @@ static void a_killed_strategy_is_adopted(void **state)
     story_start("ship");
     struct strategy *strategy =
         strategy_start(&(struct strategy_options){.per_second = 0, .slots = 1024});
-    strategy_await_accepted(strategy, 20000);
+    strategy_await_accepted(strategy, 5000);
     strategy_kill(strategy);
     strategy_prove("okx", true);
     await_gone(strategy_journal(strategy));

@@ -1,0 +1,127 @@
+/* journal_checksum.c: see journal_checksum.h. */
+#include "producer/journal_checksum.h"
+
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <nmmintrin.h>
+#elif defined(__ARM_FEATURE_CRC32)
+#include <arm_acle.h>
+#endif
+
+static inline uint64_t word_at(const unsigned char *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+static inline uint64_t last_word(const unsigned char *at, size_t bytes)
+{
+    uint64_t word = 0;
+    memcpy(&word, at, bytes);
+    return word;
+}
+
+/* --- version 1 --- */
+
+static uint64_t checksum_1(const unsigned char *bytes, size_t length)
+{
+    uint64_t a = 1, b = 2, c = 3, d = 4;
+    const unsigned char *end = bytes + length;
+    for (; end - bytes >= 32; bytes += 32) {
+        a = journal_checksum_mix(a, word_at(bytes));
+        b = journal_checksum_mix(b, word_at(bytes + 8));
+        c = journal_checksum_mix(c, word_at(bytes + 16));
+        d = journal_checksum_mix(d, word_at(bytes + 24));
+    }
+    for (; end - bytes >= 8; bytes += 8) {
+        a = journal_checksum_mix(a, word_at(bytes));
+    }
+    if (bytes < end) {
+        b = journal_checksum_mix(b, last_word(bytes, (size_t)(end - bytes)));
+    }
+    return journal_checksum_mix(journal_checksum_mix(journal_checksum_mix(a, b), c), d);
+}
+
+/* --- version 2 --- */
+
+/* Four lanes, as an instruction's result is there three cycles later only. They begin with
+ * different values, so that zeroes count. */
+#define CHECKSUM_2(name, attributes, crc)                                      \
+    static attributes uint64_t name(const unsigned char *bytes, size_t length) \
+    {                                                                          \
+        uint64_t a = 1, b = 2, c = 3, d = 4;                                   \
+        const unsigned char *end = bytes + length;                             \
+        for (; end - bytes >= 32; bytes += 32) {                               \
+            a = crc(a, word_at(bytes));                                        \
+            b = crc(b, word_at(bytes + 8));                                    \
+            c = crc(c, word_at(bytes + 16));                                   \
+            d = crc(d, word_at(bytes + 24));                                   \
+        }                                                                      \
+        for (; end - bytes >= 8; bytes += 8) {                                 \
+            a = crc(a, word_at(bytes));                                        \
+        }                                                                      \
+        if (bytes < end) {                                                     \
+            b = crc(b, last_word(bytes, (size_t)(end - bytes)));               \
+        }                                                                      \
+        return (a << 32 | b) * UINT64_C(0x9e3779b97f4a7c15) ^ (c << 32 | d);   \
+    }
+
+/* CRC-32C of four bits; the table of 16 words is made by hand from the polynomial 0x82f63b78. */
+static uint64_t crc_by_table(uint64_t crc, uint64_t word)
+{
+    static const uint32_t table[16] = {
+        0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
+        0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
+        0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
+    };
+    uint32_t sum = (uint32_t)crc;
+    for (int i = 0; i < 16; i++, word >>= 4) {
+        sum = sum >> 4 ^ table[(sum ^ word) & 15];
+    }
+    return sum;
+}
+
+CHECKSUM_2(checksum_2_by_table, , crc_by_table)
+
+#if defined(__x86_64__)
+CHECKSUM_2(checksum_2, __attribute__((target("sse4.2"))), _mm_crc32_u64)
+
+static inline int has_instruction(void)
+{
+    return __builtin_cpu_supports("sse4.2");
+}
+#elif defined(__ARM_FEATURE_CRC32)
+static inline uint64_t crc_by_instruction(uint64_t crc, uint64_t word)
+{
+    return __crc32cd((uint32_t)crc, word);
+}
+
+CHECKSUM_2(checksum_2, , crc_by_instruction)
+
+static inline int has_instruction(void)
+{
+    return 1;
+}
+#else
+static inline int has_instruction(void)
+{
+    return 0;
+}
+#define checksum_2 checksum_2_by_table
+#endif
+
+uint64_t journal_checksum_by_table(const void *bytes, size_t length)
+{
+    return checksum_2_by_table(bytes, length);
+}
+
+uint64_t journal_checksum(uint32_t version, const void *bytes, size_t length)
+{
+    if (__builtin_expect(version == 1, 0)) {
+        return checksum_1(bytes, length);
+    }
+    return __builtin_expect(has_instruction(), 1) ? checksum_2(bytes, length)
+                                                  : checksum_2_by_table(bytes, length);
+}
