@@ -211,7 +211,7 @@ static void lease_ask_to_lock(struct lease *lease)
     for (size_t n = 0; n < streams->count && kept < wanted; n++) {
         const struct stream *stream = streams->all[(lease->tried_next + n) % streams->count];
 
-        if (stream->state == STREAM_FREE && stream->present) {
+        if (stream->state == STREAM_FREE && stream->present && !stream->key_taken) {
             sql_text_add(&lease->sql,
                          "SELECT 'taken', %" PRId64 ", pg_try_advisory_lock(%" PRId64 ")::text; ",
                          stream->lock_key, stream->lock_key);
@@ -263,7 +263,7 @@ static struct stream *lease_stream_of(const struct lease *lease, long long lock_
     const struct streams *streams = lease->options.streams;
 
     for (size_t i = 0; i < streams->count; i++) {
-        if (streams->all[i]->lock_key == lock_key) {
+        if (streams->all[i]->lock_key == lock_key && !streams->all[i]->key_taken) {
             return streams->all[i];
         }
     }
@@ -500,11 +500,11 @@ static void lease_renew_keys(struct lease *lease)
         struct stream *stream = streams->all[i];
         int64_t key = stream_lease_key(stream);
 
-        if (key == stream->lock_key) {
+        if (key == stream->lock_key && !stream->key_taken) {
             continue;
         }
         if (stream->state == STREAM_FREE) {
-            stream->lock_key = key;
+            streams_set_lock_key(streams, stream, key);
         } else if (stream->state == STREAM_READING) {
             stream_enter(stream, STREAM_LEAVING);
         }

@@ -35,6 +35,35 @@ int64_t stream_lease_key(const struct stream *stream)
     return (int64_t)be64toh(key);
 }
 
+static const struct stream *streams_find_lock_key(const struct streams *streams, int64_t key,
+                                                  const struct stream *but)
+{
+    for (size_t i = 0; i < streams->count; i++) {
+        if (streams->all[i]->lock_key == key && streams->all[i] != but &&
+            !streams->all[i]->key_taken) {
+            return streams->all[i];
+        }
+    }
+    return NULL;
+}
+
+void streams_set_lock_key(struct streams *streams, struct stream *stream, int64_t key)
+{
+    const struct stream *other = streams_find_lock_key(streams, key, stream);
+    bool was_taken = stream->key_taken;
+
+    stream->lock_key = key;
+    stream->key_taken = other != NULL;
+    if (other != NULL) {
+        streams_trouble(streams, stream, TROUBLE_KEY,
+                        "its lease would have the number of %s's: it is not loaded; delete the "
+                        "key blotter-id:{%s}",
+                        other->name, stream->name);
+    } else if (was_taken) {
+        streams_trouble_over(streams, stream, TROUBLE_KEY);
+    }
+}
+
 /* --- the list --- */
 
 /* Finds where the stream is, or would be, in the list. */
@@ -132,7 +161,7 @@ struct stream *streams_add(struct streams *streams, const char *name, size_t len
     stream_name(stream->name, exchange, lane);
     memcpy(stream->exchange, exchange, sizeof exchange);
     memcpy(stream->lane, lane, sizeof lane);
-    stream->lock_key = stream_lease_key(stream);
+    streams_set_lock_key(streams, stream, stream_lease_key(stream));
     log_info(stream->name, "found");
     return stream;
 }

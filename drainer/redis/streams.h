@@ -50,6 +50,7 @@ enum trouble_source {
     TROUBLE_HISTORY, /* loaded into another PostgreSQL, or one that went back */
     TROUBLE_LEASE,   /* somebody else holds a lock */
     TROUBLE_LOADING, /* PostgreSQL refuses what is loaded */
+    TROUBLE_KEY,     /* another stream's lease has the same number */
     TROUBLE_BLOCKER, /* a session that is no drainer's holds a lock that loading waits for */
     TROUBLE_LIMIT,   /* more streams or lanes than the settings allow */
     TROUBLE_SOURCES
@@ -82,6 +83,7 @@ struct stream {
     char lane[LIMIT_EXCHANGE_BYTES + 1];
     char random_id[STREAM_ID_DIGITS + 1]; /* "": Redis has not been asked yet */
     int64_t lock_key;                     /* stream_lease_key(), as it was when it was leased */
+    bool key_taken;                       /* another stream has the same lock_key */
     enum stream_state state;
     struct node *node;       /* the server that it is on; NULL: not known */
     struct redis_link *link; /* to it */
@@ -149,6 +151,10 @@ bool stream_is_held(const struct stream *);
 /* The number of the advisory lock that is a stream's lease: SHA-256 of its random id and its name,
  * cut to 64 bits. A name alone could be forged into another's number. */
 int64_t stream_lease_key(const struct stream *);
+
+/* Gives a stream that number. Where another stream has the same, which takes 2^32 tries of somebody
+ * who may write random ids, it is not leased until one of them has another: a trouble says so. */
+void streams_set_lock_key(struct streams *, struct stream *, int64_t key);
 
 /* Collects those to be read from the node into out, which has room for all. Returns how many. */
 size_t streams_to_read(const struct streams *, const struct node *, struct stream **out);

@@ -69,7 +69,7 @@ static void taking_on_id(void *owner, uintptr_t tag, struct redisReply *reply)
     stream->present = stream->present || stream->random_id[0] == '\0'; /* a look has found it */
     snprintf(stream->random_id, sizeof stream->random_id, "%s", reply->str);
     if (!stream_is_held(stream)) {
-        stream->lock_key = stream_lease_key(stream);
+        streams_set_lock_key(taking->streams, stream, stream_lease_key(stream));
     }
     intake_turn(taking->intake);
 }

@@ -78,6 +78,27 @@ static void lock_keys_are_of_the_random_id_and_the_name(void **state)
     streams_release(&streams);
 }
 
+/* One of the two would hide behind the other's lease, and never be read. */
+static void a_lock_key_that_another_stream_has_is_refused(void **state)
+{
+    struct streams streams = {0};
+    struct stream *okx = add(&streams, "blotter:okx"), *evil = add(&streams, "blotter:aaa");
+
+    (void)state;
+    streams_set_lock_key(&streams, okx, 7);
+    assert_false(okx->key_taken);
+    streams_set_lock_key(&streams, evil, 7);
+    assert_true(evil->key_taken);
+    assert_false(okx->key_taken);
+    assert_non_null(strstr(evil->troubles[TROUBLE_KEY].why, "blotter:okx"));
+    streams_set_lock_key(&streams, okx, 7); /* asked again, it keeps what it has */
+    assert_false(okx->key_taken);
+    streams_set_lock_key(&streams, evil, 8);
+    assert_false(evil->key_taken);
+    assert_null(evil->troubles[TROUBLE_KEY].why);
+    streams_release(&streams);
+}
+
 static void only_streams_that_are_read_are_read(void **state)
 {
     struct streams streams = {0};
@@ -216,6 +237,7 @@ int main(void)
         cmocka_unit_test(streams_are_sorted_and_found_again),
         cmocka_unit_test(names_that_are_not_ours_are_refused),
         cmocka_unit_test(lock_keys_are_of_the_random_id_and_the_name),
+        cmocka_unit_test(a_lock_key_that_another_stream_has_is_refused),
         cmocka_unit_test(only_streams_that_are_read_are_read),
         cmocka_unit_test(change_of_state_forgets_what_belonged_to_the_old_one),
         cmocka_unit_test(stream_stays_where_it_is_while_others_are_found),
