@@ -199,8 +199,7 @@ static void a_strategy_that_restarts_adopts_what_it_left(void **state)
     }
     strategy_close(start_small("okx", true));
     strategy_prove("okx", true);
-    assert_int_equal(
-        story_int("SELECT count(*) FROM blotter_internal.sessions WHERE event = 'closed'"), 4);
+    story_await_int(4, "SELECT count(*) FROM blotter_internal.sessions WHERE event = 'closed'");
 }
 
 static void a_strategy_without_a_sender_restarts_while_it_is_followed(void **state)
