@@ -90,7 +90,7 @@ all: lib program examples
 help:
 	@echo 'make            the library, the program and the examples, under $(BUILD)/'
 	@echo 'make python     the Python package, under $(BUILD)/python'
-	@echo 'make test       everything that tests/run.sh runs: tests, sanitizers, static checks (8 minutes)'
+	@echo 'make test       everything that tests/run.sh runs: tests, sanitizers, static checks (15 minutes)'
 	@echo 'make test-all   the same, and what takes longer'
 	@echo 'make test-unit, test-integration, test-fault, test-python, lint   parts of it'
 	@echo 'make chaos      everything is broken at random for CHAOS_SECONDS=120, and what was accepted is compared with what is stored'

@@ -107,6 +107,9 @@ def check_page(page, tree, program):
         for function, file in re.findall(r"`(\w+)\(\)` \(`([^`]+)`\)", line):
             if function not in tree.functions_of.get(file, ()):
                 yield f"{place}: {file} has no {function}()"
+        for name, file in re.findall(r"`([A-Z][A-Z_]+)` of `([^`]+)`", line):
+            if not re.search(rf"\b{name}\b", (TREE / file).read_text(encoding="utf-8") if (TREE / file).is_file() else ""):
+                yield f"{place}: {file} has no {name}"
         for code in CODE.findall(line):
             function = FUNCTION.fullmatch(code)
             if function and function[1] not in tree.functions:

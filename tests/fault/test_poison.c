@@ -56,7 +56,7 @@ static struct backlog_run drain(const struct backlog *backlog)
 
 /* --- what is no record --- */
 
-/* Of a long one the first bytes are kept, its length, and the digest of all of it. */
+/* A long one is kept by its first bytes, its length and the digest of all of it. */
 static void assert_rejected(const struct bad_entry *bad)
 {
     const char *is = story_table(
