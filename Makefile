@@ -27,7 +27,7 @@ SOVERSION := 0
 # --- what it is made of ---
 
 COMMANDS := audit check check_redis completion export follow journal_command json_line line_input log_event migrate mirror_rejects partitions publish rejects \
-	rejects_replay record_json report since ship shipment stalls status
+	rejects_replay record_json report since ship ship_metrics shipment stalls status
 
 SCHEMA := record ccxt_names decimal text json_read json_write encode decode decode_value decode_ccxt stream sha256
 JOURNAL := journal journal_checksum journal_clock journal_folder journal_format journal_inspect journal_lock journal_map journal_open \
@@ -38,8 +38,8 @@ REDIS_SIDE := intake node nodes stream_pattern taking reading entry_reader doorb
 	settle redis_blocking stream_survey
 POSTGRES_SIDE := pg_link pg_failure pg_session pg_blocking pg_pooler loading loader load_transaction good_record history lease days bisect sql_text sqlstate load_stats booker
 MIRROR := base64 mirror mirror_lease mirror_writer ilp reject_line questdb_conf questdb_link questdb_tables questdb_tls
-WEB := web web_answers web_pool web_live web_status
-DRAINER := command_list commands settings settings_table settings_help log terminal http_server process_metrics monitor drain batch copy order_changes book_rows \
+WEB := web web_answers web_child web_pool web_live web_status
+DRAINER := command_list commands settings settings_table settings_help log terminal http_server process_metrics metrics_text producer_counters self_spawn monitor drain batch copy order_changes book_rows \
 	$(REDIS_SIDE:%=redis/%) $(POSTGRES_SIDE:%=postgres/%) $(COMMANDS:%=commands/%) $(WEB:%=web/%) $(MIRROR:%=mirror/%)
 
 LIB_SOURCES := $(SCHEMA:%=schema/%.c) $(PRODUCER:%=producer/%.c)

@@ -31,8 +31,10 @@
 #include "drainer/postgres/pg_blocking.h"
 #include "drainer/postgres/pg_link.h"
 #include "drainer/postgres/pg_pooler.h"
+#include "drainer/producer_counters.h"
 #include "drainer/redis/intake.h"
 #include "drainer/settings_table.h"
+#include "drainer/web/web_child.h"
 #include "producer/redis_error.h"
 #include "producer/redis_url.h"
 
@@ -80,6 +82,8 @@ struct drain {
     bool finishing;                 /* it has been told that its end is waited for */
     uint64_t booked_while_stopping; /* rows booked when the time to stop was over last */
     struct monitor *monitor;        /* NULL: not asked for */
+    struct web_child *web;          /* NULL: not asked for */
+    struct producer_counters *producers;
     struct batch batches[2], *gathering;
     enum drain_session use;
     bool looked_before_lease, leased_since_look;
@@ -169,13 +173,17 @@ static void wake_booker(struct drain *drain, bool careful)
 }
 
 /* Counts what was committed, for /metrics. */
-static void count_rows(const struct batch *batch)
+static void count_rows(struct drain *drain, const struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++) {
         const struct entry *entry = &batch->entries[i];
 
         if (entry->fate == ENTRY_ROW) {
             entry->stream->rows[entry->kind]++;
+            if (entry->kind == RECORD_SESSION) {
+                producer_counters_note(drain->producers, entry->stream, entry->producer_id,
+                                       batch->raw.bytes + entry->raw_offset, entry->raw_length);
+            }
         } else if (entry->fate == ENTRY_REJECTED) {
             entry->stream->rejected++;
         }
@@ -195,7 +203,7 @@ static void on_loaded(void *owner, struct batch *batch, const struct pg_failure 
         use_link(drain); /* first, so that PostgreSQL does not wait for the settling */
         if (batch->state == BATCH_COMMITTED) { /* else the connection was lost at once, and
                                                   everything is forgotten */
-            count_rows(batch);
+            count_rows(drain, batch);
             intake_settle(drain->intake, batch);
             batch_clear(batch);
         }
@@ -599,6 +607,7 @@ static bool create_monitor(struct drain *drain)
                                                  .loader = drain->loader,
                                                  .link = drain->link,
                                                  .booker = drain->booker,
+                                                 .producers = drain->producers,
                                                  .max_behind_ms = drain->settings->max_behind},
                        error, sizeof error);
     if (drain->monitor == NULL) {
@@ -627,7 +636,9 @@ static void drain_release(struct drain *drain)
     struct event *events[] = {drain->turn_event,    drain->retry_timer, drain->stop_timer,
                               drain->summary_timer, drain->sigterm,     drain->sigint};
 
+    web_child_end(drain->web);
     monitor_destroy(drain->monitor);
+    producer_counters_destroy(drain->producers);
     intake_destroy(drain->intake);
     lease_destroy(drain->lease);
     booker_destroy(drain->booker);
@@ -682,6 +693,7 @@ int command_drain(const struct settings *settings)
         event_base_free(drain.base);
         return EXIT_CODE_USAGE;
     }
+    drain.producers = producer_counters_create();
     drain_create_events(&drain);
     create_postgres_side(&drain);
     create_booker(&drain);
@@ -691,6 +703,7 @@ int command_drain(const struct settings *settings)
     }
     log_info("drain", "drainer %s: up to %u rows a batch", drain.drainer,
              (unsigned)settings->batch_rows);
+    drain.web = settings->web ? web_child_start(drain.base, settings) : NULL;
     loading_start(drain.loading_side);
     booker_start(drain.booker);
     drain.connecting_since_ms = intake_now_ms();

@@ -13,11 +13,13 @@
 
 #include "drainer/http_server.h"
 #include "drainer/log.h"
+#include "drainer/metrics_text.h"
 #include "drainer/postgres/booker.h"
 #include "drainer/postgres/lease.h"
 #include "drainer/postgres/loader.h"
 #include "drainer/postgres/pg_link.h"
 #include "drainer/process_metrics.h"
+#include "drainer/producer_counters.h"
 #include "drainer/redis/intake.h"
 #include "drainer/redis/streams.h"
 #include "producer/blotter.h"
@@ -138,28 +140,10 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 
 /* --- /metrics --- */
 
-static void put_head(struct evbuffer *out, const char *name, const char *type, const char *meaning)
-{
-    evbuffer_add_printf(out, "# HELP blotter_%s %s\n# TYPE blotter_%s %s\n", name, meaning, name,
-                        type);
-}
-
-void monitor_put_total(struct evbuffer *out, const char *name, const char *meaning, uint64_t value)
-{
-    put_head(out, name, "counter", meaning);
-    evbuffer_add_printf(out, "blotter_%s %" PRIu64 "\n", name, value);
-}
-
-static void put_gauge(struct evbuffer *out, const char *name, const char *meaning, uint64_t value)
-{
-    put_head(out, name, "gauge", meaning);
-    evbuffer_add_printf(out, "blotter_%s %" PRIu64 "\n", name, value);
-}
-
 static void put_failures(struct evbuffer *out, const struct load_stats *stats)
 {
-    put_head(out, "drain_failures_total", "counter",
-             "transactions that failed, by what was done about it");
+    metrics_put_head(out, "drain_failures_total", "counter",
+                     "transactions that failed, by what was done about it");
     static const char *const names[] = {
 #define X(name, text) #name,
         PG_ACTIONS(X)
@@ -183,7 +167,7 @@ static void put_histogram(struct evbuffer *out, const char *name, const char *me
     uint64_t count = 0;
 
     histogram_copy(histogram, &copy);
-    put_head(out, name, "histogram", meaning);
+    metrics_put_head(out, name, "histogram", meaning);
     for (unsigned i = 0; i < BLOTTER_BUCKETS; i++) {
         uint64_t last = (uint64_t)histogram_last_value(i);
 
@@ -203,7 +187,7 @@ static void put_histogram(struct evbuffer *out, const char *name, const char *me
 static void put_loader(struct evbuffer *out, const struct load_stats *stats)
 {
 #define X(name, meaning) \
-    monitor_put_total(out, "drain_" #name "_total", meaning, stats->counters.name);
+    metrics_put_total(out, "drain_" #name "_total", meaning, stats->counters.name);
     LOADER_COUNTERS(X)
 #undef X
     put_failures(out, stats);
@@ -216,17 +200,17 @@ static void put_books(struct evbuffer *out, const struct booker *booker)
 {
     const struct booker_counters *counters = booker_counters(booker);
 
-#define X(name, meaning) monitor_put_total(out, "books_" #name "_total", meaning, counters->name);
+#define X(name, meaning) metrics_put_total(out, "books_" #name "_total", meaning, counters->name);
     BOOKER_COUNTERS(X)
 #undef X
-    put_head(out, "books_lag_seconds", "gauge", "age of the oldest record not yet booked");
+    metrics_put_head(out, "books_lag_seconds", "gauge", "age of the oldest record not yet booked");
     evbuffer_add_printf(out, "blotter_books_lag_seconds %.10g\n",
                         (double)booker_lag_ms(booker) / 1000);
 }
 
 static void put_intake(struct evbuffer *out, const struct intake_counters *counters)
 {
-#define X(name, meaning) monitor_put_total(out, "intake_" #name "_total", meaning, counters->name);
+#define X(name, meaning) metrics_put_total(out, "intake_" #name "_total", meaning, counters->name);
     INTAKE_COUNTERS(X)
 #undef X
 }
@@ -263,7 +247,7 @@ static void put_streams(struct evbuffer *out, const struct streams *streams, con
 {
     double value;
 
-    put_head(out, name, "gauge", meaning);
+    metrics_put_head(out, name, "gauge", meaning);
     for (size_t i = 0; i < streams->count; i++) {
         if (streams->all[i]->present && value_of(streams->all[i], &value)) {
             evbuffer_add_printf(out, "blotter_%s{stream=\"%s\"} %.10g\n", name,
@@ -274,7 +258,7 @@ static void put_streams(struct evbuffer *out, const struct streams *streams, con
 
 static void put_rows(struct evbuffer *out, const struct streams *streams)
 {
-    put_head(out, "stream_rows_total", "counter", "rows committed, duplicates among them");
+    metrics_put_head(out, "stream_rows_total", "counter", "rows committed, duplicates among them");
     for (size_t i = 0; i < streams->count; i++) {
         for (int kind = 0; kind < RECORD_KINDS; kind++) {
             if (streams->all[i]->rows[kind] > 0) {
@@ -287,7 +271,7 @@ static void put_rows(struct evbuffer *out, const struct streams *streams)
             }
         }
     }
-    put_head(out, "stream_rejected_total", "counter", "records stored in blotter.rejects");
+    metrics_put_head(out, "stream_rejected_total", "counter", "records stored in blotter.rejects");
     for (size_t i = 0; i < streams->count; i++) {
         evbuffer_add_printf(
             out, "blotter_stream_rejected_total{stream=\"%s\",exchange=\"%s\"} %" PRIu64 "\n",
@@ -306,7 +290,7 @@ static void put_stuck(struct evbuffer *out, const struct monitor *monitor)
 {
     const struct streams *streams = monitor->options.streams;
 
-    put_head(out, "stuck_seconds", "gauge", "since when records wait and do not move");
+    metrics_put_head(out, "stuck_seconds", "gauge", "since when records wait and do not move");
     streams_each_trouble(streams, put_stuck_trouble, out);
     for (size_t i = 0; i < streams->count; i++) {
         if (standing_ms(monitor, i) > 0) {
@@ -323,10 +307,10 @@ static void put_sink(struct evbuffer *out, const struct monitor_sink *sink)
 
     snprintf(name, sizeof name, "%s_up", sink->server);
     snprintf(meaning, sizeof meaning, "1 while %s takes records", sink->server);
-    put_gauge(out, name, meaning, sink->up(sink->owner));
+    metrics_put_gauge(out, name, meaning, sink->up(sink->owner));
     snprintf(meaning, sizeof meaning, "%s that share the streams, this one included",
              sink->members);
-    put_gauge(out, sink->members, meaning, sink->count_members(sink->owner));
+    metrics_put_gauge(out, sink->members, meaning, sink->count_members(sink->owner));
     sink->put_counters(sink->owner, out);
 }
 
@@ -334,16 +318,17 @@ static void put_all(struct evbuffer *out, const struct monitor *monitor)
 {
     const struct monitor_options *from = &monitor->options;
 
-    put_head(out, "build_info", "gauge", "this program's version");
+    metrics_put_head(out, "build_info", "gauge", "this program's version");
     evbuffer_add_printf(out, "blotter_build_info{version=\"" BLOTTER_VERSION "\"} 1\n");
-    put_gauge(out, "redis_up", "1 while Redis is connected", intake_up(from->intake));
+    metrics_put_gauge(out, "redis_up", "1 while Redis is connected", intake_up(from->intake));
     put_intake(out, intake_counters(from->intake));
     if (from->sink != NULL) {
         put_sink(out, from->sink);
     } else {
-        put_gauge(out, "postgres_up", "1 while PostgreSQL is connected", postgres_up(monitor));
-        put_gauge(out, "drainers", "drainers that share the streams, this one included",
-                  lease_members(from->lease));
+        metrics_put_gauge(out, "postgres_up", "1 while PostgreSQL is connected",
+                          postgres_up(monitor));
+        metrics_put_gauge(out, "drainers", "drainers that share the streams, this one included",
+                          lease_members(from->lease));
         put_loader(out, loader_stats(from->loader));
         put_books(out, from->booker);
     }
@@ -356,6 +341,9 @@ static void put_all(struct evbuffer *out, const struct monitor *monitor)
                 "age of the oldest entry not yet committed", stream_oldest);
     put_rows(out, from->streams);
     put_stuck(out, monitor);
+    if (from->producers != NULL) {
+        producer_counters_put(from->producers, out);
+    }
     process_metrics_put(out);
 }
 

@@ -21,6 +21,7 @@ struct lease;
 struct loader;
 struct pg_link;
 struct booker;
+struct producer_counters;
 struct streams;
 struct monitor;
 
@@ -30,7 +31,7 @@ struct monitor_sink {
     const char *members; /* "mirrors": names the gauge of how many share the streams */
     bool (*up)(void *owner);
     unsigned (*count_members)(void *owner);
-    void (*put_counters)(void *owner, struct evbuffer *); /* by monitor_put_total */
+    void (*put_counters)(void *owner, struct evbuffer *); /* by metrics_put_total */
     void *owner;
 };
 
@@ -44,14 +45,12 @@ struct monitor_options { /* all borrowed */
     const struct loader *loader;
     const struct pg_link *link;
     const struct booker *booker;
-    int64_t max_behind_ms; /* 0: however far behind, it is ready */
+    struct producer_counters *producers; /* NULL: none */
+    int64_t max_behind_ms;               /* 0: however far behind, it is ready */
 };
 
 /* NULL, with a text in error: the address is wrong, or cannot be listened on. */
 struct monitor *monitor_create(const struct monitor_options *, char *error, size_t error_size);
 void monitor_destroy(struct monitor *); /* takes NULL */
-
-/* Writes a counter, blotter_NAME, for a sink. */
-void monitor_put_total(struct evbuffer *, const char *name, const char *meaning, uint64_t value);
 
 #endif

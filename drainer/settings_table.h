@@ -91,7 +91,7 @@
       "most streams loaded; further ones are left out and named") \
     X(max_lanes, COUNT, "1000", DRAIN | MIRROR, RANGE(1, 1000000), \
       "most lanes loaded of an exchange; further ones are left out and named") \
-    X(metrics, STRING, NONE, DRAIN | MIRROR, VALUE("HOST:PORT"), \
+    X(metrics, STRING, NONE, DRAIN | MIRROR | SHIP, VALUE("HOST:PORT"), \
       "answer /metrics (Prometheus), /healthz and /readyz at this address; there is no login, so " \
       "keep it on loopback") \
     X(rebalance_interval, DURATION, "250ms", DRAIN | MIRROR, RANGE(10, 60000), \
@@ -156,11 +156,13 @@
       "UTC") \
     X(limit, COUNT, "50", REJECTS | MIRROR, RANGE(1, 1000000), \
       "most rejects listed, the latest first") \
-    X(listen, STRING, "127.0.0.1:8187", WEB, VALUE("HOST:PORT"), \
+    X(web, BOOL, "no", DRAIN, ANY, \
+      "serve the page of `blotter web` too, from a process of its own beside the drainer") \
+    X(listen, STRING, "127.0.0.1:8187", DRAIN | WEB, VALUE("HOST:PORT"), \
       "where the page is served; for other hosts put a proxy with TLS in front") \
-    X(web_hosts, STRING, NONE, WEB, VALUE("NAMES"), \
+    X(web_hosts, STRING, NONE, DRAIN | WEB, VALUE("NAMES"), \
       "host names, comma separated, that browsers may use for the page beside those of loopback") \
-    X(web_token_file, STRING, NONE, WEB, VALUE("FILE"), \
+    X(web_token_file, STRING, NONE, DRAIN | WEB, VALUE("FILE"), \
       "file whose first line is the page's token; without it each start draws one and prints it") \
     X(sample_config, BOOL, "no", HELP, ANY, \
       "print a file for --config with every setting and its default")

@@ -79,7 +79,8 @@ uint32_t journal_encode_session(const struct journal *journal, const struct blot
                                 unsigned char *body, unsigned *fields)
 {
     struct blotter_session session = *wanted;
-    const char **dispensable[] = {&session.journal, &session.host, &session.version, NULL};
+    const char **dispensable[] = {&session.extra, &session.journal, &session.host, &session.version,
+                                  NULL};
     size_t capacity = journal->body_capacity < JOURNAL_SESSION_BYTES ? journal->body_capacity
                                                                      : JOURNAL_SESSION_BYTES;
     struct record_problem problem;
@@ -262,7 +263,7 @@ static int64_t confirmed_seq(const struct journal *journal)
     return committed > journal->base ? (int64_t)(committed - 1 - journal->base) : 0;
 }
 
-int64_t journal_append_session(struct journal *journal, const char *event)
+int64_t journal_append_session(struct journal *journal, const char *event, const char *extra)
 {
     for (;;) {
         uint64_t next = atomic_load_explicit(&journal->header->next.value,
@@ -275,6 +276,7 @@ int64_t journal_append_session(struct journal *journal, const char *event)
         }
         struct blotter_session session = {
             .event = event,
+            .extra = extra,
             .last_seq = (int64_t)(next - journal->base),
             .confirmed_seq = confirmed_seq(journal),
         };

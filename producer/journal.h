@@ -43,8 +43,9 @@ int64_t journal_append(struct journal *, enum record_kind, const unsigned char *
                        uint32_t length, unsigned fields);
 
 /* Appends a session record of the writer, if it has appended anything yet. event: "heartbeat";
- * last_seq is its own seq. Returns its seq; 0: not appended; or FULL, CLOSED. */
-int64_t journal_append_session(struct journal *, const char *event);
+ * last_seq is its own seq; extra: a JSON object or NULL, left out where it does not fit. Returns
+ * its seq; 0: not appended; or FULL, CLOSED. */
+int64_t journal_append_session(struct journal *, const char *event, const char *extra);
 
 /* Appends `closed` and lets nothing more in, in one step; without room only the latter, and
  * `closed` when it is called again and there is room. Threads: one. Returns whether `closed` was

@@ -172,6 +172,13 @@ static int open_journal(struct opening *opening)
     return journal_open_in_folder(journal, path != NULL ? path : folder, &wanted, open_error);
 }
 
+static void producer_fill_stats(blotter_producer *, struct blotter_stats *);
+
+static void producer_on_heartbeat(void *arg, struct blotter_stats *stats)
+{
+    producer_fill_stats(arg, stats);
+}
+
 /* Runs in the sender's thread. */
 static void start_sender(void *arg)
 {
@@ -190,6 +197,8 @@ static void start_sender(void *arg)
                                 : 0,
         .on_event = options->on_event,
         .on_event_arg = options->on_event_arg,
+        .fill_stats = producer_on_heartbeat,
+        .fill_stats_arg = producer,
     };
     opening->status = sender_create(&producer->sender, &wanted, open_error, sizeof open_error);
     if (opening->status == 0 && opening->others.count > 0) {

@@ -27,6 +27,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <hiredis/hiredis.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,6 +63,7 @@ enum {
     LOOK_STRANGE_MS = 5, /* in need of room, which looking alone does not give */
     LOOK_IMPATIENT_MS = 20,
     HEARTBEAT_MS = 10000,
+    HEARTBEAT_BYTES = 1024, /* 16 numbers of up to 20 digits, and their names */
     REFUSED_MIN_MS = 50,
     REFUSED_MAX_MS = 2000,
     CONNECT_BACKOFF_MAX_MS = 500, /* so that records flow within a second of Redis' return */
@@ -528,6 +530,33 @@ static void ask_when_due(struct sender *sender, int64_t now)
     }
 }
 
+/* Writes the producer's counters as a JSON object of whole numbers. */
+static void heartbeat_print(const struct blotter_stats *stats, char *out, size_t size)
+{
+    int length = 0;
+#define X(type, name, meaning)                                                          \
+    length += snprintf(out + length, size - (size_t)length, "%c\"" #name "\":%" PRId64, \
+                       length == 0 ? '{' : ',', (int64_t)stats->name);
+    BLOTTER_STATS(X)
+#undef X
+    snprintf(out + length, size - (size_t)length, "}");
+}
+
+static void append_heartbeat(struct sender *sender)
+{
+    char extra[HEARTBEAT_BYTES];
+    struct blotter_stats *stats = sender->options.fill_stats == NULL
+                                      ? NULL
+                                      : calloc(1, sizeof *stats); /* 10 KB: no stack's */
+
+    if (stats != NULL) {
+        sender->options.fill_stats(sender->options.fill_stats_arg, stats);
+        heartbeat_print(stats, extra, sizeof extra);
+    }
+    journal_append_session(sender->journal, "heartbeat", stats == NULL ? NULL : extra);
+    free(stats);
+}
+
 static void do_what_is_due(struct sender *sender)
 {
     int64_t now = clock_monotonic_ms();
@@ -549,7 +578,7 @@ static void do_what_is_due(struct sender *sender)
         atomic_load_explicit(&sender->journal->full, memory_order_relaxed), /* a counter */
         journal_next(sender->journal) - floor_of(sender), sender->journal->slots);
     if (sender->journal->writer && due(&sender->heartbeat_ms, now, HEARTBEAT_MS)) {
-        journal_append_session(sender->journal, "heartbeat");
+        append_heartbeat(sender);
     }
     if (sender->options.sync_interval_ms &&
         due(&sender->synced_ms, now, sender->options.sync_interval_ms)) {

@@ -27,6 +27,9 @@ struct sender_options {
     void (*on_event)(void *arg, enum blotter_event, const char *text); /* may be NULL */
     void *on_event_arg;
     bool retarget; /* send also what another Redis was to get */
+    /* Fills the numbers of a heartbeat; from the sender's thread. NULL: it has none. */
+    void (*fill_stats)(void *arg, struct blotter_stats *);
+    void *fill_stats_arg;
 };
 
 /* Starts at once; does not wait for Redis. OK, or SYSTEM with a text in error. */

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "drainer/commands.h"
+#include "drainer/commands/ship_metrics.h"
 #include "drainer/commands/shipment.h"
 #include "drainer/log.h"
 #include "drainer/redis/redis_blocking.h"
@@ -50,6 +51,7 @@ struct ship {
     struct shipment_counts past; /* of those that are closed, of which nothing is left */
     int64_t started_ms, moved_ms, moved_to;
     int exit_code;
+    struct ship_metrics *metrics; /* NULL: not asked for */
 };
 
 static int64_t ship_now_ms(void)
@@ -450,6 +452,7 @@ static void ship_release(struct ship *ship)
 {
     struct event *events[] = {ship->poll, ship->look, ship->summary, ship->sigterm, ship->sigint};
 
+    ship_metrics_close(ship->metrics);
     while (ship->shipments != NULL) {
         close_shipment(ship, &ship->shipments);
     }
@@ -459,6 +462,25 @@ static void ship_release(struct ship *ship)
         event_free(events[i]);
     }
     event_base_free(ship->base);
+}
+
+/* Returns an exit code. */
+static int ship_listen(struct ship *ship)
+{
+    char error[256];
+
+    if (ship->settings->metrics == NULL) {
+        return EXIT_CODE_DONE;
+    }
+    ship->metrics = ship_metrics_open(ship->base, ship->settings->metrics,
+                                      &(struct ship_facts){.shipments = &ship->shipments,
+                                                           .past = &ship->past,
+                                                           .taken = &ship->taken,
+                                                           .settings = ship->settings},
+                                      error, sizeof error);
+    return ship->metrics == NULL
+               ? command_fail(ship->settings, EXIT_CODE_USAGE, "setting metrics: %s", error)
+               : EXIT_CODE_DONE;
 }
 
 /* With --once: what is there now is all there is to do. Returns an exit code. */
@@ -496,6 +518,11 @@ int command_ship(const struct settings *settings)
         return code;
     }
     ship_create_events(&ship);
+    ship.exit_code = ship_listen(&ship);
+    if (ship.exit_code != EXIT_CODE_DONE) {
+        ship_release(&ship);
+        return ship.exit_code;
+    }
     if (settings->once) {
         ship.exit_code = begin_once(&ship);
     } else {

@@ -19,6 +19,7 @@
 #include "drainer/log.h"
 #include "drainer/mirror/mirror_lease.h"
 #include "drainer/mirror/mirror_writer.h"
+#include "drainer/metrics_text.h"
 #include "drainer/monitor.h"
 #include "drainer/redis/intake.h"
 #include "drainer/redis/redis_blocking.h"
@@ -219,7 +220,7 @@ static void put_mirror_counters(void *owner, struct evbuffer *out)
     const struct mirror *mirror = owner;
     const struct mirror_counters *counters = mirror_writer_counters(mirror->writer);
 
-#define X(name, meaning) monitor_put_total(out, "mirror_" #name "_total", meaning, counters->name);
+#define X(name, meaning) metrics_put_total(out, "mirror_" #name "_total", meaning, counters->name);
     MIRROR_COUNTERS(X)
 #undef X
 }

@@ -8,7 +8,6 @@
 #include <event2/bufferevent.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,15 +15,13 @@
 #include <unistd.h>
 
 #include "drainer/log.h"
-#include "drainer/settings.h"
+#include "drainer/self_spawn.h"
 
 enum { LINE_MAX_BYTES = 1024 * 1024, RESTART_S = 2, TROUBLE_BYTES = 256 };
 
-extern char **environ;
-
 struct web_status {
     struct event_base *base;
-    char *redis, *postgres, *streams;
+    const struct settings *settings;
     struct bufferevent *out, *err;
     struct event *restart;
     pid_t child;
@@ -115,23 +112,13 @@ static struct bufferevent *status_read(struct web_status *status, int fd,
     return pipe;
 }
 
-/* Places may hold a password, so they go by the environment and not on the command line. */
 static pid_t status_spawn(struct web_status *status, int out, int err)
 {
     char *const argv[] = {"blotter", "status", "--json", "--watch", "--interval", "1s", NULL};
-    posix_spawn_file_actions_t actions;
-    pid_t child = 0;
-    setenv("BLOTTER_REDIS", status->redis, 1);
-    setenv("BLOTTER_POSTGRES", status->postgres, 1);
-    setenv("BLOTTER_STREAMS", status->streams, 1);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, err, STDERR_FILENO);
-    int error = posix_spawn(&child, "/proc/self/exe", &actions, NULL, argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    if (error != 0) {
+    pid_t child = self_spawn(status->settings, COMMAND_STATUS, argv, out, err);
+    if (child < 0) {
         snprintf(status->trouble, sizeof status->trouble, "cannot run blotter status: %s",
-                 strerror(error));
+                 strerror(errno));
         return 0;
     }
     return child;
@@ -160,12 +147,11 @@ static void status_start(struct web_status *status)
 struct web_status *web_status_create(struct event_base *base, const struct settings *settings)
 {
     struct web_status *status = calloc(1, sizeof *status);
-    if (status == NULL || (status->redis = strdup(settings->redis)) == NULL ||
-        (status->postgres = strdup(settings->postgres)) == NULL ||
-        (status->streams = strdup(settings->streams)) == NULL) {
+    if (status == NULL) {
         abort();
     }
     status->base = base;
+    status->settings = settings;
     status->restart = evtimer_new(base, on_restart, status);
     return status;
 }
@@ -178,9 +164,6 @@ void web_status_destroy(struct web_status *status)
     status_end(status);
     event_free(status->restart);
     free(status->json);
-    free(status->redis);
-    free(status->postgres);
-    free(status->streams);
     free(status);
 }
 

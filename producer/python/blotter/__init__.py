@@ -11,11 +11,12 @@ Open one producer for each exchange and process, and share it among all strategi
 
 from blotter._core import FIELDS, Full, __version__
 from blotter._fields import BalanceFields, CashFields, InstrumentFields, OrderFields, PositionFields, TradeFields
+from blotter._frames import frame
 from blotter._producer import Book, Producer
 from blotter._restoring import to_ccxt
 from blotter._values import Event, Stats
 
 __all__ = [
     "FIELDS", "BalanceFields", "Book", "CashFields", "Event", "Full", "InstrumentFields", "OrderFields", "PositionFields", "Producer", "Stats",
-    "TradeFields", "__version__", "to_ccxt",
+    "TradeFields", "__version__", "frame", "to_ccxt",
 ]  # fmt: skip

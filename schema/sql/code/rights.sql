@@ -59,17 +59,12 @@ FROM (VALUES
 UNION ALL
 SELECT 'blotter_drainer', 'INSERT', 'table', format('%I.%I', k."schema", k."table"), NULL FROM blotter_internal.record_kinds k
 UNION ALL
--- Reading harms nobody; the web's user sees what a trader reads, and how far loading is.
+-- Reading harms nobody. The web's user reads what a reader does, as pnl, the audit and others act as their caller.
 SELECT r.role, 'SELECT', 'table', format('%I.%I', c.relnamespace::regnamespace, c.relname), NULL
 FROM pg_class c CROSS JOIN (VALUES ('blotter_reader'), ('blotter_drainer'), ('blotter_web')) AS r (role)
 WHERE c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
   AND (c.relnamespace = 'blotter'::regnamespace
-       OR c.relnamespace = 'blotter_internal'::regnamespace AND c.relname !~ '_[0-9]{8}$'
-          AND (r.role <> 'blotter_web' OR c.relname IN ('audit_quick', 'progress', 'loaded', 'incidents', 'retention', 'partitions', 'migrations', 'code', 'history',
-                                                           -- what blotter status asks
-                                                           'drainer_sessions', 'stream_locks', 'record_kinds', 'sessions',
-                                                           -- what pnl and equity, which act as their caller, are made of; counters and flow
-                                                           'position', 'position_hour', 'pnl_day', 'fill', 'funding', 'book_queue', 'positions_today', 'producers', 'flow')));
+       OR c.relnamespace = 'blotter_internal'::regnamespace AND c.relname !~ '_[0-9]{8}$');
 COMMENT ON VIEW blotter_internal.rights IS 'The rights that the roles need, and no more.';
 GRANT SELECT ON blotter_internal.rights TO PUBLIC; -- who lacks rights shall learn which
 COMMENT ON COLUMN blotter_internal.rights.role IS 'blotter_drainer: for `blotter drain`, rejects and status; blotter_reader: for people and strategies; blotter_web: for `blotter web`';

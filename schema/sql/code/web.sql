@@ -64,7 +64,7 @@ BEGIN
             SELECT x.id, x.at, x.total - lag(x.total, 1, 0) OVER (PARTITION BY x.id ORDER BY x.at) - x.fee FROM states x)
         SELECT s.at, p.strategy, p.currency, s.delta FROM steps s JOIN positions p ON p.id = s.id
         UNION ALL
-        SELECT cut, p.strategy, p.currency, p.total_now - p.total_low - coalesce(p.fees, 0) - coalesce(s.delta, 0)
+        SELECT greatest(cut, (SELECT min(s.at) FROM steps s)), p.strategy, p.currency, p.total_now - p.total_low - coalesce(p.fees, 0) - coalesce(s.delta, 0)
         FROM positions p LEFT JOIN (SELECT x.id, sum(x.delta) AS delta FROM steps x GROUP BY 1) AS s ON s.id = p.id;
 END
 $$;

@@ -22,7 +22,7 @@ static void opened_comes_with_the_first_record_and_seqs_are_dense(void **state)
     (void)state;
     struct journal *journal = open_at(path);
     const struct journal_slot *slot;
-    assert_int_equal(journal_append_session(journal, "heartbeat"), 0);
+    assert_int_equal(journal_append_session(journal, "heartbeat", NULL), 0);
     assert_int_equal(journal_read(journal, 1, &slot), JOURNAL_NOTHING_YET);
     for (unsigned i = 1; i <= 10; i++) {
         assert_int_equal(add(journal, i), i + 1);
@@ -30,7 +30,7 @@ static void opened_comes_with_the_first_record_and_seqs_are_dense(void **state)
     assert_int_equal(journal_read(journal, 1, &slot), JOURNAL_RECORD);
     assert_int_equal(slot->kind, RECORD_SESSION);
     assert_int_equal(slot->seq, 1);
-    assert_true(journal_append_session(journal, "heartbeat") == 12);
+    assert_true(journal_append_session(journal, "heartbeat", NULL) == 12);
     assert_int_equal(check_records(journal, journal->producer_id), 10);
     journal_close_writing(journal);
     assert_int_equal(add(journal, 1), BLOTTER_CLOSED);
