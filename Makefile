@@ -81,7 +81,7 @@ FIXTURE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fixture/*.c))
 
 # --- targets ---
 
-.PHONY: all help lib program examples python tests test test-all test-unit test-threads test-valgrind test-integration test-fault test-python chaos fuzz lint run bench bench-page experiment install clean
+.PHONY: all help lib program examples python tests test test-all test-unit test-threads test-valgrind test-integration test-fault test-python chaos soak fuzz lint run bench bench-page experiment install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -94,6 +94,7 @@ help:
 	@echo 'make test-all   the same, and what takes longer'
 	@echo 'make test-unit, test-integration, test-fault, test-python, lint   parts of it'
 	@echo 'make chaos      everything is broken at random for CHAOS_SECONDS=120, and what was accepted is compared with what is stored'
+	@echo 'make soak       a strategy in a crash loop for SOAK_SECONDS=3600: nothing is lost or stored twice, and nothing grows'
 	@echo 'make test-valgrind   unit, fault and main integration tests with valgrind, the programs that they start included'
 	@echo 'make fuzz       each fuzzer for FUZZ_SECONDS=60'
 	@echo 'make run        the quickstart: Redis, PostgreSQL, drainers and a simulated desk'
@@ -241,6 +242,11 @@ test-integration: tests program examples
 # What breaks real servers: the README's table of failures.
 test-fault: tests program
 	@BLOTTER_PROGRAM=$(BUILD)/blotter $(SERVER_TEST_JOBS) tests/run_programs.sh $(FAULT_TESTS:%=$(BUILD)/%) $(sort $(wildcard tests/fault/test_*.sh))
+
+# A strategy in a crash loop, for as long as SOAK_SECONDS: nothing is lost, nothing is stored twice, nothing grows.
+SOAK_SECONDS ?= 3600
+soak: python program $(BUILD)/tests/python/serve
+	@BLOTTER_BUILD=$(BUILD) $(PYTHON) tests/python/soak.py $(SOAK_SECONDS)
 
 # One of them for longer. The seed that it prints, given as CHAOS_SEED, repeats what was broken when.
 CHAOS_SECONDS ?= 120
