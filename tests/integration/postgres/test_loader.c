@@ -28,7 +28,7 @@ static void fresh_batch_of_every_kind_is_one_transaction(void **state)
         fixture_postgres_run(
             server,
             "SELECT left(identity, 20) || ' ' || reason || ' ' || drainer FROM blotter.rejects"),
-        "blotter:okx:7:4:5ade order_id: required and missing me");
+        "blotter:okx:7:4:cf31 order_id: required and missing me");
     assert_int_equal(
         fixture_postgres_int(
             server,
