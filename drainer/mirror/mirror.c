@@ -17,9 +17,9 @@
 
 #include "drainer/commands.h"
 #include "drainer/log.h"
+#include "drainer/metrics_text.h"
 #include "drainer/mirror/mirror_lease.h"
 #include "drainer/mirror/mirror_writer.h"
-#include "drainer/metrics_text.h"
 #include "drainer/monitor.h"
 #include "drainer/redis/intake.h"
 #include "drainer/redis/redis_blocking.h"

@@ -69,7 +69,7 @@ class Libraries(unittest.TestCase):
         if is_there("pandas"):
             made = blotter.frame(connection, QUERY, library="pandas")
             self.assertEqual(made["price"].tolist(), [Decimal(PRICE) + n for n in (1, 2, 3)])
-            self.assertEqual(str(made["at"].dtype), "datetime64[ns, UTC]")
+            self.assertRegex(str(made["at"].dtype), r"datetime64\[[nu]s, UTC\]")
             self.assertEqual(str(blotter.frame(connection, QUERY, library="pandas", decimals="float")["price"].dtype), "float64")
 
     def test_polars_and_parquet(self):
@@ -92,7 +92,7 @@ class Libraries(unittest.TestCase):
             servers.query("INSERT INTO blotter.position_base (exchange, symbol, quantity, price, at) VALUES ('okx', 'BTC/USDT', 1.25, 67000.5, now())")
             csv.write_text(servers.run("export", "position_base")[1])
             duckdb.sql(f"COPY (SELECT * FROM read_csv('{csv}')) TO '{path}'")
-            self.assertEqual(str(duckdb.sql(f"SELECT quantity FROM '{path}'").fetchone()[0]), "1.25")
+            self.assertEqual(str(duckdb.sql(f"SELECT quantity FROM '{path}'").fetchall()[0][0]), "1.25")
 
 
 if __name__ == "__main__":
