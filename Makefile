@@ -93,7 +93,8 @@ help:
 	@echo 'make test       everything that tests/run.sh runs: tests, sanitizers, static checks (15 minutes)'
 	@echo 'make test-all   the same, and what takes longer'
 	@echo 'make test-unit, test-integration, test-fault, test-python, lint   parts of it'
-	@echo 'make chaos      everything is broken at random for CHAOS_SECONDS=120, and what was accepted is compared with what is stored'
+	@echo 'make chaos      everything is broken at random for CHAOS_SECONDS=120, and what was accepted is compared with what is stored;'
+	@echo '                CHAOS_REDIS=cluster or sentinel breaks one of these'
 	@echo 'make soak       a strategy in a crash loop for SOAK_SECONDS=3600: nothing is lost or stored twice, and nothing grows'
 	@echo 'make test-valgrind   unit, fault and main integration tests with valgrind, the programs that they start included'
 	@echo 'make fuzz       each fuzzer for FUZZ_SECONDS=60'
@@ -249,10 +250,13 @@ soak: python program $(BUILD)/tests/python/serve
 	@BLOTTER_BUILD=$(BUILD) $(PYTHON) tests/python/soak.py $(SOAK_SECONDS)
 
 # One of them for longer. The seed that it prints, given as CHAOS_SEED, repeats what was broken when.
+# CHAOS_REDIS=cluster or sentinel: what is broken is a Redis Cluster with replicas, or a master with sentinels.
 CHAOS_SECONDS ?= 120
 CHAOS_RATE ?= 5000
-chaos: program $(BUILD)/tests/fault/test_chaos
-	@BLOTTER_PROGRAM=$(BUILD)/blotter CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_RATE=$(CHAOS_RATE) $(BUILD)/tests/fault/test_chaos
+CHAOS_REDIS ?=
+chaos: program $(if $(CHAOS_REDIS),$(BUILD)/tests/python/serve,$(BUILD)/tests/fault/test_chaos)
+	@BLOTTER_BUILD=$(BUILD) BLOTTER_PROGRAM=$(BUILD)/blotter CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_RATE=$(CHAOS_RATE) \
+	    CHAOS_REDIS=$(CHAOS_REDIS) $(if $(CHAOS_REDIS),$(PYTHON) tests/fault/chaos_engines.py,$(BUILD)/tests/fault/test_chaos)
 
 # A sanitizer has to be there before the interpreter; what the interpreter itself never frees is not looked for.
 PYTHON_TESTS := $(sort $(wildcard tests/python/test_*.py tests/web/test_*.py))

@@ -86,10 +86,12 @@ struct redis_link {
     uint64_t epoch;
     unsigned
         attempts; /* in a row that did not lead to a lasting connection; also picks the address */
-    unsigned greetings; /* answers to the greeting that are still to come */
-    bool told_up;       /* the owner's last on_change said up */
-    int64_t since_ms;   /* when this state began */
-    int64_t heard_ms;   /* when the last answer came */
+    unsigned greetings;    /* answers to the greeting that are still to come */
+    bool told_up;          /* the owner's last on_change said up */
+    int64_t round_trip_ms; /* of answers that did not wait for others */
+    bool timing;           /* the oldest command in flight was sent when none was */
+    int64_t since_ms;      /* when this state began */
+    int64_t heard_ms;      /* when the last answer came */
     struct in_flight_queue in_flight;
     unsigned seed;
     char last_error[256];
@@ -251,6 +253,22 @@ bool redis_link_is_asking(const struct redis_link *link)
 
 /* --- commands and answers --- */
 
+/* Takes the time of an answer that did not wait for those of ours. A late one may be an exception. */
+static void time_round_trip(struct redis_link *link, const struct in_flight *in_flight)
+{
+    if (link->timing) {
+        int64_t ms = link->heard_ms - in_flight->sent_ms, before = link->round_trip_ms;
+        link->round_trip_ms = ms < before ? ms : before + (ms - before) / 4;
+        link->timing = false;
+    }
+}
+
+static void push_in_flight(struct redis_link *link, struct in_flight in_flight)
+{
+    link->timing = link->timing || link->in_flight.count == 0;
+    in_flight_push(&link->in_flight, in_flight);
+}
+
 /* Reads the server's last line: if our write failed first, the reason why it hung up (it has too
  * many clients) still waits in the socket. */
 static void lose_connection(struct redis_link *link, const redisAsyncContext *context)
@@ -275,7 +293,7 @@ static bool say_asking(struct redis_link *link)
             REDIS_OK) {
         return false;
     }
-    in_flight_push(&link->in_flight, (struct in_flight){NULL, link, 0, redis_link_now_ms()});
+    push_in_flight(link, (struct in_flight){NULL, link, 0, redis_link_now_ms()});
     return true;
 }
 
@@ -312,6 +330,7 @@ static void on_reply(redisAsyncContext *context, void *reply, void *privdata)
     }
     struct in_flight in_flight = in_flight_pop(&link->in_flight);
     link->heard_ms = redis_link_now_ms();
+    time_round_trip(link, &in_flight);
     if (reply != NULL && leads_away(link, &in_flight, reply)) {
         reply = NULL; /* and so are all behind it, or they would overtake it */
     }
@@ -327,7 +346,7 @@ int redis_link_send(struct redis_link *link, redis_link_reply *callback, uintptr
         redisAsyncFormattedCommand(link->context, on_reply, NULL, resp, length) != REDIS_OK) {
         return -1;
     }
-    in_flight_push(&link->in_flight,
+    push_in_flight(link,
                    (struct in_flight){callback, link->options.owner, tag, redis_link_now_ms()});
     return 0;
 }
@@ -339,7 +358,7 @@ int redis_link_sendv_as(struct redis_link *link, void *owner, redis_link_reply *
         redisAsyncCommandArgv(link->context, on_reply, NULL, argc, argv, lengths) != REDIS_OK) {
         return -1;
     }
-    in_flight_push(&link->in_flight, (struct in_flight){callback, owner, tag, redis_link_now_ms()});
+    push_in_flight(link, (struct in_flight){callback, owner, tag, redis_link_now_ms()});
     return 0;
 }
 
@@ -734,6 +753,7 @@ static void redis_link_go_up(struct redis_link *link)
 {
     link->epoch++;
     link->heard_ms = redis_link_now_ms();
+    link->round_trip_ms = link->heard_ms - link->since_ms; /* of the greeting */
     link->told_up = true;
     redis_link_set_state(link, REDIS_LINK_UP);
     link->options.on_change(link->options.owner, true, link->url.place);
@@ -808,9 +828,13 @@ static void ask_for_slot(struct redis_link *link)
     if (link->asking && in_flight_reserve(&link->in_flight) &&
         redisAsyncCommandArgv(link->context, on_reply, NULL, 6, stream_question(link, words),
                               NULL) == REDIS_OK) {
-        in_flight_push(&link->in_flight,
-                       (struct in_flight){on_owned, link, 0, redis_link_now_ms()});
+        push_in_flight(link, (struct in_flight){on_owned, link, 0, redis_link_now_ms()});
     }
+}
+
+unsigned redis_link_round_trip_ms(const struct redis_link *link)
+{
+    return (unsigned)link->round_trip_ms;
 }
 
 int64_t redis_link_late_ms(const struct redis_link *link)

@@ -118,6 +118,9 @@ int redis_link_sendv_as(struct redis_link *, void *owner, redis_link_reply *call
 size_t redis_link_unsent_bytes(const struct redis_link *); /* in hiredis' output buffer */
 unsigned redis_link_unanswered(const struct redis_link *); /* commands without their callback yet */
 int64_t redis_link_late_ms(const struct redis_link *);     /* how long the oldest of them waits */
+/* How long an answer takes where nothing else is under way, by the coarse clock; 0: a few ms at
+ * most. */
+unsigned redis_link_round_trip_ms(const struct redis_link *);
 
 /* For custom reply functions, which are called while an answer is being read: the callback and the
  * tag of the command that it answers. NULL: none is awaited, or one without callback. */

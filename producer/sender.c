@@ -50,8 +50,12 @@
 #include "schema/stream.h"
 
 enum {
-    WINDOW_RECORDS = 4096,
-    WINDOW_BYTES = 1 << 20,
+    WINDOW_RECORDS = 4096, /* in flight, for a round trip of WINDOW_MS or less; longer ones: more */
+    WINDOW_MS = 10,
+    WINDOW_RECORDS_MAX = 1 << 16,
+    WINDOW_BYTES = 1 << 24, /* in flight */
+    UNSENT_BYTES = 1 << 20, /* in our own memory */
+    MEAN_SHARE = 64,
     POLL_MAX_US = 20000,
     POLL_SHARE = 4, /* of the time without records: so long is waited between two polls */
     TICK_MS = 50,
@@ -99,6 +103,7 @@ struct sender {
     uint64_t answered, next_send;
     uint64_t untimed; /* the first position that Redis has not answered for once */
     unsigned in_flight, stale;
+    size_t command_bytes; /* running mean of XADD's length */
     int64_t resume_at_ms; /* REFUSED */
     unsigned refused_ms;  /* the next back-off; 0: not refused lately */
     int64_t refused_since_ms;
@@ -317,6 +322,24 @@ static void sender_take_answer(struct sender *sender, uint64_t position, const c
     waiters_wake(&sender->waiters);
 }
 
+/* Returns how many records may be in flight: what Redis can take in a round trip, within limits. */
+static unsigned window_of(const struct sender *sender)
+{
+    unsigned round_trip_ms = redis_link_round_trip_ms(sender->link), records = WINDOW_RECORDS_MAX;
+    unsigned by_bytes = (unsigned)(WINDOW_BYTES / (sender->command_bytes + 1));
+    if (sender->refused_ms != 0) {
+        return 1; /* one tries whether it is still refused */
+    }
+    if (round_trip_ms <= WINDOW_MS) {
+        return WINDOW_RECORDS;
+    }
+    if (round_trip_ms < WINDOW_MS * (WINDOW_RECORDS_MAX / WINDOW_RECORDS)) {
+        records = WINDOW_RECORDS * round_trip_ms / WINDOW_MS;
+    }
+    records = records < by_bytes ? records : by_bytes;
+    return records > WINDOW_RECORDS ? records : WINDOW_RECORDS;
+}
+
 static void on_added(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct sender *sender = owner;
@@ -333,7 +356,8 @@ static void on_added(void *owner, uintptr_t tag, struct redisReply *reply)
                                   ? reply->str
                                   : "an answer to XADD that is no entry id");
     }
-    if (sender->in_flight < WINDOW_RECORDS / 2) {
+    unsigned window = window_of(sender);
+    if (sender->in_flight < window - window / 8) { /* not for each answer, and not half empty */
         pump(sender);
     }
 }
@@ -344,8 +368,11 @@ static int send_record(struct sender *sender, uint64_t position, const struct jo
     /* The node that the slot is being moved to may not have the stream yet, or any more. */
     sender->xadd.existing_only = redis_link_is_asking(sender->link);
     const char *command = xadd_command(&sender->xadd, slot, &length);
-    return command ? redis_link_send(sender->link, on_added, (uintptr_t)position, command, length)
-                   : -1;
+    if (command == NULL) {
+        return -1;
+    }
+    sender->command_bytes += length / MEAN_SHARE - sender->command_bytes / MEAN_SHARE;
+    return redis_link_send(sender->link, on_added, (uintptr_t)position, command, length);
 }
 
 /* Sends the record at next_send. False: there is none yet, or it cannot be sent now. */
@@ -380,9 +407,8 @@ static bool send_next(struct sender *sender)
 
 static void send_all(struct sender *sender)
 {
-    unsigned window =
-        sender->refused_ms ? 1 : WINDOW_RECORDS; /* one tries whether it is still refused */
-    while (sender->in_flight < window && redis_link_unsent_bytes(sender->link) < WINDOW_BYTES &&
+    unsigned window = window_of(sender);
+    while (sender->in_flight < window && redis_link_unsent_bytes(sender->link) < UNSENT_BYTES &&
            send_next(sender)) {
     }
     if (sender->in_flight == 0 &&

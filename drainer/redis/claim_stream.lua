@@ -1,9 +1,11 @@
 -- claim_stream.lua: claims a stream for a PostgreSQL and a drainer.
 --
 -- KEYS: stream, its blotter-load. ARGV: history, holder, system, timeline, n (loading transactions
--- that the server knows), all ids of its history, "1" if a person accepts whatever Redis says.
+-- that the server knows), all ids of its history, "1" if a person accepts whatever Redis says, our
+-- group.
 -- Returns {"refused", history, system, timeline} of the server that the stream was loaded into; or
--- {"taken" or "forked", n that Redis knew, first entry id, were entries trimmed? 1 or 0}. It is
+-- {"taken" or "forked", n that Redis knew, first entry id, were entries trimmed? 1 or 0, how many
+-- entries are pending (-1: not known)}. It is
 -- forked where the stream was last loaded into an earlier timeline of the same server that the
 -- server has no row of.
 
@@ -32,4 +34,5 @@ if not info['err'] then
   first = stream['first-entry'] and stream['first-entry'][1] or stream['last-generated-id']
   if (stream['entries-added'] or 0) > stream['length'] then trimmed = 1 end
 end
-return {status, known, first, trimmed}
+local pending = redis.pcall('XPENDING', KEYS[1], ARGV[8])
+return {status, known, first, trimmed, pending['err'] and -1 or pending[1]}

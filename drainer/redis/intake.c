@@ -234,6 +234,7 @@ static void on_acked(void *owner, uintptr_t tag, struct redisReply *reply)
 static void leave_batch(const struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++) {
+        batch->entries[i].stream->acknowledged = true;
         if (batch->entries[i].stream->in_hand > 0) {
             batch->entries[i].stream->in_hand--;
         }
@@ -333,7 +334,7 @@ static void poll_if_due(struct intake *intake)
     int64_t now = intake_now_ms();
     bool all = now - intake->polled_all_at_ms >= POLL_ALL_MS;
 
-    if (now - intake->polled_at_ms < POLL_MS) {
+    if (now - intake->polled_at_ms < POLL_MS + (int64_t)streams_held(intake->options.streams)) {
         return;
     }
     intake->polled_at_ms = now;

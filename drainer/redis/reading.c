@@ -289,6 +289,7 @@ static void take_read_answer(struct reading *reading, struct stream *stream,
         if (reply->type == REDIS_REPLY_ARRAY) {
             reading_wake(reading, stream);
         }
+        reading->read_at_ms = stream == NULL ? intake_now_ms() : 0;
         intake_on_success(reading->intake, reading->node, stream);
     } else if (reply_error_action(reply) == REDIS_ERROR_GROUP) {
         intake_on_no_group(reading->intake, reading->node, reply->str);
@@ -488,6 +489,9 @@ static bool send_page(struct reading *reading)
         }
         if (stream->state == STREAM_READING && stream->claim_wanted && stream->in_hand == 0) {
             stream_enter(stream, STREAM_CLAIMING);
+        }
+        if (stream->state == STREAM_CLAIMING && stream->nothing_pending) {
+            end_claiming(reading, stream);
         }
         if (stream->state == STREAM_CLAIMING) {
             send_claim(reading, stream);

@@ -42,6 +42,7 @@ struct reading {
     bool at_end;  /* the last read found nothing: nothing to read until the doorbell rings */
     size_t reads; /* read commands that are not answered */
     struct stream *paging; /* stream of the claim or reload that is not answered */
+    int64_t read_at_ms;    /* when all streams were last read, and Redis has answered */
     bool in_cluster;
     bool each_alone; /* the streams lie in several slots of a cluster */
     bool all;        /* then: the next round reads all streams, not only those that were rung */

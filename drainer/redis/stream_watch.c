@@ -20,8 +20,12 @@ enum {
     LOOK_MIN_MS = 200, /* from one look for streams to the next, for each command that it takes: one
                           where keys are few */
     LOOK_MAX_MS = 1000,
+    LOOK_STREAM_US = 1000, /* longer for each stream: most of what SCAN looks at is known */
     PENDING_INTERVAL_MS = 2000,
     GAUGE_INTERVAL_MS = 2000,
+    IDLE_INTERVAL_MS = 20000, /* of a stream in which nothing has happened meanwhile */
+    IDLE_TRIMS = 4,
+    PROGRESS_STREAM_US = 5000, /* from one look at another's stream to the next one's */
     UNSEEN_MAX = 3,
     KEEP_BYTES = 1 << 30, /* of all tails, where Redis has no maxmemory */
 };
@@ -36,6 +40,7 @@ struct stream_watch {
     bool complete;  /* this look: so far every server was asked, and has answered */
     unsigned open;  /* its commands that are not answered */
     unsigned scans; /* its commands so far */
+    int64_t ticked_at_ms;
     int64_t scanned_at_ms, pending_at_ms, trimmed_at_ms, stuck_at_ms, gauged_at_ms;
 };
 
@@ -149,7 +154,8 @@ static void scan(struct stream_watch *watch, struct node *node, const char *curs
 /* A new stream should be found soon; but to look costs Redis time for every key that it holds. */
 static void look_if_due(struct stream_watch *watch)
 {
-    unsigned interval = watch->scans * LOOK_MIN_MS;
+    unsigned interval =
+        watch->scans * LOOK_MIN_MS + (unsigned)watch->streams->count * LOOK_STREAM_US / 1000;
 
     if (watch->open > 0 ||
         !is_due(&watch->scanned_at_ms, interval < LOOK_MAX_MS ? interval : LOOK_MAX_MS)) {
@@ -353,12 +359,40 @@ static void look_at_gauge(struct stream_watch *watch, struct stream *stream)
     redis_link_sendv_as(stream->link, watch, on_gauge, (uintptr_t)stream, 5, argv, NULL);
 }
 
+/* Is anything to be expected of a look at the stream, or was there none for long? */
+static bool is_gauge_due(const struct stream *stream, int64_t now)
+{
+    bool reads = stream->state == STREAM_READING &&
+                 now - stream->node->reading.read_at_ms < GAUGE_INTERVAL_MS;
+    bool idle = reads && stream->gauge.known && stream->gauge.lag == 0 &&
+                stream->gauge.pending == 0 && stream->in_hand == 0 &&
+                stream_entry_id_compare(stream->gauged_id, stream->last_read) == 0;
+
+    return !idle || now - stream->gauged_at_ms >= IDLE_INTERVAL_MS;
+}
+
+/* An idle stream is trimmed less often: its tail still grows old. */
+static bool is_trim_due(const struct stream_watch *watch, const struct stream *stream, int64_t now)
+{
+    return stream->acknowledged ||
+           now - stream->trimmed_at_ms >= IDLE_TRIMS * watch->settings->trim_interval;
+}
+
+/* Each drainer looks at all streams of all others, so of many streams it is done less often. */
+static int64_t progress_interval_ms(const struct stream_watch *watch)
+{
+    size_t others = watch->streams->count - streams_held(watch->streams);
+    int64_t least = (int64_t)others * PROGRESS_STREAM_US / 1000;
+
+    return least > watch->settings->claim_idle / 4 ? least : watch->settings->claim_idle / 4;
+}
+
 static void look_after_streams(struct stream_watch *watch)
 {
     struct streams *streams = watch->streams;
     bool pending = is_due(&watch->pending_at_ms, PENDING_INTERVAL_MS);
     bool trimming = is_due(&watch->trimmed_at_ms, watch->settings->trim_interval);
-    bool stuck = is_due(&watch->stuck_at_ms, watch->settings->claim_idle / 4);
+    bool stuck = is_due(&watch->stuck_at_ms, progress_interval_ms(watch));
 
     int64_t now = intake_now_ms();
     bool nothing_held = streams_held(streams) == 0; /* PostgreSQL may be away: no holder looks */
@@ -369,7 +403,11 @@ static void look_after_streams(struct stream_watch *watch)
         struct stream *stream = streams->all[i];
 
         if (gauging && stream->present && (nothing_held || stream_is_held(stream))) {
-            look_at_gauge(watch, stream);
+            if (is_gauge_due(stream, now)) {
+                stream->gauged_at_ms = now;
+                stream->gauged_id = stream->last_read;
+                look_at_gauge(watch, stream);
+            }
         } else if (gauging) {
             stream->gauge = (struct stream_gauge){.known = false}; /* its holder knows */
         }
@@ -377,7 +415,9 @@ static void look_after_streams(struct stream_watch *watch)
             stream_watch_look_at_pending(watch, stream);
         }
         if (stream->state == STREAM_READING && trimming && !stream->reload_wanted &&
-            !streams->beside) {
+            !streams->beside && is_trim_due(watch, stream, now)) {
+            stream->trimmed_at_ms = now;
+            stream->acknowledged = false;
             trim(watch, stream);
         }
         if (stream->state == STREAM_FREE && stream->present && stuck) {
@@ -420,8 +460,22 @@ void stream_watch_destroy(struct stream_watch *watch)
     free(watch);
 }
 
+/* A process that was stopped itself has not seen that others make no progress. */
+static void forget_after_a_stop(struct stream_watch *watch)
+{
+    int64_t now = intake_now_ms(), since = now - watch->ticked_at_ms;
+
+    if (watch->ticked_at_ms != 0 && since > watch->settings->claim_idle / 4) {
+        for (size_t i = 0; i < watch->streams->count; i++) {
+            watch->streams->all[i]->progress_at_ms = 0;
+        }
+    }
+    watch->ticked_at_ms = now;
+}
+
 void stream_watch_tick(struct stream_watch *watch)
 {
+    forget_after_a_stop(watch);
     look_if_due(watch);
     look_after_streams(watch);
 }

@@ -208,7 +208,7 @@ void stream_enter(struct stream *stream, enum stream_state state)
         log_info(stream->name, "given up");
     }
     stream->state = state;
-    stream->claim_wanted = false;
+    stream->claim_wanted = stream->nothing_pending = false;
     stream->claim_cursor = (struct stream_entry_id){0, 0};
     stream->progress_at_ms = 0;
 }

@@ -97,16 +97,20 @@ struct stream {
                            until that is committed nothing is trimmed */
     bool reload_read;   /* RELOADING: all of it was read */
     struct stream_entry_id reload_from;
-    size_t in_hand;     /* entries in batches */
-    bool seen, present; /* found in this look for streams; in the last complete ones */
-    unsigned unseen;    /* complete looks in a row that did not find it */
-    bool asked;         /* a read of it is under way: it may still bring entries */
-    bool rung;          /* in a cluster: it has something new, and is read in the next round */
-    bool waited_for;    /* a connection of the doorbell waits for it */
-    bool claim_wanted;  /* READING: claim again once no entry is in a batch */
-    bool claim_again;   /* CLAIMING: an entry found no room in the batch and is still pending */
+    size_t in_hand;       /* entries in batches */
+    bool seen, present;   /* found in this look for streams; in the last complete ones */
+    unsigned unseen;      /* complete looks in a row that did not find it */
+    bool asked;           /* a read of it is under way: it may still bring entries */
+    bool rung;            /* in a cluster: it has something new, and is read in the next round */
+    bool waited_for;      /* a connection of the doorbell waits for it */
+    bool nothing_pending; /* CLAIMING: Redis has said so with the claim, so nothing is asked for */
+    bool claim_wanted;    /* READING: claim again once no entry is in a batch */
+    bool claim_again;     /* CLAIMING: an entry found no room in the batch and is still pending */
     struct stream_gauge gauge;
-    uint64_t rows[RECORD_KINDS]; /* committed by this process */
+    int64_t gauged_at_ms, trimmed_at_ms; /* when Redis was asked last; CLOCK_MONOTONIC */
+    struct stream_entry_id gauged_id;    /* last_read then */
+    bool acknowledged;                   /* something was, since it was trimmed last */
+    uint64_t rows[RECORD_KINDS];         /* committed by this process */
     uint64_t rejected;
     uint64_t progress;      /* FREE: a fingerprint of how far its holder is ... */
     int64_t progress_at_ms; /* ... and since when it has been so with entries waiting; 0: nothing

@@ -178,6 +178,9 @@ static void taking_on_claimed(void *owner, uintptr_t tag, struct redisReply *rep
             reload(stream, reply, forked);
         }
         stream_enter(stream, STREAM_CLAIMING);
+        stream->nothing_pending = reply->elements > 4 &&
+                                  reply->element[4]->type == REDIS_REPLY_INTEGER &&
+                                  reply->element[4]->integer == 0;
     }
     intake_turn(taking->intake);
 }
@@ -208,7 +211,8 @@ static void taking_claim(struct taking *taking, struct stream *stream)
                           timeline,
                           n,
                           history->chain == NULL ? history->id : history->chain,
-                          history->accepts ? "1" : "0"};
+                          history->accepts ? "1" : "0",
+                          taking->streams->group};
 
     redis_link_sendv_as(stream->link, taking, taking_on_claimed, (uintptr_t)stream,
                         (int)(sizeof argv / sizeof argv[0]), argv, NULL);

@@ -51,11 +51,12 @@ static void two_lanes_with_the_same_orders_never_deadlock(void **state)
     fixture_program_signal(first, SIGSTOP); /* until there is enough for both */
     fixture_program_signal(second, SIGSTOP);
     for (int i = 1; i <= 3000; i++) {
-        const char *id = fixture_format("%d", i * 7919 % 50);
+        const char *id = fixture_format("%d", 1 + i * 7919 % 50);
         story_add_order("blotter:okx:a", 7, i, i,
                         &(struct blotter_order){.order_id = id, .filled_quantity = "1"});
-        story_add_order("blotter:okx:b", 8, i, i,
-                        &(struct blotter_order){.order_id = fixture_format("%d", i * 104729 % 50)});
+        story_add_order(
+            "blotter:okx:b", 8, i, i,
+            &(struct blotter_order){.order_id = fixture_format("%d", 1 + i * 104729 % 50)});
     }
     fixture_program_signal(first, SIGCONT);
     fixture_program_signal(second, SIGCONT);

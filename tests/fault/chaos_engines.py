@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+"""Chaos for Redis Cluster and Sentinel: servers and drainers are killed, stopped and switched at random while records are
+accepted all the time. Ends with everything healed, each accepted record stored once, and the audit complete.
+
+`make chaos CHAOS_REDIS=cluster|sentinel`. CHAOS_SECONDS says how long; the seed that is printed, given as CHAOS_SEED, repeats
+what was broken when.
+"""
+
+import os
+import random
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "python"))
+
+import engines
+import redis_cluster
+import support
+
+SECONDS = int(os.environ.get("CHAOS_SECONDS", "20"))
+SEED = int(os.environ.get("CHAOS_SEED") or time.time())
+EXCHANGES = ("gemini", "okx", "kucoin")  # each on another of three masters
+PER_SECOND = 200  # of each exchange
+HEAL_S = 60
+
+
+class ClusterDesk:
+    """Three masters with a replica each. One node at a time is dead or stopped, so that no slot is without a master for long."""
+
+    kinds = ("kill_master", "stop_master", "kill_replica", "move_slot", "kill_drainer")
+
+    def __init__(self, servers):
+        self.cluster = redis_cluster.Cluster(servers, replicas=1)
+        self.url = self.cluster.url
+        self.dead = None
+
+    def is_master(self, node):
+        answer = self.cluster.tries(node, "ROLE")
+        return isinstance(answer, list) and answer[0] == "master"
+
+    def master_of(self, exchange):
+        return self.cluster.owner(f"blotter:{exchange}")
+
+    def kill_master(self, exchange):
+        self.dead = self.master_of(exchange)
+        self.dead.kill()
+        self.cluster.await_owner(f"blotter:{exchange}", self.dead)
+
+    def stop_master(self, exchange):
+        self.dead = self.master_of(exchange)
+        self.dead.pause()
+        self.cluster.await_owner(f"blotter:{exchange}", self.dead)
+
+    def kill_replica(self, _):
+        self.dead = next(node for node in self.cluster.nodes if not self.is_master(node))
+        self.dead.kill()
+
+    def move_slot(self, exchange):
+        source = self.master_of(exchange)
+        target = next(node for node in self.cluster.nodes if node is not source and self.is_master(node))
+        self.cluster.move(self.cluster.slot(f"blotter:{exchange}"), source, target)
+
+    def heal(self):
+        if self.dead is None:
+            return
+        self.dead.resume()
+        if self.dead.process.poll() is not None:
+            self.dead.start()
+        self.dead = None
+        engines.await_true(self._is_whole, "the cluster is whole again", HEAL_S)
+
+    def _is_whole(self):
+        """Each master has a replica that is in step."""
+        roles = [self.cluster.tries(node, "ROLE") for node in self.cluster.nodes]
+        if any(not isinstance(role, list) for role in roles):
+            return False
+        masters = [role for role in roles if role[0] == "master"]
+        agreed = all("cluster_state:ok" in self.cluster.ask(node, "CLUSTER", "INFO") for node in self.cluster.nodes)
+        return agreed and len(masters) == 3 and all(role[2] for role in masters) and all(r[3] == "connected" for r in roles if r[0] == "slave")
+
+
+class SentinelDesk:
+    """A master, two replicas, three sentinels. The master refuses writes where no replica is in step."""
+
+    kinds = ("kill_master", "stop_master", "switch", "kill_sentinel", "kill_drainer")
+
+    def __init__(self, servers):
+        settings = ("--min-replicas-to-write", 1, "--min-replicas-max-lag", 2, "--repl-diskless-sync-delay", 0)
+        master = servers.redis(*settings)
+        replicas = [servers.redis(*settings, "--replicaof", f"127.0.0.1 {master.port}") for _ in range(2)]
+        self.nodes = [master, *replicas]
+        self.sentinels = [servers.sentinel(master, failover_timeout_ms=3000) for _ in range(3)]
+        self.url = "redis+sentinel://" + ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels) + "/blotter"
+        self.dead = None
+        engines.await_true(self._is_whole, "the sentinels know all", HEAL_S)
+
+    def _role(self, node):
+        try:
+            with engines.RedisClient(node.port, 1) as client:
+                return client("ROLE")
+        except OSError:
+            return None
+
+    def _state(self, sentinel):
+        """Empty while it is not up."""
+        try:
+            with engines.RedisClient(sentinel.port, 1) as client:
+                flat = client("SENTINEL", "master", "blotter")
+        except OSError:
+            return {}
+        return dict(zip(flat[::2], flat[1::2]))
+
+    def master(self):
+        names = [node for node in self.nodes if str(node.port) == self._state(self._alive_sentinel())["port"]]
+        return names[0]
+
+    def _alive_sentinel(self):
+        return next(sentinel for sentinel in self.sentinels if sentinel.process.poll() is None)
+
+    def _await_other(self, old):
+        engines.await_true(
+            lambda: self.master() is not old and (self._role(self.master()) or [None])[0] == "master", "another master", HEAL_S
+        )
+
+    def kill_master(self, _):
+        self.dead = self.master()
+        self.dead.kill()
+        self._await_other(self.dead)
+
+    def stop_master(self, _):
+        self.dead = self.master()
+        self.dead.pause()
+        self._await_other(self.dead)
+
+    def switch(self, _):
+        old = self.master()
+        with engines.RedisClient(self.sentinels[0].port) as client:
+            if client("SENTINEL", "FAILOVER", "blotter") != "OK":
+                return  # one is under way
+        self._await_other(old)
+
+    def kill_sentinel(self, _):
+        self.dead = self.sentinels[-1]
+        self.dead.kill()
+
+    def heal(self):
+        if self.dead is not None:
+            self.dead.resume()
+            if self.dead.process.poll() is not None:
+                self.dead.start()
+            self.dead = None
+        engines.await_true(self._is_whole, "all are there again", HEAL_S)
+
+    def _is_whole(self):
+        roles = [self._role(node) for node in self.nodes]
+        if any(role is None for role in roles) or [role[0] for role in roles].count("master") != 1:
+            return False
+        master = next(role for role in roles if role[0] == "master")
+        known = all(self._state(sentinel).get("num-other-sentinels") == "2" for sentinel in self.sentinels)
+        return known and len(master[2]) == 2 and all(role[3] == "connected" for role in roles if role[0] == "slave")
+
+
+class Chaos(unittest.TestCase):
+    def test_what_was_accepted_is_stored_once(self):
+        kind = os.environ.get("CHAOS_REDIS", "cluster")
+        print(f"# CHAOS_REDIS={kind} CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS}", flush=True)
+        random.seed(SEED)
+        servers, folder = support.Servers(), tempfile.TemporaryDirectory()
+        self.addCleanup(servers.close)
+        self.addCleanup(folder.cleanup)
+        started = engines.Engines()
+        self.addCleanup(started.close)
+        desk = {"cluster": ClusterDesk, "sentinel": SentinelDesk}[kind](started)
+        self.drainers = [started.drain(desk.url, "--consumer", f"chaos-{number}") for number in range(2)]
+        self.feeds = [engines.Feed(desk.url, f"{folder.name}/{name}", name, PER_SECOND) for name in EXCHANGES]
+        for feed in self.feeds:
+            self.addCleanup(feed.kill)
+        self.break_things(desk)
+        for feed in self.feeds:
+            status, text = feed.finish(timeout=2 * HEAL_S)
+            self.assertEqual(status, 0, text)
+            rows = servers.query("SELECT count(*) AS rows FROM blotter.order_events WHERE exchange = %s", feed.exchange)[0]["rows"]
+            self.assertEqual(rows, feed.accepted)
+            status, text = servers.run("audit", "--exchange", feed.exchange)
+            self.assertEqual(status, 0, text)
+        print(f"# accepted and stored once: {sum(feed.accepted for feed in self.feeds)}", flush=True)
+
+    def break_things(self, desk):
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            kind, exchange = random.choice(desk.kinds), random.choice(EXCHANGES)
+            began = time.monotonic()
+            if kind == "kill_drainer":
+                drainer = random.choice(self.drainers)
+                drainer.kill()
+                drainer.start()
+            else:
+                getattr(desk, kind)(exchange)
+            time.sleep(random.uniform(0, 1))  # chaos has no condition to wait for
+            desk.heal()
+            print(f"# {kind} {exchange}: {time.monotonic() - began:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    support.main()
