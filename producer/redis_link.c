@@ -253,7 +253,7 @@ bool redis_link_is_asking(const struct redis_link *link)
 
 /* --- commands and answers --- */
 
-/* Takes the time of an answer that did not wait for those of ours. A late one may be an exception. */
+/* Takes the time of an answer that did not wait for others of ours. */
 static void time_round_trip(struct redis_link *link, const struct in_flight *in_flight)
 {
     if (link->timing) {
