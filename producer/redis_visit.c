@@ -62,7 +62,8 @@ static bool redis_visit_login(struct redis_visit *visit, const char *user, const
     return ok;
 }
 
-static bool redis_visit_start_tls(struct redis_visit *visit, const struct redis_url *files)
+/* Reads the files. A build without TLS says so here, before anything is sent. */
+static bool redis_visit_prepare_tls(struct redis_visit *visit, const struct redis_url *files)
 {
     char error[REDIS_VISIT_WHY_BYTES];
 
@@ -72,9 +73,13 @@ static bool redis_visit_start_tls(struct redis_visit *visit, const struct redis_
     visit->tls = redis_tls_create(files, error, sizeof error);
     if (visit->tls == NULL) {
         redis_visit_fail(visit, error);
-        return false;
     }
-    if (redis_tls_start(visit->tls, visit->host, visit->context) != 0) {
+    return visit->tls != NULL;
+}
+
+static bool redis_visit_start_tls(struct redis_visit *visit)
+{
+    if (visit->tls != NULL && redis_tls_start(visit->tls, visit->host, visit->context) != 0) {
         redis_visit_lost(visit, true, false);
         return false;
     }
@@ -87,13 +92,16 @@ bool redis_visit_begin(struct redis_visit *visit, const struct redis_visit_optio
 
     *visit =
         (struct redis_visit){.what = options->what, .host = options->host, .port = options->port};
+    if (!redis_visit_prepare_tls(visit, options->tls_files)) {
+        return false;
+    }
     visit->context = redisConnectWithTimeout(options->host, options->port, timeout);
     if (visit->context == NULL || visit->context->err != 0) {
         redis_visit_lost(visit, false, false);
         return false;
     }
     redisSetTimeout(visit->context, timeout);
-    return redis_visit_start_tls(visit, options->tls_files) &&
+    return redis_visit_start_tls(visit) &&
            redis_visit_login(visit, options->user, options->password);
 }
 

@@ -153,12 +153,12 @@ class Engines:
         await_redis(process)
         return process
 
-    def sentinel(self, master, name="blotter", down_after_ms=1000, quorum=2, failover_timeout_ms=10000):
+    def sentinel(self, master, name="blotter", down_after_ms=1000, quorum=2, failover_timeout_ms=10000, more=""):
         port = free_port()
         folder = self._folder / f"sentinel{len(self._processes)}.conf"
         folder.write_text(
             f"port {port}\nbind 127.0.0.1\nsentinel monitor {name} 127.0.0.1 {master.port} {quorum}\n"
-            f"sentinel down-after-milliseconds {name} {down_after_ms}\nsentinel failover-timeout {name} {failover_timeout_ms}\n"
+            f"sentinel down-after-milliseconds {name} {down_after_ms}\nsentinel failover-timeout {name} {failover_timeout_ms}\n{more}"
         )
         process = self._start("sentinel", [REDIS, folder, "--sentinel"])
         process.port = port

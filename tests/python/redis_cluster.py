@@ -29,9 +29,12 @@ def in_third_of(key, prefix, name):
 
 
 class Cluster:
-    """`masters` nodes that share the slots, each with `replicas`. engines.Engines ends them."""
+    """`masters` nodes that share the slots, each with `replicas`. engines.Engines ends them.
 
-    def __init__(self, servers, masters=3, replicas=0, settings=()):
+    settings() gives each node's own, beside ours.
+    """
+
+    def __init__(self, servers, masters=3, replicas=0, settings=tuple):
         self._servers = servers
         self._settings = settings
         places = [(secrets.token_hex(20), engines.free_port(), engines.free_port()) for _ in range(masters * (1 + replicas))]
@@ -49,7 +52,7 @@ class Cluster:
             bus = configuration[1]
         node = self._servers.redis(
             "--cluster-enabled", "yes", "--cluster-node-timeout", NODE_TIMEOUT_MS, "--cluster-port", bus or engines.free_port(),
-            "--cluster-config-file", folder / "nodes.conf", "--cluster-replica-validity-factor", 0, "--repl-diskless-sync-delay", 0, *self._settings, port=port,
+            "--cluster-config-file", folder / "nodes.conf", "--cluster-replica-validity-factor", 0, "--repl-diskless-sync-delay", 0, *self._settings(), port=port,
         )  # fmt: skip
         node.configuration = folder / "nodes.conf"
         return node
