@@ -27,7 +27,7 @@ from books_model import Books
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 POSITION = ("exchange", "account", "strategy", "market_type", "symbol", "position_side")
-SEEDS_EACH_RUN = 12
+SEEDS = 2000 if support.ALL else 12
 
 servers = None
 
@@ -67,8 +67,8 @@ def shown(value):
 class Database:
     """A session that loads and books as the drainer's do."""
 
-    def __init__(self):
-        self._connection = psycopg2.connect(servers.settings["BLOTTER_POSTGRES"])
+    def __init__(self, conninfo=None):
+        self._connection = psycopg2.connect(conninfo or servers.settings["BLOTTER_POSTGRES"])
         self._connection.autocommit = True
         self._cursor = self._connection.cursor()
         self.run("SET timezone = 'UTC'")
@@ -227,7 +227,7 @@ class RandomHistories(Case):
         given = os.environ.get("BLOTTER_BOOKS_SEEDS")
         if given:
             return range(*map(int, given.split(":")))
-        return random.sample(range(10**6), SEEDS_EACH_RUN)
+        return random.sample(range(10**6), SEEDS)
 
     def play(self, history, dice):
         """Loads and books, in batches of random size, what orders are known of meanwhile."""
@@ -254,7 +254,7 @@ class RandomHistories(Case):
         self.database.book_all(history.exchange)
 
     def test_books_are_what_the_definitions_say(self):
-        for seed in self.seeds():
+        for count, seed in enumerate(self.seeds()):
             print(f"# seed {seed}", flush=True)
             history, dice = History(seed, exchange=f"r{seed}"), random.Random(seed)
             self.play(history, dice)
@@ -263,6 +263,8 @@ class RandomHistories(Case):
                 self.assert_at(history, model, START + dice.randint(0, history.span))
                 low, high = sorted((START + dice.randint(-HOUR, history.span), START + dice.randint(0, history.span) // HOUR * HOUR - START % HOUR))
                 self.assert_pnl(history, model, low, high)
+            if count % 50 >= 12:  # it computes the positions of all seeds again
+                continue
             with self.subTest(f"seed {seed}: rebuilt"):
                 before = self.positions(history.exchange)
                 hours = self.database.run("SELECT position_id, hour, quantity, open_cost, realized_pnl, fee_value, fills FROM blotter_internal.position_hour ORDER BY 1, 2")
@@ -396,6 +398,79 @@ class BadRows(Case):
         self.database.run("DELETE FROM blotter_internal.book_errors")
 
 
+class Work(Case):
+    """What a booking reads, in rows, by PostgreSQL's own count: seconds would depend on the machine."""
+
+    READ = """SELECT sum(pg_stat_get_xact_tuples_returned(c.oid)) FROM pg_class c LEFT JOIN pg_index i ON i.indexrelid = c.oid
+              WHERE coalesce(i.indrelid, c.oid) IN ('blotter_internal.fill'::regclass, 'blotter_internal.position'::regclass, 'blotter.orders'::regclass,
+                                                    'blotter_internal.position_hour'::regclass, 'blotter_internal.position_checkpoint'::regclass)"""
+
+    def setUp(self):
+        super().setUp()
+        self.seqs = itertools.count(1)
+
+    def new_database(self, name):
+        """One whose tables are empty and have no statistics when the session plans."""
+        self.database.run(f"CREATE DATABASE {name}")
+        conninfo = f"{servers.settings['BLOTTER_POSTGRES']} dbname={name}"
+        self.assertEqual(servers.run("migrate", "--postgres", conninfo)[0], 0)
+        database = Database(conninfo)
+        self.addCleanup(database.__exit__)
+        database.run("UPDATE blotter_internal.retention SET days_back = 100000")
+        database.run("SELECT blotter_internal.make_day('2025-11-24')")
+        return database
+
+    def fill(self, trade, at, **more):
+        record = {"kind": "order", "producer_id": 7, "seq": next(self.seqs), "recorded_at": START + at, "exchange_time": START + at, "exchange": "work"}
+        record |= {"account": "main", "symbol": "BTC/USDT", "side": ("buy", "sell")[trade % 3 == 0], "trade_id": f"t{trade}", "last_price": "100", "last_quantity": "1"}
+        return record | more
+
+    def book(self, database):
+        """Books what is queued; rows booked, rows read for it."""
+        database.run("BEGIN")
+        before = database.run(self.READ)[0][0]
+        booked = database.book("work", 4000)
+        read = database.run(self.READ)[0][0] - before
+        database.run("COMMIT")
+        return booked, read
+
+    def test_a_fill_is_read_for_by_its_keys_however_many_there_are(self):
+        database = self.new_database("work_keys")
+        for batch in range(6):
+            orders = range(batch * 100, batch * 100 + 100)
+            for order in orders:
+                database.learn_order({"exchange": "work", "account": "main", "order_id": f"o{order}", "strategy": f"s{order % 5}"})
+            database.load([self.fill(2 * order + i, 2 * order + i, order_id=f"o{order}") for order in orders for i in range(2)])
+            booked, read = self.book(database)
+            self.assertGreaterEqual(booked, 200)
+            self.assertLess(read, 12 * booked, f"batch {batch}")
+        self.assertEqual(database.run("SELECT sum(fills) FROM blotter.positions WHERE strategy <> ''"), [(1200,)])
+
+    def test_a_late_fill_reads_no_more_than_the_fills_since_a_checkpoint(self):
+        database = self.new_database("work_late")
+        for batch in range(10):
+            database.load([self.fill(i, 1000 * i, strategy="s") for i in range(batch * 200, batch * 200 + 200)])
+            self.book(database)
+        late = [self.fill(5000 + i, 1000 * (1990 - i) + 1, strategy="s") for i in range(5)]
+        for record in late:
+            database.load([record])
+            booked, read = self.book(database)
+            self.assertEqual(booked, 1)
+            self.assertLess(read, 400)
+        # a fee that comes later moves nothing, so nothing is computed again
+        database.load([self.fill(3, 3000, strategy="s", fee="0.1", fee_currency="USDT") | {"kind": "order"}])
+        self.assertLess(self.book(database)[1], 50)
+        at_once = self.positions_of(database)
+        database.run("SELECT blotter_internal.rebuild_positions()")
+        self.assertEqual(self.positions_of(database), at_once)
+
+    def positions_of(self, database):
+        return database.run(
+            "SELECT quantity, open_cost, realized_pnl, fee, fills, last_fill_at, last_trade_id FROM blotter_internal.position"
+            " UNION ALL SELECT quantity, open_cost, realized_pnl, fee, fills, hour, '' FROM blotter_internal.position_hour ORDER BY 6, 7"
+        )
+
+
 class Reading(Case):
     def test_no_question_reads_a_day_that_it_does_not_need(self):
         self.database.run("CREATE DATABASE reading")
@@ -463,39 +538,67 @@ class OtherPeoplesNumbers(Case):
 class Drainers(Case):
     """Through the whole path: publish, Redis, drain."""
 
-    def publish(self, first, count):
+    def publish(self, exchange, first, count, lane=None):
         lines = "".join(
             json.dumps({"kind": "trade", "trade_id": f"k{i}", "account": "main", "strategy": f"s{i % 3}", "symbol": "BTC/USDT", "side": ("buy", "sell")[i % 7 == 0]}
                        | {"price": str(100 + i % 13), "quantity": "0.25", "fee": "0.01", "fee_currency": "USDT"}) + "\n"
             for i in range(first, first + count)
-        )
-        publish = servers.start(servers.program, "publish", "--exchange", "killed", stdin=-1, text=True)
+        )  # fmt: skip
+        lane = ("--lane", lane) if lane else ()
+        publish = servers.start(servers.program, "publish", "--exchange", exchange, *lane, stdin=-1, stdout=subprocess.DEVNULL, text=True)
         publish.communicate(lines, timeout=support.TIMEOUT)
         self.assertEqual(publish.returncode, 0)
 
-    def test_drainers_that_are_killed_book_each_fill_once(self):
-        total = 0
-        for _ in range(6):
-            drainers = [servers.drain() for _ in range(2)]
-            self.publish(total, 400)
-            total += 400
-            stored = self.database.run("SELECT count(*) FROM blotter.trades WHERE exchange = 'killed'")[0][0]
-            with contextlib.suppress(AssertionError):  # in the midst of it, wherever that is
-                support.wait_until(lambda: self.database.run("SELECT count(*) FROM blotter.trades WHERE exchange = 'killed'")[0][0] > stored, 5)
-            for drainer in drainers:
-                drainer.send_signal(signal.SIGKILL)
-                drainer.wait()
+    def stored(self, exchange):
+        return servers.query("SELECT count(*) AS n FROM blotter.trades WHERE exchange = %s", exchange)[0]["n"]
+
+    def end(self, exchange, total):
+        """Drains what is left, and compares."""
         code, said = servers.run("drain", "--once")
         self.assertEqual(code, 0, said)
-        self.assertEqual(self.database.run("SELECT count(*) FROM blotter_internal.book_queue"), [(0,)])
+        self.assertEqual(servers.query("SELECT count(*) AS n FROM blotter_internal.book_queue"), [{"n": 0}])
         expected = {}
         for i in range(total):
             sums = expected.setdefault(f"s{i % 3}", [Decimal(0), 0, Decimal(0)])
             sums[0] += Decimal("0.25") * (-1 if i % 7 == 0 else 1)
             sums[1] += 1
             sums[2] += Decimal("0.01")
-        rows = self.database.run("SELECT strategy, quantity, fills, (fees ->> 'USDT')::numeric FROM blotter.positions WHERE exchange = 'killed'")
-        self.assertEqual({row[0]: list(row[1:]) for row in rows}, expected)
+        rows = servers.query("SELECT strategy, quantity, fills, (fees ->> 'USDT')::numeric AS fees FROM blotter.positions WHERE exchange = %s", exchange)
+        self.assertEqual({row["strategy"]: [row["quantity"], row["fills"], row["fees"]] for row in rows}, expected)
+
+    def test_drainers_that_are_killed_book_each_fill_once(self):
+        total = 0
+        for _ in range(30 if support.ALL else 4):
+            drainers = [servers.drain() for _ in range(2)]
+            stored = self.stored("killed")
+            self.publish("killed", total, 400, "two" if total % 800 else None)
+            total += 400
+            with contextlib.suppress(AssertionError):  # in the midst of it, wherever that is
+                support.wait_until(lambda: self.stored("killed") > stored, 5)
+            for drainer in drainers:
+                drainer.send_signal(signal.SIGKILL)
+                drainer.wait()
+        self.end("killed", total)
+
+    def test_a_postgresql_that_is_killed_books_each_fill_once(self):
+        """One of its processes that load or book dies, and all the others with it. Two drainers, two lanes, one exchange."""
+        seed = random.randrange(10**6)
+        print(f"# seed {seed}", flush=True)
+        dice, total = random.Random(seed), 0
+        drainers = [servers.drain() for _ in range(2)]
+        for _ in range(30 if support.ALL else 3):
+            stored = self.stored("pgkilled")
+            self.publish("pgkilled", total, 300)
+            self.publish("pgkilled", total + 300, 300, "two")
+            total += 600
+            support.wait_until(lambda: self.stored("pgkilled") - stored > dice.randint(0, 500))
+            servers.tell("kill postgres")
+            servers.tell("start postgres")
+        support.wait_until(lambda: self.stored("pgkilled") == total)
+        for drainer in drainers:
+            drainer.terminate()
+            self.assertEqual(drainer.wait(support.TIMEOUT), 0)
+        self.end("pgkilled", total)
 
 
 if __name__ == "__main__":

@@ -112,8 +112,11 @@ BEGIN
         OFFSET 0) AS s
     LEFT JOIN LATERAL (SELECT f.at, f.trade_id, coalesce(f.side, '') AS side
                        FROM blotter_internal.fill f
-                       WHERE k.late AND f.position_id = k.id AND f.at < s.since
-                       ORDER BY f.at DESC, length(f.trade_id) DESC, f.trade_id DESC, f.side DESC
+                       WHERE k.late AND f.position_id = k.id
+                         AND f.at = (SELECT b.at FROM blotter_internal.fill b
+                                     WHERE b.position_id = k.id AND b.at < s.since
+                                     ORDER BY b.at DESC LIMIT 1)
+                       ORDER BY length(f.trade_id) DESC, f.trade_id DESC, f.side DESC
                        LIMIT 1) AS l ON true;
 END
 $$;
