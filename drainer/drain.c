@@ -41,6 +41,7 @@
 enum {
     SUMMARY_INTERVAL_S = 60,
     STOP_TIMEOUT_S = 5,
+    BOOKS_TIMEOUT_S = 1,     /* of it, for books that are not up to date */
     START_TIMEOUT_MS = 5000, /* for the first connection to Redis; later ones are tried for ever */
     RETRY_MIN_MS = 100,
     RETRY_MAX_MS = 2000,
@@ -68,7 +69,8 @@ struct drain {
     const struct settings *settings;
     char drainer[128];
     struct event_base *base;
-    struct event *turn_event, *retry_timer, *summary_timer, *stop_timer, *sigterm, *sigint;
+    struct event *turn_event, *retry_timer, *summary_timer, *stop_timer, *books_timer, *sigterm,
+        *sigint;
     struct streams streams;
     bool has_from;
     struct stream_entry_id from;
@@ -77,12 +79,12 @@ struct drain {
     struct pg_link *link;
     struct loader *loader;
     struct lease *lease;
-    struct booker *booker;          /* has a connection of its own */
-    uint64_t queued;                /* rows that it was woken for */
-    bool finishing;                 /* it has been told that its end is waited for */
-    uint64_t booked_while_stopping; /* rows booked when the time to stop was over last */
-    struct monitor *monitor;        /* NULL: not asked for */
-    struct web_child *web;          /* NULL: not asked for */
+    struct booker *booker;   /* has a connection of its own */
+    uint64_t queued;         /* rows that it was woken for */
+    bool finishing;          /* it has been told that its end is waited for */
+    bool books_left;         /* the time for books is over */
+    struct monitor *monitor; /* NULL: not asked for */
+    struct web_child *web;   /* NULL: not asked for */
     struct producer_counters *producers;
     struct batch batches[2], *gathering;
     enum drain_session use;
@@ -274,23 +276,37 @@ static bool all_is_booked(struct drain *drain)
     return booker_is_done(drain->booker);
 }
 
-/* A clean stop waits for the books while PostgreSQL is there to book in. */
+/* A clean stop gives the books a moment, which is all they need where they keep up. A backlog of
+ * them is as safe in its queue as any record, and is the next drainer's. */
 static bool books_are_waited_for(const struct drain *drain)
 {
-    return booker_is_connected(drain->booker) && !booker_is_done(drain->booker);
+    return !drain->books_left && booker_is_connected(drain->booker) &&
+           !booker_is_done(drain->booker);
+}
+
+static void on_books_timeout(evutil_socket_t fd, short what, void *arg)
+{
+    struct drain *drain = arg;
+
+    (void)fd, (void)what;
+    if (books_are_waited_for(drain)) {
+        log_info("books", "records wait to be booked: the next drainer of their exchange does it");
+    }
+    drain->books_left = true;
+    turn_soon(drain);
 }
 
 static void drain_stop(struct drain *drain, const char *why)
 {
-    struct timeval tv = {STOP_TIMEOUT_S, 0};
+    struct timeval tv = {STOP_TIMEOUT_S, 0}, books_tv = {BOOKS_TIMEOUT_S, 0};
 
     if (drain->phase == DRAIN_RUNNING) {
-        drain->booked_while_stopping = booker_counters(drain->booker)->rows;
         log_info("drain", "stopping: %s", why);
         drain->phase = DRAIN_STOPPING;
         intake_set_reading(drain->intake, false);
         all_is_booked(drain);
         evtimer_add(drain->stop_timer, &tv);
+        evtimer_add(drain->books_timer, &books_tv);
         turn_soon(drain);
     }
 }
@@ -318,20 +334,11 @@ static void end_undone(struct drain *drain, const char *what)
 static void on_stop_timeout(evutil_socket_t fd, short what, void *arg)
 {
     struct drain *drain = arg;
-    uint64_t booked = booker_counters(drain->booker)->rows;
 
     (void)fd, (void)what;
-    if (!is_busy(drain) && books_are_waited_for(drain) && booked > drain->booked_while_stopping) {
-        /* a backlog of fills takes its time, and moves */
-        drain->booked_while_stopping = booked;
-        const struct timeval more = {.tv_sec = STOP_TIMEOUT_S};
-        evtimer_add(drain->stop_timer, &more);
-        return;
-    }
-    end_undone(drain, is_busy(drain)                ? "stopped with entries that are not loaded"
-                      : books_are_waited_for(drain) ? "stopped with fills that are not booked"
-                      : intake_up(drain->intake)    ? "stopped while Redis does not answer"
-                                                    : "stopped while Redis is away");
+    end_undone(drain, is_busy(drain)             ? "stopped with entries that are not loaded"
+                      : intake_up(drain->intake) ? "stopped while Redis does not answer"
+                                                 : "stopped while Redis is away");
 }
 
 static void drain_on_signed_off(struct drain *drain)
@@ -623,6 +630,7 @@ static void drain_create_events(struct drain *drain)
     drain->turn_event = evtimer_new(drain->base, turn, drain);
     drain->retry_timer = evtimer_new(drain->base, drain_on_retry, drain);
     drain->stop_timer = evtimer_new(drain->base, on_stop_timeout, drain);
+    drain->books_timer = evtimer_new(drain->base, on_books_timeout, drain);
     drain->summary_timer = event_new(drain->base, -1, EV_PERSIST, drain_on_summary, drain);
     drain->sigterm = evsignal_new(drain->base, SIGTERM, drain_on_signal, drain);
     drain->sigint = evsignal_new(drain->base, SIGINT, drain_on_signal, drain);
@@ -633,8 +641,9 @@ static void drain_create_events(struct drain *drain)
 
 static void drain_release(struct drain *drain)
 {
-    struct event *events[] = {drain->turn_event,    drain->retry_timer, drain->stop_timer,
-                              drain->summary_timer, drain->sigterm,     drain->sigint};
+    struct event *events[] = {drain->turn_event,  drain->retry_timer,   drain->stop_timer,
+                              drain->books_timer, drain->summary_timer, drain->sigterm,
+                              drain->sigint};
 
     web_child_end(drain->web);
     monitor_destroy(drain->monitor);
