@@ -309,6 +309,11 @@ class Days(Case):
             for (partition,) in database.run("SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgname = 'refuse_row'"):
                 database.run(f"DROP TRIGGER refuse_row ON {partition}")
 
+    def drop_days(self, before):
+        self.database.run("SELECT blotter_internal.aggregate_days(%s)", before)
+        for table in ("order_events", "trades", "cash", "instruments", "balances", "venue_positions"):
+            self.database.run(f"DELETE FROM blotter.{table} WHERE recorded_at < %s", before + "Z")
+
     def numbers(self, history, dice):
         """What people ask, at granularities by chance."""
         answers = []
@@ -333,15 +338,12 @@ class Days(Case):
         early = [r for r in history.records if r["kind"] not in ("order", "trade")] + [r for i, r in enumerate(history.records) if i % 3 and r["kind"] in ("order", "trade")]
         self.database.load(early)  # what the day drop finds is queued and not booked yet
         self.addCleanup(self.keep_all_days)
-        self.database.run("SELECT blotter_internal.aggregate_days('2025-11-28')")
-        for table in ("order_events", "trades", "cash", "instruments", "balances", "venue_positions"):
-            self.database.run(f"DELETE FROM blotter.{table} WHERE recorded_at < '2025-11-28Z'")
+        self.drop_days("2025-11-25")
         before = self.positions(history.exchange)
         numbers = self.numbers(history, random.Random(seed))
-        self.database.run("SELECT blotter_internal.aggregate_days('2025-12-01')")
-        for table in ("order_events", "trades", "cash", "instruments", "balances", "venue_positions"):
-            self.database.run(f"DELETE FROM blotter.{table} WHERE recorded_at < '2025-12-01Z'")
+        self.drop_days("2025-11-28")
         self.assertEqual(self.numbers(history, random.Random(seed)), numbers)
+        self.assertEqual(self.positions(history.exchange), before)
         copies = [r | {"seq": r["seq"] + 50_000, "recorded_at": r["recorded_at"] + 6 * 24 * HOUR} for r in early if r.get("trade_id") and r.get("exchange_time")]
         self.database.load(copies)
         self.database.book_all(history.exchange)
