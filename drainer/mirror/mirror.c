@@ -28,6 +28,8 @@
 enum {
     SUMMARY_S = 60,
     STOP_S = 5,
+    LINE_FACTOR =
+        4, /* a line is longer than a row of COPY, and each request costs QuestDB a commit */
     START_MS = 5000, /* for the first answer of QuestDB; later it is tried for ever */
 };
 
@@ -372,8 +374,10 @@ static int mirror_check_redis(const struct settings *settings)
     return code;
 }
 
-int mirror_run(const struct settings *settings)
+int mirror_run(const struct settings *given)
 {
+    struct settings with_room = *given; /* shallow: read only, as long as the other */
+    const struct settings *settings = &with_room;
     struct mirror mirror = {.settings = settings,
                             .streams = {.group = STREAM_MIRROR_GROUP, .beside = true}};
     struct questdb_conf conf;
@@ -382,6 +386,7 @@ int mirror_run(const struct settings *settings)
     if (code != EXIT_CODE_DONE) {
         return code;
     }
+    with_room.batch_bytes *= LINE_FACTOR;
     srandom((unsigned)time(NULL) ^ (unsigned)getpid());
     name_mirror(&mirror);
     mirror.gathering = &mirror.batches[0];

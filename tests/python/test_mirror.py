@@ -177,7 +177,7 @@ class Equal(unittest.TestCase):
         names = ", ".join(f'"{name}"' for name in columns.types)
         json_as_text = ", ".join(f'"{name}"::text AS "{name}"' if kind == "jsonb" else f'"{name}"' for name, kind in columns.types.items())
         expected = {}
-        for row in servers.query(f"SELECT {json_as_text} FROM {theirs}"):
+        for row in servers.query(f"SELECT {json_as_text} FROM {theirs} WHERE exchange <> 'candles'"):
             for name, kind in columns.types.items():
                 if kind == "jsonb" and row[name] is not None:
                     row[name] = json.loads(row[name], parse_float=str, parse_int=str)
@@ -185,7 +185,7 @@ class Equal(unittest.TestCase):
         over_pg = {(row["producer_id"], row["seq"]): columns.got(row) for row in server.query(f"SELECT {names} FROM {table}")}
         exported = server.export(f"SELECT {names} FROM {table}")
         self.assertEqual(len(over_pg), server.count(table), table)
-        self.assertEqual(set(over_pg), set(expected), table)
+        self.assertEqual(len(set(over_pg) ^ set(expected)), 0, table)
         for key, row in expected.items():
             self.assert_same(over_pg[key], row, table)
         self.assertEqual(len(exported), len(expected))
@@ -276,7 +276,7 @@ class Candles(unittest.TestCase):
             (microseconds(row["time"]), *(exact(row[name]) for name in ("open", "high", "low", "close", "volume"))) for row in server.query(by_venue)
         ]
         want = [
-            (in_utc(row["begins_at"]), *(exact(row[name]) for name in ("open", "high", "low", "close", "volume")))
+            (in_utc(row["start"]), *(exact(row[name]) for name in ("open", "high", "low", "close", "volume")))
             for row in servers.query("SELECT * FROM blotter.candles('BTC/USDT', '15 minutes', '2025-11-28', '2025-12-01', 'candles') ORDER BY 1")
         ]
         self.assertEqual(len(want), 16)
