@@ -388,7 +388,11 @@ static void put_behind(struct evbuffer *out, const struct monitor *monitor)
         if (standing_ms(monitor, i) > 0) {
             evbuffer_add_printf(out, "%s: its oldest record has not moved for %.1f s",
                                 streams->all[i]->name, (double)standing_ms(monitor, i) / 1000);
-            put_awaited_answer(out, monitor);
+            if (monitor->options.sink == NULL) {
+                put_awaited_answer(out, monitor);
+            } else {
+                evbuffer_add_printf(out, "\n");
+            }
         } else if (limit > 0 && streams->all[i]->present && oldest > limit) {
             evbuffer_add_printf(out, "%s: %.1f s behind, more than max_behind, %.1f s\n",
                                 streams->all[i]->name, oldest, limit);
