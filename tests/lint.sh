@@ -136,7 +136,8 @@ exported_symbols() {
 
 # blotter(3) names every function, type, constant and member that blotter.h declares, but for the members of the records.
 manual() {
-    local name missing=0 header
+    local name missing=0 header page
+    page=$(sed 's/\\-/-/g' producer/blotter.3)
     header=$(${CC:-cc} -I. -E -P -dD -x c producer/blotter.h | sed -n '/define BLOTTER_H/,$p' | sed '/^struct blotter_\(order\|trade\|cash\|balance\|position\|instrument\|reject\|session\) {/,/^}/d')
     for name in $({
         grep -v '^#' <<<"$header" | grep -oE '\bblotter_[a-z0-9_]+'
@@ -145,7 +146,7 @@ manual() {
         grep -v '^#' <<<"$header" | sed -n '/^struct blotter_[a-z]* {/,/^}/p' | grep -oE '\b[a-z][a-z0-9_]*(\[[^]]*\])?;' | grep -oE '^[a-z0-9_]+'
         grep -oE '\(\*[a-z_]+\)' <<<"$header" | tr -d '(*)'
     } | sort -u); do
-        sed 's/\\-/-/g' producer/blotter.3 | grep -qE "\b$name\b" || {
+        grep -qE "\b$name\b" <<<"$page" || {
             echo "producer/blotter.3 does not name $name"
             missing=1
         }

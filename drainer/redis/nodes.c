@@ -228,7 +228,7 @@ static void nodes_apply(struct nodes *nodes, const struct cluster_masters *maste
 
         node->unlisted_at_ms = node->listed && !listed ? now : node->unlisted_at_ms;
         node->listed = listed;
-        if (!listed && node != from && nodes_is_silent(node)) {
+        if (!listed && nodes->all[i] != from && nodes_is_silent(node)) {
             nodes_leave(nodes, node, from);
         }
     }

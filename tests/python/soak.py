@@ -66,7 +66,7 @@ def measure(programs, journals, logs):
     return found
 
 
-# What may still grow between the third sample and the last: a share, and a number.
+# The growth allowed between the third sample and the last: a share, and a number.
 ALLOWED = {"Redis KiB": (0.5, 4096), "keys": (0, 16), "entries": (0.5, 2000), "journals": (0, 2), "journals KiB": (0, 16384), "sessions": (0, 3), "tables": (0, 60)}
 OF_PROCESSES = {"descriptors": (0, 8), "mappings": (0.1, 40), "resident KiB": (0.25, 16384)}
 LOG_LINES_PER_LIFE = 2
