@@ -79,8 +79,8 @@ struct batch {
     /* Writes a row in another form than COPY's; NULL: COPY's. */
     void (*put_row)(const void *row_form, struct copy_buffer *, const struct record *);
     const void *row_form;
-    bool refused;   /* a row was turned into a reject, so `changes` say more than the rows */
-    bool careful;   /* may hold what is stored already: through staging */
+    bool refused; /* a row was turned into a reject, so `changes` say more than the rows */
+    bool careful; /* may hold what is stored already: through staging */
     int64_t gathered_at_us; /* CLOCK_MONOTONIC of its first entry */
     size_t rejected, expired;
 };

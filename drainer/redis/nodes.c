@@ -228,7 +228,8 @@ static void nodes_apply(struct nodes *nodes, const struct cluster_masters *maste
 
         node->unlisted_at_ms = node->listed && !listed ? now : node->unlisted_at_ms;
         node->listed = listed;
-        if (!listed && nodes->all[i] != from && nodes_is_silent(node)) {
+        bool spoke = from != NULL && node == from;
+        if (!listed && !spoke && nodes_is_silent(node)) {
             nodes_leave(nodes, node, from);
         }
     }
