@@ -2,7 +2,7 @@
  *
  * Version 1: four lanes of multiplications and rotations. Version 2: four CRC-32C, each of every
  * fourth word of eight bytes, by the processor's instruction where there is one. Counted with
- * callgrind for a body of 440 bytes: 130 instructions, XXH3 500, version 1 240. */
+ * callgrind for a body of 440 bytes: 180 instructions, XXH3 443, version 1 317. */
 #ifndef BLOTTER_PRODUCER_JOURNAL_CHECKSUM_H
 #define BLOTTER_PRODUCER_JOURNAL_CHECKSUM_H
 
