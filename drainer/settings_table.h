@@ -129,6 +129,7 @@
       "ship: send also journals whose records are for another Redis; from then on they are for " \
       "this " \
       "one") \
+    X(records, BOOL, "no", JOURNAL, ANY, "print each record as a line of JSON") \
     X(json, BOOL, "no", STATUS | AUDIT | REJECTS | PARTITIONS | JOURNAL | CHECK | MIRROR, ANY, \
       "print JSON") \
     X(watch, BOOL, "no", STATUS, ANY, \

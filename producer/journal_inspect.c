@@ -8,34 +8,55 @@
 #include <unistd.h>
 
 #include "producer/blotter.h"
+#include "producer/journal.h"
 #include "producer/journal_recover.h"
 #include "producer/journal_span.h"
 
-static void count_slots(const struct journal_span *span, struct journal_picture *picture)
+struct inspection {
+    struct journal_picture *picture;
+    journal_inspector *each; /* NULL: none */
+    void *arg;
+};
+
+static void inspect_record(const struct inspection *inspection, const struct journal *journal,
+                           uint64_t position)
+{
+    struct journal_picture *picture = inspection->picture;
+    const char *state = "committed";
+    picture->valid++;
+    if (position >= picture->sent) {
+        picture->unsent++;
+        state = "unsent";
+    } else if (position >= picture->committed) {
+        picture->unconfirmed++;
+        state = "unconfirmed";
+    }
+    if (inspection->each != NULL) {
+        inspection->each(inspection->arg, position, journal_slot_at(journal, position), state);
+    }
+}
+
+static void inspect_slots(const struct journal_span *span, const struct inspection *inspection)
 {
     for (uint64_t position = span->floor; position < span->next; position++) {
         switch (journal_slot_state(span, position)) {
         case SLOT_VALID:
-            picture->valid++;
-            if (position >= picture->sent) {
-                picture->unsent++;
-            } else if (position >= picture->committed) {
-                picture->unconfirmed++;
-            }
+            inspect_record(inspection, span->journal, position);
             break;
         case SLOT_UNPUBLISHED:
-            picture->unpublished++;
+            inspection->picture->unpublished++;
             break;
         case SLOT_DAMAGED:
-            picture->damaged++;
+            inspection->picture->damaged++;
             break;
         }
     }
 }
 
 static void fill_picture(const struct journal *journal, uint64_t size,
-                         struct journal_picture *picture)
+                         const struct inspection *inspection)
 {
+    struct journal_picture *picture = inspection->picture;
     const struct journal_header *header = journal->header;
     struct journal_span span = {.journal = journal, .intact_bytes = size, .same_boot = true};
     journal_decide_span(&span);
@@ -53,7 +74,7 @@ static void fill_picture(const struct journal *journal, uint64_t size,
         picture->opened_ns = header->owner.opened_ns;
         memcpy(picture->host, header->owner.host, sizeof picture->host);
     }
-    count_slots(&span, picture);
+    inspect_slots(&span, inspection);
 }
 
 /* Copies the file into memory of the size that its geometry says: it may be shorter. */
@@ -75,8 +96,9 @@ static int map_copy(int fd, uint64_t size, size_t bytes, void **out)
     return 0;
 }
 
-static int inspect_open(int fd, const char *path, struct journal_picture *picture, char *error)
+static int inspect_open(int fd, const char *path, const struct inspection *inspection, char *error)
 {
+    struct journal_picture *picture = inspection->picture;
     struct stat st;
     struct journal_geometry geometry;
     struct journal journal = {.lock_fd = -1};
@@ -110,13 +132,13 @@ static int inspect_open(int fd, const char *path, struct journal_picture *pictur
     if (!journal_target_get(&journal.header->target, &picture->target)) {
         memset(&picture->target, 0, sizeof picture->target);
     }
-    fill_picture(&journal, picture->file_bytes, picture);
+    fill_picture(&journal, picture->file_bytes, inspection);
     munmap(map, picture->expected_bytes);
     return 0;
 }
 
-int journal_inspect(const char *path, struct journal_picture *picture,
-                    char error[JOURNAL_ERROR_BYTES])
+int journal_inspect_records(const char *path, journal_inspector *each, void *arg,
+                            struct journal_picture *picture, char error[JOURNAL_ERROR_BYTES])
 {
     memset(picture, 0, sizeof *picture);
     *error = '\0';
@@ -126,7 +148,13 @@ int journal_inspect(const char *path, struct journal_picture *picture,
         snprintf(error, JOURNAL_ERROR_BYTES, "%.255s: %s", path, strerror(errno));
         return BLOTTER_SYSTEM;
     }
-    int status = inspect_open(fd, path, picture, error);
+    int status = inspect_open(fd, path, &(struct inspection){picture, each, arg}, error);
     close(fd);
     return status;
+}
+
+int journal_inspect(const char *path, struct journal_picture *picture,
+                    char error[JOURNAL_ERROR_BYTES])
+{
+    return journal_inspect_records(path, NULL, NULL, picture, error);
 }

@@ -40,4 +40,13 @@ struct journal_picture {
  * quite true. Returns 0, or SYSTEM, CORRUPT, FORMAT with a text. */
 int journal_inspect(const char *path, struct journal_picture *, char error[JOURNAL_ERROR_BYTES]);
 
+/* Called for each valid record, in order; the slot is a copy, of this call only. state: "unsent",
+ * "unconfirmed" or "committed". */
+typedef void journal_inspector(void *arg, uint64_t position, const struct journal_slot *slot,
+                               const char *state);
+
+/* The same, and shows the records. each: NULL: none. */
+int journal_inspect_records(const char *path, journal_inspector *each, void *arg,
+                            struct journal_picture *, char error[JOURNAL_ERROR_BYTES]);
+
 #endif

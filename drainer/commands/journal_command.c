@@ -1,9 +1,13 @@
-/* journal_command.c: `blotter journal PATH`: prints what a journal holds. It locks nothing and
+/* journal_command.c: `blotter journal PATH`: prints what a journal holds, and with --records each
+ * of its records as a line of JSON. It locks nothing and
  * changes nothing, so the numbers of a journal in use need not be of the same moment. */
 #include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "drainer/commands.h"
+#include "drainer/commands/record_json.h"
 #include "drainer/commands/report.h"
 #include "drainer/settings_table.h"
 #include "producer/blotter.h"
@@ -98,12 +102,46 @@ static void journal_print_text(const char *path, const struct journal_picture *p
     }
 }
 
+/* The body is a map without its head. NULL: it cannot be read. The caller frees it. */
+static char *json_of_body(const struct journal_slot *slot)
+{
+    enum { MAP16 = 0xde, MAP16_BYTES = 3 };
+    unsigned char *map = malloc(MAP16_BYTES + slot->length);
+    if (map == NULL) {
+        abort();
+    }
+    map[0] = MAP16;
+    map[1] = (unsigned char)(slot->fields >> 8);
+    map[2] = (unsigned char)slot->fields;
+    memcpy(map + MAP16_BYTES, slot->body, slot->length);
+    char *json = record_json_of_msgpack(map, MAP16_BYTES + slot->length);
+    free(map);
+    return json;
+}
+
+/* A journal_inspector. The body's own keys stand in `record`, as its writer gave them. */
+static void journal_print_record(void *arg, uint64_t position, const struct journal_slot *slot,
+                                 const char *state)
+{
+    (void)arg;
+    const char *kind =
+        record_kind_known(slot->kind) ? record_schemas[slot->kind].name : "damaged, left out";
+    char *record = json_of_body(slot);
+    printf("{\"position\":%" PRIu64 ",\"state\":\"%s\",\"kind\":\"%s\",\"producer_id\":%" PRId64
+           ",\"seq\":%" PRId64 ",\"recorded_at\":%" PRId64 ",\"bytes\":%" PRIu32
+           ",\"record\":%s}\n",
+           position, state, kind, slot->producer_id, slot->seq, slot->recorded_at_ns, slot->length,
+           record != NULL ? record : "null");
+    free(record);
+}
+
 int command_journal(const struct settings *settings)
 {
     struct journal_picture picture;
     char error[JOURNAL_ERROR_BYTES] = "";
     const char *path = settings->arguments[0];
-    int status = journal_inspect(path, &picture, error);
+    int status = journal_inspect_records(path, settings->records ? journal_print_record : NULL,
+                                         NULL, &picture, error);
 
     if (status != BLOTTER_OK) {
         bool system = status == BLOTTER_SYSTEM; /* its error names the path */
@@ -111,7 +149,9 @@ int command_journal(const struct settings *settings)
                             system ? "" : path, system ? "" : ": ",
                             error[0] == '\0' ? blotter_status_text(status) : error);
     }
-    if (settings->json) {
+    if (settings->records) {
+        /* the records are all of the output */
+    } else if (settings->json) {
         journal_print_json(path, &picture);
     } else {
         journal_print_text(path, &picture);
