@@ -32,7 +32,15 @@ struct submission {
 /* initial-exec: no call to find it. Written only for records that are not valid. */
 static _Thread_local __attribute__((tls_model("initial-exec"))) struct record_problem last_problem;
 static _Thread_local __attribute__((tls_model("initial-exec"))) size_t last_entry; /* 0: no group */
-static _Thread_local char problem_text[192];
+static _Thread_local char problem_text[320];
+
+/* The sizes of a record that did not fit. */
+struct sizes {
+    size_t record, largest;    /* bytes, of its texts; record: 0: not known */
+    const char *largest_field; /* static */
+    uint32_t capacity;         /* of a slot */
+};
+static _Thread_local struct sizes last_sizes;
 
 /* --- problems --- */
 
@@ -40,6 +48,7 @@ static int answer_problem(const struct record_problem *problem)
 {
     last_problem = *problem;
     last_entry = 0;
+    last_sizes.record = 0;
     return problem->fault == RECORD_FAULT_TOO_LONG && problem->field == NULL ? BLOTTER_TOO_LONG
                                                                              : BLOTTER_INVALID;
 }
@@ -49,6 +58,40 @@ static __attribute__((noinline, cold)) int submit_refuse(blotter_producer *produ
 {
     atomic_fetch_add_explicit(&producer->invalid, 1, memory_order_relaxed); /* a counter */
     return answer_problem(problem);
+}
+
+/* Measures what did not fit, so that blotter_problem can name it. */
+static void measure(const struct submission *what, uint32_t capacity)
+{
+    const struct record_schema *schema = &record_schemas[what->kind];
+    struct sizes sizes = {.capacity = capacity, .largest_field = ""};
+    sizes.record = what->bound != NULL ? what->bound->length : 0;
+    for (unsigned i = RECORD_IDENTITY_FIELDS; i < schema->field_count; i++) {
+        const struct record_field *field = &schema->fields[i];
+        const char *text = NULL;
+        if (field->kind != FIELD_TIME && field->kind != FIELD_INT && field->kind != FIELD_BOOL) {
+            memcpy(&text, (const char *)what->record + field->offset, sizeof text);
+        }
+        size_t length = text != NULL ? strlen(text) : 0;
+        sizes.record += length > 0 ? length + field->name_length + 4 : 0;
+        if (length > sizes.largest) {
+            sizes.largest = length;
+            sizes.largest_field = field->name;
+        }
+    }
+    last_sizes = sizes;
+}
+
+/* submit_refuse, for a record. */
+static __attribute__((noinline, cold)) int
+submit_refuse_record(blotter_producer *producer, const struct submission *what,
+                     const struct record_problem *problem)
+{
+    int status = submit_refuse(producer, problem);
+    if (status == BLOTTER_TOO_LONG) {
+        measure(what, producer->journal->body_capacity);
+    }
+    return status;
 }
 
 /* The record is good, but values of it are in `extra`: counted, and named by blotter_problem. */
@@ -71,9 +114,15 @@ BLOTTER_PUBLIC const char *blotter_problem(void)
     if (last_entry > 0) {
         snprintf(entry, sizeof entry, "entry %zu: ", last_entry - 1);
     }
-    snprintf(problem_text, sizeof problem_text, "%s%s: %s", entry,
-             problem->field != NULL ? problem->field : "the record",
-             record_fault_text(problem->fault));
+    int length = snprintf(problem_text, sizeof problem_text, "%s%s: %s", entry,
+                          problem->field != NULL ? problem->field : "the record",
+                          record_fault_text(problem->fault));
+    if (problem->field == NULL && last_sizes.record > 0) {
+        snprintf(problem_text + length, sizeof problem_text - (size_t)length,
+                 ": about %zu bytes, most of them in %s (%zu), and a slot of this journal takes %u",
+                 last_sizes.record, last_sizes.largest_field, last_sizes.largest,
+                 last_sizes.capacity);
+    }
     return problem_text;
 }
 
@@ -106,7 +155,7 @@ submit_into(blotter_producer *producer, const struct submission *what, unsigned 
     unsigned fields;
     int length = submit_encode(what, body, journal->body_capacity, &fields, &problem);
     if (__builtin_expect(length < 0, 0)) {
-        return submit_refuse(producer, &problem);
+        return submit_refuse_record(producer, what, &problem);
     }
     if (__builtin_expect(problem.misplaced > 0, 0)) {
         note_misplaced(producer, &problem);
@@ -285,7 +334,7 @@ static int check_group(blotter_producer *producer, const struct group *group, un
                 submit_encode(&what, body, producer->journal->body_capacity, &fields, &problem);
         }
         if (length < 0) {
-            int status = submit_refuse(producer, &problem);
+            int status = submit_refuse_record(producer, &what, &problem);
             last_entry = i + 1;
             return status;
         }

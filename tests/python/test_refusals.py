@@ -178,7 +178,7 @@ with blotter.Producer("kraken", sender="none", slots=64) as producer:
         self.refuses(ValueError, "symbol", trade=True, price="1", quantity="1")
 
     def test_a_record_larger_than_a_slot_is_refused_and_says_what_to_do(self):
-        self.refuses(ValueError, "slot_bytes", order_id="1", extra={"note": "x" * 4100})
+        self.refuses(ValueError, "slot_bytes", "extra (4111)", "takes 4032", order_id="1", extra={"note": "x" * 4100})
 
     def test_other_arguments_are_refused(self):
         with self.assertRaisesRegex(TypeError, "mapping.*int"):

@@ -177,7 +177,8 @@ static PyObject *raise_refused(const struct producer *producer, const struct dra
                                int64_t status)
 {
     if (status == BLOTTER_TOO_LONG) {
-        PyErr_SetString(PyExc_ValueError, blotter_status_text(BLOTTER_TOO_LONG));
+        PyErr_Format(PyExc_ValueError, "%s: %s", blotter_status_text(BLOTTER_TOO_LONG),
+                     producer->tape != NULL ? stored_problem() : blotter_problem());
         return NULL;
     }
     if (status == BLOTTER_INVALID) {
