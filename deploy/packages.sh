@@ -22,7 +22,7 @@ browser=(chromium chromium-driver python3-selenium)
 pooler=(pgbouncer)
 questdb=(default-jre-headless maven)
 capture=(tshark)
-checks=(g++ clang-format cppcheck shellcheck openssl prometheus)
+checks=(g++ clang-format cppcheck shellcheck openssl prometheus jq curl)
 long=(clang valgrind)
 
 policy=/usr/sbin/policy-rc.d

@@ -397,6 +397,23 @@ static void check_first_connection(struct drain *drain)
     event_base_loopbreak(drain->base);
 }
 
+/* Ends a run with --once. A stream that is refused waits for a person, however long. */
+static void end_once(struct drain *drain)
+{
+    const struct streams *streams = &drain->streams;
+    size_t refused = 0;
+
+    for (size_t i = 0; i < streams->count; i++) {
+        refused += streams->all[i]->state == STREAM_REFUSED;
+    }
+    if (refused == 0) {
+        drain_stop(drain, "everything is loaded");
+        return;
+    }
+    drain->exit_code = EXIT_CODE_NO;
+    drain_stop(drain, "everything is loaded but for streams that are refused");
+}
+
 /* --- the turn --- */
 
 static void use_link(struct drain *drain)
@@ -428,7 +445,7 @@ static void turn(evutil_socket_t fd, short what, void *arg)
     if (drain->phase != DRAIN_RUNNING) {
         go_on_stopping(drain);
     } else if (drain->settings->once && all_is_loaded(drain) && all_is_booked(drain)) {
-        drain_stop(drain, "everything is loaded");
+        end_once(drain);
     }
 }
 

@@ -79,10 +79,11 @@ int64_t intake_left_pending(const struct intake *);
 
 bool intake_up(const struct intake *); /* to one server at least */
 const char *
-intake_last_error(const struct intake *);   /* of the connection; "": none; holds no secret */
-bool intake_looked(const struct intake *);  /* were streams looked for, since it started? */
-bool intake_quiet(const struct intake *);   /* every command has been answered */
-bool intake_drained(const struct intake *); /* every stream held was read to its end */
+intake_last_error(const struct intake *);  /* of the connection; "": none; holds no secret */
+bool intake_looked(const struct intake *); /* were streams looked for, since it started? */
+bool intake_quiet(const struct intake *);  /* every command has been answered */
+/* Was every stream held read to its end, but for those that are refused? */
+bool intake_drained(const struct intake *);
 void intake_set_reading(struct intake *, bool allowed); /* false: only what is under way */
 
 const struct intake_counters *intake_counters(const struct intake *);

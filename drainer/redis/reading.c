@@ -630,8 +630,7 @@ bool reading_drained(const struct reading *reading)
             continue;
         }
         if (state == STREAM_GROUPING || state == STREAM_FENCING || state == STREAM_CLAIMING ||
-            state == STREAM_RELOADING || state == STREAM_REFUSED || stream->claim_wanted ||
-            stream->in_hand > 0) {
+            state == STREAM_RELOADING || stream->claim_wanted || stream->in_hand > 0) {
             return false;
         }
     }

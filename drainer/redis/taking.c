@@ -98,8 +98,7 @@ static void taking_refuse(struct taking *taking, struct stream *stream, const re
     streams_trouble(
         taking->streams, stream, TROUBLE_HISTORY,
         "it was loaded into another PostgreSQL, history %s (system %s, timeline %s), and this one "
-        "is "
-        "history %s (system %s, timeline %d): nothing is loaded; connect to that server, or run "
+        "is history %s (system %s, timeline %d): nothing is loaded; connect to that server, or run "
         "`blotter migrate --accept-history`",
         reply->element[1]->str, reply->element[2]->str, reply->element[3]->str, history->id,
         history->system, history->timeline);

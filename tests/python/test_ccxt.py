@@ -122,7 +122,8 @@ class Objects(unittest.TestCase):
         exchanges = {name for pairs in self.given.values() for name, _, _ in pairs}
         self.assertGreaterEqual(len(exchanges), 80)
         self.assertGreaterEqual(sum(map(len, self.given.values())), 800)
-        support.wait_until(lambda: servers.run("audit")[0] == 0)
+        producers = {producer_id for pairs in self.given.values() for producer_id, _, _ in pairs}
+        support.wait_until(lambda: producers <= {row["producer_id"] for row in servers.query("SELECT producer_id FROM blotter.audit WHERE state = 'complete'")})
         for kind, pairs in self.given.items():
             self.compare_kind(kind, pairs)
 

@@ -41,7 +41,7 @@ def blotter(where, *arguments, **options):
 def load(where, exchange, *orders):
     status, text = blotter(where, "publish", "--exchange", exchange, input="".join(json.dumps(order) + "\n" for order in orders))
     assert status == 0, text
-    status, text = blotter(where, "drain", "--once")
+    status, text = blotter(where, "drain", "--once", "--streams", f"blotter:{exchange}")
     assert status == 0, text
 
 
@@ -96,6 +96,17 @@ class PublicSchema(unittest.TestCase):
         with psycopg2.connect(where, options="-c search_path=public,pg_catalog") as connection, connection.cursor() as cursor:
             for view in "audit", "open_orders", "positions", "fills":
                 cursor.execute(f"SELECT * FROM blotter.{view}")
+
+    def test_a_stream_of_another_database_does_not_hold_up_drain_once(self):
+        servers.query("CREATE DATABASE other TEMPLATE template0 ENCODING 'UTF8'")
+        there, here = address(dbname="other"), address()
+        status, text = blotter(there, "migrate")
+        self.assertEqual(status, 0, text)
+        load(there, "gate", {"order_id": "1"})
+        status, text = blotter(here, "drain", "--once", "--streams", "blotter:gate")
+        self.assertEqual(status, 1, text)
+        self.assertIn("loaded into another PostgreSQL", text)
+        self.assertIn("everything is loaded but for streams that are refused", text)
 
 
 if __name__ == "__main__":

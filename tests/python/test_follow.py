@@ -1,10 +1,12 @@
 """`blotter follow` and `blotter export`: what they print is what the tables hold, each record once, whatever is killed meanwhile."""
 
 import csv
+import http.server
 import io
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import threading
@@ -99,6 +101,39 @@ class Follow(unittest.TestCase):
         self.assertEqual(sorted(map(identity, followed), key=str), stored())
         line = next(line for line in followed if line["kind"] == "trade")
         self.assertEqual((line["price"], line["quantity"]), ("1.50", "2"))  # every digit
+
+    def test_the_bridge_to_a_webhook_as_it_is_printed(self):
+        page = (support.TREE / "drainer/README.md").read_text()
+        script = re.search(r"```sh\n(blotter follow .*?)```", page, re.DOTALL)[1].replace("--postgres dbname=trading", "--after beginning")
+        texts = []
+
+        class Hook(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                texts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        hook = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+        threading.Thread(target=hook.serve_forever, daemon=True).start()
+        folder = servers.folder / "bridge"
+        folder.mkdir()
+        (folder / "records.jsonl").touch()
+        environment = servers.settings | {"WEBHOOK": f"http://127.0.0.1:{hook.server_port}/", "PATH": f"{support.BUILD}:{os.environ['PATH']}"}
+        bridge = subprocess.Popen(["bash", "-c", script], cwd=folder, env=os.environ | environment, start_new_session=True, stderr=subprocess.DEVNULL)
+        try:
+            line = {"order_id": "1", "strategy": "mm", "symbol": "BTC/USDT", "status": "rejected", "reason": 'no "margin"'}
+            fine = line | {"status": "open", "strategy": "fine"}
+            subprocess.run([servers.program, "publish", "--exchange", "bridge"], input=json.dumps(fine) + "\n" + json.dumps(line) + "\n", text=True, check=True, capture_output=True)
+            support.wait_until(lambda: 'mm: BTC/USDT rejected: no "margin"' in texts)
+            self.assertFalse([text for text in texts if text.startswith("fine")])
+        finally:
+            os.killpg(bridge.pid, signal.SIGKILL)
+            bridge.wait()
+            hook.shutdown()
+            hook.server_close()
 
     def test_a_token_goes_on_where_it_was_printed(self):
         publish("tokens", 1, 5)
