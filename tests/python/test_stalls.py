@@ -3,7 +3,7 @@
 One list of stalls, one test: each is made, a record is published, and then everything that looks has to name it."""
 
 import json
-import random
+import socket
 import subprocess
 import time
 import unittest
@@ -76,7 +76,7 @@ STALLS = {
     "Redis is away": Stall(
         lambda: servers.tell("kill redis"), start_redis, "redis: not connected", "cannot connect"),
     "a table is locked": Stall(table_lock.begin, table_lock.end, "blotter:okx", "forgetful",
-        'application "forgetful", AccessExclusiveLock on blotter.order_events'),
+        'application "forgetful", AccessExclusiveLock on blotter'),
     "a right is missing": Stall(
         sql("REVOKE INSERT ON blotter.order_events FROM blotter_drainer"),
         sql("GRANT INSERT ON blotter.order_events TO blotter_drainer"), "blotter:okx", "blotter:okx",
@@ -91,13 +91,14 @@ STALLS = {
 
 class Drainer:
     def __init__(self, name):
-        self.port = random.randrange(20000, 60000)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
         self.log_path = servers.folder / f"stall-{name.replace(' ', '-')}.log"
         self.log = self.log_path.open("w")
-        socket = servers.settings["BLOTTER_REDIS"].removeprefix("unix://")
+        path = servers.settings["BLOTTER_REDIS"].removeprefix("unix://")
         environment = support.plain_environment(
             BLOTTER_LOCK_TIMEOUT="1s",
-            BLOTTER_REDIS=f"unix://loader:pw@{socket}", BLOTTER_POSTGRES=servers.settings["BLOTTER_POSTGRES"].replace("user=postgres", "user=loader"))
+            BLOTTER_REDIS=f"unix://loader:pw@{path}", BLOTTER_POSTGRES=servers.settings["BLOTTER_POSTGRES"].replace("user=postgres", "user=loader"))
         self.program = servers.start(servers.program, "drain", "--metrics", str(self.port), env=environment, stderr=self.log)
 
     def ready(self):
@@ -110,7 +111,10 @@ class Drainer:
             return 0, str(error)
 
     def await_ready(self):
-        support.wait_until(lambda: self.ready()[0] == 200)
+        try:
+            support.wait_until(lambda: self.ready()[0] == 200)
+        except AssertionError as error:
+            raise AssertionError(f"{self.ready()}\n{self.log_path.read_text()[-3000:]}") from error
 
     def stop(self):
         self.program.terminate()
@@ -161,7 +165,10 @@ class Stalls(unittest.TestCase):
         self.assertTrue(any(seconds > 1 for seconds in on_time), took)  # one that only the standing record shows
 
     def await_reason(self, drainer, stall):
-        support.wait_until(lambda: stall.reason in drainer.ready()[1])
+        try:
+            support.wait_until(lambda: stall.reason in drainer.ready()[1])
+        except AssertionError as error:
+            raise AssertionError(f"{stall.reason!r} is not in {drainer.ready()}") from error
 
     def await_named(self, drainer, stall, began):
         while True:
