@@ -14,9 +14,11 @@
  *
  * hiredis allows little inside its callbacks: no free or disconnect in onConnect (use after free
  * before 1.1), a free in a reply callback is put off, and after onDisconnect it frees the context
- * itself. So callbacks only note what happened (lose(), or the last greeting's answer) and activate
- * `settle`, an event of its own, which runs outside of them: there the context is freed, which
- * gives every command still in_flight an answer its NULL, and the owner is told.
+ * itself. So callbacks only note what happened (redis_link_lose(), or the last greeting's answer)
+ * and activate `settle`, an event of its own, which runs outside of them: there the context is
+ * freed, which gives every command still in_flight an answer its NULL, and the owner is told.
+ *
+ * redis_connect.c makes an attempt, redis_greeting.c sends the first commands.
  *
  * Answers come in the order of the commands, so what belongs to each is kept in a queue
  * (in_flight.h).
@@ -43,6 +45,7 @@
 #include "producer/cluster.h"
 #include "producer/in_flight.h"
 #include "producer/redis_error.h"
+#include "producer/redis_link_private.h"
 #include "producer/redis_reader.h"
 #include "producer/redis_tls.h"
 #include "producer/redis_url.h"
@@ -59,51 +62,13 @@ enum {
     OTHERS_OVERDUE_MS = 1000, /* ... once an answer is late by so much */
     REDIRECTS_AT_ONCE = 3, /* in a row; then with back-off, as nodes may send us round in circles */
     REDIRECTS_NAMED_MS = 5000,
-    KEEPALIVE_IDLE_S = 10,
-    KEEPALIVE_INTERVAL_S = 3,
-    KEEPALIVE_COUNT = 3,
-};
-
-struct redis_link {
-    struct redis_link_options options;
-    struct redis_url url;
-    char *name;
-    enum redis_link_state state;
-    struct event *timer;         /* of the current state */
-    struct event *settle;        /* what callbacks of hiredis have noted is done here */
-    struct background *lookup;   /* RESOLVING: of the host's name, or of the master */
-    struct background *question; /* UP: to sentinels or other nodes, whether the master has moved */
-    unsigned first_asked;        /* the one of them that answered last */
-    char *stream;                /* of a cluster; NULL: the link goes to one node */
-    struct redis_host learned[CLUSTER_LEARNED]; /* nodes that were named to us */
-    unsigned learned_count, learned_next;
-    struct cluster_redirect redirect; /* where to go next; port 0: nowhere in particular */
-    unsigned redirects;               /* in a row */
-    int64_t redirected_ms;            /* the first of them */
-    bool asking;                      /* at a node that does not own the slot yet */
-    redisAsyncContext *context;
-    struct redis_reader *reader; /* of the context, which frees it */
-    uint64_t epoch;
-    unsigned
-        attempts; /* in a row that did not lead to a lasting connection; also picks the address */
-    unsigned greetings;    /* answers to the greeting that are still to come */
-    bool told_up;          /* the owner's last on_change said up */
-    int64_t round_trip_ms; /* of answers that did not wait for others */
-    bool timing;           /* the oldest command in flight was sent when none was */
-    int64_t since_ms;      /* when this state began */
-    int64_t heard_ms;      /* when the last answer came */
-    struct in_flight_queue in_flight;
-    unsigned seed;
-    char last_error[256];
-    struct redis_tls *tls; /* NULL: without */
 };
 
 static void on_timer(evutil_socket_t fd, short what, void *arg);
 static void on_reply(redisAsyncContext *context, void *reply, void *privdata);
 static void on_settle(evutil_socket_t fd, short what, void *arg);
-static void lose(struct redis_link *link, const char *why);
 
-static int64_t redis_link_now_ms(void)
+int64_t redis_link_now_ms(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC_COARSE,
@@ -187,7 +152,7 @@ static void arm_timer(struct redis_link *link, unsigned delay_ms)
     event_add(link->timer, &delay);
 }
 
-static void redis_link_set_state(struct redis_link *link, enum redis_link_state state)
+void redis_link_set_state(struct redis_link *link, enum redis_link_state state)
 {
     assert(next_states[link->state] & 1u << state);
     link->state = state;
@@ -200,7 +165,7 @@ static void redis_link_set_state(struct redis_link *link, enum redis_link_state 
 
 /* --- redirections --- */
 
-static void learn_node(struct redis_link *link, const struct redis_host *node)
+void redis_link_learn(struct redis_link *link, const struct redis_host *node)
 {
     for (unsigned i = 0; i < link->learned_count; i++) {
         if (cluster_host_equal(&link->learned[i], node)) {
@@ -232,9 +197,9 @@ static bool follow(struct redis_link *link, const char *error)
              now - link->redirected_ms >= REDIRECTS_NAMED_MS
                  ? "; if that does not end: redis-cli --cluster fix"
                  : "");
-    lose(link, why);
+    redis_link_lose(link, why);
     link->redirect = redirect;
-    learn_node(link, &redirect.to);
+    redis_link_learn(link, &redirect.to);
     if (link->redirects++ < REDIRECTS_AT_ONCE) {
         link->attempts = 0;
     }
@@ -271,14 +236,14 @@ static void push_in_flight(struct redis_link *link, struct in_flight in_flight)
 
 /* Reads the server's last line: if our write failed first, the reason why it hung up (it has too
  * many clients) still waits in the socket. */
-static void lose_connection(struct redis_link *link, const redisAsyncContext *context)
+void redis_link_lose_connection(struct redis_link *link, const redisAsyncContext *context)
 {
     char said[sizeof link->last_error] = "";
     if (link->tls == NULL) {
         recv(context->c.fd, said, sizeof said - 1, MSG_DONTWAIT);
     }
     said[strcspn(said, "\r\n")] = 0;
-    lose(link, *said == '-' ? said + 1 : context->errstr);
+    redis_link_lose(link, *said == '-' ? said + 1 : context->errstr);
 }
 
 /* ASKING counts for one command, and is said before each. */
@@ -326,7 +291,7 @@ static void on_reply(redisAsyncContext *context, void *reply, void *privdata)
     (void)privdata;
     struct redis_link *link = context->data;
     if (reply == NULL) {
-        lose_connection(link, context);
+        redis_link_lose_connection(link, context);
     }
     struct in_flight in_flight = in_flight_pop(&link->in_flight);
     link->heard_ms = redis_link_now_ms();
@@ -368,336 +333,6 @@ int redis_link_sendv(struct redis_link *link, redis_link_reply *callback, uintpt
     return redis_link_sendv_as(link, link->options.owner, callback, tag, argc, argv, lengths);
 }
 
-/* --- greeting --- */
-
-/* AUTH and SELECT must succeed. The last command only shows that the server talks to us: an ACL may
- * forbid CLIENT, and PING is refused while the disk is full, but without a password or a free
- * connection there is nothing to do here. */
-static bool greeting_accepted(const redisReply *reply, bool must_succeed)
-{
-    if (reply->type != REDIS_REPLY_ERROR) {
-        return true;
-    }
-    enum redis_error_action action = redis_error_action(reply->str);
-    return !must_succeed && action != REDIS_ERROR_LOGIN && action != REDIS_ERROR_CLIENTS;
-}
-
-/* Asks for nothing of the stream: only its master does not send us on. */
-static const char **stream_question(const struct redis_link *link, const char *words[6])
-{
-    const char *question[] = {"XRANGE", link->stream, "+", "-", "COUNT", "1"};
-    memcpy(words, question, sizeof question);
-    return words;
-}
-
-/* The purpose of a command of the greeting. */
-enum greeting { GREETING_MAY_FAIL, GREETING_MUST_SUCCEED, GREETING_ROLE, GREETING_STREAM };
-
-/* Does the node not serve the stream, now or at all? A missing right is no reason to leave. */
-static bool is_no_node(const redisReply *reply)
-{
-    enum redis_error_action action =
-        reply->type == REDIS_REPLY_ERROR ? redis_error_action(reply->str) : REDIS_ERROR_OTHER;
-    return action == REDIS_ERROR_WAIT || action == REDIS_ERROR_RESET;
-}
-
-static const char *greeting_fault(const redisReply *reply, enum greeting greeting)
-{
-    if (!greeting_accepted(reply, greeting != GREETING_MAY_FAIL)) {
-        return reply->str;
-    }
-    if (greeting == GREETING_ROLE && (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0 ||
-                                      reply->element[0]->type != REDIS_REPLY_STRING ||
-                                      strcmp(reply->element[0]->str, "master") != 0)) {
-        return "the server that the sentinels name is not the master";
-    }
-    return greeting == GREETING_STREAM && is_no_node(reply) ? reply->str : NULL;
-}
-
-static void on_greeting(redisAsyncContext *context, void *reply, void *greeting)
-{
-    struct redis_link *link = context->data;
-    if (reply == NULL) {
-        lose_connection(link, context);
-        return;
-    }
-    const char *fault = greeting_fault(reply, (enum greeting)(uintptr_t)greeting);
-    link->greetings--;
-    if ((enum greeting)(uintptr_t)greeting == GREETING_STREAM &&
-        ((const redisReply *)reply)->type == REDIS_REPLY_ERROR &&
-        follow(link, ((const redisReply *)reply)->str)) {
-        return;
-    }
-    if (fault != NULL) {
-        lose(link, fault);
-    } else if (link->greetings == 0 && link->state == REDIS_LINK_GREETING) {
-        event_active(link->settle, 0, 0);
-    }
-}
-
-static void greet_with(struct redis_link *link, enum greeting greeting, int argc, const char **argv)
-{
-    link->greetings++;
-    if (redisAsyncCommandArgv(link->context, on_greeting, (void *)(uintptr_t)greeting, argc, argv,
-                              NULL) != REDIS_OK) {
-        lose(link, "out of memory");
-    }
-}
-
-static void redis_link_greet(struct redis_link *link)
-{
-    const struct redis_url *url = &link->url;
-    char db[16];
-    snprintf(db, sizeof db, "%d", url->db);
-    link->greetings = 0;
-    if (url->password[0] != '\0' && url->user[0] != '\0') {
-        greet_with(link, GREETING_MUST_SUCCEED, 3,
-                   (const char *[]){"AUTH", url->user, url->password});
-    } else if (url->password[0] != '\0') {
-        greet_with(link, GREETING_MUST_SUCCEED, 2, (const char *[]){"AUTH", url->password});
-    }
-    if (url->db != 0) {
-        greet_with(link, GREETING_MUST_SUCCEED, 2, (const char *[]){"SELECT", db});
-    }
-    if (url->sentinel) {
-        greet_with(link, GREETING_ROLE, 1, (const char *[]){"ROLE"});
-    }
-    if (link->asking) {
-        greet_with(link, GREETING_MAY_FAIL, 1, (const char *[]){"ASKING"});
-    }
-    if (link->stream != NULL) {
-        const char *words[6];
-        greet_with(link, GREETING_STREAM, 6, stream_question(link, words));
-    }
-    if (link->name != NULL) {
-        greet_with(link, GREETING_MAY_FAIL, 3, (const char *[]){"CLIENT", "SETNAME", link->name});
-    } else {
-        greet_with(link, GREETING_MAY_FAIL, 1, (const char *[]){"PING"});
-    }
-}
-
-/* --- connecting --- */
-
-static void on_connect(const redisAsyncContext *context, int status)
-{
-    struct redis_link *link = context->data;
-    if (status != REDIS_OK) {
-        link->context = NULL; /* hiredis frees it when we return */
-    }
-    if (link->state != REDIS_LINK_CONNECTING) {
-        return; /* given up meanwhile */
-    }
-    if (status != REDIS_OK) {
-        lose(link, context->c.errstr); /* the context's own errstr is not set yet */
-        return;
-    }
-    redis_link_set_state(link, REDIS_LINK_GREETING);
-    redis_link_greet(link);
-}
-
-static void on_disconnect(const redisAsyncContext *context, int status)
-{
-    (void)status;
-    struct redis_link *link = context->data;
-    link->context = NULL; /* hiredis frees it when we return */
-    lose(link, context->err ? context->errstr : "closed by the server");
-}
-
-/* Options of the socket may fail on exotic systems; the watch over answers is what finds a dead
- * peer, these only help. */
-static void set_socket_options(const struct redis_link *link, int fd)
-{
-    int on = 1, idle = KEEPALIVE_IDLE_S, interval = KEEPALIVE_INTERVAL_S, count = KEEPALIVE_COUNT;
-    unsigned user_timeout_ms = link->options.answer_timeout_ms;
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
-    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
-}
-
-static bool is_awaited(void *owner)
-{
-    const struct redis_link *link = owner;
-    return link->in_flight.count > 0 || link->greetings > 0;
-}
-
-static void on_fault(void *owner, const char *fault)
-{
-    lose(owner, fault);
-}
-
-bool redis_link_expects_answer(struct redis_link *link)
-{
-    if (!is_awaited(link)) {
-        on_fault(link, "Redis sends an answer to no command");
-        return false;
-    }
-    return true;
-}
-
-/* The reply functions are set before any byte comes: hiredis prepares for an answer before it
- * begins. */
-static bool attach_reader(struct redis_link *link)
-{
-    const struct redis_link_options *options = &link->options;
-    redisReader *hiredis = link->context->c.reader;
-    const struct redisReplyObjectFunctions *functions =
-        options->reply_functions != NULL ? options->reply_functions : redis_reader_functions();
-    link->reader =
-        redis_reader_attach(link->context, options->base,
-                            &(struct redis_reader_options){.string_bytes = options->string_bytes,
-                                                           .on_piece = options->on_piece,
-                                                           .piece_owner = options->reply_privdata,
-                                                           .is_awaited = is_awaited,
-                                                           .on_fault = on_fault,
-                                                           .owner = link});
-    if (link->reader == NULL || functions == NULL) {
-        return false;
-    }
-    hiredis->fn = (redisReplyObjectFunctions *)functions;
-    hiredis->privdata =
-        options->reply_functions != NULL ? options->reply_privdata : (void *)link->reader;
-    return true;
-}
-
-/* address: of the host, as text; NULL for a Unix socket */
-static void connect_to(struct redis_link *link, const char *address)
-{
-    redis_link_set_state(link, REDIS_LINK_CONNECTING);
-    redisAsyncContext *context = address != NULL ? redisAsyncConnect(address, link->url.port)
-                                                 : redisAsyncConnectUnix(link->url.host);
-    link->context = context;
-    if (context == NULL || context->err) {
-        lose(link, context != NULL ? context->errstr : "out of memory");
-        return;
-    }
-    context->data = link;
-    if (address != NULL) {
-        set_socket_options(link, context->c.fd);
-    }
-    if (link->tls != NULL && redis_tls_start(link->tls, link->url.host, &context->c) != 0) {
-        lose(link, context->c.err ? context->c.errstr : "TLS cannot be started");
-        return;
-    }
-    if (!attach_reader(link)) {
-        lose(link, "cannot be attached to the event loop");
-        return;
-    }
-    redisAsyncSetConnectCallback(context,
-                                 on_connect); /* waits for the first write event: attached before */
-    redisAsyncSetDisconnectCallback(context, on_disconnect);
-}
-
-static void on_resolved(void *owner, const char *address, const char *why)
-{
-    struct redis_link *link = owner;
-    link->lookup = NULL;
-    if (address != NULL) {
-        connect_to(link, address);
-    } else {
-        lose(link, why);
-    }
-}
-
-/* Connects to the URL's host, or looks up its name first, in RESOLVING. */
-static void connect_to_host(struct redis_link *link)
-{
-    if (resolve_is_literal(link->url.host)) {
-        connect_to(link, link->url.host);
-        return;
-    }
-    if (link->state != REDIS_LINK_RESOLVING) {
-        redis_link_set_state(link, REDIS_LINK_RESOLVING);
-    }
-    link->lookup =
-        resolve_start(link->options.base, link->url.host, link->attempts, on_resolved, link);
-    if (link->lookup == NULL) {
-        lose(link, strerror(errno));
-    }
-}
-
-static void on_master_found(void *owner, const struct sentinel_answer *answer)
-{
-    struct redis_link *link = owner;
-    link->lookup = NULL;
-    if (!answer->found) {
-        lose(link, answer->why);
-        return;
-    }
-    link->first_asked = answer->sentinel;
-    snprintf(link->url.host, sizeof link->url.host, "%s", answer->host);
-    link->url.port = answer->port;
-    connect_to_host(link);
-}
-
-static void go_to_node(struct redis_link *link, const struct redis_host *node)
-{
-    snprintf(link->url.host, sizeof link->url.host, "%s", node->host);
-    link->url.port = node->port;
-    connect_to_host(link);
-}
-
-static void on_node_found(void *owner, const struct cluster_answer *answer)
-{
-    struct redis_link *link = owner;
-    link->lookup = NULL;
-    if (answer->found) {
-        learn_node(link, &answer->master);
-        go_to_node(link, &answer->master);
-    } else {
-        lose(link, answer->why);
-    }
-}
-
-static struct background *ask_nodes(struct redis_link *link, const struct redis_host *avoid,
-                                    cluster_done *done)
-{
-    return cluster_start(link->options.base,
-                         &(struct cluster_question){.url = &link->url,
-                                                    .learned = link->learned,
-                                                    .learned_count = link->learned_count,
-                                                    .avoid = avoid,
-                                                    .first = link->first_asked,
-                                                    .stream = link->stream},
-                         done, link);
-}
-
-/* Goes where a node has sent us; else asks for the master of the stream's slot, in RESOLVING. */
-static void attempt_cluster(struct redis_link *link)
-{
-    struct cluster_redirect redirect = link->redirect;
-    link->redirect.to.port = 0;
-    link->asking = redirect.to.port != 0 && redirect.ask;
-    if (redirect.to.port != 0) {
-        go_to_node(link, &redirect.to);
-        return;
-    }
-    redis_link_set_state(link, REDIS_LINK_RESOLVING);
-    link->lookup = ask_nodes(link, NULL, on_node_found);
-    if (link->lookup == NULL) {
-        lose(link, strerror(errno));
-    }
-}
-
-static void attempt(struct redis_link *link)
-{
-    if (link->url.unix_socket) {
-        connect_to(link, NULL);
-    } else if (link->url.sentinel) {
-        redis_link_set_state(link, REDIS_LINK_RESOLVING);
-        link->lookup = sentinel_start(link->options.base, &link->url, link->first_asked,
-                                      on_master_found, link);
-        if (link->lookup == NULL) {
-            lose(link, strerror(errno));
-        }
-    } else if (link->stream != NULL) {
-        attempt_cluster(link);
-    } else {
-        connect_to_host(link);
-    }
-}
-
 /* --- going up and down --- */
 
 static void cancel_lookups(struct redis_link *link)
@@ -709,7 +344,7 @@ static void cancel_lookups(struct redis_link *link)
 
 /* Notes the end of an attempt or a connection; the rest is done by on_settle. Callable anywhere,
  * any number of times. */
-static void lose(struct redis_link *link, const char *why)
+void redis_link_lose(struct redis_link *link, const char *why)
 {
     if (!(next_states[link->state] & BIT(CLOSING))) {
         return;
@@ -776,7 +411,7 @@ static void on_master_again(void *owner, const struct sentinel_answer *answer)
     link->question = NULL;
     if (answer->found &&
         (answer->port != link->url.port || strcmp(answer->host, link->url.host) != 0)) {
-        lose(link, "the sentinels name another master");
+        redis_link_lose(link, "the sentinels name another master");
     }
 }
 
@@ -799,9 +434,9 @@ static void on_node_again(void *owner, const struct cluster_answer *answer)
     if (answer->found && (answer->master.port != link->url.port ||
                           (strcmp(answer->master.host, link->url.host) != 0 &&
                            answer->address[0] != '\0' && !peer_is(link, answer->address)))) {
-        lose(link, "the cluster names another master");
+        redis_link_lose(link, "the cluster names another master");
         link->redirect = (struct cluster_redirect){.to = answer->master};
-        learn_node(link, &answer->master);
+        redis_link_learn(link, &answer->master);
     }
 }
 
@@ -817,7 +452,7 @@ static void ask_others(struct redis_link *link, int64_t late_ms)
     } else if (link->stream != NULL) {
         struct redis_host here = {.port = link->url.port};
         snprintf(here.host, sizeof here.host, "%.*s", (int)sizeof here.host - 1, link->url.host);
-        link->question = ask_nodes(link, &here, on_node_again);
+        link->question = redis_link_ask_nodes(link, &here, on_node_again);
     }
 }
 
@@ -826,8 +461,8 @@ static void ask_for_slot(struct redis_link *link)
 {
     const char *words[6];
     if (link->asking && in_flight_reserve(&link->in_flight) &&
-        redisAsyncCommandArgv(link->context, on_reply, NULL, 6, stream_question(link, words),
-                              NULL) == REDIS_OK) {
+        redisAsyncCommandArgv(link->context, on_reply, NULL, 6,
+                              redis_link_stream_question(link, words), NULL) == REDIS_OK) {
         push_in_flight(link, (struct in_flight){on_owned, link, 0, redis_link_now_ms()});
     }
 }
@@ -858,7 +493,7 @@ static void watch(struct redis_link *link)
     if (late >= limit) {
         char why[64];
         snprintf(why, sizeof why, "no answer for %u ms", link->options.answer_timeout_ms);
-        lose(link, why);
+        redis_link_lose(link, why);
         return;
     }
     if (link->in_flight.count == 0 && now - link->heard_ms >= limit / 2) {
@@ -875,14 +510,14 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     char why[128];
     switch (link->state) {
     case REDIS_LINK_WAITING:
-        attempt(link);
+        redis_link_attempt(link);
         break;
     case REDIS_LINK_UP:
         watch(link);
         break;
     default:
         snprintf(why, sizeof why, "timed out while %s", redis_link_state_text(link->state));
-        lose(link, why);
+        redis_link_lose(link, why);
     }
 }
 
@@ -995,7 +630,7 @@ void redis_link_start(struct redis_link *link)
 
 void redis_link_reset(struct redis_link *link, const char *why)
 {
-    lose(link, why);
+    redis_link_lose(link, why);
 }
 
 /* --- looking at it --- */

@@ -518,6 +518,13 @@ const char *intake_last_error(const struct intake *intake)
 
 bool intake_looked(const struct intake *intake)
 {
+    const struct streams *streams = intake->options.streams;
+
+    for (size_t i = 0; i < streams->count; i++) {
+        if (streams->all[i]->id_wanted) {
+            return false; /* it cannot be leased yet */
+        }
+    }
     return stream_watch_looked(intake->watch);
 }
 

@@ -68,6 +68,7 @@ static void note_presence(const struct stream_watch *watch, struct stream *strea
     stream->unseen = stream->seen ? 0 : watch->complete ? stream->unseen + 1 : stream->unseen;
     stream->present = stream->random_id[0] != '\0' &&
                       (stream->seen || (stream->present && stream->unseen <= most));
+    stream->id_wanted = stream->id_wanted && (stream->seen || !watch->complete);
     stream->seen = false;
 }
 

@@ -82,6 +82,7 @@ struct stream {
     char exchange[LIMIT_EXCHANGE_BYTES + 1];
     char lane[LIMIT_EXCHANGE_BYTES + 1];
     char random_id[STREAM_ID_DIGITS + 1]; /* "": Redis has not been asked yet */
+    bool id_wanted;                       /* a look has found it, and Redis is asked for the id */
     int64_t lock_key;                     /* stream_lease_key(), as it was when it was leased */
     bool key_taken;                       /* another stream has the same lock_key */
     enum stream_state state;

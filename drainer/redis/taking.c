@@ -68,6 +68,7 @@ static void taking_on_id(void *owner, uintptr_t tag, struct redisReply *reply)
     }
     stream->present = stream->present || stream->random_id[0] == '\0'; /* a look has found it */
     snprintf(stream->random_id, sizeof stream->random_id, "%s", reply->str);
+    stream->id_wanted = false;
     if (!stream_is_held(stream)) {
         streams_set_lock_key(taking->streams, stream, stream_lease_key(stream));
     }
@@ -80,7 +81,8 @@ void taking_ask_id(struct taking *taking, struct stream *stream)
 
     stream_id_name(key, stream->name);
     random_digits(id);
-    if (stream->random_id[0] != '\0') { /* put back where it is missing: it is known */
+    stream->id_wanted = stream->random_id[0] == '\0';
+    if (!stream->id_wanted) { /* put back where it is missing: it is known */
         snprintf(id, sizeof id, "%s", stream->random_id);
     }
     const char *argv[] = {"EVAL", script_stream_id, "1", key, id};
