@@ -1,7 +1,9 @@
 """What a rogue Redis, or a man in the middle, can send: it costs a connection, never a process, and never its memory."""
 
 import hashlib
+import subprocess
 import tempfile
+import threading
 import unittest
 
 import engines
@@ -128,6 +130,33 @@ class LongEntries(unittest.TestCase):
         engines.await_true(lambda: servers.query(count)[0] == {"count": 300, "different": 300}, "300 rejects")
         engines.await_true(lambda: self.client("XPENDING", "blotter:long4", "drainers")[0] == 0, "all acknowledged")
         self.assertLess(drainer.memory_kib(), self.MEMORY_KIB)
+
+
+class SlowRedis(unittest.TestCase):
+    def test_drain_once_ends_only_when_what_it_found_is_loaded(self):
+        """The answer with a stream's id comes long after the look that found the stream, and after the leases were looked at."""
+        busy = "local t = redis.call('TIME') local e = t[1] * 1000000 + t[2] + 40000 repeat t = redis.call('TIME') until t[1] * 1000000 + t[2] > e"
+        path = servers.settings["BLOTTER_REDIS"].removeprefix("unix://")
+        done = threading.Event()
+
+        def keep_busy():
+            while not done.is_set():
+                subprocess.run(["redis-cli", "-s", path, "EVAL", busy, "0"], check=True, capture_output=True)
+
+        for i in range(4):
+            subprocess.run([servers.program, "publish", "--exchange", f"slow{i}", "--until", "sent"], input='{"order_id": "1"}\n', text=True, check=True, capture_output=True)
+            keepers = [threading.Thread(target=keep_busy) for _ in range(3)]
+            for keeper in keepers:
+                keeper.start()
+            try:
+                code, text = servers.run("drain", "--once", "--streams", f"blotter:slow{i}")
+            finally:
+                done.set()
+                for keeper in keepers:
+                    keeper.join()
+                done.clear()
+            self.assertEqual(code, 0, text)
+            self.assertEqual(servers.query(f"SELECT count(*) AS n FROM blotter.order_events WHERE exchange = 'slow{i}'")[0]["n"], 1, text)
 
 
 if __name__ == "__main__":
