@@ -9,7 +9,7 @@
 #include "schema/unpack.h"
 
 /* msgpack-c asks for as much memory as a damaged length says; malloc may refuse, also ASan's. */
-const char *__asan_default_options(void);
+__attribute__((visibility("default"))) const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
     return "allocator_may_return_null=1";
