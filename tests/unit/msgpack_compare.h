@@ -12,7 +12,7 @@
 __attribute__((visibility("default"))) const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
-    return "allocator_may_return_null=1";
+    return "allocator_may_return_null=1:max_allocation_size_mb=64";
 }
 
 static inline bool msgpack_same_bytes(const struct unpack_value *ours, const char *bytes,
