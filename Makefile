@@ -54,7 +54,7 @@ FUZZERS := $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(patsubst %.c,%,$(wildcard tests/bench/bench_*.c))
 # SQL: tables by their number, what brings version 1 here, then functions and views in the order in which they need each other.
 BOOKS := books_copies books books_fold books_booking books_views books_lists
-SQL_CODE := drop columns days progress fence staging orders merge orders_at $(BOOKS) views audit retention locks reports reconciliation web rights
+SQL_CODE := drop columns days progress fence staging orders merge orders_at $(BOOKS) views audit retention locks reports reconciliation web web_answers rights
 SQL := $(sort $(wildcard schema/sql/[0-9]*.sql)) schema/sql/from_version_1.sql $(SQL_CODE:%=schema/sql/code/%.sql)
 
 # --- libraries ---
@@ -154,7 +154,7 @@ $(BUILD)/drainer/redis/scripts.o: $(BUILD)/drainer/redis/scripts.c
 $(BUILD)/drainer/commands/migrations.o: $(BUILD)/drainer/commands/migrations.c
 	$(CC) $(BLOTTER_CFLAGS) -c $< -o $@
 
-# The page of `blotter web` and its queries travel in the program, too. It is made once npm is there.
+# The page of `blotter web` travels in the program, too. It is made once npm is there.
 ifneq ($(shell grep -s 'npm is not installed' $(BUILD)/drainer/web/page_files.c),)
 ifneq ($(shell command -v npm),)
 .PHONY: $(BUILD)/drainer/web/page_files.c
@@ -163,12 +163,9 @@ endif
 $(BUILD)/drainer/web/page_files.c: drainer/web/embed_page.sh $(wildcard drainer/web/page/*)
 	@mkdir -p $(@D)
 	sh drainer/web/embed_page.sh $@
-$(BUILD)/drainer/web/api_queries.c: drainer/web/embed_queries.sh drainer/web/api.h $(wildcard drainer/web/queries/*.sql)
-	@mkdir -p $(@D)
-	sh drainer/web/embed_queries.sh > $@
 $(BUILD)/drainer/web/%.o: $(BUILD)/drainer/web/%.c
 	$(CC) $(BLOTTER_CFLAGS) -c $< -o $@
-EMBEDDED := $(addprefix $(BUILD)/drainer/,commands/migrations.o web/page_files.o web/api_queries.o)
+EMBEDDED := $(addprefix $(BUILD)/drainer/,commands/migrations.o web/page_files.o)
 
 $(BUILD)/blotter: $(BUILD)/drainer/main.o $(PROGRAM_OBJECTS) $(EMBEDDED) $(BUILD)/libblotter_inside.a
 	$(LINK) -pie -o $@ $^ $(PROGRAM_LIBS)

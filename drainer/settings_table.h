@@ -135,6 +135,8 @@
     X(watch, BOOL, "no", STATUS, ANY, \
       "print again every interval, until interrupted or a server is lost") \
     X(interval, DURATION, "2s", STATUS, RANGE(100, 3600000), "how often --watch prints") \
+    X(tables, BOOL, "yes", STATUS, ANY, \
+      "show how full the tables are, for which those below 256 MiB are counted") \
     X(max_behind, DURATION, "0", STATUS | DRAIN | CHECK | MIRROR, RANGE(0, 604800000), \
       "longest time that a record may wait in a stream: beyond it status exits with 1 and " \
       "/readyz " \

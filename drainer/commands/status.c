@@ -98,10 +98,14 @@ static bool look_at_redis(struct status *status)
     return false;
 }
 
-/* Reads the sizes of the tables. A table that somebody has locked must not make status wait, which
- * has to say just that: then there are none. NULL: on failure, which has been printed. */
+/* Reads the sizes of the tables, if they are wanted. A table that somebody has locked must not make
+ * status wait, which has to say just that: then there are none. NULL: on failure, which has been
+ * printed. */
 static struct report *read_tables(struct pg *pg)
 {
+    if (!pg->settings->tables) {
+        return report_create();
+    }
     PGresult *result = PQexec(pg->connection, "SELECT * FROM blotter_internal.table_sizes()");
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     struct report *report = NULL;
@@ -178,7 +182,9 @@ static void status_print_json(const struct status *status)
                             facts->last_load_seconds < 0 ? json_null()
                                                          : json_real(facts->last_load_seconds));
         json_object_set_new(json, "books_lag_s", json_real(facts->books_lag_seconds));
-        json_object_set_new(json, "tables", report_json(status->tables));
+        if (status->settings->tables) {
+            json_object_set_new(json, "tables", report_json(status->tables));
+        }
     }
     if (status->stalls != NULL) {
         json_object_set_new(json, "stuck", report_json(status->stalls));
@@ -272,6 +278,9 @@ static void status_print_text(const struct status *status)
     if (status->some_counted) {
         printf("Redis does not know how much of some streams is waiting (after a restart, or on a "
                "replica): counted here, up to 20000\n");
+    }
+    if (!status->settings->tables) {
+        return;
     }
     printf("\n");
     if (report_rows(status->tables) == 0) {

@@ -175,8 +175,7 @@ int pg_schema_needed(void)
 
 int pg_schema_version(struct pg *pg)
 {
-    PGresult *result =
-        PQexec(pg->connection, "SELECT coalesce(max(version), 0) FROM blotter_internal.migrations");
+    PGresult *result = PQexec(pg->connection, "SELECT blotter_internal.schema_version()");
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     int version = -1;
 

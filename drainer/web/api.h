@@ -1,6 +1,6 @@
-/* api.h: the JSON API of `blotter web` in one table: a path, its parameters, the query that answers
- * it, and its meaning. queries/NAME.sql holds the query; page/openapi.json describes the answers,
- * and a test compares both with this table. */
+/* api.h: the JSON API of `blotter web` in one table: a path, its parameters and its meaning. The
+ * function blotter_internal.web_NAME answers it (schema/sql/code/web_answers.sql);
+ * page/openapi.json describes the answers, and a test compares both with this table. */
 #ifndef BLOTTER_DRAINER_WEB_API_H
 #define BLOTTER_DRAINER_WEB_API_H
 
@@ -8,8 +8,8 @@
 
 enum { API_PARAMETERS_MAX = 8, API_VALUE_BYTES = 256 };
 
-/* X(name, parameters, meaning): GET /api/name; parameters are separated by blanks, and are $1, $2
- * ... of the query, as text; one that is not given is null. */
+/* X(name, parameters, meaning): GET /api/name; parameters are separated by blanks, and are the
+ * function's, as text; one that is not given is null. */
 /* clang-format off */
 #define API_QUERIES(X) \
     X(overview, "", \
@@ -41,10 +41,7 @@ enum { API_PARAMETERS_MAX = 8, API_VALUE_BYTES = 256 };
 struct api_query {
     const char *name;
     const char *parameters;
-    const char *sql; /* one column and one row: JSON text */
 };
-extern const struct api_query api_queries[];
-extern const size_t api_query_count;
 
 /* A file of the page, as it was embedded. */
 struct page_file {

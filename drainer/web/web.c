@@ -51,6 +51,12 @@ struct web {
     char token[TOKEN_BYTES_MAX + 1];
 };
 
+static const struct api_query api_queries[] = {
+#define X(name, parameters, meaning) {#name, parameters},
+    API_QUERIES(X)
+#undef X
+};
+
 /* One API request that waits for its query. */
 struct web_request {
     struct http_request *request;
@@ -318,7 +324,7 @@ static void api_route(struct web *web, struct http_request *request, const char 
         web_live_add(web->live, request, response_headers);
         return;
     }
-    for (size_t i = 0; i < api_query_count; i++) {
+    for (size_t i = 0; i < sizeof api_queries / sizeof *api_queries; i++) {
         if (strcmp(name, api_queries[i].name) == 0) {
             api_answer(web, request, &api_queries[i]);
             return;

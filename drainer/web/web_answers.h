@@ -1,5 +1,6 @@
 /* web_answers.h: answers that several viewers share: while nothing has been committed, and for at
- * most MAX_AGE_MS, the same question is not put to PostgreSQL twice, however many ask it.
+ * most MAX_AGE_MS, the same question is put to PostgreSQL once, and never twice at the same time,
+ * however many ask it.
  *
  * What was committed is counted by web_live's generation. A question of another generation is put
  * anew, so nobody who was told of a commit gets an answer from before it. One thread; bounded. */
@@ -29,8 +30,8 @@ void web_answers_destroy(struct web_answers *); /* takes NULL; before the pool's
 bool web_answers_find(struct web_answers *, const struct api_query *, const struct api_values *,
                       unsigned generation, const char **text, size_t *length);
 
-/* Joins those who wait for the same answer, or asks. generation 0: shares nothing. `done` is called
- * once, later. NULL: the pool's queue is full, and `done` is not called. */
+/* Joins those who wait for the same answer, or asks. generation 0: shares only what has still to be
+ * asked. `done` is called once, later. NULL: the pool's queue is full, and `done` is not called. */
 struct web_waiter *web_answers_ask(struct web_answers *, const struct api_query *,
                                    const struct api_values *, unsigned generation, web_pool_done *,
                                    void *arg);

@@ -25,10 +25,7 @@ enum {
     KEEP_ON_MS = 1000, /* while commits keep coming */
 };
 
-static const char live_sql[] = "SELECT coalesce(sum(n), 0)::text || ',' || "
-                               "coalesce(max(extract(epoch FROM updated_at)), 0)::text"
-                               " || (SELECT EXISTS (SELECT FROM blotter_internal.book_queue))::text"
-                               " FROM blotter_internal.loaded";
+static const char live_sql[] = "SELECT blotter_internal.web_live()";
 
 struct viewer {
     struct viewer *next;

@@ -27,7 +27,7 @@ enum session_state {
 
 struct web_query {
     struct web_query *next;
-    const char *sql;
+    char *sql;
     int parameters;
     char *values[API_PARAMETERS_MAX];
     web_pool_done *done; /* NULL: nobody waits for it any more */
@@ -62,6 +62,7 @@ static void query_free(struct web_query *query)
     for (int i = 0; i < query->parameters; i++) {
         free(query->values[i]);
     }
+    free(query->sql);
     free(query);
 }
 
@@ -369,7 +370,10 @@ struct web_query *web_pool_ask(struct web_pool *pool, const char *sql, int param
     if (query == NULL) {
         abort();
     }
-    *query = (struct web_query){.sql = sql, .parameters = parameters, .done = done, .arg = arg};
+    *query = (struct web_query){.parameters = parameters, .done = done, .arg = arg};
+    if ((query->sql = strdup(sql)) == NULL) {
+        abort();
+    }
     for (int i = 0; i < parameters; i++) {
         if (values[i] != NULL && (query->values[i] = strdup(values[i])) == NULL) {
             abort();

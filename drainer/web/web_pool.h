@@ -15,7 +15,6 @@ enum web_answer {
     WEB_ANSWER_AWAY,    /* PostgreSQL is away: the text says why */
     WEB_ANSWER_TIMEOUT, /* the query took longer than statement_timeout */
     WEB_ANSWER_FAILED,  /* the server refused the query: the text says why */
-    WEB_ANSWER_BUSY,    /* the queue is full */
 };
 
 /* `text` is the answer's one value, or the reason; it lives as long as the call. */
@@ -27,7 +26,7 @@ struct web_query;
 struct web_pool *web_pool_create(struct event_base *, const char *conninfo, int timeout_ms);
 void web_pool_destroy(struct web_pool *);
 
-/* Runs one statement with text parameters, which are copied; `done` is called once, later. NULL:
+/* Runs one statement with text parameters, all copied; `done` is called once, later. NULL:
  * the queue is full, and `done` is not called. */
 struct web_query *web_pool_ask(struct web_pool *, const char *sql, int parameters,
                                const char *const *values, web_pool_done *, void *arg);

@@ -114,7 +114,8 @@ static struct bufferevent *status_read(struct web_status *status, int fd,
 
 static pid_t status_spawn(struct web_status *status, int out, int err)
 {
-    char *const argv[] = {"blotter", "status", "--json", "--watch", "--interval", "1s", NULL};
+    char *const argv[] = {"blotter",    "status", "--json",      "--watch",
+                          "--interval", "1s",     "--tables=no", NULL};
     pid_t child = self_spawn(status->settings, COMMAND_STATUS, argv, out, err);
     if (child < 0) {
         snprintf(status->trouble, sizeof status->trouble, "cannot run blotter status: %s",

@@ -634,7 +634,8 @@ CREATE FUNCTION blotter_internal.rebook_errors() RETURNS bigint
 COMMENT ON FUNCTION blotter_internal.rebook_errors() IS 'Puts what could not be booked into the queue again, once the cause is gone.';
 
 CREATE FUNCTION blotter_internal.books_lag() RETURNS interval
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
         SELECT coalesce(clock_timestamp() - min(q.queued_at), '0') FROM blotter_internal.book_queue q WHERE q.kind <> 'h';
     END;
@@ -734,4 +735,3 @@ CREATE OR REPLACE TRIGGER queue_order_news AFTER UPDATE ON blotter.orders FOR EA
     WHEN ((OLD.strategy, OLD.symbol, OLD.side, OLD.position_side, OLD.market_type, OLD.client_order_id)
           IS DISTINCT FROM (NEW.strategy, NEW.symbol, NEW.side, NEW.position_side, NEW.market_type, NEW.client_order_id))
     EXECUTE FUNCTION blotter_internal.queue_order_news();
-REVOKE EXECUTE ON FUNCTION blotter_internal.queue_position_base(), blotter_internal.queue_new_orders(), blotter_internal.queue_order_news() FROM PUBLIC;

@@ -1,4 +1,5 @@
--- The views and functions that the program's commands print, beside those that a trader reads. Each acts with the rights of its caller.
+-- The views and functions that the program's commands print, beside those that a trader reads. Each acts with the rights of its caller,
+-- but for what `blotter web` asks, too.
 
 CREATE FUNCTION blotter_internal.utc(at timestamptz) RETURNS text
     LANGUAGE sql STABLE
@@ -103,6 +104,14 @@ COMMENT ON FUNCTION blotter_internal.mark_refused(bigint, text, text) IS 'Says w
 
 -- --- status ---
 
+CREATE FUNCTION blotter_internal.schema_version() RETURNS int
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT coalesce(max(m.version), 0) FROM blotter_internal.migrations m;
+    END;
+COMMENT ON FUNCTION blotter_internal.schema_version() IS 'The version of the tables; a program that needs a newer one says so.';
+
 -- A table that is larger is not counted but estimated from the last ANALYZE: a status must not take minutes.
 CREATE FUNCTION blotter_internal.table_sizes(count_up_to_bytes bigint DEFAULT 268435456)
     RETURNS TABLE ("table" text, rows bigint, estimated boolean, bytes bigint)
@@ -148,7 +157,8 @@ COMMENT ON COLUMN blotter_internal.drainer_sessions.blocked_by IS 'the sessions 
 CREATE FUNCTION blotter_internal.load_status()
     RETURNS TABLE (open_rejects bigint, open_incidents bigint, last_load_seconds float8, drainers bigint, blocked text, foreign_lock text,
                    read_only boolean)
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
     SELECT (SELECT count(*) FROM blotter.rejects r WHERE r.replayed_at IS NULL AND r.discarded_at IS NULL),
            (SELECT count(*) FROM blotter_internal.incidents i WHERE i.closed_at IS NULL),

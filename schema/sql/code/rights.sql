@@ -7,7 +7,6 @@ SELECT r.role, r.privilege, r.kind, r.object, r.columns
 FROM (VALUES
     ('blotter_reader', 'USAGE', 'schema', 'blotter', NULL),
     ('blotter_reader', 'USAGE', 'schema', 'blotter_internal', NULL),
-    ('blotter_web', 'USAGE', 'schema', 'blotter', NULL),
     ('blotter_web', 'USAGE', 'schema', 'blotter_internal', NULL),
     ('blotter_drainer', 'USAGE', 'schema', 'blotter', NULL),
     ('blotter_drainer', 'USAGE', 'schema', 'blotter_internal', NULL),
@@ -59,12 +58,17 @@ FROM (VALUES
 UNION ALL
 SELECT 'blotter_drainer', 'INSERT', 'table', format('%I.%I', k."schema", k."table"), NULL FROM blotter_internal.record_kinds k
 UNION ALL
--- Reading harms nobody. The web's user reads what a reader does, as pnl, the audit and others act as their caller.
+-- Reading harms nobody.
 SELECT r.role, 'SELECT', 'table', format('%I.%I', c.relnamespace::regnamespace, c.relname), NULL
-FROM pg_class c CROSS JOIN (VALUES ('blotter_reader'), ('blotter_drainer'), ('blotter_web')) AS r (role)
+FROM pg_class c CROSS JOIN (VALUES ('blotter_reader'), ('blotter_drainer')) AS r (role)
 WHERE c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
   AND (c.relnamespace = 'blotter'::regnamespace
-       OR c.relnamespace = 'blotter_internal'::regnamespace AND c.relname !~ '_[0-9]{8}$');
+       OR c.relnamespace = 'blotter_internal'::regnamespace AND c.relname !~ '_[0-9]{8}$')
+UNION ALL
+-- The web's user has no table: what it may ask are the functions that act as their owner and only read.
+SELECT r.role, 'EXECUTE', 'function', format('%I.%I(%s)', p.pronamespace::regnamespace, p.proname, oidvectortypes(p.proargtypes)), NULL
+FROM pg_proc p CROSS JOIN (VALUES ('blotter_reader'), ('blotter_drainer'), ('blotter_web')) AS r (role)
+WHERE p.pronamespace = 'blotter_internal'::regnamespace AND p.prosecdef AND p.provolatile = 's';
 COMMENT ON VIEW blotter_internal.rights IS 'The rights that the roles need, and no more.';
 GRANT SELECT ON blotter_internal.rights TO PUBLIC; -- who lacks rights shall learn which
 COMMENT ON COLUMN blotter_internal.rights.role IS 'blotter_drainer: for `blotter drain`, rejects and status; blotter_reader: for people and strategies; blotter_web: for `blotter web`';
@@ -88,8 +92,16 @@ CREATE FUNCTION blotter_internal.missing_rights(who name, role text) RETURNS tex
 COMMENT ON FUNCTION blotter_internal.missing_rights(name, text) IS 'Which rights of a role a user lacks; null: none.';
 
 -- Functions that act as their owner are not for everybody, nor are those that change tables through them.
-REVOKE EXECUTE ON FUNCTION blotter_internal.make_day(date), blotter_internal.make_days(int), blotter_internal.aggregate_days(date),
-                           blotter_internal.fence(bigint, interval) FROM PUBLIC;
+DO $$
+DECLARE
+    one regprocedure;
+BEGIN
+    FOR one IN SELECT p.oid FROM pg_proc p
+               WHERE p.pronamespace = 'blotter_internal'::regnamespace AND (p.prosecdef OR p.proname IN ('make_days', 'aggregate_days')) LOOP
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', one);
+    END LOOP;
+END
+$$;
 
 CREATE FUNCTION blotter_internal.make_role(role text) RETURNS boolean
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -133,6 +145,7 @@ BEGIN
         CONTINUE WHEN NOT blotter_internal.make_role(one);
         EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA blotter, blotter_internal FROM %I', one);
         EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA blotter, blotter_internal FROM %I', one);
+        EXECUTE format('REVOKE ALL ON SCHEMA blotter, blotter_internal FROM %I', one);
         FOR rights IN SELECT * FROM blotter_internal.rights r WHERE r.role = one LOOP
             EXECUTE format('GRANT %s %s ON %s %s TO %I', rights.privilege, '(' || rights.columns || ')', rights.kind, rights.object, one);
         END LOOP;
