@@ -9,7 +9,11 @@
  *                     │
  *                     ├──fewer than were queued──► from the first block
  *                     └──all──► wait; from the first block once a second, or at once when somebody
- *                               waits for the end */
+ *                               waits for the end
+ *
+ * Loading comes first. A booking takes a processor for longer than the load of the same rows, so
+ * while large batches are committed, as from a backlog, it rests between bookings: what is in the
+ * queue is in PostgreSQL, what is in Redis is not yet. */
 #include "drainer/postgres/booker.h"
 
 #include <event2/event.h>
@@ -33,6 +37,9 @@ enum {
     BOOKING_TIMEOUT_MS = 3600000, /* an instrument that comes late may change years of fills */
     RETRY_MIN_MS = 100,
     RETRY_MAX_MS = 5000,
+    BURST_ROWS = 1000,  /* of one commit, from which on bookings rest */
+    REST_TIMES_MAX = 3, /* a rest takes so many times as long as the booking before it */
+    REST_MAX_MS = 1000,
 };
 
 struct booker {
@@ -45,6 +52,9 @@ struct booker {
     bool from_first;       /* the running, or the last, booking looked at all of the queue */
     bool empty;            /* all of the queue was seen, and nothing was left */
     bool hurried;          /* somebody waits for the end */
+    bool resting;          /* between two bookings, in favour of loading */
+    size_t burst;          /* rows of the newest commit since the running booking began */
+    int64_t began_ms;      /* the running, or the last, booking */
     int64_t rows, last_block,
         expected;                  /* expected: rows queued here and not booked yet, at least */
     int64_t wake_ms, next_wake_ms; /* of the oldest wake not served yet; 0: none */
@@ -118,6 +128,21 @@ static void booker_on_failed(struct booker *booker, const struct pg_failure *fai
     booker_set_timer(booker, booker->retry_ms);
 }
 
+/* Rests if large batches were committed while the booking ran; the longer, the larger. */
+static void booker_rest(struct booker *booker)
+{
+    int64_t times = (int64_t)(booker->burst / BURST_ROWS);
+    int64_t ms =
+        (booker_now_ms() - booker->began_ms) * (times > REST_TIMES_MAX ? REST_TIMES_MAX : times);
+
+    if (ms == 0 || booker->hurried) {
+        return;
+    }
+    booker->resting = true;
+    booker->counters.rests++;
+    booker_set_timer(booker, ms > REST_MAX_MS ? REST_MAX_MS : (unsigned)ms);
+}
+
 static void booker_on_booked(void *owner, const struct pg_failure *failure)
 {
     struct booker *booker = owner;
@@ -139,6 +164,7 @@ static void booker_on_booked(void *owner, const struct pg_failure *failure)
     if (booker->rows < ROWS_MAX && (booker->from_first || booker->expected == 0)) {
         booker->wake_ms = booker->next_wake_ms;
     }
+    booker_rest(booker);
     booker_next(booker);
     booker->options.on_turn(booker->options.owner);
 }
@@ -156,6 +182,8 @@ static void booker_run(struct booker *booker, bool from_first)
                  from_first ? 0LL : (long long)booker->last_block, from_first ? "true" : "false");
     booker->running = true;
     booker->woken = false;
+    booker->burst = 0;
+    booker->began_ms = booker_now_ms();
     booker->empty = false;
     booker->from_first = from_first;
     booker->next_wake_ms = 0;
@@ -171,7 +199,7 @@ static void booker_next(struct booker *booker)
 {
     bool look = booker->hurried || booker_now_ms() >= booker->looked_ms + TICK_MS;
 
-    if (booker->running || booker->waiting || !pg_link_ready(booker->link)) {
+    if (booker->running || booker->waiting || booker->resting || !pg_link_ready(booker->link)) {
         return;
     }
     if (booker->rows == ROWS_MAX) {
@@ -191,8 +219,12 @@ static void booker_on_timer(evutil_socket_t fd, short what, void *arg)
     struct booker *booker = arg;
 
     (void)fd, (void)what;
-    booker->waiting = booker->empty = false;
-    booker->looked_ms = 0;
+    if (booker->resting) {
+        booker->resting = false;
+    } else {
+        booker->waiting = booker->empty = false;
+        booker->looked_ms = 0;
+    }
     booker_next(booker);
 }
 
@@ -200,6 +232,7 @@ static void booker_on_session(void *owner, bool ready, const struct pg_failure *
 {
     struct booker *booker = owner;
 
+    booker->resting = false;
     if (!ready) {
         booker->running = false;
         if (why != NULL) {
@@ -261,6 +294,7 @@ void booker_wake(struct booker *booker, size_t rows)
 
     booker->expected += (int64_t)rows;
     booker->woken = true;
+    booker->burst = rows;
     booker->empty = false;
     booker->wake_ms = booker->wake_ms == 0 ? now : booker->wake_ms;
     booker->next_wake_ms = booker->next_wake_ms == 0 ? now : booker->next_wake_ms;
@@ -270,7 +304,7 @@ void booker_wake(struct booker *booker, size_t rows)
 void booker_finish(struct booker *booker)
 {
     booker->hurried = true;
-    booker->empty = false;
+    booker->resting = booker->empty = false;
     booker_next(booker);
 }
 

@@ -1,0 +1,156 @@
+/* test_booker.c: how the booker paces itself, against a real PostgreSQL. That what it books is
+ * right is in tests/python/test_books.py. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "drainer/log.h"
+#include "drainer/postgres/booker.h"
+#include "drainer/redis/streams.h"
+#include "drainer/settings_table.h"
+#include "tests/fixture/servers.h"
+#include "tests/integration/loop.h"
+#include "tests/integration/postgres/migrated.h"
+
+enum {
+    BOOKING_ROWS = 4000, /* the most that a booking takes */
+    SMALL_COMMIT = 100,
+};
+
+static struct fixture_postgres *server;
+
+/* A booker, and the turns that it took. */
+static struct {
+    struct event_base *base;
+    struct settings settings;
+    struct streams streams;
+    struct booker *booker;
+    int turns, books_empty;
+    size_t commit_while_booking; /* rows that are said to be committed during each booking */
+    int commits;                 /* so many are left */
+} seen;
+
+/* Called where a booking runs: the next one begins before the owner hears of the one that ended. */
+static void commit_during_booking(void)
+{
+    if (seen.commits > 0) {
+        seen.commits--;
+        booker_wake(seen.booker, seen.commit_while_booking);
+    }
+}
+
+static void on_turn(void *owner)
+{
+    (void)owner;
+    seen.turns++;
+    commit_during_booking();
+    seen.books_empty += booker_is_done(seen.booker);
+}
+
+static void queue_fills(int rows)
+{
+    fixture_postgres_run(
+        server,
+        "INSERT INTO blotter_internal.book_queue (kind, producer_id, seq, recorded_at, exchange, "
+        "symbol, order_id, trade_id, side, price, quantity) SELECT 'o', 1, n, now(), 'okx', "
+        "'BTC/USDT', n::text, n::text, 'buy', 1, 1 FROM generate_series(1, %d) AS n",
+        rows);
+}
+
+static int64_t queued_rows(void)
+{
+    return fixture_postgres_int(server, "SELECT count(*) FROM blotter_internal.book_queue");
+}
+
+static int64_t booked_fills(void)
+{
+    return fixture_postgres_int(server, "SELECT count(*) FROM blotter_internal.fill");
+}
+
+/* Queues rows and begins with the first booking of them. */
+static void begin(int rows, size_t commit_while_booking, int commits)
+{
+    memset(&seen, 0, sizeof seen);
+    seen.settings = (struct settings){.postgres = (char *)fixture_postgres_conninfo(server),
+                                      .lock_timeout = 10000,
+                                      .postgres_timeout = LOOP_TIMEOUT_MS};
+    fixture_postgres_run(server, "TRUNCATE blotter_internal.book_queue, blotter_internal.fill");
+    queue_fills(rows);
+    seen.base = event_base_new();
+    streams_add(&seen.streams, "blotter:okx", strlen("blotter:okx"))->state = STREAM_READING;
+    seen.booker = booker_create(&(struct booker_options){.base = seen.base,
+                                                         .settings = &seen.settings,
+                                                         .application_name = "booker",
+                                                         .streams = &seen.streams,
+                                                         .on_turn = on_turn});
+    seen.commit_while_booking = commit_while_booking;
+    seen.commits = commits;
+    booker_start(seen.booker);
+}
+
+static int end(void **state)
+{
+    (void)state;
+    booker_destroy(seen.booker);
+    streams_release(&seen.streams);
+    event_base_free(seen.base);
+    return 0;
+}
+
+static void run_until_booked(void)
+{
+    assert_true(loop_until(seen.base, &seen.books_empty, 1));
+    assert_int_equal(queued_rows(), 0);
+}
+
+static void bookings_rest_while_large_batches_are_committed(void **state)
+{
+    (void)state;
+    begin(3 * BOOKING_ROWS, BOOKING_ROWS, 4);
+    run_until_booked();
+    assert_int_equal(booked_fills(), 3 * BOOKING_ROWS);
+    assert_in_range(booker_counters(seen.booker)->rests, 1, 4);
+}
+
+static void bookings_follow_small_batches_without_a_rest(void **state)
+{
+    (void)state;
+    begin(3 * BOOKING_ROWS, SMALL_COMMIT, 4);
+    run_until_booked();
+    assert_int_equal(booker_counters(seen.booker)->rests, 0);
+}
+
+static void a_booker_whose_end_is_waited_for_does_not_rest(void **state)
+{
+    (void)state;
+    begin(3 * BOOKING_ROWS, BOOKING_ROWS, 4);
+    booker_finish(seen.booker);
+    run_until_booked();
+    assert_int_equal(booker_counters(seen.booker)->rests, 0);
+}
+
+static int start_server(void **state)
+{
+    (void)state;
+    server = fixture_postgres_start(&(struct fixture_postgres_options){.no_fsync = true});
+    migrate(server);
+    return 0;
+}
+
+#define TEST(name) cmocka_unit_test_teardown(name, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(bookings_rest_while_large_batches_are_committed),
+        TEST(bookings_follow_small_batches_without_a_rest),
+        TEST(a_booker_whose_end_is_waited_for_does_not_rest),
+    };
+
+    log_open(LOG_ERROR);
+    return cmocka_run_group_tests_name("booker", tests, start_server, NULL);
+}
