@@ -91,9 +91,14 @@ stage "build" quiet make -k -j"$jobs" "CFLAGS=-O2 -g -Werror" all tests || finis
 stage "unit tests" make -s test-unit || true
 stage "integration tests" make -s test-integration || true
 stage "fault tests" make -s test-fault || true
-# Without the real ccxt its test has nothing to compare, and says so.
-if [[ -n ${CI-} && ! -d build/ccxt ]]; then
-    /usr/bin/python3 -m pip install -q --retries 1 --timeout 10 --root-user-action ignore --target build/ccxt ccxt || rm -rf build/ccxt
+# Without the real ccxt and the libraries of data frames their tests have nothing to compare, and say so.
+fetch() { # FOLDER PACKAGE...
+    [[ ! -d $1 ]] || return 0
+    /usr/bin/python3 -m pip install -q --retries 1 --timeout 10 --root-user-action ignore --target "$@" || rm -rf "$1"
+}
+if [[ -n ${CI-} ]]; then
+    fetch build/ccxt ccxt
+    fetch build/frames pandas polars duckdb
 fi
 # Neither without QuestDB's server have those of `blotter mirror`.
 if [[ -n ${CI-} ]]; then

@@ -66,6 +66,8 @@ run_one() { # run_one FILE PROGRAM
         failed=1 note="ran no test"
     fi
 
+    note=${note:-$(sed -n '/^# not judged/{s/^# //p;q}' "$file")}
+
     # tests/known_red.txt names programs that fail today, each with its reason: they run, their failures
     # are shown as KNOWN, and do not hide a new failure elsewhere
     local known='' name=${program#"${BUILD:-build}"/}

@@ -7,17 +7,20 @@ from decimal import Decimal
 
 import support
 
-sys.path.append(str(support.BUILD / "frames"))  # pip install --target build/frames pandas polars pyarrow duckdb
+sys.path.append(str(support.BUILD / "frames"))  # pip install --target build/frames pandas polars duckdb
 import blotter  # noqa: E402
 import psycopg2  # noqa: E402
 from blotter import _frames  # noqa: E402
 
+MISSING = [library for library in ("pandas", "polars", "duckdb") if importlib.util.find_spec(library) is None]
 PRICE = "67123.123456789012345678"
 QUERY = f"SELECT 'okx' AS exchange, n, {PRICE} + n AS price, timestamptz '2026-05-01 12:00Z' + n * interval '1 s' AS at, jsonb_build_object('BNB', n) AS fees FROM generate_series(1, 3) AS n"
 
 
 def setUpModule():
     global servers, connection
+    if MISSING:
+        print(f"# not judged here: {', '.join(MISSING)} not installed (pip install --target build/frames {' '.join(MISSING)})", flush=True)
     servers = support.Servers()
     connection = psycopg2.connect(servers.settings["BLOTTER_POSTGRES"])
 
@@ -25,13 +28,6 @@ def setUpModule():
 def tearDownModule():
     connection.close()
     servers.close()
-
-
-def is_there(*libraries):
-    missing = [library for library in libraries if importlib.util.find_spec(library) is None]
-    if missing:
-        print(f"# not judged here: {', '.join(missing)} not installed", flush=True)
-    return not missing
 
 
 class Columns(unittest.TestCase):
@@ -65,15 +61,17 @@ class Columns(unittest.TestCase):
 
 
 class Libraries(unittest.TestCase):
-    def test_pandas(self):
-        if is_there("pandas"):
+    if "pandas" not in MISSING:
+
+        def test_pandas(self):
             made = blotter.frame(connection, QUERY, library="pandas")
             self.assertEqual(made["price"].tolist(), [Decimal(PRICE) + n for n in (1, 2, 3)])
             self.assertRegex(str(made["at"].dtype), r"datetime64\[[nu]s, UTC\]")
             self.assertEqual(str(blotter.frame(connection, QUERY, library="pandas", decimals="float")["price"].dtype), "float64")
 
-    def test_polars_and_parquet(self):
-        if is_there("polars"):
+    if "polars" not in MISSING:
+
+        def test_polars_and_parquet(self):
             made = blotter.frame(connection, QUERY, library="polars")
             self.assertEqual(made["price"].to_list(), [Decimal(PRICE) + n for n in (1, 2, 3)])
             path = servers.folder / "fills.parquet"
@@ -84,8 +82,9 @@ class Libraries(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, "38 digits"):
                 blotter.frame(connection, f"SELECT {'9' * 40} AS x", library="polars")
 
-    def test_duckdb_reads_what_export_prints(self):
-        if is_there("duckdb"):
+    if "duckdb" not in MISSING:
+
+        def test_duckdb_reads_what_export_prints(self):
             import duckdb
 
             path, csv = servers.folder / "export.parquet", servers.folder / "export.csv"

@@ -20,7 +20,7 @@ MAX_AGE_S = 10  # web_answers.c: what is older is asked for again
 
 
 def setUpModule():
-    global servers, address, token
+    global servers, web, address, token
     servers = support.Servers()
     servers.query("ALTER ROLE blotter_web LOGIN")
     servers.query("ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'")
