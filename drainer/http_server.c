@@ -26,6 +26,7 @@ enum {
     REQUEST_BYTES = 8192,
     BACKLOG = 64,
     HOST_BYTES = 128,
+    ADDRESS_BYTES = HOST_BYTES + 16,
 };
 static const struct timeval pause_without_descriptors = {.tv_sec = 1};
 
@@ -54,6 +55,7 @@ struct http_server {
     struct event *resume; /* listens again after the process had no descriptor */
     struct http_request *oldest, *newest;
     unsigned count;
+    char address[ADDRESS_BYTES];
 };
 
 /* --- ending --- */
@@ -115,13 +117,13 @@ void http_request_reply(struct http_request *request, int code, const char *type
     request->on_closed = NULL;
     request->state = REQUEST_ANSWERED;
     request_set_deadline(request);
-    evbuffer_add_printf(out,
-                        "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-                        "Cache-Control: no-store\r\nConnection: close\r\n%s\r\n",
-                        code, http_reason(code), type, evbuffer_get_length(body),
-                        headers == NULL ? "" : headers);
-    if (!request->head_only) {
-        evbuffer_add_buffer(out, body);
+    if (evbuffer_add_printf(out,
+                            "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+                            "Cache-Control: no-store\r\nConnection: close\r\n%s\r\n",
+                            code, http_reason(code), type, evbuffer_get_length(body),
+                            headers == NULL ? "" : headers) < 0 ||
+        (!request->head_only && evbuffer_add_buffer(out, body) != 0)) {
+        abort();
     }
 }
 
@@ -129,7 +131,9 @@ static void request_refuse(struct http_request *request, int code, const char *w
 {
     struct evbuffer *body = evbuffer_new();
 
-    evbuffer_add_printf(body, "%s\n", why);
+    if (body == NULL || evbuffer_add_printf(body, "%s\n", why) < 0) {
+        abort();
+    }
     http_request_reply(request, code, "text/plain", NULL, body);
     evbuffer_free(body);
 }
@@ -137,15 +141,19 @@ static void request_refuse(struct http_request *request, int code, const char *w
 void http_request_stream(struct http_request *request, const char *type, const char *headers)
 {
     request->state = REQUEST_STREAMING;
-    evbuffer_add_printf(bufferevent_get_output(request->stream),
-                        "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nCache-Control: no-store\r\n"
-                        "Connection: close\r\n%s\r\n",
-                        type, headers == NULL ? "" : headers);
+    if (evbuffer_add_printf(bufferevent_get_output(request->stream),
+                            "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nCache-Control: no-store\r\n"
+                            "Connection: close\r\n%s\r\n",
+                            type, headers == NULL ? "" : headers) < 0) {
+        abort();
+    }
 }
 
 void http_request_send(struct http_request *request, const void *bytes, size_t length)
 {
-    evbuffer_add(bufferevent_get_output(request->stream), bytes, length);
+    if (evbuffer_add(bufferevent_get_output(request->stream), bytes, length) != 0) {
+        abort();
+    }
 }
 
 size_t http_request_backlog(const struct http_request *request)
@@ -451,6 +459,21 @@ static bool split_address(const char *address, char host[HOST_BYTES], char port[
     return true;
 }
 
+static void server_name_address(struct http_server *server, const char *host, const char *port)
+{
+    const char *name = strcmp(host, "0.0.0.0") == 0 ? "127.0.0.1"
+                       : strcmp(host, "::") == 0    ? "::1"
+                                                    : host;
+    bool brackets = strchr(name, ':') != NULL;
+
+    snprintf(server->address, sizeof server->address, brackets ? "[%s]:%s" : "%s:%s", name, port);
+}
+
+const char *http_server_address(const struct http_server *server)
+{
+    return server->address;
+}
+
 static bool http_server_listen(struct http_server *server, char *error, size_t error_size)
 {
     struct evutil_addrinfo hints = {.ai_socktype = SOCK_STREAM,
@@ -481,6 +504,7 @@ static bool http_server_listen(struct http_server *server, char *error, size_t e
         return false;
     }
     evconnlistener_set_error_cb(server->listener, on_accept_error);
+    server_name_address(server, host, port);
     return true;
 }
 

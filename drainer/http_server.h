@@ -17,7 +17,7 @@ struct http_request;
 struct http_server;
 
 struct http_server_options {
-    const char *where; /* "HOST:PORT", "[::1]:PORT", or "PORT" on 127.0.0.1 */
+    const char *where; /* "HOST:PORT", "[::1]:PORT", or "PORT" or ":PORT" on 127.0.0.1 */
     unsigned max_connections;
     unsigned max_per_address; /* 0: any number */
     int request_timeout_s;    /* for the request, and again for the answer to be taken */
@@ -29,6 +29,10 @@ struct http_server_options {
 struct http_server *http_server_open(struct event_base *, const struct http_server_options *,
                                      char *error, size_t error_size);
 void http_server_close(struct http_server *); /* ends all connections; takes NULL */
+
+/* Returns HOST:PORT as a client on this host writes it: where the server listens on all addresses,
+ * that of loopback. */
+const char *http_server_address(const struct http_server *);
 
 /* --- a request: GET or HEAD, others are refused before --- */
 

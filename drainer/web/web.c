@@ -232,7 +232,9 @@ static void web_reply_record(struct http_request *request, const char *text, siz
     if (body == NULL || evbuffer_add(body, text, (size_t)(line_end - text) - 1) != 0) {
         abort();
     }
-    evbuffer_add_printf(body, ", \"record\": %s}", record);
+    if (evbuffer_add_printf(body, ", \"record\": %s}", record) < 0) {
+        abort();
+    }
     http_request_reply(request, 200, "application/json; charset=utf-8", response_headers, body);
     evbuffer_free(body);
     free(record);
@@ -433,11 +435,11 @@ static int web_listen(struct web *web)
         return command_fail(web->settings, EXIT_CODE_USAGE, "setting listen: %s", error);
     }
     /* the one line on stdout, for people and scripts */
+    const char *address = http_server_address(web->http);
     if (web->settings->web_token_file == NULL) {
-        printf("http://%s/#%s\n", web->settings->listen, web->token);
+        printf("http://%s/#%s\n", address, web->token);
     } else {
-        printf("http://%s/#TOKEN, with the token of %s\n", web->settings->listen,
-               web->settings->web_token_file);
+        printf("http://%s/#TOKEN, with the token of %s\n", address, web->settings->web_token_file);
     }
     fflush(stdout);
     return EXIT_CODE_DONE;

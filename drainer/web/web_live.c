@@ -77,9 +77,14 @@ static void viewer_end(struct viewer *viewer)
 static void live_send(struct web_live *live, const char *event, const char *data)
 {
     struct evbuffer *text = evbuffer_new();
-    evbuffer_add_printf(text, "event: %s\ndata: %s\n\n", event, data);
+    if (text == NULL || evbuffer_add_printf(text, "event: %s\ndata: %s\n\n", event, data) < 0) {
+        abort();
+    }
     size_t length = evbuffer_get_length(text);
     const void *bytes = evbuffer_pullup(text, -1);
+    if (bytes == NULL) {
+        abort();
+    }
     for (struct viewer *viewer = live->viewers, *next; viewer != NULL; viewer = next) {
         next = viewer->next;
         if (http_request_backlog(viewer->request) > BEHIND_BYTES) {
@@ -158,6 +163,9 @@ struct web_live *web_live_create(struct event_base *base, struct web_pool *pool,
     live->pool = pool;
     live->status = status;
     live->timer = event_new(base, -1, EV_PERSIST, web_live_on_look, live);
+    if (live->timer == NULL) {
+        abort();
+    }
     return live;
 }
 

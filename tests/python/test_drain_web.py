@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -60,6 +61,26 @@ class Beside(unittest.TestCase):
         drainer.kill()
         drainer.wait()
         support.wait_until(lambda: not answers())
+
+
+class Address(unittest.TestCase):
+    def printed(self, listen, *more):
+        web = servers.start(servers.program, "web", "--listen", listen, *more, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        line = web.stdout.readline().strip()
+        web.kill()
+        web.wait()
+        web.stdout.close()
+        return line
+
+    def test_the_printed_address_is_one_that_can_be_opened(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        for listen, where in ((f"{port}", "127.0.0.1"), (f":{port}", "127.0.0.1"), (f"0.0.0.0:{port}", "127.0.0.1"), (f"localhost:{port}", "localhost")):
+            with self.subTest(listen):
+                self.assertRegex(self.printed(listen), rf"^http://{re.escape(where)}:{port}/#[0-9a-f]{{48}}$")
+        file = servers.folder / "token"
+        self.assertEqual(self.printed(f":{port}", "--web-token-file", file), f"http://127.0.0.1:{port}/#TOKEN, with the token of {file}")
 
 
 if __name__ == "__main__":
