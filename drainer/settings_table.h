@@ -142,7 +142,9 @@
       "/readyz " \
       "of drain answers 503; 0: any") \
     X(quick, BOOL, "no", AUDIT, ANY, \
-      "trust the counts of the drainers instead of looking at every row") \
+      "trust the counts of the drainers instead of looking at rows") \
+    X(full, BOOL, "no", AUDIT, ANY, \
+      "read every row, also of days that no load has changed since the last audit") \
     X(reason, STRING, NONE, REJECTS, VALUE("TEXT"), "only rejects whose reason contains this") \
     X(stream, STRING, NONE, REJECTS, VALUE("NAME"), "only rejects of this stream: blotter:okx") \
     X(since, STRING, NONE, REJECTS | AUDIT | EXPORT, VALUE("TIME"), \

@@ -165,16 +165,46 @@ static int audit_print(const struct audit *audit)
                : EXIT_CODE_DONE;
 }
 
+/* Brings the summaries of the days up to date, each in a transaction of its own. Nothing is done on
+ * a standby, or for a user who may only read. */
+static bool audit_summarise(const struct audit *audit, struct pg *pg, bool *done)
+{
+    PGresult *days = pg_query(pg, "SELECT * FROM blotter_internal.days_to_summarise()", 0, NULL);
+    bool ok = days != NULL;
+
+    for (int row = 0; ok && row < PQntuples(days); row++) {
+        const char *const values[] = {PQgetvalue(days, row, 0), audit->settings->full ? "t" : "f"};
+        PGresult *result = pg_query(pg, "SELECT blotter_internal.summarise_day($1, $2)", 2, values);
+
+        ok = result != NULL;
+        PQclear(result);
+    }
+    *done = ok && PQntuples(days) > 0;
+    PQclear(days);
+    return ok;
+}
+
+static PGresult *query_producers(const struct audit *audit, struct pg *pg, const char *since)
+{
+    const char *values[] = {audit->settings->exchange, since[0] == '\0' ? NULL : since, "f"};
+    bool summarised = false;
+
+    if (audit->settings->quick) {
+        return pg_query(pg,
+                        "SELECT * FROM blotter_internal.audit_quick_report($1, $2::timestamptz)", 2,
+                        values);
+    }
+    if (!audit_summarise(audit, pg, &summarised)) {
+        return NULL;
+    }
+    values[2] = audit->settings->full && !summarised ? "t" : "f";
+    return pg_query(pg, "SELECT * FROM blotter_internal.audit_report($1, $2::timestamptz, $3)", 3,
+                    values);
+}
+
 static bool query(struct audit *audit, struct pg *pg, const char *since)
 {
-    const char *const values[] = {audit->settings->exchange, since[0] == '\0' ? NULL : since};
-
-    audit->producers =
-        pg_query(pg,
-                 audit->settings->quick
-                     ? "SELECT * FROM blotter_internal.audit_quick_report($1, $2::timestamptz)"
-                     : "SELECT * FROM blotter_internal.audit_report($1, $2::timestamptz)",
-                 2, values);
+    audit->producers = query_producers(audit, pg, since);
     audit->incidents = audit->producers == NULL
                            ? NULL
                            : pg_query(pg, "SELECT * FROM blotter_internal.open_incidents", 0, NULL);

@@ -437,6 +437,47 @@ COMMENT ON COLUMN blotter_internal.gone_seqs.lane IS 'the stream''s lane; empty:
 COMMENT ON COLUMN blotter_internal.gone_seqs.dropped IS 'seqs that were stored, and dropped with their day';
 COMMENT ON COLUMN blotter_internal.gone_seqs.expired IS 'seqs that came after their day had been dropped, and were not stored';
 
+-- The audit keeps what it has read of a day, and need not read it again; see code/summaries.sql.
+CREATE TABLE blotter_internal.day_summary (
+    day date PRIMARY KEY,
+    as_of pg_snapshot NOT NULL,
+    files text NOT NULL
+);
+COMMENT ON TABLE blotter_internal.day_summary IS 'Days of which day_seqs says which records are stored. Kept by `blotter audit`; a day that changed otherwise than by a load counts no more.';
+COMMENT ON COLUMN blotter_internal.day_summary.day IS 'UTC day of recorded_at';
+COMMENT ON COLUMN blotter_internal.day_summary.as_of IS 'rows of the transactions that this snapshot sees are in the summary, by their stored_by';
+COMMENT ON COLUMN blotter_internal.day_summary.files IS 'which tables on which server were read: another file may hold other rows';
+
+CREATE TABLE blotter_internal.day_seqs (
+    day date NOT NULL REFERENCES blotter_internal.day_summary ON DELETE CASCADE,
+    producer_id bigint NOT NULL,
+    exchange text NOT NULL,
+    lane text NOT NULL,
+    seqs int8multirange NOT NULL,
+    row_count bigint NOT NULL,
+    first_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL,
+    PRIMARY KEY (day, producer_id, exchange, lane)
+);
+COMMENT ON TABLE blotter_internal.day_seqs IS 'Which seqs of each producer have rows of a day, of all kinds together.';
+COMMENT ON COLUMN blotter_internal.day_seqs.day IS 'UTC day of recorded_at';
+COMMENT ON COLUMN blotter_internal.day_seqs.producer_id IS 'whose records';
+COMMENT ON COLUMN blotter_internal.day_seqs.exchange IS 'the stream''s exchange';
+COMMENT ON COLUMN blotter_internal.day_seqs.lane IS 'the stream''s lane; empty: none';
+COMMENT ON COLUMN blotter_internal.day_seqs.seqs IS 'the seqs that have a row';
+COMMENT ON COLUMN blotter_internal.day_seqs.row_count IS 'how many rows those are; more than seqs: some are doubled';
+COMMENT ON COLUMN blotter_internal.day_seqs.first_at IS 'the earliest recorded_at among them';
+COMMENT ON COLUMN blotter_internal.day_seqs.last_at IS 'the latest recorded_at among them';
+
+CREATE TABLE blotter_internal.day_changes (
+    day date NOT NULL,
+    xid xid8 NOT NULL,
+    PRIMARY KEY (day, xid)
+);
+COMMENT ON TABLE blotter_internal.day_changes IS 'Days of which rows were deleted or changed, noted by a trigger: their summaries count no more.';
+COMMENT ON COLUMN blotter_internal.day_changes.day IS 'UTC day of recorded_at of the rows';
+COMMENT ON COLUMN blotter_internal.day_changes.xid IS 'the transaction that did it';
+
 -- --- PostgreSQL's own history: what a drainer compares before it acknowledges --------------------------------------------------------
 
 CREATE TABLE blotter_internal.history (

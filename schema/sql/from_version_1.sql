@@ -64,6 +64,10 @@ BEGIN
     LOOP
         PERFORM blotter_internal.make_partition(parted.name, parted.day);
     END LOOP;
+    -- No day has a summary yet that the copies could change.
+    FOREACH one IN ARRAY ARRAY['blotter.order_events', 'blotter.trades', 'blotter_internal.sessions'] LOOP
+        EXECUTE format('ALTER TABLE %s DISABLE TRIGGER note_copy', one);
+    END LOOP;
     PERFORM pg_temp.copy_table('order_events', 'blotter.order_events', ', lane, stored_by', ', l.lane, ''0''', lane),
             pg_temp.copy_table('trades', 'blotter.trades', ', lane, stored_by', ', l.lane, ''0''', lane),
             pg_temp.copy_table('kept_order_events', 'blotter_internal.kept_order_events', ', lane, stored_by', ', l.lane, ''0''', lane),
@@ -74,6 +78,9 @@ BEGIN
                                'LEFT JOIN pg_temp.streams k USING (producer_id)'),
             pg_temp.copy_table('gone_seqs', 'blotter_internal.gone_seqs', ', exchange, lane', ', coalesce(k.exchange, ''''), coalesce(k.lane, '''')',
                                'LEFT JOIN pg_temp.streams k USING (producer_id)');
+    FOREACH one IN ARRAY ARRAY['blotter.order_events', 'blotter.trades', 'blotter_internal.sessions'] LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE TRIGGER note_copy', one);
+    END LOOP;
     FOREACH one IN ARRAY ARRAY['orders', 'client_only_ids', 'order_client_ids', 'order_errors', 'migrations'] LOOP
         PERFORM pg_temp.copy_table(one, CASE one WHEN 'orders' THEN 'blotter.' ELSE 'blotter_internal.' END || one);
     END LOOP;

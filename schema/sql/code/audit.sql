@@ -1,34 +1,6 @@
 -- Is anything missing? Sequence numbers are dense per producer, so what is not there shows, and sessions say how far each got. A producer
 -- belongs to one stream: what another stream says of it counts nothing for it, and is shown as forged.
 
--- Blocks of 64 seqs as bits need no sort of all rows, and tell a gap from a double whatever else is there.
-CREATE FUNCTION blotter_internal.seqs_of_block(block bigint, bits bigint) RETURNS int8multirange
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    BEGIN ATOMIC
-    SELECT CASE WHEN bits = -1 THEN int8multirange(int8range(block * 64, block * 64 + 64))
-                ELSE (SELECT range_agg(int8range(block * 64 + n, block * 64 + n + 1)) FROM generate_series(0, 63) AS n WHERE (bits >> n) & 1 = 1) END;
-    END;
-COMMENT ON FUNCTION blotter_internal.seqs_of_block(bigint, bigint) IS 'The seqs of a block of 64 whose bits are set.';
-
-CREATE FUNCTION blotter_internal.seqs_between("from" timestamptz, "to" timestamptz, of_exchange text DEFAULT NULL)
-    RETURNS TABLE (producer_id bigint, exchange text, lane text, seqs int8multirange, row_count bigint, first_at timestamptz, last_at timestamptz)
-    LANGUAGE sql STABLE PARALLEL SAFE
-    BEGIN ATOMIC
-    SELECT b.producer_id, b.exchange, b.lane, range_agg(blotter_internal.seqs_of_block(b.block, b.bits)), sum(b.row_count)::bigint, min(b.first_at), max(b.last_at)
-    FROM (
-        SELECT i.producer_id, i.exchange, coalesce(i.lane, '') AS lane, i.seq >> 6 AS block, bit_or(1::bigint << (i.seq & 63)::int) AS bits,
-               count(*) AS row_count, min(i.recorded_at) AS first_at, max(i.recorded_at) AS last_at
-        FROM blotter_internal.identities i
-        WHERE i.recorded_at >= seqs_between."from" AND i.recorded_at < seqs_between."to" AND i.producer_id > 0
-          AND i.seq BETWEEN 1 AND blotter_internal.greatest_seq()
-          AND (seqs_between.of_exchange IS NULL OR i.exchange = seqs_between.of_exchange)
-        GROUP BY i.producer_id, i.exchange, coalesce(i.lane, ''), i.seq >> 6
-    ) AS b
-    GROUP BY b.producer_id, b.exchange, b.lane;
-    END;
-COMMENT ON FUNCTION blotter_internal.seqs_between(timestamptz, timestamptz, text) IS
-    'Which seqs of each producer have a row in a table of records, recorded from <= time < to, and how many rows those are.';
-
 CREATE FUNCTION blotter_internal.range_list(seqs int8multirange, most int DEFAULT 10) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     BEGIN ATOMIC
@@ -84,15 +56,16 @@ COMMENT ON COLUMN blotter_internal.followed.lane IS 'the lane of the successor; 
 COMMENT ON COLUMN blotter_internal.followed.end_seq IS 'its last seq';
 COMMENT ON COLUMN blotter_internal.followed.confirmed_seq IS 'all up to here was known to be committed';
 
-CREATE FUNCTION blotter_internal.audited_seqs(of_exchange text DEFAULT NULL, since timestamptz DEFAULT '-infinity')
+CREATE FUNCTION blotter_internal.audited_seqs(of_exchange text DEFAULT NULL, since timestamptz DEFAULT '-infinity', every_row boolean DEFAULT false)
     RETURNS TABLE (producer_id bigint, exchange text, lane text, host text, streams text[], first_at timestamptz, last_at timestamptz,
                    end_seq bigint, confirmed_seq bigint, top_seq bigint, stored bigint, doubled bigint, rejected bigint, gone int8multirange,
                    missing int8multirange, in_flight int8multirange)
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE sql STABLE
     BEGIN ATOMIC
     WITH stored AS (
-        SELECT s.producer_id, s.exchange, s.lane, s.seqs, s.row_count, s.first_at, s.last_at
-        FROM blotter_internal.seqs_between(audited_seqs.since, 'infinity', audited_seqs.of_exchange) s
+        SELECT s.producer_id, s.exchange, s.lane, range_agg(s.seqs) AS seqs, sum(s.row_count)::bigint AS row_count, min(s.first_at) AS first_at, max(s.last_at) AS last_at
+        FROM blotter_internal.stored_seqs(audited_seqs.of_exchange, audited_seqs.since, audited_seqs.every_row) s
+        GROUP BY s.producer_id, s.exchange, s.lane
     ), rejected AS (
         SELECT j.producer_id, j.exchange, coalesce(j.lane, '') AS lane, range_agg(int8range(j.seq, j.seq + 1)) AS seqs,
                min(j.recorded_at) AS first_at, max(j.recorded_at) AS last_at
@@ -157,14 +130,14 @@ CREATE FUNCTION blotter_internal.audited_seqs(of_exchange text DEFAULT NULL, sin
         CROSS JOIN LATERAL (SELECT greatest(c.end_seq, c.confirmed_seq, upper(c.settled) - 1, 0) AS top_seq) AS t
     ) AS a;
     END;
-COMMENT ON FUNCTION blotter_internal.audited_seqs(text, timestamptz) IS
-    'The base of audit and gaps: for each producer and stream which seqs are settled (stored, rejected, expired, or dropped with their day), which are missing (not settled, though nothing of the kind can be on its way any more), and which may be in flight. Of one exchange, if given; of records since a time, if given: then seqs before the first of those are not asked for.';
+COMMENT ON FUNCTION blotter_internal.audited_seqs(text, timestamptz, boolean) IS
+    'The base of audit and gaps: for each producer and stream which seqs are settled (stored, rejected, expired, or dropped with their day), which are missing (not settled, though nothing of the kind can be on its way any more), and which may be in flight. Of one exchange, if given; of records since a time, if given: then seqs before the first of those are not asked for. every_row: trusts no summary.';
 
-CREATE FUNCTION blotter_internal.audit_of(of_exchange text DEFAULT NULL, since timestamptz DEFAULT '-infinity')
+CREATE FUNCTION blotter_internal.audit_of(of_exchange text DEFAULT NULL, since timestamptz DEFAULT '-infinity', every_row boolean DEFAULT false)
     RETURNS TABLE (producer_id bigint, exchange text, lane text, host text, state text, first_at timestamptz, last_at timestamptz, up_to_seq bigint,
                    last_seq bigint, confirmed_seq bigint, stored bigint, rejected bigint, gone bigint, missing bigint, missing_seqs text, in_flight bigint,
                    doubled bigint, streams text[])
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE sql STABLE
     BEGIN ATOMIC
     SELECT a.producer_id, a.exchange, a.lane, a.host,
            CASE WHEN cardinality(a.streams) > 1 THEN 'forged'
@@ -178,9 +151,9 @@ CREATE FUNCTION blotter_internal.audit_of(of_exchange text DEFAULT NULL, since t
            a.stored, a.rejected, blotter_internal.seq_count(a.gone),
            blotter_internal.seq_count(a.missing), blotter_internal.range_list(a.missing), blotter_internal.seq_count(a.in_flight),
            a.doubled, a.streams
-    FROM blotter_internal.audited_seqs(audit_of.of_exchange, audit_of.since) a;
+    FROM blotter_internal.audited_seqs(audit_of.of_exchange, audit_of.since, audit_of.every_row) a;
     END;
-COMMENT ON FUNCTION blotter_internal.audit_of(text, timestamptz) IS 'blotter.audit of one exchange, or of the records since a time.';
+COMMENT ON FUNCTION blotter_internal.audit_of(text, timestamptz, boolean) IS 'blotter.audit of one exchange, or of the records since a time; every_row: trusts no summary of a day.';
 
 CREATE VIEW blotter.audit AS
 SELECT a.producer_id, a.exchange, a.lane, a.host, a.state, a.first_at, a.last_at, a.up_to_seq, a.last_seq, a.confirmed_seq, a.stored,

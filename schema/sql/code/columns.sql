@@ -47,7 +47,7 @@ BEGIN
 
     -- The columns that every record has, whatever its kind.
     EXECUTE 'CREATE VIEW blotter_internal.identities AS ' ||
-        (SELECT string_agg(format('SELECT %s AS kind, producer_id, seq, recorded_at, exchange, lane FROM %I.%I',
+        (SELECT string_agg(format('SELECT %s AS kind, producer_id, seq, recorded_at, exchange, lane, stored_by FROM %I.%I',
                                   CASE WHEN k.n = 1 THEN quote_literal(k.kind) || '::text' ELSE quote_literal(k.kind) END, k."schema", k."table"),
                            ' UNION ALL ' ORDER BY k.n)
          FROM blotter_internal.record_kinds k);

@@ -313,17 +313,17 @@ COMMENT ON FUNCTION blotter_internal.export_query(text, text, timestamptz, times
 
 -- --- audit ---
 
-CREATE FUNCTION blotter_internal.audit_report(of_exchange text, since timestamptz)
+CREATE FUNCTION blotter_internal.audit_report(of_exchange text, since timestamptz, every_row boolean)
     RETURNS TABLE (producer_id bigint, exchange text, lane text, state text, up_to_seq bigint, last_seq bigint, stored bigint, rejected bigint,
                    gone bigint, missing bigint, missing_seqs text, in_flight bigint, doubled bigint, streams text, last_at text)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
     SELECT a.producer_id, a.exchange, a.lane, a.state, a.up_to_seq, a.last_seq, a.stored, a.rejected, a.gone, a.missing, a.missing_seqs, a.in_flight,
            a.doubled, array_to_string(a.streams, ', '), blotter_internal.utc(a.last_at)
-    FROM blotter_internal.audit_of(audit_report.of_exchange, coalesce(audit_report.since, '-infinity')) a
+    FROM blotter_internal.audit_of(audit_report.of_exchange, coalesce(audit_report.since, '-infinity'), audit_report.every_row) a
     ORDER BY a.state NOT IN ('complete', 'open'), a.exchange, a.first_at, a.producer_id;
     END;
-COMMENT ON FUNCTION blotter_internal.audit_report(text, timestamptz) IS 'For `blotter audit`: what is wrong comes last, where one looks.';
+COMMENT ON FUNCTION blotter_internal.audit_report(text, timestamptz, boolean) IS 'For `blotter audit`: what is wrong comes last, where one looks.';
 
 CREATE FUNCTION blotter_internal.audit_quick_report(of_exchange text, since timestamptz)
     RETURNS TABLE (producer_id bigint, exchange text, lane text, state text, settled bigint, last_seq bigint, last_at text)

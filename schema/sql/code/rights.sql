@@ -53,6 +53,7 @@ FROM (VALUES
     ('blotter_drainer', 'INSERT', 'table', 'blotter_internal.book_errors', NULL),
     ('blotter_drainer', 'EXECUTE', 'function', 'blotter_internal.make_day(date)', NULL),
     ('blotter_drainer', 'EXECUTE', 'function', 'blotter_internal.make_days(integer)', NULL),
+    ('blotter_drainer', 'EXECUTE', 'function', 'blotter_internal.summarise_day(date, boolean)', NULL),
     ('blotter_drainer', 'EXECUTE', 'function', 'blotter_internal.fence(bigint, interval)', NULL)
 ) AS r (role, privilege, kind, object, columns)
 UNION ALL

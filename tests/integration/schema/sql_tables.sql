@@ -344,7 +344,7 @@ SELECT test.same('what_acts_as_the_owner_is_not_for_everybody',
                  (SELECT string_agg(p.proname, ' ') FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
                   WHERE p.pronamespace IN ('blotter'::regnamespace, 'blotter_internal'::regnamespace) AND a.grantee = 0 AND (p.prosecdef OR p.proname = 'make_days')), NULL);
 SELECT test.same('a_drainer_may_call_this', (SELECT string_agg(p.proname, ' ' ORDER BY p.proname) FROM pg_proc p, aclexplode(p.proacl) AS a
-                                             WHERE a.grantee = 'blotter_drainer'::regrole AND p.provolatile = 'v'), 'fence make_day make_days');
+                                             WHERE a.grantee = 'blotter_drainer'::regrole AND p.provolatile = 'v'), 'fence make_day make_days summarise_day');
 
 SELECT test.clear();
 DELETE FROM blotter.rejects;

@@ -2,9 +2,15 @@
 SELECT test.clear();
 SELECT blotter_internal.make_day('2026-07-31'), blotter_internal.make_day('2026-08-01'), blotter_internal.make_day('2026-08-02');
 
+-- Each time with the days summarised as they were the time before.
 CREATE FUNCTION test.seqs(producer bigint) RETURNS text
     LANGUAGE sql
-    AS $$SELECT concat_ws(' ', state, up_to_seq, last_seq, missing_seqs, nullif(in_flight, 0)) FROM blotter.audit WHERE producer_id = producer$$;
+    AS $$
+    SELECT test.same('what_is_kept_of_days_is_what_every_row_says', (SELECT string_agg(a::text, ' ' ORDER BY a) FROM blotter.audit a),
+                     (SELECT string_agg(a::text, ' ' ORDER BY a) FROM blotter_internal.audit_of(every_row => true) a));
+    SELECT blotter_internal.summarise_day(d) FROM blotter_internal.days_to_summarise() AS d;
+    SELECT concat_ws(' ', state, up_to_seq, last_seq, missing_seqs, nullif(in_flight, 0)) FROM blotter.audit WHERE producer_id = producer
+$$;
 CREATE FUNCTION test.positions() RETURNS text
     LANGUAGE sql
     AS $$SELECT test.book(); SELECT string_agg(concat_ws(' ', exchange, account, symbol, position_side, quantity, average_price, realized_pnl, fees, fills), E'\n'
