@@ -2,13 +2,18 @@
  * walked twice. */
 #include "drainer/mirror/ilp.h"
 
+#include <endian.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "schema/decimal.h"
 
-enum { NS_PER_US = 1000 };
+enum {
+    NS_PER_US = 1000,
+    INT64_DIGITS = 18,  /* that any int64_t can hold */
+    ILP_DECIMAL = 0x17, /* begins a binary decimal */
+};
 
 /* Fields of text with few different values. */
 static const char *const symbols[] = {
@@ -145,10 +150,42 @@ static size_t fitting_length(const char *digits, size_t length)
     return before > ILP_DECIMAL_PLACES ? 0 : length;
 }
 
+/* Reads canonical digits as an integer and its places behind the point. False: it has too many. */
+static bool read_scaled(const char *digits, size_t length, int64_t *unscaled, unsigned char *scale)
+{
+    bool negative = digits[0] == '-';
+    const char *point = memchr(digits, '.', length);
+
+    if (length > INT64_DIGITS + (size_t)negative + (point != NULL)) {
+        return false;
+    }
+    *scale = point == NULL ? 0 : (unsigned char)(digits + length - point - 1);
+    *unscaled = 0;
+    for (size_t i = negative; i < length; i++) {
+        if (digits[i] != '.') {
+            *unscaled = *unscaled * 10 + (digits[i] - '0');
+        }
+    }
+    *unscaled = negative ? -*unscaled : *unscaled;
+    return true;
+}
+
+/* Puts a decimal in binary: its places behind the point, the length of the integer, the integer. */
+static unsigned char *put_scaled(unsigned char *at, int64_t unscaled, unsigned char scale)
+{
+    const unsigned char head[] = {'=', ILP_DECIMAL, scale, sizeof unscaled};
+    uint64_t big = htobe64((uint64_t)unscaled);
+
+    at = ilp_put_bytes(at, head, sizeof head);
+    return ilp_put_bytes(at, &big, sizeof big);
+}
+
 static unsigned char *ilp_put_decimal(unsigned char *at, const struct record_field *field,
                                       const struct record_value *value, bool as_double)
 {
     size_t length = value->length;
+    int64_t unscaled;
+    unsigned char scale;
 
     if (as_double) {
         at = put_name(at, ',', field->name, field->name_length);
@@ -162,6 +199,9 @@ static unsigned char *ilp_put_decimal(unsigned char *at, const struct record_fie
         return at;
     }
     at = put_name(at, ',', field->name, field->name_length);
+    if (read_scaled(value->bytes, length, &unscaled, &scale)) {
+        return put_scaled(at, unscaled, scale);
+    }
     at = ilp_put_bytes(at, value->bytes, length);
     *at++ = 'd';
     return at;

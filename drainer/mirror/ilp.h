@@ -1,12 +1,13 @@
 /* ilp.h: records as lines of QuestDB's ingestion protocol (ILP), and the columns that they need.
  *
- *     trades,exchange=okx,symbol=BTC/USDT producer_id=7i,seq=1i,price=10.100d 1764374400000000
+ *     trades,exchange=okx,symbol=BTC/USDT producer_id=7i,seq=1i,trade_id="9" 1764374400000000
  *
  * A table has the name that it has in PostgreSQL. Texts with few different values are SYMBOLs,
  * others VARCHARs; a flag is a SYMBOL of true and false, as a BOOLEAN of QuestDB cannot be null;
  * JSON is a VARCHAR; times have microseconds.
  *
- * A decimal goes into a column DECIMAL(76, 38), exactly. One with more digits before or behind the
+ * A decimal goes into a column DECIMAL(76, 38), exactly: in binary if it has at most 18 digits,
+ * which costs the server less, else as digits with a `d`. One with more digits before or behind the
  * point leaves its column empty and goes into `extra` as text, under its name with "exact_" before
  * it. Where the server has no decimals, the column is a DOUBLE, and NAME_text beside it has the
  * digits. */

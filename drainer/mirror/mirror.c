@@ -28,6 +28,7 @@
 enum {
     SUMMARY_S = 60,
     STOP_S = 5,
+    GATHER_MS = 100, /* that a batch waits for more, where Redis has more or does not answer */
     LINE_FACTOR =
         4, /* a line is longer than a row of COPY, and each request costs QuestDB a commit */
     START_MS = 5000, /* for the first answer of QuestDB; later it is tried for ever */
@@ -68,6 +69,17 @@ static void write_gathered(struct mirror *mirror)
 
     mirror->gathering = batch == &mirror->batches[0] ? &mirror->batches[1] : &mirror->batches[0];
     mirror_writer_write(mirror->writer, batch);
+}
+
+/* Is there something to send, and either no more to come now, or it has waited long enough? A batch
+ * that is full reads no more. A small request costs QuestDB nearly what a large one does. */
+static bool is_gathered(const struct mirror *mirror)
+{
+    const struct batch *batch = mirror->gathering;
+
+    return mirror_writer_ready(mirror->writer) && batch->count > 0 &&
+           (!intake_awaits_entries(mirror->intake) ||
+            intake_now_ms() - batch->gathered_at_us / 1000 > GATHER_MS);
 }
 
 static void on_stored(void *owner, struct batch *batch)
@@ -159,10 +171,11 @@ static void mirror_turn(evutil_socket_t fd, short what, void *arg)
     if (mirror->phase == MIRROR_STARTING) {
         check_start(mirror);
     }
-    if (mirror_writer_ready(mirror->writer) && mirror->gathering->count > 0) {
-        write_gathered(mirror);
-    }
     if (mirror->phase != MIRROR_STARTING) {
+        intake_read(mirror->intake);
+    }
+    if (is_gathered(mirror)) {
+        write_gathered(mirror);
         intake_read(mirror->intake);
     }
     if (mirror->phase > MIRROR_RUNNING) {

@@ -538,6 +538,16 @@ bool intake_quiet(const struct intake *intake)
     return true;
 }
 
+bool intake_awaits_entries(const struct intake *intake)
+{
+    for (size_t i = 0; i < intake->nodes.count; i++) {
+        if (reading_awaits(&intake->nodes.all[i]->reading)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool intake_drained(const struct intake *intake)
 {
     const struct streams *streams = intake->options.streams;

@@ -77,6 +77,8 @@ void reading_on_long_entry(void *reading, struct stream_entry_id, const struct l
  * is nothing to read at the moment. */
 bool reading_continue(struct reading *);
 
+bool reading_awaits(const struct reading *); /* a read, claim or reload is not answered */
+
 /* Frees what it holds. */
 void reading_release(struct reading *);
 

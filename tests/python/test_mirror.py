@@ -1,11 +1,13 @@
 """`blotter mirror` with a real QuestDB: every record once, field by field as PostgreSQL has it, whatever is killed meanwhile."""
 
+import contextlib
 import json
 import os
 import signal
 import ssl
 import subprocess
 import threading
+import time
 import unittest
 from decimal import Decimal
 from pathlib import Path
@@ -245,6 +247,33 @@ class Killed(unittest.TestCase):
         return group["pending"] + (group["lag"] or 0)
 
 
+class FarRedis(engines.Forwarder):
+    """A forwarder through which each read takes 20 ms more."""
+
+    @staticmethod
+    def _pump(one, other):
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                time.sleep(0.02 if b"XREADGROUP" in data else 0)
+                other.sendall(data)
+
+
+class Requests(unittest.TestCase):
+    def test_a_backlog_goes_in_few_requests(self):
+        drop_tables()
+        redis = running.redis()
+        publish(redis.url, [{"order_id": str(i), "symbol": "A"} for i in range(20000)], "okx")
+        port = engines.free_port()
+        far = FarRedis(redis.port)
+        mirror = start_mirror(far.url, "--metrics", f"127.0.0.1:{port}")
+        mirror.port = port
+        engines.await_true(lambda: (engines.sample(mirror, "blotter_mirror_rows_total") or 0) > 20000, "all is stored", 3 * support.TIMEOUT)
+        self.assertLessEqual(engines.sample(mirror, "blotter_mirror_requests_total"), 6)
+        self.assertEqual(mirror.stop(), 0, mirror.text())
+        far.close()
+        self.assertEqual(server.count("order_events"), 20000)
+
+
 class Candles(unittest.TestCase):
     def queries(self):
         page = (support.TREE / "drainer/README.md").read_text()
@@ -311,6 +340,16 @@ class Schema(unittest.TestCase):
         self.assertEqual((row["price"], row["quantity"]), (None, None))
         self.assertEqual(Decimal(row["fee"]), Decimal("0." + "1" * 38))
         self.assertEqual(json.loads(row["extra"]), {"a": 1, "exact_price": small, "exact_quantity": large})
+
+    def test_decimals_are_exact_about_the_length_that_travels_in_binary(self):
+        drop_tables()
+        redis = running.redis()
+        digits = ("0", "-0.5", "0.000000000000000001", "9" * 18, "-" + "9" * 9 + "." + "9" * 9, "9" * 19, "-0." + "9" * 18, "9223372036854775808.5", "10.10", "1" * 38)
+        publish(redis.url, [{"order_id": str(i), "price": text} for i, text in enumerate(digits)], "okx")
+        self.assertEqual(mirror_once(redis.url).returncode, 0)
+        server.settle()
+        rows = server.exec("SELECT price, extra FROM order_events ORDER BY seq")
+        self.assertEqual([(Decimal(row["price"]), row["extra"]) for row in rows], [(Decimal(text), None) for text in digits])
 
     def test_a_table_with_doubles_gets_the_digits_beside_them(self):
         drop_tables()
@@ -546,6 +585,6 @@ class Settings(unittest.TestCase):
 
 if __name__ == "__main__":
     if not here:  # one test that needs no server remains
-        for name in ("Equal", "Killed", "Candles", "Schema", "Refused", "Sharing", "Outage", "Access"):
+        for name in ("Equal", "Killed", "Requests", "Candles", "Schema", "Refused", "Sharing", "Outage", "Access"):
             del globals()[name]
     support.main()
