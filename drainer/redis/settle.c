@@ -185,7 +185,8 @@ static void send_settle(struct settling *settling, const struct stream *stream, 
     settle_put_text(all, script_settle);
     settle_put_number(all, 2 + command->keys.count);
     settle_put_text(all, stream->name);
-    settle_put_text(all, load);
+    /* one that is not fenced needs no right to it */
+    settle_put_text(all, settling->silent ? stream->name : load);
     put_part(all, &command->keys);
     settle_put_text(all, settling->history->id);
     settle_put_text(all, settling->holder);

@@ -1,11 +1,14 @@
 """deploy/redis-users.acl: with these rights everything works, and a producer of one exchange reaches no other."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import unittest
 
+import engines
+import questdb_server
 import support
 
 USERS = support.TREE / "deploy/redis-users.acl"
@@ -40,6 +43,45 @@ def publish(exchange, count, *arguments):
     lines = "".join(json.dumps({"order_id": str(i), "symbol": "BTC/USDT"}) + "\n" for i in range(count))
     command = [servers.program, "publish", "--exchange", exchange, "--until", "committed", "--timeout", "60s", *arguments]
     return subprocess.run(command, input=lines, env=as_user(f"blotter-{exchange}"), text=True, capture_output=True, timeout=support.TIMEOUT)
+
+
+@unittest.skipUnless(questdb_server.available(), "no QuestDB")
+class Mirror(unittest.TestCase):
+    def test_mirrors_need_no_more(self):
+        with contextlib.closing(engines.Engines()) as running:
+            server = questdb_server.Questdb(running)
+            drainer = servers.start(servers.program, "drain", env=as_user("blotter-drain"), stderr=subprocess.DEVNULL)
+            redis("ACL", "LOG", "RESET")
+            for name, count in (("first", 3000), ("second", 100)):  # the second takes what the first had read
+                rows = self.rows(server) + count
+                self.assertEqual(publish("okx", count).returncode, 0)
+                command = ("mirror", "--consumer", name, "--questdb", server.conf, "--rebalance-interval", "50ms")
+                mirror = servers.start(servers.program, *command, env=as_user("blotter-mirror"), stderr=subprocess.DEVNULL)
+                engines.await_true(lambda: self.rows(server) >= rows, "all is stored")  # noqa: B023
+                mirror.send_signal(signal.SIGKILL if name == "first" else signal.SIGTERM)
+                status = mirror.wait(support.TIMEOUT)
+            self.assertEqual(status, 0)
+            self.assertEqual(redis("ACL", "LOG"), "")
+            drainer.send_signal(signal.SIGTERM)
+            drainer.wait()
+
+    @staticmethod
+    def rows(server):
+        try:
+            return server.count("order_events")
+        except AssertionError:
+            return 0  # no table yet
+
+    def test_a_mirror_neither_adds_nor_trims_nor_confirms(self):
+        for command in (
+            ["XADD", "blotter:okx", "*", "order", "x"],
+            ["XTRIM", "blotter:okx", "MAXLEN", "0"],
+            ["DEL", "blotter:okx"],
+            ["XADD", "blotter-ack:{blotter:okx}:1", "*", "ok", "1-9"],
+            ["HSET", "blotter-load:{blotter:okx}", "n", "0"],
+            ["FLUSHALL"],
+        ):
+            self.assertIn("NOPERM", redis(*command, user="blotter-mirror"), command)
 
 
 class LeastRights(unittest.TestCase):
