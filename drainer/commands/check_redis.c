@@ -323,6 +323,15 @@ static void check_mirrors(struct check *check, const struct stream_survey *surve
     size_t mirrored = 0;
 
     for (size_t i = 0; i < survey->count; i++) {
+        const struct surveyed_stream *stream = &survey->streams[i];
+
+        if (stream->mirror_missed > 0) {
+            check_report(check, CHECK_WARNING, "redis", "mirror",
+                         "stream %s: %" PRId64 " entries were trimmed before a mirror had read "
+                         "them, and QuestDB misses them: see group_limit; once it is seen to, "
+                         "HDEL blotter-load:{%s} mirrors_missed",
+                         stream->name, stream->mirror_missed, stream->name);
+        }
         mirrored += survey->streams[i].mirror_lag >= 0;
         waiting += survey->streams[i].mirror_lag > 0 ? survey->streams[i].mirror_lag : 0;
     }

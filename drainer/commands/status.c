@@ -50,6 +50,7 @@ static void fill_streams(struct status *status)
                    {"consumers", REPORT_NUMBER},
                    {"behind_s", REPORT_NUMBER},
                    {"mirror_lag", REPORT_NUMBER},
+                   {"mirror_missed", REPORT_NUMBER},
                    {"lag_counted", REPORT_BOOL}};
 
     for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
@@ -70,6 +71,7 @@ static void fill_streams(struct status *status)
         } else {
             report_number(status->streams, stream->mirror_lag);
         }
+        report_number(status->streams, stream->mirror_missed);
         report_cell(status->streams, stream->counted ? "t" : "f");
         status->some_counted = status->some_counted || stream->counted;
         status->behind_ms =

@@ -44,6 +44,7 @@ struct intake_options {
     X(ack_shortfall, "entries committed that were not pending any more") \
     X(confirmations, "confirmations sent to producers") \
     X(trimmed, "acknowledged entries removed from streams") \
+    X(mirrors_missed, "entries removed before a mirror had read them") \
     X(errors, "error answers from Redis")
 /* clang-format on */
 /* clang-format off */

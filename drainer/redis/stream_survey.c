@@ -232,6 +232,21 @@ static void look_at_mirror(struct surveyed_stream *stream, const redisReply *gro
                       : number_of(group, "lag", stream->length) + number_of(group, "pending", 0);
 }
 
+/* Reads what the drainers have noted as they trimmed. */
+static bool look_at_missed(struct surveyed_stream *stream, struct redis *redis)
+{
+    char load[STREAM_KEY_BYTES];
+
+    stream_load_name(load, stream->name);
+    redisReply *reply = redis_ask(redis, "HGET", load, "mirrors_missed", NULL);
+    if (reply == NULL) {
+        return false;
+    }
+    stream->mirror_missed = reply_is_string(reply) ? strtoll(reply->str, NULL, 10) : 0;
+    redis_reply_free(reply);
+    return true;
+}
+
 /* A stream may go away while it is looked at: then there is nothing to say of it. */
 static bool stream_survey_look_at(const struct stream_survey *survey,
                                   struct surveyed_stream *stream, struct redis *redis)
@@ -243,7 +258,8 @@ static bool stream_survey_look_at(const struct stream_survey *survey,
 
     if (done && info->type == REDIS_REPLY_INTEGER) {
         stream->length = info->integer;
-        done = look_at_group(survey, stream, redis, find_group(groups, STREAM_GROUP));
+        done = look_at_group(survey, stream, redis, find_group(groups, STREAM_GROUP)) &&
+               look_at_missed(stream, redis);
         look_at_mirror(stream, find_group(groups, STREAM_MIRROR_GROUP));
     } else if (done && info->type == REDIS_REPLY_ERROR) {
         redis_fail(redis, info, stream->name);

@@ -21,6 +21,7 @@ struct surveyed_stream {
     int64_t consumers;
     int64_t oldest_pending_ms; /* since it was added; -1: none */
     int64_t mirror_lag;        /* not stored in QuestDB yet, read or not; -1: there is no mirror */
+    int64_t mirror_missed;     /* removed before a mirror had read them: QuestDB misses them */
     int64_t behind_ms;         /* how long the oldest entry not yet committed has waited; 0: none */
 };
 

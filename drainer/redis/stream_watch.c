@@ -200,6 +200,24 @@ static void stream_watch_on_pending(void *owner, uintptr_t tag, struct redisRepl
     }
 }
 
+/* Notes that a foreign group was overruled, which the script's answer names, and what the mirrors
+ * miss by it. */
+static void note_overruled(struct stream_watch *watch, const struct stream *stream,
+                           const redisReply *reply)
+{
+    int64_t missed = reply->elements > 2 ? reply->element[2]->integer : 0;
+
+    log_warn(stream->name,
+             "group %s does not keep up: its entries are trimmed (setting group_limit)",
+             reply->element[1]->str);
+    if (missed > 0) {
+        log_warn(stream->name,
+                 "%" PRId64 " entries were trimmed that no mirror had read: QuestDB misses them",
+                 missed);
+        intake_count(watch->intake)->mirrors_missed += (uint64_t)missed;
+    }
+}
+
 /* Takes the script's answer: how many entries, and the foreign group that was overruled, if any. */
 static void on_trimmed(void *owner, uintptr_t tag, struct redisReply *reply)
 {
@@ -219,9 +237,7 @@ static void on_trimmed(void *owner, uintptr_t tag, struct redisReply *reply)
         }
         intake_count(watch->intake)->trimmed += (uint64_t)reply->element[0]->integer;
         if (reply->elements > 1 && reply_is_string(reply->element[1])) {
-            log_warn(stream->name,
-                     "group %s does not keep up: its entries are trimmed (setting group_limit)",
-                     reply->element[1]->str);
+            note_overruled(watch, stream, reply);
         }
     }
 }

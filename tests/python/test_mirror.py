@@ -1,6 +1,8 @@
 """`blotter mirror` with a real QuestDB: every record once, field by field as PostgreSQL has it, whatever is killed meanwhile."""
 
 import contextlib
+import http.client
+import http.server
 import json
 import os
 import signal
@@ -374,6 +376,56 @@ class Schema(unittest.TestCase):
         drop_tables()
 
 
+class Troubled(http.server.ThreadingHTTPServer):
+    """Leads to a QuestDB, but refuses a request with a row that holds a word, so many times, as a trouble of the server's own."""
+
+    daemon_threads = True
+
+    def __init__(self, port, word, times):
+        self.target, self.word, self.times, self.refused = port, word, times, 0
+        super().__init__(("127.0.0.1", 0), Pass)
+        self.port = self.server_address[1]
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
+
+
+class Pass(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        self.lead_on(None)
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        rows = body.split(b"\n")
+        line = next((i for i, row in enumerate(rows, 1) if row.startswith(b"order_events") and self.server.word in row), None)
+        if line is None or self.server.refused == self.server.times:
+            self.lead_on(body)
+        else:
+            self.server.refused += 1
+            self.answer(500, json.dumps({"code": "internal error", "message": "trouble of its own", "line": line, "errorId": "1"}).encode())
+
+    def lead_on(self, body):
+        far = http.client.HTTPConnection("127.0.0.1", self.server.target, timeout=support.TIMEOUT)
+        with contextlib.closing(far):
+            far.request(self.command, self.path, body)
+            answer = far.getresponse()
+            self.answer(answer.status, answer.read())
+
+    def answer(self, status, body):
+        self.send_response(status)
+        if status != 204:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
 class Refused(unittest.TestCase):
     def test_a_refused_record_is_kept_listed_and_replayed(self):
         drop_tables()
@@ -404,6 +456,30 @@ class Refused(unittest.TestCase):
         server.settle()
         self.assertEqual(json.loads(run_mirror("list", "--json")[1]), [])
         self.assertEqual(run_mirror("replay", "blotter:okx/1' OR '1'='1")[0], 2)
+
+    def test_a_line_that_a_server_in_trouble_names_three_times_is_rejected_if_the_rest_is_stored(self):
+        drop_tables()
+        redis = running.redis()
+        publish(redis.url, [{"order_id": text, "symbol": "A"} for text in ("1", "poison", "3")], "okx")
+        with Troubled(server.port, b"poison", times=10**6) as front:
+            done = mirror_once(redis.url, conf=f"http::addr=127.0.0.1:{front.port};")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(front.refused, 3)
+        server.settle()
+        self.assertEqual([row["order_id"] for row in server.exec("SELECT order_id FROM order_events ORDER BY seq")], ["1", "3"])
+        (reject,) = json.loads(run_mirror("list", "--json")[1])
+        self.assertIn("QuestDB refuses it: HTTP 500: trouble of its own", reject["reason"])
+        self.assertEqual(run_mirror("replay")[0], 0)  # the trouble is over
+        self.assertEqual(server.count("order_events"), 3)
+
+    def test_a_line_that_a_server_in_trouble_names_twice_is_stored_later(self):
+        drop_tables()
+        redis = running.redis()
+        publish(redis.url, [{"order_id": text, "symbol": "A"} for text in ("1", "poison", "3")], "okx")
+        with Troubled(server.port, b"poison", times=2) as front:
+            done = mirror_once(redis.url, conf=f"http::addr=127.0.0.1:{front.port};")
+            self.assertEqual((done.returncode, front.refused), (0, 2), done.stderr)
+        self.assertEqual((server.count("order_events"), server.count("rejects")), (3, 0))
 
     def test_hostile_text_arrives_as_it_was(self):
         drop_tables()
@@ -469,8 +545,31 @@ class Sharing(unittest.TestCase):
         self.assertEqual(server.count("order_events"), 2000)
 
 
-def engines_drain(url):
-    return running.drain(url, "--trim-interval", "100ms", "--keep-entries", "0", "--keep-time", "0", postgres=servers.settings["BLOTTER_POSTGRES"])
+    def test_what_is_trimmed_before_a_mirror_has_read_it_is_counted_and_named(self):
+        drop_tables()
+        redis = running.redis()
+        publish(redis.url, [{"order_id": str(i)} for i in range(500)], "okx")
+        self.assertEqual(mirror_once(redis.url).returncode, 0)
+        publish(redis.url, [{"order_id": str(i)} for i in range(500, 3000)], "okx")
+        drainer = engines_drain(redis.url, "--group-limit", "100")
+        with engines.RedisClient(redis.port) as client:
+            engines.await_true(lambda: client("XLEN", "blotter:okx") < 300, "trimmed before the mirror")
+            engines.await_true(lambda: engines.sample(drainer, "blotter_intake_mirrors_missed_total") > 2000, "counted")
+            self.assertEqual(drainer.stop(), 0, drainer.text())
+            self.assertEqual(mirror_once(redis.url).returncode, 0)
+            info = client("XINFO", "STREAM", "blotter:okx")
+            stored = server.count("order_events") + server.count("sessions")
+            missed = dict(zip(info[::2], info[1::2]))["entries-added"] - stored
+        self.assertGreater(missed, 2000)
+        status = subprocess.run([BLOTTER, "status", "--json", "--redis", redis.url], capture_output=True, text=True, env=support.plain_environment())
+        self.assertEqual(json.loads(status.stdout)["streams"][0]["mirror_missed"], missed)
+        said = subprocess.run([BLOTTER, "check", "--redis", redis.url], capture_output=True, text=True, env=support.plain_environment()).stdout
+        self.assertIn(f"blotter:okx: {missed} entries were trimmed before a mirror had read them", said)
+        self.assertIn("entries were trimmed that no mirror had read", drainer.text())
+
+
+def engines_drain(url, *settings):
+    return running.drain(url, *settings, "--trim-interval", "100ms", "--keep-entries", "0", "--keep-time", "0", postgres=servers.settings["BLOTTER_POSTGRES"])
 
 
 class Outage(unittest.TestCase):
