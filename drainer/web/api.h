@@ -34,7 +34,8 @@ enum { API_PARAMETERS_MAX = 8, API_VALUE_BYTES = 256 };
     X(latency, "hours", "venue to strategy and strategy to row, by exchange and hour") \
     X(rejects, "limit", "records that could not be stored, the latest first") \
     X(reject, "id", "one reject with its bytes") \
-    X(reconciliation, "", "the venues' positions beside the books', what differs first") \
+    X(reconciliation, "", \
+      "positions, balances, fills and open orders as the venues say, beside what is recorded") \
     X(audit, "", "each producer: complete, open, or missing, by the counters of the drainers")
 /* clang-format on */
 

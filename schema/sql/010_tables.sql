@@ -639,6 +639,8 @@ CREATE INDEX orders_open ON blotter.orders (exchange, symbol, first_recorded_at,
 COMMENT ON INDEX blotter.orders_open IS 'open orders, of a symbol or of a strategy';
 CREATE INDEX orders_replacing ON blotter.orders (orig_client_order_id) WHERE orig_client_order_id <> '';
 COMMENT ON INDEX blotter.orders_replacing IS 'the orders that replace another one';
+CREATE INDEX orders_venue ON blotter.orders (exchange, account) WHERE origin = 'venue';
+COMMENT ON INDEX blotter.orders_venue IS 'the orders that a venue was asked for, for reconciliation; next to empty';
 
 -- The next two are small: most client ids never come without their order id.
 CREATE TABLE blotter_internal.client_only_ids (
@@ -882,7 +884,7 @@ COMMENT ON COLUMN blotter_internal.fill.n IS 'tells apart the fills of one trade
 COMMENT ON COLUMN blotter_internal.fill.at IS 'the exchange''s time of the best copy that has one, else when the earliest copy was recorded';
 COMMENT ON COLUMN blotter_internal.fill.lacks IS 'a bit a field that no copy has, so that it comes from the order, or is unknown';
 COMMENT ON COLUMN blotter_internal.fill.differs IS 'a bit a field in which copies differ';
-COMMENT ON COLUMN blotter_internal.fill.ranks IS 'two bits a field: which kind of copy it came from';
+COMMENT ON COLUMN blotter_internal.fill.ranks IS 'two bits a field: which kind of copy it came from; then a bit each: heard from the strategies'' feed, from the venue''s history';
 COMMENT ON COLUMN blotter_internal.fill.rolled IS 'counted in position_base already: known, so that a copy does not count again, and without effect';
 COMMENT ON COLUMN blotter_internal.fill.client_order_id IS 'where no copy names the order';
 COMMENT ON COLUMN blotter_internal.fill.cost IS 'as a trade gave it; null: price, quantity and contract tell';

@@ -141,7 +141,7 @@ def show(path):
 def cells(label):
     """The texts of a table's rows."""
     return browser.execute_script(
-        "return [...document.querySelectorAll(`table[aria-label='${arguments[0]}'] tbody tr`)]"
+        "return [...document.querySelectorAll(`table[aria-label='${arguments[0]}'] tbody tr:not(:has(.empty))`)]"
         ".map((row) => [...row.cells].map((cell) => cell.textContent))", label)  # fmt: skip
 
 
@@ -223,6 +223,15 @@ class Api(unittest.TestCase):
         shown = ask("/api/positions", strategy="agree")[1][0]
         self.assertEqual((Decimal(shown["realized_today"]), Decimal(shown["unrealized_pnl"])), (row["realized_pnl"], row["unrealized_pnl"]))
 
+    def test_a_strategy_that_is_flat_hides_nobodys_unrealised_pnl(self):
+        publish(fill("flat-1", "flat-1", "100", "1", strategy="flat"), fill("flat-2", "flat-2", "101", "1", side="sell", strategy="flat"))
+
+        def shown():
+            return [(p["net"], p["unrealized"]) for s in ask("/api/overview")[1]["strategies"] if s["strategy"] == "flat" for p in s["pnl"]]
+
+        support.wait_until(shown)  # an answer may be a tenth of a second old
+        self.assertEqual(shown(), [("0", "0")])
+
     def test_a_replaced_order_is_not_counted_open(self):
         publish(order("old", client_order_id="c-old", strategy="amends"), order("new", client_order_id="c-new", orig_client_order_id="c-old", strategy="amends"))
         listed = servers.query("SELECT order_id FROM blotter.open_orders WHERE strategy = 'amends'")
@@ -243,6 +252,45 @@ class Api(unittest.TestCase):
             return {row["symbol"]: (row["agrees"], row["ours"], row["venue"], row["difference"]) for row in ask("/api/reconciliation")[1] if row["account"] == "rec"}
 
         support.wait_until(lambda: compared() == wanted)  # an answer may be a tenth of a second old
+
+    def test_what_the_venue_says_is_compared(self):
+        """Balances, fills and open orders, on the page as SQL has them."""
+        now, s = time.time_ns(), 1_000_000_000
+        of = {"account": "venues", "strategy": "venues"}
+        theirs = {"account": "venues", "origin": "venue", "strategy": None}
+        publish(
+            *[{"kind": "balance", "account": "venues", "currency": currency, "total": total, "snapshot": now + at * s}
+              for currency, total, at in (("USDT", "1000.10", -60), ("ETH", "1", -60), ("USDT", "974.60", 3600), ("BTC", "0.6", 3600), ("ETH", "2", 3600))],
+            {"kind": "cash", "account": "venues", "entry_id": "dep-1", "type": "deposit", "currency": "USDT", "amount": "25", "exchange_time": now},
+            {"kind": "cash", "account": "venues", "entry_id": "dep-2", "type": "deposit", "status": "pending", "currency": "USDT", "amount": "7", "exchange_time": now},
+            fill("v-1", "v-1", "100", "0.25", exchange_time=now, **of), fill("v-2", "v-2", "100", "0.25", exchange_time=now + s, fee="0", **of),
+            fill("v-1", "v-1", "100", "0.25", exchange_time=now, **theirs), fill("v-3", "v-3", "99", "1", exchange_time=now + 2 * s, symbol="ETH/USDT", **theirs),
+            order("v-4", **of), order("v-5", status="canceled", **of))  # fmt: skip
+        publish(fill("v-6", "v-6", "100", "0.1", exchange_time=now + 3 * s, fee="0", **theirs), fill("v-7", "v-7", "1", "1", exchange_time=now, symbol="X/Y", fee="0", **of),
+                fill("v-7", "v-7", "2", "1", exchange_time=now, symbol="X/Y", fee="0", **theirs))  # fmt: skip
+        publish(order("v-4", **theirs), order("v-5", **theirs), order("v-8", **theirs))
+        wanted = {
+            # 1000.10 + 25, less 25, 25, 99, 10 that the fills cost and 0.5, 0.5 of fees
+            ("balance", "", "USDT"): (False, "865.1", "974.6", "-109.5", "cash flows or fills are missing"),
+            ("balance", "", "BTC"): (True, "0.6", "0.6", "0", ""),
+            ("balance", "", "ETH"): (True, "2", "2", "0", ""),
+            ("fills", "BTC/USDT", ""): (False, "2", "2", "0", "1 that only the venue told of, 1 that the venue does not list"),
+            ("fills", "ETH/USDT", ""): (False, "0", "1", "-1", "1 that only the venue told of"),
+            ("fills", "X/Y", ""): (False, "1", "1", "0", "1 with another price, quantity or fee"),
+            ("open orders", "", ""): (False, "1", "3", "-2", "1 that only the venue told of, 1 in another state: v-8, v-5"),
+        }
+
+        def compared():
+            return {(r["kind"], r["symbol"], r["currency"]): (r["agrees"], r["ours"], r["venue"], r["difference"], r["note"]) for r in ask("/api/reconciliation")[1] if r["account"] == "venues"}
+
+        self.maxDiff = None
+        support.wait_until(lambda: len(compared()) == len(wanted))  # an answer may be a tenth of a second old
+        self.assertEqual(compared(), wanted)
+        show("reconciliation")
+        rows = [row for row in await_cells("Reconciliation", lambda row: row[2] == "venues") if row[2] == "venues"]
+        self.assertEqual(
+            {(row[3], row[4].replace("–", "")): ({"yes": True, "no": False}[row[0]], row[5], row[6], row[7].replace("−", "-").replace("+", ""), row[9].replace("–", "")) for row in rows},
+            {(kind, symbol or currency): values for (kind, symbol, currency), values in wanted.items()})  # fmt: skip
 
     def test_a_reject_is_decoded_without_losing_digits(self):
         reject = reject_something("decoded", producer_hint="12345678901234567890.123456789")
@@ -268,9 +316,11 @@ class Page(unittest.TestCase):
         self.assertIn(row["average_price"], exact)  # rounded for the eye, exact in the title
         self.assertEqual(round(Decimal(row["average_price"]), 4), Decimal(shown[5].replace(",", "")))
         money = servers.query("SELECT net_pnl::text AS net FROM blotter.pnl(date_trunc('day', now(), 'UTC'), now(), 'strategy') WHERE strategy = 'mm' AND currency = 'USDT'")
-        answer = ask("/api/overview")[1]
-        mine = next(s for s in answer["strategies"] if s["strategy"] == "mm")
-        self.assertEqual([p["net"] for p in mine["pnl"] if p["currency"] == "USDT"], [money[0]["net"]])
+
+        def net():
+            return [p["net"] for s in ask("/api/overview")[1]["strategies"] if s["strategy"] == "mm" for p in s["pnl"] if p["currency"] == "USDT"]
+
+        support.wait_until(lambda: net() == [money[0]["net"]])  # an answer may be a second old while commits keep coming
         self.assertTrue(any(r[1] == "BTC/USDT" and r[3] == "100.10" for r in cells("Fills")), cells("Fills"))
 
     def test_it_follows_commits(self):
@@ -307,6 +357,20 @@ class Page(unittest.TestCase):
         await_cells("Strategies", lambda row: row[0] == HOSTILE[0])
         self.assertTrue(browser.title.endswith("Blotter"), browser.title)
         self.assertEqual(browser.execute_script("return document.querySelectorAll('main img').length"), 0)
+
+    def test_a_phone_needs_no_scrolling_sideways(self):
+        publish(*[order(f"narrow-{n}", symbol=text, strategy=text) for n, text in enumerate(HOSTILE)],
+                *[fill(f"narrow-{n}", f"narrow-{n}", "67123.123456789012", "123456789.123456789", symbol=text, strategy=text) for n, text in enumerate(HOSTILE)])  # fmt: skip
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 400, "height": 844, "deviceScaleFactor": 1, "mobile": True})
+        try:
+            for path in PAGES:
+                show(path)
+                support.wait_until(lambda: browser.execute_script("return document.querySelectorAll('main td, main canvas').length") > 0)
+                if path == "desk":
+                    support.wait_until(lambda: browser.execute_script("return document.querySelectorAll('.u-legend .u-label').length") > 1)
+                self.assertEqual(browser.execute_script("return document.documentElement.scrollWidth - document.documentElement.clientWidth"), 0, path)
+        finally:
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 1440, "height": 900, "deviceScaleFactor": 1, "mobile": False})
 
     def test_filters_stand_in_the_address(self):
         publish(order("filter-1", strategy="alone"))

@@ -1,7 +1,8 @@
 // pipeline.js: how records get from the strategies into PostgreSQL: streams, producers, latency, the
 // audit; and records that did not get there.
 import { ask } from "/api.js";
-import { age, ago, card, count, factsOf, fullness, h, hourTime, milliseconds, money, name, scroll, amount, time } from "/dom.js";
+import { isZero, signed } from "/decimal.js";
+import { age, ago, amount, card, count, factsOf, fullness, h, hourTime, milliseconds, name, plural, scroll, time } from "/dom.js";
 import { accountColumn, exchangeColumn, symbolColumn, table } from "/table.js";
 
 // --- one row a stream ---
@@ -89,7 +90,7 @@ export function pipelineCard(place) {
   function draw() {
     streams.fill(rows(), status?.redis_error ? "Redis is away: " + status.redis_error : "No stream yet: nothing has been recorded.");
     const lagging = status?.books_lag_s > 5 ? ` · books ${age(status.books_lag_s)} behind` : "";
-    note.textContent = "strategy → journal → Redis → drainer → PostgreSQL" + (status?.drainers !== undefined ? ` · ${status.drainers} drainers` : "") + lagging;
+    note.textContent = "strategy → journal → Redis → drainer → PostgreSQL" + (status?.drainers !== undefined ? ` · ${plural(status.drainers, "drainer")}` : "") + lagging;
   }
 
   return {
@@ -179,7 +180,7 @@ export function rejectsPage(main, frame, parameters) {
     { title: "id", left: true, key: (r) => r.id, text: (r) => h("a", { href: "#/rejects?id=" + r.id }, String(r.id)) },
     { title: "rejected", left: true, key: (r) => r.rejected_at, text: (r) => time(r.rejected_at) },
     { title: "stream", left: true, words: true, key: (r) => r.stream, text: (r) => name(r.stream) },
-    { title: "reason", left: true, words: true, key: (r) => r.reason, text: (r) => name(r.reason) },
+    { title: "reason", left: true, words: true, wrap: true, key: (r) => r.reason, text: (r) => name(r.reason) },
     { title: "bytes", key: (r) => r.bytes, text: (r) => count(r.bytes) },
   ], "Rejects", (r) => r.id);
   main.append(card("Rejects", "w12", "records that could not be stored; blotter rejects replay loads them again", scroll("tall", rejects.element)));
@@ -214,13 +215,12 @@ export function reconciliationPage(main, frame, parameters) {
     { title: "agrees", left: true, words: true, key: (r) => r.agrees, text: (r) => (r.agrees === null ? h("span", { class: "warn" }, "not known") : r.agrees ? h("span", { class: "up" }, "yes") : h("span", { class: "down" }, "no")) },
     exchangeColumn, accountColumn,
     { title: "what", left: true, words: true, key: (r) => r.kind, text: (r) => r.kind },
-    symbolColumn,
-    { title: "side or currency", left: true, words: true, key: (r) => r.position_side || r.currency, text: (r) => name(r.position_side || r.currency) },
+    { ...symbolColumn, title: "symbol or currency", key: (r) => r.symbol || r.currency, text: (r) => (r.currency ? name(r.currency) : symbolColumn.text(r)) },
     { title: "ours", decimal: true, key: (r) => r.ours, text: (r) => amount(r.ours) },
     { title: "venue's", decimal: true, key: (r) => r.venue, text: (r) => amount(r.venue) },
-    { title: "difference", decimal: true, key: (r) => r.difference, text: (r) => money(r.difference, 8) },
+    { title: "difference", decimal: true, key: (r) => r.difference, text: (r) => h("span", { class: isZero(r.difference) ? "dim" : r.agrees === false ? "down" : "warn" }, signed(r.difference)) },
     { title: "venue said so", minor: true, key: (r) => r.venue_at, text: (r) => ago(r.venue_at) },
-    { title: "note", left: true, words: true, key: (r) => r.note, text: (r) => name(r.note) },
+    { title: "note", left: true, words: true, wrap: true, key: (r) => r.note, text: (r) => name(r.note) },
   ], "Reconciliation", (r) => [r.exchange, r.account, r.kind, r.market_type, r.symbol, r.position_side, r.currency].join("\n"));
   const verdict = h("span");
   const choice = h("select", { onchange: () => (location.hash = "#/reconciliation" + (choice.value ? "?show=" + choice.value : "")) },
@@ -232,7 +232,7 @@ export function reconciliationPage(main, frame, parameters) {
       verdict.replaceChildren(h("span", { class: wrong.length > 0 ? "down" : all.length > 0 ? "up" : "" },
         all.length === 0 ? "the venues have not been asked" : wrong.length === 0 ? `all ${all.length} agree` : `${wrong.length} of ${all.length} differ`));
       rows.fill(only === "differs" ? wrong : all, all.length === 0
-        ? "Nothing to compare: record what the venue's fetch_positions says, and it is compared with the books here."
+        ? "Nothing to compare: record what the venue's fetch_positions and fetch_balance say, and its trades and orders with origin venue."
         : "Everything agrees.");
     },
   };

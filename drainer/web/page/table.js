@@ -3,13 +3,13 @@
 import { compare } from "/decimal.js";
 import { h, name } from "/dom.js";
 
-// columns: {title, left, words, minor (not on a phone), text(row) -> node or text, key(row) -> what to sort by, decimal}
+// columns: {title, left, words, wrap (is never cut), minor (not on a phone), text(row) -> node or text, key(row) -> what to sort by, decimal}
 // identity(row): the row's name, by which a new one is known for new; options: {limit, more(count)}
 export function table(columns, label, identity, options = {}) {
   let rows = [], sort = null, known = null, empty = "Nothing yet.";
   let elements = new Map(); // identity -> {json, element}
   const body = h("tbody");
-  const kind = (column) => (column.left ? "l" : "") + (column.words ? " t" : "") + (column.minor ? " minor" : "");
+  const kind = (column) => (column.left ? "l" : "") + (column.words ? " t" : "") + (column.wrap ? " wrap" : "") + (column.minor ? " minor" : "");
   const heads = columns.map((column, at) =>
     h("th", { class: kind(column), scope: "col", "aria-sort": column.key ? "none" : null },
       column.key ? h("button", { type: "button", onclick: () => sortBy(at) }, column.title) : column.title));
@@ -69,7 +69,7 @@ export const orderLink = (row, text) => link("order", { exchange: row.exchange, 
 export const strategyColumn = { title: "strategy", left: true, words: true, key: (r) => r.strategy, text: (r) => link("orders", { strategy: r.strategy ?? "", state: "all" }, name(r.strategy)) };
 export const exchangeColumn = { title: "exchange", left: true, words: true, minor: true, key: (r) => r.exchange, text: (r) => h("span", { class: "dim" }, name(r.exchange)) };
 export const accountColumn = { title: "account", left: true, words: true, minor: true, key: (r) => r.account, text: (r) => h("span", { class: "dim" }, name(r.account)) };
-export const symbolColumn = { title: "symbol", left: true, words: true, key: (r) => r.symbol, text: (r) => link("candles", { exchange: r.exchange, symbol: r.symbol ?? "" }, name(r.symbol)) };
+export const symbolColumn = { title: "symbol", left: true, words: true, key: (r) => r.symbol, text: (r) => (r.symbol ? link("candles", { exchange: r.exchange, symbol: r.symbol }, name(r.symbol)) : name(null)) };
 
 // Inputs whose values are the page's parameters: they stand in the address, so a link shows the same.
 export function filters(page, parameters, fields) {

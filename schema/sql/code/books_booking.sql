@@ -501,6 +501,11 @@ END
 $$;
 COMMENT ON FUNCTION blotter_internal.add_funding(blotter_internal.funding, numeric) IS 'Adds an amount to the position and the day of a funding payment.';
 
+CREATE FUNCTION blotter_internal.money_moved(status text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN coalesce(lower(status COLLATE "C") IN ('', 'ok', 'success', 'sucess', 'completed', 'finished'), true);
+COMMENT ON FUNCTION blotter_internal.money_moved(text) IS 'Tells whether the status of a cash entry is one of money that moved.';
+
 -- Ledger and funding history repeat each other under one key, and an entry changes its status: the latest record counts.
 CREATE FUNCTION blotter_internal.book_cash() RETURNS void
     LANGUAGE plpgsql
@@ -526,7 +531,7 @@ BEGIN
         new.exchange_time := coalesce(one.exchange_time, '-infinity');
         new.at := coalesce(one.exchange_time, one.recorded_at);
         new.amount := one.amount;
-        new.counts := coalesce(lower(one.status COLLATE "C") IN ('', 'ok', 'success', 'sucess', 'completed', 'finished'), true);
+        new.counts := blotter_internal.money_moved(one.status);
         new.recorded_at := one.recorded_at;
         new.producer_id := one.producer_id;
         new.seq := one.seq;

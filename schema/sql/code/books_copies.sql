@@ -9,6 +9,7 @@
 -- ranks of a fill_copy holds two bits a field, differs one:
 --   0 exchange_time, 1 account, 2 strategy, 3 symbol, 4 market_type, 5 position_side, 6 side, 7 order_id, 8 client_order_id,
 --   9 price, 10 quantity, 11 cost, 12 fee, 13 fee_currency, 14 fees, 15 liquidity
+-- Above them ranks has a bit each for whom it was heard from: 32 the strategies' feed, 33 the venue's history.
 
 CREATE FUNCTION blotter_internal.side_of(side text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -47,9 +48,9 @@ COMMENT ON FUNCTION blotter_internal.queue_statement(text, text[]) IS
 CREATE FUNCTION blotter_internal.copy_ranks(rank int) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     BEGIN ATOMIC
-        SELECT rank * 1431655765::bigint;
+        SELECT rank * 1431655765::bigint | CASE rank WHEN 2 THEN 8589934592 ELSE 4294967296 END;
     END;
-COMMENT ON FUNCTION blotter_internal.copy_ranks(int) IS 'The ranks of a copy as it came: every field has the same.';
+COMMENT ON FUNCTION blotter_internal.copy_ranks(int) IS 'The ranks of a copy as it came: every field has the same; and whom it was heard from.';
 
 CREATE FUNCTION blotter_internal.rank_beats(field int, a_ranks bigint, a anyelement, b_ranks bigint, b anyelement) RETURNS int
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -122,6 +123,7 @@ BEGIN
         IF taken & 16384 <> 0 THEN m.fees := b.fees; END IF;
         IF taken & 32768 <> 0 THEN m.liquidity := b.liquidity; END IF;
     END IF;
+    m.ranks := m.ranks | ((a.ranks | b.ranks) & 12884901888);
     RETURN m;
 END
 $$;

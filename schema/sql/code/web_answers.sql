@@ -431,7 +431,7 @@ END
 $$;
 COMMENT ON FUNCTION blotter_internal.web_reject(text) IS 'For /api/reject of `blotter web`: one reject with its bytes.';
 
--- The venues' positions beside the books', what differs first.
+-- What the venues say beside what is recorded, what differs first.
 CREATE FUNCTION blotter_internal.web_reconciliation() RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -443,12 +443,12 @@ BEGIN
             SELECT x.exchange, x.account, x.kind, x.market_type, x.symbol, x.position_side, x.currency, x.ours::text, x.venue::text, x.difference::text,
                    x.venue_at, x.agrees, x.note
             FROM blotter.reconciliation x
-            ORDER BY x.agrees IS NOT TRUE DESC, x.agrees NULLS LAST, x.exchange, x.account, x.symbol LIMIT 1000
+            ORDER BY x.agrees IS NOT TRUE DESC, x.agrees NULLS LAST, x.kind, x.exchange, x.account, x.symbol, x.currency LIMIT 1000
         ) AS r
     );
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.web_reconciliation() IS 'For /api/reconciliation of `blotter web`: the venues'' positions beside the books'', what differs first.';
+COMMENT ON FUNCTION blotter_internal.web_reconciliation() IS 'For /api/reconciliation of `blotter web`: what the venues say beside what is recorded, what differs first.';
 
 -- The audit by the drainers' counters, without looking at every row. A producer's id is text: it does not fit a double.
 CREATE FUNCTION blotter_internal.web_audit() RETURNS text
