@@ -1,7 +1,7 @@
 // candles.js: the candles of recorded trades, and where the desk traded in them.
 import { ask } from "/api.js";
 import { candleChart } from "/charts.js";
-import { card, h, name } from "/dom.js";
+import { card, h, name, plural } from "/dom.js";
 
 const HOURS = { "1 second": 0.5, "5 seconds": 2, "1 minute": 12, "5 minutes": 60, "15 minutes": 180, "1 hour": 720, "1 day": 17280 };
 const STEPS = [["", "by itself"], ["1 second", "1 s"], ["5 seconds", "5 s"], ["1 minute", "1 min"], ["5 minutes", "5 min"], ["15 minutes", "15 min"], ["1 hour", "1 h"], ["1 day", "1 d"]];
@@ -49,7 +49,7 @@ export function candlesPage(main, frame, parameters) {
         step = "5 seconds";
         answer = await answerOf(wanted, step);
       }
-      note.replaceChildren(name(wanted[1]), ` · ${answer.candles.length} candles of ${step} · ${answer.fills.length} own fills`);
+      note.replaceChildren(name(wanted[1]), ` · ${plural(answer.candles.length, "candle")} of ${step} · ${plural(answer.fills.length, "own fill")}`);
       draw(answer);
     },
   };

@@ -5,6 +5,7 @@ import { CandlestickSeries, createChart, createSeriesMarkers } from "/lightweigh
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const LINES_MAX = 4; // beside the desk's own
+const LABELS_MAX = 24; // of marks: more would cover each other
 const palette = ["--accent", "--warn", "--violet", "--dim"];
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -28,7 +29,7 @@ export function curveChart(element) {
       series: [{}, ...lines.map(({ strategy }, at) => at === 0
         ? { label: "desk", stroke: total, width: 2, fill: total + "22", points: { show: false } }
         : { label: strategy || "–", stroke: css(palette[(at - 1) % palette.length]), width: 1.2, points: { show: false } })],
-      axes: [{ ...axis, size: 26, values: (u, ticks) => ticks.map((t) => new Date(t * 1000).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })) },
+      axes: [{ ...axis, size: 26, values: (u, ticks, at, space, step) => ticks.map((t) => new Date(t * 1000).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", ...(step < 60 ? { second: "2-digit" } : {}), hourCycle: "h23" })) },
         { ...axis, size: 64, values: (u, ticks) => ticks.map((v) => v.toLocaleString()) }],
       legend: { live: false }, cursor: { drag: { x: false, y: false } },
     };
@@ -79,12 +80,12 @@ function marksOf(candles, fills) {
   const all = [...marks.values()].sort((a, b) => a.start - b.start);
   return all.map((m) => ({
     time: m.start, position: m.side === "buy" ? "belowBar" : "aboveBar", shape: m.side === "buy" ? "arrowUp" : "arrowDown",
-    color: css(m.side === "buy" ? "--up" : "--down"), text: all.length > 60 ? "" : m.fills === 1 ? m.quantity : m.fills + " fills",
+    color: css(m.side === "buy" ? "--up" : "--down"), text: all.length > LABELS_MAX ? "" : m.fills === 1 ? m.quantity : m.fills + " fills",
   }));
 }
 
 export function candleChart(element) {
-  let chart = null, series = null, markers = null, seen = 0;
+  let chart = null, series = null, markers = null, seen = 0, answer = { candles: [], fills: [] };
 
   function colour() {
     chart?.applyOptions({
@@ -93,6 +94,7 @@ export function candleChart(element) {
       timeScale: { borderColor: css("--line") }, rightPriceScale: { borderColor: css("--line") },
     });
     series?.applyOptions({ upColor: css("--up"), downColor: css("--down"), borderVisible: false, wickUpColor: css("--up"), wickDownColor: css("--down") });
+    markers?.setMarkers(marksOf(answer.candles, answer.fills));
   }
 
   function make() {
@@ -101,7 +103,7 @@ export function candleChart(element) {
       autoSize: true,
       layout: { attributionLogo: false }, // from the beginning: the logo would bring a style of its own
       // in the viewer's zone, as everywhere on the page
-      timeScale: { timeVisible: true, secondsVisible: true, maxBarSpacing: 24, tickMarkFormatter: (at, kind) => zone(kind < 3 ? { month: "short", day: "2-digit" } : { hour: "2-digit", minute: "2-digit", ...(kind > 3 ? { second: "2-digit" } : {}) })(at) },
+      timeScale: { timeVisible: true, secondsVisible: true, maxBarSpacing: 24, rightOffset: 2, tickMarkFormatter: (at, kind) => zone(kind < 3 ? { month: "short", day: "2-digit" } : { hour: "2-digit", minute: "2-digit", ...(kind > 3 ? { second: "2-digit" } : {}) })(at) },
       localization: { timeFormatter: zone({ month: "short", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" }) },
     });
     series = chart.addSeries(CandlestickSeries, {});
@@ -110,7 +112,9 @@ export function candleChart(element) {
     keepDrawn(element, colour);
   }
 
-  return ({ candles, fills }) => {
+  return (next) => {
+    answer = next;
+    const { candles, fills } = next;
     if (chart === null) make();
     const digits = Math.min(12, Math.max(0, ...candles.slice(-50).map((c) => (c[4].split(".")[1] ?? "").length)));
     series.applyOptions({ priceFormat: { type: "price", precision: digits, minMove: Number("1e-" + digits) } });

@@ -15,14 +15,14 @@ function kpi(title, href) {
     fill(nodes, text) { value.replaceChildren(...[nodes].flat()); note.replaceChildren(...[text || "\u00a0"].flat()); } };
 }
 
-const unit = (text) => h("span", { class: "unit" }, " " + text);
+const unit = (text) => h("span", { class: "unit" }, " " + (text || "?"));
 
 // The currency in which most was traded leads; the others follow in the note.
 function moneyKpi(box, pnl, member, note) {
   const lead = pnl[0];
   const others = pnl.slice(1).filter((p) => p[member] !== null && !isZero(p[member])).slice(0, 3)
     .map((p) => signed(round(p[member], 4)) + " " + (p.currency || "?"));
-  box.fill(lead ? [money(lead[member]), unit(lead.currency)] : "–", [note, ...others].filter(Boolean).join(" · "));
+  box.fill(lead ? [money(lead[member]), unit(lead.currency)] : "–", [note, ...others.map((text) => " · " + text)]);
 }
 
 // Fees are shown as what they do to the PnL: paid is negative. Funding is exact, so it is beside them, not added.
@@ -94,9 +94,9 @@ export function deskPage(main, frame) {
   }
 
   function drawFigures(overview) {
-    moneyKpi(today, overview.pnl, "total", "net of fees, with unrealised");
+    moneyKpi(today, overview.pnl, "total", overview.pnl[0]?.unrealized === null ? h("span", { class: "warn" }, "net of fees, without unrealised") : "net of fees, with unrealised");
     moneyKpi(realised, overview.pnl, "realized", group(String(overview.fills_today)) + " fills");
-    moneyKpi(unrealised, overview.pnl, "unrealized", group(String(overview.positions)) + " open positions");
+    moneyKpi(unrealised, overview.pnl, "unrealized", group(String(overview.positions)) + " open positions" + (overview.pnl[0]?.unrealized === null ? ", one without a price" : ""));
     feesKpi(fees, overview.pnl);
     open.fill(group(String(overview.open_orders)), overview.open_orders === 0 ? "" : [overview.unanswered_orders > 0 ? h("span", { class: "warn" }, group(String(overview.unanswered_orders)) + " without answer · ") : "", "oldest ", ago(overview.oldest_open_order)]);
     strategyNote.textContent = overview.strategy_count > overview.strategies.length ? `the ${overview.strategies.length} busiest of ${group(String(overview.strategy_count))}` : "";

@@ -4,7 +4,7 @@
 import { ask, Refused, REFUSED_TEXT, takeToken } from "/api.js";
 import { candlesPage } from "/candles.js";
 import { deskPage } from "/desk.js";
-import { age, h } from "/dom.js";
+import { age, h, plural } from "/dom.js";
 import { fillsPage, orderPage, ordersPage, positionsPage } from "/orders.js";
 import { pipelinePage, reconciliationPage, rejectsPage } from "/pipeline.js";
 
@@ -33,8 +33,6 @@ const frame = {
 
 // --- is all well? ---
 
-const plural = (n, one, many) => `${n} ${n === 1 ? one : many}`;
-
 // What is not well, the worst first: [tone, what, more].
 function troubles() {
   const status = lastStatus ?? {}, found = [];
@@ -44,11 +42,11 @@ function troubles() {
   if (status.postgres_error) found.push(["down", "PostgreSQL is away", status.postgres_error]);
   if (status.redis_error) found.push(["down", "Redis is away", status.redis_error]);
   if (trouble !== "" && found.length === 0) found.push(["down", "something is away", trouble]);
-  for (const state of ["missing", "doubled", "forged"]) if (audit[state] > 0) found.push(["down", "records are " + state, `of ${plural(audit[state], "producer", "producers")}: blotter audit`]);
+  for (const state of ["missing", "doubled", "forged"]) if (audit[state] > 0) found.push(["down", "records are " + state, `of ${plural(audit[state], "producer")}: blotter audit`]);
   for (const s of status.stuck ?? []) found.push(["down", `${s.stream} is stuck`, `for ${age(Number(s.since_s))}: ${s.why}`]);
   if (status.open_incidents > 0) found.push(["down", plural(status.open_incidents, "incident is open", "incidents are open"), "blotter audit names them"]);
   const late = streams.filter((s) => Number(s.behind_s ?? 0) > LATE_S).sort((a, b) => b.behind_s - a.behind_s);
-  if (late.length > 0 && found.length === 0) found.push(["warn", `${late[0].stream.replace(/^blotter:/, "")} is ${age(Number(late[0].behind_s))} behind`, late.length > 1 ? `and ${plural(late.length - 1, "other", "others")}` : `${late[0].lag} waiting, ${late[0].pending} pending`]);
+  if (late.length > 0 && found.length === 0) found.push(["warn", `${late[0].stream.replace(/^blotter:/, "")} is ${age(Number(late[0].behind_s))} behind`, late.length > 1 ? `and ${plural(late.length - 1, "other")}` : `${late[0].lag} waiting, ${late[0].pending} pending`]);
   if (status.drainers === 0 && streams.length > 0) found.push(["warn", "no drainer runs", "what is recorded waits in Redis"]);
   if (status.books_lag_s > LATE_S) found.push(["warn", "the books are behind", `by ${age(Number(status.books_lag_s))}: positions and PnL are older than orders`]);
   if (lastOverview?.rejects > 0) found.push(["warn", plural(lastOverview.rejects, "reject waits", "rejects wait"), "for a decision"]);
@@ -68,7 +66,7 @@ function drawVerdict() {
     rest = "nothing has been recorded yet";
   } else {
     const open = lastOverview?.audit.open ?? 0;
-    rest = `${plural(lastStatus.streams.length, "stream", "streams")}, nothing waits, nothing is missing${open > 0 ? ` · ${plural(open, "producer", "producers")} recording` : ""}`;
+    rest = `${plural(lastStatus.streams.length, "stream")}, nothing waits, nothing is missing${open > 0 ? ` · ${plural(open, "producer")} recording` : ""}`;
   }
   const text = first + (rest ? " · " + rest : "");
   if (verdict.dataset.text === text + tone) return; // a screen reader would read it again

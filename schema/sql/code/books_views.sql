@@ -376,7 +376,8 @@ BEGIN
                      CASE WHEN 'strategy' = ANY (keys) THEN r.strategy END AS strategy, CASE WHEN 'market_type' = ANY (keys) THEN r.market_type END AS market_type,
                      CASE WHEN 'symbol' = ANY (keys) THEN r.symbol END AS symbol, r.currency, sum(r.fills)::bigint AS fills,
                      CASE WHEN bool_and(r.known) THEN blotter_internal.shown(sum(r.realized)) END AS realized,
-                     CASE WHEN NOT bool_or(r.at IS NULL AND r.unrealized IS NULL) THEN blotter_internal.shown(sum(r.unrealized)) END AS unrealized, blotter_internal.shown(sum(r.fees)) AS fees, blotter_internal.shown(sum(r.funding)) AS funding
+                     CASE WHEN keys && ARRAY['hour', 'day'] OR bool_or(r.at IS NULL AND r.unrealized IS NULL) THEN NULL
+                          ELSE blotter_internal.shown(coalesce(sum(r.unrealized), 0)) END AS unrealized, blotter_internal.shown(sum(r.fees)) AS fees, blotter_internal.shown(sum(r.funding)) AS funding
               FROM blotter_internal.pnl_rows("from", "to", keys) AS r
               GROUP BY 1, 2, 3, 4, 5, 6, 7) AS g
         WHERE g.fills <> 0 OR g.realized <> 0 OR g.realized IS NULL OR g.unrealized <> 0 OR g.fees <> 0 OR g.funding <> 0
