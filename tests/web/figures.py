@@ -4,10 +4,11 @@
 Makes that database first (minutes, 8 GB), with `make all build/tests/python/serve`. For a person who changed a query or the page; fails where a
 limit is missed. Limits are counts, and processor time beside something else's in the same run, as machines differ and are busy:
 the first screen, beside counting to a million; what a browser loads until the page is usable; what 50 viewers cost PostgreSQL, beside one
-session that asks the same at the same pace; the memory of `web`.
+session that asks the same at the same pace; the memory of `web`. How long a commit takes to the page is shown in its parts, and not judged.
 """
 
 import contextlib
+import socket
 import sys
 import threading
 import time
@@ -129,6 +130,59 @@ def cost_of_viewers():
     figure("processor time of the viewers' questions / of one session's", web / alone, 1.25)
 
 
+class Ear:
+    """A viewer that notes when it is told of commits."""
+
+    def __init__(self):
+        self.told = []
+        self.stream = viewers.send("/api/live", 1)
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        for line in self.stream.makefile("rb"):
+            if line.startswith(b"event: committed"):
+                self.told.append(time.time())
+
+    def close(self):
+        self.stream.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.stream.close()
+
+
+def live():
+    """From COMMIT to the row on a page at rest, in parts. Between commits of less than two seconds the page is told once a second."""
+    watch = (
+        "window.drawn = null; new MutationObserver((_, observer) => { if (document.getElementById('main').textContent.includes(arguments[0]))"
+        " { window.drawn = performance.timeOrigin + performance.now(); observer.disconnect(); } })"
+        ".observe(document.getElementById('main'), {subtree: true, childList: true, characterData: true}); performance.clearResourceTimings()"
+    )
+    asked = "return performance.getEntriesByType('resource').filter((e) => e.name.includes('/api/orders')).map((e) => [performance.timeOrigin + e.startTime, performance.timeOrigin + e.responseEnd])[0]"
+    parts = []
+    browser = chromium(1280, 800)
+    with contextlib.closing(Ear()) as ear:
+        browser.get("http://%s:%d/#%s" % (*viewers.address, viewers.token))
+        browser.execute_script("location.hash = '#/orders'")
+        for n in range(12):
+            time.sleep(2.5 + 0.037 * n)  # to be at rest, at any moment between two looks
+            browser.execute_script(watch, f"live-{n}-order")
+            with session() as cursor:
+                cursor.execute(
+                    "BEGIN; INSERT INTO blotter.orders (exchange, order_key, order_id, status, first_recorded_at, recorded_at, seq, producer_id)"
+                    f" VALUES ('live', 'live-{n}-order', 'live-{n}-order', 'open', now(), now(), {n}, 1);"
+                    " UPDATE blotter_internal.loaded SET n = n + 1, updated_at = now() WHERE stream = 'blotter:viewers'")  # fmt: skip
+                cursor.execute("COMMIT")
+                committed = time.time()
+            support.wait_until(lambda: browser.execute_script("return window.drawn"))
+            began, answered = (ms / 1000 for ms in browser.execute_script(asked))
+            told, drawn = next(at for at in ear.told if at >= committed), browser.execute_script("return window.drawn") / 1000
+            parts.append((told - committed, began - told, answered - began, drawn - answered, drawn - committed))
+    browser.quit()
+    for name, values in zip(("COMMIT to told (a look each 100 ms)", "told to asked", "asked to answered", "answered to drawn", "COMMIT to drawn (wanted: 200)"), zip(*parts)):
+        ms = sorted(1000 * value for value in values)
+        print(f"# {name}: median {ms[len(ms) // 2]:.0f} ms, least {ms[0]:.0f}, most {ms[-1]:.0f}", flush=True)
+
+
 def memory():
     status = Path(f"/proc/{viewers.web.pid}/status").read_text()
     figure("memory of web", int(status.split("VmHWM:")[1].split()[0]) / 1024, 64, " MiB")
@@ -141,6 +195,7 @@ def main():
         first_screen()
         browser_load()
         cost_of_viewers()
+        live()
         memory()
     finally:
         viewers.tearDownModule()
