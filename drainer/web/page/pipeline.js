@@ -209,6 +209,8 @@ function rejectPage(main, id) {
 
 // --- reconciliation ---
 
+const RECONCILIATION_MS = 5000; // it reads a day of balances and fills
+
 export function reconciliationPage(main, frame, parameters) {
   const only = parameters.get("show") ?? "";
   const rows = table([
@@ -226,8 +228,11 @@ export function reconciliationPage(main, frame, parameters) {
   const choice = h("select", { onchange: () => (location.hash = "#/reconciliation" + (choice.value ? "?show=" + choice.value : "")) },
     [["", "everything"], ["differs", "what differs"]].map(([value, text]) => h("option", { value, selected: value === only }, text)));
   main.append(card("Reconciliation", "w12", verdict, h("div", { class: "filters", role: "search" }, h("label", null, "show", choice)), scroll("tall", rows.element)));
+  let askedAt = 0;
   return {
     refresh: async () => {
+      if (Date.now() - askedAt < RECONCILIATION_MS) return;
+      askedAt = Date.now();
       const all = await ask("reconciliation"), wrong = all.filter((r) => r.agrees !== true);
       verdict.replaceChildren(h("span", { class: wrong.length > 0 ? "down" : all.length > 0 ? "up" : "" },
         all.length === 0 ? "the venues have not been asked" : wrong.length === 0 ? `all ${all.length} agree` : `${wrong.length} of ${all.length} differ`));
