@@ -21,7 +21,9 @@ from urllib.parse import urlencode
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "python"))
 import support
 from browser import chromium
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 HOSTILE = ['<img src=x onerror="document.title=1">', "'); DROP TABLE orders; --", "\u202eرمز\u202c", '"&lt;b&gt;"', "x" * 200, "🚀 moon"]
 PAGES = ("desk", "orders", "fills", "positions", "candles", "pipeline", "rejects", "reconciliation")
@@ -402,7 +404,7 @@ class Page(unittest.TestCase):
         self.assertNotIn(token, browser.current_url)
 
     def test_pages_are_accessible(self):
-        """All rules of WCAG's levels A and AA that a program can judge; of light, the contrast, as nothing else differs."""
+        """All rules of WCAG's levels A and AA that a program can judge, and good practice; of light, the contrast, as nothing else differs."""
         def violations(rules):
             result = browser.execute_cdp_cmd("Runtime.evaluate", {
                 "expression": f"axe.run(document, {{runOnly: {json.dumps(rules)}}}).then((r) => JSON.stringify(r.violations.map((v) => v.id + ': ' + v.nodes[0].html)))",
@@ -413,9 +415,32 @@ class Page(unittest.TestCase):
         for path in PAGES:
             show(path)
             support.wait_until(lambda: browser.execute_script("return document.querySelectorAll('main .card').length") > 0)
-            for scheme, rules in (("dark", ["wcag2a", "wcag2aa", "wcag21aa"]), ("light", ["color-contrast"])):
+            for scheme, rules in (("dark", ["wcag2a", "wcag2aa", "wcag21aa", "best-practice"]), ("light", ["color-contrast"])):
                 browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
                 self.assertEqual(violations(rules), [], f"{path}, {scheme}")
+
+    def test_it_is_used_by_keyboard(self):
+        publish(order("keys-1", strategy="keys"), order("keys-2", strategy="keys"))
+        show("orders?strategy=keys")
+        await_cells("Orders", lambda row: "keys-2" in row[4])
+
+        def press(*keys):
+            ActionChains(browser).send_keys(*keys).perform()
+            return browser.switch_to.active_element
+
+        browser.execute_script("document.activeElement.blur(); document.querySelector('.skip').focus()")
+        self.assertEqual(press(Keys.ENTER).get_attribute("id"), "main")
+        self.assertEqual(browser.execute_script("return location.hash"), "#/orders?strategy=keys")
+        reached = []
+        for _ in range(28):
+            reached.append(press(Keys.TAB))
+            self.assertNotEqual(reached[-1].value_of_css_property("outline-style"), "none", reached[-1].text)
+        head = next(each for each in reached if each.text == "order")
+        head.send_keys(Keys.ENTER)
+        self.assertEqual([row[4] for row in cells("Orders")], ["keys-1", "keys-2"])
+        link = next(each for each in reached if each.text == "keys-1")
+        link.send_keys(Keys.ENTER)
+        await_cells("Events of the order", lambda row: row[2] == "open")
 
     def test_rejects_are_told_of_and_shown(self):
         reject = reject_something("told-of")
@@ -432,7 +457,7 @@ class Page(unittest.TestCase):
         show("positions?strategy=pages")
         self.assertEqual(await_cells("Positions", lambda row: row[0] == "pages")[0][5], "1.25")
         show("candles?exchange=okx&symbol=BTC%2FUSDT")
-        support.wait_until(lambda: re.search(r"[1-9]\d* own fills", browser.find_element(By.CSS_SELECTOR, "main h2").text, re.I))
+        support.wait_until(lambda: re.search(r"[1-9]\d* own fill", browser.find_element(By.CSS_SELECTOR, "main h2").text, re.I))
         show("pipeline")
         await_cells("Streams", lambda row: row[0] == "okx")
         await_cells("Audit", lambda row: row[1] == "okx")

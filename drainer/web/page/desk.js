@@ -77,7 +77,7 @@ export function deskPage(main, frame) {
   const curveNote = h("span"), strategyNote = h("span"), positionNote = h("a", { href: "#/positions" }, "all");
   const pipeline = pipelineCard("pipeline");
   main.append(h("div", { class: "kpis" }, today.element, realised.element, unrealised.element, fees.element, open.element, flow.element),
-    card("PnL today", "curve", curveNote, curve),
+    card("PnL over the day", "curve", curveNote, curve),
     card("By strategy", "strategies", strategyNote, scroll("", strategies.element)),
     card("Positions", "positions", positionNote, scroll("", positions.element)),
     card("Fills", "fills", h("a", { href: "#/fills" }, "all"), scroll("", fills.element)),

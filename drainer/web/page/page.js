@@ -175,6 +175,10 @@ function start() {
   tick();
   setInterval(tick, 1000);
   addEventListener("hashchange", show);
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault(); // what stands behind '#' names a page
+    main.focus();
+  });
   refused = token === null;
   drawVerdict();
   show();
