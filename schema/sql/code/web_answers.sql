@@ -431,7 +431,7 @@ END
 $$;
 COMMENT ON FUNCTION blotter_internal.web_reject(text) IS 'For /api/reject of `blotter web`: one reject with its bytes.';
 
--- What the venues say beside what is recorded, what differs first.
+-- The rows of blotter.reconciliation, those that differ first.
 CREATE FUNCTION blotter_internal.web_reconciliation() RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
