@@ -133,25 +133,28 @@ static bool expect_ok(struct redis *redis, redisReply *reply, const char *doing)
     return ok;
 }
 
+/* Follows no redirection: a node that answers every greeting with MOVED would be greeted for ever.
+ */
 static bool redis_blocking_greet(struct redis *redis)
 {
     const struct redis_url *url = &redis->url;
+    const char *with_user[] = {"AUTH", url->user, url->password};
+    const char *without_user[] = {"AUTH", url->password};
     char db[16];
 
-    if (url->password[0] != '\0') {
-        redisReply *reply = url->user[0] != '\0'
-                                ? redis_ask(redis, "AUTH", url->user, url->password, NULL)
-                                : redis_ask(redis, "AUTH", url->password, NULL);
-        if (!expect_ok(redis, reply, "cannot log in")) {
-            return false;
-        }
-    }
-    snprintf(db, sizeof db, "%d", url->db);
-    if (url->db != 0 &&
-        !expect_ok(redis, redis_ask(redis, "SELECT", db, NULL), "cannot select the database")) {
+    if (url->password[0] != '\0' &&
+        !expect_ok(redis,
+                   url->user[0] != '\0' ? ask_here(redis, 3, with_user)
+                                        : ask_here(redis, 2, without_user),
+                   "cannot log in")) {
         return false;
     }
-    return expect_ok(redis, redis_ask(redis, "PING", NULL), "cannot be used");
+    snprintf(db, sizeof db, "%d", url->db);
+    if (url->db != 0 && !expect_ok(redis, ask_here(redis, 2, (const char *[]){"SELECT", db}),
+                                   "cannot select the database")) {
+        return false;
+    }
+    return expect_ok(redis, ask_here(redis, 1, (const char *[]){"PING"}), "cannot be used");
 }
 
 /* Asks the sentinels where the master is. False: the error has been printed. */

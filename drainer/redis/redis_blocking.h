@@ -2,8 +2,8 @@
  * same URL and password rules as the library's (redis_url.h). `drain` has redis_link.
  *
  * Of a cluster it is a connection to one node at a time. redis_ask follows MOVED and ASK, so a
- * command about a stream is answered by its master; what is about a server goes to each of
- * redis_masters in turn, by redis_go_to.
+ * command about a stream is answered by its master; the greeting of a connection follows none. What
+ * is about a server goes to each of redis_masters in turn, by redis_go_to.
  *
  * Every failure is said once, here, in one line on stderr that names the setting and holds no
  * secret. */

@@ -218,9 +218,9 @@ def sample(drainer, name):
 class FakeRedis:
     """Answers +OK to everything, but for what a test's function has to say: answer(words) returns bytes or None."""
 
-    def __init__(self, answer):
+    def __init__(self, answer, host="127.0.0.1"):
         self._answer = answer
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((host, 0))
         self.port = self._listener.getsockname()[1]
         self.connections = 0
         self._open = []
