@@ -88,10 +88,7 @@ CHECKSUM_2(checksum_2_by_table, , crc_by_table)
 #if defined(__x86_64__)
 CHECKSUM_2(checksum_2, __attribute__((target("sse4.2"))), _mm_crc32_u64)
 
-static inline int has_instruction(void)
-{
-    return __builtin_cpu_supports("sse4.2");
-}
+#define HAS_INSTRUCTION __builtin_cpu_supports("sse4.2")
 #elif defined(__ARM_FEATURE_CRC32)
 static inline uint64_t crc_by_instruction(uint64_t crc, uint64_t word)
 {
@@ -100,15 +97,9 @@ static inline uint64_t crc_by_instruction(uint64_t crc, uint64_t word)
 
 CHECKSUM_2(checksum_2, , crc_by_instruction)
 
-static inline int has_instruction(void)
-{
-    return 1;
-}
+#define HAS_INSTRUCTION 1
 #else
-static inline int has_instruction(void)
-{
-    return 0;
-}
+#define HAS_INSTRUCTION 0
 #define checksum_2 checksum_2_by_table
 #endif
 
@@ -122,6 +113,6 @@ uint64_t journal_checksum(uint32_t version, const void *bytes, size_t length)
     if (__builtin_expect(version == 1, 0)) {
         return checksum_1(bytes, length);
     }
-    return __builtin_expect(has_instruction(), 1) ? checksum_2(bytes, length)
+    return __builtin_expect(HAS_INSTRUCTION, 1) ? checksum_2(bytes, length)
                                                   : checksum_2_by_table(bytes, length);
 }

@@ -67,7 +67,6 @@ enum {
     LOOK_STRANGE_MS = 5, /* in need of room, which looking alone does not give */
     LOOK_IMPATIENT_MS = 20,
     HEARTBEAT_MS = 10000,
-    HEARTBEAT_BYTES = 1024, /* 16 numbers of up to 20 digits, and their names */
     REFUSED_MIN_MS = 50,
     REFUSED_MAX_MS = 2000,
     CONNECT_BACKOFF_MAX_MS = 500, /* so that records flow within a second of Redis' return */
@@ -570,7 +569,9 @@ static void heartbeat_print(const struct blotter_stats *stats, char *out, size_t
 
 static void append_heartbeat(struct sender *sender)
 {
-    char extra[HEARTBEAT_BYTES];
+#define X(type, name, meaning) +sizeof "{\"" #name "\":-9223372036854775808}"
+    char extra[0 BLOTTER_STATS(X)]; /* the longest text of all of them */
+#undef X
     struct blotter_stats *stats = sender->options.fill_stats == NULL
                                       ? NULL
                                       : calloc(1, sizeof *stats); /* 10 KB: no stack's */
