@@ -8,7 +8,7 @@
  *
  *   CHAOS_SECONDS   how long things are broken (12)
  *   CHAOS_SEED      the schedule to repeat; if not given, one that nobody has seen. It is printed
- *   CHAOS_RATE      orders a second, all desks together (1500) */
+ *   CHAOS_RATE      orders a second, all desks together (3000) */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -220,7 +220,7 @@ static void whatever_breaks_every_accepted_record_is_stored_once(void **state)
     struct chaos chaos = {.folder = fixture_folder(),
                           .time_ns = now_ns(),
                           .duration_ms = (int64_t)number_of("CHAOS_SECONDS", 12) * 1000,
-                          .per_second = (int)number_of("CHAOS_RATE", 1500) / CHAOS_GOOD_DESKS};
+                          .per_second = (int)number_of("CHAOS_RATE", 3000) / CHAOS_GOOD_DESKS};
     struct chaos_schedule schedule;
 
     (void)state;

@@ -19,7 +19,7 @@
 static struct load *load_of(const char *exchange)
 {
     return load_start(
-        &(struct load_options){.producers = 2, .exchange = exchange, .per_second = 200});
+        &(struct load_options){.producers = 2, .exchange = exchange, .per_second = LOAD_PER_SECOND});
 }
 
 struct cuts {

@@ -15,7 +15,7 @@
 
 static struct load *some_load(void)
 {
-    return load_start(&(struct load_options){.producers = 2, .per_second = 200});
+    return load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
 }
 
 /* Another drainer loads the rest. */

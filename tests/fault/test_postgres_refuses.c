@@ -13,7 +13,7 @@
 
 static struct load *some_load(void)
 {
-    return load_start(&(struct load_options){.producers = 2, .per_second = 200});
+    return load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
 }
 
 static void finish(struct load *load, struct fixture_program *drainer)

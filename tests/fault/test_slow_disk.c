@@ -14,7 +14,6 @@
 
 enum {
     PRODUCERS = 2,
-    PER_SECOND = 500,
     MEANWHILE = 3000,         /* records accepted while the disk stalls: three seconds */
     SLOWEST_US = 1000 * 1000, /* of a submit: one that waited for the disk would take longer */
     KEPT = 100,
@@ -25,7 +24,7 @@ static struct load *start(void)
 {
     story_drainer("usual");
     struct load *load =
-        load_start(&(struct load_options){.producers = PRODUCERS, .per_second = PER_SECOND});
+        load_start(&(struct load_options){.producers = PRODUCERS, .per_second = LOAD_PER_SECOND});
     load_await_accepted(load, 500);
     load_await_stage(load, BLOTTER_COMMITTED);
     return load;

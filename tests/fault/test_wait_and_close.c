@@ -70,7 +70,7 @@ static int end_of(struct waiter *waiter)
 static struct load *start(void)
 {
     struct load *load =
-        load_start(&(struct load_options){.producers = PRODUCERS, .per_second = 200});
+        load_start(&(struct load_options){.producers = PRODUCERS, .per_second = LOAD_PER_SECOND});
     load_await_accepted(load, 300);
     load_await_stage(load, BLOTTER_COMMITTED);
     return load;
