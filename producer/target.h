@@ -8,6 +8,8 @@
  *                                   Sentinel, nor a FLUSHALL after which another id was drawn
  *                                   strands them
  *     no id there                   the journal's own is put back, and the records are sent
+ *     no id in the journal yet      the records have reached no Redis, perhaps by a wrong URL: they
+ *                                   are sent to this one
  *     another id and another URL    the records are left alone
  *
  * If Redis does not let us read the id, only the URL tells.

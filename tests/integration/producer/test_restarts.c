@@ -259,6 +259,25 @@ static void a_renamed_redis_gets_its_records(void **state)
     blotter_close(producer, 0);
 }
 
+/* A URL that was wrong has no id of a stream yet: the records follow the one that is right. */
+static void a_journal_that_reached_no_redis_is_sent_to_the_first_that_answers(void **state)
+{
+    (void)state;
+    blotter_producer *producer =
+        open_with((struct blotter_options){.journal = journals(),
+                                           .redis = "unix:///nonexistent/redis.sock",
+                                           .slots = 4096,
+                                           .slot_bytes = 512});
+    for (int i = 0; i < 10; i++) {
+        assert_true(blotter_order(producer, &(struct blotter_order){.order_id = "1"}) > 0);
+    }
+    assert_int_equal(blotter_close(producer, 0), 12);
+    producer = open_here(redis, 4096);
+    assert_true(fixture_wait_until(has_records, redis, TIMEOUT_MS));
+    assert_int_equal(stats_of(producer).left_alone, 0);
+    blotter_close(producer, 0);
+}
+
 static void a_journal_of_another_size_is_sent_beside_the_new_one(void **state)
 {
     (void)state;
@@ -317,6 +336,7 @@ int main(void)
         TEST(records_for_another_redis_are_left_alone),
         TEST(ship_sends_them_elsewhere_only_when_it_is_told_to),
         TEST(a_renamed_redis_gets_its_records),
+        TEST(a_journal_that_reached_no_redis_is_sent_to_the_first_that_answers),
         TEST(a_journal_of_another_size_is_sent_beside_the_new_one),
         TEST(an_idle_producer_wakes_seldom),
     };
