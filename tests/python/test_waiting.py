@@ -215,7 +215,7 @@ class Waiting(unittest.TestCase):
             stop = threading.Event()
             ticking = threading.Thread(target=lambda: [ticks.append(1) for _ in iter(lambda: stop.wait(0.01), True)])
             ticking.start()
-            with self.assertRaises(TimeoutError):
+            with self.assertRaisesRegex(TimeoutError, "journal: .*refused"):
                 alone.flush(0.5, "sent")
             stop.set()
             ticking.join()
@@ -228,6 +228,15 @@ class Waiting(unittest.TestCase):
                 alone.close(None)
             self.assertFalse(alone.closed)
             self.assertGreaterEqual(alone.close(0), 2)
+
+    def test_flush_without_a_drainer_says_how_far_it_got(self):
+        drainer.send_signal(signal.SIGSTOP)
+        self.addCleanup(drainer.send_signal, signal.SIGCONT)
+        with blotter.Producer("nodrainer", journal=servers.journal("nodrainer")) as alone:
+            alone.order(order_id="1")
+            alone.flush(support.TIMEOUT, "sent")
+            with self.assertRaisesRegex(TimeoutError, "up to 0 of 2: `blotter status`"):
+                alone.flush(0)
 
     def test_threads_that_record_while_another_closes(self):
         counts = []

@@ -293,6 +293,27 @@ static int find_stage(const char *word)
     return find_word("stage", word, stages, "sent or committed is allowed");
 }
 
+/* Raises TimeoutError, with what the records wait for as far as it is known here. */
+static void raise_late(const struct producer *self, enum blotter_stage stage)
+{
+    struct blotter_stats stats;
+    if (blotter_stats(self->handle, &stats) != BLOTTER_OK) {
+        PyErr_SetString(PyExc_TimeoutError, blotter_status_text(BLOTTER_TIMEOUT));
+    } else if (stats.last_error[0] != '\0') {
+        PyErr_Format(PyExc_TimeoutError, "not within the time; the records are in the journal: %s",
+                     stats.last_error);
+    } else if (stage == BLOTTER_SENT) {
+        PyErr_Format(PyExc_TimeoutError,
+                     "not within the time; Redis has the records up to %lld of %lld",
+                     (long long)stats.sent, (long long)stats.accepted);
+    } else {
+        PyErr_Format(PyExc_TimeoutError,
+                     "not within the time; PostgreSQL has the records up to %lld of %lld: `blotter "
+                     "status` tells whether a drainer loads them",
+                     (long long)stats.committed, (long long)stats.accepted);
+    }
+}
+
 static PyObject *producer_flush(PyObject *object, PyObject *args, PyObject *keywords)
 {
     static char *names[] = {"timeout", "stage", NULL};
@@ -309,7 +330,7 @@ static PyObject *producer_flush(PyObject *object, PyObject *args, PyObject *keyw
         return Py_NewRef(Py_None);
     }
     if (status == BLOTTER_TIMEOUT) {
-        PyErr_SetString(PyExc_TimeoutError, blotter_status_text(status));
+        raise_late(self, (enum blotter_stage)stage);
     } else if (status < 0) {
         producer_raise(self, status);
     }
