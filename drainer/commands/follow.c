@@ -18,6 +18,7 @@
 
 #include "drainer/log.h"
 #include "drainer/postgres/pg_blocking.h"
+#include "drainer/postgres/pg_result.h"
 #include "schema/clock.h"
 
 enum {
@@ -247,7 +248,11 @@ static bool print_window(struct follow *follow)
         } else {
             pg_fail(&follow->pg, result, "cannot read records");
         }
+        bool copies = pg_result_begins_copy(result);
         PQclear(result);
+        if (copies) {
+            return false;
+        }
     }
     if (!complete) {
         return false;

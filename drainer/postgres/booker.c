@@ -25,6 +25,7 @@
 
 #include "drainer/log.h"
 #include "drainer/postgres/pg_link.h"
+#include "drainer/postgres/pg_result.h"
 #include "drainer/postgres/pg_session.h"
 #include "drainer/postgres/sql_text.h"
 #include "drainer/redis/streams.h"
@@ -105,9 +106,9 @@ static void booker_on_rows(void *owner, const PGresult *result)
     struct booker *booker = owner;
 
     if (PQntuples(result) == 1 && PQnfields(result) == 3) {
-        booker->rows = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
-        booker->counters.set_aside += strtoull(PQgetvalue(result, 0, 1), NULL, 10);
-        booker->last_block = strtoll(PQgetvalue(result, 0, 2), NULL, 10);
+        booker->rows = strtoll(pg_result_text(result, 0, 0), NULL, 10);
+        booker->counters.set_aside += strtoull(pg_result_text(result, 0, 1), NULL, 10);
+        booker->last_block = strtoll(pg_result_text(result, 0, 2), NULL, 10);
     }
 }
 

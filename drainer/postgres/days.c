@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/postgres/pg_result.h"
 #include "drainer/postgres/sql_text.h"
 
 enum { SECONDS_PER_DAY = 86400 };
@@ -35,9 +36,14 @@ static const struct {
 #undef X
 };
 
+static bool is_day(int64_t since_1970)
+{
+    return since_1970 >= DAY_FIRST && since_1970 < DAY_FIRST + DAYS_MAX;
+}
+
 static size_t index_of(int64_t since_1970)
 {
-    assert(since_1970 >= DAY_FIRST && since_1970 < DAY_FIRST + DAYS_MAX);
+    assert(is_day(since_1970));
     return (size_t)(since_1970 - DAY_FIRST);
 }
 
@@ -83,8 +89,7 @@ bool days_ask(struct days *days, const struct batch *batch, size_t from, size_t 
             ask(sql, last, &asked);
         }
     }
-    if (ahead != days->ahead && ahead >= DAY_FIRST &&
-        ahead < DAY_FIRST + DAYS_MAX) { /* a clock may say anything */
+    if (ahead != days->ahead && is_day(ahead)) { /* a clock may say anything */
         days->ahead = ahead;
         ask(sql, ahead, &asked);
     }
@@ -106,8 +111,11 @@ static enum day state_of_answer(const char *answer)
 void days_learn(struct days *days, const PGresult *result)
 {
     for (int i = 0; i < PQntuples(result); i++) {
-        days->states[index_of(strtoll(PQgetvalue(result, i, 0), NULL, 10))] =
-            (uint8_t)state_of_answer(PQgetvalue(result, i, 1));
+        int64_t day = strtoll(pg_result_text(result, i, 0), NULL, 10);
+
+        if (is_day(day)) {
+            days->states[index_of(day)] = (uint8_t)state_of_answer(pg_result_text(result, i, 1));
+        }
     }
 }
 

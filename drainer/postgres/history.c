@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "drainer/log.h"
+#include "drainer/postgres/pg_result.h"
 
 const char history_sql[] = "BEGIN ISOLATION LEVEL READ COMMITTED; "
                            "SET LOCAL synchronous_commit = on; "
@@ -19,7 +20,7 @@ static char *history_chain(const PGresult *result)
     struct sql_text chain = {0};
 
     for (int row = 0; row < PQntuples(result); row++) {
-        sql_text_add(&chain, "%s%s", row == 0 ? "" : ",", PQgetvalue(result, row, HISTORY_ID));
+        sql_text_add(&chain, "%s%s", row == 0 ? "" : ",", pg_result_text(result, row, HISTORY_ID));
     }
     return chain.text;
 }
@@ -29,16 +30,17 @@ void history_learn(struct stream_history *history, const PGresult *result)
     if (PQntuples(result) == 0) {
         return;
     }
-    const char *id = PQgetvalue(result, 0, HISTORY_ID);
+    const char *id = pg_result_text(result, 0, HISTORY_ID);
     if (strcmp(history->id, id) != 0) {
         log_info("postgres", "history %s: system %s, timeline %s, server %d of this database", id,
-                 PQgetvalue(result, 0, HISTORY_SYSTEM), PQgetvalue(result, 0, HISTORY_TIMELINE),
-                 PQntuples(result));
+                 pg_result_text(result, 0, HISTORY_SYSTEM),
+                 pg_result_text(result, 0, HISTORY_TIMELINE), PQntuples(result));
     }
     snprintf(history->id, sizeof history->id, "%s", id);
-    snprintf(history->system, sizeof history->system, "%s", PQgetvalue(result, 0, HISTORY_SYSTEM));
-    history->timeline = atoi(PQgetvalue(result, 0, HISTORY_TIMELINE));
-    history->accepts = PQgetvalue(result, 0, HISTORY_ACCEPTS)[0] == 't';
+    snprintf(history->system, sizeof history->system, "%s",
+             pg_result_text(result, 0, HISTORY_SYSTEM));
+    history->timeline = atoi(pg_result_text(result, 0, HISTORY_TIMELINE));
+    history->accepts = pg_result_text(result, 0, HISTORY_ACCEPTS)[0] == 't';
     free(history->chain);
     history->chain = history_chain(result);
 }

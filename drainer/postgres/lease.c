@@ -11,6 +11,7 @@
 
 #include "drainer/log.h"
 #include "drainer/postgres/history.h"
+#include "drainer/postgres/pg_result.h"
 #include "drainer/postgres/sql_text.h"
 #include "schema/array.h"
 
@@ -256,8 +257,8 @@ static void lease_on_loaded(struct lease *lease, long long n, const char *text)
     }
 }
 
-/* The answer names streams by their keys: places in the list change when a new one is found
- * meanwhile. */
+/* Finds the stream of a row of the answer, which names it by its key: places in the list change when
+ * a new one is found meanwhile. NULL: none of ours. */
 static struct stream *lease_stream_of(const struct lease *lease, long long lock_key)
 {
     const struct streams *streams = lease->options.streams;
@@ -267,7 +268,7 @@ static struct stream *lease_stream_of(const struct lease *lease, long long lock_
             return streams->all[i];
         }
     }
-    abort(); /* streams never go away */
+    return NULL;
 }
 
 /* The table of locks, once a run: who shares the streams, which locks this session holds, and who
@@ -404,14 +405,41 @@ static void lease_on_fenced(struct lease *lease, long long pid, const char *who)
     }
 }
 
+/* Takes a row about a stream's lock. False: it was not asked for. */
+static bool lease_on_stream_row(struct lease *lease, const char *what, struct stream *stream,
+                                const char *text)
+{
+    if (stream == NULL) {
+        return false;
+    }
+    if (strcmp(what, "foreign") == 0) {
+        lease_on_foreign_holder(lease, stream, text);
+        return true;
+    }
+    if (strcmp(what, "left") == 0 && lease_is_left(stream)) {
+        stream_enter(stream, STREAM_FREE);
+        return true;
+    }
+    if (strcmp(what, "taken") == 0 && stream->state == STREAM_FREE) {
+        lease_on_locked(lease, stream, text[0] == 't');
+        return true;
+    }
+    return false;
+}
+
+static bool lease_is_stream_row(const char *what)
+{
+    return strcmp(what, "left") == 0 || strcmp(what, "taken") == 0 || strcmp(what, "foreign") == 0;
+}
+
 static void lease_on_row(struct lease *lease, const char *what, long long number, const char *text)
 {
-    if (strcmp(what, "members") == 0) {
+    if (lease_is_stream_row(what)) {
+        if (!lease_on_stream_row(lease, what, lease_stream_of(lease, number), text)) {
+            lease->distrust = "PostgreSQL answers about a lock that was not asked for";
+        }
+    } else if (strcmp(what, "members") == 0) {
         lease_on_members(lease, number);
-    } else if (strcmp(what, "left") == 0) {
-        stream_enter(lease_stream_of(lease, number), STREAM_FREE);
-    } else if (strcmp(what, "taken") == 0) {
-        lease_on_locked(lease, lease_stream_of(lease, number), text[0] == 't');
     } else if (strcmp(what, "loaded") == 0) {
         lease_on_loaded(lease, number, text);
     } else if (strcmp(what, "fenced") == 0) {
@@ -422,8 +450,6 @@ static void lease_on_row(struct lease *lease, const char *what, long long number
     } else if (strcmp(what, "backend") == 0 && number != pg_link_backend(lease->link)) {
         lease->distrust = "a pooler in transaction mode is between here and PostgreSQL: connect to "
                           "the server, or set pool_mode = session";
-    } else if (strcmp(what, "foreign") == 0) {
-        lease_on_foreign_holder(lease, lease_stream_of(lease, number), text);
     } else if (strcmp(what, "blocker") == 0) {
         streams_trouble(lease->options.streams, NULL, TROUBLE_BLOCKER,
                         "loading waits for a lock of a session that is no drainer's: %s; end "
@@ -435,8 +461,8 @@ static void lease_on_row(struct lease *lease, const char *what, long long number
 static void lease_on_rows(void *owner, const PGresult *result)
 {
     for (int i = 0; i < PQntuples(result); i++) {
-        lease_on_row(owner, PQgetvalue(result, i, 0), strtoll(PQgetvalue(result, i, 1), NULL, 10),
-                     PQgetvalue(result, i, 2));
+        lease_on_row(owner, pg_result_text(result, i, 0),
+                     strtoll(pg_result_text(result, i, 1), NULL, 10), pg_result_text(result, i, 2));
     }
 }
 

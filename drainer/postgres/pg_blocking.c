@@ -6,6 +6,7 @@
 
 #include "drainer/log.h"
 #include "drainer/postgres/migrations.h"
+#include "drainer/postgres/pg_result.h"
 #include "drainer/postgres/sqlstate.h"
 
 enum { MESSAGE_BYTES = 512 };
@@ -180,7 +181,7 @@ int pg_schema_version(struct pg *pg)
     int version = -1;
 
     if (PQresultStatus(result) == PGRES_TUPLES_OK) {
-        version = atoi(PQgetvalue(result, 0, 0));
+        version = atoi(pg_result_text(result, 0, 0));
     } else if (sqlstate_hint(sqlstate, NULL) == SQLSTATE_MIGRATE) {
         version = 0;
     } else {

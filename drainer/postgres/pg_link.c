@@ -26,6 +26,7 @@
 
 #include <assert.h>
 #include <event2/event.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,7 @@
 #include <time.h>
 
 #include "drainer/log.h"
+#include "drainer/postgres/pg_result.h"
 
 enum { PIECE_BYTES = 65536, SEND_BUFFER_BYTES = 1 << 20 };
 enum {
@@ -40,13 +42,15 @@ enum {
     BACKOFF_MAX_MS = 2000,
     BACKOFF_PERSON_MS = 15000,
     MESSAGE_BYTES = 256,
-    START_TIME_BYTES = 64,
 };
+
+/* When a session began, as a number: a damaged one is no error of every later session. */
+#define STARTED_SQL "(extract(epoch FROM backend_start) * 1000000)::bigint"
 
 /* The first statements of every session. The row names the session, for its successor. */
 static const char session_sql[] =
     "SET synchronous_commit = local; SET search_path = pg_catalog, pg_temp; "
-    "SELECT pg_backend_pid(), backend_start::text FROM pg_stat_activity "
+    "SELECT pg_backend_pid(), " STARTED_SQL " FROM pg_stat_activity "
     "WHERE pid = pg_backend_pid(); ";
 
 /* The statements of the opening that return rows; the user's follow. */
@@ -59,7 +63,7 @@ enum command_outcome { COMMAND_GOOD, COMMAND_FAILED, COMMAND_NOT_REPLICATED };
 /* A session in the server; pid 0: none. */
 struct server_session {
     int pid;
-    char started[START_TIME_BYTES];
+    int64_t started_us;
 };
 
 struct pg_link {
@@ -303,11 +307,10 @@ static const char *link_opening_sql(struct pg_link *link)
     }
     link->session = (struct server_session){0};
     if (asprintf(&link->opening_sql,
-                 "%sSELECT pg_terminate_backend(pid, %d) FROM pg_stat_activity WHERE pid = %d AND "
-                 "backend_start = '%s'::timestamptz; %s",
+                 "%sSELECT pg_terminate_backend(pid, %d) FROM pg_stat_activity WHERE pid = %d "
+                 "AND " STARTED_SQL " = %" PRId64 "; %s",
                  session_sql, PREDECESSOR_TIMEOUT_MS, link->predecessor.pid,
-                 link->predecessor.pid == 0 ? "infinity" : link->predecessor.started,
-                 link->prepare_sql) < 0) {
+                 link->predecessor.started_us, link->prepare_sql) < 0) {
         abort();
     }
     return link->opening_sql;
@@ -321,13 +324,12 @@ static void link_take_opening_rows(struct pg_link *link, const PGresult *result)
     switch (link->statement) {
     case OPENING_SESSION:
         if (has_row) {
-            link->session.pid = atoi(PQgetvalue(result, 0, 0));
-            snprintf(link->session.started, sizeof link->session.started, "%s",
-                     PQgetvalue(result, 0, 1));
+            link->session.pid = atoi(pg_result_text(result, 0, 0));
+            link->session.started_us = strtoll(pg_result_text(result, 0, 1), NULL, 10);
         }
         break;
     case OPENING_PREDECESSOR:
-        if (has_row && PQgetvalue(result, 0, 0)[0] != 't') {
+        if (has_row && pg_result_text(result, 0, 0)[0] != 't') {
             link->outcome = COMMAND_FAILED;
             pg_failure_of_connection(&link->failure, "the session before this one does not end");
         } else {
@@ -475,8 +477,15 @@ static void link_on_result(struct pg_link *link, const PGresult *result)
 {
     switch (PQresultStatus(result)) {
     case PGRES_COPY_IN:
-        link_enter(link, PG_LINK_COPYING, 0);
-        link_go_on_copying(link);
+        if (link->state == PG_LINK_RUNNING) {
+            link_enter(link, PG_LINK_COPYING, 0);
+            link_go_on_copying(link);
+            break;
+        }
+        /* fall through */
+    case PGRES_COPY_OUT:
+    case PGRES_COPY_BOTH:
+        link_lose(link, "the server begins a COPY that nobody has asked for");
         break;
     case PGRES_TUPLES_OK:
         link_take_rows(link, result);

@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <stdlib.h>
 
+#include "drainer/postgres/pg_result.h"
 #include "schema/clock.h"
 
 enum { ROUNDS = 3, ANSWER_TIMEOUT_MS = 3000 };
@@ -31,8 +32,12 @@ static int pooler_backend_of(PGconn *connection, const char *sql)
         }
     }
     for (PGresult *result; (result = PQgetResult(connection)) != NULL; PQclear(result)) {
+        if (pg_result_begins_copy(result)) {
+            PQclear(result);
+            return 0;
+        }
         if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1) {
-            backend = atoi(PQgetvalue(result, 0, 0));
+            backend = atoi(pg_result_text(result, 0, 0));
         }
     }
     return backend;

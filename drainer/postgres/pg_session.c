@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/postgres/pg_result.h"
 #include "drainer/settings_table.h"
 
 /* Both kinds of session begin with this, and then the rest. */
@@ -43,11 +44,11 @@ char *pg_session_books_sql(const struct settings *settings)
 void pg_session_take(struct pg_session *session, const PGresult *result)
 {
     for (int i = 0; i < PQntuples(result) && PQnfields(result) == 2; i++) {
-        struct text_set *set = strcmp(PQgetvalue(result, i, 0), "venue") == 0
+        struct text_set *set = strcmp(pg_result_text(result, i, 0), "venue") == 0
                                    ? &session->venues_by_symbol
                                    : &session->terminal_statuses;
 
-        text_set_add(set, PQgetvalue(result, i, 1), (size_t)PQgetlength(result, i, 1));
+        text_set_add(set, pg_result_text(result, i, 1), (size_t)PQgetlength(result, i, 1));
     }
 }
 

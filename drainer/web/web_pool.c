@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "drainer/log.h"
+#include "drainer/postgres/pg_result.h"
 #include "drainer/web/api.h"
 
 enum { SESSIONS = 4, QUEUE_MAX = 256, RETRY_MS = 1000, CONNECT_TIMEOUT_S = 5, REASON_BYTES = 256 };
@@ -243,8 +244,16 @@ static bool session_read(struct web_session *session)
             }
             return true;
         }
-        session_take_result(session, result);
+        bool copies = pg_result_begins_copy(result);
+        if (copies) {
+            session_lose(session, "the server begins a COPY that nobody has asked for");
+        } else {
+            session_take_result(session, result);
+        }
         PQclear(result);
+        if (copies) {
+            return false;
+        }
     }
     return true;
 }
