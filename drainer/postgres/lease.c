@@ -257,8 +257,8 @@ static void lease_on_loaded(struct lease *lease, long long n, const char *text)
     }
 }
 
-/* Finds the stream of a row of the answer, which names it by its key: places in the list change when
- * a new one is found meanwhile. NULL: none of ours. */
+/* Finds the stream of a row of the answer, which names it by its key: places in the list change
+ * when a new one is found meanwhile. NULL: none of ours. */
 static struct stream *lease_stream_of(const struct lease *lease, long long lock_key)
 {
     const struct streams *streams = lease->options.streams;

@@ -18,8 +18,8 @@
 
 static struct load *load_of(const char *exchange)
 {
-    return load_start(
-        &(struct load_options){.producers = 2, .exchange = exchange, .per_second = LOAD_PER_SECOND});
+    return load_start(&(struct load_options){
+        .producers = 2, .exchange = exchange, .per_second = LOAD_PER_SECOND});
 }
 
 struct cuts {

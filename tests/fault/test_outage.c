@@ -85,8 +85,8 @@ static void survive_an_outage(void)
     struct fixture_program *drainer = story_drainer("d1");
     assert_true(fixture_program_says(drainer, "object=postgres msg=\"connected\"",
                                      STORY_TIMEOUT_MS)); /* or journals fill now */
-    struct load *load = load_start(
-        &(struct load_options){.producers = PRODUCERS, .per_second = LOAD_PER_SECOND, .slots = SLOTS});
+    struct load *load = load_start(&(struct load_options){
+        .producers = PRODUCERS, .per_second = LOAD_PER_SECOND, .slots = SLOTS});
     load_await_stage(load, BLOTTER_COMMITTED); /* the drainer is at work */
     load_await_accepted(load, 600);
     fixture_program_signal(drainer, SIGSTOP); /* some are sent and not read when Redis dies */

@@ -105,7 +105,8 @@ static void a_synchronous_standby_is_promoted_under_load_and_nothing_is_lost(voi
     (void)state;
     start_standby(true);
     struct fixture_program *drainer = story_drainer("d1");
-    struct load *load = load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
+    struct load *load =
+        load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
     drainer_await_loaded("d1", 500);
     fail_over();
     await_rows_above(rows());
@@ -126,7 +127,8 @@ an_asynchronous_standby_is_promoted_and_the_loss_is_healed_from_the_kept_tail(vo
     (void)state;
     start_standby(false);
     struct fixture_program *drainer = story_drainer("d1");
-    struct load *load = load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
+    struct load *load =
+        load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
     drainer_await_loaded("d1", 200);
     fixture_postgres_pause(standby);
     drainers_await_more(2500);
@@ -160,7 +162,8 @@ static void a_database_that_is_restored_from_a_copy_gets_back_what_it_lost(void 
     (void)state;
     primary = story_postgres;
     struct fixture_program *drainer = story_drainer("d1");
-    struct load *load = load_start(&(struct load_options){.producers = 1, .per_second = LOAD_PER_SECOND});
+    struct load *load =
+        load_start(&(struct load_options){.producers = 1, .per_second = LOAD_PER_SECOND});
     drainer_await_loaded("d1", 200);
     const char *data = fixture_postgres_folder(primary), *copy = fixture_format("%s.copy", data);
     fixture_postgres_stop(primary, FIXTURE_FAST);
@@ -189,7 +192,8 @@ static void two_primaries_at_once_leave_one_that_is_loaded(void **state)
     const char *both = fixture_format("%s", getenv("BLOTTER_POSTGRES"));
     setenv("BLOTTER_POSTGRES", fixture_postgres_conninfo(primary), 1);
     struct fixture_program *old = story_drainer("d1");
-    struct load *load = load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
+    struct load *load =
+        load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
     drainer_await_loaded("d1", 200);
     fixture_postgres_run(standby, "SELECT pg_promote(false)");
     assert_true(fixture_wait_until(is_promoted, NULL, STORY_TIMEOUT_MS));
@@ -213,7 +217,8 @@ static void a_loss_that_the_kept_tail_does_not_reach_is_an_incident(void **state
     struct fixture_program *drainer =
         story_start("drain", "--consumer", "d1", "--keep-entries", "10", "--keep-time", "0s",
                     "--trim-interval", "100ms");
-    struct load *load = load_start(&(struct load_options){.producers = 1, .per_second = LOAD_PER_SECOND});
+    struct load *load =
+        load_start(&(struct load_options){.producers = 1, .per_second = LOAD_PER_SECOND});
     drainer_await_loaded("d1", 200);
     fixture_postgres_pause(standby);
     drainers_await_more(2500);
@@ -269,7 +274,8 @@ a_standby_that_is_away_costs_two_sessions_and_loading_goes_on_when_it_is_back(vo
     start_standby(true);
     struct fixture_program *drainer =
         story_start("drain", "--consumer", "d1", "--postgres-timeout", "1s");
-    struct load *load = load_start(&(struct load_options){.producers = 1, .per_second = LOAD_PER_SECOND});
+    struct load *load =
+        load_start(&(struct load_options){.producers = 1, .per_second = LOAD_PER_SECOND});
     drainer_await_loaded("d1", 100);
     fixture_postgres_pause(standby);
     int64_t most = 0;
@@ -292,7 +298,8 @@ static void a_drainer_that_waits_for_a_standby_can_be_fenced(void **state)
     (void)state;
     start_standby(true);
     struct fixture_program *first = story_drainer("d1");
-    struct load *load = load_start(&(struct load_options){.producers = 1, .per_second = LOAD_PER_SECOND});
+    struct load *load =
+        load_start(&(struct load_options){.producers = 1, .per_second = LOAD_PER_SECOND});
     drainer_await_loaded("d1", 100);
     fixture_postgres_pause(standby);
     story_await_int(1, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND "

@@ -14,7 +14,8 @@ static void what_flushall_has_thrown_away_is_sent_again(void **state)
 {
     (void)state;
     struct fixture_program *drainer = story_drainer("d1");
-    struct load *load = load_start(&(struct load_options){.producers = 3, .per_second = LOAD_PER_SECOND});
+    struct load *load =
+        load_start(&(struct load_options){.producers = 3, .per_second = LOAD_PER_SECOND});
     load_await_accepted(load, 1000);
     load_leave_unread(load, drainer, UNREAD);
     fixture_redis_run(story_redis, "FLUSHALL");
@@ -32,7 +33,8 @@ static void what_a_restart_without_a_file_has_forgotten_is_sent_again(void **sta
 {
     (void)state;
     struct fixture_program *drainer = story_drainer("d1");
-    struct load *load = load_start(&(struct load_options){.producers = 3, .per_second = LOAD_PER_SECOND});
+    struct load *load =
+        load_start(&(struct load_options){.producers = 3, .per_second = LOAD_PER_SECOND});
     load_await_accepted(load, 1000);
     load_leave_unread(load, drainer, UNREAD);
     fixture_redis_kill9(story_redis);

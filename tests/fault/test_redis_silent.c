@@ -62,8 +62,10 @@ static void assert_healed(struct load *load)
 
 static struct load *start(const char *exchange, const char *redis)
 {
-    struct load *load = load_start(&(struct load_options){
-        .producers = PRODUCERS, .exchange = exchange, .redis = redis, .per_second = LOAD_PER_SECOND});
+    struct load *load = load_start(&(struct load_options){.producers = PRODUCERS,
+                                                          .exchange = exchange,
+                                                          .redis = redis,
+                                                          .per_second = LOAD_PER_SECOND});
     load_await_accepted(load, 200);
     load_await_stage(load, BLOTTER_COMMITTED);
     return load;

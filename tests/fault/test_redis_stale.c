@@ -60,7 +60,8 @@ static void what_a_killed_redis_had_not_written_is_sent_again(void **state)
     story_use_redis(fixture_redis_start(
         &(struct fixture_redis_options){.aof = true, .appendfsync = "everysec"}));
     struct fixture_program *drainer = story_drainer("d1");
-    struct load *load = load_start(&(struct load_options){.producers = 3, .per_second = LOAD_PER_SECOND});
+    struct load *load =
+        load_start(&(struct load_options){.producers = 3, .per_second = LOAD_PER_SECOND});
     load_await_accepted(load, 1000);
     load_leave_unread(load, drainer, UNREAD);
     struct file_size kept = {append_only_file(), size_of(append_only_file()) + 1000};
@@ -85,7 +86,8 @@ static void redis_may_be_killed_again_and_again(void **state)
     story_use_redis(fixture_redis_start(
         &(struct fixture_redis_options){.aof = true, .appendfsync = "everysec"}));
     story_drainer("d1");
-    struct load *load = load_start(&(struct load_options){.producers = 3, .per_second = LOAD_PER_SECOND});
+    struct load *load =
+        load_start(&(struct load_options){.producers = 3, .per_second = LOAD_PER_SECOND});
     for (int i = 0; i < 3; i++) {
         load_await_accepted(load, 500);
         fixture_redis_kill9(story_redis);
@@ -139,7 +141,8 @@ static void what_a_stale_replica_has_missed_is_sent_again(void **state)
         fixture_redis_start(&(struct fixture_redis_options){.replica_of = master});
     story_use_redis(master);
     struct fixture_program *drainer = story_drainer("d1");
-    struct load *load = load_start(&(struct load_options){.producers = 3, .per_second = LOAD_PER_SECOND});
+    struct load *load =
+        load_start(&(struct load_options){.producers = 3, .per_second = LOAD_PER_SECOND});
     load_await_accepted(load, 1000);
     assert_true(fixture_wait_until(is_in_step, replica, STORY_TIMEOUT_MS));
     load_leave_unread(load, drainer, UNREAD);

@@ -10,7 +10,7 @@ enum {
     WINDOW = 4096, /* records in flight beside a Redis that is near */
 };
 
-/* What Redis has and the producer has not heard of is in flight. */
+/* In flight is what Redis has and the producer has not heard of. */
 static void records_in_flight_grow_with_the_round_trip(void **state)
 {
     (void)state;
