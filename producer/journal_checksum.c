@@ -114,5 +114,5 @@ uint64_t journal_checksum(uint32_t version, const void *bytes, size_t length)
         return checksum_1(bytes, length);
     }
     return __builtin_expect(HAS_INSTRUCTION, 1) ? checksum_2(bytes, length)
-                                                  : checksum_2_by_table(bytes, length);
+                                                : checksum_2_by_table(bytes, length);
 }
