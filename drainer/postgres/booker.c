@@ -38,6 +38,7 @@ enum {
     BOOKING_TIMEOUT_MS = 3600000, /* an instrument that comes late may change years of fills */
     RETRY_MIN_MS = 100,
     RETRY_MAX_MS = 5000,
+    PAUSE_MS = 20,
     BURST_ROWS = 1000,  /* of one commit, from which on bookings rest */
     REST_TIMES_MAX = 3, /* a rest takes so many times as long as the booking before it */
     REST_MAX_MS = 1000,
@@ -53,7 +54,7 @@ struct booker {
     bool from_first;       /* the running, or the last, booking looked at all of the queue */
     bool empty;            /* all of the queue was seen, and nothing was left */
     bool hurried;          /* somebody waits for the end */
-    bool resting;          /* between two bookings, in favour of loading */
+    bool resting;          /* between two bookings */
     size_t burst;          /* rows of the newest commit since the running booking began */
     int64_t began_ms;      /* the running, or the last, booking */
     int64_t rows, last_block,
@@ -129,18 +130,26 @@ static void booker_on_failed(struct booker *booker, const struct pg_failure *fai
     booker_set_timer(booker, booker->retry_ms);
 }
 
-/* Rests if large batches were committed while the booking ran; the longer, the larger. */
+/* A booking has a price of its own, so what is committed within a pause is booked together. While
+ * large batches are committed it rests; the longer, the larger they are. */
 static void booker_rest(struct booker *booker)
 {
     int64_t times = (int64_t)(booker->burst / BURST_ROWS);
     int64_t ms =
         (booker_now_ms() - booker->began_ms) * (times > REST_TIMES_MAX ? REST_TIMES_MAX : times);
 
-    if (ms == 0 || booker->hurried) {
+    if (booker->hurried) {
+        return;
+    }
+    if (ms > 0) {
+        booker->counters.rests++;
+    } else if (booker->rows > 0 && booker->rows < ROWS_MAX) {
+        ms = PAUSE_MS;
+        booker->counters.pauses++;
+    } else {
         return;
     }
     booker->resting = true;
-    booker->counters.rests++;
     booker_set_timer(booker, ms > REST_MAX_MS ? REST_MAX_MS : (unsigned)ms);
 }
 

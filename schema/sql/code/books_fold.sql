@@ -478,7 +478,7 @@ DECLARE
     cash boolean;
     news boolean;
 BEGIN
-    PERFORM blotter_internal.empty_booking();
+    PERFORM blotter_internal.empty_booking(cardinality(tids));
     INSERT INTO pg_temp.booking_copies
     SELECT q.kind, q.exchange, x.trade_id, q.producer_id, q.seq, q.order_keys, x.ranks, x.rolled,
            q.recorded_at, q.exchange_time, x.account, x.strategy, x.symbol, x.market_type,
@@ -595,34 +595,39 @@ END
 $$;
 COMMENT ON FUNCTION blotter_internal.book_everything() IS 'Books all that is queued. Returns how many rows that were.';
 
--- ON COMMIT DELETE ROWS would make the indexes of all their TOAST tables anew at each COMMIT.
-CREATE FUNCTION blotter_internal.empty_booking() RETURNS void
+-- ON COMMIT DELETE ROWS would make the indexes of all their TOAST tables anew at each COMMIT. TRUNCATE makes three files a table, which takes as
+-- long as booking a thousand fills: so only once dead rows are megabytes, and of the tables that have a row a position only when those are.
+CREATE FUNCTION blotter_internal.empty_booking(rows bigint DEFAULT 0) RETURNS void
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    IF blotter_internal.is_bloated('pg_temp.booking_copies')
-       OR blotter_internal.is_bloated('pg_temp.booking_changes')
-       OR blotter_internal.is_bloated('pg_temp.booking_positions') THEN
+    IF blotter_internal.is_bloated('pg_temp.booking_copies', rows / 4)
+       OR blotter_internal.is_bloated('pg_temp.booking_fills', rows / 4)
+       OR blotter_internal.is_bloated('pg_temp.booking_changes', rows / 4) THEN
         TRUNCATE pg_temp.booking_copies, pg_temp.booking_fills, pg_temp.booking_rest,
-                 pg_temp.booking_keys, pg_temp.booking_updates, pg_temp.booking_changes, pg_temp.booking_positions,
-                 pg_temp.booking_starts, pg_temp.booking_hours, pg_temp.booking_sums,
-                 pg_temp.booking_ends;
-        RETURN;
+                 pg_temp.booking_updates, pg_temp.booking_changes;
+    ELSE
+        DELETE FROM pg_temp.booking_copies;
+        DELETE FROM pg_temp.booking_fills;
+        DELETE FROM pg_temp.booking_rest;
+        DELETE FROM pg_temp.booking_updates;
+        DELETE FROM pg_temp.booking_changes;
     END IF;
-    DELETE FROM pg_temp.booking_copies;
-    DELETE FROM pg_temp.booking_fills;
-    DELETE FROM pg_temp.booking_rest;
-    DELETE FROM pg_temp.booking_keys;
-    DELETE FROM pg_temp.booking_updates;
-    DELETE FROM pg_temp.booking_changes;
-    DELETE FROM pg_temp.booking_positions;
-    DELETE FROM pg_temp.booking_starts;
-    DELETE FROM pg_temp.booking_hours;
-    DELETE FROM pg_temp.booking_sums;
-    DELETE FROM pg_temp.booking_ends;
+    IF blotter_internal.is_bloated('pg_temp.booking_positions', rows / 4)
+       OR blotter_internal.is_bloated('pg_temp.booking_hours', rows / 4) THEN
+        TRUNCATE pg_temp.booking_keys, pg_temp.booking_positions, pg_temp.booking_starts,
+                 pg_temp.booking_hours, pg_temp.booking_sums, pg_temp.booking_ends;
+    ELSE
+        DELETE FROM pg_temp.booking_keys;
+        DELETE FROM pg_temp.booking_positions;
+        DELETE FROM pg_temp.booking_starts;
+        DELETE FROM pg_temp.booking_hours;
+        DELETE FROM pg_temp.booking_sums;
+        DELETE FROM pg_temp.booking_ends;
+    END IF;
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.empty_booking() IS 'Empties the temporary tables of a booking.';
+COMMENT ON FUNCTION blotter_internal.empty_booking(bigint) IS 'Empties the temporary tables of a booking; so many rows are booked next.';
 
 CREATE FUNCTION blotter_internal.rebook_errors() RETURNS bigint
     LANGUAGE sql
@@ -708,11 +713,11 @@ CREATE OR REPLACE FUNCTION blotter_internal.queue_new_orders() RETURNS trigger
     AS $$
 BEGIN
     INSERT INTO blotter_internal.book_queue (kind, exchange, order_keys)
-    SELECT 'h', o.exchange, array_agg(k.key)
+    SELECT 'h', o.exchange,
+           array_agg('o' || o.order_key) FILTER (WHERE NOT o.provisional) || array_agg('c' || o.client_order_id) FILTER (WHERE o.client_order_id <> '')
     FROM new_orders o
-    CROSS JOIN LATERAL (SELECT 'o' || o.order_key AS key WHERE NOT o.provisional
-                        UNION ALL SELECT 'c' || o.client_order_id WHERE o.client_order_id <> '') AS k
-    GROUP BY o.exchange;
+    GROUP BY o.exchange
+    HAVING bool_or(NOT o.provisional OR o.client_order_id <> '');
     RETURN NULL;
 END
 $$;

@@ -46,13 +46,16 @@ COMMENT ON FUNCTION blotter_internal.accept_history() IS
     'Appends this server to the history as one that takes over streams from whatever history Redis knows. Returns the id of the new row.';
 REVOKE EXECUTE ON FUNCTION blotter_internal.accept_history() FROM PUBLIC;
 
--- In every loading transaction. Only the holder of a stream's lease does it, so nobody waits here.
+-- In every loading transaction. Only the holder of a stream's lease does it, so nobody waits here. plpgsql: a session plans it once, not
+-- in every transaction.
 CREATE FUNCTION blotter_internal.raise_loaded(streams text[], last_ids text[]) RETURNS void
-    LANGUAGE sql
-    BEGIN ATOMIC
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
     INSERT INTO blotter_internal.loaded AS l (stream, n, last_id)
     SELECT s.stream, 1, s.last_id FROM unnest(streams, last_ids) AS s (stream, last_id)
     ON CONFLICT (stream) DO UPDATE SET n = l.n + 1, last_id = excluded.last_id, updated_at = now();
-    END;
+END
+$$;
 COMMENT ON FUNCTION blotter_internal.raise_loaded(text[], text[]) IS
     'Counts one more loading transaction of each stream, and notes its newest entry id.';

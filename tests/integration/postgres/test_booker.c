@@ -124,6 +124,15 @@ static void bookings_follow_small_batches_without_a_rest(void **state)
     assert_int_equal(booker_counters(seen.booker)->rests, 0);
 }
 
+static void what_is_committed_within_a_pause_is_booked_together(void **state)
+{
+    (void)state;
+    begin(SMALL_COMMIT, SMALL_COMMIT, 4);
+    run_until_booked();
+    assert_int_equal(booked_fills(), SMALL_COMMIT);
+    assert_int_equal(booker_counters(seen.booker)->pauses, 1);
+}
+
 static void a_booker_whose_end_is_waited_for_does_not_rest(void **state)
 {
     (void)state;
@@ -131,6 +140,7 @@ static void a_booker_whose_end_is_waited_for_does_not_rest(void **state)
     booker_finish(seen.booker);
     run_until_booked();
     assert_int_equal(booker_counters(seen.booker)->rests, 0);
+    assert_int_equal(booker_counters(seen.booker)->pauses, 0);
 }
 
 static int start_server(void **state)
@@ -148,6 +158,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(bookings_rest_while_large_batches_are_committed),
         TEST(bookings_follow_small_batches_without_a_rest),
+        TEST(what_is_committed_within_a_pause_is_booked_together),
         TEST(a_booker_whose_end_is_waited_for_does_not_rest),
     };
 

@@ -180,6 +180,20 @@ SELECT blotter_internal.rebuild_orders();
 SELECT test.same('however_they_arrive', (SELECT state FROM merged), test.state());
 SELECT test.clear();
 
+-- A session plans once what every transaction runs. An order that is known by its client id alone makes all of them look twice.
+CREATE EXTENSION pg_stat_statements SCHEMA test;
+\connect
+SELECT blotter_internal.begin_session();
+SET pg_stat_statements.track = 'all';
+SET pg_stat_statements.track_planning = on;
+SELECT test.drain(ARRAY[e]) FROM (SELECT row(n, n, 7, 'okx', NULL, NULL, CASE WHEN n > 1 THEN 'P' || n END, 'c' || n, 'open', n, NULL, NULL, NULL, to_timestamp(1785456000 + n), NULL, NULL, NULL, NULL)::test.events AS e
+                                  FROM generate_series(1, 40) AS n ORDER BY n) AS s;
+SELECT count(blotter_internal.raise_loaded(ARRAY['blotter:okx'], ARRAY[n::text])) FROM generate_series(1, 40) AS n;
+SELECT test.ok('what_every_transaction_runs_is_planned_once', count(*) = 3 AND max(plans) <= 10, string_agg(format('%s calls %s plans %s', left(query, 40), calls, plans), '; '))
+FROM test.pg_stat_statements WHERE query ~ '^INSERT INTO (pg_temp.merge_rest|blotter_internal.loaded|blotter.orders) ' AND calls >= 40;
+SET pg_stat_statements.track = 'none';
+SELECT test.clear();
+
 -- A field that a later migration adds.
 ALTER TABLE blotter.order_events ADD COLUMN test_note text;
 ALTER TABLE blotter_internal.kept_order_events ADD COLUMN test_note text;

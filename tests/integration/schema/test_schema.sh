@@ -25,7 +25,7 @@ trap finish EXIT
 cd "$dir"
 "${as[@]}" "$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 -N >"$dir/initdb.log"
 "${as[@]}" "$bin/pg_ctl" -D "$dir/data" -l "$dir/data/server.log" -w start \
-    -o "-k '$dir' -c listen_addresses='' -c fsync=off -c autovacuum_naptime=5s -c timezone=Asia/Kathmandu" >/dev/null
+    -o "-k '$dir' -c listen_addresses='' -c fsync=off -c autovacuum_naptime=5s -c timezone=Asia/Kathmandu -c shared_preload_libraries=pg_stat_statements" >/dev/null
 
 export PGHOST=$dir PGUSER=postgres PGDATABASE=blotter PGOPTIONS='-c client_min_messages=warning'
 sql() { psql -qXAt -v ON_ERROR_STOP=1 "$@"; }
