@@ -39,8 +39,8 @@ enum {
     RETRY_MIN_MS = 100,
     RETRY_MAX_MS = 5000,
     PAUSE_MS = 20,
-    BURST_ROWS = 1000,  /* of one commit, from which on bookings rest */
-    REST_TIMES_MAX = 3, /* a rest takes so many times as long as the booking before it */
+    BURST_ROWS = 500,   /* of one commit, from which on bookings rest */
+    REST_TIMES_MAX = 7, /* a rest takes so many times as long as the booking before it */
     REST_MAX_MS = 1000,
 };
 

@@ -5,7 +5,7 @@
  * empty: after each commit, 50 times a second at most, and once a second for what others have
  * queued. A booking is one statement that commits by itself, and takes its lock for an exchange in
  * it: there is nothing that a stuck or dead drainer could keep. While a backlog is loaded it takes
- * a quarter of its session's time at most, and books_lag grows. One thread. */
+ * an eighth of the time, and books_lag grows. One thread. */
 #ifndef BLOTTER_DRAINER_POSTGRES_BOOKER_H
 #define BLOTTER_DRAINER_POSTGRES_BOOKER_H
 
