@@ -224,12 +224,25 @@ static bool look_at_group(const struct stream_survey *survey, struct surveyed_st
            (stream->pending == 0 || stream_survey_look_at_pending(survey, stream, redis));
 }
 
-/* Counts all entries as waiting where Redis does not know the lag of the mirrors. */
-static void look_at_mirror(struct surveyed_stream *stream, const redisReply *group)
+/* Counts all entries as waiting where Redis does not know the lag of the mirrors, and none where
+ * there is nothing behind the last that they have read: after a restart Redis may remember a lag. */
+static bool look_at_mirror(struct surveyed_stream *stream, struct redis *redis,
+                           const redisReply *group)
 {
-    stream->mirror_lag =
-        group == NULL ? -1
-                      : number_of(group, "lag", stream->length) + number_of(group, "pending", 0);
+    char from[STREAM_ENTRY_ID_BYTES + 1] = "(0-0";
+
+    if (group == NULL) {
+        return true;
+    }
+    id_of(group, "last-delivered-id", from + 1);
+    redisReply *reply = redis_ask(redis, "XRANGE", stream->name, from, "+", "COUNT", "1", NULL);
+    if (reply == NULL) {
+        return false;
+    }
+    stream->mirror_lag = (reply_is_array(reply, 1) ? number_of(group, "lag", stream->length) : 0) +
+                         number_of(group, "pending", 0);
+    redis_reply_free(reply);
+    return true;
 }
 
 /* Reads what the drainers have noted as they trimmed. */
@@ -259,8 +272,8 @@ static bool stream_survey_look_at(const struct stream_survey *survey,
     if (done && info->type == REDIS_REPLY_INTEGER) {
         stream->length = info->integer;
         done = look_at_group(survey, stream, redis, find_group(groups, STREAM_GROUP)) &&
+               look_at_mirror(stream, redis, find_group(groups, STREAM_MIRROR_GROUP)) &&
                look_at_missed(stream, redis);
-        look_at_mirror(stream, find_group(groups, STREAM_MIRROR_GROUP));
     } else if (done && info->type == REDIS_REPLY_ERROR) {
         redis_fail(redis, info, stream->name);
         done = false;

@@ -312,6 +312,28 @@ static uint64_t progress_of(const redisReply *groups, const char *ours)
     return 0;
 }
 
+/* Redis may remember a lag that is none (gauge.lua), so it is looked at before anybody is disturbed. */
+static void on_stuck_gauge(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    const struct stream_watch *watch = owner;
+    struct stream *stream = (struct stream *)tag;
+    bool known = reply != NULL && reply_is_array(reply, 3) &&
+                 reply->element[0]->type == REDIS_REPLY_INTEGER &&
+                 reply->element[1]->type == REDIS_REPLY_INTEGER;
+
+    if (known && stream->state == STREAM_FREE &&
+        (reply->element[0]->integer != 0 || reply->element[1]->integer != 0)) {
+        intake_on_stuck(watch->intake, stream);
+    }
+}
+
+static void ask_gauge(struct stream_watch *watch, struct stream *stream, redis_link_reply *on_reply)
+{
+    const char *argv[] = {"EVAL", script_gauge, "1", stream->name, watch->streams->group};
+
+    redis_link_sendv_as(stream->link, watch, on_reply, (uintptr_t)stream, 5, argv, NULL);
+}
+
 static void on_progress(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct stream_watch *watch = owner;
@@ -328,7 +350,7 @@ static void on_progress(void *owner, uintptr_t tag, struct redisReply *reply)
         stream->progress_at_ms = progress == 0 ? 0 : intake_now_ms();
     } else if (intake_now_ms() - stream->progress_at_ms >= watch->settings->claim_idle) {
         stream->progress_at_ms = 0;
-        intake_on_stuck(watch->intake, stream);
+        ask_gauge(watch, stream, on_stuck_gauge);
     }
 }
 
@@ -367,13 +389,6 @@ static void on_gauge(void *owner, uintptr_t tag, struct redisReply *reply)
                                           .lag = reply->element[0]->integer,
                                           .pending = reply->element[1]->integer,
                                           .oldest_ms = (int64_t)oldest.ms};
-}
-
-static void look_at_gauge(struct stream_watch *watch, struct stream *stream)
-{
-    const char *argv[] = {"EVAL", script_gauge, "1", stream->name, watch->streams->group};
-
-    redis_link_sendv_as(stream->link, watch, on_gauge, (uintptr_t)stream, 5, argv, NULL);
 }
 
 /* Is anything to be expected of a look at the stream, or was there none for long? */
@@ -423,7 +438,7 @@ static void look_after_streams(struct stream_watch *watch)
             if (is_gauge_due(stream, now)) {
                 stream->gauged_at_ms = now;
                 stream->gauged_id = stream->last_read;
-                look_at_gauge(watch, stream);
+                ask_gauge(watch, stream, on_gauge);
             }
         } else if (gauging) {
             stream->gauge = (struct stream_gauge){.known = false}; /* its holder knows */

@@ -1,0 +1,80 @@
+"""A lag that Redis remembers wrongly: where it has rewritten its append-only file and was killed later, XINFO GROUPS names for ever what the
+group had not read at the rewrite. No drainer is disturbed by it, and no command shows it."""
+
+import json
+import subprocess
+import unittest
+
+import engines
+import support
+
+BLOTTER = support.BUILD / "blotter"
+CLAIM_IDLE_S = 1
+
+
+def setUpModule():
+    global servers, running
+    servers = support.Servers()
+    running = engines.Engines()
+
+
+def tearDownModule():
+    running.close()
+    servers.close()
+
+
+def publish(redis, first, count):
+    return engines.publish(redis.url, engines.lines(first, count, "okx"), journal=running.folder())
+
+
+def drain(url, name):
+    settings = ("--consumer", name, "--claim-idle", f"{CLAIM_IDLE_S}s", "--rebalance-interval", "50ms", "--log-level", "debug")
+    return running.drain(url, *settings, postgres=servers.settings["BLOTTER_POSTGRES"])
+
+
+class Lag(unittest.TestCase):
+    def test_a_holder_is_not_disturbed_for_entries_that_do_not_wait(self):
+        redis = running.redis("--appendonly", "yes", "--appendfsync", "always")
+        self.assertEqual(publish(redis, 0, 10)[0], 0)
+        self.drain_once(redis)
+        self.assertEqual(publish(redis, 10, 50)[0], 0)
+        with engines.RedisClient(redis.port) as client:
+            client("BGREWRITEAOF")
+            engines.await_true(lambda: "aof_rewrites:1" in client("INFO", "persistence"), "the file is rewritten")
+            engines.await_true(lambda: "aof_rewrite_in_progress:0" in client("INFO", "persistence"), "and done")
+        self.drain_once(redis)
+        redis.kill()
+        redis.start()
+        engines.await_redis(redis)
+        with engines.RedisClient(redis.port) as client:
+            (group,) = [dict(zip(one[::2], one[1::2])) for one in client("XINFO", "GROUPS", "blotter:okx")]
+            if not group["lag"]:
+                print("# this Redis remembers no wrong lag", flush=True)
+        holder = drain(redis.url, "holder")
+        engines.await_true(lambda: engines.sample(holder, 'blotter_stream_lag{stream="blotter:okx"}') == 0, "nothing waits, says the holder")
+        standby = drain(redis.url, "standby")
+        with engines.RedisClient(redis.port) as client:
+            before = self.looks(client)
+            engines.await_true(lambda: self.looks(client) > before + 12, "the standby has looked for longer than it is patient")
+        status = subprocess.run([BLOTTER, "status", "--json", "--redis", redis.url], capture_output=True, text=True, env=support.plain_environment())
+        self.assertEqual(json.loads(status.stdout)["streams"][0]["lag"], 0)
+        self.assertEqual(standby.stop(), 0)
+        self.assertNotIn("no progress", standby.text())
+        self.assertEqual(holder.stop(), 0, holder.text())
+        self.assertNotIn("SQLSTATE", holder.text())
+
+    @staticmethod
+    def looks(client):
+        line = next((line for line in client("INFO", "commandstats").splitlines() if line.startswith("cmdstat_xinfo|groups:")), "calls=0,")
+        return int(line.split("calls=")[1].split(",")[0])
+
+    @staticmethod
+    def drain_once(redis):
+        command = [BLOTTER, "drain", "--once", "--redis", redis.url, "--postgres", servers.settings["BLOTTER_POSTGRES"]]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=support.TIMEOUT, env=support.plain_environment())
+        if done.returncode != 0:
+            raise AssertionError(done.stderr)
+
+
+if __name__ == "__main__":
+    support.main()
