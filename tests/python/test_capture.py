@@ -1,17 +1,21 @@
 """deploy/capture: a client that talks over wss:// to a server on loopback is recorded from the wire, as many messages as passed.
 
-Needs tshark and the right to read packets; without them it says so in one line.
+As the page says, the capture has no rights of root: it runs as another user, and dumpcap alone has CAP_NET_RAW. Root makes such a dumpcap for
+itself; another user needs one. Without it, or without tshark, the test says so in one line.
 """
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import signal
 import ssl
 import subprocess
 import sys
+import tempfile
 import unittest
+from pathlib import Path
 
 import engines
 import support
@@ -26,11 +30,31 @@ def records(message, outgoing):
 """
 
 
+NOBODY = 65534
+unprivileged = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if os.geteuid() == 0 else []
+
+
+def make_dumpcap(folder):
+    """For root: one that may read packets whoever runs it, first in PATH."""
+    shutil.copy(shutil.which("dumpcap"), folder)
+    subprocess.run(["setcap", "cap_net_raw+ep", f"{folder}/dumpcap"], check=True, capture_output=True)
+    Path(folder).chmod(0o755)
+    os.environ["PATH"] = f"{folder}:{os.environ['PATH']}"
+
+
 def may_capture():
-    if shutil.which("tshark") and (dumpcap := shutil.which("dumpcap")):
-        done = subprocess.run([dumpcap, "-q", "-i", "lo", "-a", "duration:1", "-w", "-"], capture_output=True, timeout=support.TIMEOUT)
-        if done.returncode == 0:
-            return True
+    global tools
+    tools = tempfile.TemporaryDirectory(prefix="blotter-capture-")
+    try:
+        if unprivileged:
+            make_dumpcap(tools.name)
+        subprocess.run(["tshark", "-v"], check=True, capture_output=True)
+        subprocess.run([*unprivileged, sys.executable, CAPTURE, "--help"], check=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(support.PACKAGE)})
+        command = [*unprivileged, "dumpcap", "-q", "-i", "lo", "-a", "duration:1", "-w", "-"]
+        subprocess.run(command, check=True, capture_output=True, timeout=support.TIMEOUT)
+        return True
+    except (OSError, TypeError, subprocess.CalledProcessError):  # TypeError: there is no dumpcap
+        pass
     print("# not judged: no tshark here, or no right to read packets (deploy/packages.sh test; CAP_NET_RAW)", flush=True)
     return False
 
@@ -39,12 +63,14 @@ here = may_capture()
 
 
 def setUpModule():
-    global servers, running, folder
+    global servers, running, redis, folder
     if here:
         servers = support.Servers()
         running = engines.Engines()
+        redis = running.redis()  # the test servers' own socket is root's
+        servers.settings["BLOTTER_REDIS"] = os.environ["BLOTTER_REDIS"] = redis.url
         servers.drain()
-        folder = running.folder()
+        folder = for_the_capture(running.folder())
         subprocess.run(
             [
                 "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / "key.pem",
@@ -58,6 +84,14 @@ def tearDownModule():
     if here:
         running.close()
         servers.close()
+
+
+def for_the_capture(folder):
+    """A folder of the capture's user, which it can reach."""
+    if unprivileged:
+        os.chown(folder, NOBODY, NOBODY)
+        folder.parent.chmod(0o711)
+    return folder
 
 
 class Desk:
@@ -100,8 +134,8 @@ class FromTheWire(unittest.TestCase):
         mapping = folder / "mapping.py"
         mapping.write_text(MAPPING)
         capture = running.start(
-            "capture", sys.executable, CAPTURE, "--exchange", "tapped", "--mapping", mapping, "--interface", "lo", "--port", str(port), "--keys", keys,
-            "--journal", running.folder(), "--quiet", PYTHONPATH=str(support.PACKAGE),
+            "capture", *unprivileged, sys.executable, CAPTURE, "--exchange", "tapped", "--mapping", mapping, "--interface", "lo", "--port", str(port), "--keys", keys,
+            "--journal", for_the_capture(running.folder()), "--redis", redis.url, "--quiet", PYTHONPATH=str(support.PACKAGE), HOME=str(folder),
         )  # fmt: skip
         return capture
 
@@ -119,6 +153,8 @@ class FromTheWire(unittest.TestCase):
             desk.talk(1)
             passed += 2
         first = self.seen()
+        for pid in (capture.process.pid, *children(capture.process.pid)):  # dumpcap has opened the device, and given its right back
+            self.assertEqual(rights_of(pid), (False, 0), command_of(pid))
         desk.talk(30)
         engines.await_true(lambda: self.seen() >= 60 + first, "all messages are recorded")
         desk.talk(5, logs_keys=False)
@@ -162,6 +198,12 @@ class FromTheWire(unittest.TestCase):
 
 def children(pid):
     return subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
+
+
+def rights_of(pid):
+    """Whether a process is root's, and its capabilities."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return "0" in status["Uid"].split(), int(status["CapEff"], 16)
 
 
 def command_of(pid):
