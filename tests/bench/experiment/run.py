@@ -72,6 +72,11 @@ class Others:
     def start_questdb(self):
         os.environ["EXPERIMENT_QUESTDB"] = questdb_server.Questdb(self.running, fast=True).conf
 
+    def start_mirror(self, program):
+        mirror = self.running.start("mirror", program, "mirror", "--questdb", os.environ["EXPERIMENT_QUESTDB"])
+        engines.await_true(lambda: "connected to http" in mirror.text(), "the mirror is ready")
+        return mirror
+
     def start_capture(self, ports):
         """Under another exchange's name each time, so that its rows can be told."""
         os.environ["EXPERIMENT_LANE"] = exchange = f"tapped{next(self._lanes)}"
@@ -86,12 +91,16 @@ class Others:
         self.running.close()
 
 
+def needs_questdb(name):
+    return name.startswith("questdb") or name == "blotter_mirror"
+
+
 def missing_for(name):
     """What a writer needs that is not here; None: nothing."""
-    if name.startswith("questdb"):
+    if needs_questdb(name):
         if not shutil.which("java") or questdb_server.jar() is None:
             return "Java, or QuestDB's server (tests/fetch_questdb.sh)"
-        return None if CLIENTS.is_dir() else f"QuestDB's client (pip install --target {CLIENTS.relative_to(support.TREE)} questdb)"
+        return None if name == "blotter_mirror" or CLIENTS.is_dir() else f"QuestDB's client (pip install --target {CLIENTS.relative_to(support.TREE)} questdb)"
     if name == "captured":
         dumpcap = shutil.which("dumpcap")
         if not dumpcap or subprocess.run([dumpcap, "-q", "-i", "lo", "-a", "duration:1", "-w", "-"], capture_output=True).returncode != 0:
@@ -129,6 +138,10 @@ def measure(names, exchanges, messages, runs, servers, others):
                     capture = others.start_capture(feed.tls_ports)
                     results[name].append(run_client(name, feed.tls_ports, servers))
                     capture.stop()
+                elif name == "blotter_mirror":
+                    mirror = others.start_mirror(servers.program)
+                    results[name].append(run_client(name, feed.ports, servers))
+                    mirror.stop()
                 else:
                     results[name].append(run_client(name, feed.ports, servers))
     finally:
@@ -249,7 +262,7 @@ def main():
     servers, others = support.Servers(), Others()
     try:
         servers.drain()
-        if any(name.startswith("questdb") for name in given.writers):
+        if any(needs_questdb(name) for name in given.writers):
             others.start_questdb()
         os.sched_setaffinity(0, here[:-1] or here)
         servers.start(servers.program, "ship", "--journal", str(servers.journal("ship")), stderr=subprocess.DEVNULL)

@@ -260,6 +260,36 @@ class BlotterShip(Blotter):
     sender = "none"
 
 
+def ask_questdb(sql):
+    """The first row; None: there is no table yet."""
+    import json
+    import urllib.error
+    import urllib.parse
+    import urllib.request
+
+    place = os.environ["EXPERIMENT_QUESTDB"].split("addr=")[1].rstrip(";")
+    try:
+        return json.load(urllib.request.urlopen(f"http://{place}/exec?{urllib.parse.urlencode({'query': sql})}"))["dataset"][0]
+    except urllib.error.HTTPError:
+        return None
+
+
+class BlotterMirror(Blotter):
+    """Blotter, mirrored to QuestDB"""
+
+    def rows(self):
+        """In QuestDB, once each producer's last word is there; it may be visible before rows of other tables."""
+        ids = f"producer_id IN ({', '.join(map(str, self.ids))})"
+        deadline = time.monotonic() + ARRIVAL_TIMEOUT
+        count, before, closed = 0, -1, None
+        while (closed != [len(self.ids)] or count != before) and time.monotonic() < deadline:
+            time.sleep(0.5)
+            before = count
+            closed = ask_questdb(f"SELECT count() FROM sessions WHERE event = 'closed' AND {ids}")
+            (count,) = ask_questdb(f"SELECT count() FROM order_events WHERE {ids}") or (0,)
+        return count
+
+
 class QuestdbClient(Writer):
     """QuestDB's client, flush each second"""
 
@@ -281,17 +311,11 @@ class QuestdbClient(Writer):
         self.sender.close()
 
     def rows(self):
-        import json
-        import urllib.parse
-        import urllib.request
-
-        place = os.environ["EXPERIMENT_QUESTDB"].split("addr=")[1].rstrip(";")
-        query = urllib.parse.urlencode({"query": f"SELECT count() FROM {self.table}"})
         before, count, deadline = -1, 0, time.monotonic() + ARRIVAL_TIMEOUT
         while count != before and time.monotonic() < deadline:  # it applies its log a moment later
             time.sleep(0.5)
             before = count
-            ((count,),) = json.load(urllib.request.urlopen(f"http://{place}/exec?{query}"))["dataset"]
+            (count,) = ask_questdb(f"SELECT count() FROM {self.table}") or (0,)
             before = -1 if count == 0 else before
         return count
 
@@ -362,6 +386,7 @@ WRITERS = {
     "blotter": Blotter,
     "blotter_slow": BlotterSlow,
     "blotter_ship": BlotterShip,
+    "blotter_mirror": BlotterMirror,
     "questdb": QuestdbClient,
     "questdb_each": QuestdbEach,
     "captured": Captured,
