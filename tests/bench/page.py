@@ -24,6 +24,7 @@ BENCHMARKS = {
     "merge": "What a transaction of so many rows costs PostgreSQL",
     "latency": "From submitting to the visible row",
     "memory": "The drainer's memory",
+    "mirror": "From Redis to QuestDB, a backlog, beside QuestDB's own client that sends the same rows",
 }
 
 

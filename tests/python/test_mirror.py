@@ -16,6 +16,7 @@ from pathlib import Path
 
 import engines
 import questdb_server
+import redis_cluster
 import support
 
 BLOTTER = support.BUILD / "blotter"
@@ -572,6 +573,40 @@ def engines_drain(url, *settings):
     return running.drain(url, *settings, "--trim-interval", "100ms", "--keep-entries", "0", "--keep-time", "0", postgres=servers.settings["BLOTTER_POSTGRES"])
 
 
+class InCluster(unittest.TestCase):
+    def test_each_record_once_though_slots_move_and_a_mirror_dies(self):
+        drop_tables()
+        cluster = redis_cluster.Cluster(running)
+        exchanges = [redis_cluster.in_third_of(f"blotter:{third}", "blotter:", "ex") for third in ("a", "b", "d")]
+        self.assertEqual(len({redis_cluster.third_of(f"blotter:{exchange}") for exchange in exchanges}), 3)
+        mirrors = [start_mirror(cluster.url, "--consumer", name, "--rebalance-interval", "50ms") for name in ("first", "second")]
+        feeds = [engines.Feed(cluster.url, running.folder(), exchange, until="sent", per_second=200) for exchange in exchanges]
+        stream = f"blotter:{exchanges[0]}"
+        slot = cluster.slot(stream)
+        for number in range(4):
+            seen = self.stored(exchanges[0])
+            engines.await_true(lambda: self.stored(exchanges[0]) > seen + 20, "its records are stored")  # noqa: B023
+            source = cluster.owner(stream)
+            cluster.move(slot, source, next(node for node in cluster.nodes if node is not source))
+            if number == 1:
+                mirrors[0].kill()
+        for feed in feeds:
+            status, said = feed.finish()
+            self.assertEqual(status, 0, said)
+        for feed in feeds:
+            engines.await_true(lambda: self.stored(feed.exchange) == feed.accepted, f"all of {feed.exchange} are stored")  # noqa: B023
+        self.assertEqual(mirrors[1].stop(), 0, mirrors[1].text())
+        server.settle()
+        self.assertEqual([self.stored(feed.exchange) for feed in feeds], [feed.accepted for feed in feeds])
+
+    @staticmethod
+    def stored(exchange):
+        try:
+            return server.exec(f"SELECT count() AS n FROM order_events WHERE exchange = '{exchange}'")[0]["n"]
+        except AssertionError:
+            return 0  # no table yet
+
+
 class Outage(unittest.TestCase):
     def test_an_outage_shows_and_passes(self):
         drop_tables()
@@ -684,6 +719,6 @@ class Settings(unittest.TestCase):
 
 if __name__ == "__main__":
     if not here:  # one test that needs no server remains
-        for name in ("Equal", "Killed", "Requests", "Candles", "Schema", "Refused", "Sharing", "Outage", "Access"):
+        for name in ("Equal", "Killed", "Requests", "Candles", "Schema", "Refused", "Sharing", "InCluster", "Outage", "Access"):
             del globals()[name]
     support.main()
