@@ -5,9 +5,9 @@
 -- many milliseconds of them, how many bytes at most, how many entries may wait for a foreign group.
 -- The kept tail is the longer of both, unless it is larger than the bytes. A foreign group that
 -- holds back more than its limit is not respected. Returns how many entries were removed (-1: the
--- stream is not ours), and if a group was overruled, its name and how many entries were removed that
--- the mirrors had not read; these are added up in blotter-load, too. It looks only at the server's
--- own state: an id computed outside would delete unread entries of a promoted replica.
+-- stream is not ours), and if a group was overruled, its name and how many entries were removed
+-- that the mirrors had not read; these are added up in blotter-load, too. It looks only at the
+-- server's own state: an id computed outside would delete unread entries of a promoted replica.
 
 -- include fence.lua
 if not is_ours() then return {-1} end
@@ -58,16 +58,16 @@ if keep_ms > 0 then
   if less(oldest, safe) then safe, overruled = oldest, nil end
 end
 
--- How many entries at the stream's beginning the mirrors have read. Redis may not know their lag.
-local read = 0
-if overruled and mirrors then
+-- How many entries at the stream's beginning the mirrors have read, if they will miss others. Redis
+-- may not know their lag.
+local read = length
+if overruled and mirrors and less(mirrors['last-delivered-id'], safe) then
   local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1]
-  if not less(mirrors['last-delivered-id'], first) then
-    read = math.max(0, length - (mirrors['lag'] or 0))
-  end
+  local none = less(mirrors['last-delivered-id'], first)
+  read = none and 0 or math.max(0, length - (mirrors['lag'] or 0))
 end
 local removed, missed = redis.call('XTRIM', KEYS[1], 'MINID', '~', safe, 'LIMIT', spare), 0
-if overruled and mirrors and removed > read then
+if removed > read then
   missed = removed - read
   local before = tonumber(redis.call('HGET', KEYS[2], 'mirrors_missed') or 0)
   redis.pcall('HSET', KEYS[2], 'mirrors_missed', string.format('%.0f', before + missed))
