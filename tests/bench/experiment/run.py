@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -254,6 +255,7 @@ def leave_out_missing(names):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped
     given = arguments()
     given.writers = leave_out_missing(given.writers)
     os.environ["EXPERIMENT_IDLE"] = str(given.idle)
