@@ -225,7 +225,7 @@ static bool look_at_group(const struct stream_survey *survey, struct surveyed_st
 }
 
 /* Counts all entries as waiting where Redis does not know the lag of the mirrors, and none where
- * there is nothing behind the last that they have read: after a restart Redis may remember a lag. */
+ * there is nothing behind the last that they have read: Redis may remember a lag that is none. */
 static bool look_at_mirror(struct surveyed_stream *stream, struct redis *redis,
                            const redisReply *group)
 {

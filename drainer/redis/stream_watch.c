@@ -312,7 +312,7 @@ static uint64_t progress_of(const redisReply *groups, const char *ours)
     return 0;
 }
 
-/* Redis may remember a lag that is none (gauge.lua), so it is looked at before anybody is disturbed. */
+/* Looks before anybody is disturbed: Redis may remember a lag that is none (gauge.lua). */
 static void on_stuck_gauge(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     const struct stream_watch *watch = owner;
