@@ -5,6 +5,9 @@
 -- (loading transactions committed; "": it stays), group, number of entries, their ids, then the
 -- ranges of each confirmation. Returns {entries acknowledged, stream}; -1 entries: it is not ours,
 -- and nothing was done.
+--
+-- A confirmation waits an hour for its producer: Redis takes 5 KB for each, and a strategy in a crash
+-- loop leaves one at every start. Whoever comes later sends what it has again, which is stored once.
 
 -- include fence.lua
 if not is_ours() then return {-1, KEYS[1]} end
@@ -14,6 +17,6 @@ if count > 0 then acked = redis.call('XACK', KEYS[1], ARGV[4], unpack(ARGV, 6, 5
 if ARGV[1] ~= '' and ARGV[3] ~= '' then redis.pcall('HSET', KEYS[2], 'n', ARGV[3]) end
 for i = 3, #KEYS do
   redis.pcall('XADD', KEYS[i], 'MAXLEN', '~', 1000, '*', 'settled', ARGV[3 + count + i])
-  redis.pcall('EXPIRE', KEYS[i], 86400)
+  redis.pcall('EXPIRE', KEYS[i], 3600)
 end
 return {acked, KEYS[1]}

@@ -263,6 +263,8 @@ static void a_late_resend_of_a_dropped_day_has_expired(void **state)
     assert_int_equal(story_int("SELECT count(*) FROM blotter.rejects"), 0);
     const char *words = fixture_redis_run(story_redis, "XRANGE blotter-ack:{" STREAM
                                                        "}:1 - +"); /* in one batch, or in two */
+    int64_t kept_s = fixture_redis_int(story_redis, "TTL blotter-ack:{" STREAM "}:1");
+    assert_true(kept_s > 0 && kept_s <= 3600);
     assert_true(strstr(words, "settled 1-2") ||
                 (strstr(words, "settled 1 ") && strstr(words, "settled 2")));
     assert_string_equal(
