@@ -904,6 +904,9 @@ CREATE TABLE blotter_internal.position_hour (
     fee_value numeric NOT NULL DEFAULT 0,
     fills bigint NOT NULL DEFAULT 0,
     last_price numeric,
+    total_fills bigint NOT NULL DEFAULT 0,
+    total_fee numeric NOT NULL DEFAULT 0,
+    total_other_fees jsonb,
     PRIMARY KEY (position_id, hour)
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE blotter_internal.position_hour IS 'A position at the end of an hour in which it had fills: where a late fill, positions_at and pnl start from.';
@@ -918,6 +921,9 @@ COMMENT ON COLUMN blotter_internal.position_hour.fee_value IS 'fees valued in th
 COMMENT ON COLUMN blotter_internal.position_hour.fills IS 'number of fills';
 COMMENT ON COLUMN blotter_internal.position_hour.last_price IS 'of the last fill that has one';
 COMMENT ON COLUMN blotter_internal.position_hour.fee IS 'in this hour, as the columns that follow';
+COMMENT ON COLUMN blotter_internal.position_hour.total_fills IS 'number of fills up to the end of the hour; of the position''s newest hour the position itself says it, as the totals that follow';
+COMMENT ON COLUMN blotter_internal.position_hour.total_fee IS 'fees up to then in the position''s fee_currency';
+COMMENT ON COLUMN blotter_internal.position_hour.total_other_fees IS 'fees up to then in other currencies';
 
 -- The state within an hour, each 64 fills: a position may have a hundred thousand an hour, and fills of two lanes come a little late all the time.
 CREATE TABLE blotter_internal.position_checkpoint (

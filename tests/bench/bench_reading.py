@@ -41,8 +41,10 @@ GENERATE = (
        SELECT 'binance', (5000000000 + g)::text, 0, 1 + (hashint8(g) & 2147483647) % {symbols}, now() - {days} * interval '1 day' * (1 - g::float8 * 5 / {events}), 32, 0, 0,
               CASE WHEN g % 2 = 0 THEN 'buy' ELSE 'sell' END, 'o' || g, 100, 0.01, 0.001, 'USDT'
        FROM generate_series(1, {events} / 5) AS g""",
-    """INSERT INTO blotter_internal.position_hour (position_id, hour, quantity, open_cost, realized_pnl, fee_currency, fee, fee_value, fills)
-       SELECT f.position_id, blotter_internal.hour_of(f.at), 1, 100, count(*), 'USDT', sum(f.fee), sum(f.fee), count(*) FROM blotter_internal.fill f GROUP BY 1, 2""",
+    """INSERT INTO blotter_internal.position_hour (position_id, hour, quantity, open_cost, realized_pnl, fee_currency, fee, fee_value, fills, total_fills, total_fee)
+       SELECT f.position_id, blotter_internal.hour_of(f.at), 1, 100, count(*), 'USDT', sum(f.fee), sum(f.fee), count(*),
+              sum(count(*)) OVER up_to, sum(sum(f.fee)) OVER up_to
+       FROM blotter_internal.fill f GROUP BY 1, 2 WINDOW up_to AS (PARTITION BY f.position_id ORDER BY blotter_internal.hour_of(f.at))""",
     """INSERT INTO blotter_internal.pnl_day (exchange, account, strategy, currency, day, realized, fee_value, fills)
        SELECT p.exchange, p.account, p.strategy, 'USDT', blotter_internal.day_of(h.hour), sum(h.realized_pnl), sum(h.fee_value), sum(h.fills)
        FROM blotter_internal.position_hour h JOIN blotter_internal.position p ON p.id = h.position_id GROUP BY 1, 2, 3, 5""",

@@ -45,6 +45,9 @@ CREATE FUNCTION blotter_internal.add_amounts(a jsonb, b jsonb) RETURNS jsonb
     END;
 COMMENT ON FUNCTION blotter_internal.add_amounts(jsonb, jsonb) IS 'The sums of two maps of currency to amount, without those that are 0.';
 
+CREATE AGGREGATE blotter_internal.sum_of_amounts(jsonb) (sfunc = blotter_internal.add_amounts, stype = jsonb);
+COMMENT ON AGGREGATE blotter_internal.sum_of_amounts(jsonb) IS 'The sum of maps of currency to amount.';
+
 CREATE FUNCTION blotter_internal.shown(amount numeric) RETURNS numeric
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     BEGIN ATOMIC

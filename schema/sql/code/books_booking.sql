@@ -70,6 +70,9 @@ BEGIN
         fee_currency text COLLATE "C", fee numeric, more_fees jsonb, fee_value numeric,
         unvalued_fees jsonb
     );
+    CREATE TEMPORARY TABLE booking_totals (
+        position_id int, hour timestamptz, fills bigint, fee numeric, other_fees jsonb
+    );
     -- How the changed positions end.
     CREATE TEMPORARY TABLE booking_ends (
         position_id int, late boolean, since timestamptz, quantity numeric, open_cost numeric,

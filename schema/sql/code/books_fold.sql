@@ -445,6 +445,61 @@ END
 $$;
 COMMENT ON FUNCTION blotter_internal.add_hourly_fees(int, jsonb) IS 'Adds the fees of a position in booking_sums, where they are in several currencies.';
 
+-- The newest hour of a position changes with each booking: what it comes to stands in the position.
+CREATE FUNCTION blotter_internal.find_totals() RETURNS void
+    LANGUAGE plpgsql
+    SET enable_nestloop = off SET enable_mergejoin = off
+    AS $$
+BEGIN
+    INSERT INTO pg_temp.booking_totals
+    SELECT r.id, o.hour, coalesce(a.total_fills, 0) + sum(o.fills) OVER up_to,
+           coalesce(a.total_fee, 0)
+           + sum(CASE WHEN o.fee_currency = r.fee_currency THEN o.fee ELSE 0 END) OVER up_to,
+           CASE WHEN a.total_other_fees IS NOT NULL OR bool_or(o.others) OVER up_to
+                THEN blotter_internal.add_amounts(
+                         a.total_other_fees,
+                         blotter_internal.sum_of_amounts(
+                             CASE WHEN o.fee_currency <> r.fee_currency
+                                  THEN blotter_internal.fees_of(o.fee_currency, o.fee, o.other_fees)
+                                  ELSE o.other_fees END) FILTER (WHERE o.others) OVER up_to) END
+    FROM (SELECT p.id, p.fee_currency, blotter_internal.hour_of(p.last_fill_at) AS newest,
+                 least(c.first, blotter_internal.hour_of(b.last_fill_at)) AS first
+          FROM (SELECT k.position_id, min(k.hour) AS first
+                FROM (SELECT s.position_id, s.hour FROM pg_temp.booking_sums s
+                      UNION ALL
+                      SELECT n.position_id, n.hour FROM pg_temp.booking_hours n) AS k
+                GROUP BY k.position_id OFFSET 0) AS c
+          JOIN pg_temp.booking_positions b ON b.id = c.position_id
+          CROSS JOIN LATERAL (SELECT * FROM blotter_internal.position q
+                              WHERE q.id = c.position_id OFFSET 0) AS p OFFSET 0) AS r
+    LEFT JOIN LATERAL (SELECT * FROM blotter_internal.position_hour q
+                       WHERE q.position_id = r.id AND q.hour < r.first
+                       ORDER BY q.hour DESC LIMIT 1) AS a ON true
+    CROSS JOIN LATERAL (SELECT q.*, q.other_fees IS NOT NULL
+                                    OR q.fee_currency <> r.fee_currency AS others
+                        FROM blotter_internal.position_hour q
+                        WHERE q.position_id = r.id AND q.hour >= r.first
+                          AND q.hour < r.newest OFFSET 0) AS o
+    WHERE r.first < r.newest
+    WINDOW up_to AS (PARTITION BY r.id ORDER BY o.hour);
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.find_totals() IS
+    'Fills booking_totals with what the hours that are over come to, from the first that changed on.';
+
+CREATE FUNCTION blotter_internal.write_totals() RETURNS void
+    LANGUAGE plpgsql
+    SET enable_hashjoin = off SET enable_mergejoin = off
+    AS $$
+BEGIN
+    UPDATE blotter_internal.position_hour h SET
+        total_fills = t.fills, total_fee = t.fee, total_other_fees = t.other_fees
+    FROM pg_temp.booking_totals t
+    WHERE h.position_id = t.position_id AND h.hour = t.hour;
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.write_totals() IS 'Writes booking_totals into the hours.';
+
 CREATE FUNCTION blotter_internal.apply_changes() RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -464,6 +519,8 @@ BEGIN
     PERFORM blotter_internal.write_hours();
     PERFORM blotter_internal.find_ends();
     PERFORM blotter_internal.write_positions();
+    PERFORM blotter_internal.find_totals();
+    PERFORM blotter_internal.write_totals() WHERE EXISTS (SELECT FROM pg_temp.booking_totals);
 END
 $$;
 COMMENT ON FUNCTION blotter_internal.apply_changes() IS 'Brings positions, hours and days up to date with booking_changes.';
@@ -616,13 +673,15 @@ BEGIN
     IF blotter_internal.is_bloated('pg_temp.booking_positions', rows / 4)
        OR blotter_internal.is_bloated('pg_temp.booking_hours', rows / 4) THEN
         TRUNCATE pg_temp.booking_keys, pg_temp.booking_positions, pg_temp.booking_starts,
-                 pg_temp.booking_hours, pg_temp.booking_sums, pg_temp.booking_ends;
+                 pg_temp.booking_hours, pg_temp.booking_sums, pg_temp.booking_totals,
+                 pg_temp.booking_ends;
     ELSE
         DELETE FROM pg_temp.booking_keys;
         DELETE FROM pg_temp.booking_positions;
         DELETE FROM pg_temp.booking_starts;
         DELETE FROM pg_temp.booking_hours;
         DELETE FROM pg_temp.booking_sums;
+        DELETE FROM pg_temp.booking_totals;
         DELETE FROM pg_temp.booking_ends;
     END IF;
 END

@@ -98,7 +98,7 @@ SELECT blotter_internal.inherit_comments('blotter.positions', 'blotter.fills'),
 
 -- --- at a time --------------------------------------------------------------------------------------------------------------
 
--- From the end of the last hour before, and the fills after it.
+-- From the last checkpoint before, if that is in the same hour, else from the end of the last hour before, and the fills after it.
 CREATE FUNCTION blotter_internal.state_at(p blotter_internal.position, t timestamptz,
         OUT quantity numeric, OUT open_cost numeric, OUT realized_pnl numeric, OUT last_price numeric)
     LANGUAGE plpgsql STABLE
@@ -107,16 +107,21 @@ CREATE FUNCTION blotter_internal.state_at(p blotter_internal.position, t timesta
 DECLARE
     f record;
     state numeric[];
+    since timestamptz;
 BEGIN
-    SELECT h.quantity, h.open_cost, h.realized_pnl, h.last_price INTO quantity, open_cost, realized_pnl, last_price
-    FROM blotter_internal.position_hour h
-    WHERE h.position_id = p.id AND h.hour < blotter_internal.hour_of(t) ORDER BY h.hour DESC LIMIT 1;
+    SELECT s.* INTO since, quantity, open_cost, realized_pnl, last_price
+    FROM ((SELECT c.at + interval '1 microsecond' AS since, c.quantity, c.open_cost, c.realized_pnl, c.last_price FROM blotter_internal.position_checkpoint c
+           WHERE c.position_id = p.id AND c.at >= blotter_internal.hour_of(t) AND c.at < t ORDER BY c.at DESC LIMIT 1)
+          UNION ALL
+          (SELECT blotter_internal.hour_of(t), h.quantity, h.open_cost, h.realized_pnl, h.last_price FROM blotter_internal.position_hour h
+           WHERE h.position_id = p.id AND h.hour < blotter_internal.hour_of(t) ORDER BY h.hour DESC LIMIT 1)) AS s
+    ORDER BY s.since DESC LIMIT 1;
     state := ARRAY[coalesce(quantity, 0), coalesce(open_cost, 0), coalesce(realized_pnl, 0)];
     FOR f IN
         SELECT x.price, d.dq, coalesce(blotter_internal.fill_value(p.inverse, p.unvalued, p.by_cost, p.multiplier, abs(d.dq), x.price, x.quantity, x.cost), 0) AS value
         FROM blotter_internal.fill x
         CROSS JOIN LATERAL (SELECT blotter_internal.fill_dq(p.takes_fees, p.base, x.side, x.quantity, x.fee, x.fee_currency, x.fees) AS dq OFFSET 0) AS d
-        WHERE x.position_id = p.id AND x.at >= blotter_internal.hour_of(t) AND x.at < t AND NOT x.rolled
+        WHERE x.position_id = p.id AND x.at >= coalesce(since, blotter_internal.hour_of(t)) AND x.at < t AND NOT x.rolled
         ORDER BY x.at, length(x.trade_id), x.trade_id, x.side, x.order_id, x.n
     LOOP
         last_price := coalesce(f.price, last_price);
@@ -131,46 +136,17 @@ END
 $$;
 COMMENT ON FUNCTION blotter_internal.state_at(blotter_internal.position, timestamptz) IS 'A position as its fills before a time make it.';
 
-CREATE FUNCTION blotter_internal.fees_since(p blotter_internal.position, t timestamptz, OUT fees jsonb, OUT fills bigint)
+CREATE FUNCTION blotter_internal.fees_of_hour(p blotter_internal.position, t timestamptz) RETURNS jsonb
     LANGUAGE sql STABLE
     AS $$
-    SELECT coalesce(jsonb_object_agg(y.currency, y.amount) FILTER (WHERE y.currency IS NOT NULL), '{}'), coalesce(sum(y.fills), 0)::bigint
-    FROM (SELECT x.currency, sum(x.amount) AS amount, sum(x.fills) AS fills
-          FROM (SELECT CASE WHEN f.fee IS NOT NULL AND f.fees IS NULL THEN coalesce(f.fee_currency, '') END AS currency, f.fee AS amount, 1::bigint AS fills
-                FROM blotter_internal.fill f
-                WHERE f.position_id = p.id AND f.at >= t AND f.at < blotter_internal.hour_of(t) + interval '1 hour'
-                UNION ALL
-                SELECT e.key, e.value::numeric, 0
-                FROM blotter_internal.fill f CROSS JOIN LATERAL jsonb_each_text(f.fees) AS e
-                WHERE f.position_id = p.id AND f.at >= t AND f.at < blotter_internal.hour_of(t) + interval '1 hour'
-                UNION ALL
-                SELECT h.fee_currency, h.fee, h.fills FROM blotter_internal.position_hour h WHERE h.position_id = p.id AND h.hour > blotter_internal.hour_of(t)
-                UNION ALL
-                SELECT e.key, e.value::numeric, 0
-                FROM blotter_internal.position_hour h CROSS JOIN LATERAL jsonb_each_text(h.other_fees) AS e
-                WHERE h.position_id = p.id AND h.hour > blotter_internal.hour_of(t)) AS x
-          GROUP BY x.currency) AS y
+    SELECT blotter_internal.sum_of_amounts(CASE WHEN f.fees IS NOT NULL THEN f.fees
+                                                WHEN f.fee IS NOT NULL THEN jsonb_build_object(coalesce(f.fee_currency, ''), f.fee) END)
+    FROM blotter_internal.fill f
+    WHERE f.position_id = p.id AND f.at >= blotter_internal.hour_of(t) AND f.at < t
 $$;
-COMMENT ON FUNCTION blotter_internal.fees_since(blotter_internal.position, timestamptz) IS 'Fees by currency and number of the fills at and after a time.';
+COMMENT ON FUNCTION blotter_internal.fees_of_hour(blotter_internal.position, timestamptz) IS 'Fees by currency of the fills since the hour of a time began, up to the time.';
 
--- Counts the fills at and after a time. Fees in one currency are added up here, several by fees_since.
-CREATE FUNCTION blotter_internal.counted_since(t timestamptz) RETURNS TABLE (position_id int, fills bigint, fee_currency text, fee numeric, several boolean)
-    LANGUAGE sql STABLE
-    AS $$
-    SELECT x.position_id, sum(x.fills)::bigint, min(x.currency), sum(x.fee), bool_or(x.several) OR min(x.currency) <> max(x.currency)
-    FROM (SELECT f.position_id, 1::bigint AS fills, CASE WHEN f.fee IS NOT NULL THEN coalesce(f.fee_currency, '') END AS currency, f.fee, f.fees IS NOT NULL AS several
-          FROM blotter_internal.fill f
-          WHERE f.at >= t AND f.at < blotter_internal.hour_of(t) + interval '1 hour'
-          UNION ALL
-          SELECT h.position_id, h.fills, h.fee_currency, h.fee, h.other_fees IS NOT NULL
-          FROM blotter_internal.position p
-          CROSS JOIN LATERAL (SELECT * FROM blotter_internal.position_hour o WHERE o.position_id = p.id AND o.hour > blotter_internal.hour_of(t) OFFSET 0) AS h
-          WHERE p.last_fill_at >= blotter_internal.hour_of(t) + interval '1 hour') AS x
-    GROUP BY x.position_id
-$$;
-COMMENT ON FUNCTION blotter_internal.counted_since(timestamptz) IS 'How many fills each position had at and after a time, and their fees, if those are in one currency.';
-
--- Set by set: of thousands of positions most have not traded since the last full hour, and their state stands there.
+-- From the end of the last hour before, which says what the position came to by then, and the fills since: however long ago the time is.
 CREATE FUNCTION blotter.positions_at(t timestamptz)
     RETURNS TABLE (exchange text, account text, strategy text, market_type text, symbol text, position_side text, quantity numeric, average_price numeric,
                    realized_pnl numeric, currency text, fees jsonb, funding jsonb, fills bigint, open_cost numeric)
@@ -183,28 +159,28 @@ BEGIN
         SELECT p.exchange, p.account, p.strategy, p.market_type, p.symbol, p.position_side, blotter_internal.shown(s.quantity),
                blotter_internal.average_price(p.inverse, p.multiplier, p.unpriced = 0 AND NOT p.unvalued, s.quantity, s.open_cost),
                CASE WHEN p.unpriced = 0 AND NOT p.unvalued THEN blotter_internal.shown(s.realized_pnl) END, p.currency,
-               CASE WHEN l.several OR l.fee_currency <> p.fee_currency
-                    THEN blotter_internal.add_amounts(
-                             blotter_internal.add_amounts(p.other_fees, CASE WHEN p.fee_currency IS NOT NULL THEN jsonb_build_object(p.fee_currency, p.fee) END),
-                             (SELECT jsonb_object_agg(e.key, -e.value::numeric) FROM jsonb_each_text((blotter_internal.fees_since(p, t)).fees) AS e))
-                    ELSE blotter_internal.fees_of(p.fee_currency, p.fee - coalesce(l.fee, 0), p.other_fees) END,
+               CASE WHEN g.several OR g.fee_currency <> p.fee_currency
+                    THEN blotter_internal.add_amounts(blotter_internal.fees_of(p.fee_currency, s.fee, s.other_fees), blotter_internal.fees_of_hour(p, t))
+                    ELSE blotter_internal.fees_of(p.fee_currency, s.fee + coalesce(g.fee, 0), s.other_fees) END,
                CASE WHEN p.funding IS NULL OR p.funding = '{}' AND NOT EXISTS (SELECT FROM blotter_internal.funding u WHERE u.position_id = p.id) THEN '{}'
-                    ELSE (SELECT blotter_internal.add_amounts('{}', jsonb_object_agg(g.currency, g.amount))
+                    ELSE (SELECT blotter_internal.add_amounts('{}', jsonb_object_agg(a.currency, a.amount))
                           FROM (SELECT u.currency, sum(u.amount) AS amount FROM blotter_internal.funding u
-                                WHERE u.position_id = p.id AND u.at < t AND u.counts GROUP BY u.currency) AS g) END,
-               p.fills - coalesce(l.fills, 0), CASE WHEN p.unpriced = 0 AND NOT p.unvalued THEN blotter_internal.shown(s.open_cost) END
+                                WHERE u.position_id = p.id AND u.at < t AND u.counts GROUP BY u.currency) AS a) END,
+               s.fills + coalesce(g.fills, 0), CASE WHEN p.unpriced = 0 AND NOT p.unvalued THEN blotter_internal.shown(s.open_cost) END
         FROM blotter_internal.position p
-        LEFT JOIN (SELECT DISTINCT f.position_id FROM blotter_internal.fill f WHERE f.at >= blotter_internal.hour_of(t) AND f.at < t) AS begun ON begun.position_id = p.id
-        LEFT JOIN blotter_internal.counted_since(t) AS l ON l.position_id = p.id
-        CROSS JOIN LATERAL (SELECT p.quantity, p.open_cost, p.realized_pnl WHERE p.last_fill_at < t OR p.last_fill_at IS NULL
+        LEFT JOIN (SELECT f.position_id, count(*) AS fills, min(f.currency) AS fee_currency, sum(f.fee) AS fee,
+                          bool_or(f.fees IS NOT NULL) OR min(f.currency) <> max(f.currency) AS several
+                   FROM (SELECT o.*, CASE WHEN o.fee IS NOT NULL THEN coalesce(o.fee_currency, '') END AS currency FROM blotter_internal.fill o
+                         WHERE o.at >= blotter_internal.hour_of(t) AND o.at < t) AS f
+                   GROUP BY f.position_id) AS g ON g.position_id = p.id AND p.last_fill_at >= t
+        CROSS JOIN LATERAL (SELECT p.quantity, p.open_cost, p.realized_pnl, p.fills, p.fee, p.other_fees WHERE p.last_fill_at < t OR p.last_fill_at IS NULL
                             UNION ALL
-                            SELECT a.quantity, a.open_cost, a.realized_pnl FROM blotter_internal.state_at(p, t) AS a
-                            WHERE p.last_fill_at >= t AND begun.position_id IS NOT NULL
-                            UNION ALL
-                            SELECT coalesce(h.quantity, 0), coalesce(h.open_cost, 0), coalesce(h.realized_pnl, 0)
-                            FROM (SELECT WHERE p.last_fill_at >= t AND begun.position_id IS NULL) AS quiet
+                            SELECT coalesce(a.quantity, h.quantity, 0), coalesce(a.open_cost, h.open_cost, 0), coalesce(a.realized_pnl, h.realized_pnl, 0),
+                                   coalesce(h.total_fills, 0), coalesce(h.total_fee, 0), h.total_other_fees
+                            FROM (SELECT WHERE p.last_fill_at >= t) AS later
                             LEFT JOIN LATERAL (SELECT * FROM blotter_internal.position_hour o WHERE o.position_id = p.id AND o.hour < blotter_internal.hour_of(t)
-                                               ORDER BY o.hour DESC LIMIT 1) AS h ON true) AS s
+                                               ORDER BY o.hour DESC LIMIT 1) AS h ON true
+                            LEFT JOIN LATERAL (SELECT * FROM blotter_internal.state_at(p, t) WHERE g.position_id IS NOT NULL) AS a ON true) AS s
         WHERE p.first_fill_at < t
            OR EXISTS (SELECT FROM blotter_internal.funding u WHERE u.position_id = p.id AND u.at < t AND u.counts);
 END
