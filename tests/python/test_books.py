@@ -375,6 +375,29 @@ class Reload(Case):
         self.assertEqual(names["orders"], {(symbol, "28"): ["buy", 1, None] for symbol in ("BTCUSDT", "ETHUSDT")})
 
 
+class HedgeMode(Case):
+    def test_a_side_that_is_closed_beyond_what_it_opened_is_flagged_until_the_missing_fill_comes(self):
+        trade = {"kind": "trade", "producer_id": 11, "exchange": "hedge", "account": "main", "strategy": "s", "symbol": "BTC/USDT:USDT", "market_type": "swap", "price": "10"}
+        fills = [("long", "buy", "5"), ("long", "sell", "7"), ("short", "sell", "4"), ("short", "buy", "3"), ("long", "buy", "3")]
+        records = [
+            trade | {"seq": i, "recorded_at": START + i, "exchange_time": START + i, "trade_id": f"h{i}", "position_side": position, "side": side, "quantity": quantity}
+            for i, (position, side, quantity) in enumerate(fills, 1)
+        ]
+        self.database.run("SELECT blotter_internal.make_day(blotter_internal.today())")
+        now = datetime.datetime.now(datetime.timezone.utc)
+        venue = {"producer_id": 11, "recorded_at": now, "snapshot": now, "exchange": "hedge", "account": "main", "symbol": "BTC/USDT:USDT", "quantity": 0, "position_side": "long"}
+        self.database.insert("blotter.venue_positions", venue | {"seq": 1000})
+        flags = "SELECT position_side, quantity, over_closed FROM blotter.positions WHERE exchange = 'hedge' ORDER BY 1"
+        note = "SELECT note FROM blotter.reconciliation WHERE exchange = 'hedge'"
+        self.database.load(records[:4])
+        self.database.book_all("hedge")
+        self.assertEqual(self.database.run(flags), [("long", -2, True), ("short", -1, False)])
+        self.assertEqual(self.database.run(note), [("more was closed than opened",)])
+        self.database.load(records[4:])
+        self.database.book_all("hedge")
+        self.assertEqual(self.database.run(flags), [("long", 1, False), ("short", -1, False)])
+
+
 class BadRows(Case):
     def test_what_cannot_be_booked_is_named_and_stops_nobody(self):
         self.database.run("CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'not this one'; END$$")
@@ -465,6 +488,22 @@ class Work(Case):
         at_once = self.positions_of(database)
         database.run("SELECT blotter_internal.rebuild_positions()")
         self.assertEqual(self.positions_of(database), at_once)
+
+    def test_positions_at_reads_no_more_for_a_time_long_ago_than_for_one_just_now(self):
+        database = self.new_database("work_at")
+        database.run("SELECT blotter_internal.make_day('2025-11-25')")
+        for batch in range(4):
+            records = [self.fill(i, i * HOUR // 100, strategy=f"s{i % 2}", fee="0.1", fee_currency="USDT") for i in range(batch * 500, batch * 500 + 500)]
+            database.load(records)
+            self.book(database)
+        for hours in (1, 10, 19, 19.9):
+            database.run("SELECT pg_stat_force_next_flush()")
+            database.run("BEGIN READ ONLY")  # as on a standby
+            rows = database.run("SELECT fills, (fees ->> 'USDT')::numeric FROM blotter.positions_at(%s)", time_of(START + round(hours * HOUR) - HOUR // 1000))
+            read = database.run(self.READ)[0][0]
+            database.run("COMMIT")
+            self.assertEqual(rows, [(round(hours * 50), Decimal(round(hours * 50)) / 10)] * 2)
+            self.assertLess(read, 600, f"after {hours} hours")  # of 2,000 fills: those of the hour, for each position, and counted
 
     def positions_of(self, database):
         return database.run(

@@ -68,7 +68,8 @@ SELECT p.exchange, p.account, p.strategy, p.market_type, p.symbol, p.position_si
        blotter_internal.fees_of(p.fee_currency, p.fee, p.other_fees) AS fees,
        coalesce(p.funding, '{}') AS funding, p.fills, p.first_fill_at, p.last_fill_at,
        CASE WHEN p.unpriced = 0 AND NOT p.unvalued THEN blotter_internal.shown(p.open_cost) END AS open_cost,
-       p.multiplier, p.inverse, p.unpriced, p.sideless, p.unvalued, p.assumed
+       p.multiplier, p.inverse, p.unpriced, p.sideless, p.unvalued, p.assumed,
+       p.position_side = 'long' AND p.quantity < 0 OR p.position_side = 'short' AND p.quantity > 0 AS over_closed
 FROM blotter_internal.position p
 WHERE p.fills <> 0 OR p.funding <> '{}';
 COMMENT ON VIEW blotter.positions IS 'The sum of your fills, by exchange, account, strategy, market type, symbol and position side; those of an account together: sum over strategy. Long and short of hedge mode are two rows. Example, at the start of a strategy: SELECT symbol, position_side, quantity, average_price FROM blotter.positions WHERE exchange = ''okx'' AND account = ''main'' AND strategy = ''mm'' AND quantity <> 0;';
@@ -86,6 +87,7 @@ COMMENT ON COLUMN blotter.positions.multiplier IS 'units of base (of inverse con
 COMMENT ON COLUMN blotter.positions.inverse IS 'PnL is in the base currency';
 COMMENT ON COLUMN blotter.positions.unpriced IS 'fills without a price: until it comes PnL is null';
 COMMENT ON COLUMN blotter.positions.sideless IS 'fills of which neither they nor their order say whether they bought or sold: not 0 means that quantity is not to be trusted';
+COMMENT ON COLUMN blotter.positions.over_closed IS 'of hedge mode: more of this side was closed than its fills had opened, so that fills are missing (or position_base); nothing is moved to the other side';
 COMMENT ON COLUMN blotter.positions.unvalued IS 'a quanto contract whose multiplier is not known: PnL is null';
 COMMENT ON COLUMN blotter.positions.assumed IS 'no instrument is recorded that says what a contract is: taken for 1 unit, or for its cost where fills have one';
 

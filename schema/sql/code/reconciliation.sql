@@ -15,18 +15,20 @@ WITH said AS (
     SELECT DISTINCT s.exchange, s.account, s.newest FROM said s
 ), ours AS (
     SELECT p.exchange, p.account, p.symbol, max(p.market_type) AS market_type, sum(p.quantity) AS quantity, max(p.last_fill_at) AS last_fill_at,
-           sum(p.sideless) AS sideless, bool_or(p.market_type NOT IN ('spot', 'margin', '') OR strpos(p.symbol, ':') > 0) AS is_position
+           sum(p.sideless) AS sideless, bool_or(p.over_closed) AS over_closed, bool_or(p.market_type NOT IN ('spot', 'margin', '') OR strpos(p.symbol, ':') > 0) AS is_position
     FROM blotter.positions p JOIN asked a ON a.exchange = p.exchange AND a.account = p.account GROUP BY 1, 2, 3
 ), both_sides AS (
     SELECT coalesce(o.exchange, v.exchange) AS exchange, coalesce(o.account, v.account) AS account, coalesce(o.symbol, v.symbol) AS symbol,
-           coalesce(o.market_type, '') AS market_type, coalesce(o.quantity, 0) AS ours, coalesce(v.quantity, 0) AS venue, o.last_fill_at, coalesce(o.sideless, 0) AS sideless
+           coalesce(o.market_type, '') AS market_type, coalesce(o.quantity, 0) AS ours, coalesce(v.quantity, 0) AS venue, o.last_fill_at, coalesce(o.sideless, 0) AS sideless,
+           o.over_closed
     FROM ours o FULL JOIN venue v ON v.exchange = o.exchange AND v.account = o.account AND v.symbol = o.symbol
     WHERE v.symbol IS NOT NULL OR o.is_position AND o.quantity <> 0
 )
 SELECT b.exchange, b.account, 'position' AS kind, b.market_type, b.symbol, '' AS position_side, '' AS currency, b.ours, b.venue, b.ours - b.venue AS difference, a.newest AS venue_at,
        CASE WHEN b.ours = b.venue THEN true WHEN b.last_fill_at > a.newest THEN NULL ELSE false END AS agrees,
        CASE WHEN b.ours = b.venue THEN '' WHEN b.last_fill_at > a.newest THEN 'traded since the venue was asked'
-            WHEN b.sideless > 0 THEN 'fills without a side' ELSE '' END AS note
+            WHEN b.sideless > 0 THEN 'fills without a side'
+            WHEN b.over_closed THEN 'more was closed than opened' ELSE '' END AS note
 FROM both_sides b JOIN asked a ON a.exchange = b.exchange AND a.account = b.account;
 
 -- Two snapshots of a wallet, a day apart at most, and what moved between them. The ledger tells all, if it has entries of trades; otherwise
