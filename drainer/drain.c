@@ -41,7 +41,6 @@
 enum {
     SUMMARY_INTERVAL_S = 60,
     STOP_TIMEOUT_S = 5,
-    BOOKS_TIMEOUT_S = 1,     /* of it, for books that are not up to date */
     START_TIMEOUT_MS = 5000, /* for the first connection to Redis; later ones are tried for ever */
     RETRY_MIN_MS = 100,
     RETRY_MAX_MS = 2000,
@@ -276,12 +275,19 @@ static bool all_is_booked(struct drain *drain)
     return booker_is_done(drain->booker);
 }
 
-/* A clean stop gives the books a moment, which is all they need where they keep up. A backlog of
- * them is as safe in its queue as any record, and is the next drainer's. */
+/* A clean stop leaves the queue of the books empty, if that takes no longer than stop_timeout. What
+ * is left is as safe there as any record, and is the next drainer's. */
 static bool books_are_waited_for(const struct drain *drain)
 {
     return !drain->books_left && booker_is_connected(drain->booker) &&
            !booker_is_done(drain->booker);
+}
+
+static void drain_arm_stop(struct drain *drain)
+{
+    struct timeval tv = {STOP_TIMEOUT_S, 0};
+
+    evtimer_add(drain->stop_timer, &tv);
 }
 
 static void on_books_timeout(evutil_socket_t fd, short what, void *arg)
@@ -290,22 +296,27 @@ static void on_books_timeout(evutil_socket_t fd, short what, void *arg)
 
     (void)fd, (void)what;
     if (books_are_waited_for(drain)) {
-        log_info("books", "records wait to be booked: the next drainer of their exchange does it");
+        log_warn("books",
+                 "stopped with at least %" PRId64 " rows to be booked: the next drainer of their "
+                 "exchange does it",
+                 booker_left(drain->booker));
     }
     drain->books_left = true;
+    drain_arm_stop(drain);
     turn_soon(drain);
 }
 
 static void drain_stop(struct drain *drain, const char *why)
 {
-    struct timeval tv = {STOP_TIMEOUT_S, 0}, books_tv = {BOOKS_TIMEOUT_S, 0};
+    int64_t ms = drain->settings->stop_timeout;
+    struct timeval books_tv = {ms / 1000, ms % 1000 * 1000};
 
     if (drain->phase == DRAIN_RUNNING) {
         log_info("drain", "stopping: %s", why);
         drain->phase = DRAIN_STOPPING;
         intake_set_reading(drain->intake, false);
         all_is_booked(drain);
-        evtimer_add(drain->stop_timer, &tv);
+        drain_arm_stop(drain);
         evtimer_add(drain->books_timer, &books_tv);
         turn_soon(drain);
     }
@@ -336,6 +347,10 @@ static void on_stop_timeout(evutil_socket_t fd, short what, void *arg)
     struct drain *drain = arg;
 
     (void)fd, (void)what;
+    if (!is_busy(drain) && books_are_waited_for(drain)) {
+        drain_arm_stop(drain);
+        return;
+    }
     end_undone(drain, is_busy(drain)             ? "stopped with entries that are not loaded"
                       : intake_up(drain->intake) ? "stopped while Redis does not answer"
                                                  : "stopped while Redis is away");

@@ -141,6 +141,9 @@
       "longest time that a record may wait in a stream: beyond it status exits with 1 and " \
       "/readyz " \
       "of drain answers 503; 0: any") \
+    X(stop_timeout, DURATION, "20s", DRAIN, RANGE(10, 3600000), \
+      "how long a drainer that is told to stop waits for the books, if they are behind; what is " \
+      "left the next one books") \
     X(quick, BOOL, "no", AUDIT, ANY, \
       "trust the counts of the drainers instead of looking at rows") \
     X(full, BOOL, "no", AUDIT, ANY, \

@@ -57,8 +57,9 @@ struct booker {
     bool resting;          /* between two bookings */
     size_t burst;          /* rows of the newest commit since the running booking began */
     int64_t began_ms;      /* the running, or the last, booking */
+    bool counted;          /* the queue was counted, as somebody waits for the end */
     int64_t rows, last_block,
-        expected;                  /* expected: rows queued here and not booked yet, at least */
+        expected; /* expected: rows queued here, or counted, and not booked yet, at least */
     int64_t wake_ms, next_wake_ms; /* of the oldest wake not served yet; 0: none */
     int64_t looked_ms;             /* when all of the queue was looked at last */
     unsigned retry_ms;
@@ -106,10 +107,14 @@ static void booker_on_rows(void *owner, const PGresult *result)
 {
     struct booker *booker = owner;
 
-    if (PQntuples(result) == 1 && PQnfields(result) == 3) {
+    if (PQntuples(result) == 1 && PQnfields(result) == 4) {
         booker->rows = strtoll(pg_result_text(result, 0, 0), NULL, 10);
         booker->counters.set_aside += strtoull(pg_result_text(result, 0, 1), NULL, 10);
         booker->last_block = strtoll(pg_result_text(result, 0, 2), NULL, 10);
+        if (!PQgetisnull(result, 0, 3)) {
+            booker->counted = true;
+            booker->expected = strtoll(pg_result_text(result, 0, 3), NULL, 10);
+        }
     }
 }
 
@@ -182,8 +187,16 @@ static void booker_on_booked(void *owner, const struct pg_failure *failure)
 static void booker_run(struct booker *booker, bool from_first)
 {
     sql_text_clear(&booker->sql);
-    sql_text_add(&booker->sql,
-                 "SELECT booked, set_aside, last_block FROM blotter_internal.book('{");
+    sql_text_add(&booker->sql, "SELECT booked, set_aside, last_block, ");
+    if (booker->hurried && !booker->counted) {
+        sql_text_add(&booker->sql, "(SELECT count(*) FROM blotter_internal.book_queue q "
+                                   "WHERE q.exchange = ANY ('{");
+        booker_add_exchanges(booker);
+        sql_text_add(&booker->sql, "}'))");
+    } else {
+        sql_text_add(&booker->sql, "NULL");
+    }
+    sql_text_add(&booker->sql, " FROM blotter_internal.book('{");
     if (!booker_add_exchanges(booker)) {
         booker->empty = true; /* nothing is ours to book */
         return;
@@ -328,6 +341,11 @@ bool booker_is_connected(const struct booker *booker)
 bool booker_is_done(const struct booker *booker)
 {
     return booker->empty && !booker->running && !booker->woken;
+}
+
+int64_t booker_left(const struct booker *booker)
+{
+    return booker->expected;
 }
 
 int64_t booker_lag_ms(const struct booker *booker)

@@ -621,6 +621,85 @@ class Drainers(Case):
                 drainer.wait()
         self.end("killed", total)
 
+    def hold(self, key):
+        """Holds an advisory lock in a session of its own; returns what lets it go."""
+        holder = Database()
+        holder.run(f"SELECT pg_advisory_lock(blotter_internal.lock_class(), {key})")
+
+        def let_go():
+            with contextlib.suppress(psycopg2.Error):  # PostgreSQL was killed meanwhile
+                holder.__exit__()
+
+        self.addCleanup(let_go)
+        return let_go
+
+    def queued(self, exchange):
+        return servers.query("SELECT count(*) AS n FROM blotter_internal.book_queue WHERE exchange = %s", exchange)[0]["n"]
+
+    def start_drainer(self, *options):
+        """Returns it and what reads its log."""
+        path = servers.folder / f"{self.id()}.log"
+        with path.open("w") as file:
+            drainer = servers.start(servers.program, "drain", *options, stderr=file)
+        return drainer, path.read_text
+
+    def test_a_stop_waits_for_a_backlog_of_the_books(self):
+        let_go = self.hold("hashtext('backlog books')")
+        drainer, log = self.start_drainer()
+        self.publish("backlog", 0, 20000)
+        support.wait_until(lambda: self.stored("backlog") == 20000)
+        self.assertEqual(self.queued("backlog"), 20000)
+        drainer.terminate()
+        support.wait_until(lambda: "stopping: SIGTERM" in log())
+        let_go()
+        self.assertEqual(drainer.wait(support.TIMEOUT), 0)
+        self.assertEqual(self.queued("backlog"), 0)
+        self.end("backlog", 20000)
+
+    def test_a_stop_that_may_not_wait_says_how_much_is_left(self):
+        let_go = self.hold("hashtext('left books')")
+        drainer, log = self.start_drainer("--stop-timeout", "100ms")
+        self.publish("left", 0, 300)
+        support.wait_until(lambda: self.stored("left") == 300)
+        drainer.terminate()
+        self.assertEqual(drainer.wait(support.TIMEOUT), 0)
+        self.assertIn("stopped with at least 300 rows to be booked", log())
+        let_go()
+        self.end("left", 300)
+
+    def test_whoever_is_killed_before_in_and_after_a_booking_each_fill_is_booked_once(self):
+        servers.query("CREATE FUNCTION public.hold() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_advisory_xact_lock_shared(blotter_internal.lock_class(), 77); RETURN NEW; END$$")
+        servers.query("CREATE TRIGGER hold BEFORE UPDATE ON blotter_internal.position FOR EACH ROW WHEN (NEW.exchange = 'place') EXECUTE FUNCTION public.hold()")
+        self.addCleanup(servers.query, "DROP FUNCTION public.hold CASCADE")
+        waiting = "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND NOT granted"
+        booked = "SELECT coalesce(sum(fills), 0) AS n FROM blotter.positions WHERE exchange = 'place'"
+        total = 0
+        for place, victim in itertools.product(("before", "in", "after"), ("drainer", "postgres")):
+            with self.subTest(f"{victim} killed {place} a booking"):
+                let_go = self.hold({"before": "hashtext('place books')", "in": "77", "after": "78"}[place])
+                drainer = servers.drain()
+                self.publish("place", total, 100)
+                total += 100
+                support.wait_until(lambda: self.stored("place") == total)
+                if place == "in":
+                    support.wait_until(lambda: servers.query(waiting)[0]["n"] > 0)
+                elif place == "after":
+                    support.wait_until(lambda: servers.query(booked)[0]["n"] == total)
+                if place != "after":
+                    self.assertEqual((self.queued("place"), servers.query(booked)[0]["n"]), (100, total - 100))
+                if victim == "drainer":
+                    drainer.kill()
+                    drainer.wait()
+                else:
+                    servers.tell("kill postgres")
+                    servers.tell("start postgres")
+                let_go()
+                if victim == "postgres":
+                    support.wait_until(lambda: self.queued("place") == 0)
+                    drainer.terminate()
+                    self.assertEqual(drainer.wait(support.TIMEOUT), 0)
+                self.end("place", total)
+
     def test_a_postgresql_that_is_killed_books_each_fill_once(self):
         """One of its processes that load or book dies, and all the others with it. Two drainers, two lanes, one exchange."""
         seed = random.randrange(10**6)
