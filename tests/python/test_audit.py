@@ -260,13 +260,14 @@ class Work(Case):
 
     def test_a_dropped_day_leaves_no_summary(self):
         self.insert("order_events", [(1, seq, day, "okx") for seq, day in enumerate(DAYS, 1)])
+        self.insert("sessions", [(1, 10 + n, DAYS[0] + datetime.timedelta(hours=n), "okx") for n in range(3)])
         self.audit()
         self.sql("DELETE FROM blotter.order_events WHERE seq = 1")
         code, said = servers.run("partitions", "drop", "--older-than", "2026-03-03", "--postgres", self.conninfo)
         self.assertEqual(code, 0, said)
         self.assertEqual(self.sql("SELECT DISTINCT day::text FROM blotter_internal.day_summary UNION SELECT day::text FROM blotter_internal.day_changes"), [("2026-03-03",)])
         self.audit()
-        self.assertEqual(self.sql("SELECT stored, gone FROM blotter.audit"), [(1, 1)])
+        self.assertEqual(self.sql("SELECT stored, gone FROM blotter.audit"), [(2, 4)])
 
 
 if __name__ == "__main__":

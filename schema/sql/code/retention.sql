@@ -35,13 +35,14 @@ BEGIN
         SELECT s.producer_id, s.exchange, s.lane, s.seqs FROM blotter_internal.seqs_between(low, high) s
         ORDER BY s.producer_id, s.exchange COLLATE "C", s.lane COLLATE "C"
         ON CONFLICT (producer_id, exchange, lane) DO UPDATE SET dropped = g.dropped + excluded.dropped;
-        DELETE FROM blotter_internal.day_summary d WHERE d.day < before;
-        DELETE FROM blotter_internal.day_changes c WHERE c.day < before;
         DELETE FROM blotter_internal.sessions s
         WHERE s.event = 'heartbeat' AND s.recorded_at < high
           AND EXISTS (SELECT FROM blotter_internal.sessions l
                       WHERE l.producer_id = s.producer_id AND l.exchange = s.exchange AND coalesce(l.lane, '') = coalesce(s.lane, '')
                         AND l.seq > s.seq AND l.event IN ('heartbeat', 'closed'));
+
+        DELETE FROM blotter_internal.day_summary d WHERE d.day < before;
+        DELETE FROM blotter_internal.day_changes c WHERE c.day < before;
 
         -- An order that began with an amend and is over keeps in its row which client id that was.
         UPDATE blotter.orders n SET orig_client_order_id = n.client_order_id
