@@ -57,8 +57,8 @@ void booker_finish(struct booker *);
 /* Has the whole queue been seen empty since the last wake? */
 bool booker_is_done(const struct booker *);
 
-/* How many rows wait to be booked, at least: those that were there when booker_finish() looked first,
- * or those that this drainer has queued. */
+/* How many rows wait to be booked, at least: of those that were there when booker_finish() looked
+ * first, or of those that this drainer has queued. */
 int64_t booker_left(const struct booker *);
 
 /* Is its session there? Without one a clean stop does not wait: the queue is in PostgreSQL, and the

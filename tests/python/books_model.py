@@ -206,7 +206,7 @@ class Fill:
     def signed_quantity(self):
         """What it adds to the position; a fee in the base currency is taken from it."""
         dq = self.quantity if self.side == "buy" else -self.quantity
-        if self.contract.takes_fees and self.quantity != 0:
+        if self.contract.takes_fees and self.contract.base and self.quantity != 0:
             dq -= self.fees.get(self.contract.base, 0)
         return dq
 
