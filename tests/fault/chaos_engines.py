@@ -6,6 +6,7 @@ accepted all the time. Ends with everything healed, each accepted record stored 
 what was broken when.
 """
 
+import contextlib
 import os
 import random
 import sys
@@ -24,7 +25,7 @@ SECONDS = int(os.environ.get("CHAOS_SECONDS", "20"))
 SEED = int(os.environ.get("CHAOS_SEED") or time.time())
 EXCHANGES = ("gemini", "okx", "kucoin")  # each on another of three masters
 PER_SECOND = 200  # of each exchange
-HEAL_S = 60
+HEAL_S = 180  # a sentinel that was not run for two seconds does nothing for the next thirty, and again
 
 
 class ClusterDesk:
@@ -113,17 +114,32 @@ class SentinelDesk:
             return {}
         return dict(zip(flat[::2], flat[1::2]))
 
+    def _named_master(self):
+        """By the first sentinel that answers; None: none does."""
+        states = (self._state(sentinel) for sentinel in self.sentinels)
+        port = next((state["port"] for state in states if state), None)
+        return next((node for node in self.nodes if str(node.port) == port), None)
+
     def master(self):
-        names = [node for node in self.nodes if str(node.port) == self._state(self._alive_sentinel())["port"]]
-        return names[0]
+        engines.await_true(self._named_master, "a sentinel names the master", HEAL_S)
+        return self._named_master() or self.master()
 
-    def _alive_sentinel(self):
-        return next(sentinel for sentinel in self.sentinels if sentinel.process.poll() is None)
+    def _has_other(self, old):
+        master = self._named_master()
+        return master not in (None, old) and (self._role(master) or [None])[0] == "master"
 
-    def _await_other(self, old):
-        engines.await_true(
-            lambda: self.master() is not old and (self._role(self.master()) or [None])[0] == "master", "another master", HEAL_S
-        )
+    def _await_other(self, old, ask=lambda: None):
+        """ask() is called until it is so."""
+
+        def found():
+            ask()
+            return self._has_other(old)
+
+        try:
+            engines.await_true(found, "another master", HEAL_S)
+        except AssertionError as error:
+            logs = "\n".join(f"--- {sentinel.port}\n{sentinel.text()[-2000:]}" for sentinel in self.sentinels)
+            raise AssertionError(f"{error}\n{logs}") from None
 
     def kill_master(self, _):
         self.dead = self.master()
@@ -135,12 +151,14 @@ class SentinelDesk:
         self.dead.pause()
         self._await_other(self.dead)
 
+    def _ask_for_switch(self):
+        """Refused while one is under way. One that was given up, as its replica took too long, nobody begins again."""
+        with contextlib.suppress(OSError), engines.RedisClient(self.sentinels[0].port, 1) as client:
+            client("SENTINEL", "FAILOVER", "blotter")
+
     def switch(self, _):
         old = self.master()
-        with engines.RedisClient(self.sentinels[0].port) as client:
-            if client("SENTINEL", "FAILOVER", "blotter") != "OK":
-                return  # one is under way
-        self._await_other(old)
+        self._await_other(old, lambda: self._named_master() is old and self._ask_for_switch())
 
     def kill_sentinel(self, _):
         self.dead = self.sentinels[-1]
