@@ -1,6 +1,10 @@
-/* lease.c: see lease.h. A run is one query: unlock what is given back, try what is wanted, then one
- * look at PostgreSQL's table of locks. The number of streams wanted follows from the members seen
- * at the run before; shares settle within two runs. */
+/* lease.c: see lease.h. A run unlocks what is given back and looks at PostgreSQL's table of locks,
+ * which tells the number of drainers and what is free; a second query locks as many of these as the
+ * share lacks.
+ *
+ * To look costs PostgreSQL some 2 us for each lock that there is. Of many streams most runs see only
+ * whether the drainers' sessions are still the same ones; a look is due when they are not, and now
+ * and then. */
 #include "drainer/postgres/lease.h"
 
 #include <inttypes.h>
@@ -19,7 +23,11 @@
  * blotter_internal.lock_class() + 1.
  */
 #define MEMBERS_CLASS "1651273589"
-enum { CEILING_MS = 600000 };
+enum {
+    CEILING_MS = 600000,
+    LOOK_ALWAYS = 256,    /* of so many streams, each run looks */
+    LOOK_STREAM_US = 400, /* else from one look to the next, for each stream */
+};
 
 struct lease {
     struct pg_link *link;
@@ -27,9 +35,14 @@ struct lease {
     int64_t ran_at_ms;   /* 0: not since the session began */
     uint32_t member_key; /* the second number of the common lock that is held; 0: none is */
     unsigned members;
-    size_t present;    /* streams there were at the last run */
-    size_t tried_next; /* where the next run begins to try, so that one locked stream does not hide
-                          another */
+    size_t present;          /* streams there were at the last run */
+    int64_t looked_at_ms;    /* 0: not since the session began */
+    bool looks, look_wanted; /* this run; the next one */
+    long long drainers;      /* a number made of their sessions */
+    struct stream **asked;   /* those that this run's queries name, by their places here */
+    size_t asked_count, asked_capacity;
+    struct stream **free; /* those that nobody holds, as this run has seen */
+    size_t free_count, free_capacity;
     struct stream *stuck;    /* its holder is to be ended at the next run */
     struct stream *fenced;   /* ... is ended in this run */
     struct stream **foreign; /* held by others than drainers, as this run has shown */
@@ -69,6 +82,8 @@ void lease_destroy(struct lease *lease)
 {
     if (lease != NULL) {
         sql_text_release(&lease->sql);
+        free(lease->asked);
+        free(lease->free);
         free(lease->fresh);
         free(lease->foreign);
         free(lease);
@@ -127,15 +142,23 @@ static size_t lease_share(const struct lease *lease)
     return capped ? lease->ceiling : share;
 }
 
+/* Returns the place by which an answer names the stream. Its lock's number may change meanwhile. */
+static size_t lease_ask_about(struct lease *lease, struct stream *stream)
+{
+    lease->asked = array_grow_or_abort(lease->asked, &lease->asked_capacity, lease->asked_count + 1,
+                                       sizeof(struct stream *));
+    lease->asked[lease->asked_count] = stream;
+    return lease->asked_count++;
+}
+
 static void lease_ask_to_unlock(struct lease *lease)
 {
     for (size_t i = 0; i < lease->options.streams->count; i++) {
         struct stream *stream = lease->options.streams->all[i];
 
         if (lease_is_left(stream)) {
-            sql_text_add(&lease->sql,
-                         "SELECT 'left', %" PRId64 ", pg_advisory_unlock(%" PRId64 ")::text; ",
-                         stream->lock_key, stream->lock_key);
+            sql_text_add(&lease->sql, "SELECT 'left', %zu, pg_advisory_unlock(%" PRId64 ")::text; ",
+                         lease_ask_about(lease, stream), stream->lock_key);
         }
     }
 }
@@ -183,62 +206,44 @@ static void lease_ask_to_join(struct lease *lease)
 static void lease_ask_for_counters(struct lease *lease)
 {
     const struct streams *streams = lease->options.streams;
-    bool any = false;
 
-    for (size_t i = 0; i < streams->count; i++) {
-        const struct stream *stream = streams->all[i];
-        bool may_be_fresh = stream->state == STREAM_GROUPING && lease->fresh_count > 0;
-
-        if ((stream->state == STREAM_FREE && stream->present) || may_be_fresh) {
-            sql_text_add(&lease->sql, "%s'%s'",
-                         any ? ", "
-                             : "SELECT 'loaded', n, stream || ' ' || coalesce(last_id, '0-0') FROM "
-                               "blotter_internal.loaded WHERE stream IN (",
-                         stream->name);
-            any = true;
+    sql_text_add(&lease->sql, "SELECT 'loaded', n, stream || ' ' || coalesce(last_id, '0-0') "
+                              "FROM blotter_internal.loaded WHERE stream IN (''");
+    for (size_t i = 0; i < lease->asked_count; i++) {
+        sql_text_add(&lease->sql, ", '%s'", lease->asked[i]->name);
+    }
+    for (size_t i = 0; i < streams->count && lease->fresh_count > 0; i++) {
+        if (streams->all[i]->state == STREAM_GROUPING) {
+            sql_text_add(&lease->sql, ", '%s'", streams->all[i]->name);
         }
     }
-    if (any) {
-        sql_text_add(&lease->sql, "); ");
-    }
+    sql_text_add(&lease->sql, ")");
 }
 
-/* Tries to get free streams, as many as the share lacks. */
-static void lease_ask_to_lock(struct lease *lease)
+/* Tries to get so many of the free streams. Drainers that look at the same time begin at different
+ * places. */
+static void lease_ask_to_lock(struct lease *lease, size_t lacking)
 {
-    struct streams *streams = lease->options.streams;
-    size_t kept = lease_kept_streams(streams), wanted = lease_share(lease);
+    size_t first = (size_t)random() % lease->free_count;
 
-    for (size_t n = 0; n < streams->count && kept < wanted; n++) {
-        const struct stream *stream = streams->all[(lease->tried_next + n) % streams->count];
+    sql_text_clear(&lease->sql);
+    lease->asked_count = 0;
+    for (size_t n = 0; n < lease->free_count && n < lacking; n++) {
+        struct stream *stream = lease->free[(first + n) % lease->free_count];
 
-        if (stream->state == STREAM_FREE && stream->present && !stream->key_taken) {
-            sql_text_add(&lease->sql,
-                         "SELECT 'taken', %" PRId64 ", pg_try_advisory_lock(%" PRId64 ")::text; ",
-                         stream->lock_key, stream->lock_key);
-        }
+        sql_text_add(&lease->sql, "SELECT 'taken', %zu, pg_try_advisory_lock(%" PRId64 ")::text; ",
+                     lease_ask_about(lease, stream), stream->lock_key);
     }
     lease_ask_for_counters(lease);
-    if (streams->count > 0) {
-        lease->tried_next = (lease->tried_next + 1) % streams->count;
-    }
 }
 
 /* A lock was obtained. The stream is read once its counter is known, which is asked for behind the
  * lock: until then its predecessor may have committed. */
-static void lease_on_locked(struct lease *lease, struct stream *stream, bool locked)
+static void lease_on_locked(struct lease *lease, struct stream *stream)
 {
-    if (!locked) {
-        return;
-    }
-    bool is_excess = lease_kept_streams(lease->options.streams) >= lease_share(lease);
     stream_enter(stream, STREAM_GROUPING);
     stream->loaded_n = 0;
     stream->loaded_id = (struct stream_entry_id){0, 0};
-    if (is_excess) { /* more than the share came at once: given back at the next run */
-        stream_enter(stream, STREAM_LEAVING);
-        return;
-    }
     lease->fresh = array_grow_or_abort(lease->fresh, &lease->fresh_capacity, lease->fresh_count + 1,
                                        sizeof(struct stream *));
     lease->fresh[lease->fresh_count++] = stream;
@@ -257,54 +262,64 @@ static void lease_on_loaded(struct lease *lease, long long n, const char *text)
     }
 }
 
-/* Finds the stream of a row of the answer, which names it by its key: places in the list change
- * when a new one is found meanwhile. NULL: none of ours. */
-static struct stream *lease_stream_of(const struct lease *lease, long long lock_key)
+/* Finds the stream of a row of the answer, which names it by its place. NULL: none that was asked
+ * about. */
+static struct stream *lease_stream_of(const struct lease *lease, long long place)
 {
-    const struct streams *streams = lease->options.streams;
-
-    for (size_t i = 0; i < streams->count; i++) {
-        if (streams->all[i]->lock_key == lock_key && !streams->all[i]->key_taken) {
-            return streams->all[i];
-        }
-    }
-    return NULL;
+    return place >= 0 && (size_t)place < lease->asked_count ? lease->asked[place] : NULL;
 }
 
-/* The table of locks, once a run: who shares the streams, which locks this session holds, and who
- * holds those that were tried and is no drainer. */
+#define LEASE_DATABASE "(SELECT oid FROM pg_database WHERE datname = current_database())"
+
+/* Whether this session is still the server's own one, and a number that is another one when a drainer
+ * has come or gone. */
+static void lease_ask_for_sessions(struct lease *lease)
+{
+    sql_text_add(&lease->sql,
+                 "SELECT 'backend', pg_backend_pid(), '' "
+                 "UNION ALL SELECT 'drainers', coalesce(sum(hashint4(pid)), 0), '' "
+                 "FROM pg_stat_get_activity(NULL) "
+                 "WHERE application_name LIKE 'blotter drain%%' AND datid = " LEASE_DATABASE "; ");
+}
+
+/* The table of locks: who shares the streams, which locks this session holds, which streams nobody
+ * holds, and who holds one and is no drainer. NOT IN, and IN that cannot be made a join, hash: a
+ * join of lists whose lengths the planner does not know compares each stream with each lock. */
 static void lease_ask_for_locks(struct lease *lease)
 {
     const struct streams *streams = lease->options.streams;
     struct sql_text *sql = &lease->sql;
-    bool any = false;
+    size_t first = lease->asked_count;
 
+    sql_text_add(sql, "WITH l AS MATERIALIZED (SELECT pid, classid, objid, objsubid, "
+                      "classid::bigint << 32 | objid::bigint AS key FROM pg_locks "
+                      "WHERE locktype = 'advisory' AND granted AND database = " LEASE_DATABASE "), "
+                      "w AS MATERIALIZED (SELECT key, n FROM unnest('{");
+    for (size_t i = 0; i < streams->count; i++) {
+        struct stream *stream = streams->all[i];
+
+        if (stream->state == STREAM_FREE && stream->present && !stream->key_taken) {
+            sql_text_add(sql, "%s%" PRId64, lease->asked_count > first ? "," : "",
+                         stream->lock_key);
+            lease_ask_about(lease, stream);
+        }
+    }
     sql_text_add(
         sql,
-        "WITH l AS MATERIALIZED (SELECT pid, classid, objid, objsubid, "
-        "classid::bigint << 32 | objid::bigint AS key FROM pg_locks "
-        "WHERE locktype = 'advisory' AND granted AND "
-        "database = (SELECT oid FROM pg_database WHERE datname = current_database())) "
+        "}'::bigint[]) WITH ORDINALITY AS w (key, n)), "
+        "f AS MATERIALIZED (SELECT pid, key FROM l WHERE objsubid = 1 AND "
+        "(pid NOT IN (SELECT pid FROM l WHERE classid = " MEMBERS_CLASS ")) AND "
+        "(key IN (SELECT key FROM w)) IS TRUE) "
         "SELECT 'members', count(*), '' FROM l "
         "WHERE classid = " MEMBERS_CLASS " AND objid = %u AND objsubid = 2 "
         "UNION ALL SELECT 'held', count(*), coalesce(bit_xor(key), 0)::text FROM l "
         "WHERE objsubid = 1 AND pid = pg_backend_pid() "
-        "UNION ALL SELECT 'backend', pg_backend_pid(), '' "
-        "UNION ALL SELECT 'foreign', key, format('pid %%s, role %%s, application \"%%s\"', "
-        "pid, usename, application_name) FROM l JOIN pg_stat_activity USING (pid) "
-        "WHERE objsubid = 1 AND pid <> pg_backend_pid() AND "
-        "NOT EXISTS (SELECT FROM l AS m WHERE m.pid = l.pid AND m.classid = " MEMBERS_CLASS ") "
-        "AND key = ANY ('{",
-        lease->member_key);
-    for (size_t i = 0; i < streams->count; i++) {
-        const struct stream *stream = streams->all[i];
-
-        if (stream->state == STREAM_FREE && stream->present) {
-            sql_text_add(sql, "%s%" PRId64, any ? "," : "", stream->lock_key);
-            any = true;
-        }
-    }
-    sql_text_add(sql, "}'::bigint[])");
+        "UNION ALL SELECT 'free', n - 1 + %zu, '' FROM w WHERE "
+        "key NOT IN (SELECT key FROM l WHERE objsubid = 1) "
+        "UNION ALL SELECT 'foreign', n - 1 + %zu, format('pid %%s, role %%s, application \"%%s\"', "
+        "pid, usename, application_name) FROM f JOIN w USING (key) JOIN pg_stat_activity USING "
+        "(pid); ",
+        lease->member_key, first, first);
 }
 
 /* Sessions that are no drainer's and hold what a loading transaction waits for: the lock of a merge
@@ -352,6 +367,20 @@ static void lease_on_members(struct lease *lease, long long number)
         log_info("lease", "%lld drainers share the streams", number);
     }
     lease->members = number == 0 ? 1 : (unsigned)number;
+}
+
+/* Somebody has come or gone since the last look. */
+static void lease_on_drainers(struct lease *lease, long long number)
+{
+    lease->look_wanted = !lease->looks && number != lease->drainers;
+    lease->drainers = number;
+}
+
+static void lease_on_free(struct lease *lease, struct stream *stream)
+{
+    lease->free = array_grow_or_abort(lease->free, &lease->free_capacity, lease->free_count + 1,
+                                      sizeof(struct stream *));
+    lease->free[lease->free_count++] = stream;
 }
 
 static void lease_on_foreign_holder(struct lease *lease, struct stream *stream, const char *who)
@@ -420,8 +449,14 @@ static bool lease_on_stream_row(struct lease *lease, const char *what, struct st
         stream_enter(stream, STREAM_FREE);
         return true;
     }
+    if (strcmp(what, "free") == 0 && stream->state == STREAM_FREE) {
+        lease_on_free(lease, stream);
+        return true;
+    }
     if (strcmp(what, "taken") == 0 && stream->state == STREAM_FREE) {
-        lease_on_locked(lease, stream, text[0] == 't');
+        if (text[0] == 't') {
+            lease_on_locked(lease, stream);
+        }
         return true;
     }
     return false;
@@ -429,7 +464,8 @@ static bool lease_on_stream_row(struct lease *lease, const char *what, struct st
 
 static bool lease_is_stream_row(const char *what)
 {
-    return strcmp(what, "left") == 0 || strcmp(what, "taken") == 0 || strcmp(what, "foreign") == 0;
+    return strcmp(what, "left") == 0 || strcmp(what, "free") == 0 || strcmp(what, "taken") == 0 ||
+           strcmp(what, "foreign") == 0;
 }
 
 static void lease_on_row(struct lease *lease, const char *what, long long number, const char *text)
@@ -440,6 +476,8 @@ static void lease_on_row(struct lease *lease, const char *what, long long number
         }
     } else if (strcmp(what, "members") == 0) {
         lease_on_members(lease, number);
+    } else if (strcmp(what, "drainers") == 0) {
+        lease_on_drainers(lease, number);
     } else if (strcmp(what, "loaded") == 0) {
         lease_on_loaded(lease, number, text);
     } else if (strcmp(what, "fenced") == 0) {
@@ -497,7 +535,7 @@ static void lease_on_done(void *owner, const struct pg_failure *failure)
     struct lease *lease = owner;
     const char *distrust = lease->distrust;
 
-    lease->ran_at_ms = lease_now_ms();
+    lease->ran_at_ms = lease->look_wanted ? 0 : lease_now_ms();
     lease->distrust = NULL;
     lease->fenced = NULL;
     if (failure == NULL && distrust == NULL) {
@@ -551,23 +589,70 @@ static void lease_ask_to_fence(struct lease *lease)
     }
 }
 
+static void lease_send(struct lease *lease, void (*on_done)(void *owner, const struct pg_failure *))
+{
+    pg_link_run(lease->link, &(struct pg_command){.sql = lease->sql.text,
+                                                  .on_rows = lease_on_rows,
+                                                  .on_done = on_done,
+                                                  .owner = lease});
+}
+
+/* What was free may be another's by now: then the next run looks again. */
+static void lease_on_tried(void *owner, const struct pg_failure *failure)
+{
+    struct lease *lease = owner;
+
+    lease->look_wanted =
+        failure == NULL && lease_kept_streams(lease->options.streams) < lease_share(lease);
+    lease_on_done(lease, failure);
+}
+
+static void lease_on_looked(void *owner, const struct pg_failure *failure)
+{
+    struct lease *lease = owner;
+    size_t kept = lease_kept_streams(lease->options.streams), wanted = lease_share(lease);
+
+    if (failure == NULL && lease->distrust == NULL && lease->free_count > 0 && kept < wanted) {
+        lease_ask_to_lock(lease, wanted - kept);
+        lease_send(lease, lease_on_tried);
+    } else {
+        lease_on_done(lease, failure);
+    }
+}
+
+static bool lease_is_look_due(const struct lease *lease, size_t present)
+{
+    size_t count = lease->options.streams->count;
+
+    return lease->looked_at_ms == 0 || lease->look_wanted || count <= LOOK_ALWAYS ||
+           present > lease->present || lease->stuck != NULL || lease->name_blockers ||
+           lease_now_ms() - lease->looked_at_ms >= (int64_t)count * LOOK_STREAM_US / 1000;
+}
+
 static void lease_run_locks(struct lease *lease)
 {
-    lease->present = lease_present_streams(lease->options.streams);
-    lease->foreign_count = 0;
+    size_t present = lease_present_streams(lease->options.streams);
+
+    lease->looks = lease_is_look_due(lease, present);
+    lease->present = present;
+    lease->asked_count = lease->free_count = 0;
+    lease->look_wanted = false;
     sql_text_clear(&lease->sql);
-    lease_renew_keys(lease);
+    if (lease->looks) {
+        lease->looked_at_ms = lease_now_ms();
+        lease->foreign_count = 0;
+        lease_renew_keys(lease);
+    }
     lease_ask_to_fence(lease);
     lease_ask_to_unlock(lease);
     lease_ask_to_join(lease);
     lease_ask_for_blockers(lease);
     history_ask_incidents(lease->options.streams, &lease->sql);
-    lease_ask_to_lock(lease);
-    lease_ask_for_locks(lease);
-    pg_link_run(lease->link, &(struct pg_command){.sql = lease->sql.text,
-                                                  .on_rows = lease_on_rows,
-                                                  .on_done = lease_on_done,
-                                                  .owner = lease});
+    lease_ask_for_sessions(lease);
+    if (lease->looks) {
+        lease_ask_for_locks(lease);
+    }
+    lease_send(lease, lease_on_looked);
 }
 
 static void lease_on_history_rows(void *owner, const PGresult *result)
@@ -649,7 +734,7 @@ void lease_forget(struct lease *lease)
             stream_enter(streams->all[i], STREAM_FREE);
         }
     }
-    lease->ran_at_ms = 0;
+    lease->ran_at_ms = lease->looked_at_ms = 0;
     lease->member_key = 0;
     lease->distrust = NULL;
     lease->fresh_count = 0;
