@@ -176,6 +176,7 @@ static const char *const of_drainers[] = {
     "XTRIM # MINID 0-1",
     "EVAL x 1 #",
     "SCAN 0",
+    "DBSIZE",
     "SET blotter-id:{#} x NX",
     "GET blotter-id:{#}",
     "PERSIST blotter-id:{#}",

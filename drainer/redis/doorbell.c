@@ -38,6 +38,24 @@ static void disarm(struct bell *bell)
     bell->armed = false;
 }
 
+/* The answer names the streams that have something new. */
+static void ring_for_each(struct doorbell *doorbell, const redisReply *reply)
+{
+    for (size_t i = 0; i < reply->elements; i++) {
+        const redisReply *name =
+            reply_is_array(reply->element[i], 2) ? reply->element[i]->element[0] : NULL;
+
+        doorbell->options.on_ring(
+            doorbell->options.node,
+            name != NULL && reply_is_string(name)
+                ? streams_find(doorbell->options.streams, name->str, name->len)
+                : NULL);
+    }
+    if (reply->type != REDIS_REPLY_ARRAY) { /* an error: the next read meets it, too */
+        doorbell->options.on_ring(doorbell->options.node, NULL);
+    }
+}
+
 static void doorbell_on_answer(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct bell *bell = owner;
@@ -46,8 +64,15 @@ static void doorbell_on_answer(void *owner, uintptr_t tag, struct redisReply *re
 
     (void)tag;
     disarm(bell);
-    if (reply != NULL && (!doorbell->options.each_alone || reply->type != REDIS_REPLY_NIL)) {
+    if (reply == NULL) {
+        return;
+    }
+    if (reply->type != REDIS_REPLY_NIL && stream == NULL) {
+        ring_for_each(doorbell, reply);
+    } else if (reply->type != REDIS_REPLY_NIL) {
         doorbell->options.on_ring(doorbell->options.node, stream);
+    } else if (!doorbell->options.each_alone) {
+        doorbell->options.on_quiet(doorbell->options.node);
     }
 }
 

@@ -21,6 +21,8 @@ struct doorbell_options {
     bool each_alone;
     /* Something may be there. stream NULL: in any of them. */
     void (*on_ring)(void *owner, struct stream *stream);
+    /* Nothing has come, in all the streams that were waited for. Not where each is alone. */
+    void (*on_quiet)(void *owner);
 };
 
 struct doorbell *doorbell_create(const struct doorbell_options *, char *error, size_t error_size);

@@ -1,11 +1,12 @@
 /* intake.c: see intake.h.
  *
- * On the reading connections it sends: SCAN for streams, up to five times a second; XGROUP CREATE
- * at 0 for a new lease; XAUTOCLAIM with no idle time until nothing is pending (the lease says that
- * no other drainer works on it); then XREADGROUP of everything held in one command, without BLOCK;
- * acknowledgements with their confirmations; trimming by a script. Only when a read has found
- * nothing does the doorbell wait, behind the ids read last, so nothing can slip between; in any
- * case everything is read again every POLL_MS. */
+ * On the reading connections it sends: SCAN for streams, up to five times a second where the number
+ * of keys changes; XGROUP CREATE at 0 for a new lease; XAUTOCLAIM with no idle time until nothing is
+ * pending (the lease says that no other drainer works on it); then XREADGROUP of everything held in
+ * one command, without BLOCK; acknowledgements with their confirmations; trimming by a script. Only
+ * when nothing is left to read does the doorbell wait, behind the ids read last, so nothing can slip
+ * between; where it names few of many streams, these alone are read. In any case everything is read
+ * again every POLL_ALL_MS. */
 #include "drainer/redis/intake.h"
 
 #include <assert.h>
@@ -30,7 +31,7 @@
 enum {
     TICK_MS = 50,
     POLL_MS = 200,
-    POLL_ALL_MS = 1000, /* of a cluster: also streams that the doorbell waits for */
+    POLL_ALL_MS = 1000, /* also streams that the doorbell waits for */
 };
 /* Another's name with nothing pending and unused for an hour is removed. */
 #define CONSUMER_FORGOTTEN_MS "3600000"
@@ -313,16 +314,16 @@ int64_t intake_left_pending(const struct intake *intake)
 
 /* --- the links --- */
 
-/* Everything is read now and then, whatever the doorbell says. */
+/* Everything is read now and then, whatever the doorbell says; where it says nothing, more often. */
 static void poll_node(struct intake *intake, struct node *node, bool all)
 {
     struct streams *streams = intake->options.streams;
+    bool silent = intake_now_ms() - node->reading.read_at_ms >= POLL_ALL_MS;
 
-    if (all || !node->reading.each_alone) {
+    if (all || (!node->reading.each_alone && silent)) {
         reading_wake(&node->reading, NULL);
-        return;
     }
-    for (size_t i = 0; i < streams->count; i++) {
+    for (size_t i = 0; i < streams->count && node->reading.each_alone; i++) {
         if (streams->all[i]->node == node && !streams->all[i]->waited_for) {
             reading_wake(&node->reading, streams->all[i]);
         }
@@ -331,10 +332,10 @@ static void poll_node(struct intake *intake, struct node *node, bool all)
 
 static void poll_if_due(struct intake *intake)
 {
-    int64_t now = intake_now_ms();
-    bool all = now - intake->polled_all_at_ms >= POLL_ALL_MS;
+    int64_t now = intake_now_ms(), held = (int64_t)streams_held(intake->options.streams);
+    bool all = now - intake->polled_all_at_ms >= POLL_ALL_MS + held;
 
-    if (now - intake->polled_at_ms < POLL_MS + (int64_t)streams_held(intake->options.streams)) {
+    if (!all && now - intake->polled_at_ms < POLL_MS + held) {
         return;
     }
     intake->polled_at_ms = now;

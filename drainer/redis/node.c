@@ -62,6 +62,14 @@ static void node_on_ring(void *owner, struct stream *stream)
     intake_turn(node->intake);
 }
 
+static void node_on_quiet(void *owner)
+{
+    struct node *node = owner;
+
+    node->reading.read_at_ms = intake_now_ms();
+    doorbell_arm(node->doorbell);
+}
+
 static void create_reading(struct node *node, const struct intake_options *options, bool is_cluster)
 {
     struct reading *reading = &node->reading;
@@ -93,7 +101,8 @@ static bool create_links(struct node *node, const struct intake_options *options
                                                                 .node = node,
                                                                 .streams = options->streams,
                                                                 .each_alone = host != NULL,
-                                                                .on_ring = node_on_ring},
+                                                                .on_ring = node_on_ring,
+                                                                .on_quiet = node_on_quiet},
                                      error, error_size);
     link.on_change = node_on_change;
     link.owner = node;

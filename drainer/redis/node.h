@@ -21,6 +21,7 @@ struct node {
     unsigned error_pause_ms;
     int64_t paused_until_ms;
     int64_t maxmemory;      /* 0: none, or not known */
+    int64_t keys;           /* that it held when they were counted last; -1: not known */
     bool listed;            /* by the cluster's last answer */
     int64_t unlisted_at_ms; /* since when it is not */
 };

@@ -28,6 +28,7 @@ enum {
     ENTRIES_PER_STREAM = 10, /* at least: of many streams it may be one that has a backlog */
     ENTRIES_PER_READ_MAX = 2000,
     ENTRY_BYTES_GUESS = 512, /* before any has been seen */
+    ALL_AT_ONCE = 64,        /* so many streams are always read together */
     BATCH_OVERRUN = 2,       /* an answer whose entries are larger than those before may fill the
                                 batch so many times */
 };
@@ -185,6 +186,7 @@ static void take_read(struct reading *reading, const struct arrival *arrival)
         return;
     }
     intake_count(reading->intake)->entries++;
+    reading->brought++;
     if (reading_gather(reading, stream, arrival, 1) == NULL) {
         stream->claim_wanted = true;
     }
@@ -287,10 +289,13 @@ static void take_read_answer(struct reading *reading, struct stream *stream,
                              const redisReply *reply)
 {
     if (reply->type == REDIS_REPLY_NIL || reply->type == REDIS_REPLY_ARRAY) {
-        if (reply->type == REDIS_REPLY_ARRAY) {
-            reading_wake(reading, stream);
+        if (reply->type == REDIS_REPLY_ARRAY &&
+            (!reading->partial || reading->brought >= reading->most)) {
+            reading_wake(reading, stream); /* there may be more */
         }
-        reading->read_at_ms = stream == NULL ? intake_now_ms() : 0;
+        if (!reading->partial) {
+            reading->read_at_ms = stream == NULL ? intake_now_ms() : 0;
+        }
         intake_on_success(reading->intake, reading->node, stream);
     } else if (reply_error_action(reply) == REDIS_ERROR_GROUP) {
         intake_on_no_group(reading->intake, reading->node, reply->str);
@@ -546,51 +551,67 @@ static void send_read(struct reading *reading, struct stream **streams, size_t c
     }
 }
 
-/* Notes which streams are read on their own, as an error names none; those that need no read are
- * left out. Returns how many. */
-static size_t choose_alone(struct reading *reading, struct stream **streams, size_t count)
+/* Leaves out the streams that need no read. Returns how many remain. Where few are rung of many,
+ * they are read by themselves: Redis looks at each stream that a command names, new entries or not.
+ * The doorbell then waits for all behind what was read of each, so nothing can slip between. */
+static size_t choose_streams(struct reading *reading, struct stream **streams, size_t count)
+{
+    size_t rung = 0, chosen = 0;
+    bool all;
+
+    for (size_t i = 0; i < count; i++) {
+        rung += streams[i]->rung;
+    }
+    all = reading->all || (!reading->each_alone && (count <= ALL_AT_ONCE || rung > count / 8));
+    for (size_t i = 0; i < count; i++) {
+        if (all || streams[i]->rung) {
+            streams[i]->rung = false;
+            streams[chosen++] = streams[i];
+        }
+    }
+    reading->partial = !all && !reading->each_alone;
+    return chosen;
+}
+
+/* Notes which streams are read on their own, as an error names none. */
+static void note_alone(struct reading *reading, struct stream **streams, size_t count)
 {
     reading->alone = array_grow_or_abort(reading->alone, &reading->alone_capacity, count + 1,
                                          sizeof(struct stream *));
-    reading->alone_count = reading->alone_answered = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (reading->all || streams[i]->rung) {
-            streams[i]->rung = false;
-            reading->alone[reading->alone_count++] = streams[i];
-        }
-    }
-    return reading->alone_count;
+    memcpy(reading->alone, streams, count * sizeof(struct stream *));
+    reading->alone_count = count;
+    reading->alone_answered = 0;
 }
 
-/* Reads everything held in one command; in a cluster, where the streams lie in several slots, in
+/* Reads what is to be read in one command; in a cluster, where the streams lie in several slots, in
  * one command each. */
 static void read_streams(struct reading *reading)
 {
-    struct stream **held = calloc(reading->streams->count + 1, sizeof(struct stream *));
+    struct stream **streams = calloc(reading->streams->count + 1, sizeof(struct stream *));
     const char **argv = calloc(7 + 2 * reading->streams->count, sizeof(char *));
-    struct stream **streams = held;
     char most[24];
     size_t count, step;
 
-    if (held == NULL || argv == NULL) {
+    if (streams == NULL || argv == NULL) {
         abort();
     }
-    count = streams_to_read(reading->streams, reading->node, held);
+    count =
+        choose_streams(reading, streams, streams_to_read(reading->streams, reading->node, streams));
     if (reading->each_alone) {
-        count = choose_alone(reading, held, count);
-        streams = reading->alone;
+        note_alone(reading, streams, count);
     }
     reading->at_end = true; /* unless an answer brings entries */
     reading->all = false;
+    reading->brought = 0;
     step = reading->each_alone ? 1 : count;
     if (count > 0) {
-        snprintf(most, sizeof most, "%zu",
-                 reading_room(reading, count, most_in_answer(reading, count)));
+        reading->most = reading_room(reading, count, most_in_answer(reading, count));
+        snprintf(most, sizeof most, "%zu", reading->most);
     }
     for (size_t i = 0; i < count; i += step) {
         send_read(reading, streams + i, step, most, argv);
     }
-    free(held);
+    free(streams);
     free(argv);
 }
 

@@ -42,10 +42,13 @@ struct reading {
     bool at_end;  /* the last read found nothing: nothing to read until the doorbell rings */
     size_t reads; /* read commands that are not answered */
     struct stream *paging; /* stream of the claim or reload that is not answered */
-    int64_t read_at_ms;    /* when all streams were last read, and Redis has answered */
+    int64_t read_at_ms;    /* when Redis last said that there is nothing new in any stream */
     bool in_cluster;
     bool each_alone; /* the streams lie in several slots of a cluster */
-    bool all;        /* then: the next round reads all streams, not only those that were rung */
+    bool all;        /* the next round reads all streams, not only those that were rung */
+    bool partial;    /* this round reads only some: that it finds nothing says nothing of others */
+    size_t most;     /* entries of a stream that this round's answers may bring */
+    size_t brought;  /* the entries that they have brought */
     struct stream **alone; /* of this round, in the order of their commands */
     size_t alone_count, alone_answered, alone_capacity;
     uint64_t generation; /* of what is in memory */

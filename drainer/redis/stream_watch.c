@@ -21,13 +21,23 @@ enum {
                           where keys are few */
     LOOK_MAX_MS = 1000,
     LOOK_STREAM_US = 1000, /* longer for each stream: most of what SCAN looks at is known */
+    LOOK_ALL_MS = 5000,    /* where the number of keys stays the same: one may have come as another
+                              went */
     PENDING_INTERVAL_MS = 2000,
     GAUGE_INTERVAL_MS = 2000,
     IDLE_INTERVAL_MS = 20000, /* of a stream in which nothing has happened meanwhile */
+    IDLE_PENDING_MS = 10000,
     IDLE_TRIMS = 4,
     PROGRESS_STREAM_US = 5000, /* from one look at another's stream to the next one's */
     UNSEEN_MAX = 3,
     KEEP_BYTES = 1 << 30, /* of all tails, where Redis has no maxmemory */
+};
+
+/* What is done to each stream once in an interval is spread over it: thousands of commands at once
+ * would hold up what is read behind them. */
+struct round {
+    size_t next; /* the stream whose turn it is */
+    int64_t at_ms;
 };
 
 struct stream_watch {
@@ -37,11 +47,13 @@ struct stream_watch {
     const char *consumer, *holder;
     struct streams *streams;
     bool looked;
+    bool changed;   /* there may be other streams than at the last look */
     bool complete;  /* this look: so far every server was asked, and has answered */
-    unsigned open;  /* its commands that are not answered */
+    unsigned open;  /* its commands that are not answered, those that count keys included */
     unsigned scans; /* its commands so far */
     int64_t ticked_at_ms;
-    int64_t scanned_at_ms, pending_at_ms, trimmed_at_ms, stuck_at_ms, gauged_at_ms;
+    int64_t counted_at_ms, scanned_at_ms;
+    struct round pending, trimming, stuck, gauging;
 };
 
 static bool is_due(int64_t *at_ms, int64_t interval_ms)
@@ -77,13 +89,11 @@ static void finish_scan(struct stream_watch *watch)
     struct streams *streams = watch->streams;
 
     watch->looked = watch->looked || watch->complete;
+    watch->changed = watch->changed || !watch->complete;
     if (streams->left_out == 0) {
         streams_trouble_over(streams, NULL, TROUBLE_LIMIT);
     }
     streams->left_out = 0;
-    if (streams_held(streams) == 0) {
-        streams_trouble_over(streams, NULL, TROUBLE_REDIS); /* no command would show that it is */
-    }
     for (size_t i = 0; i < streams->count; i++) {
         struct stream *stream = streams->all[i];
 
@@ -91,6 +101,7 @@ static void finish_scan(struct stream_watch *watch)
             intake_ask_id(watch->intake, stream); /* without it there is no lease */
         }
         note_presence(watch, stream);
+        watch->changed = watch->changed || (stream->present && stream->unseen > 0);
         if (stream->state == STREAM_ABSENT && stream->present) {
             intake_take(watch->intake, stream);
         } else if (stream->state == STREAM_ABSENT && watch->complete) {
@@ -152,22 +163,67 @@ static void scan(struct stream_watch *watch, struct node *node, const char *curs
     }
 }
 
-/* A new stream should be found soon; but to look costs Redis time for every key that it holds. */
-static void look_if_due(struct stream_watch *watch)
+static void look(struct stream_watch *watch)
 {
-    unsigned interval =
-        watch->scans * LOOK_MIN_MS + (unsigned)watch->streams->count * LOOK_STREAM_US / 1000;
-
-    if (watch->open > 0 ||
-        !is_due(&watch->scanned_at_ms, interval < LOOK_MAX_MS ? interval : LOOK_MAX_MS)) {
-        return;
-    }
     watch->scans = 0;
+    watch->changed = false;
     watch->complete = nodes_all_up(watch->nodes);
     for (size_t i = 0; i < watch->nodes->count; i++) {
         if (node_is_up(watch->nodes->all[i])) {
             scan(watch, watch->nodes->all[i], "0");
         }
+    }
+}
+
+/* Where the keys cannot be counted, each look is made. */
+static void on_counted(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct stream_watch *watch = owner;
+    struct node *node = (struct node *)tag;
+    bool known = reply != NULL && reply->type == REDIS_REPLY_INTEGER;
+    int64_t keys = known ? reply->integer : -1;
+
+    watch->open--;
+    watch->changed = watch->changed || !known || keys != node->keys;
+    node->keys = keys;
+    if (known && streams_held(watch->streams) == 0) { /* no other command would show that it is */
+        streams_trouble_over(watch->streams, NULL, TROUBLE_REDIS);
+    }
+}
+
+static void count_keys(struct stream_watch *watch)
+{
+    const char *argv[] = {"DBSIZE"};
+
+    for (size_t i = 0; i < watch->nodes->count; i++) {
+        struct node *node = watch->nodes->all[i];
+
+        if (!node_is_up(node) || redis_link_sendv_as(node->link, watch, on_counted, (uintptr_t)node,
+                                                     1, argv, NULL) != 0) {
+            watch->changed = true;
+        } else {
+            watch->open++;
+        }
+    }
+}
+
+/* A new stream should be found soon; but to look costs Redis time for every key that it holds, so
+ * the keys are counted before. */
+static void look_if_due(struct stream_watch *watch)
+{
+    unsigned interval =
+        watch->scans * LOOK_MIN_MS + (unsigned)watch->streams->count * LOOK_STREAM_US / 1000;
+    int64_t least = watch->changed || !intake_looked(watch->intake)
+                        ? (interval < LOOK_MAX_MS ? interval : LOOK_MAX_MS)
+                        : LOOK_ALL_MS;
+
+    if (watch->open > 0) {
+        return;
+    }
+    if (is_due(&watch->scanned_at_ms, least)) {
+        look(watch);
+    } else if (is_due(&watch->counted_at_ms, LOOK_MIN_MS)) {
+        count_keys(watch);
     }
 }
 
@@ -181,7 +237,12 @@ static void stream_watch_on_pending(void *owner, uintptr_t tag, struct redisRepl
     struct stream *stream = (struct stream *)tag;
 
     if (reply == NULL || intake_follow(watch->intake, stream, reply) || !reply_is_array(reply, 4) ||
-        reply->element[3]->type != REDIS_REPLY_ARRAY || stream->state != STREAM_READING) {
+        stream->state != STREAM_READING) {
+        return;
+    }
+    stream->any_pending =
+        reply->element[0]->type != REDIS_REPLY_INTEGER || reply->element[0]->integer != 0;
+    if (reply->element[3]->type != REDIS_REPLY_ARRAY) { /* nothing is */
         return;
     }
     for (size_t i = 0; i < reply->element[3]->elements; i++) {
@@ -364,7 +425,15 @@ static void look_at_progress(struct stream_watch *watch, struct stream *stream)
 static void stream_watch_look_at_pending(struct stream_watch *watch, struct stream *stream)
 {
     const char *argv[] = {"XPENDING", stream->name, watch->streams->group};
+    int64_t now = intake_now_ms();
+    bool idle = !stream->any_pending && stream->in_hand == 0 &&
+                stream_entry_id_compare(stream->pending_id, stream->last_read) == 0;
 
+    if (idle && now - stream->pending_at_ms < IDLE_PENDING_MS) {
+        return;
+    }
+    stream->pending_at_ms = now;
+    stream->pending_id = stream->last_read;
     redis_link_sendv_as(stream->link, watch, stream_watch_on_pending, (uintptr_t)stream, 3, argv,
                         NULL);
 }
@@ -419,51 +488,112 @@ static int64_t progress_interval_ms(const struct stream_watch *watch)
     return least > watch->settings->claim_idle / 4 ? least : watch->settings->claim_idle / 4;
 }
 
-static void look_after_streams(struct stream_watch *watch)
+/* Takes the next stream of a round, of which `due` were left, and returns it. NULL: none is due. */
+static struct stream *next_of(const struct stream_watch *watch, struct round *round, size_t *due)
 {
-    struct streams *streams = watch->streams;
-    bool pending = is_due(&watch->pending_at_ms, PENDING_INTERVAL_MS);
-    bool trimming = is_due(&watch->trimmed_at_ms, watch->settings->trim_interval);
-    bool stuck = is_due(&watch->stuck_at_ms, progress_interval_ms(watch));
+    if (*due == 0) {
+        return NULL;
+    }
+    --*due;
+    round->next = (round->next + 1) % watch->streams->count;
+    return watch->streams->all[round->next];
+}
 
+/* Returns how many streams of the round are due. */
+static size_t due_of(const struct stream_watch *watch, struct round *round, int64_t interval_ms)
+{
+    int64_t now = intake_now_ms(), since = now - round->at_ms;
+    int64_t count = (int64_t)watch->streams->count, due;
+
+    if (since >= interval_ms || interval_ms <= 0) {
+        round->at_ms = now;
+        return (size_t)count;
+    }
+    due = count * since / interval_ms;
+    round->at_ms += due > 0 ? due * interval_ms / count : 0;
+    return (size_t)due;
+}
+
+/* nothing_held: PostgreSQL may be away, so no holder looks. */
+static void gauge(struct stream_watch *watch, struct stream *stream, bool nothing_held)
+{
     int64_t now = intake_now_ms();
-    bool nothing_held = streams_held(streams) == 0; /* PostgreSQL may be away: no holder looks */
-    bool gauging =
-        watch->settings->metrics != NULL && is_due(&watch->gauged_at_ms, GAUGE_INTERVAL_MS);
 
-    for (size_t i = 0; i < streams->count; i++) {
-        struct stream *stream = streams->all[i];
+    if (!stream->present || (!nothing_held && !stream_is_held(stream))) {
+        stream->gauge = (struct stream_gauge){.known = false}; /* its holder knows */
+    } else if (is_gauge_due(stream, now)) {
+        stream->gauged_at_ms = now;
+        stream->gauged_id = stream->last_read;
+        ask_gauge(watch, stream, on_gauge);
+    }
+}
 
-        if (gauging && stream->present && (nothing_held || stream_is_held(stream))) {
-            if (is_gauge_due(stream, now)) {
-                stream->gauged_at_ms = now;
-                stream->gauged_id = stream->last_read;
-                ask_gauge(watch, stream, on_gauge);
-            }
-        } else if (gauging) {
-            stream->gauge = (struct stream_gauge){.known = false}; /* its holder knows */
-        }
-        if (stream->state == STREAM_READING && pending) {
-            stream_watch_look_at_pending(watch, stream);
-        }
-        if (stream->state == STREAM_READING && trimming && !stream->reload_wanted &&
-            !streams->beside && is_trim_due(watch, stream, now)) {
-            stream->trimmed_at_ms = now;
-            stream->acknowledged = false;
-            trim(watch, stream);
-        }
-        if (stream->state == STREAM_FREE && stream->present && stuck) {
-            look_at_progress(watch, stream);
-        }
-        if (stream->node == NULL) {
-            continue;
-        }
-        bool again = stream->state == STREAM_GROUPING && stream->retry_at_ms != 0
-                         ? now >= stream->retry_at_ms
-                         : pending;
-        if (again && (stream->state == STREAM_GROUPING || stream->state == STREAM_REFUSED)) {
+static void trim_if_due(struct stream_watch *watch, struct stream *stream)
+{
+    int64_t now = intake_now_ms();
+
+    if (stream->state == STREAM_READING && !stream->reload_wanted && !watch->streams->beside &&
+        is_trim_due(watch, stream, now)) {
+        stream->trimmed_at_ms = now;
+        stream->acknowledged = false;
+        trim(watch, stream);
+    }
+}
+
+/* What Redis refused once, and what a stream's holder may not know of, is looked at again. */
+static void look_again(struct stream_watch *watch, struct stream *stream)
+{
+    bool refused = stream->state == STREAM_REFUSED ||
+                   (stream->state == STREAM_GROUPING && stream->retry_at_ms == 0);
+
+    if (stream->state == STREAM_READING) {
+        stream_watch_look_at_pending(watch, stream);
+    } else if (refused && stream->node != NULL) {
+        intake_take(watch->intake, stream);
+    }
+}
+
+/* Those of a cluster that were set aside, as their slots are being moved. */
+static void take_set_aside(struct stream_watch *watch)
+{
+    int64_t now = intake_now_ms();
+
+    for (size_t i = 0; i < watch->streams->count; i++) {
+        struct stream *stream = watch->streams->all[i];
+
+        if (stream->state == STREAM_GROUPING && stream->retry_at_ms != 0 &&
+            now >= stream->retry_at_ms && stream->node != NULL) {
             intake_take(watch->intake, stream);
         }
+    }
+}
+
+static void look_after_streams(struct stream_watch *watch)
+{
+    bool nothing_held = streams_held(watch->streams) == 0;
+    struct stream *stream;
+    size_t due;
+
+    due = watch->settings->metrics == NULL ? 0 : due_of(watch, &watch->gauging, GAUGE_INTERVAL_MS);
+    while ((stream = next_of(watch, &watch->gauging, &due)) != NULL) {
+        gauge(watch, stream, nothing_held);
+    }
+    due = due_of(watch, &watch->pending, PENDING_INTERVAL_MS);
+    while ((stream = next_of(watch, &watch->pending, &due)) != NULL) {
+        look_again(watch, stream);
+    }
+    due = due_of(watch, &watch->trimming, watch->settings->trim_interval);
+    while ((stream = next_of(watch, &watch->trimming, &due)) != NULL) {
+        trim_if_due(watch, stream);
+    }
+    due = due_of(watch, &watch->stuck, progress_interval_ms(watch));
+    while ((stream = next_of(watch, &watch->stuck, &due)) != NULL) {
+        if (stream->state == STREAM_FREE && stream->present) {
+            look_at_progress(watch, stream);
+        }
+    }
+    if (watch->nodes->is_cluster) {
+        take_set_aside(watch);
     }
 }
 
@@ -517,6 +647,7 @@ void stream_watch_look_now(struct stream_watch *watch, struct node *node)
     const char *argv[] = {"INFO", "memory"};
 
     watch->scanned_at_ms = 0;
+    watch->changed = true;
     redis_link_sendv_as(node->link, node, on_memory, 0, 2, argv, NULL);
 }
 

@@ -110,8 +110,11 @@ struct stream {
     struct stream_gauge gauge;
     int64_t gauged_at_ms, trimmed_at_ms; /* when Redis was asked last; CLOCK_MONOTONIC */
     struct stream_entry_id gauged_id;    /* last_read then */
-    bool acknowledged;                   /* something was, since it was trimmed last */
-    uint64_t rows[RECORD_KINDS];         /* committed by this process */
+    int64_t pending_at_ms;               /* the same for the look at what is pending */
+    struct stream_entry_id pending_id;
+    bool any_pending;            /* something was then */
+    bool acknowledged;           /* something was, since it was trimmed last */
+    uint64_t rows[RECORD_KINDS]; /* committed by this process */
     uint64_t rejected;
     uint64_t progress;      /* FREE: a fingerprint of how far its holder is ... */
     int64_t progress_at_ms; /* ... and since when it has been so with entries waiting; 0: nothing

@@ -129,6 +129,7 @@ class LeastRights(unittest.TestCase):
             ["FLUSHALL"],
             ["CONFIG", "GET", "*"],
             ["SCAN", "0"],
+            ["DBSIZE"],
             ["HSET", "blotter-load:{blotter:okx}", "n", "0"],
         ):
             self.assertIn("NOPERM", redis(*command, user="blotter-okx"), command)
