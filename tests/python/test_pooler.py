@@ -4,8 +4,12 @@ import os
 import re
 import socket
 import subprocess
+import tempfile
 import unittest
+from pathlib import Path
 
+import engines
+import psycopg2
 import support
 
 servers = None
@@ -28,18 +32,21 @@ class Pooler:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         direct = servers.settings["BLOTTER_POSTGRES"]
-        folder = servers.folder / f"pooler-{mode}"
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(prefix=f"pooler-{mode}-", dir=servers.folder))
         (folder / "users").write_text('"postgres" ""\n')
         (folder / "pgbouncer.ini").write_text(
             f"[databases]\nblotter = {direct}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
-            f"auth_type = any\nauth_file = {folder}/users\npool_mode = {mode}\ndefault_pool_size = 5\n"
+            f"auth_type = any\nauth_file = {folder}/users\npool_mode = {mode}\ndefault_pool_size = 20\nserver_login_retry = 1\n"
         )
         for path in (folder, folder / "users", folder / "pgbouncer.ini"):
             path.chmod(0o755)
         as_user = ["-u", "postgres"] if os.geteuid() == 0 else []
-        self.program = servers.start("/usr/sbin/pgbouncer", "-q", *as_user, str(folder / "pgbouncer.ini"), stderr=subprocess.DEVNULL)
+        self._command = ["/usr/sbin/pgbouncer", "-q", *as_user, str(folder / "pgbouncer.ini")]
         self.conninfo = f"host=127.0.0.1 port={self.port} user=postgres dbname=blotter"
+        self.start()
+
+    def start(self):
+        self.program = servers.start(*self._command, stderr=subprocess.DEVNULL)
         support.wait_until(self._answers)
 
     def _answers(self):
@@ -83,6 +90,97 @@ class Modes(unittest.TestCase):
             done = self.blotter(pooler.conninfo, *command)
             self.assertEqual(done.returncode, 2, (command, done.stdout, done.stderr))
             self.assertRegex(done.stderr, re.compile("pooler in transaction mode.*pool_mode = session"), command)
+
+
+class BehindAPooler(unittest.TestCase):
+    """Two drainers behind pgbouncer by session, and a producer that is fed all the time. Ends with each record stored once."""
+
+    EXCHANGES = ("binance", "kraken")
+
+    def setUp(self):
+        self.pooler = Pooler("session")
+        self.addCleanup(self.pooler.close)
+        started = engines.Engines()
+        self.addCleanup(started.close)
+        self.redis = started.redis()
+        self.drainers = [
+            started.drain(self.redis.url, "--consumer", f"pooled-{name}", postgres=self.pooler.conninfo) for name in ("a", "b")
+        ]
+        self.tag = self.id().rsplit(".", 1)[-1].replace("test_", "").replace("_", "-")
+        self.feeds = [
+            engines.Feed(self.redis.url, str(servers.journal(f"{self.tag}-{name}")), f"{name}-{self.tag}") for name in self.EXCHANGES
+        ]
+        for feed in self.feeds:
+            self.addCleanup(feed.kill)
+            self.await_more(feed)
+        engines.await_true(lambda: self.holders() == 2, "each drainer has a stream")
+
+    def rows(self, feed):
+        return servers.query("SELECT count(*) AS n FROM blotter.order_events WHERE exchange = %s", feed.exchange)[0]["n"]
+
+    def await_more(self, feed):
+        wanted = self.rows(feed) + 50
+        engines.await_true(lambda: self.rows(feed) >= wanted, f"more rows of {feed.exchange}")
+
+    def await_flow(self):
+        for feed in self.feeds:
+            self.await_more(feed)
+
+    def holders(self):
+        sql = "SELECT count(DISTINCT pid) AS n FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted"
+        return servers.query(sql)[0]["n"]
+
+    def assert_all_stored_once(self):
+        for feed in self.feeds:
+            status, text = feed.finish()
+            self.assertEqual(status, 0, text)
+            self.assertEqual(self.rows(feed), feed.accepted)
+            status, text = servers.run("audit", "--exchange", feed.exchange)
+            self.assertEqual(status, 0, text)
+        for drainer in self.drainers:
+            self.assertEqual(drainer.stop(), 0, drainer.text()[-3000:])
+
+    def test_drainer_killed(self):
+        for drainer in self.drainers:
+            drainer.kill()
+            self.await_flow()
+            drainer.start()
+        self.assert_all_stored_once()
+
+    def test_drainers_stopped(self):
+        """The sessions go back into the pool, and no lease with them."""
+        for drainer in self.drainers:
+            self.assertEqual(drainer.stop(), 0, drainer.text()[-3000:])
+        engines.await_true(lambda: self.holders() == 0, "no lease is left behind in the pool")
+        for drainer in self.drainers:
+            drainer.start()
+        self.await_flow()
+        self.assert_all_stored_once()
+
+    def test_postgres_killed(self):
+        for _ in range(2):
+            servers.tell("kill postgres")
+            servers.tell("start postgres")
+            self.await_flow()
+        self.assert_all_stored_once()
+
+    def test_pooler_killed(self):
+        for _ in range(2):
+            self.pooler.close()
+            self.pooler.start()
+            self.await_flow()
+        self.assert_all_stored_once()
+
+    def test_foreign_lock_is_named(self):
+        with psycopg2.connect(servers.settings["BLOTTER_POSTGRES"]) as connection, connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE blotter.order_events IN SHARE MODE")
+
+            def named():
+                return any("loading waits for a lock" in engines.ready(drainer)[1] for drainer in self.drainers)
+
+            engines.await_true(named, "who holds the lock is named")
+        self.await_flow()
+        self.assert_all_stored_once()
 
 
 if __name__ == "__main__":
