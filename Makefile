@@ -81,7 +81,7 @@ FIXTURE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fixture/*.c))
 
 # --- targets ---
 
-.PHONY: all help lib program examples python tests test test-all test-unit test-threads test-valgrind test-integration test-fault test-python chaos soak fuzz lint run bench bench-page experiment install clean
+.PHONY: all help lib program examples python tests test test-all test-unit test-threads test-valgrind test-integration test-fault test-python test-valkey chaos soak fuzz lint run bench bench-page experiment install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -92,7 +92,7 @@ help:
 	@echo 'make python     the Python package, under $(BUILD)/python'
 	@echo 'make test       everything that tests/run.sh runs: tests, sanitizers, static checks (15 minutes)'
 	@echo 'make test-all   the same, and what takes longer'
-	@echo 'make test-unit, test-integration, test-fault, test-python, lint   parts of it'
+	@echo 'make test-unit, test-integration, test-fault, test-python, lint   parts of it; test-valkey with BLOTTER_REDIS_SERVER=/usr/bin/valkey-server'
 	@echo 'make chaos      everything is broken at random for CHAOS_SECONDS=120, and what was accepted is compared with what is stored;'
 	@echo '                CHAOS_REDIS=cluster or sentinel breaks one of these'
 	@echo 'make soak       a strategy in a crash loop for SOAK_SECONDS=3600: nothing is lost or stored twice, and nothing grows'
@@ -245,6 +245,13 @@ test-fault: tests program
 SOAK_SECONDS ?= 3600
 soak: python program $(BUILD)/tests/python/serve
 	@BLOTTER_BUILD=$(BUILD) $(PYTHON) tests/python/soak.py $(SOAK_SECONDS)
+
+# The core, with another server of the same protocol: BLOTTER_REDIS_SERVER=/usr/bin/valkey-server.
+VALKEY_TESTS = $(addprefix tests/integration/,drainer/test_drain drainer/test_stored_once redis/test_trim redis/test_shares producer/test_sender_redis \
+	commands/test_operator) $(addprefix tests/fault/,test_redis_emptied test_redis_stale test_pending_meddled)
+test-valkey: tests program python $(BUILD)/tests/python/serve
+	@BLOTTER_PROGRAM=$(BUILD)/blotter $(SERVER_TEST_JOBS) tests/run_programs.sh $(VALKEY_TESTS:%=$(BUILD)/%)
+	@BLOTTER_BUILD=$(BUILD) BLOTTER_TEST_PREFIX='$(PYTHON)' tests/run_programs.sh $(addprefix tests/python/,test_cluster.py test_failover.py test_fence.py)
 
 # One of them for longer. The seed that it prints, given as CHAOS_SEED, repeats what was broken when.
 # CHAOS_REDIS=cluster or sentinel: what is broken is a Redis Cluster with replicas, or a master with sentinels.

@@ -23,7 +23,8 @@ pooler=(pgbouncer)
 questdb=(default-jre-headless maven)
 capture=(tshark)
 checks=(g++ clang-format cppcheck shellcheck openssl prometheus jq curl)
-long=(clang valgrind)
+long=(clang valgrind patroni etcd-server)
+optional=(valkey-server) # in Debian 13 only
 
 policy=/usr/sbin/policy-rc.d
 no_cluster=/etc/postgresql-common/createcluster.d/blotter-no-cluster.conf
@@ -56,6 +57,18 @@ clean_up() {
     exit "$status"
 }
 
+packaged() {
+    [[ "$(apt-cache policy "$1" 2>/dev/null)" == *"Candidate: "[0-9]* ]]
+}
+
+# Adds to missing what the distribution has of `wanted_optional`.
+add_optional() {
+    local package
+    for package in "${wanted_optional[@]}"; do
+        if ! installed "$package" && packaged "$package" && [[ " ${missing[*]} " != *" $package "* ]]; then missing+=("$package"); fi
+    done
+}
+
 # A process group of its own, so that Ctrl-C does not reach it: clean_up stops it, or waits for it.
 apt_get() {
     local status=0
@@ -86,15 +99,16 @@ if [[ ${1-} == --missing ]]; then
 fi
 test=("${build[@]}" "${servers[@]}" "${python[@]}" "${rivals[@]}" "${checks[@]}" "${page[@]}" "${browser[@]}" "${pooler[@]}" "${capture[@]}")
 wanted=()
+wanted_optional=()
 for set in "${@:-}"; do
     case $set in
     run) wanted+=("${build[@]}" "${servers[@]}") ;;
     page) wanted+=("${page[@]}") ;;
     python) wanted+=("${build[@]}" "${python[@]}") ;;
-    test) wanted+=("${test[@]}") ;;
+    test) wanted+=("${test[@]}") wanted_optional=("${optional[@]}") ;;
     questdb) wanted+=("${questdb[@]}") ;;
     experiment) wanted+=("${build[@]}" "${servers[@]}" "${python[@]}" "${rivals[@]}" python3-matplotlib) ;;
-    all) wanted+=("${test[@]}" "${long[@]}") ;;
+    all) wanted+=("${test[@]}" "${long[@]}") wanted_optional=("${optional[@]}") ;;
     *)
         say "usage: packages.sh [--missing] run|page|python|test|questdb|experiment|all ..."
         exit 2
@@ -110,6 +124,7 @@ for package in "${wanted[@]}"; do
     if [[ $package == default-jre-headless ]] && command -v java >/dev/null; then continue; fi
     installed "$package" || [[ " ${missing[*]} " == *" $package "* ]] || missing+=("$package")
 done
+add_optional
 msgpack=
 if [[ " ${wanted[*]} " == *" gcc "* ]] && ! installed libmsgpack-c-dev && ! installed libmsgpack-dev; then msgpack=wanted; fi
 ((${#missing[@]} > 0)) || [[ -n $msgpack ]] || exit 0
@@ -149,6 +164,7 @@ apt_get update || apt_get update || {
     tail -n 20 "$log" >&2
     say "packages.sh: apt-get update failed; going on with the lists there are"
 }
+add_optional
 if [[ -n $msgpack ]]; then
     if [[ -n "$(apt-cache policy libmsgpack-c-dev 2>/dev/null)" ]]; then
         missing+=(libmsgpack-c-dev)
@@ -175,7 +191,7 @@ if [[ -z $installed_all ]]; then
 fi
 for package in "${missing[@]}"; do
     case $package in
-    redis-server | postgresql)
+    redis-server | valkey-server | postgresql)
         as_root update-rc.d "$package" disable >/dev/null 2>&1 || true
         say "installed $package; its system service is left off (systemctl enable --now $package turns it on)"
         ;;

@@ -108,6 +108,11 @@ fi
 long=()
 if [[ -n $all ]]; then long=(env MIRROR_RECORDS=1000000 BLOTTER_TEST_TIMEOUT=1800); fi
 stage "Python tests" "${long[@]}" make -s test-python || true
+if valkey=$(command -v valkey-server); then
+    stage "Valkey instead of Redis" env BLOTTER_REDIS_SERVER="$valkey" make -s test-valkey || true
+else
+    echo '0 0 Valkey: valkey-server is not packaged here (Debian 13 has it)' >>"$BLOTTER_TEST_RESULTS"
+fi
 stage "lint" make -s lint || true
 if stage "build, ASan + UBSan" quiet make -k -j"$jobs" "${asan[@]}" program examples tests; then
     stage "unit tests, ASan + UBSan" make -s "${asan[@]}" test-unit || true

@@ -90,6 +90,9 @@ class Modes(unittest.TestCase):
             done = self.blotter(pooler.conninfo, *command)
             self.assertEqual(done.returncode, 2, (command, done.stdout, done.stderr))
             self.assertRegex(done.stderr, re.compile("pooler in transaction mode.*pool_mode = session"), command)
+        check = self.blotter(pooler.conninfo, "check")
+        self.assertEqual(check.returncode, 1, check.stderr)
+        self.assertRegex(check.stdout, r"bad +postgres +pooling +transactions are pooled")
 
 
 class BehindAPooler(unittest.TestCase):
