@@ -2,9 +2,9 @@
  * which tells the number of drainers and what is free; a second query locks as many of these as the
  * share lacks.
  *
- * To look costs PostgreSQL some 2 us for each lock that there is. Of many streams most runs see only
- * whether the drainers' sessions are still the same ones; a look is due when they are not, and now
- * and then. */
+ * To look costs PostgreSQL some 2 us for each lock that there is. Of many streams most runs only
+ * see whether the drainers' sessions are still the same ones; a look is due when they are not, and
+ * now and then. */
 #include "drainer/postgres/lease.h"
 
 #include <inttypes.h>
@@ -271,8 +271,8 @@ static struct stream *lease_stream_of(const struct lease *lease, long long place
 
 #define LEASE_DATABASE "(SELECT oid FROM pg_database WHERE datname = current_database())"
 
-/* Whether this session is still the server's own one, and a number that is another one when a drainer
- * has come or gone. */
+/* Asks whether this session is still the server's own one, and for a number that is another one
+ * when a drainer has come or gone. */
 static void lease_ask_for_sessions(struct lease *lease)
 {
     sql_text_add(&lease->sql,
@@ -597,7 +597,7 @@ static void lease_send(struct lease *lease, void (*on_done)(void *owner, const s
                                                   .owner = lease});
 }
 
-/* What was free may be another's by now: then the next run looks again. */
+/* A stream that was free may be another's by now: then the next run looks again. */
 static void lease_on_tried(void *owner, const struct pg_failure *failure)
 {
     struct lease *lease = owner;

@@ -21,7 +21,7 @@ struct doorbell_options {
     bool each_alone;
     /* Something may be there. stream NULL: in any of them. */
     void (*on_ring)(void *owner, struct stream *stream);
-    /* Nothing has come, in all the streams that were waited for. Not where each is alone. */
+    /* All streams were waited for, and nothing has come. Not called where each is alone. */
     void (*on_quiet)(void *owner);
 };
 

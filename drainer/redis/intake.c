@@ -1,12 +1,12 @@
 /* intake.c: see intake.h.
  *
  * On the reading connections it sends: SCAN for streams, up to five times a second where the number
- * of keys changes; XGROUP CREATE at 0 for a new lease; XAUTOCLAIM with no idle time until nothing is
- * pending (the lease says that no other drainer works on it); then XREADGROUP of everything held in
- * one command, without BLOCK; acknowledgements with their confirmations; trimming by a script. Only
- * when nothing is left to read does the doorbell wait, behind the ids read last, so nothing can slip
- * between; where it names few of many streams, these alone are read. In any case everything is read
- * again every POLL_ALL_MS. */
+ * of keys changes; XGROUP CREATE at 0 for a new lease; XAUTOCLAIM with no idle time until nothing
+ * is pending (the lease says that no other drainer works on it); then XREADGROUP of everything held
+ * in one command, without BLOCK; acknowledgements with their confirmations; trimming by a script.
+ * Only when nothing is left to read does the doorbell wait, behind the ids read last, so nothing
+ * can slip between; where it names few of many streams, these alone are read. In any case
+ * everything is read again every POLL_ALL_MS. */
 #include "drainer/redis/intake.h"
 
 #include <assert.h>
@@ -314,7 +314,7 @@ int64_t intake_left_pending(const struct intake *intake)
 
 /* --- the links --- */
 
-/* Everything is read now and then, whatever the doorbell says; where it says nothing, more often. */
+/* Reads everything now and then, whatever the doorbell says; more often where it says nothing. */
 static void poll_node(struct intake *intake, struct node *node, bool all)
 {
     struct streams *streams = intake->options.streams;

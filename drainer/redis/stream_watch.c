@@ -33,8 +33,8 @@ enum {
     KEEP_BYTES = 1 << 30, /* of all tails, where Redis has no maxmemory */
 };
 
-/* What is done to each stream once in an interval is spread over it: thousands of commands at once
- * would hold up what is read behind them. */
+/* The streams in turn, each once in an interval: thousands of commands at once would hold up what
+ * is read behind them. */
 struct round {
     size_t next; /* the stream whose turn it is */
     int64_t at_ms;
@@ -175,7 +175,7 @@ static void look(struct stream_watch *watch)
     }
 }
 
-/* Where the keys cannot be counted, each look is made. */
+/* Notes whether the number of keys has changed. It has, where it is not known. */
 static void on_counted(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct stream_watch *watch = owner;
@@ -540,7 +540,7 @@ static void trim_if_due(struct stream_watch *watch, struct stream *stream)
     }
 }
 
-/* What Redis refused once, and what a stream's holder may not know of, is looked at again. */
+/* Looks at what a stream's holder may not know of, and tries again what Redis refused. */
 static void look_again(struct stream_watch *watch, struct stream *stream)
 {
     bool refused = stream->state == STREAM_REFUSED ||
@@ -553,7 +553,7 @@ static void look_again(struct stream_watch *watch, struct stream *stream)
     }
 }
 
-/* Those of a cluster that were set aside, as their slots are being moved. */
+/* Tries streams of a cluster again that were set aside, as their slots are being moved. */
 static void take_set_aside(struct stream_watch *watch)
 {
     int64_t now = intake_now_ms();

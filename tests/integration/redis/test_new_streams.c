@@ -97,8 +97,7 @@ static void streams_are_looked_for_where_the_number_of_keys_changes(void **state
     assert_int_equal(fixture_program_stop(drainer, SIGTERM, STORY_TIMEOUT_MS), 0);
 }
 
-/* Of many streams a lone record's is read by itself: that Redis looks at hundreds of others is not
- * what its reader waits for. */
+/* A lone record does not wait until Redis has looked at hundreds of other streams. */
 static void a_lone_record_of_many_streams_is_read_by_itself(void **state)
 {
     enum { STREAMS = 300 };
