@@ -2,11 +2,12 @@
 
 import contextlib
 import json
+import re
 import subprocess
 import unittest
 
+import engines
 import psycopg2
-
 import support
 
 
@@ -107,6 +108,40 @@ class PublicSchema(unittest.TestCase):
         self.assertEqual(status, 1, text)
         self.assertIn("loaded into another PostgreSQL", text)
         self.assertIn("everything is loaded but for streams that are refused", text)
+
+    def test_a_database_for_each_group_of_exchanges_and_a_view_over_both(self):
+        """As drainer/README.md says it, with its SQL."""
+        started = engines.Engines()
+        self.addCleanup(started.close)
+        redis, places = started.redis(), {name: address(dbname=f"group_{name}") for name in "ab"}
+        for name, where in places.items():
+            servers.query(f"CREATE DATABASE group_{name} TEMPLATE template0 ENCODING 'UTF8'")
+            self.assertEqual(blotter(where, "migrate")[0], 0)
+        patterns = {"a": "blotter:binance*,blotter:okx*", "b": "blotter:kraken*,blotter:bybit*"}
+        drainers = {name: started.drain(redis.url, "--streams", patterns[name], postgres=places[name]) for name in places}
+        fill = '{"order_id": "1", "status": "closed", "symbol": "BTC/USDT", "side": "buy", "price": "10", "quantity": "2", "filled_quantity": "2", '
+        fill += '"last_price": "10", "last_quantity": "2", "trade_id": "7"}\n'
+        for exchange in "binance", "okx", "kraken", "bybit":
+            status, text = engines.publish(redis.url, fill, "--until", "committed", journal=started.folder(), exchange=exchange)
+            self.assertEqual(status, 0, text)
+        for name, exchanges in ("a", ["binance", "okx"]), ("b", ["bybit", "kraken"]):
+            found = ask(places[name], "SELECT exchange FROM blotter.order_events ORDER BY exchange")
+            self.assertEqual([row[0] for row in found], exchanges)
+            status, text = blotter(places[name], "audit")
+            self.assertEqual(status, 0, text)
+
+        sql = re.search("```sql\n(CREATE EXTENSION postgres_fdw.*?)```", (support.TREE / "drainer/README.md").read_text(), re.DOTALL)[1]
+        there = dict(part.split("=", 1) for part in places["b"].split())
+        sql = sql.replace("host 'b'", f"host '{there['host']}'").replace("5432", there.get("port", "5432"))
+        ask(places["a"], sql.replace("'trading'", "'group_b'").replace("'reader'", "'postgres'"))
+        engines.await_true(lambda: len(ask(places["a"], "SELECT * FROM all_positions")) == 4, "positions of both")
+        found = ask(places["a"], "SELECT exchange, quantity::text FROM all_positions ORDER BY exchange")
+        self.assertEqual(found, [("binance", "2"), ("bybit", "2"), ("kraken", "2"), ("okx", "2")])
+
+        drainers["b"].stop()  # a pattern that overlaps by mistake
+        mistaken = started.drain(redis.url, "--streams", "blotter:*", postgres=places["b"])
+        engines.await_true(lambda: "loaded into another PostgreSQL" in engines.ready(mistaken)[1], "refused")
+        self.assertEqual(ask(places["b"], "SELECT count(*) FROM blotter.order_events"), [(2,)])
 
 
 if __name__ == "__main__":
