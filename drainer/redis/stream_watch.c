@@ -27,6 +27,8 @@ enum {
     GAUGE_INTERVAL_MS = 2000,
     IDLE_INTERVAL_MS = 20000, /* of a stream in which nothing has happened meanwhile */
     IDLE_PENDING_MS = 10000,
+    GAUGE_STREAM_US = 2000, /* from one gauge to the next, while each drainer gauges all streams */
+    BEHIND = 500, /* commands that Redis has not answered: it is not looked at more streams then */
     IDLE_TRIMS = 4,
     PROGRESS_STREAM_US = 5000, /* from one look at another's stream to the next one's */
     UNSEEN_MAX = 3,
@@ -499,6 +501,12 @@ static struct stream *next_of(const struct stream_watch *watch, struct round *ro
     return watch->streams->all[round->next];
 }
 
+/* Is Redis late? Looks that pile up would keep it so. */
+static bool is_behind(const struct stream *stream)
+{
+    return stream->link != NULL && redis_link_unanswered(stream->link) > BEHIND;
+}
+
 /* Returns how many streams of the round are due. */
 static size_t due_of(const struct stream_watch *watch, struct round *round, int64_t interval_ms)
 {
@@ -514,6 +522,14 @@ static size_t due_of(const struct stream_watch *watch, struct round *round, int6
     return (size_t)due;
 }
 
+/* Where nothing is held, all drainers may gauge all streams. */
+static int64_t gauge_interval_ms(const struct stream_watch *watch, bool nothing_held)
+{
+    int64_t least = nothing_held ? (int64_t)watch->streams->count * GAUGE_STREAM_US / 1000 : 0;
+
+    return least > GAUGE_INTERVAL_MS ? least : GAUGE_INTERVAL_MS;
+}
+
 /* nothing_held: PostgreSQL may be away, so no holder looks. */
 static void gauge(struct stream_watch *watch, struct stream *stream, bool nothing_held)
 {
@@ -521,7 +537,7 @@ static void gauge(struct stream_watch *watch, struct stream *stream, bool nothin
 
     if (!stream->present || (!nothing_held && !stream_is_held(stream))) {
         stream->gauge = (struct stream_gauge){.known = false}; /* its holder knows */
-    } else if (is_gauge_due(stream, now)) {
+    } else if (is_gauge_due(stream, now) && !is_behind(stream)) {
         stream->gauged_at_ms = now;
         stream->gauged_id = stream->last_read;
         ask_gauge(watch, stream, on_gauge);
@@ -533,7 +549,7 @@ static void trim_if_due(struct stream_watch *watch, struct stream *stream)
     int64_t now = intake_now_ms();
 
     if (stream->state == STREAM_READING && !stream->reload_wanted && !watch->streams->beside &&
-        is_trim_due(watch, stream, now)) {
+        is_trim_due(watch, stream, now) && !is_behind(stream)) {
         stream->trimmed_at_ms = now;
         stream->acknowledged = false;
         trim(watch, stream);
@@ -546,6 +562,9 @@ static void look_again(struct stream_watch *watch, struct stream *stream)
     bool refused = stream->state == STREAM_REFUSED ||
                    (stream->state == STREAM_GROUPING && stream->retry_at_ms == 0);
 
+    if (is_behind(stream)) {
+        return;
+    }
     if (stream->state == STREAM_READING) {
         stream_watch_look_at_pending(watch, stream);
     } else if (refused && stream->node != NULL) {
@@ -574,7 +593,9 @@ static void look_after_streams(struct stream_watch *watch)
     struct stream *stream;
     size_t due;
 
-    due = watch->settings->metrics == NULL ? 0 : due_of(watch, &watch->gauging, GAUGE_INTERVAL_MS);
+    due = watch->settings->metrics == NULL
+              ? 0
+              : due_of(watch, &watch->gauging, gauge_interval_ms(watch, nothing_held));
     while ((stream = next_of(watch, &watch->gauging, &due)) != NULL) {
         gauge(watch, stream, nothing_held);
     }
@@ -588,7 +609,7 @@ static void look_after_streams(struct stream_watch *watch)
     }
     due = due_of(watch, &watch->stuck, progress_interval_ms(watch));
     while ((stream = next_of(watch, &watch->stuck, &due)) != NULL) {
-        if (stream->state == STREAM_FREE && stream->present) {
+        if (stream->state == STREAM_FREE && stream->present && !is_behind(stream)) {
             look_at_progress(watch, stream);
         }
     }
