@@ -522,7 +522,7 @@ static size_t due_of(const struct stream_watch *watch, struct round *round, int6
     return (size_t)due;
 }
 
-/* Where nothing is held, all drainers may gauge all streams. */
+/* All drainers may gauge all streams where nothing is held. */
 static int64_t gauge_interval_ms(const struct stream_watch *watch, bool nothing_held)
 {
     int64_t least = nothing_held ? (int64_t)watch->streams->count * GAUGE_STREAM_US / 1000 : 0;
