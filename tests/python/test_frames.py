@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import support
 
-sys.path.append(str(support.BUILD / "frames"))  # pip install --target build/frames pandas polars duckdb
+sys.path.insert(0, str(support.BUILD / "frames"))  # before an older numpy of the system: pip install --target build/frames pandas polars duckdb
 import blotter  # noqa: E402
 import psycopg2  # noqa: E402
 from blotter import _frames  # noqa: E402
