@@ -51,7 +51,7 @@ class Questdb:
         # little memory, and unless it is measured no optimising compiler: a test is over before that pays
         machine = ["-Xmx2g"] if fast else ["-Xms64m", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
         self._process = running.start(
-            "questdb", "java", *machine, "-Duser.timezone=UTC",
+            "questdb", "java", *machine, "-Duser.timezone=UTC", f"-Djava.io.tmpdir={self._folder}",
             "-p", jar(), "-m", "io.questdb/io.questdb.ServerMain", "-d", self._folder,
         )  # fmt: skip
         self._authorization = {}
