@@ -351,7 +351,8 @@ static void intake_on_tick(evutil_socket_t fd, short what, void *arg)
 
     (void)fd, (void)what;
     nodes_tick(&intake->nodes);
-    if (intake_up(intake)) {
+    if (intake_up(intake) &&
+        !intake->reading_stopped) { /* else a Redis far away were never quiet */
         stream_watch_tick(intake->watch);
         poll_if_due(intake);
     }
