@@ -85,7 +85,7 @@ finish() {
 jobs=$(nproc 2>/dev/null || echo 2)
 asan=(BUILD=build-asan "SANITIZE=-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer")
 tsan=(BUILD=build-tsan "SANITIZE=-fsanitize=thread -fno-omit-frame-pointer")
-export UBSAN_OPTIONS=print_stacktrace=1 BLOTTER_TEST_AGAIN=${BLOTTER_TEST_AGAIN:-3}
+export UBSAN_OPTIONS=print_stacktrace=1 BLOTTER_TEST_AGAIN=${BLOTTER_TEST_AGAIN:-5}
 
 stage "packages" deploy/packages.sh "$([[ -n $all ]] && echo all || echo test)" || finish
 stage "build" quiet make -k -j"$jobs" "CFLAGS=-O2 -g -Werror" all tests || finish
