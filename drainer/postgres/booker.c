@@ -197,8 +197,10 @@ static void booker_run(struct booker *booker, bool from_first)
         sql_text_add(&booker->sql, "NULL");
     }
     sql_text_add(&booker->sql, " FROM blotter_internal.book('{");
-    if (!booker_add_exchanges(booker)) {
-        booker->empty = true; /* nothing is ours to book */
+    if (!booker_add_exchanges(booker)) { /* nothing is ours to book, what we have queued included */
+        booker->empty = true;
+        booker->woken = false;
+        booker->expected = booker->wake_ms = booker->next_wake_ms = 0;
         return;
     }
     sql_text_add(&booker->sql, "}', %d, %lld, %s)", ROWS_MAX,

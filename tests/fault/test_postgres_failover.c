@@ -297,7 +297,6 @@ static void a_drainer_that_waits_for_a_standby_can_be_fenced(void **state)
 {
     (void)state;
     start_standby(true);
-    setenv("BLOTTER_STOP_TIMEOUT", "1s", 1); /* the books that d1 knows of are d2's by then */
     struct fixture_program *first = story_drainer("d1");
     struct load *load =
         load_start(&(struct load_options){.producers = 1, .per_second = LOAD_PER_SECOND});
@@ -315,7 +314,6 @@ static void a_drainer_that_waits_for_a_standby_can_be_fenced(void **state)
     load_finish(load);
     drainer_stop(second);
     drainer_stop(first);
-    unsetenv("BLOTTER_STOP_TIMEOUT");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, story_begin, end)

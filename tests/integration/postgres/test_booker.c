@@ -143,6 +143,23 @@ static void a_booker_whose_end_is_waited_for_does_not_rest(void **state)
     assert_int_equal(booker_counters(seen.booker)->pauses, 0);
 }
 
+static void what_is_another_drainers_to_book_is_neither_waited_for_nor_behind(void **state)
+{
+    (void)state;
+    begin(SMALL_COMMIT, 0, 0);
+    booker_wake(seen.booker, SMALL_COMMIT);
+    seen.streams.all[0]->state = STREAM_FREE;
+    booker_finish(seen.booker);
+    for (int64_t end_ms = fixture_now_ms() + LOOP_TIMEOUT_MS;
+         !booker_is_connected(seen.booker) && fixture_now_ms() < end_ms;) {
+        event_base_loop(seen.base, EVLOOP_ONCE);
+    }
+    assert_true(booker_is_done(seen.booker));
+    assert_int_equal(booker_lag_ms(seen.booker), 0);
+    assert_int_equal(booker_left(seen.booker), 0);
+    assert_int_equal(queued_rows(), SMALL_COMMIT);
+}
+
 static int start_server(void **state)
 {
     (void)state;
@@ -160,6 +177,7 @@ int main(void)
         TEST(bookings_follow_small_batches_without_a_rest),
         TEST(what_is_committed_within_a_pause_is_booked_together),
         TEST(a_booker_whose_end_is_waited_for_does_not_rest),
+        TEST(what_is_another_drainers_to_book_is_neither_waited_for_nor_behind),
     };
 
     log_open(LOG_ERROR);
