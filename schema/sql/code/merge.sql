@@ -145,7 +145,7 @@ COMMENT ON FUNCTION blotter_internal.merge_staged(tid) IS 'merge_orders at once,
 
 -- Notes which orders are to be computed again from their events: before the upsert those that are known to be. It is called once more after
 -- the upsert, when rows are locked and a new snapshot sees what others have committed: then also those whose event has not become the newest.
--- Where client ids came alone at some time every transaction calls it, so it is planned once: planning takes ten times as long as it does.
+-- Its plan is kept, as planning takes ten times as long as it does: every transaction calls it where client ids came alone at some time.
 CREATE FUNCTION blotter_internal.note_rest(one tid, upserted boolean) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan

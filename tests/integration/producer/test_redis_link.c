@@ -249,40 +249,46 @@ static void a_name_is_looked_up_and_a_database_selected(void **state)
     assert_int_equal(ups, 1);
 }
 
-static void urls_are_taken_apart(void **state)
+static void url_parse(struct redis_url *url, const char *text)
+{
+    char error[512];
+    if (redis_url_parse(url, text, error, sizeof error) != 0) {
+        fail_msg("%s: %s", text, error);
+    }
+}
+
+static void urls_of_one_server_are_taken_apart(void **state)
 {
     (void)state;
     struct redis_url url;
-    char error[512];
-    assert_int_equal(redis_url_parse(&url, "redis://me:p%40s/s@[::1]:7000/2", error, sizeof error),
-                     0);
+    url_parse(&url, "redis://me:p%40s/s@[::1]:7000/2");
     assert_string_equal(url.user, "me");
     assert_string_equal(url.password, "p@s/s");
     assert_string_equal(url.host, "::1");
     assert_string_equal(url.place, "redis://[::1]:7000/2");
-    assert_int_equal(redis_url_parse(&url, "unix:///run/redis.sock?db=4", error, sizeof error), 0);
+    url_parse(&url, "unix:///run/redis.sock?db=4");
     assert_string_equal(url.host, "/run/redis.sock");
     assert_int_equal(url.db, 4);
-    assert_int_equal(redis_url_parse(&url, "redis://host", error, sizeof error), 0);
+    url_parse(&url, "redis://host");
     assert_int_equal(url.port, 6379);
-    assert_int_equal(redis_url_parse(&url,
-                                     "rediss://:s/s?1@h:7000/2?cert=/a&cacert=/etc/b%40c&key=/d%26",
-                                     error, sizeof error),
-                     0);
+    url_parse(&url, "rediss://:s/s?1@h:7000/2?cert=/a&cacert=/etc/b%40c&key=/d%26");
     assert_true(url.tls && url.db == 2 && url.port == 7000);
     assert_string_equal(url.password, "s/s?1");
     assert_string_equal(url.cacert, "/etc/b@c");
     assert_string_equal(url.cert, "/a");
     assert_string_equal(url.key, "/d&");
     assert_string_equal(url.place, "rediss://h:7000/2");
-    assert_int_equal(redis_url_parse(&url, "rediss://h?cacert=/a/b", error, sizeof error), 0);
+    url_parse(&url, "rediss://h?cacert=/a/b");
     assert_string_equal(url.host, "h");
     assert_string_equal(url.cacert, "/a/b");
-    assert_int_equal(redis_url_parse(&url,
-                                     "redis+sentinel://me:secret@s1,[::1]:7001,s3:7002/desk/3"
-                                     "?sentinel_user=a&sentinel_password=b%26",
-                                     error, sizeof error),
-                     0);
+}
+
+static void urls_of_sentinels_are_taken_apart(void **state)
+{
+    (void)state;
+    struct redis_url url;
+    url_parse(&url, "redis+sentinel://me:secret@s1,[::1]:7001,s3:7002/desk/3"
+                    "?sentinel_user=a&sentinel_password=b%26");
     assert_true(url.sentinel && !url.tls && url.host_count == 3 && url.db == 3);
     assert_string_equal(url.hosts[0].host, "s1");
     assert_int_equal(url.hosts[0].port, 26379);
@@ -294,21 +300,29 @@ static void urls_are_taken_apart(void **state)
     assert_string_equal(url.sentinel_user, "a");
     assert_string_equal(url.sentinel_password, "b&");
     assert_string_equal(url.place, "redis+sentinel://s1:26379,[::1]:7001,s3:7002/desk/3");
-    assert_int_equal(
-        redis_url_parse(&url, "rediss+sentinel://s1/desk?cacert=/a", error, sizeof error), 0);
+    url_parse(&url, "rediss+sentinel://s1/desk?cacert=/a");
     assert_true(url.sentinel && url.tls && url.db == 0);
-    assert_int_equal(redis_url_parse(&url, "redis+cluster://me:p%40s@h1:7000,[::1]:7001,h3", error,
-                                     sizeof error),
-                     0);
+    url_parse(&url, "redis+sentinel://s/m?sentinel_tls=yes&cacert=/a");
+    assert_true(url.sentinel_tls && !url.tls);
+}
+
+static void urls_of_clusters_are_taken_apart(void **state)
+{
+    (void)state;
+    struct redis_url url;
+    url_parse(&url, "redis+cluster://me:p%40s@h1:7000,[::1]:7001,h3");
     assert_true(url.cluster && !url.sentinel && !url.tls && url.host_count == 3 && url.db == 0);
     assert_string_equal(url.hosts[1].host, "::1");
     assert_int_equal(url.hosts[1].port, 7001);
     assert_int_equal(url.hosts[2].port, 6379);
     assert_string_equal(url.place, "redis+cluster://h1:7000,[::1]:7001,h3:6379");
-    assert_int_equal(redis_url_parse(&url, "redis+sentinel://s/m?sentinel_tls=yes&cacert=/a", error,
-                                     sizeof error),
-                     0);
-    assert_true(url.sentinel_tls && !url.tls);
+}
+
+static void wrong_urls_are_refused_without_their_secrets(void **state)
+{
+    (void)state;
+    struct redis_url url;
+    char error[512];
     static const char *const wrong[] = {"redis+sentinel://s1",
                                         "redis+sentinel://s1/",
                                         "redis+sentinel:///desk",
@@ -367,7 +381,10 @@ int main(void)
         TEST(a_wrong_password_is_said_and_not_shown),
         TEST(a_server_that_hangs_up_at_once_is_listened_to),
         TEST(a_name_is_looked_up_and_a_database_selected),
-        cmocka_unit_test(urls_are_taken_apart),
+        cmocka_unit_test(urls_of_one_server_are_taken_apart),
+        cmocka_unit_test(urls_of_sentinels_are_taken_apart),
+        cmocka_unit_test(urls_of_clusters_are_taken_apart),
+        cmocka_unit_test(wrong_urls_are_refused_without_their_secrets),
     };
     signal(SIGPIPE, SIG_IGN); /* as whoever runs a link must */
     return cmocka_run_group_tests_name("redis link", tests, NULL, NULL);
