@@ -278,10 +278,22 @@ class Forwarder:
 
     def __init__(self, port):
         self.target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}"
+        self._listener = self._listen()
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def _listen(self):
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.port = listener.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}"
+        return listener
+
+    def _connect(self):
+        return socket.create_connection(("127.0.0.1", self.target))
+
+    def _answers(self, far):
+        """What goes back to whoever connected, until it ends."""
+        while data := far.recv(65536):
+            yield data
 
     def close(self):
         self._listener.close()
@@ -290,20 +302,20 @@ class Forwarder:
         while True:
             try:
                 near, _ = self._listener.accept()
-                far = socket.create_connection(("127.0.0.1", self.target))
+                far = self._connect()
             except OSError:
                 if self._listener.fileno() < 0:
                     return
                 continue
-            for one, other in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
+            for source, target, chunks in ((near, far, iter(lambda near=near: near.recv(65536), b"")), (far, near, self._answers(far))):
+                threading.Thread(target=self._pump, args=(source, target, chunks), daemon=True).start()
 
     @staticmethod
-    def _pump(one, other):
+    def _pump(source, target, chunks):
         with contextlib.suppress(OSError):
-            while data := one.recv(65536):
-                other.sendall(data)
-        for end in (one, other):
+            for data in chunks:
+                target.sendall(data)
+        for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 

@@ -1,13 +1,11 @@
 """What a damaged line to PostgreSQL, or a man in the middle, can send: it costs a connection, never the drainer, its memory or a record."""
 
-import contextlib
 import os
 import random
 import re
 import socket
 import struct
 import tempfile
-import threading
 import time
 import unittest
 
@@ -32,7 +30,7 @@ def message(kind, body):
     return kind + struct.pack(">I", len(body) + 4) + body
 
 
-class Meddler:
+class Meddler(engines.Forwarder):
     """A socket in place of PostgreSQL's, which spoils one answer of each connection while it is told to, and then ends it."""
 
     LINGER_S = 0.3  # so long the drainer may do with a spoilt answer whatever it does
@@ -40,46 +38,35 @@ class Meddler:
     def __init__(self, conninfo, folder, seed):
         self._random = random.Random(seed)
         where = dict(re.findall(r"(\w+)=(\S+)", conninfo))
-        self._far = f"{where['host']}/.s.PGSQL.{where.get('port', '5432')}"
+        name = f".s.PGSQL.{where.get('port', '5432')}"
+        self._path = f"{folder}/{name}"
         self.conninfo = re.sub(r"host=\S+", f"host={folder}", conninfo)
         self.spoilt = []
         self.meddles = False
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(f"{folder}/.s.PGSQL.{where.get('port', '5432')}")
-        self._listener.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(f"{where['host']}/{name}")
 
-    def close(self):
-        self._listener.close()
+    def _listen(self):
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(self._path)
+        listener.listen()
+        return listener
 
-    def _accept(self):
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
+    def _connect(self):
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(self.target)
+        return far
+
+    def _answers(self, far):
+        # most connections are spoilt while they are set up and take leases, some after they have loaded for a while
+        spoil_at = self._random.choice((1, 2, 3, 5, 8, 13, 30, 60))
+        for count, data in enumerate(super()._answers(far), 1):
+            if self.meddles and count >= spoil_at:
+                way, data = self._spoil(data)
+                self.spoilt.append(way)
+                yield data
+                time.sleep(self.LINGER_S)
                 return
-            far = socket.socket(socket.AF_UNIX)
-            far.connect(self._far)
-            # most connections are spoilt while they are set up and take leases, some after they have loaded for a while
-            spoil_at = self._random.choice((1, 2, 3, 5, 8, 13, 30, 60))
-            threading.Thread(target=self._pump, args=(near, far, None), daemon=True).start()
-            threading.Thread(target=self._pump, args=(far, near, spoil_at), daemon=True).start()
-
-    def _pump(self, source, target, spoil_at):
-        chunks = 0
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                chunks += 1
-                if spoil_at is not None and self.meddles and chunks >= spoil_at:
-                    way, data = self._spoil(data)
-                    self.spoilt.append(way)
-                    target.sendall(data)
-                    time.sleep(self.LINGER_S)
-                    break
-                target.sendall(data)
-        for end in (source, target):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+            yield data
 
     def _spoil(self, data):
         some = self._random
