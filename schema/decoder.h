@@ -1,5 +1,6 @@
 /* decoder.h: what the parts of the decoder share: decode.c walks the map, decode_value.c decodes a
- * field's value, decode_ccxt.c takes what ccxt names in its own way. */
+ * field's value, decode_ccxt.c takes what ccxt names in its own way, decode_extra.c keeps what has
+ * no field. */
 #ifndef BLOTTER_SCHEMA_DECODER_H
 #define BLOTTER_SCHEMA_DECODER_H
 

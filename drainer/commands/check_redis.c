@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "drainer/commands/check.h"
+#include "drainer/commands/check_report.h"
 #include "drainer/commands/report.h"
 #include "drainer/redis/redis_blocking.h"
 #include "drainer/redis/redis_reply.h"

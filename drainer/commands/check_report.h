@@ -1,10 +1,13 @@
-/* check.h: what the two halves of `blotter check` share. */
-#ifndef BLOTTER_DRAINER_COMMANDS_CHECK_H
-#define BLOTTER_DRAINER_COMMANDS_CHECK_H
+/* check_report.h: the report of `blotter check`, and the parts that fill it: check_redis.c,
+ * check_postgres.c. */
+#ifndef BLOTTER_DRAINER_COMMANDS_CHECK_REPORT_H
+#define BLOTTER_DRAINER_COMMANDS_CHECK_REPORT_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+struct load_facts;
+struct pg;
 struct redis;
 struct stream_survey;
 struct report;
@@ -35,5 +38,9 @@ bool check_host_is_local(const char *host);
 /* Looks at Redis, and at its streams unless it is asked for a producer. False: the connection was
  * lost, which has been printed. */
 bool check_look_at_redis(struct check *, struct redis *, struct stream_survey *);
+
+/* Looks at PostgreSQL, and fills the facts of its loading where they can be asked for. False: the
+ * connection was lost, which has been printed. */
+bool check_look_at_postgres(struct check *, struct pg *, struct load_facts *);
 
 #endif
