@@ -11,11 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "drainer/book_rows.h"
 #include "drainer/log.h"
 #include "drainer/order_changes.h"
+#include "schema/clock.h"
 #include "schema/hash.h"
 #include "schema/stream.h"
 
@@ -112,10 +112,7 @@ static struct entry *new_entry(struct batch *batch)
         }
     }
     if (batch->count == 0) {
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        batch->gathered_at_us = now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
+        batch->gathered_at_us = clock_monotonic_us();
     }
     return memset(&batch->entries[batch->count++], 0, sizeof(struct entry));
 }

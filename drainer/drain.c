@@ -37,6 +37,7 @@
 #include "drainer/web/web_child.h"
 #include "producer/redis_error.h"
 #include "producer/redis_url.h"
+#include "schema/clock.h"
 
 enum {
     SUMMARY_INTERVAL_S = 60,
@@ -401,7 +402,7 @@ static void check_first_connection(struct drain *drain)
 
     drain->redis_was_up = drain->redis_was_up || intake_up(drain->intake);
     if (drain->redis_was_up ||
-        (!refused && intake_now_ms() < drain->connecting_since_ms + START_TIMEOUT_MS)) {
+        (!refused && clock_monotonic_ms() < drain->connecting_since_ms + START_TIMEOUT_MS)) {
         return;
     }
     redis_url_parse(&url, drain->settings->redis, ignored,
@@ -747,7 +748,7 @@ int command_drain(const struct settings *settings)
     drain.web = settings->web ? web_child_start(drain.base, settings) : NULL;
     loading_start(drain.loading_side);
     booker_start(drain.booker);
-    drain.connecting_since_ms = intake_now_ms();
+    drain.connecting_since_ms = clock_monotonic_ms();
     intake_start(drain.intake);
     event_base_dispatch(drain.base);
     log_end(&drain);

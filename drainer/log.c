@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "drainer/terminal.h"
+#include "schema/clock.h"
 
 enum {
     WINDOW_MS = 10000,
@@ -162,14 +163,6 @@ static void write_line(enum log_level level, const char *object, const char *tex
 
 /* --- repeats --- */
 
-static int64_t log_clock_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static uint64_t hash_byte(uint64_t hash, unsigned char c)
 {
     return (hash ^ c) * UINT64_C(1099511628211); /* FNV-1a */
@@ -232,7 +225,7 @@ static struct recent *recent_find(uint64_t hash)
 /* False: the line is held back, as a repetition. */
 static bool recent_add(enum log_level level, const char *object, const char *text)
 {
-    int64_t now = log_clock_ms();
+    int64_t now = clock_monotonic_ms();
     uint64_t hash = line_hash(level, object, text);
 
     forget_old(now);

@@ -4,10 +4,10 @@
  * another reason (the first word of its error). A refusal is over when the same thing is no longer
  * refused, not already when a new connection is up. */
 #include "producer/event_notifier.h"
+#include "schema/clock.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 void event_notifier_init(struct event_notifier *notifier, event_notifier_callback *on_event,
                          void *arg)
@@ -51,11 +51,10 @@ static bool same_kind(const char *error, const char *other)
 
 static void event_notifier_publish(struct event_notifier *notifier, const char *error, bool begins)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
+    int64_t now = clock_wall_ns();
     pthread_mutex_lock(&notifier->mutex);
     if (begins) {
-        notifier->error_at_ns = *error ? now.tv_sec * INT64_C(1000000000) + now.tv_nsec : 0;
+        notifier->error_at_ns = *error ? now : 0;
     }
     snprintf(notifier->last_error, sizeof notifier->last_error, "%s", error);
     pthread_mutex_unlock(&notifier->mutex);

@@ -2,9 +2,8 @@
  * over at 3/4. */
 #include "producer/eviction.h"
 
-#include <time.h>
-
 #include "producer/journal.h"
+#include "schema/clock.h"
 
 enum { SEEN_LATELY_MS = 250 };
 
@@ -21,11 +20,8 @@ static uint64_t held_by(const struct journal *journal)
 /* Up to where records were seen to wait, lately. */
 static uint64_t below_lately(struct waiting waiting)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* called for each answer */
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - waiting.seen_at_ms < SEEN_LATELY_MS
-               ? waiting.below
-               : 0;
+    /* the coarse clock, as this is called for each answer */
+    return clock_monotonic_coarse_ms() - waiting.seen_at_ms < SEEN_LATELY_MS ? waiting.below : 0;
 }
 
 bool eviction_is_near(const struct journal *journal, struct waiting waiting)

@@ -19,6 +19,7 @@
 #include "producer/journal_lock.h"
 #include "producer/journal_map.h"
 #include "producer/journal_recover.h"
+#include "schema/clock.h"
 
 enum {
     LOCK_TRIES = 16,
@@ -138,12 +139,10 @@ static int open_locked(struct journal *journal, const char *path,
 
 static int make_geometry(struct journal_geometry *geometry, const struct journal_options *options)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
     memset(geometry, 0, sizeof *geometry);
     geometry->slots = options->slots ? options->slots : JOURNAL_SLOTS_DEFAULT;
     geometry->slot_bytes = options->slot_bytes ? options->slot_bytes : JOURNAL_SLOT_BYTES_DEFAULT;
-    geometry->created_ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+    geometry->created_ns = clock_wall_ns();
     snprintf(geometry->exchange, sizeof geometry->exchange, "%s", options->exchange);
     snprintf(geometry->lane, sizeof geometry->lane, "%s",
              options->lane != NULL ? options->lane : "");

@@ -9,6 +9,7 @@
  * hiredis frees the connection inside of redisAsyncHandleRead, and this with it (on_cleanup), so
  * nothing is touched behind that call. */
 #include "producer/redis_reader.h"
+#include "schema/clock.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -19,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -45,14 +45,6 @@ struct redis_reader {
     char *head, *piece; /* its first string_bytes + 1; a buffer */
     size_t head_length;
 };
-
-static int64_t redis_reader_now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* --- a string that is too long --- */
 
@@ -177,7 +169,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     struct redis_reader *reader = arg;
 
     (void)fd, (void)what;
-    reader->heard_ms = redis_reader_now_ms();
+    reader->heard_ms = clock_monotonic_coarse_ms();
     if (reader->left == 0 && !begin_long_string(reader)) {
         reader->options.on_fault(reader->options.owner,
                                  "Redis sends a string that is longer than any answer's");

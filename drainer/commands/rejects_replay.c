@@ -22,6 +22,7 @@
 #include "drainer/postgres/pg_pooler.h"
 #include "drainer/postgres/sql_text.h"
 #include "drainer/redis/streams.h"
+#include "schema/clock.h"
 
 enum {
     ATTEMPTS = 5, /* of a page: errors that pass, and those that the loader bisects at the third */
@@ -156,14 +157,6 @@ static size_t split_fields(struct replay *replay, const char *raw, size_t length
     return at == end ? count : 0;
 }
 
-static int64_t wall_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
-
 /* Adds a reject to the batch. False: its stream is none that a drainer could have read. */
 static bool replay_add_row(struct replay *replay, const PGresult *page, int row)
 {
@@ -186,7 +179,7 @@ static bool replay_add_row(struct replay *replay, const PGresult *page, int row)
     sscanf(PQgetvalue(page, row, PAGE_ENTRY_ID), "%" SCNu64 "-%" SCNu64, &id.ms, &id.seq);
     if (stream != NULL) {
         batch_add(&replay->batch, stream, stream->exchange, stream->name, id, replay->fields, count,
-                  0, wall_ns());
+                  0, clock_wall_ns());
     }
     PQfreemem(raw);
     PQfreemem(kind);

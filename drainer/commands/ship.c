@@ -12,7 +12,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "drainer/commands.h"
@@ -23,6 +22,7 @@
 #include "drainer/settings_table.h"
 #include "producer/blotter.h"
 #include "producer/journal_open.h"
+#include "schema/clock.h"
 
 enum {
     LOOK_MS = 500,
@@ -53,14 +53,6 @@ struct ship {
     int exit_code;
     struct ship_metrics *metrics; /* NULL: not asked for */
 };
-
-static int64_t ship_now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static struct timeval milliseconds(int64_t ms)
 {
@@ -271,7 +263,7 @@ static void give_up(struct ship *ship, const char *how)
 static bool is_moving(struct ship *ship)
 {
     struct shipment_counts counts = ship_count(ship);
-    int64_t now = ship_now_ms(), timeout = ship->settings->timeout;
+    int64_t now = clock_monotonic_ms(), timeout = ship->settings->timeout;
 
     if (counts.sent + counts.committed != ship->moved_to) {
         ship->moved_to = counts.sent + counts.committed;
@@ -505,13 +497,13 @@ static void print_answer(const struct ship *ship, const struct shipment_counts *
     printf("{\"journals\": %" PRId64 ", \"sent\": %" PRId64 ", \"committed\": %" PRId64
            ", \"left\": %" PRId64 ", \"seconds\": %.3f}\n",
            ship->taken, counts->sent, counts->committed, counts->left,
-           (double)(ship_now_ms() - ship->started_ms) / 1000);
+           (double)(clock_monotonic_ms() - ship->started_ms) / 1000);
 }
 
 int command_ship(const struct settings *settings)
 {
     struct ship ship = {
-        .settings = settings, .started_ms = ship_now_ms(), .moved_ms = ship_now_ms()};
+        .settings = settings, .started_ms = clock_monotonic_ms(), .moved_ms = clock_monotonic_ms()};
     int code = find_place(&ship) ? check_redis(&ship) : EXIT_CODE_USAGE;
 
     if (code != EXIT_CODE_DONE) {

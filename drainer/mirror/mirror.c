@@ -24,6 +24,7 @@
 #include "drainer/redis/intake.h"
 #include "drainer/redis/redis_blocking.h"
 #include "drainer/settings_table.h"
+#include "schema/clock.h"
 
 enum {
     SUMMARY_S = 60,
@@ -79,7 +80,7 @@ static bool is_gathered(const struct mirror *mirror)
 
     return mirror_writer_ready(mirror->writer) && batch->count > 0 &&
            (!intake_awaits_entries(mirror->intake) ||
-            intake_now_ms() - batch->gathered_at_us / 1000 > GATHER_MS);
+            clock_monotonic_ms() - batch->gathered_at_us / 1000 > GATHER_MS);
 }
 
 static void on_stored(void *owner, struct batch *batch)
@@ -155,7 +156,7 @@ static void check_start(struct mirror *mirror)
         mirror->phase = MIRROR_RUNNING;
         log_info("questdb", "connected to %s", questdb_link_place(mirror->link));
     } else if (trouble[0] != '\0' &&
-               (action == QUESTDB_PERSON || intake_now_ms() - mirror->started_ms > START_MS)) {
+               (action == QUESTDB_PERSON || clock_monotonic_ms() - mirror->started_ms > START_MS)) {
         mirror->exit_code = command_fail(
             mirror->settings, action == QUESTDB_PERSON ? EXIT_CODE_USAGE : EXIT_CODE_UNREACHABLE,
             "setting questdb: %s: %s", questdb_link_place(mirror->link), trouble);
@@ -408,7 +409,7 @@ int mirror_run(const struct settings *given)
     mirror.exit_code = EXIT_CODE_USAGE;
     if (create_servers(&mirror, &conf) && mirror_create_monitor(&mirror)) {
         mirror.exit_code = EXIT_CODE_DONE;
-        mirror.started_ms = intake_now_ms();
+        mirror.started_ms = clock_monotonic_ms();
         log_info("mirror", "mirror %s: up to %u rows a request", mirror.name,
                  (unsigned)settings->batch_rows);
         mirror_writer_start(mirror.writer);

@@ -21,7 +21,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "drainer/log.h"
 #include "drainer/postgres/pg_link.h"
@@ -30,6 +29,7 @@
 #include "drainer/postgres/sql_text.h"
 #include "drainer/redis/streams.h"
 #include "drainer/settings_table.h"
+#include "schema/clock.h"
 
 enum {
     ROWS_MAX = 4000, /* of one booking: some 100 ms */
@@ -66,14 +66,6 @@ struct booker {
     char trouble[sizeof((struct pg_failure *)0)->message + 32];
     struct booker_counters counters;
 };
-
-static int64_t booker_now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
 
 static void booker_set_timer(struct booker *booker, unsigned ms)
 {
@@ -140,8 +132,8 @@ static void booker_on_failed(struct booker *booker, const struct pg_failure *fai
 static void booker_rest(struct booker *booker)
 {
     int64_t times = (int64_t)(booker->burst / BURST_ROWS);
-    int64_t ms =
-        (booker_now_ms() - booker->began_ms) * (times > REST_TIMES_MAX ? REST_TIMES_MAX : times);
+    int64_t ms = (clock_monotonic_ms() - booker->began_ms) *
+                 (times > REST_TIMES_MAX ? REST_TIMES_MAX : times);
 
     if (booker->hurried) {
         return;
@@ -174,7 +166,7 @@ static void booker_on_booked(void *owner, const struct pg_failure *failure)
     booker->expected = booker->rows < booker->expected ? booker->expected - booker->rows : 0;
     if (booker->from_first && booker->rows < ROWS_MAX) {
         booker->empty = !booker->woken;
-        booker->looked_ms = booker_now_ms();
+        booker->looked_ms = clock_monotonic_ms();
     }
     if (booker->rows < ROWS_MAX && (booker->from_first || booker->expected == 0)) {
         booker->wake_ms = booker->next_wake_ms;
@@ -208,7 +200,7 @@ static void booker_run(struct booker *booker, bool from_first)
     booker->running = true;
     booker->woken = false;
     booker->burst = 0;
-    booker->began_ms = booker_now_ms();
+    booker->began_ms = clock_monotonic_ms();
     booker->empty = false;
     booker->from_first = from_first;
     booker->next_wake_ms = 0;
@@ -222,7 +214,7 @@ static void booker_run(struct booker *booker, bool from_first)
 /* Decides what is booked next. */
 static void booker_next(struct booker *booker)
 {
-    bool look = booker->hurried || booker_now_ms() >= booker->looked_ms + TICK_MS;
+    bool look = booker->hurried || clock_monotonic_ms() >= booker->looked_ms + TICK_MS;
 
     if (booker->running || booker->waiting || booker->resting || !pg_link_ready(booker->link)) {
         return;
@@ -315,7 +307,7 @@ void booker_start(struct booker *booker)
 
 void booker_wake(struct booker *booker, size_t rows)
 {
-    int64_t now = booker_now_ms();
+    int64_t now = clock_monotonic_ms();
 
     booker->expected += (int64_t)rows;
     booker->woken = true;
@@ -352,7 +344,7 @@ int64_t booker_left(const struct booker *booker)
 
 int64_t booker_lag_ms(const struct booker *booker)
 {
-    return booker->wake_ms == 0 ? 0 : booker_now_ms() - booker->wake_ms;
+    return booker->wake_ms == 0 ? 0 : clock_monotonic_ms() - booker->wake_ms;
 }
 
 const char *booker_trouble(const struct booker *booker)

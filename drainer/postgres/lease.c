@@ -11,13 +11,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "drainer/log.h"
 #include "drainer/postgres/history.h"
 #include "drainer/postgres/pg_result.h"
 #include "drainer/postgres/sql_text.h"
 #include "schema/array.h"
+#include "schema/clock.h"
 
 /* The first number of the drainers' common lock, in the two-number form:
  * blotter_internal.lock_class() + 1.
@@ -56,14 +56,6 @@ struct lease {
     const char *distrust; /* why the session cannot be trusted; NULL: it can */
     struct sql_text sql;
 };
-
-static int64_t lease_now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
 
 struct lease *lease_create(struct pg_link *link, const struct lease_options *options)
 {
@@ -109,7 +101,7 @@ static size_t lease_present_streams(const struct streams *streams)
 bool lease_due(const struct lease *lease)
 {
     if (lease->ran_at_ms == 0 ||
-        lease_now_ms() - lease->ran_at_ms >= (int64_t)lease->options.interval_ms ||
+        clock_monotonic_ms() - lease->ran_at_ms >= (int64_t)lease->options.interval_ms ||
         lease_present_streams(lease->options.streams) > lease->present) {
         return true;
     }
@@ -137,7 +129,7 @@ static size_t lease_share(const struct lease *lease)
     size_t present = lease_present_streams(lease->options.streams);
     size_t share =
         lease->options.take_all ? present : (present + lease->members - 1) / lease->members;
-    bool capped = lease_now_ms() < lease->ceiling_until_ms && lease->ceiling < share;
+    bool capped = clock_monotonic_ms() < lease->ceiling_until_ms && lease->ceiling < share;
 
     return capped ? lease->ceiling : share;
 }
@@ -415,7 +407,7 @@ static void lease_end_troubles(struct lease *lease)
             streams_trouble_over(streams, stream, TROUBLE_LEASE);
         }
     }
-    if (lease_now_ms() >= lease->ceiling_until_ms) {
+    if (clock_monotonic_ms() >= lease->ceiling_until_ms) {
         streams_trouble_over(streams, NULL, TROUBLE_LEASE);
     }
 }
@@ -535,7 +527,7 @@ static void lease_on_done(void *owner, const struct pg_failure *failure)
     struct lease *lease = owner;
     const char *distrust = lease->distrust;
 
-    lease->ran_at_ms = lease->look_wanted ? 0 : lease_now_ms();
+    lease->ran_at_ms = lease->look_wanted ? 0 : clock_monotonic_ms();
     lease->distrust = NULL;
     lease->fenced = NULL;
     if (failure == NULL && distrust == NULL) {
@@ -626,7 +618,7 @@ static bool lease_is_look_due(const struct lease *lease, size_t present)
 
     return lease->looked_at_ms == 0 || lease->look_wanted || count <= LOOK_ALWAYS ||
            present > lease->present || lease->stuck != NULL || lease->name_blockers ||
-           lease_now_ms() - lease->looked_at_ms >= (int64_t)count * LOOK_STREAM_US / 1000;
+           clock_monotonic_ms() - lease->looked_at_ms >= (int64_t)count * LOOK_STREAM_US / 1000;
 }
 
 static void lease_run_locks(struct lease *lease)
@@ -639,7 +631,7 @@ static void lease_run_locks(struct lease *lease)
     lease->look_wanted = false;
     sql_text_clear(&lease->sql);
     if (lease->looks) {
-        lease->looked_at_ms = lease_now_ms();
+        lease->looked_at_ms = clock_monotonic_ms();
         lease->foreign_count = 0;
         lease_renew_keys(lease);
     }
@@ -709,7 +701,7 @@ void lease_relieve(struct lease *lease)
     size_t kept = lease_kept_streams(lease->options.streams);
 
     lease->ceiling = kept > 1 ? kept / 2 : 1;
-    lease->ceiling_until_ms = lease_now_ms() + CEILING_MS;
+    lease->ceiling_until_ms = clock_monotonic_ms() + CEILING_MS;
     streams_trouble(
         lease->options.streams, NULL, TROUBLE_LEASE,
         "PostgreSQL's table of locks is full: %zu of %zu streams are given back for ten "

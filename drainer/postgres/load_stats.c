@@ -1,21 +1,13 @@
 /* load_stats.c: see load_stats.h. */
 #include "drainer/postgres/load_stats.h"
 
-#include <time.h>
+#include "schema/clock.h"
 
 enum { AGE_EVERY = 16 };
 
-static int64_t now_us(clockid_t clock)
-{
-    struct timespec now;
-
-    clock_gettime(clock, &now);
-    return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
-}
-
 static void count_ages(struct load_stats *stats, const struct batch *batch, size_t from, size_t to)
 {
-    int64_t now = now_us(CLOCK_REALTIME);
+    int64_t now = clock_wall_ns() / 1000;
 
     for (size_t i = from; i < to; i += AGE_EVERY) {
         if (batch->entries[i].fate == ENTRY_ROW) {
@@ -39,6 +31,6 @@ void load_stats_committed(struct load_stats *stats, const struct batch *batch, s
     }
     histogram_add(&stats->batch_rows, (int64_t)(to - from));
     histogram_add(&stats->copy_seconds, times.copied_us - times.began_us);
-    histogram_add(&stats->commit_seconds, now_us(CLOCK_MONOTONIC) - times.copied_us);
+    histogram_add(&stats->commit_seconds, clock_monotonic_us() - times.copied_us);
     count_ages(stats, batch, from, to);
 }

@@ -41,9 +41,10 @@
 #include "drainer/postgres/load_transaction.h"
 #include "drainer/postgres/sql_text.h"
 #include "drainer/redis/streams.h"
+#include "schema/clock.h"
 
 enum {
-    CAREFUL_SECONDS = 30,
+    CAREFUL_MS = 30000,
     SAME_STATE_LIMIT = 3,
     RANGES_MAX = 64, /* halving at most 2^31 entries never needs half of them */
     RANGES_NAMED_MAX = RANGES_MAX / 2 - 2, /* most, where PostgreSQL names the entry to split at */
@@ -62,9 +63,9 @@ struct loader {
     struct batch_range current;
     struct days days;
     struct sql_text days_sql;
-    time_t careful_until; /* CLOCK_MONOTONIC */
-    char last_state[6];   /* of the failure for which a batch was given up last ... */
-    unsigned given_up;    /* ... and how many in a row were, for the same */
+    int64_t careful_until_ms; /* monotonic */
+    char last_state[6];       /* of the failure for which a batch was given up last ... */
+    unsigned given_up;        /* ... and how many in a row were, for the same */
     bool apart; /* this batch was given up so often that it is bisected, whatever the error */
     unsigned days_forgotten;     /* how often the range met a day without partition */
     char innocent_state[6];      /* of this batch: an error that a good record does not meet */
@@ -79,14 +80,6 @@ struct row_cursor {
     size_t at;
     unsigned long row;
 };
-
-static time_t loader_seconds(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec;
-}
 
 static void loader_next_range(struct loader *loader);
 static void loader_run_range(struct loader *loader);
@@ -269,7 +262,7 @@ static void loader_on_failure(struct loader *loader, const struct pg_failure *fa
         loader_finish(loader, failure);
     } else if (failure->action == PG_ACTION_DUPLICATE && !loader->batch->careful) {
         loader->stats.counters.duplicates++;
-        loader->careful_until = loader_seconds() + CAREFUL_SECONDS;
+        loader->careful_until_ms = clock_monotonic_ms() + CAREFUL_MS;
         loader->batch->careful = true;
         loader_run_range(loader);
     } else if (failure->action == PG_ACTION_NO_DAY && ++loader->days_forgotten < SAME_STATE_LIMIT) {
@@ -299,7 +292,7 @@ static void loader_find_dropped(struct loader *loader, const char *table, size_t
     for (size_t i = loader->current.from; i < loader->current.to; i++) {
         loader->batch->entries[i].counted = loader->batch->entries[i].fate == ENTRY_ROW;
     }
-    loader->careful_until = loader_seconds() + CAREFUL_SECONDS;
+    loader->careful_until_ms = clock_monotonic_ms() + CAREFUL_MS;
     loader->batch->careful = true;
     loader_run_range(loader);
 }
@@ -439,7 +432,7 @@ void loader_forget_session(struct loader *loader)
 
 bool loader_is_careful(const struct loader *loader)
 {
-    return loader_seconds() < loader->careful_until;
+    return clock_monotonic_ms() < loader->careful_until_ms;
 }
 
 const struct load_stats *loader_stats(const struct loader *loader)

@@ -31,10 +31,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "drainer/log.h"
 #include "drainer/postgres/pg_result.h"
+#include "schema/clock.h"
 
 enum { PIECE_BYTES = 65536, SEND_BUFFER_BYTES = 1 << 20 };
 enum {
@@ -107,14 +107,6 @@ static const unsigned next_states[] = {
 
 static void link_on_io(evutil_socket_t fd, short what, void *arg);
 static void link_on_timer(evutil_socket_t fd, short what, void *arg);
-
-static int64_t link_now_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
-}
 
 static char *link_copy_string(const char *text)
 {
@@ -435,7 +427,7 @@ static bool link_go_on_copying(struct pg_link *link)
         return false;
     }
     link_enter(link, PG_LINK_RUNNING, 0);
-    link->times.copied_us = link_now_us();
+    link->times.copied_us = clock_monotonic_us();
     link->copy_index++;
     link->chunk_index = link->chunk_offset = 0;
     link_watch(link, PQflush(link->connection) == 1 ? EV_READ | EV_WRITE : EV_READ);
@@ -678,7 +670,7 @@ void pg_link_run(struct pg_link *link, const struct pg_command *command)
     link->command = *command;
     free(link->detail);
     link->detail = NULL;
-    link->times.began_us = link->times.copied_us = link_now_us();
+    link->times.began_us = link->times.copied_us = clock_monotonic_us();
     link_enter(link, PG_LINK_RUNNING, link->options.command_timeout_ms);
     link_send(link, command->sql);
 }

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "drainer/log.h"
 #include "drainer/redis/intake_private.h"
@@ -27,6 +26,7 @@
 #include "drainer/settings.h"
 #include "producer/redis_error.h"
 #include "producer/redis_link.h"
+#include "schema/clock.h"
 
 enum {
     TICK_MS = 50,
@@ -48,22 +48,6 @@ struct intake {
     int64_t left_pending; /* under our name, of the streams signed off from so far; -1: not known */
     struct intake_counters counters;
 };
-
-int64_t intake_now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
-
-int64_t intake_wall_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
 
 void intake_turn(struct intake *intake)
 {
@@ -318,7 +302,7 @@ int64_t intake_left_pending(const struct intake *intake)
 static void poll_node(struct intake *intake, struct node *node, bool all)
 {
     struct streams *streams = intake->options.streams;
-    bool silent = intake_now_ms() - node->reading.read_at_ms >= POLL_ALL_MS;
+    bool silent = clock_monotonic_ms() - node->reading.read_at_ms >= POLL_ALL_MS;
 
     if (all || (!node->reading.each_alone && silent)) {
         reading_wake(&node->reading, NULL);
@@ -332,7 +316,7 @@ static void poll_node(struct intake *intake, struct node *node, bool all)
 
 static void poll_if_due(struct intake *intake)
 {
-    int64_t now = intake_now_ms(), held = (int64_t)streams_held(intake->options.streams);
+    int64_t now = clock_monotonic_ms(), held = (int64_t)streams_held(intake->options.streams);
     bool all = now - intake->polled_all_at_ms >= POLL_ALL_MS + held;
 
     if (!all && now - intake->polled_at_ms < POLL_MS + held) {

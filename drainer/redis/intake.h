@@ -90,6 +90,4 @@ void intake_set_reading(struct intake *, bool allowed); /* false: only what is u
 
 const struct intake_counters *intake_counters(const struct intake *);
 
-int64_t intake_now_ms(void); /* CLOCK_MONOTONIC */
-
 #endif

@@ -8,8 +8,6 @@
 
 struct node;
 
-int64_t intake_wall_ns(void);
-
 /* Something has changed: the owner has its turn. */
 void intake_turn(struct intake *);
 

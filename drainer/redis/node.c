@@ -10,6 +10,7 @@
 #include "drainer/redis/intake_private.h"
 #include "drainer/settings.h"
 #include "producer/redis_link.h"
+#include "schema/clock.h"
 
 enum { PAUSE_MIN_MS = 50, PAUSE_MAX_MS = 2000 };
 
@@ -20,7 +21,7 @@ void node_pause(struct node *node)
     pause = pause < PAUSE_MIN_MS ? PAUSE_MIN_MS : pause;
     node->error_pause_ms = pause < PAUSE_MAX_MS ? pause : PAUSE_MAX_MS;
     node->paused_until_ms =
-        intake_now_ms() + node->error_pause_ms / 2 + random() % (node->error_pause_ms / 2 + 1);
+        clock_monotonic_ms() + node->error_pause_ms / 2 + random() % (node->error_pause_ms / 2 + 1);
 }
 
 void node_go_on(struct node *node)
@@ -35,7 +36,7 @@ bool node_is_up(const struct node *node)
 
 void node_read(struct node *node)
 {
-    if (node_is_up(node) && intake_now_ms() >= node->paused_until_ms &&
+    if (node_is_up(node) && clock_monotonic_ms() >= node->paused_until_ms &&
         !reading_continue(&node->reading)) {
         doorbell_arm(node->doorbell);
     }
@@ -66,7 +67,7 @@ static void node_on_quiet(void *owner)
 {
     struct node *node = owner;
 
-    node->reading.read_at_ms = intake_now_ms();
+    node->reading.read_at_ms = clock_monotonic_ms();
     doorbell_arm(node->doorbell);
 }
 

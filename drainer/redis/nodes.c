@@ -14,6 +14,7 @@
 #include "producer/redis_error.h"
 #include "producer/redis_link.h"
 #include "schema/array.h"
+#include "schema/clock.h"
 
 enum {
     ASK_MS = 1000,     /* from one question for the masters to the next ... */
@@ -115,7 +116,7 @@ static void nodes_name_error(struct nodes *nodes, struct stream *stream, const c
     const char *meaning = redis_error_meaning(error);
     bool moving = nodes_is_moving(error);
 
-    if (moving && intake_now_ms() - stream->aside_since_ms < ASIDE_NAMED_MS) {
+    if (moving && clock_monotonic_ms() - stream->aside_since_ms < ASIDE_NAMED_MS) {
         return;
     }
     streams_trouble(nodes->options->streams, stream, TROUBLE_REDIS, "%s answers %s%s%s%s",
@@ -129,7 +130,7 @@ static void nodes_name_error(struct nodes *nodes, struct stream *stream, const c
 /* The stream is not read until it is taken again, soon, and less often each time. */
 static void nodes_set_aside(struct nodes *nodes, struct stream *stream, const char *error)
 {
-    int64_t now = intake_now_ms();
+    int64_t now = clock_monotonic_ms();
 
     if (stream->retry_ms == 0) {
         stream->aside_since_ms = now;
@@ -219,7 +220,7 @@ static bool nodes_is_listed(const struct cluster_masters *masters, const struct 
 static void nodes_apply(struct nodes *nodes, const struct cluster_masters *masters,
                         struct node *from)
 {
-    int64_t now = intake_now_ms();
+    int64_t now = clock_monotonic_ms();
 
     nodes->why[0] = '\0';
     for (size_t i = 0; i < nodes->count; i++) {
@@ -328,7 +329,7 @@ static bool nodes_is_used(const struct nodes *nodes, const struct node *node)
 /* Drops nodes that have been no masters for a while. */
 static void nodes_drop_unlisted(struct nodes *nodes)
 {
-    int64_t now = intake_now_ms();
+    int64_t now = clock_monotonic_ms();
 
     for (size_t i = 0; i < nodes->count; i++) {
         struct node *node = nodes->all[i];
@@ -355,7 +356,7 @@ static bool nodes_one_is_silent(const struct nodes *nodes)
 
 void nodes_tick(struct nodes *nodes)
 {
-    int64_t now = intake_now_ms();
+    int64_t now = clock_monotonic_ms();
 
     if (!nodes_all_up(nodes) && now - nodes->shown_at_ms >= SHOW_MS) {
         nodes->shown_at_ms = now;

@@ -22,6 +22,7 @@
 #include "producer/redis_error.h"
 #include "producer/redis_link.h"
 #include "schema/array.h"
+#include "schema/clock.h"
 
 enum {
     ENTRIES_PER_READ = 400,
@@ -158,7 +159,7 @@ enum entry_place reading_on_answer(void *owner)
     }
     reading->answer = (int)(tag % READING_ANSWERS);
     reading->answer_counts = is_current(reading, tag);
-    reading->answer_wall_ns = intake_wall_ns();
+    reading->answer_wall_ns = clock_wall_ns();
     switch (reading->answer) {
     case READING_STREAMS:
         return ENTRIES_BY_STREAM;
@@ -294,7 +295,7 @@ static void take_read_answer(struct reading *reading, struct stream *stream,
             reading_wake(reading, stream); /* there may be more */
         }
         if (!reading->partial) {
-            reading->read_at_ms = stream == NULL ? intake_now_ms() : 0;
+            reading->read_at_ms = stream == NULL ? clock_monotonic_ms() : 0;
         }
         intake_on_success(reading->intake, reading->node, stream);
     } else if (reply_error_action(reply) == REDIS_ERROR_GROUP) {

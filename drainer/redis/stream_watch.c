@@ -15,6 +15,7 @@
 #include "drainer/redis/stream_pattern.h"
 #include "drainer/settings.h"
 #include "producer/redis_link.h"
+#include "schema/clock.h"
 
 enum {
     LOOK_MIN_MS = 200, /* from one look for streams to the next, for each command that it takes: one
@@ -60,7 +61,7 @@ struct stream_watch {
 
 static bool is_due(int64_t *at_ms, int64_t interval_ms)
 {
-    int64_t now = intake_now_ms();
+    int64_t now = clock_monotonic_ms();
 
     if (now - *at_ms < interval_ms) {
         return false;
@@ -410,8 +411,8 @@ static void on_progress(void *owner, uintptr_t tag, struct redisReply *reply)
     progress = progress_of(reply, watch->streams->group);
     if (progress == 0 || progress != stream->progress || stream->progress_at_ms == 0) {
         stream->progress = progress;
-        stream->progress_at_ms = progress == 0 ? 0 : intake_now_ms();
-    } else if (intake_now_ms() - stream->progress_at_ms >= watch->settings->claim_idle) {
+        stream->progress_at_ms = progress == 0 ? 0 : clock_monotonic_ms();
+    } else if (clock_monotonic_ms() - stream->progress_at_ms >= watch->settings->claim_idle) {
         stream->progress_at_ms = 0;
         ask_gauge(watch, stream, on_stuck_gauge);
     }
@@ -427,7 +428,7 @@ static void look_at_progress(struct stream_watch *watch, struct stream *stream)
 static void stream_watch_look_at_pending(struct stream_watch *watch, struct stream *stream)
 {
     const char *argv[] = {"XPENDING", stream->name, watch->streams->group};
-    int64_t now = intake_now_ms();
+    int64_t now = clock_monotonic_ms();
     bool idle = !stream->any_pending && stream->in_hand == 0 &&
                 stream_entry_id_compare(stream->pending_id, stream->last_read) == 0;
 
@@ -510,7 +511,7 @@ static bool is_behind(const struct stream *stream)
 /* Returns how many streams of the round are due. */
 static size_t due_of(const struct stream_watch *watch, struct round *round, int64_t interval_ms)
 {
-    int64_t now = intake_now_ms(), since = now - round->at_ms;
+    int64_t now = clock_monotonic_ms(), since = now - round->at_ms;
     int64_t count = (int64_t)watch->streams->count, due;
 
     if (since >= interval_ms || interval_ms <= 0) {
@@ -533,7 +534,7 @@ static int64_t gauge_interval_ms(const struct stream_watch *watch, bool nothing_
 /* nothing_held: PostgreSQL may be away, so no holder looks. */
 static void gauge(struct stream_watch *watch, struct stream *stream, bool nothing_held)
 {
-    int64_t now = intake_now_ms();
+    int64_t now = clock_monotonic_ms();
 
     if (!stream->present || (!nothing_held && !stream_is_held(stream))) {
         stream->gauge = (struct stream_gauge){.known = false}; /* its holder knows */
@@ -546,7 +547,7 @@ static void gauge(struct stream_watch *watch, struct stream *stream, bool nothin
 
 static void trim_if_due(struct stream_watch *watch, struct stream *stream)
 {
-    int64_t now = intake_now_ms();
+    int64_t now = clock_monotonic_ms();
 
     if (stream->state == STREAM_READING && !stream->reload_wanted && !watch->streams->beside &&
         is_trim_due(watch, stream, now) && !is_behind(stream)) {
@@ -575,7 +576,7 @@ static void look_again(struct stream_watch *watch, struct stream *stream)
 /* Tries streams of a cluster again that were set aside, as their slots are being moved. */
 static void take_set_aside(struct stream_watch *watch)
 {
-    int64_t now = intake_now_ms();
+    int64_t now = clock_monotonic_ms();
 
     for (size_t i = 0; i < watch->streams->count; i++) {
         struct stream *stream = watch->streams->all[i];
@@ -646,7 +647,7 @@ void stream_watch_destroy(struct stream_watch *watch)
 /* A process that was stopped itself has not seen that others make no progress. */
 static void forget_after_a_stop(struct stream_watch *watch)
 {
-    int64_t now = intake_now_ms(), since = now - watch->ticked_at_ms;
+    int64_t now = clock_monotonic_ms(), since = now - watch->ticked_at_ms;
 
     if (watch->ticked_at_ms != 0 && since > watch->settings->claim_idle / 4) {
         for (size_t i = 0; i < watch->streams->count; i++) {

@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "drainer/log.h"
+#include "schema/clock.h"
 #include "schema/sha256.h"
 
 /* clang-format off */
@@ -275,10 +275,7 @@ void streams_trouble(struct streams *streams, struct stream *stream, enum troubl
         abort();
     }
     if (trouble->since_ms == 0) {
-        struct timespec now;
-
-        clock_gettime(CLOCK_REALTIME, &now);
-        trouble->since_ms = now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+        trouble->since_ms = clock_wall_ms();
     }
 }
 

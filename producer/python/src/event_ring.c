@@ -4,11 +4,11 @@
 #include <Python.h>
 
 #include "event_ring.h"
+#include "schema/clock.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 struct listener {
@@ -90,12 +90,11 @@ static void wake_all(const struct event_ring *ring)
 void event_ring_add(void *arg, enum blotter_event what, const char *text)
 {
     struct event_ring *ring = arg;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
+    int64_t now = clock_wall_ns();
     pthread_mutex_lock(&ring->mutex);
     struct event *event = &ring->events[ring->added++ % EVENTS_KEPT];
     event->what = (int)what;
-    event->at_ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+    event->at_ns = now;
     snprintf(event->text, sizeof event->text, "%s", text);
     wake_all(ring);
     pthread_mutex_unlock(&ring->mutex);

@@ -6,10 +6,10 @@
 #include <Python.h>
 #include <math.h>
 #include <structmember.h>
-#include <time.h>
 
 #include "events.h"
 #include "producer.h"
+#include "schema/clock.h"
 #include "wakeup.h"
 
 enum { SLICE_MS = 100 };
@@ -238,13 +238,6 @@ static PyObject *producer_new(PyTypeObject *type, PyObject *args, PyObject *keyw
 
 /* --- waiting --- */
 
-static int64_t producer_type_now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Converts seconds to milliseconds, None to -1. */
 static int to_ms(PyObject *seconds, void *out)
 {
@@ -273,15 +266,15 @@ static int flush_slice(blotter_producer *handle, enum blotter_stage stage, int t
 /* Returns OK or a status; 1 with an exception set. */
 static int flush(blotter_producer *handle, enum blotter_stage stage, int timeout_ms)
 {
-    int64_t until = producer_type_now_ms() + timeout_ms;
+    int64_t until = clock_monotonic_ms() + timeout_ms;
     for (;;) {
-        int64_t left = timeout_ms < 0 ? SLICE_MS : until - producer_type_now_ms();
+        int64_t left = timeout_ms < 0 ? SLICE_MS : until - clock_monotonic_ms();
         int status =
             flush_slice(handle, stage, left < SLICE_MS ? (int)(left > 0 ? left : 0) : SLICE_MS);
         if (PyErr_CheckSignals() != 0) {
             return 1;
         }
-        if (status != BLOTTER_TIMEOUT || (timeout_ms >= 0 && producer_type_now_ms() >= until)) {
+        if (status != BLOTTER_TIMEOUT || (timeout_ms >= 0 && clock_monotonic_ms() >= until)) {
             return status;
         }
     }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "schema/clock.h"
 #include "stored.h"
 
 enum { HEAD_BYTES = RECORD_HEAD_BYTES_MAX };
@@ -57,19 +58,13 @@ static PyObject *record_object(const struct producer *producer, const struct rec
     return dict != NULL ? Py_BuildValue("sN", schema->name, dict) : NULL;
 }
 
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
-
 /* Adds one record to the list. */
 static int64_t stored_add(struct producer *producer, const struct blotter_entry *entry, int64_t seq,
                           unsigned char *bytes, struct record_scratch *scratch, PyObject *list)
 {
     enum record_kind kind = (enum record_kind)entry->kind;
-    struct record_identity identity = {1, seq, now_ns(), PyUnicode_AsUTF8(producer->exchange)};
+    struct record_identity identity = {1, seq, clock_wall_ns(),
+                                       PyUnicode_AsUTF8(producer->exchange)};
     struct record_problem problem;
     struct record record;
     unsigned fields;
