@@ -112,15 +112,15 @@ class Cluster:
         self.ask(node, "CLUSTER", "MEET", "127.0.0.1", other.port, bus)
 
     def _knows(self, node, count):
-        lines = self.ask(node, "CLUSTER", "NODES").strip().split("\n")
+        lines = str(self.tries(node, "CLUSTER", "NODES")).strip().split("\n")
         fine = [line for line in lines if " connected" in line and "handshake" not in line and "fail" not in line.split()[2]]
-        return len(lines) == len(fine) == count and "cluster_state:ok" in self.ask(node, "CLUSTER", "INFO")
+        return len(lines) == len(fine) == count and "cluster_state:ok" in str(self.tries(node, "CLUSTER", "INFO"))
 
     def await_agreement(self):
         engines.await_true(lambda: all(self._knows(node, len(self.alive())) for node in self.alive()), "the nodes agree")
 
     def _await_in_step(self, replica):
-        engines.await_true(lambda: "master_link_status:up" in self.ask(replica, "INFO", "replication"), "the replica is in step")
+        engines.await_true(lambda: "master_link_status:up" in str(self.tries(replica, "INFO", "replication")), "the replica is in step")
 
     # --- slots ---
 
