@@ -701,6 +701,15 @@ COMMENT ON COLUMN blotter_internal.order_errors.order_key IS 'as in orders';
 COMMENT ON COLUMN blotter_internal.order_errors.sqlstate IS 'PostgreSQL''s error code';
 COMMENT ON COLUMN blotter_internal.order_errors.error IS 'its message';
 
+CREATE TYPE blotter_internal.order_name AS (exchange text, account text, scope text, name text, from_at timestamptz, marked boolean);
+COMMENT ON TYPE blotter_internal.order_name IS 'An order, or a client id, that orders_at looks into.';
+COMMENT ON COLUMN blotter_internal.order_name.exchange IS 'as in orders';
+COMMENT ON COLUMN blotter_internal.order_name.account IS 'as in orders';
+COMMENT ON COLUMN blotter_internal.order_name.scope IS 'as in orders';
+COMMENT ON COLUMN blotter_internal.order_name.name IS 'its order_key, or the client id';
+COMMENT ON COLUMN blotter_internal.order_name.from_at IS 'when its first event was recorded';
+COMMENT ON COLUMN blotter_internal.order_name.marked IS 'an order: it is to be made again; a client id: it names no order';
+
 -- Not partitioned: there are few.
 CREATE TABLE blotter_internal.kept_order_events (LIKE blotter.order_events INCLUDING ALL EXCLUDING INDEXES, PRIMARY KEY (recorded_at, producer_id, seq));
 CREATE INDEX kept_order_events_order_id ON blotter_internal.kept_order_events (order_id);

@@ -3,7 +3,8 @@
  *
  * Says on one line of JSON how to reach them, the variables that `blotter` reads, and then does
  * what it is told on stdin, a line each, answered with `ok`: kill redis, start redis, kill
- * postgres, start postgres. When stdin ends, because who started it has, the servers are stopped
+ * postgres, start postgres, start standby (of PostgreSQL; how to reach it is in the folder's file
+ * `standby`). When stdin ends, because who started it has, the servers are stopped
  * and their folder is removed. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,14 +33,21 @@ static void start_postgres(void)
     fixture_postgres_start_again(story_postgres);
 }
 
+static void start_standby(void)
+{
+    const struct fixture_postgres *standby = fixture_postgres_start(
+        &(struct fixture_postgres_options){.no_fsync = true, .standby_of = story_postgres});
+    fixture_write_file(fixture_format("%s/standby", fixture_folder()),
+                       fixture_postgres_conninfo(standby));
+}
+
 static const struct {
     const char *line;
     void (*run)(void);
 } commands[] = {
-    {"kill redis", kill_redis},
-    {"start redis", start_redis},
-    {"kill postgres", kill_postgres},
-    {"start postgres", start_postgres},
+    {"kill redis", kill_redis},       {"start redis", start_redis},
+    {"kill postgres", kill_postgres}, {"start postgres", start_postgres},
+    {"start standby", start_standby},
 };
 
 static void obey(const char *line)

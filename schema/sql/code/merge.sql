@@ -366,84 +366,96 @@ END
 $$;
 COMMENT ON FUNCTION blotter_internal.rebuild_touched() IS 'Folds again the orders that a merge could not bring forward. Part of merge_orders.';
 
--- Which order does each client-only event belong to? In the file's opening: (a), (b), (c). Joins of temporary tables by four columns
--- look to the planner like joins of a row; a nested loop over thousands is what it would choose.
+-- Which order does each client-only event belong to? (a), (b), (c) of orders.sql, for a client id that several orders carried: event by event.
+-- The arrays have an element for each event of the client id, and for each with a terminal status of its orders, in their order: the
+-- order that it names, if any; whether it carries the client id; whether its status is terminal.
+CREATE FUNCTION blotter_internal.orders_of_client_id(keys text[], binds boolean[], terminal boolean[]) RETURNS text[]
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    bound text[] := '{}'; -- the orders that have carried it, the latest at the end
+    ended text[] := '{}';
+    alive text[];
+    later text;
+    given text[] := '{}';
+    target text;
+BEGIN
+    FOR n IN 1 .. cardinality(keys) LOOP
+        IF keys[n] IS NOT NULL THEN
+            target := keys[n];
+            IF binds[n] THEN
+                bound := array_remove(bound, target) || target;
+            END IF;
+        ELSE
+            alive := ARRAY(SELECT b FROM unnest(bound) AS b WHERE b <> ALL (ended));
+            IF cardinality(alive) = 1 AND alive[1] = bound[cardinality(bound)] THEN
+                target := alive[1];
+            ELSE
+                SELECT k.key INTO target
+                FROM unnest(keys[n + 1:], binds[n + 1:]) WITH ORDINALITY AS k (key, binds, at) WHERE k.key IS NOT NULL AND k.binds ORDER BY k.at LIMIT 1;
+            END IF;
+        END IF;
+        given := given || target;
+        IF terminal[n] AND target IS NOT NULL THEN
+            ended := ended || target;
+        END IF;
+    END LOOP;
+    RETURN given;
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.orders_of_client_id(text[], boolean[], boolean[]) IS
+    'The order of each event of a client id that several orders have carried, by the rules at the top of orders.sql; null: of none.';
+
+-- A client id that one order carried needs no walk: any client-only event before the last event with both ids belongs to it, by (a) or (b);
+-- after that one, all until a terminal status has been seen.
+CREATE FUNCTION blotter_internal.assigned_query(events text, common text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    RETURN format($q$
+        WITH sorted AS MATERIALIZED (
+            SELECT r.*, row_number() OVER (ORDER BY r.recorded_at, r.seq, r.producer_id) AS n FROM (%1$s) AS r
+        ), ended AS (
+            SELECT s.*, min(s.n) FILTER (WHERE s.terminal AND NOT s.client_only) OVER (PARTITION BY s.order_key, s.exchange, s.key_account, s.scope) AS over_n
+            FROM sorted s
+        ), carried AS MATERIALIZED (
+            SELECT s.*, min(s.order_key) OVER by_client AS one, max(s.order_key) OVER by_client AS other,
+                   max(s.n) FILTER (WHERE NOT s.client_only) OVER by_client AS last_n,
+                   least(min(s.over_n) OVER by_client, min(s.n) FILTER (WHERE s.client_only AND s.terminal) OVER by_client) AS first_over_n,
+                   bool_or(s.client_only) OVER by_client AND (s.client_order_id, s.exchange, s.key_account, s.scope) NOT IN (%2$s) AS names
+            FROM ended s
+            WINDOW by_client AS (PARTITION BY s.client_order_id, s.exchange, s.key_account, s.scope)
+        ), several AS (
+            SELECT c.client_order_id, c.exchange, c.key_account, c.scope, c.n, c.order_key, true AS binds, c.terminal FROM carried c WHERE c.names AND c.one <> c.other
+            UNION ALL
+            SELECT DISTINCT ON (c.client_order_id, t.n) c.client_order_id, t.exchange, t.key_account, t.scope, t.n, t.order_key, false, true
+            FROM carried c
+            JOIN sorted t ON (t.order_key, t.exchange, t.key_account, t.scope) = (c.order_key, c.exchange, c.key_account, c.scope)
+                             AND t.terminal AND NOT t.client_only AND t.client_order_id IS DISTINCT FROM c.client_order_id
+            WHERE c.names AND c.one <> c.other AND NOT c.client_only
+        ), walked AS (
+            SELECT w.n, w.order_key
+            FROM (SELECT array_agg(s.n ORDER BY s.n) AS ns, blotter_internal.orders_of_client_id(array_agg(s.order_key ORDER BY s.n), array_agg(s.binds ORDER BY s.n),
+                                                                                             array_agg(s.terminal ORDER BY s.n)) AS keys
+                  FROM several s GROUP BY s.client_order_id, s.exchange, s.key_account, s.scope) AS g,
+                 unnest(g.ns, g.keys) AS w (n, order_key)
+        )
+        SELECT c.*, CASE WHEN NOT c.client_only OR NOT c.names THEN c.order_key WHEN c.one <> c.other THEN w.order_key
+                         WHEN c.n <= greatest(c.last_n, coalesce(c.first_over_n, c.n)) THEN c.one END AS assigned
+        FROM carried c LEFT JOIN walked w ON c.client_only AND w.n = c.n
+    $q$, events, common);
+COMMENT ON FUNCTION blotter_internal.assigned_query(text, text) IS
+    'The query that says which order (assigned) each event of another query belongs to, which has what rebuild_events has; common: the client ids that name none.';
+
+-- Joins of temporary tables by four columns look to the planner like joins of a row; a nested loop over thousands is what it would choose.
 CREATE FUNCTION blotter_internal.assign_events() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     SET enable_nestloop = off SET jit = off
     AS $$
-DECLARE
-    e record;
-    target text;
 BEGIN
-    -- Client ids that one order carried. Any client-only event before the last event with both ids belongs to it, by (a) or (b); after
-    -- that one, all until a terminal status has been seen.
-    EXECUTE $q$
-        WITH sorted AS (
-            SELECT r.ctid AS tid, r.client_order_id, r.exchange, r.key_account, r.scope, r.order_key, r.client_only, r.terminal,
-                   row_number() OVER (ORDER BY r.recorded_at, r.seq, r.producer_id) AS n
-            FROM pg_temp.rebuild_events r
-        ), ended AS (
-            SELECT s.*, min(s.n) FILTER (WHERE s.terminal AND NOT s.client_only) OVER (PARTITION BY s.order_key, s.exchange, s.key_account, s.scope) AS over_n
-            FROM sorted s
-        ), carried AS (
-            SELECT s.*, min(s.order_key) OVER by_client AS one, max(s.order_key) OVER by_client AS other,
-                   max(s.n) FILTER (WHERE NOT s.client_only) OVER by_client AS last_n,
-                   least(min(s.over_n) OVER by_client, min(s.n) FILTER (WHERE s.client_only AND s.terminal) OVER by_client) AS first_over_n
-            FROM ended s
-            WINDOW by_client AS (PARTITION BY s.client_order_id, s.exchange, s.key_account, s.scope)
-        )
-        UPDATE pg_temp.rebuild_events r SET order_key = c.one
-        FROM carried c
-        WHERE r.ctid = c.tid AND c.client_only AND c.one = c.other
-          AND c.n <= greatest(c.last_n, coalesce(c.first_over_n, c.n))
-          AND (c.client_order_id, c.exchange, c.key_account, c.scope) NOT IN
-              (SELECT i.client_order_id, i.exchange, i.account, i.scope FROM pg_temp.rebuild_ids i WHERE i.common)
-    $q$;
-
-    -- Client ids that several orders carried: event by event.
-    FOR e IN EXECUTE $q$
-        SELECT r.*
-        FROM (SELECT r.ctid AS tid, r.client_order_id, r.exchange, r.key_account, r.scope, r.recorded_at, r.seq, r.producer_id, r.client_only,
-                     min(r.order_key) OVER by_client <> max(r.order_key) OVER by_client AS several
-              FROM pg_temp.rebuild_events r
-              WINDOW by_client AS (PARTITION BY r.client_order_id, r.exchange, r.key_account, r.scope)) AS r
-        WHERE r.client_only AND r.several
-          AND (r.client_order_id, r.exchange, r.key_account, r.scope) NOT IN
-              (SELECT i.client_order_id, i.exchange, i.account, i.scope FROM pg_temp.rebuild_ids i WHERE i.common)
-        ORDER BY r.recorded_at, r.seq, r.producer_id
-    $q$
-    LOOP
-        -- (a) the orders bound before: exactly one is alive, and it is the latest.
-        SELECT CASE WHEN count(*) FILTER (WHERE b.alive) = 1 THEN min(b.order_key) FILTER (WHERE b.alive AND b.latest) END
-        INTO target
-        FROM (
-            SELECT b.order_key, row_number() OVER (ORDER BY b.last_at DESC) = 1 AS latest,
-                   NOT EXISTS (
-                       SELECT FROM pg_temp.rebuild_events t
-                       WHERE t.terminal AND (t.order_key, t.exchange, t.key_account, t.scope) = (b.order_key, e.exchange, e.key_account, e.scope)
-                         AND (NOT t.client_only OR t.client_order_id = e.client_order_id)
-                         AND (t.recorded_at, t.seq, t.producer_id) < (e.recorded_at, e.seq, e.producer_id)) AS alive
-            FROM (SELECT r.order_key, max(ARRAY[extract(epoch FROM r.recorded_at), r.seq, r.producer_id]) AS last_at
-                  FROM pg_temp.rebuild_events r
-                  WHERE NOT r.client_only
-                    AND (r.client_order_id, r.exchange, r.key_account, r.scope) = (e.client_order_id, e.exchange, e.key_account, e.scope)
-                    AND (r.recorded_at, r.seq, r.producer_id) < (e.recorded_at, e.seq, e.producer_id)
-                  GROUP BY r.order_key) AS b
-        ) AS b;
-        IF target IS NULL THEN
-            -- (b)
-            SELECT r.order_key INTO target
-            FROM pg_temp.rebuild_events r
-            WHERE NOT r.client_only
-              AND (r.client_order_id, r.exchange, r.key_account, r.scope) = (e.client_order_id, e.exchange, e.key_account, e.scope)
-              AND (r.recorded_at, r.seq, r.producer_id) > (e.recorded_at, e.seq, e.producer_id)
-            ORDER BY r.recorded_at, r.seq, r.producer_id
-            LIMIT 1;
-        END IF;
-        UPDATE pg_temp.rebuild_events r SET order_key = target WHERE r.ctid = e.tid;
-    END LOOP;
-
+    EXECUTE format($q$
+        UPDATE pg_temp.rebuild_events r SET order_key = a.assigned FROM (%s) AS a WHERE r.ctid = a.tid AND a.client_only AND a.assigned IS NOT NULL
+    $q$, blotter_internal.assigned_query('SELECT r.ctid AS tid, r.client_order_id, r.exchange, r.key_account, r.scope, r.order_key, r.client_only, r.terminal, r.recorded_at, r.seq, r.producer_id FROM pg_temp.rebuild_events r',
+                                         'SELECT i.client_order_id, i.exchange, i.account, i.scope FROM pg_temp.rebuild_ids i WHERE i.common'));
     EXECUTE $q$
         UPDATE pg_temp.rebuild_ids i
         SET alone = s.alone, settled_order = CASE WHEN s.one = s.other AND NOT s.alone AND NOT i.common THEN s.one END
@@ -466,7 +478,7 @@ CREATE FUNCTION blotter_internal.state_columns() RETURNS text[]
 COMMENT ON FUNCTION blotter_internal.state_columns() IS 'The columns of orders, in the order in which state_query gives them.';
 
 -- A sorted subquery keeps its order within a group, as long as the groups are made from it by sorting.
-CREATE FUNCTION blotter_internal.state_query() RETURNS text
+CREATE FUNCTION blotter_internal.state_query(events text) RETURNS text
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
@@ -478,16 +490,16 @@ BEGIN
                max(recorded_at) AS recorded_at, blotter_internal.last_value_of(seq) AS seq, blotter_internal.last_value_of(producer_id) AS producer_id,
                %s, %s
         FROM (SELECT r.*, (r.filled_quantity < max(r.filled_quantity) OVER (one_order ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) IS TRUE AS out_of_date
-              FROM (SELECT r.*, coalesce(r.order_key, r.client_order_id) AS target, r.order_key IS NULL AS provisional FROM pg_temp.rebuild_events r) AS r
+              FROM (SELECT r.*, coalesce(r.order_key, r.client_order_id) AS target, r.order_key IS NULL AS provisional FROM %s AS r) AS r
               WINDOW one_order AS (PARTITION BY target, exchange, key_account, scope, provisional ORDER BY recorded_at, seq, producer_id)
               ORDER BY target, exchange, key_account, scope, provisional, recorded_at, seq, producer_id) AS r
         GROUP BY target, exchange, key_account, scope, provisional
         ORDER BY target, exchange, key_account, scope, provisional
     $q$, blotter_internal.column_list(blotter_internal.following_fields(), 'blotter_internal.last_value_of(%1$I) FILTER (WHERE NOT out_of_date) AS %1$I'),
-         blotter_internal.column_list(blotter_internal.order_fields(), 'blotter_internal.last_value_of(%1$I) AS %1$I'));
+         blotter_internal.column_list(blotter_internal.order_fields(), 'blotter_internal.last_value_of(%1$I) AS %1$I'), events);
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.state_query() IS 'The query that makes the state of each order from rebuild_events, by the rules at the top of orders.sql.';
+COMMENT ON FUNCTION blotter_internal.state_query(text) IS 'The query that makes the state of each order from events in the shape of rebuild_events, by the rules at the top of orders.sql.';
 
 CREATE FUNCTION blotter_internal.write_orders() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -503,7 +515,7 @@ BEGIN
         INSERT INTO blotter.orders AS o (%1$s)
         %2$s
         ON CONFLICT (order_key, exchange, account, scope, provisional) DO UPDATE SET %3$s
-    $q$, blotter_internal.column_list(names), blotter_internal.state_query(), blotter_internal.column_list(names, '%1$I = excluded.%1$I'));
+    $q$, blotter_internal.column_list(names), blotter_internal.state_query('pg_temp.rebuild_events'), blotter_internal.column_list(names, '%1$I = excluded.%1$I'));
 
     EXECUTE $q$
         DELETE FROM blotter.orders o USING pg_temp.rebuild_ids i

@@ -1,104 +1,112 @@
 -- orders_at: orders as they were at a time, made from the events recorded before it by the rules of orders.sql.
 --
--- A row whose newest event came before the time is as it was. The others are made again, by the same functions as when they are merged: from
--- their own events, and from those that came by client id alone, which may have belonged to another order then, or to none.
+-- A row whose newest event came before the time is as it was. The others are made again, by the same queries as when they are merged: from
+-- their own events, and from those that came by client id alone, which may have belonged to another order then, or to none. Nothing is
+-- written, not even a temporary table, so that it can be asked of a standby.
 
--- Orders that had events on both sides of the time, their client ids, and the other orders that carried those: what decides whose the
--- events by client id alone were.
-CREATE FUNCTION blotter_internal.find_changed_orders(t timestamptz, of_exchange text) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-    AS $$
-BEGIN
-    INSERT INTO pg_temp.rebuild_orders (exchange, account, scope, order_key, from_at, read)
-    SELECT o.exchange, o.account, o.scope, o.order_key, o.first_recorded_at, true
-    FROM blotter.orders o
-    WHERE o.first_recorded_at < t AND o.recorded_at >= t AND NOT o.provisional AND (of_exchange IS NULL OR o.exchange = of_exchange);
-    INSERT INTO pg_temp.rebuild_ids (client_order_id, exchange, account, scope, from_at, common, read)
-    SELECT c.client_order_id, c.exchange, c.account, c.scope, c.first_at, c.common, true
-    FROM blotter_internal.client_only_ids c
-    WHERE c.first_at < t AND (of_exchange IS NULL OR c.exchange = of_exchange)
-      AND (EXISTS (SELECT FROM pg_temp.rebuild_orders k
-                   JOIN blotter.orders o ON (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (k.order_key, k.exchange, k.account, k.scope, false)
-                   WHERE (o.client_order_id, o.exchange, o.account, o.scope) = (c.client_order_id, c.exchange, c.account, c.scope))
-           OR EXISTS (SELECT FROM pg_temp.rebuild_orders k
-                      JOIN blotter_internal.order_client_ids p USING (order_key, exchange, account, scope)
-                      WHERE (p.client_order_id, p.exchange, p.account, p.scope) = (c.client_order_id, c.exchange, c.account, c.scope))
-           OR EXISTS (SELECT FROM blotter.orders o
-                      WHERE (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (c.client_order_id, c.exchange, c.account, c.scope, true)
-                        AND o.first_recorded_at < t AND o.recorded_at >= t));
-    INSERT INTO pg_temp.rebuild_orders (exchange, account, scope, order_key, from_at, read)
-    SELECT o.exchange, o.account, o.scope, o.order_key, o.first_recorded_at, false
-    FROM blotter.orders o
-    WHERE NOT o.provisional AND o.first_recorded_at < t
-      AND (o.order_key, o.exchange, o.account, o.scope) IN
-          (SELECT b.order_key, i.exchange, i.account, i.scope
-           FROM pg_temp.rebuild_ids i
-           CROSS JOIN LATERAL (SELECT a.order_key FROM blotter.orders a
-                               WHERE (a.client_order_id, a.exchange, a.account, a.scope) = (i.client_order_id, i.exchange, i.account, i.scope) AND NOT a.provisional
-                               UNION
-                               SELECT p.order_key FROM blotter_internal.order_client_ids p
-                               WHERE (p.client_order_id, p.exchange, p.account, p.scope) = (i.client_order_id, i.exchange, i.account, i.scope)) AS b
-           WHERE NOT i.common)
-      AND (o.order_key, o.exchange, o.account, o.scope) NOT IN (SELECT k.order_key, k.exchange, k.account, k.scope FROM pg_temp.rebuild_orders k);
-END
-$$;
-COMMENT ON FUNCTION blotter_internal.find_changed_orders(timestamptz, text) IS
-    'Fills rebuild_orders with the orders that have to be made again for a time (read) and those whose events say to whom client ids belonged (not read), and rebuild_ids with their client ids. Part of orders_at.';
+CREATE FUNCTION blotter_internal.orders_around(t timestamptz, of_exchange text) RETURNS blotter_internal.order_name[]
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT ARRAY(SELECT ROW(o.exchange, o.account, o.scope, o.order_key, o.first_recorded_at, true)::blotter_internal.order_name
+                 FROM blotter.orders o
+                 WHERE o.first_recorded_at < t AND o.recorded_at >= t AND NOT o.provisional AND (of_exchange IS NULL OR o.exchange = of_exchange));
+    END;
+COMMENT ON FUNCTION blotter_internal.orders_around(timestamptz, text) IS 'The orders that had events on both sides of a time. Part of orders_at.';
 
-CREATE FUNCTION blotter_internal.read_events_before(t timestamptz) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-    SET jit = off
-    AS $$
-DECLARE
-    source text;
-    low timestamptz := (SELECT least((SELECT min(k.from_at) FROM pg_temp.rebuild_orders k), (SELECT min(i.from_at) FROM pg_temp.rebuild_ids i)));
-    names text[] := blotter_internal.event_fields();
-    read_events text := format($q$
-        INSERT INTO pg_temp.rebuild_events (%1$s, key_account, scope, order_key, client_only, terminal, has_status)
-        SELECT %2$s, k.account, k.scope, %%1$s, s.status IS NOT NULL OR e.status IS NULL AND (e.remaining_quantity = 0) IS TRUE, s.status IS NOT NULL
-        FROM pg_temp.%%2$I k
-        JOIN %%3$s e ON %%4$s AND e.exchange = k.exchange AND coalesce(e.account, '') = k.account AND e.recorded_at >= %%5$L AND e.recorded_at < %%6$L
+CREATE FUNCTION blotter_internal.client_ids_of(orders blotter_internal.order_name[], t timestamptz, of_exchange text) RETURNS blotter_internal.order_name[]
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    WITH changed AS MATERIALIZED (SELECT k.exchange, k.account, k.scope, k.name FROM unnest(orders) AS k)
+    SELECT ARRAY(
+        SELECT ROW(c.exchange, c.account, c.scope, c.client_order_id, c.first_at, c.common)::blotter_internal.order_name
+        FROM blotter_internal.client_only_ids c
+        WHERE c.first_at < t AND (of_exchange IS NULL OR c.exchange = of_exchange)
+          AND ((c.client_order_id, c.exchange, c.account, c.scope) IN (
+                   SELECT o.client_order_id, o.exchange, o.account, o.scope FROM changed k
+                   JOIN blotter.orders o ON (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (k.name, k.exchange, k.account, k.scope, false)
+                   UNION ALL
+                   SELECT p.client_order_id, p.exchange, p.account, p.scope FROM changed k
+                   JOIN blotter_internal.order_client_ids p ON (p.order_key, p.exchange, p.account, p.scope) = (k.name, k.exchange, k.account, k.scope))
+               OR EXISTS (SELECT FROM blotter.orders o
+                          WHERE (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (c.client_order_id, c.exchange, c.account, c.scope, true)
+                            AND o.first_recorded_at < t AND o.recorded_at >= t)));
+    END;
+COMMENT ON FUNCTION blotter_internal.client_ids_of(blotter_internal.order_name[], timestamptz, text) IS
+    'The client ids that came alone before a time and may have named one of these orders, or an order that is known by its client id alone. Part of orders_at.';
+
+CREATE FUNCTION blotter_internal.orders_of(ids blotter_internal.order_name[], orders blotter_internal.order_name[], t timestamptz) RETURNS blotter_internal.order_name[]
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT ARRAY(
+        SELECT ROW(o.exchange, o.account, o.scope, o.order_key, o.first_recorded_at, false)::blotter_internal.order_name
+        FROM (SELECT a.order_key, i.exchange, i.account, i.scope FROM unnest(ids) AS i
+              JOIN blotter.orders a ON (a.client_order_id, a.exchange, a.account, a.scope) = (i.name, i.exchange, i.account, i.scope) AND NOT a.provisional
+              WHERE NOT i.marked
+              UNION
+              SELECT p.order_key, i.exchange, i.account, i.scope FROM unnest(ids) AS i
+              JOIN blotter_internal.order_client_ids p ON (p.client_order_id, p.exchange, p.account, p.scope) = (i.name, i.exchange, i.account, i.scope)
+              WHERE NOT i.marked
+              EXCEPT
+              SELECT k.name, k.exchange, k.account, k.scope FROM unnest(orders) AS k) AS b
+        JOIN blotter.orders o ON (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (b.order_key, b.exchange, b.account, b.scope, false)
+        WHERE o.first_recorded_at < t);
+    END;
+COMMENT ON FUNCTION blotter_internal.orders_of(blotter_internal.order_name[], blotter_internal.order_name[], timestamptz) IS
+    'The other orders that carried these client ids, which decide whose the events by client id alone were. Part of orders_at.';
+
+-- Each order's events are looked up by themselves, in its own days: hence OFFSET 0. low is before all of them: earlier days are not even planned for.
+CREATE FUNCTION blotter_internal.events_before_query(low timestamptz, t timestamptz) RETURNS text
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT string_agg(format($q$
+        SELECT %1$s, k.account AS key_account, k.scope, %4$s AS order_key, %5$s AS client_only,
+               s.status IS NOT NULL OR e.status IS NULL AND (e.remaining_quantity = 0) IS TRUE AS terminal, s.status IS NOT NULL AS has_status
+        FROM unnest(%2$s) AS k
+        CROSS JOIN LATERAL (SELECT x.* FROM %3$s x
+                            WHERE %6$s AND x.exchange = k.exchange AND coalesce(x.account, '') = k.account AND x.recorded_at >= k.from_at
+                              AND x.recorded_at >= %8$L AND x.recorded_at < %7$L OFFSET 0) AS e
         LEFT JOIN blotter_internal.venues v ON v.exchange = e.exchange
         LEFT JOIN blotter_internal.terminal_statuses s ON s.status = lower(e.status COLLATE "C")
         WHERE CASE WHEN v.order_id_scope = 'symbol' THEN coalesce(e.symbol, '') ELSE '' END = k.scope
-    $q$, blotter_internal.column_list(names), blotter_internal.column_list(names, 'e.%I'));
-BEGIN
-    ANALYZE pg_temp.rebuild_orders, pg_temp.rebuild_ids;
-    FOREACH source IN ARRAY ARRAY['blotter.order_events', 'blotter_internal.kept_order_events'] LOOP
-        EXECUTE format(read_events, 'k.order_key, false', 'rebuild_orders', source, 'e.order_id = k.order_key', low, t);
-        EXECUTE format(read_events, 'NULL, true', 'rebuild_ids', source, 'e.client_order_id = k.client_order_id AND coalesce(e.order_id, '''') IN ('''', ''0'')', low, t);
-    END LOOP;
-END
-$$;
-COMMENT ON FUNCTION blotter_internal.read_events_before(timestamptz) IS 'Reads the events of rebuild_orders and rebuild_ids that were recorded before a time into rebuild_events. Part of orders_at.';
+    $q$, blotter_internal.column_list(blotter_internal.event_fields(), 'e.%I'), r.names, e.source, r.order_key, r.client_only, r.condition, t, low), ' UNION ALL ')
+    FROM (VALUES ('blotter.order_events'), ('blotter_internal.kept_order_events')) AS e (source)
+    CROSS JOIN (VALUES ('$1', 'k.name', 'false', 'x.order_id = k.name'),
+                       ('$2', 'NULL::text', 'true', 'x.client_order_id = k.name AND coalesce(x.order_id, '''') IN ('''', ''0'')')) AS r (names, order_key, client_only, condition);
+    END;
+COMMENT ON FUNCTION blotter_internal.events_before_query(timestamptz, timestamptz) IS
+    'The query that reads the events of orders ($1) and of client ids ($2) that were recorded from low to before t, in the shape of rebuild_events. Part of orders_at.';
 
 CREATE FUNCTION blotter.orders_at(t timestamptz, of_exchange text DEFAULT NULL) RETURNS SETOF blotter.orders
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET jit = off
+    SET enable_bitmapscan = off -- an order's events by its id alone: no look at all that a day has recorded since its first one
     AS $$
+DECLARE
+    changed blotter_internal.order_name[] := blotter_internal.orders_around(t, of_exchange);
+    ids blotter_internal.order_name[] := blotter_internal.client_ids_of(changed, t, of_exchange);
+    low timestamptz;
 BEGIN
-    PERFORM blotter_internal.begin_session(false);
-    PERFORM blotter_internal.empty_temporary('rebuild_orders', 'rebuild_ids', 'rebuild_events');
-    PERFORM blotter_internal.find_changed_orders(t, of_exchange);
     RETURN QUERY
         SELECT o.* FROM blotter.orders o
         WHERE o.first_recorded_at < t AND o.recorded_at < t AND (of_exchange IS NULL OR o.exchange = of_exchange)
-          AND NOT (o.provisional AND EXISTS (SELECT FROM pg_temp.rebuild_ids i
-                                             WHERE (i.client_order_id, i.exchange, i.account, i.scope) = (o.order_key, o.exchange, o.account, o.scope)));
-    IF NOT EXISTS (SELECT FROM pg_temp.rebuild_orders) AND NOT EXISTS (SELECT FROM pg_temp.rebuild_ids) THEN
+          AND NOT (o.provisional AND (o.order_key, o.exchange, o.account, o.scope) IN (SELECT i.name, i.exchange, i.account, i.scope FROM unnest(ids) AS i));
+    IF changed = '{}' AND ids = '{}' THEN
         RETURN;
     END IF;
-    PERFORM blotter_internal.read_events_before(t);
-    PERFORM blotter_internal.assign_events();
+    changed := changed || blotter_internal.orders_of(ids, changed, t);
+    low := (SELECT min(k.from_at) FROM unnest(changed || ids) AS k);
     RETURN QUERY EXECUTE format($q$
-        SELECT %s FROM (%s) AS s
-        WHERE s.provisional OR (s.order_key, s.exchange, s.account, s.scope) IN (SELECT k.order_key, k.exchange, k.account, k.scope FROM pg_temp.rebuild_orders k WHERE k.read)
+        SELECT %1$s FROM (%2$s) AS s
+        WHERE s.provisional OR (s.order_key, s.exchange, s.account, s.scope) IN (SELECT k.name, k.exchange, k.account, k.scope FROM unnest($1) AS k WHERE k.marked)
     $q$, (SELECT string_agg(CASE WHEN a.attname = ANY (blotter_internal.state_columns()) THEN format('s.%I', a.attname)
                                  ELSE format('NULL::%s', format_type(a.atttypid, a.atttypmod)) END, ', ' ORDER BY a.attnum)
           FROM pg_attribute a WHERE a.attrelid = 'blotter.orders'::regclass AND a.attnum > 0 AND NOT a.attisdropped),
-         blotter_internal.state_query());
-    PERFORM blotter_internal.empty_temporary('rebuild_orders', 'rebuild_ids', 'rebuild_events');
+         blotter_internal.state_query(format('(SELECT %s, a.key_account, a.scope, a.assigned AS order_key, a.client_only, a.terminal, a.has_status FROM (%s) AS a)',
+             blotter_internal.column_list(blotter_internal.event_fields(), 'a.%I'),
+             blotter_internal.assigned_query(blotter_internal.events_before_query(low, t), 'SELECT i.name, i.exchange, i.account, i.scope FROM unnest($2) AS i WHERE i.marked'))))
+    USING changed, ids;
 END
 $$;
 COMMENT ON FUNCTION blotter.orders_at(timestamptz, text) IS
-    'blotter.orders as the events recorded before a time make it, of one exchange if given. Uses temporary tables, so not on a standby. Times before the first day kept are not known. Example: SELECT symbol, side, price, remaining_quantity FROM blotter.orders_at(now() - interval ''1 hour'', ''okx'') WHERE NOT terminal;';
+    'blotter.orders as the events recorded before a time make it, of one exchange if given. Times before the first day kept are not known. Example: SELECT symbol, side, price, remaining_quantity FROM blotter.orders_at(now() - interval ''1 hour'', ''okx'') WHERE NOT terminal;';
