@@ -17,30 +17,37 @@ GENERATE = (
     "SET maintenance_work_mem = '512MB'",
     "SET session_replication_role = replica",
     "UPDATE blotter_internal.retention SET days_back = 100000",
-    "SELECT blotter_internal.make_day((now() AT TIME ZONE 'UTC')::date - d) FROM generate_series(0, {days}) AS d",
-    # an order each five events, of which a tenth is open; each fifth event a fill, each fifth a public trade
-    """INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, exchange_time, account, strategy, symbol, market_type, order_id, event, side, price, quantity)
-       SELECT 7, g, now() - {days} * interval '1 day' * (1 - g::float8 / {events}), 'binance', now() - {days} * interval '1 day' * (1 - g::float8 / {events}), 'main',
-              'mm' || g / 3 % {symbols} % 20, 'SYM' || g / 3 % {symbols} || '/USDT:USDT', 'swap', 'o' || g / 3, 'new', 'buy', 100, 1
-       FROM generate_series(1, {events} * 3 / 5) AS g""",
+    "SELECT blotter_internal.make_day(({now} AT TIME ZONE 'UTC')::date - d) FROM generate_series(0, {days}) AS d",
+    # {orders} orders, of which a tenth stays open, with so many events each; as many at a time are under way as a thousandth of them. Three of five
+    # events are of orders, the others public trades; a fifth as many are fills.
+    """INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, exchange_time, account, strategy, symbol, market_type, order_id, client_order_id, event, side,
+                                         status, price, quantity, filled_quantity)
+       SELECT 7, n, at, 'binance', at, 'main', 'mm' || o % {symbols} % 20, 'SYM' || o % {symbols} || '/USDT:USDT', 'swap', 'o' || o, 'c' || o, CASE WHEN e = 0 THEN 'new' END, 'buy',
+              CASE WHEN e = {each} - 1 AND o % 10 <> 0 THEN 'filled' ELSE 'open' END, 100, 1, round(e::numeric / {each}, 4)
+       FROM (SELECT n, {now} - {days} * interval '1 day' * (1 - (n - 1)::float8 / ({orders} * {each})) AS at,
+                    (n - 1) / ({alive} * {each}) * {alive} + (n - 1) % {alive} + 1 AS o, (n - 1) / {alive} % {each} AS e
+             FROM generate_series(1, {orders}::bigint * {each}) AS n) AS g""",
     """INSERT INTO blotter.trades (producer_id, seq, recorded_at, exchange, exchange_time, symbol, market_type, trade_id, side, price, quantity)
-       SELECT 8, g, now() - {days} * interval '1 day' * (1 - g::float8 / {events} * 5 / 2), 'binance', now() - {days} * interval '1 day' * (1 - g::float8 / {events} * 5 / 2),
-              'SYM' || g % {symbols} || '/USDT:USDT', 'swap', 'p' || g, 'buy', 100 + g % 977 / 100.0, 1
-       FROM generate_series(1, {events} * 2 / 5) AS g""",
-    """INSERT INTO blotter.orders (exchange, account, order_key, order_id, client_order_id, strategy, symbol, market_type, side, status, terminal, price, quantity,
-                                   first_recorded_at, recorded_at, seq, producer_id)
-       SELECT 'binance', 'main', 'o' || g, 'o' || g, 'c' || g, 'mm' || g / 10 % 20, 'SYM' || g % {symbols} || '/USDT:USDT', 'swap', 'buy',
-              CASE WHEN g % 10 = 0 THEN 'open' ELSE 'filled' END, g % 10 <> 0, 100, 1, now(), now(), g, 7
-       FROM generate_series(1, {events} / 50) AS g""",
+       SELECT 8, n, at, 'binance', at, 'SYM' || n % {symbols} || '/USDT:USDT', 'swap', 'p' || n, 'buy', 100 + n % 977 / 100.0, 1
+       FROM (SELECT n, {now} - {days} * interval '1 day' * (1 - n::float8 / ({events} - {orders}::bigint * {each})) AS at
+             FROM generate_series(1, {events} - {orders}::bigint * {each}) AS n) AS g""",
+    """INSERT INTO blotter.orders (exchange, account, order_key, order_id, client_order_id, strategy, symbol, market_type, side, event, status, terminal, price, quantity,
+                                   first_filled_quantity, filled_quantity, exchange_time, first_recorded_at, recorded_at, seq, producer_id)
+       SELECT 'binance', 'main', 'o' || o, 'o' || o, 'c' || o, 'mm' || o % {symbols} % 20, 'SYM' || o % {symbols} || '/USDT:USDT', 'swap', 'buy', 'new',
+              CASE WHEN o % 10 = 0 THEN 'open' ELSE 'filled' END, o % 10 <> 0, 100, 1, 0, round(({each} - 1)::numeric / {each}, 4), last_at, first_at, last_at, last, 7
+       FROM (SELECT o, last, {now} - {days} * interval '1 day' * (1 - (last - 1)::float8 / ({orders} * {each})) AS last_at,
+                    {now} - {days} * interval '1 day' * (1 - (last - 1 - {alive} * ({each} - 1))::float8 / ({orders} * {each})) AS first_at
+             FROM (SELECT o, (o - 1) / {alive} * {alive} * {each} + {alive} * ({each} - 1) + (o - 1) % {alive} + 1 AS last
+                   FROM generate_series(1, {orders}::bigint) AS o) AS o) AS g""",
     """INSERT INTO blotter_internal.position (exchange, account, strategy, market_type, symbol, base, quote, currency, quantity, open_cost, realized_pnl, fee_currency, fee,
                                               fee_value, fills, first_fill_at, last_fill_at, last_trade_id, last_side, last_price)
        SELECT 'binance', 'main', 'mm' || s % 20, 'swap', 'SYM' || s || '/USDT:USDT', 'SYM' || s, 'USDT', 'USDT', s % 7 - 3, 100 * abs(s % 7 - 3), s % 100, 'USDT', 1, 1,
-              {events} / 5 / {symbols}, now() - {days} * interval '1 day', now() - interval '1 s', 'z', 'buy', 100
+              {events} / 5 / {symbols}, {now} - {days} * interval '1 day', {now} - interval '1 s', 'z', 'buy', 100
        FROM generate_series(0, {symbols} - 1) AS s""",
     """INSERT INTO blotter_internal.fill (exchange, trade_id, n, position_id, at, lacks, differs, ranks, side, order_id, price, quantity, fee, fee_currency)
-       SELECT 'binance', (5000000000 + g)::text, 0, 1 + (hashint8(g) & 2147483647) % {symbols}, now() - {days} * interval '1 day' * (1 - g::float8 * 5 / {events}), 32, 0, 0,
-              CASE WHEN g % 2 = 0 THEN 'buy' ELSE 'sell' END, 'o' || g, 100, 0.01, 0.001, 'USDT'
-       FROM generate_series(1, {events} / 5) AS g""",
+       SELECT 'binance', (5000000000 + g)::text, 0, 1 + (hashint8(g) & 2147483647) % {symbols}, {now} - {days} * interval '1 day' * (1 - g::float8 * 5 / {events}), 32, 0, 0,
+              CASE WHEN g % 2 = 0 THEN 'buy' ELSE 'sell' END, 'o' || 1 + g * {orders} * 5 / {events} % {orders}, 100, 0.01, 0.001, 'USDT'
+       FROM generate_series(1, {events}::bigint / 5) AS g""",
     """INSERT INTO blotter_internal.position_hour (position_id, hour, quantity, open_cost, realized_pnl, fee_currency, fee, fee_value, fills, total_fills, total_fee)
        SELECT f.position_id, blotter_internal.hour_of(f.at), 1, 100, count(*), 'USDT', sum(f.fee), sum(f.fee), count(*),
               sum(count(*)) OVER up_to, sum(sum(f.fee)) OVER up_to
@@ -50,6 +57,22 @@ GENERATE = (
        FROM blotter_internal.position_hour h JOIN blotter_internal.position p ON p.id = h.position_id GROUP BY 1, 2, 3, 5""",
     "VACUUM ANALYZE",
 )
+
+
+def generate(cursor, events, days, symbols, orders=None):
+    """Fills an empty database: what it says of orders, events and fills is one story, up to now."""
+    orders = orders or events // 50
+    alive = max(4, orders // 1000)
+    orders -= orders % alive
+    cursor.execute("SELECT quote_literal(now())")
+    numbers = {"events": events, "days": days, "symbols": symbols, "orders": orders, "alive": alive, "each": events * 3 // 5 // orders}
+    numbers["now"] = cursor.fetchone()[0] + "::timestamptz"
+    for sql in GENERATE:
+        began = time.perf_counter()
+        cursor.execute(sql.format(**numbers))
+        print(f"# {time.perf_counter() - began:6.1f} s  {' '.join(sql.split())[:80]}", flush=True)
+    cursor.execute("SET session_replication_role = origin")
+
 
 # How many days a question may read; an order may have events on any of them, and looks into the index of each.
 QUESTIONS = {
@@ -116,11 +139,7 @@ def main():
     cursor.execute("SET max_parallel_workers_per_gather = 0")  # what workers read and take is not seen from here
     cursor.execute("SELECT EXISTS (SELECT FROM blotter_internal.fill)")
     if not cursor.fetchone()[0]:
-        for sql in GENERATE:
-            began = time.perf_counter()
-            cursor.execute(sql.format(events=events, days=days, symbols=symbols))
-            print(f"# {time.perf_counter() - began:6.1f} s  {' '.join(sql.split())[:80]}", flush=True)
-        cursor.execute("SET session_replication_role = origin")
+        generate(cursor, events, days, symbols)
     failed = False
     for name, (sql, days_allowed, limit) in QUESTIONS.items():
         ms, busy, read = ask(cursor, sql)

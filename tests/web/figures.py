@@ -45,9 +45,7 @@ def session():
 
 def make(events):
     with session() as cursor:
-        for sql in bench_reading.GENERATE:
-            sql = sql.replace("{events} / 50", "{events} / 10").replace("now(), now(), g, 7\n", "now() - g * interval '0.1 s', now(), g, 7\n")
-            cursor.execute(sql.format(events=events, days=DAYS, symbols=SYMBOLS))
+        bench_reading.generate(cursor, events, DAYS, SYMBOLS, events // 10)
 
 
 def busy_ms(cursor, *statements):
