@@ -32,11 +32,11 @@ enum record_kind {
 /* clang-format on */
 
 enum field_kind {
+    FIELD_BOOL,
     FIELD_TEXT,
     FIELD_DECIMAL,
     FIELD_TIME,
     FIELD_INT,
-    FIELD_BOOL,
     FIELD_AMOUNTS,
     FIELD_JSON
 };

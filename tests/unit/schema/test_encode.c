@@ -7,7 +7,9 @@
 #include <cmocka.h>
 #include <math.h>
 #include <msgpack.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "schema/decimal.h"
 #include "schema/record.h"
@@ -320,6 +322,37 @@ static void texts_of_every_length_to_the_limit_are_kept(void **state)
     memset(text, 'a', LIMIT_TEXT_BYTES + 1);
     text[LIMIT_TEXT_BYTES + 1] = '\0';
     assert_misplaced(&order, RECORD_FAULT_TOO_LONG, "reason", NULL);
+}
+
+/* Behind them is a page that cannot be read, or, for what watches every byte, memory that nobody
+ * has; other bytes lie before them. */
+static void texts_may_end_where_memory_ends(void **state)
+{
+    enum { PAGE = 4096, LENGTHS = 40 };
+    char *pages = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    (void)state;
+    assert_ptr_not_equal(pages, MAP_FAILED);
+    assert_int_equal(mprotect(pages + PAGE, PAGE, PROT_NONE), 0);
+    memset(pages, '5', PAGE);
+    for (size_t length = 0; length <= LENGTHS; length++) {
+        char *text = pages + PAGE - 1 - length, *heap = malloc(length + 1);
+        pages[PAGE - 1] = '\0';
+        memcpy(heap, text, length + 1);
+        const struct blotter_order order = {.order_id = text,
+                                            .price = length > 0 ? text : NULL,
+                                            .reason = heap,
+                                            .quantity = length > 0 ? heap : NULL};
+        const msgpack_object_map *map = encode_order(&order);
+        assert_str(map, "order_id", text);
+        assert_str(map, "reason", text);
+        if (length > 0) {
+            assert_str(map, "price", text);
+            assert_str(map, "quantity", text);
+        }
+        free(heap);
+    }
+    munmap(pages, 2 * PAGE);
 }
 
 static void text_beyond_ascii_is_kept_and_invalid_utf8_goes_to_extra_wherever_it_is(void **state)
@@ -789,6 +822,7 @@ int main(void)
         cmocka_unit_test(the_head_counts_identity_and_body),
         cmocka_unit_test(the_longest_head_is_as_long_as_promised),
         cmocka_unit_test(texts_of_every_length_to_the_limit_are_kept),
+        cmocka_unit_test(texts_may_end_where_memory_ends),
         cmocka_unit_test(text_beyond_ascii_is_kept_and_invalid_utf8_goes_to_extra_wherever_it_is),
         cmocka_unit_test(required_fields_are_missed),
         cmocka_unit_test(values_that_a_field_cannot_take_go_to_extra),
