@@ -18,7 +18,8 @@
  * and activate `settle`, an event of its own, which runs outside of them: there the context is
  * freed, which gives every command still in_flight an answer its NULL, and the owner is told.
  *
- * redis_connect.c makes an attempt, redis_greeting.c sends the first commands.
+ * redis_connect.c makes an attempt, redis_greeting.c sends the first commands, redis_moves.c
+ * notices when the master is elsewhere.
  *
  * Answers come in the order of the commands, so what belongs to each is kept in a queue
  * (in_flight.h).
@@ -32,9 +33,6 @@
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
 #include <hiredis/sds.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,19 +47,14 @@
 #include "producer/redis_reader.h"
 #include "producer/redis_tls.h"
 #include "producer/redis_url.h"
-#include "producer/resolve.h"
-#include "producer/sentinel.h"
 
 enum {
     CONNECT_TIMEOUT_MS = 5000,
     ANSWER_TIMEOUT_MS = 10000,
     BACKOFF_MIN_MS = 50,
     BACKOFF_MAX_MS = 2000,
-    WATCH_MAX_MS = 1000,      /* how often UP looks at what is in flight */
-    OTHERS_WATCH_MS = 250,    /* the same where others can be asked for the master ... */
-    OTHERS_OVERDUE_MS = 1000, /* ... once an answer is late by so much */
-    REDIRECTS_AT_ONCE = 3, /* in a row; then with back-off, as nodes may send us round in circles */
-    REDIRECTS_NAMED_MS = 5000,
+    WATCH_MAX_MS = 1000,   /* how often UP looks at what is in flight */
+    OTHERS_WATCH_MS = 250, /* the same where others can be asked for the master */
 };
 
 static void on_timer(evutil_socket_t fd, short what, void *arg);
@@ -97,6 +90,11 @@ const char *redis_link_state_text(enum redis_link_state state)
 #undef X
     };
     return (unsigned)state < sizeof texts / sizeof *texts ? texts[state] : "unknown";
+}
+
+bool redis_link_is_open(const struct redis_link *link)
+{
+    return (next_states[link->state] & BIT(CLOSING)) != 0;
 }
 
 /* Half of each delay is random, so that the clients of a restarted server do not all come at once.
@@ -161,54 +159,6 @@ void redis_link_set_state(struct redis_link *link, enum redis_link_state state)
     if (state != REDIS_LINK_CLOSING) {
         arm_timer(link, timer_ms(link, state));
     }
-}
-
-/* --- redirections --- */
-
-void redis_link_learn(struct redis_link *link, const struct redis_host *node)
-{
-    for (unsigned i = 0; i < link->learned_count; i++) {
-        if (cluster_host_equal(&link->learned[i], node)) {
-            return;
-        }
-    }
-    link->learned[link->learned_next] = *node;
-    link->learned_next = (link->learned_next + 1) % CLUSTER_LEARNED;
-    if (link->learned_count < CLUSTER_LEARNED) {
-        link->learned_count++;
-    }
-}
-
-/* Goes where a node of the cluster sends us. At once, but not round in circles. False: the error
- * is no redirection, or of no concern to the link. */
-static bool follow(struct redis_link *link, const char *error)
-{
-    struct cluster_redirect redirect;
-    char why[160], to[80];
-    if (link->stream == NULL || !(next_states[link->state] & BIT(CLOSING)) ||
-        !cluster_redirect_parse(error, link->url.host, &redirect)) {
-        return false;
-    }
-    int64_t now = redis_link_now_ms();
-    link->redirected_ms = link->redirects == 0 ? now : link->redirected_ms;
-    redis_host_format(to, sizeof to, redirect.to.host, redirect.to.port);
-    snprintf(why, sizeof why, "slot %d %s %s%s", redirect.slot,
-             redirect.ask ? "is being moved to" : "is served by", to,
-             now - link->redirected_ms >= REDIRECTS_NAMED_MS
-                 ? "; if that does not end: redis-cli --cluster fix"
-                 : "");
-    redis_link_lose(link, why);
-    link->redirect = redirect;
-    redis_link_learn(link, &redirect.to);
-    if (link->redirects++ < REDIRECTS_AT_ONCE) {
-        link->attempts = 0;
-    }
-    return true;
-}
-
-bool redis_link_follow(struct redis_link *link, const char *error)
-{
-    return follow(link, error);
 }
 
 bool redis_link_is_asking(const struct redis_link *link)
@@ -283,7 +233,7 @@ static bool leads_away(struct redis_link *link, const struct in_flight *in_fligh
         return link->redirect.to.port != 0;
     }
     return reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "MOVED ", 6) == 0 &&
-           follow(link, reply->str);
+           redis_link_follow(link, reply->str);
 }
 
 static void on_reply(redisAsyncContext *context, void *reply, void *privdata)
@@ -405,57 +355,6 @@ static void on_settle(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-static void on_master_again(void *owner, const struct sentinel_answer *answer)
-{
-    struct redis_link *link = owner;
-    link->question = NULL;
-    if (answer->found &&
-        (answer->port != link->url.port || strcmp(answer->host, link->url.host) != 0)) {
-        redis_link_lose(link, "the sentinels name another master");
-    }
-}
-
-/* Is the connection one to this address? */
-static bool peer_is(const struct redis_link *link, const char *address)
-{
-    struct sockaddr_storage peer;
-    socklen_t length = sizeof peer;
-    char text[RESOLVE_ADDRESS_BYTES];
-    return getpeername(link->context->c.fd, (struct sockaddr *)&peer, &length) == 0 &&
-           getnameinfo((struct sockaddr *)&peer, length, text, sizeof text, NULL, 0,
-                       NI_NUMERICHOST) == 0 &&
-           strcmp(text, address) == 0;
-}
-
-static void on_node_again(void *owner, const struct cluster_answer *answer)
-{
-    struct redis_link *link = owner;
-    link->question = NULL;
-    if (answer->found && (answer->master.port != link->url.port ||
-                          (strcmp(answer->master.host, link->url.host) != 0 &&
-                           answer->address[0] != '\0' && !peer_is(link, answer->address)))) {
-        redis_link_lose(link, "the cluster names another master");
-        link->redirect = (struct cluster_redirect){.to = answer->master};
-        redis_link_learn(link, &answer->master);
-    }
-}
-
-/* While an answer is late the master may be dead or cut off, and another be in its place. */
-static void ask_others(struct redis_link *link, int64_t late_ms)
-{
-    if (late_ms < OTHERS_OVERDUE_MS || link->question != NULL) {
-        return;
-    }
-    if (link->url.sentinel) {
-        link->question = sentinel_start(link->options.base, &link->url, link->first_asked,
-                                        on_master_again, link);
-    } else if (link->stream != NULL) {
-        struct redis_host here = {.port = link->url.port};
-        snprintf(here.host, sizeof here.host, "%.*s", (int)sizeof here.host - 1, link->url.host);
-        link->question = redis_link_ask_nodes(link, &here, on_node_again);
-    }
-}
-
 /* Does the node own the slot by now? */
 static void ask_for_slot(struct redis_link *link)
 {
@@ -489,7 +388,7 @@ static void watch(struct redis_link *link)
     int64_t now = redis_link_now_ms(), limit = (int64_t)link->options.answer_timeout_ms;
     static const char ping[] = "*1\r\n$4\r\nPING\r\n";
     int64_t late = redis_link_late_ms(link);
-    ask_others(link, late);
+    redis_link_ask_others(link, late);
     if (late >= limit) {
         char why[64];
         snprintf(why, sizeof why, "no answer for %u ms", link->options.answer_timeout_ms);

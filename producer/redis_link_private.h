@@ -1,6 +1,6 @@
 /* redis_link_private.h: a connection's state, for the files that share it: redis_link.c (its life
  * and its commands), redis_connect.c (an attempt, until the socket is connected), redis_greeting.c
- * (the first commands on it). */
+ * (the first commands on it), redis_moves.c (whether its master is elsewhere by now). */
 #ifndef BLOTTER_PRODUCER_REDIS_LINK_PRIVATE_H
 #define BLOTTER_PRODUCER_REDIS_LINK_PRIVATE_H
 
@@ -63,8 +63,8 @@ void redis_link_lose(struct redis_link *, const char *why);
 /* The same, where a command got no answer. */
 void redis_link_lose_connection(struct redis_link *, const redisAsyncContext *);
 
-/* Remembers a node of the cluster. */
-void redis_link_learn(struct redis_link *, const struct redis_host *node);
+/* Is there an attempt or a connection, not given up yet? */
+bool redis_link_is_open(const struct redis_link *);
 
 /* --- redis_connect.c --- */
 
@@ -83,5 +83,14 @@ void redis_link_greet(struct redis_link *);
 
 /* Makes a command that asks for nothing of the stream: only its master does not send us on. */
 const char **redis_link_stream_question(const struct redis_link *, const char *words[6]);
+
+/* --- redis_moves.c --- */
+
+/* Remembers a node of the cluster. */
+void redis_link_learn(struct redis_link *, const struct redis_host *node);
+
+/* While an answer is late the master may be dead or cut off, and another be in its place: asks
+ * sentinels or other nodes, unless they are being asked. */
+void redis_link_ask_others(struct redis_link *, int64_t late_ms);
 
 #endif

@@ -45,17 +45,18 @@ _Static_assert(sizeof(enum blotter_bool) == 4 && sizeof(char *) == WORD_BYTES &&
                "made for 64-bit little-endian machines");
 
 #define PACKED(KIND, name, kind) \
-    {ENCODER_FIXSTR + sizeof #name - 1, #name, FIELD_##kind, sizeof #name, ENCODER_PAIR + (UINT64_C(1) << KIND##_##name)}
+    {ENCODER_FIXSTR + sizeof #name - 1, #name, FIELD_##kind, sizeof #name, \
+     ENCODER_PAIR + (UINT64_C(1) << KIND##_##name)}
 
 /* By the word that the member is. Flags are smaller and may share one, which has no key here. */
 #define WORD(type, KIND, name, kind) \
     [offsetof(struct type, name) / WORD_BYTES] = PACKED(KIND, name, kind),
-#define WORD_TEXT WORD
-#define WORD_DECIMAL WORD
-#define WORD_TIME WORD
-#define WORD_INT WORD
-#define WORD_AMOUNTS WORD
-#define WORD_JSON WORD
+#define WORD_TEXT(type, KIND, name, kind) WORD(type, KIND, name, kind)
+#define WORD_DECIMAL(type, KIND, name, kind) WORD(type, KIND, name, kind)
+#define WORD_TIME(type, KIND, name, kind) WORD(type, KIND, name, kind)
+#define WORD_INT(type, KIND, name, kind) WORD(type, KIND, name, kind)
+#define WORD_AMOUNTS(type, KIND, name, kind) WORD(type, KIND, name, kind)
+#define WORD_JSON(type, KIND, name, kind) WORD(type, KIND, name, kind)
 #define WORD_BOOL(type, KIND, name, kind) /* FIELD_BOOL is 0 */
 #define WORD_ORDER(name, kind, meaning) WORD_##kind(blotter_order, ORDER, name, kind)
 #define WORD_TRADE(name, kind, meaning) WORD_##kind(blotter_trade, TRADE, name, kind)
