@@ -28,6 +28,7 @@ enum {
     ENTRIES_PER_READ = 400,
     ENTRIES_PER_STREAM = 10, /* at least: of many streams it may be one that has a backlog */
     ENTRIES_PER_READ_MAX = 2000,
+    ENTRIES_PER_MS = 20,     /* that a read took: fewer than Redis sends in it */
     ENTRY_BYTES_GUESS = 512, /* before any has been seen */
     ALL_AT_ONCE = 64,        /* so many streams are always read together */
     BATCH_OVERRUN = 2,       /* an answer whose entries are larger than those before may fill the
@@ -316,6 +317,7 @@ static void on_read(struct reading *reading, bool current, const redisReply *rep
         reading->alone_count > 0 ? reading->alone[reading->alone_answered++] : NULL;
 
     if (--reading->reads == 0) {
+        reading->took_ms = clock_monotonic_ms() - reading->asked_at_ms;
         end_round(reading);
     }
     if (current && (stream == NULL || stream->node == reading->node)) {
@@ -517,13 +519,16 @@ static bool send_page(struct reading *reading)
 
 /* --- reading --- */
 
+/* A Redis that is far away, or whose disk is slow, is asked for more at a time: one read is under
+ * way at a time. reading_room bounds that. */
 static size_t most_in_answer(const struct reading *reading, size_t streams)
 {
     size_t entries = reading->streams->beside ? ENTRIES_PER_READ_MAX : streams * ENTRIES_PER_STREAM;
+    size_t waited = (size_t)reading->took_ms * ENTRIES_PER_MS;
 
-    return entries < ENTRIES_PER_READ       ? ENTRIES_PER_READ
-           : entries > ENTRIES_PER_READ_MAX ? ENTRIES_PER_READ_MAX
-                                            : entries;
+    entries = entries > ENTRIES_PER_READ_MAX ? ENTRIES_PER_READ_MAX : entries;
+    entries = entries < waited ? waited : entries;
+    return entries < ENTRIES_PER_READ ? ENTRIES_PER_READ : entries;
 }
 
 /* Sends one XREADGROUP, without BLOCK, of `count` streams. */
@@ -604,6 +609,7 @@ static void read_streams(struct reading *reading)
     reading->at_end = true; /* unless an answer brings entries */
     reading->all = false;
     reading->brought = 0;
+    reading->asked_at_ms = clock_monotonic_ms();
     step = reading->each_alone ? 1 : count;
     if (count > 0) {
         reading->most = reading_room(reading, count, most_in_answer(reading, count));

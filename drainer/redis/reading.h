@@ -47,8 +47,10 @@ struct reading {
     bool each_alone; /* the streams lie in several slots of a cluster */
     bool all;        /* the next round reads all streams, not only those that were rung */
     bool partial;    /* this round reads only some: that it finds nothing says nothing of others */
-    size_t most;     /* entries of a stream that this round's answers may bring */
-    size_t brought;  /* the entries that they have brought */
+    int64_t asked_at_ms;   /* this round's reads */
+    int64_t took_ms;       /* the last round, until all its reads were answered */
+    size_t most;           /* entries of a stream that this round's answers may bring */
+    size_t brought;        /* the entries that they have brought */
     struct stream **alone; /* of this round, in the order of their commands */
     size_t alone_count, alone_answered, alone_capacity;
     uint64_t generation; /* of what is in memory */

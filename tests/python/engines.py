@@ -290,6 +290,11 @@ class Forwarder:
     def _connect(self):
         return socket.create_connection(("127.0.0.1", self.target))
 
+    def _requests(self, near):
+        """What goes to where it points, until it ends."""
+        while data := near.recv(65536):
+            yield data
+
     def _answers(self, far):
         """What goes back to whoever connected, until it ends."""
         while data := far.recv(65536):
@@ -307,7 +312,7 @@ class Forwarder:
                 if self._listener.fileno() < 0:
                     return
                 continue
-            for source, target, chunks in ((near, far, iter(lambda near=near: near.recv(65536), b"")), (far, near, self._answers(far))):
+            for source, target, chunks in ((near, far, self._requests(near)), (far, near, self._answers(far))):
                 threading.Thread(target=self._pump, args=(source, target, chunks), daemon=True).start()
 
     @staticmethod
@@ -318,6 +323,19 @@ class Forwarder:
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+
+class FarRedis(Forwarder):
+    """A forwarder through which a read of a group takes so many seconds more."""
+
+    def __init__(self, port, seconds):
+        self._seconds = seconds
+        super().__init__(port)
+
+    def _requests(self, near):
+        for data in super()._requests(near):
+            time.sleep(self._seconds if b"XREADGROUP" in data else 0)
+            yield data
 
 
 class Feed:

@@ -250,24 +250,13 @@ class Killed(unittest.TestCase):
         return sum(stream["mirror_lag"] for stream in json.loads(said)["streams"])
 
 
-class FarRedis(engines.Forwarder):
-    """A forwarder through which each read takes 20 ms more."""
-
-    @staticmethod
-    def _pump(one, other):
-        with contextlib.suppress(OSError):
-            while data := one.recv(65536):
-                time.sleep(0.02 if b"XREADGROUP" in data else 0)
-                other.sendall(data)
-
-
 class Requests(unittest.TestCase):
     def test_a_backlog_goes_in_few_requests(self):
         drop_tables()
         redis = running.redis()
         publish(redis.url, [{"order_id": str(i), "symbol": "A"} for i in range(20000)], "okx")
         port = engines.free_port()
-        far = FarRedis(redis.port)
+        far = engines.FarRedis(redis.port, 0.02)
         mirror = start_mirror(far.url, "--metrics", f"127.0.0.1:{port}")
         mirror.port = port
         engines.await_true(lambda: (engines.sample(mirror, "blotter_mirror_rows_total") or 0) > 20000, "all is stored", 3 * support.TIMEOUT)
