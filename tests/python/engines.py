@@ -287,6 +287,10 @@ class Forwarder:
         self.url = f"redis://127.0.0.1:{self.port}"
         return listener
 
+    def _greet(self, near):
+        """Does what comes before the first request, and returns the line to whoever connected."""
+        return near
+
     def _connect(self):
         return socket.create_connection(("127.0.0.1", self.target))
 
@@ -307,10 +311,13 @@ class Forwarder:
         while True:
             try:
                 near, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                near = self._greet(near)
                 far = self._connect()
             except OSError:
-                if self._listener.fileno() < 0:
-                    return
+                near.close()
                 continue
             for source, target, chunks in ((near, far, self._requests(near)), (far, near, self._answers(far))):
                 threading.Thread(target=self._pump, args=(source, target, chunks), daemon=True).start()

@@ -675,22 +675,8 @@ class TlsFront(engines.Forwarder):
     def __exit__(self, *_):
         self.close()
 
-    def _accept(self):
-        import socket
-
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
-                near = self._context.wrap_socket(near, server_side=True)
-                far = socket.create_connection(("127.0.0.1", self.target))
-            except OSError:
-                near.close()
-                continue
-            for one, other in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
+    def _greet(self, near):
+        return self._context.wrap_socket(near, server_side=True)
 
 
 class Settings(unittest.TestCase):
