@@ -51,10 +51,12 @@ def of_process(pid):
 
 def measure(programs, journals, logs):
     memory = dict(line.split(":", 1) for line in redis("INFO", "memory").splitlines() if ":" in line)
-    confirmations = int(redis("EVAL", "return #redis.call('KEYS', 'blotter-ack:*')", "0"))  # of each producer; an hour, and they are gone
+    # confirmations of each producer are gone after an hour; DBSIZE counts also what has expired and is not removed yet
+    count = "return {#redis.call('KEYS', '*'), #redis.call('KEYS', 'blotter-ack:*')}"
+    keys, confirmations = map(int, redis("EVAL", count, "0").split())
     found = {
         "Redis KiB": int(memory["used_memory"]) // 1024 - confirmations * CONFIRMATION_KIB,
-        "keys": int(redis("DBSIZE").split()[-1]) - confirmations,
+        "keys": keys - confirmations,
         "entries": sum(int(redis("XLEN", f"blotter:{exchange}")) for exchange in ("okx", "binance")),
         "journals": sum(len(list(folder.iterdir())) for folder in journals),
         "journals KiB": sum(file.stat().st_blocks // 2 for folder in journals for file in folder.iterdir()),
