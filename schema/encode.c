@@ -12,6 +12,7 @@
  * Nothing is allocated, nothing is written behind the capacity given, and no call is made that
  * could wait. */
 #include <assert.h>
+#include <limits.h>
 #include <string.h>
 
 #include "schema/copy_checked.h"
@@ -147,6 +148,35 @@ static __attribute__((noinline)) unsigned char *put_odd(struct encoder *encoder,
                : encoder_pair(encoder, at, (unsigned)__builtin_ctzll(field->bit));
 }
 
+/* Writes the head of a str that has been copied behind it. NULL: it has not. */
+static inline unsigned char *put_head(unsigned char *at, unsigned length)
+{
+    at[0] = (unsigned char)(ENCODER_FIXSTR + length);
+    return __builtin_expect(length <= COPY_TEXT_BYTES_MAX, 1) ? at + 1 + length : NULL;
+}
+
+/* Writes a value of the usual kinds, where there is room for it. NULL: it is none of these. */
+static inline __attribute__((always_inline)) unsigned char *
+put_quickly(struct encoder *encoder, unsigned char *at, uint8_t kind, uint64_t member,
+            uintptr_t places)
+{
+    const char *text = (const char *)(uintptr_t)member;
+
+    if (kind == FIELD_TEXT) {
+        return put_head(at, copy_short_text(at + 1, text, places));
+    }
+    if (kind == FIELD_DECIMAL) {
+        return text[0] == RECORD_DOUBLE_MARK
+                   ? encoder_double(encoder, at, text)
+                   : put_head(at, copy_short_decimal(at + 1, text, places));
+    }
+    if (kind == FIELD_TIME && encoder_time_valid((int64_t)member)) {
+        msgpack_pack_fix_int64(&at, (int64_t)member);
+        return at;
+    }
+    return NULL;
+}
+
 /* Writes all given fields but `extra`. Returns NULL if there is no room.
  *
  * A loop over a table, although the same loop unrolled is faster while it is hot: it is five times
@@ -166,25 +196,13 @@ static inline __attribute__((always_inline)) unsigned char *put_fields(struct en
         if (member == 0) {
             continue;
         }
-        const char *text = (const char *)(uintptr_t)member;
-        unsigned char *value = at + field->key_bytes;
-        unsigned length = UINT_MAX;
+        unsigned char *next = NULL;
         if (__builtin_expect(at <= encoder->roomy_end, 1)) {
             memcpy(at, field, KEY_COPY_BYTES);
-            if (field->kind == FIELD_TEXT) {
-                length = copy_short_text(value + 1, text, places);
-            } else if (field->kind == FIELD_DECIMAL) {
-                length = copy_short_decimal(value + 1, text, places);
-            } else if (field->kind == FIELD_TIME && encoder_time_valid((int64_t)member)) {
-                msgpack_pack_fix_int64(&value, (int64_t)member);
-                at = value;
-                given += field->bit;
-                continue;
-            }
+            next = put_quickly(encoder, at + field->key_bytes, field->kind, member, places);
         }
-        if (__builtin_expect(length <= COPY_TEXT_BYTES_MAX, 1)) {
-            *value = (unsigned char)(ENCODER_FIXSTR + length);
-            at = value + 1 + length;
+        if (__builtin_expect(next != NULL, 1)) {
+            at = next;
             given += field->bit;
             continue;
         }

@@ -2,6 +2,7 @@
  * fields. */
 #include <string.h>
 
+#include "schema/double_text.h"
 #include "schema/encoder.h"
 #include "schema/json_read.h"
 #include "schema/json_write.h"
@@ -47,7 +48,7 @@ static void write_misplaced(struct json_writer *json, const struct record_field 
     case FIELD_JSON:
         memcpy(&text, member, sizeof text);
         if (field->kind == FIELD_DECIMAL && text[0] == RECORD_DOUBLE_MARK &&
-            encoder_read_double(text, &value)) {
+            double_text_read(text, &value)) {
             json_write_double(json, value);
         } else {
             write_text_to_fit(json, text);

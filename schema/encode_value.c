@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "schema/decimal.h"
+#include "schema/double_text.h"
 #include "schema/encoder.h"
 #include "schema/json_read.h"
 #include "schema/pack.h"
@@ -90,27 +91,17 @@ put_odd_decimal(struct encoder *encoder, unsigned char *at, const char *text, si
                        : encoder_str(encoder, at, canonical, (size_t)written);
 }
 
-bool encoder_read_double(const char *text, double *value)
+const char *record_double(double value, char out[RECORD_DOUBLE_BYTES])
 {
-    uint64_t bits = 0;
-    const char *at = text + 1;
-
-    for (int i = 0; i < RECORD_DOUBLE_DIGITS; i++, at++) {
-        if ((*at & 0x80) == 0) {
-            return false;
-        }
-        bits |= (uint64_t)(*at & 0x7f) << (7 * i);
-    }
-    memcpy(value, &bits, sizeof *value);
-    return *at == '\0';
+    double_text_write(value, out);
+    return out;
 }
 
-/* Writes a double as it is: the drainer makes its digits. */
-static unsigned char *put_double(struct encoder *encoder, unsigned char *at, const char *text)
+unsigned char *encoder_double(struct encoder *encoder, unsigned char *at, const char *text)
 {
     double value;
 
-    if (!encoder_read_double(text, &value) || !(fabs(value) < RECORD_DOUBLE_MAX)) {
+    if (!double_text_read(text, &value) || !(fabs(value) < RECORD_DOUBLE_MAX)) {
         return encoder_refuse(encoder, RECORD_FAULT_NOT_DECIMAL);
     }
     if (encoder_room(encoder, at) < NUMBER_BYTES) {
@@ -122,7 +113,7 @@ static unsigned char *put_double(struct encoder *encoder, unsigned char *at, con
 
 static unsigned char *put_decimal(struct encoder *encoder, unsigned char *at, const char *text)
 {
-    return text[0] == RECORD_DOUBLE_MARK ? put_double(encoder, at, text)
+    return text[0] == RECORD_DOUBLE_MARK ? encoder_double(encoder, at, text)
                                          : put_odd_decimal(encoder, at, text, strlen(text));
 }
 

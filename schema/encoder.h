@@ -51,12 +51,12 @@ unsigned char *encoder_key(struct encoder *, unsigned char *at, const struct rec
 /* Writes a str of bytes that have been checked. */
 unsigned char *encoder_str(struct encoder *, unsigned char *at, const char *bytes, size_t length);
 
+/* Writes a double as it is: the drainer makes its digits. `text` begins with the mark. */
+unsigned char *encoder_double(struct encoder *, unsigned char *at, const char *text);
+
 /* Writes a field's key and its value, whatever it is. A value that its field cannot take is noted
  * as misplaced, and nothing is written. Returns NULL if there is no room. */
 unsigned char *encoder_pair(struct encoder *, unsigned char *at, unsigned index);
-
-/* Reads what record_double wrote. False: it is something else, perhaps text of an exchange. */
-bool encoder_read_double(const char *text, double *value);
 
 static inline bool encoder_time_valid(int64_t time_ns)
 {

@@ -1,8 +1,8 @@
 /* record.c: the field lists of fields.h as tables, for everything that walks a record instead of
  * naming its fields. */
-#include <string.h>
-
 #include "schema/record.h"
+
+#include <string.h>
 
 /* clang-format off */
 #define IDENTITY(name, kind, meaning) {#name, FIELD_##kind, sizeof #name - 1, 0, meaning},
@@ -84,20 +84,6 @@ uint64_t record_missing(enum record_kind kind, uint64_t present)
         }
     }
     return 0;
-}
-
-const char *record_double(double value, char out[RECORD_DOUBLE_BYTES])
-{
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    char *at = out;
-
-    *at++ = RECORD_DOUBLE_MARK;
-    for (int i = 0; i < RECORD_DOUBLE_DIGITS; i++, bits >>= 7) {
-        *at++ = (char)(0x80 | (bits & 0x7f));
-    }
-    *at = '\0';
-    return out;
 }
 
 bool record_integer_valid(enum record_kind kind, unsigned index, int64_t value)

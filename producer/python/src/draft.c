@@ -441,11 +441,14 @@ static enum outcome take_unknown(struct draft *draft, PyObject *name, PyObject *
     return take_other(draft, value);
 }
 
-/* The text of a str that can be used where it is, or NULL: take_text() knows more. */
-static inline const char *plain_text(const struct draft *draft, PyObject *value)
+/* The text of a str that can be used where it is, or of a float; NULL: take_known() knows more. */
+static inline const char *plain_text(struct draft *draft, const struct key *key, PyObject *value)
 {
-    if (!PyUnicode_CheckExact(value) || !PyUnicode_IS_COMPACT_ASCII(value) ||
-        !draft->context.plain_only) {
+    if (PyFloat_CheckExact(value)) {
+        return key->how == CCXT_DECIMAL ? value_double(&draft->context, value) : NULL;
+    }
+    if ((key->how != CCXT_TEXT && key->rank > 0) || !PyUnicode_CheckExact(value) ||
+        !PyUnicode_IS_COMPACT_ASCII(value) || !draft->context.plain_only) {
         return NULL;
     }
     size_t length = (size_t)PyUnicode_GET_LENGTH(value);
@@ -459,14 +462,12 @@ static inline const char *plain_text(const struct draft *draft, PyObject *value)
 static inline bool take_plain(struct draft *draft, const struct key *key, PyObject *name,
                               PyObject *value)
 {
-    const char *text = NULL;
     uint64_t bit = UINT64_C(1) << (key->field & 63);
-    if (((draft->given | draft->constant) & bit) != 0) {
+    if ((key->how != CCXT_TEXT && key->how != CCXT_DECIMAL) ||
+        ((draft->given | draft->constant) & bit) != 0) {
         return false;
     }
-    if (key->how == CCXT_TEXT || (key->how == CCXT_DECIMAL && key->rank == 0)) {
-        text = plain_text(draft, value);
-    }
+    const char *text = plain_text(draft, key, value);
     if (text == NULL) {
         return false;
     }

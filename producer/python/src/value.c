@@ -224,21 +224,10 @@ enum outcome value_digits(struct value_context *context, PyObject *value, const 
     return odd_digits(context, value, out);
 }
 
-/* The drainer makes the digits of a double, so that the strategy's thread need not. */
 enum outcome value_decimal(struct value_context *context, PyObject *value, const char **out)
 {
-    if (PyFloat_CheckExact(value)) {
-        double number = PyFloat_AS_DOUBLE(value), size = fabs(number);
-        char *text;
-        if ((size > 1 / RECORD_DOUBLE_MAX && size < RECORD_DOUBLE_MAX) || number == 0) {
-            if ((text = arena_take(&context->arena, BLOTTER_DOUBLE_BYTES)) == NULL) {
-                return fail_raised(context);
-            }
-            *out = blotter_double(number, text);
-            return TAKEN;
-        }
-    }
-    return value_digits(context, value, out);
+    *out = PyFloat_CheckExact(value) ? value_double(context, value) : NULL;
+    return *out != NULL ? TAKEN : value_digits(context, value, out);
 }
 
 bool value_is_number(const struct value_context *context, PyObject *value)
