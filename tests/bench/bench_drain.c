@@ -4,9 +4,13 @@
  * encoded, in the order in which the drainer stored them, and go into the same tables with the same
  * indexes over the same socket, in transactions of the drainer's own median size, each one simple
  * query as the drainer sends it. Where `orders` is kept, a second file holds the rows for
- * blotter_internal.merge_orders(), folded in advance. Both are measured in turn, A B A B, tables
+ * blotter_internal.merge_orders(), folded in advance. All are measured in turn, A B A B, tables
  * emptied and a CHECKPOINT in between; a first run of the drainer warms up, and says the order and
  * the median.
+ *
+ * Books have no rival: COPY keeps none. So the loader is measured with events of which none is a
+ * fill, and beside that the same events, one in four a fill. Then three of four, a load that no
+ * venue sends: its rows say what booking beside the load costs, and have no target.
  */
 #include <endian.h>
 #include <fcntl.h>
@@ -155,7 +159,7 @@ static void prepare_slice(struct rival *rival, struct order_changes *fold, const
     free(offsets);
 }
 
-static void prepare(struct rival *rival)
+static void prepare(struct rival *rival, const char *name)
 {
     const struct backlog *backlog = rival->backlog;
     uint64_t slices = (backlog->rows + rival->slice_rows - 1) / rival->slice_rows,
@@ -168,8 +172,8 @@ static void prepare(struct rival *rival)
                   &venues);
     load_text_set(backlog, "SELECT status FROM blotter_internal.terminal_statuses", &statuses);
     fold = order_changes_create(&venues, &statuses);
-    file_create(&rival->rows, rival->keep_orders ? "rows-merged" : "rows", slices);
-    file_create(&rival->orders, "orders", slices);
+    file_create(&rival->rows, fixture_format("%s-rows", name), slices);
+    file_create(&rival->orders, fixture_format("%s-orders", name), slices);
     for (uint64_t from = 0; from < backlog->rows; from += rival->slice_rows) {
         uint64_t to =
             from + rival->slice_rows < backlog->rows ? from + rival->slice_rows : backlog->rows;
@@ -235,28 +239,45 @@ static void load_slice(PGconn *conn, const struct rival *rival, size_t number)
     }
 }
 
-/* Seconds. */
-static double run_rival(const struct rival *rival)
+static double own_cpu_us(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e6 +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
+struct rival_run {
+    double seconds, cpu_us_per_row; /* the client's */
+};
+
+static struct rival_run run_rival(const struct rival *rival)
 {
     PGconn *conn = fixture_postgres_connect(rival->backlog->postgres);
-    int64_t begin_ns, end_ns;
+    struct rival_run run;
+    double begin_us;
+    int64_t begin_ns;
 
+    backlog_empty_tables(rival->backlog);
     PQclear(PQexec(
         conn,
         "SET synchronous_commit = on; SET TimeZone = 'UTC'; SET client_min_messages = warning; "
         "SELECT blotter_internal.begin_session()"));
+    begin_us = own_cpu_us();
     begin_ns = figure_now_ns();
     for (size_t i = 0; i < rival->rows.count; i++) {
         load_slice(conn, rival, i);
     }
-    end_ns = figure_now_ns();
+    run.seconds = (double)(figure_now_ns() - begin_ns) / 1e9;
+    run.cpu_us_per_row = (own_cpu_us() - begin_us) / (double)rival->backlog->rows;
     PQfinish(conn);
     if (fixture_postgres_int(rival->backlog->postgres,
                              "SELECT count(*) FROM blotter.order_events") !=
         (int64_t)rival->backlog->rows) {
         fixture_fail("COPY of prepared files did not store every row");
     }
-    return (double)(end_ns - begin_ns) / 1e9;
+    return run;
 }
 
 static struct backlog_run run_drainer(const struct backlog *backlog, bool keep_orders)
@@ -273,50 +294,128 @@ static int64_t median_batch(const struct backlog *backlog)
                            "(SELECT count(*) AS n FROM blotter.order_events GROUP BY stored_at) t");
 }
 
-static void compare(const struct backlog *backlog, bool keep_orders, size_t runs)
+/* A load, and what it has to reach. */
+struct load {
+    const char *name;
+    bool keep_orders, beside_books;
+    unsigned silent; /* of an order's three fills */
+    unsigned part;   /* of the rows: all, or one in so many */
+    double rate_least, cpu_most;
+};
+
+struct measured {
+    double rate[RUNS_MAX], cpu[RUNS_MAX], copied[RUNS_MAX], copied_cpu[RUNS_MAX], ratio[RUNS_MAX],
+        cpu_ratio[RUNS_MAX], books_rate[RUNS_MAX], books_ratio[RUNS_MAX], booked[RUNS_MAX], rss;
+};
+
+/* One in four is a fill: the last event of each order. */
+static void measure_books(struct measured *m, size_t run, const struct backlog *backlog,
+                          bool keep_orders)
 {
-    struct rival rival = {.backlog = backlog, .keep_orders = keep_orders};
-    double drained[RUNS_MAX], copied[RUNS_MAX], ratio[RUNS_MAX], cpu[RUNS_MAX],
-        rss = 0, rows = (double)backlog->rows;
-    const char *name = keep_orders ? "orders_on" : "orders_off";
+    struct backlog books = *backlog;
+    struct backlog_run drained;
 
-    run_drainer(backlog, keep_orders);
-    rival.slice_rows = (uint64_t)median_batch(backlog);
-    prepare(&rival);
-    make_sql(&rival);
+    books.silent = 2;
+    drained = run_drainer(&books, keep_orders);
+    m->books_rate[run] = (double)books.rows / drained.seconds;
+    m->booked[run] = (double)books.rows / drained.until_booked;
+    m->books_ratio[run] = m->books_rate[run] / m->rate[run];
+}
+
+static void measure(struct measured *m, const struct load *load, const struct rival *rival,
+                    size_t runs)
+{
+    const struct backlog *backlog = rival->backlog;
+
     for (size_t i = 0; i < runs; i++) {
-        struct backlog_run run = run_drainer(backlog, keep_orders);
+        struct backlog_run drained = run_drainer(backlog, load->keep_orders);
+        struct rival_run copied = run_rival(rival);
 
-        drained[i] = rows / run.seconds;
-        cpu[i] = run.cpu_us_per_row;
-        rss = run.max_rss_mib > rss ? run.max_rss_mib : rss;
-        backlog_empty_tables(backlog);
-        copied[i] = rows / run_rival(&rival);
-        ratio[i] = drained[i] / copied[i];
+        m->rate[i] = (double)backlog->rows / drained.seconds;
+        m->cpu[i] = drained.cpu_us_per_row;
+        m->rss = drained.max_rss_mib > m->rss ? drained.max_rss_mib : m->rss;
+        m->copied[i] = (double)backlog->rows / copied.seconds;
+        m->copied_cpu[i] = copied.cpu_us_per_row;
+        m->ratio[i] = m->rate[i] / m->copied[i];
+        m->cpu_ratio[i] = m->cpu[i] / m->copied_cpu[i];
+        if (load->beside_books) {
+            measure_books(m, i, backlog, load->keep_orders);
+        }
     }
-    figure_note("orders %s: median batch %" PRIu64 " rows", keep_orders ? "kept" : "off",
-                rival.slice_rows);
-    figure_add(&(struct figure){.name = fixture_format("drain.%s.rate", name),
-                                .value = figure_median(drained, runs),
+}
+
+static void tell_books(struct measured *m, size_t runs, double without)
+{
+    figure_add(&(struct figure){.name = "drain.books.rate",
+                                .value = figure_median(m->books_rate, runs),
                                 .unit = "rows/s",
-                                .beside = {{"copy", figure_median(copied, runs)}},
-                                .ratio = figure_median(ratio, runs),
+                                .beside = {{"no fills", without}},
+                                .ratio = figure_median(m->books_ratio, runs),
                                 .target_is = FIGURE_AT_LEAST,
-                                .target = 0.9,
+                                .target = 0.95,
                                 .target_is_ratio = 1});
-    figure_add(&(struct figure){.name = fixture_format("drain.%s.cpu", name),
-                                .value = figure_median(cpu, runs),
+    figure_add_plain("drain.books.until_booked", figure_median(m->booked, runs), "rows/s");
+}
+
+static void tell(const struct load *load, struct measured *m, size_t runs)
+{
+    bool aims = load->rate_least > 0;
+    double rate = figure_median(m->rate, runs);
+
+    figure_add(&(struct figure){.name = fixture_format("drain.%s.rate", load->name),
+                                .value = rate,
+                                .unit = "rows/s",
+                                .beside = {{"copy", figure_median(m->copied, runs)}},
+                                .ratio = figure_median(m->ratio, runs),
+                                .target_is = aims ? FIGURE_AT_LEAST : FIGURE_NO_TARGET,
+                                .target = load->rate_least,
+                                .target_is_ratio = 1});
+    figure_add(&(struct figure){.name = fixture_format("drain.%s.cpu", load->name),
+                                .value = figure_median(m->cpu, runs),
                                 .unit = "us/row",
-                                .target_is = FIGURE_AT_MOST,
-                                .target = 1.5});
-    figure_add(&(struct figure){.name = fixture_format("drain.%s.rss", name),
-                                .value = rss,
+                                .beside = {{"copy's client", figure_median(m->copied_cpu, runs)}},
+                                .ratio = figure_median(m->cpu_ratio, runs),
+                                .target_is = aims ? FIGURE_AT_MOST : FIGURE_NO_TARGET,
+                                .target = load->cpu_most,
+                                .target_is_ratio = 1});
+    figure_add(&(struct figure){.name = fixture_format("drain.%s.rss", load->name),
+                                .value = m->rss,
                                 .unit = "MiB",
                                 .target_is = FIGURE_AT_MOST,
                                 .target = 32});
+    if (load->beside_books) {
+        tell_books(m, runs, rate);
+    }
+}
+
+static void compare(const struct backlog *all, const struct load *load, size_t runs)
+{
+    struct backlog backlog = *all;
+    struct rival rival = {.backlog = &backlog, .keep_orders = load->keep_orders};
+    struct measured measured = {.rss = 0};
+
+    backlog.silent = load->silent;
+    backlog.rows /= load->part;
+    run_drainer(&backlog, load->keep_orders);
+    rival.slice_rows = (uint64_t)median_batch(&backlog);
+    prepare(&rival, load->name);
+    make_sql(&rival);
+    measure(&measured, load, &rival, runs);
+    figure_note("%s: orders %s, %u of four events a fill, %" PRIu64 " rows, median batch %" PRIu64,
+                load->name, load->keep_orders ? "kept" : "off", 3 - load->silent, backlog.rows,
+                rival.slice_rows);
+    tell(load, &measured, runs);
     close(rival.rows.fd);
     close(rival.orders.fd);
 }
+
+/* Version 1 took 8.0 and 6.8 times the processor of COPY's client for a row of the same loads. */
+static const struct load loads[] = {
+    {"orders_off", .silent = 3, .part = 1, .rate_least = 0.95, .cpu_most = 8.0},
+    {"orders_on", true, true, .silent = 3, .part = 1, .rate_least = 1.05, .cpu_most = 6.8},
+    {"fills_off", .part = 4},
+    {"fills_on", true, .part = 4},
+};
 
 int main(void)
 {
@@ -329,23 +428,27 @@ int main(void)
 
     clock_gettime(CLOCK_REALTIME, &now);
     backlog.time_ns = now.tv_sec * INT64_C(1000000000);
-    if (runs < 1 || runs > RUNS_MAX || backlog.streams < 1 || backlog.rows < backlog.streams) {
-        fixture_fail(
-            "BENCH_RUNS: 1 to %d; BENCH_STREAMS: at least 1; BENCH_ROWS: at least a row a stream",
-            RUNS_MAX);
+    if (runs < 1 || runs > RUNS_MAX || backlog.streams < 1 || backlog.rows < 4 * backlog.streams) {
+        fixture_fail("BENCH_RUNS: 1 to %d; BENCH_STREAMS: at least 1; BENCH_ROWS: at least four "
+                     "rows a stream",
+                     RUNS_MAX);
     }
     backlog.redis = fixture_redis_start(NULL);
     backlog.postgres = backlog_postgres();
     bytes = backlog_fill(&backlog);
-    figure_heading("drain: %" PRIu64 " orders of %.0f bytes, 4 events an order, from %u streams by "
-                   "one drainer; medians of %zu runs",
-                   backlog.rows, bytes, backlog.streams, runs);
+    figure_heading("drain: orders of %.0f bytes, 4 events an order, from %u streams by one "
+                   "drainer; medians of %zu runs",
+                   bytes, backlog.streams, runs);
     figure_note("copy: COPY BINARY of the same rows in the same order from prepared files, a "
                 "transaction each of the drainer's median");
     figure_note(
         "batch, same tables, indexes and socket; with the same blotter_internal.merge_orders() "
         "where orders are kept. In turn.");
-    compare(&backlog, false, runs);
-    compare(&backlog, true, runs);
+    figure_note(
+        "until_booked: to the end of the books, which are behind while a backlog is loaded; "
+        "rates end with the last acknowledgement");
+    for (size_t i = 0; i < sizeof loads / sizeof *loads; i++) {
+        compare(&backlog, &loads[i], runs);
+    }
     return 0;
 }

@@ -18,7 +18,8 @@ BENCHMARKS = {
     "submit": "Submitting from C, 20 fields: `hot` one after the other, `ms` one a millisecond with cold caches, `threads` four on one producer",
     "python": "Submitting from Python",
     "send": "From the journal to Redis",
-    "drain": "From Redis to PostgreSQL, a backlog: `orders` kept or off",
+    "drain": "From Redis to PostgreSQL, a backlog, `orders` kept or off. `orders_off`, `orders_on`: no event is a fill, so that the books have nothing to do; `books`: one in four is; "
+    "`fills_off`, `fills_on`: three of four are, which no venue sends and which has no target. `cpu` is the drainer's, beside that of COPY's client, and at most version 1's multiple of it",
     "drainers": "The same by several drainers",
     "takeover": "Streams of a killed drainer, until another loads them",
     "merge": "What a transaction of so many rows costs PostgreSQL",

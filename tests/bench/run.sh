@@ -6,7 +6,7 @@
 #     BENCH_RATE         submit, python: calls a second where it is hot (100000)
 #     BENCH_CALLS        python: calls a run where it is hot (50000)
 #     BENCH_RECORDS      send: records a run (200000)
-#     BENCH_ROWS         drain: rows of the backlog (1000000); drainers (400000); memory: with 200 streams (200000)
+#     BENCH_ROWS         drain: rows of the backlog (1000000; a quarter where three of four are fills); drainers (400000); memory: with 200 streams (200000)
 #     BENCH_STREAMS      drain: streams, each with a producer of its own (4)
 #     BENCH_OPEN_ORDERS  drain, memory: orders of a producer that are under way at a time (500; 20 with 200 streams)
 #     BENCH_SECONDS      latency: how long each pace is kept (5)
