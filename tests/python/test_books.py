@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import types
 import unittest
 from decimal import Decimal
 from fractions import Fraction
@@ -430,6 +431,9 @@ class Work(Case):
               WHERE coalesce(i.indrelid, c.oid) IN ('blotter_internal.fill'::regclass, 'blotter_internal.position'::regclass, 'blotter.orders'::regclass,
                                                     'blotter_internal.position_hour'::regclass, 'blotter_internal.position_checkpoint'::regclass)"""
 
+    CALLS = """SELECT coalesce(sum(f.calls), 0) FROM pg_stat_xact_user_functions f JOIN pg_proc p ON p.oid = f.funcid
+               WHERE p.provolatile = 'v' AND p.proname <> 'is_bloated'"""
+
     def setUp(self):
         super().setUp()
         self.seqs = itertools.count(1)
@@ -470,6 +474,36 @@ class Work(Case):
             self.assertGreaterEqual(booked, 200)
             self.assertLess(read, 12 * booked, f"batch {batch}")
         self.assertEqual(database.run("SELECT sum(fills) FROM blotter.positions WHERE strategy <> ''"), [(1200,)])
+
+    def sides(self, trades, sides=("buy", "sell")):
+        return [self.fill(t, 1000 * t, side=s, order_id=f"{s}{t}", strategy=f"s{t % 3}", fee="0.1", fee_currency="USDT") for t in trades for s in sides]
+
+    def steps(self, database, records):
+        """Loads and books them; how often functions that write were called for it."""
+        database.load(records)
+        database.run("BEGIN")
+        before = database.run(self.CALLS)[0][0]
+        self.assertEqual(database.book("work", 4000), len(records))
+        after = database.run(self.CALLS)[0][0]
+        database.run("COMMIT")
+        return after - before
+
+    def test_self_trades_take_no_more_steps_than_other_fills(self):
+        self.database = database = self.new_database("work_selves")
+        database.run("SET track_functions = 'pl'")
+        records = [self.sides(range(low, high)) for low, high in ((0, 9), (9, 18), (18, 318))]
+        few, many = [self.steps(database, batch) for batch in records][1:]
+        self.assertEqual(many, few)
+        # whose sides come in different bookings
+        for low, high in ((400, 409), (409, 418), (418, 718)):
+            both = [self.sides(range(low, high), (side,)) for side in ("buy", "sell")]
+            few, many = many, [self.steps(database, batch) for batch in both][1]
+            records += both
+        self.assertEqual(many, few)
+        records = list(itertools.chain(*records))
+        again = [record | {"seq": next(self.seqs)} for record in random.sample(records, 320)]
+        self.assertEqual(self.steps(database, again[:10]), self.steps(database, again[10:]))
+        self.assert_books(types.SimpleNamespace(records=records + again, orders=[], exchange="work"), "self-trades")
 
     def test_a_late_fill_reads_no_more_than_the_fills_since_a_checkpoint(self):
         database = self.new_database("work_late")

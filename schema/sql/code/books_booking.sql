@@ -23,17 +23,21 @@ BEGIN
     -- Fills that are new or may change: what their copies say together, and what the order lends.
     -- was: the fill as it was, null for a new one.
     CREATE TEMPORARY TABLE booking_fills (
-        exchange text COLLATE "C", trade_id text COLLATE "C", was blotter_internal.fill,
+        exchange text COLLATE "C", trade_id text COLLATE "C", n int,
+        copies blotter_internal.fill_copy[], was blotter_internal.fill,
         account text COLLATE "C", strategy text COLLATE "C", market_type text COLLATE "C",
         symbol text COLLATE "C", position_side text COLLATE "C", at timestamptz, lacks int,
         differs int, ranks bigint, rolled boolean, side text COLLATE "C", order_id text COLLATE "C",
         client_order_id text COLLATE "C", price numeric, quantity numeric, cost numeric,
         fee numeric, fee_currency text COLLATE "C", fees jsonb, liquidity text COLLATE "C"
     );
-    -- Trade ids that are not so simple.
+    -- Trade ids that are not so simple. Where copies differ in who traded what: the fills as they
+    -- were, the copies to keep, and the fills that these are of; null: nothing changes.
     CREATE TEMPORARY TABLE booking_rest (
         exchange text COLLATE "C", trade_id text COLLATE "C", copies blotter_internal.fill_copy[],
-        again boolean, was blotter_internal.fill, way "char", copy blotter_internal.fill_copy
+        again boolean, was blotter_internal.fill, way "char", copy blotter_internal.fill_copy,
+        olds blotter_internal.fill[], kept blotter_internal.fill_copy[],
+        fills blotter_internal.fill_copy[]
     );
     -- The positions of booking_fills.
     CREATE TEMPORARY TABLE booking_keys (
@@ -167,7 +171,7 @@ CREATE FUNCTION blotter_internal.find_new_fills() RETURNS void
     AS $$
 BEGIN
     INSERT INTO pg_temp.booking_fills
-    SELECT c.exchange, c.trade_id, NULL, coalesce(c.account, nullif(o.account, ''), ''),
+    SELECT c.exchange, c.trade_id, 0, NULL, NULL, coalesce(c.account, nullif(o.account, ''), ''),
            coalesce(c.strategy, nullif(o.strategy, ''), ''),
            coalesce(c.market_type, nullif(o.market_type, ''), ''),
            coalesce(c.symbol, nullif(o.symbol, ''), ''),
@@ -238,6 +242,39 @@ $$;
 COMMENT ON FUNCTION blotter_internal.merge_into_fill(blotter_internal.fill, blotter_internal.fill_copy[], boolean) IS
     'What copies make of a fill that is there or not. again: its order may lend more than before.';
 
+-- Copies that differ in what they know of who traded what: they are of several fills, or of one
+-- that can be told only with all of them together.
+CREATE FUNCTION blotter_internal.find_groups() RETURNS void
+    LANGUAGE plpgsql
+    SET enable_hashjoin = off SET enable_mergejoin = off
+    AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_temp.booking_rest r WHERE r.way = '?') THEN
+        RETURN;
+    END IF;
+    UPDATE pg_temp.booking_rest r SET (olds, kept, fills) = (
+        SELECT k.olds, k.kept, CASE WHEN r.again OR k.kept <> k.before
+                                    THEN blotter_internal.fills_of_copies(k.kept) END
+        FROM (SELECT b.*, blotter_internal.add_copies(b.before, r.copies) AS kept
+              FROM (SELECT g.olds, blotter_internal.copies_of(g.olds) AS before
+                    FROM (SELECT array_agg(o ORDER BY o.n) AS olds FROM blotter_internal.fill o
+                          WHERE o.exchange = r.exchange AND o.trade_id = r.trade_id
+                          OFFSET 0) AS g OFFSET 0) AS b OFFSET 0) AS k)
+    WHERE r.way = '?';
+    WITH gone AS (
+        DELETE FROM blotter_internal.fill o USING pg_temp.booking_rest r
+        WHERE cardinality(r.fills) < cardinality(r.olds) AND o.exchange = r.exchange
+          AND o.trade_id = r.trade_id AND o.n >= cardinality(r.fills)
+        RETURNING o.*)
+    INSERT INTO pg_temp.booking_changes
+    SELECT g.position_id, g.at, g.trade_id, g.side, -1, true, g.order_id, g.n, g.price, g.quantity,
+           g.cost, g.fee, g.fee_currency, g.fees, g.rolled
+    FROM gone g;
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.find_groups() IS
+    'Finds the fills of trade ids of booking_rest whose copies differ in who traded what, and drops those that are none any more.';
+
 -- Several copies, or copies of a fill that is there.
 CREATE FUNCTION blotter_internal.find_known_fills() RETURNS void
     LANGUAGE plpgsql
@@ -264,8 +301,9 @@ BEGIN
     UPDATE pg_temp.booking_rest r SET (way, copy) = (
         SELECT (s.step).way, (s.step).copy
         FROM (SELECT blotter_internal.merge_into_fill(r.was, r.copies, r.again) AS step OFFSET 0) AS s);
+    PERFORM blotter_internal.find_groups();
     INSERT INTO pg_temp.booking_fills
-    SELECT m.exchange, m.trade_id, m.was, coalesce((m.copy).account, o.account, ''),
+    SELECT m.exchange, m.trade_id, m.n, m.kept, m.was, coalesce((m.copy).account, o.account, ''),
            coalesce((m.copy).strategy, o.strategy, ''),
            coalesce((m.copy).market_type, o.market_type, ''),
            coalesce((m.copy).symbol, o.symbol, ''),
@@ -275,15 +313,24 @@ BEGIN
            CASE WHEN (m.copy).order_id IS NULL THEN (m.copy).client_order_id END, (m.copy).price,
            coalesce((m.copy).quantity, 0), (m.copy).cost, (m.copy).fee, (m.copy).fee_currency,
            (m.copy).fees, (m.copy).liquidity
-    FROM (SELECT r.exchange, r.trade_id, r.was, r.copy, blotter_internal.lacks_of(r.copy) AS lacks
-          FROM pg_temp.booking_rest r WHERE r.way = '+' OFFSET 0) AS m
+    FROM (SELECT x.*, blotter_internal.lacks_of(x.copy) AS lacks
+          FROM (SELECT r.exchange, r.trade_id, 0 AS n, NULL::blotter_internal.fill_copy[] AS kept,
+                       r.was, r.copy
+                FROM pg_temp.booking_rest r WHERE r.way = '+'
+                UNION ALL
+                SELECT r.exchange, r.trade_id, u.n - 1,
+                       CASE WHEN u.n = 1 AND cardinality(r.kept) > 1 THEN r.kept END,
+                       r.olds[u.n], r.fills[u.n]
+                FROM pg_temp.booking_rest r
+                CROSS JOIN LATERAL generate_subscripts(r.fills, 1) AS u (n)
+                WHERE r.way = '?') AS x OFFSET 0) AS m
     LEFT JOIN LATERAL blotter_internal.order_lends(
                   m.exchange, (m.copy).order_id, (m.copy).client_order_id, (m.copy).account,
                   (m.copy).symbol) AS o ON m.lacks & 126 <> 0;
 END
 $$;
 COMMENT ON FUNCTION blotter_internal.find_known_fills() IS
-    'Fills booking_fills with the other executions of booking_copies; booking_rest holds those whose copies differ in who traded what.';
+    'Fills booking_fills with the other executions of booking_copies.';
 
 CREATE FUNCTION blotter_internal.find_booking_keys() RETURNS void
     LANGUAGE plpgsql
@@ -315,10 +362,10 @@ BEGIN
     WITH new AS (
         INSERT INTO blotter_internal.fill (
             exchange, trade_id, n, position_id, at, lacks, differs, ranks, rolled, side, order_id,
-            client_order_id, price, quantity, cost, fee, fee_currency, fees, liquidity)
-        SELECT e.exchange, e.trade_id, 0, k.position_id, e.at, e.lacks, e.differs, e.ranks,
+            client_order_id, price, quantity, cost, fee, fee_currency, fees, liquidity, copies)
+        SELECT e.exchange, e.trade_id, e.n, k.position_id, e.at, e.lacks, e.differs, e.ranks,
                e.rolled, e.side, e.order_id, e.client_order_id, e.price, e.quantity, e.cost, e.fee,
-               e.fee_currency, e.fees, e.liquidity
+               e.fee_currency, e.fees, e.liquidity, e.copies
         FROM pg_temp.booking_fills e
         JOIN pg_temp.booking_keys k USING (exchange, account, strategy, market_type, symbol,
                                            position_side)
@@ -342,9 +389,10 @@ BEGIN
     INSERT INTO pg_temp.booking_updates
     SELECT x.was, x.f
     FROM (SELECT e.was,
-                 ROW(e.exchange, e.trade_id, 0, k.position_id, e.at, e.lacks, e.differs, e.ranks,
+                 ROW(e.exchange, e.trade_id, e.n, k.position_id, e.at, e.lacks, e.differs, e.ranks,
                      e.rolled, e.side, e.order_id, e.client_order_id, e.price, e.quantity, e.cost,
-                     e.fee, e.fee_currency, e.fees, e.liquidity, NULL)::blotter_internal.fill AS f
+                     e.fee, e.fee_currency, e.fees, e.liquidity, e.copies)::blotter_internal.fill
+                     AS f
           FROM pg_temp.booking_fills e
           JOIN pg_temp.booking_keys k USING (exchange, account, strategy, market_type, symbol,
                                              position_side)
@@ -365,7 +413,8 @@ BEGIN
         differs = (u.f).differs, ranks = (u.f).ranks, rolled = (u.f).rolled, side = (u.f).side,
         order_id = (u.f).order_id, client_order_id = (u.f).client_order_id, price = (u.f).price,
         quantity = (u.f).quantity, cost = (u.f).cost, fee = (u.f).fee,
-        fee_currency = (u.f).fee_currency, fees = (u.f).fees, liquidity = (u.f).liquidity
+        fee_currency = (u.f).fee_currency, fees = (u.f).fees, liquidity = (u.f).liquidity,
+        copies = (u.f).copies
     FROM pg_temp.booking_updates u
     WHERE o.exchange = (u.f).exchange AND o.trade_id = (u.f).trade_id AND o.n = (u.f).n;
     INSERT INTO pg_temp.booking_changes
@@ -388,7 +437,6 @@ DECLARE
     found_fills bigint;
     copies bigint;
     known boolean := false;
-    one record;
 BEGIN
     PERFORM blotter_internal.find_new_fills();
     SELECT count(*) INTO found_fills FROM pg_temp.booking_fills;
@@ -404,9 +452,6 @@ BEGIN
     IF known THEN
         PERFORM blotter_internal.note_fill_updates();
         PERFORM blotter_internal.update_fills();
-        FOR one IN SELECT r.* FROM pg_temp.booking_rest r WHERE r.way = '?' LOOP
-            PERFORM blotter_internal.book_group(one.exchange, one.trade_id, one.copies, one.again);
-        END LOOP;
     END IF;
 END
 $$;
