@@ -13,7 +13,8 @@
  *
  * Loading comes first. A booking takes a processor for longer than the load of the same rows, so
  * while large batches are committed, as from a backlog, it rests between bookings: what is in the
- * queue is in PostgreSQL, what is in Redis is not yet. */
+ * queue is in PostgreSQL, what is in Redis is not yet. Where that goes on, the books would fall
+ * behind for ever: from half a minute on rests become shorter, after a minute there are none. */
 #include "drainer/postgres/booker.h"
 
 #include <event2/event.h>
@@ -42,6 +43,7 @@ enum {
     BURST_ROWS = 500,   /* of one commit, from which on bookings rest */
     REST_TIMES_MAX = 7, /* a rest takes so many times as long as the booking before it */
     REST_MAX_MS = 1000,
+    REST_UNTIL_MS = 60000, /* books that are so far behind take what they need */
 };
 
 struct booker {
@@ -128,12 +130,11 @@ static void booker_on_failed(struct booker *booker, const struct pg_failure *fai
 }
 
 /* A booking has a price of its own, so what is committed within a pause is booked together. While
- * large batches are committed it rests; the longer, the larger they are. */
+ * large batches are committed it rests. */
 static void booker_rest(struct booker *booker)
 {
-    int64_t times = (int64_t)(booker->burst / BURST_ROWS);
-    int64_t ms = (clock_monotonic_ms() - booker->began_ms) *
-                 (times > REST_TIMES_MAX ? REST_TIMES_MAX : times);
+    int64_t ms = booker_rest_ms(booker->burst, clock_monotonic_ms() - booker->began_ms,
+                                booker_lag_ms(booker));
 
     if (booker->hurried) {
         return;
@@ -147,7 +148,7 @@ static void booker_rest(struct booker *booker)
         return;
     }
     booker->resting = true;
-    booker_set_timer(booker, ms > REST_MAX_MS ? REST_MAX_MS : (unsigned)ms);
+    booker_set_timer(booker, (unsigned)ms);
 }
 
 static void booker_on_booked(void *owner, const struct pg_failure *failure)
@@ -316,6 +317,17 @@ void booker_wake(struct booker *booker, size_t rows)
     booker->wake_ms = booker->wake_ms == 0 ? now : booker->wake_ms;
     booker->next_wake_ms = booker->next_wake_ms == 0 ? now : booker->next_wake_ms;
     booker_next(booker);
+}
+
+int64_t booker_rest_ms(size_t commit_rows, int64_t booking_ms, int64_t lag_ms)
+{
+    int64_t times = (int64_t)(commit_rows / BURST_ROWS),
+            patience = (REST_UNTIL_MS - lag_ms) * 2 * REST_TIMES_MAX / REST_UNTIL_MS, ms;
+
+    times = times > REST_TIMES_MAX ? REST_TIMES_MAX : times;
+    times = times > patience ? patience : times;
+    ms = times > 0 ? booking_ms * times : 0;
+    return ms > REST_MAX_MS ? REST_MAX_MS : ms;
 }
 
 void booker_finish(struct booker *booker)

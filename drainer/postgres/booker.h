@@ -5,7 +5,8 @@
  * empty: after each commit, 50 times a second at most, and once a second for what others have
  * queued. A booking is one statement that commits by itself, and takes its lock for an exchange in
  * it: there is nothing that a stuck or dead drainer could keep. While a backlog is loaded it takes
- * an eighth of the time, and books_lag grows. One thread. */
+ * an eighth of the time, and books_lag grows, until the books are half a minute behind. One thread.
+ */
 #ifndef BLOTTER_DRAINER_POSTGRES_BOOKER_H
 #define BLOTTER_DRAINER_POSTGRES_BOOKER_H
 
@@ -50,6 +51,10 @@ void booker_start(struct booker *);
 
 /* So many rows were committed to the queue. */
 void booker_wake(struct booker *, size_t rows);
+
+/* How long a booking is rested from, in milliseconds: rows of the newest commit, how long the
+ * booking took, how far the books are behind. */
+int64_t booker_rest_ms(size_t commit_rows, int64_t booking_ms, int64_t lag_ms);
 
 /* Somebody waits for booker_is_done(): the queue is looked at until it is empty. */
 void booker_finish(struct booker *);
