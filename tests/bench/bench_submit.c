@@ -11,6 +11,7 @@
  *     ms       one call a millisecond, sleeping in between, as a strategy does: caches are cold
  *     threads  four threads on one producer, together at the pace of `hot`; they yield while they
  *              wait
+ *     bound, bound_ms  hot and ms, with account, strategy, symbol, type and time_in_force bound
  *
  * The sender runs and Redis is live. No drainer loads: the journal evicts sent records, as it does
  * while PostgreSQL is away.
@@ -47,6 +48,7 @@ static struct {
     int64_t *times;
     size_t runs;
     blotter_producer *producer;
+    blotter_binding *binding;
     int64_t refused;
 } bench;
 
@@ -135,6 +137,40 @@ static void blotter_way_close(void)
     fixture_redis_run(bench.redis, "FLUSHALL ASYNC");
 }
 
+static bool bound_way_open(void)
+{
+    const struct blotter_order constants = {.account = "main-usdm",
+                                            .strategy = "maker-basis-3",
+                                            .symbol = "BTC/USDT:USDT",
+                                            .type = "limit",
+                                            .time_in_force = "GTC"};
+
+    blotter_way_open();
+    bench.binding = blotter_bind(bench.producer, BLOTTER_KIND_ORDER, &constants);
+    if (bench.binding == NULL) {
+        fixture_fail("blotter_bind: %s", blotter_problem());
+    }
+    return true;
+}
+
+static void bound_way_call(const struct blotter_order *order)
+{
+    if (blotter_submit_bound(bench.producer, bench.binding, order) < 0) {
+        __atomic_fetch_add(&bench.refused, 1, __ATOMIC_RELAXED);
+    }
+}
+
+static void bound_way_close(void)
+{
+    blotter_unbind(bench.binding);
+    blotter_way_close();
+}
+
+static void leave_out_bound(struct blotter_order *order)
+{
+    order->account = order->strategy = order->symbol = order->type = order->time_in_force = NULL;
+}
+
 static bool nothing_open(void)
 {
     return true;
@@ -147,6 +183,7 @@ static void clock_call(const struct blotter_order *order)
 
 static const struct way ways[] = {
     {"submit.hot", 100000, -1, false, blotter_way_open, blotter_way_call, NULL, blotter_way_close},
+    {"submit.bound", 100000, -1, false, bound_way_open, bound_way_call, NULL, bound_way_close},
     {"clock", 100000, 0, false, nothing_open, clock_call, NULL, nothing_close},
     {"memcpy", 100000, 0, false, rivals_memcpy_open, rivals_memcpy_call, NULL, rivals_memcpy_close},
     {"rdkafka", 100000, -1, false, rivals_kafka_open, rivals_kafka_call, rivals_kafka_between,
@@ -154,6 +191,7 @@ static const struct way ways[] = {
     {"redis_async", 100000, 0, false, rivals_async_open, rivals_async_call, rivals_async_between,
      rivals_async_close},
     {"submit.ms", 2000, 1000000, true, blotter_way_open, blotter_way_call, NULL, blotter_way_close},
+    {"submit.bound_ms", 2000, 1000000, true, bound_way_open, bound_way_call, NULL, bound_way_close},
     {"clock_ms", 1000, 1000000, true, nothing_open, clock_call, NULL, nothing_close},
     {"memcpy_ms", 1000, 1000000, true, rivals_memcpy_open, rivals_memcpy_call, NULL,
      rivals_memcpy_close},
@@ -193,6 +231,7 @@ static void wait_until(int64_t due_ns, bool sleep, bool yield)
 static void measure(const struct way *way, int64_t *times, size_t count, int64_t interval_ns,
                     bool yield)
 {
+    bool bound = way->call == bound_way_call;
     int64_t due_ns = figure_now_ns();
 
     for (size_t i = 0; i < count; i++) {
@@ -207,8 +246,12 @@ static void measure(const struct way *way, int64_t *times, size_t count, int64_t
         if (way->sleep) {
             sample_order_make_fill(&fresh, i, SAMPLE_TIME_NS + (int64_t)i * 1000003);
         }
+        struct blotter_order rest = sample->order;
+        if (bound) {
+            leave_out_bound(&rest);
+        }
         begin_ns = figure_now_ns();
-        way->call(&sample->order);
+        way->call(bound ? &rest : &sample->order);
         times[i] = figure_now_ns() - begin_ns;
         if (way->between) {
             way->between(i + 1);
@@ -271,27 +314,34 @@ static double median_of(struct series *series, enum percentile percentile)
     return figure_median(all[percentile], series->runs);
 }
 
-/* The same percentile of those calls beside it that are made in the same way: names that end as its
- * own does, or all the other rivals for `hot`. Ratio: to memcpy. */
-static void tell(struct series *series, enum percentile percentile, double target_ns,
+static bool ends_with_ms(const char *name)
+{
+    size_t length = strlen(name);
+
+    return length > 2 && strcmp(name + length - 2, "ms") == 0;
+}
+
+/* The same percentile of those calls beside it that are made in the same way: one a millisecond, or
+ * all the others for `hot`. The ratio, and its target, are to memcpy. */
+static void tell(struct series *series, enum percentile percentile, double target,
                  struct series *all)
 {
     static const char *const names[] = {"p50", "p99", "p999", "max"};
     struct figure figure = {.name = fixture_format("%s.%s", series->name, names[percentile]),
                             .value = median_of(series, percentile),
                             .unit = "ns",
-                            .target_is = target_ns > 0 ? FIGURE_AT_MOST : FIGURE_NO_TARGET,
-                            .target = target_ns};
-    bool ms = strcmp(series->name, "submit.ms") == 0, hot = strcmp(series->name, "submit.hot") == 0;
+                            .target_is = target > 0 ? FIGURE_AT_MOST : FIGURE_NO_TARGET,
+                            .target = target,
+                            .target_is_ratio = 1};
+    bool ms = ends_with_ms(series->name), hot = strcmp(series->name, "submit.hot") == 0;
     int used = 0;
 
     for (size_t i = 0; i < WAYS && used < FIGURE_BESIDES; i++) {
         bool floor = all[i].name && (strncmp(all[i].name, "clock", 5) == 0 ||
                                      strncmp(all[i].name, "memcpy", 6) == 0);
-        bool is_ms = all[i].name && strstr(all[i].name, "_ms") != NULL;
 
-        if (!all[i].name || strncmp(all[i].name, "submit", 6) == 0 || is_ms != ms ||
-            (!floor && !hot)) {
+        if (!all[i].name || strncmp(all[i].name, "submit", 6) == 0 ||
+            ends_with_ms(all[i].name) != ms || (!floor && !hot)) {
             continue;
         }
         figure.beside[used].name = all[i].name;
@@ -303,24 +353,33 @@ static void tell(struct series *series, enum percentile percentile, double targe
     figure_add(&figure);
 }
 
+/* Limits, as ratios to memcpy of the same bytes; 0: none. */
+static const struct {
+    const char *name;
+    double p50, p999;
+} targets[] = {{"submit.hot", 3.5, 3},
+               {"submit.bound", 2.5, 3},
+               {"submit.ms", 2.5, 0},
+               {"submit.bound_ms", 2, 0}};
+
 static void tell_all(struct series *all, struct series *threads)
 {
     for (size_t i = 0; i < WAYS; i++) {
-        bool hot = strcmp(ways[i].name, "submit.hot") == 0,
-             ms = strcmp(ways[i].name, "submit.ms") == 0;
-
         if (!all[i].name) {
             figure_note("left out: %s is not installed", ways[i].name);
-        } else if (hot || ms) {
-            tell(&all[i], P50, hot ? 200 : 400, all);
-            tell(&all[i], P99, 0, all);
-            tell(&all[i], P999, hot ? 1000 : 5000, all);
-            tell(&all[i], MAX, 0, all);
+        }
+        for (size_t k = 0; all[i].name && k < sizeof targets / sizeof *targets; k++) {
+            if (strcmp(ways[i].name, targets[k].name) == 0) {
+                tell(&all[i], P50, targets[k].p50, all);
+                tell(&all[i], P99, 0, all);
+                tell(&all[i], P999, targets[k].p999, all);
+                tell(&all[i], MAX, 0, all);
+            }
         }
     }
     tell(threads, P50, 0, all);
     tell(threads, P99, 0, all);
-    tell(threads, P999, 3000, all);
+    tell(threads, P999, 0, all);
     tell(threads, MAX, 0, all);
 }
 

@@ -15,7 +15,7 @@ from pathlib import Path
 PAGE = Path(__file__).resolve().parent / "RESULTS.md"
 BEGIN, END = "<!-- written by `make bench-page` -->", "<!-- end -->"
 BENCHMARKS = {
-    "submit": "Submitting from C, 20 fields: `hot` one after the other, `ms` one a millisecond with cold caches, `threads` four on one producer",
+    "submit": "Submitting from C, 20 fields: `hot` one after the other, `ms` one a millisecond with cold caches, `threads` four on one producer, `bound` with five members bound",
     "python": "Submitting from Python",
     "send": "From the journal to Redis",
     "drain": "From Redis to PostgreSQL, a backlog, `orders` kept or off. `orders_off`, `orders_on`: no event is a fill, so that the books have nothing to do; `books`: one in four is; "
