@@ -41,7 +41,7 @@ BEGIN
            blotter_internal.first_value_of(filled_quantity),
            min(recorded_at), blotter_internal.first_value_of(seq), blotter_internal.first_value_of(producer_id),
            max(recorded_at), blotter_internal.last_value_of(seq), blotter_internal.last_value_of(producer_id),
-           bool_or(late) OR count(DISTINCT client_order_id) > 1
+           bool_or(late) OR min(client_order_id) < max(client_order_id)
     FROM (SELECT b.*, row(recorded_at, seq, producer_id) <= lag(row(recorded_at, seq, producer_id)) OVER (PARTITION BY exchange, account, order_id ORDER BY n) AS late,
                  max(filled_quantity) OVER (PARTITION BY exchange, account, nullif(order_id, '0'), CASE WHEN coalesce(order_id, '') IN ('', '0') THEN client_order_id END,
                                                          CASE WHEN exchange = 'binance' THEN symbol END
