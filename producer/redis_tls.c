@@ -191,6 +191,9 @@ static void explain_tls(struct redis_tls *tls, bool connected, bool greeted, con
          ended = strstr(why, "timed out") == NULL;
     ERR_clear_error(); /* the queue is the thread's: another connection would take what is left for
                           its own */
+    /* A reset may be all that is heard, where the whole handshake went before the event loop
+     * looked. */
+    connected = connected || (agreed && strstr(why, "reset by peer") != NULL);
     if (result != X509_V_OK) {
         explain_refusal(result, text, size);
     } else if (!is_end(code)) {
