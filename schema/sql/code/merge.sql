@@ -244,7 +244,7 @@ BEGIN
                    CASE WHEN o.terminal AND NOT blotter_internal.is_terminal(o.status) THEN 0 END
             FROM pg_temp.merge_rest r
             JOIN blotter.orders o ON (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (r.order_key, r.exchange, r.account, r.scope, r.provisional)
-            WHERE blotter_internal.is_final(o)
+            WHERE blotter_internal.is_final(o.first_recorded_at, o.exchange, o.account, o.order_key, o.client_order_id)
             ON CONFLICT DO NOTHING;
             IF FOUND THEN
                 INSERT INTO blotter_internal.kept_order_events (exchange, account, order_id, recorded_at, seq, producer_id, status, %s)
@@ -341,7 +341,7 @@ BEGIN
                 FROM pg_temp.rebuild_ids i, LATERAL (
                     SELECT o.order_key FROM blotter.orders o
                     WHERE (o.client_order_id, o.exchange, o.account, o.scope) = (i.client_order_id, i.exchange, i.account, i.scope)
-                      AND NOT o.provisional AND NOT blotter_internal.is_final(o)
+                      AND NOT o.provisional AND NOT blotter_internal.is_final(o.first_recorded_at, o.exchange, o.account, o.order_key, o.client_order_id)
                     UNION
                     SELECT p.order_key FROM blotter_internal.order_client_ids p
                     WHERE (p.client_order_id, p.exchange, p.account, p.scope) = (i.client_order_id, i.exchange, i.account, i.scope)
@@ -562,7 +562,7 @@ BEGIN
     DELETE FROM blotter_internal.order_client_ids;
     DELETE FROM blotter_internal.client_only_ids;
     -- An order that had ended before the first kept day has no events any more: its row is all there is.
-    DELETE FROM blotter.orders o WHERE NOT blotter_internal.is_final(o);
+    DELETE FROM blotter.orders o WHERE NOT blotter_internal.is_final(o.first_recorded_at, o.exchange, o.account, o.order_key, o.client_order_id);
     FOREACH source IN ARRAY ARRAY['blotter.order_events', 'blotter_internal.kept_order_events'] LOOP
         EXECUTE format($q$
             INSERT INTO pg_temp.rebuild_events (%1$s, key_account, scope, order_key, client_only, terminal, has_status)

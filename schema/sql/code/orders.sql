@@ -74,14 +74,15 @@ CREATE FUNCTION blotter_internal.order_fields() RETURNS text[]
     END;
 COMMENT ON FUNCTION blotter_internal.order_fields() IS 'The columns of orders that are simply the last value given.';
 
-CREATE FUNCTION blotter_internal.is_final(o blotter.orders) RETURNS boolean
+-- Not of a row: from PostgreSQL 17 on a user could then not add a column with a default to orders.
+CREATE FUNCTION blotter_internal.is_final(first_recorded_at timestamptz, exchange text, account text, order_key text, client_order_id text) RETURNS boolean
     LANGUAGE sql STABLE
     BEGIN ATOMIC
-    SELECT o.first_recorded_at < (SELECT blotter_internal.day_begins(r.first_day) FROM blotter_internal.retention r)
+    SELECT is_final.first_recorded_at < (SELECT blotter_internal.day_begins(r.first_day) FROM blotter_internal.retention r)
        AND NOT EXISTS (SELECT FROM blotter_internal.kept_order_events k
-                       WHERE k.order_id = o.order_key AND k.exchange = o.exchange AND coalesce(k.account, '') = o.account)
+                       WHERE k.order_id = is_final.order_key AND k.exchange = is_final.exchange AND coalesce(k.account, '') = is_final.account)
        AND NOT EXISTS (SELECT FROM blotter_internal.kept_order_events k
-                       WHERE k.client_order_id = o.client_order_id AND coalesce(k.order_id, '') IN ('', '0') AND k.exchange = o.exchange
-                         AND coalesce(k.account, '') = o.account);
+                       WHERE k.client_order_id = is_final.client_order_id AND coalesce(k.order_id, '') IN ('', '0') AND k.exchange = is_final.exchange
+                         AND coalesce(k.account, '') = is_final.account);
     END;
-COMMENT ON FUNCTION blotter_internal.is_final(blotter.orders) IS 'Was the order over when its first day was dropped, so that its row cannot be made again from events?';
+COMMENT ON FUNCTION blotter_internal.is_final(timestamptz, text, text, text, text) IS 'Was the order over when its first day was dropped, so that its row cannot be made again from events?';
