@@ -72,6 +72,19 @@ static const char *stall_reason(const struct surveyed_stream *stream,
                : "drainers are connected and do not read it: see their log or their /readyz";
 }
 
+void stalls_add_part_of_cluster(struct report *report, struct redis *redis)
+{
+    redisReply *reply = redis->url.cluster ? NULL : redis_ask(redis, "CLUSTER", "INFO", NULL);
+
+    if (reply != NULL && reply_is_string(reply) && strstr(reply->str, "cluster_size:1\r") == NULL) {
+        report_cell(report, "of other nodes");
+        report_seconds(report, 0);
+        report_cell(report, "not seen: Redis is one node of a cluster: give "
+                            "redis+cluster://host,host");
+    }
+    redis_reply_free(reply);
+}
+
 struct report *stalls_find(const struct stream_survey *survey, const struct load_facts *facts,
                            bool redis_is_master, int64_t max_behind_ms)
 {

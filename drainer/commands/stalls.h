@@ -33,4 +33,7 @@ bool stalls_redis_is_master(struct redis *);
 struct report *stalls_find(const struct stream_survey *, const struct load_facts *,
                            bool redis_is_master, int64_t max_behind_ms);
 
+/* Adds a row for what one node of a cluster does not show, where the URL is not the cluster's. */
+void stalls_add_part_of_cluster(struct report *, struct redis *);
+
 #endif

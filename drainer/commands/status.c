@@ -307,6 +307,7 @@ static int status_look(struct status *status)
     if (redis_seen && pg_seen) {
         status->stalls = stalls_find(&status->survey, &status->facts,
                                      stalls_redis_is_master(&status->redis), settings->max_behind);
+        stalls_add_part_of_cluster(status->stalls, &status->redis);
     }
     if (settings->watch && !settings->json && isatty(STDOUT_FILENO)) {
         printf("\033[H\033[2J");

@@ -340,6 +340,24 @@ static void trim(struct stream_watch *watch, struct stream *stream)
                         (int)(sizeof argv / sizeof argv[0]), argv, NULL);
 }
 
+/* CLUSTER INFO: a cluster of one node has no streams elsewhere. */
+static void on_cluster_size(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct streams *streams = ((struct stream_watch *)owner)->streams;
+
+    (void)tag;
+    if (reply == NULL) {
+        return;
+    }
+    if (reply_is_string(reply) && strstr(reply->str, "cluster_size:1\r") != NULL) {
+        streams_trouble_over(streams, NULL, TROUBLE_PART);
+    } else {
+        streams_trouble(streams, NULL, TROUBLE_PART,
+                        "Redis is one node of a cluster and answers for its own streams only: "
+                        "give redis+cluster://host,host");
+    }
+}
+
 /* INFO memory: "maxmemory:N", 0 where there is no limit. */
 static void on_memory(void *owner, uintptr_t tag, struct redisReply *reply)
 {
@@ -349,6 +367,22 @@ static void on_memory(void *owner, uintptr_t tag, struct redisReply *reply)
 
     (void)tag;
     node->maxmemory = at == NULL ? 0 : strtoll(at + sizeof "\nmaxmemory:" - 1, NULL, 10);
+}
+
+static void on_cluster_enabled(void *owner, uintptr_t tag, struct redisReply *reply)
+{
+    struct stream_watch *watch = owner;
+    struct node *node = (struct node *)tag;
+    const char *argv[] = {"CLUSTER", "INFO"};
+
+    if (reply == NULL || !reply_is_string(reply)) {
+        return;
+    }
+    if (strstr(reply->str, "cluster_enabled:1") != NULL) {
+        redis_link_sendv_as(node->link, watch, on_cluster_size, 0, 2, argv, NULL);
+    } else {
+        streams_trouble_over(watch->streams, NULL, TROUBLE_PART);
+    }
 }
 
 /* Makes one number of what waits in another's stream and how far its holder is. 0: nothing waits.
@@ -666,11 +700,15 @@ void stream_watch_tick(struct stream_watch *watch)
 
 void stream_watch_look_now(struct stream_watch *watch, struct node *node)
 {
-    const char *argv[] = {"INFO", "memory"};
+    const char *memory[] = {"INFO", "memory"}, *cluster[] = {"INFO", "cluster"};
 
     watch->scanned_at_ms = 0;
     watch->changed = true;
-    redis_link_sendv_as(node->link, node, on_memory, 0, 2, argv, NULL);
+    redis_link_sendv_as(node->link, node, on_memory, 0, 2, memory, NULL);
+    if (!node->reading.in_cluster) {
+        redis_link_sendv_as(node->link, watch, on_cluster_enabled, (uintptr_t)node, 2, cluster,
+                            NULL);
+    }
 }
 
 bool stream_watch_looked(const struct stream_watch *watch)

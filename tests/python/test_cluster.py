@@ -202,6 +202,33 @@ class Drainers(Loaded):
         self.assert_all_stored_once()
 
 
+class UrlOfOneNode(unittest.TestCase):
+    """redis:// shows what lies on that node; what waits on the others is not seen, and that is said."""
+
+    def test_a_node_of_several_is_named(self):
+        url = f"redis://127.0.0.1:{cluster.nodes[0].port}"
+        drainer = started.drain(url, "--consumer", "of-one-node", "--streams", "blotter:nobody")
+        self.addCleanup(drainer.kill)
+
+        def named():
+            status, text = engines.ready(drainer)
+            return status == 503 and "redis+cluster://" in text
+
+        engines.await_true(named, "not ready: one node of a cluster")
+        status, text = servers.run("status", "--redis", url)
+        self.assertEqual(status, 1, text)
+        self.assertIn("redis+cluster://", text)
+
+    def test_a_cluster_of_one_node_is_all_there_is(self):
+        alone = started.redis("--cluster-enabled", "yes", "--cluster-port", engines.free_port())
+        with engines.RedisClient(alone.port) as client:
+            client("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            engines.await_true(lambda: "cluster_state:ok" in client("CLUSTER", "INFO"), "it serves")
+        drainer = started.drain(f"redis://127.0.0.1:{alone.port}", "--consumer", "of-all", "--streams", "blotter:nobody")
+        self.addCleanup(drainer.kill)
+        engines.await_true(lambda: engines.ready(drainer)[0] == 200, "ready")
+
+
 class Failover(Loaded):
     replicas = 1
 
