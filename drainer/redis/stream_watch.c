@@ -93,6 +93,9 @@ static void finish_scan(struct stream_watch *watch)
 
     watch->looked = watch->looked || watch->complete;
     watch->changed = watch->changed || !watch->complete;
+    if (watch->complete) {
+        streams_trouble_over(streams, NULL, TROUBLE_LOOK);
+    }
     if (streams->left_out == 0) {
         streams_trouble_over(streams, NULL, TROUBLE_LIMIT);
     }
@@ -104,6 +107,9 @@ static void finish_scan(struct stream_watch *watch)
             intake_ask_id(watch->intake, stream); /* without it there is no lease */
         }
         note_presence(watch, stream);
+        if (!stream->present && stream->unseen > 0) {
+            streams_trouble_over(streams, stream, TROUBLE_REDIS); /* nothing waits in it any more */
+        }
         watch->changed = watch->changed || (stream->present && stream->unseen > 0);
         if (stream->state == STREAM_ABSENT && stream->present) {
             intake_take(watch->intake, stream);
@@ -119,8 +125,10 @@ static bool take_names(struct stream_watch *watch, struct node *node, const redi
 {
     if (!reply_is_array(reply, 2) || !reply_is_string(reply->element[0]) ||
         reply->element[1]->type != REDIS_REPLY_ARRAY) {
-        log_warn("redis", "SCAN: %s",
-                 reply->type == REDIS_REPLY_ERROR ? reply->str : "unexpected kind of answer");
+        streams_trouble(watch->streams, NULL, TROUBLE_LOOK,
+                        "%s: new streams cannot be found: SCAN: %s", node->name,
+                        reply->type == REDIS_REPLY_ERROR ? reply->str
+                                                         : "unexpected kind of answer");
         return false;
     }
     for (size_t i = 0; i < reply->element[1]->elements; i++) {

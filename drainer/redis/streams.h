@@ -47,6 +47,7 @@ enum stream_state { STREAM_STATES(X) };
 enum trouble_source {
     TROUBLE_LINK,    /* Redis is not connected */
     TROUBLE_REDIS,   /* Redis answers with an error */
+    TROUBLE_LOOK,    /* Redis refuses to list its streams */
     TROUBLE_PART,    /* Redis is one node of a cluster, and the URL is not that of a cluster */
     TROUBLE_HISTORY, /* loaded into another PostgreSQL, or one that went back */
     TROUBLE_LEASE,   /* somebody else holds a lock */

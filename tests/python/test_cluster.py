@@ -229,6 +229,24 @@ class UrlOfOneNode(unittest.TestCase):
         engines.await_true(lambda: engines.ready(drainer)[0] == 200, "ready")
 
 
+class Emptied(unittest.TestCase):
+    def test_what_a_node_has_lost_is_no_stall(self):
+        engine = engines.Engines()
+        self.addCleanup(engine.close)
+        alone = redis_cluster.Cluster(engine)
+        exchange = redis_cluster.in_third_of("blotter:kucoin", "blotter:", "kucoin-emptied-")
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        drainer = engine.drain(alone.url, "--consumer", "of-emptied")
+        status, text = engines.publish(alone.url, engines.lines(10000, 5, exchange), "--until", "committed", journal=folder.name, exchange=exchange)
+        self.assertEqual(status, 0, text)
+        owner = alone.owner(f"blotter:{exchange}")
+        owner.kill()
+        engines.await_true(lambda: engines.ready(drainer)[0] == 503, "not ready: the stream's node is away")
+        owner.start()  # without its data
+        engines.await_true(lambda: engines.ready(drainer)[0] == 200, "ready again")
+
+
 class Failover(Loaded):
     replicas = 1
 

@@ -84,6 +84,9 @@ STALLS = {
     "Redis refuses to be read": Stall(
         lambda: redis("ACL", "SETUSER", "loader", "-xreadgroup"), lambda: redis("ACL", "SETUSER", "loader", "+xreadgroup"),
         "NOPERM"),
+    "Redis refuses to list a new stream": Stall(
+        lambda: (redis("ACL", "SETUSER", "loader", "-scan"), add("kraken")), lambda: redis("ACL", "SETUSER", "loader", "+scan"),
+        "new streams cannot be found"),
     "Redis was demoted": Stall(
         lambda: redis("REPLICAOF", "127.0.0.1", "1"), lambda: redis("REPLICAOF", "NO", "ONE"), "redis: not connected"),
 }
@@ -122,9 +125,9 @@ class Drainer:
         self.log.close()
 
 
-def add():
+def add(exchange="okx"):
     """Records an order, as a user of Redis that keeps its rights."""
-    subprocess.run([servers.program, "publish", "--exchange", "okx", "--timeout", "3s"], input='{"order_id": "1"}\n', text=True,
+    subprocess.run([servers.program, "publish", "--exchange", exchange, "--timeout", "3s"], input='{"order_id": "1"}\n', text=True,
                    env=support.plain_environment(), capture_output=True)
 
 
