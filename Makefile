@@ -33,7 +33,7 @@ SCHEMA := record ccxt_names decimal text copy_checked json_read json_write encod
 JOURNAL := journal journal_checksum journal_clock journal_folder journal_format journal_inspect journal_lock journal_map journal_open \
 	journal_recover journal_span
 PRODUCER := producer producer_loop submit leftovers histogram waiters waker $(JOURNAL) sender sender_clock sender_life xadd event_notifier confirm \
-	loss target refusals eviction ranges redis_link redis_connect redis_greeting redis_moves redis_reader redis_error in_flight redis_url redis_tls redis_visit sentinel cluster background resolve status
+	loss target refusals eviction ranges redis_link redis_link_state redis_connect redis_greeting redis_moves redis_reader redis_error in_flight redis_url redis_tls redis_visit sentinel cluster background resolve status
 REDIS_SIDE := intake node nodes stream_pattern taking reading entry_reader doorbell stream_watch streams redis_reply \
 	settle redis_blocking stream_survey
 POSTGRES_SIDE := pg_link pg_failure pg_session pg_blocking pg_pooler loading loader load_transaction good_record history lease days bisect sql_text sqlstate load_stats booker

@@ -191,19 +191,6 @@ static void on_node_found(void *owner, const struct cluster_answer *answer)
     }
 }
 
-struct background *redis_link_ask_nodes(struct redis_link *link, const struct redis_host *avoid,
-                                        cluster_done *done)
-{
-    return cluster_start(link->options.base,
-                         &(struct cluster_question){.url = &link->url,
-                                                    .learned = link->learned,
-                                                    .learned_count = link->learned_count,
-                                                    .avoid = avoid,
-                                                    .first = link->first_asked,
-                                                    .stream = link->stream},
-                         done, link);
-}
-
 /* Goes where a node has sent us; else asks for the master of the stream's slot, in RESOLVING. */
 static void attempt_cluster(struct redis_link *link)
 {

@@ -10,7 +10,7 @@
  *
  * redis_link_set_state() is the only place that changes the state, and it arms the state's timer:
  * the back-off in WAITING, the limit of an attempt in RESOLVING, CONNECTING and GREETING, a look at
- * the oldest answer in_flight in UP.
+ * the oldest answer in flight in UP.
  *
  * hiredis allows little inside its callbacks: no free or disconnect in onConnect (use after free
  * before 1.1), a free in a reply callback is put off, and after onDisconnect it frees the context
@@ -18,8 +18,8 @@
  * and activate `settle`, an event of its own, which runs outside of them: there the context is
  * freed, which gives every command still in_flight an answer its NULL, and the owner is told.
  *
- * redis_connect.c makes an attempt, redis_greeting.c sends the first commands, redis_moves.c
- * notices when the master is elsewhere.
+ * redis_link_state.c has the states, redis_connect.c makes an attempt, redis_greeting.c sends the
+ * first commands, redis_moves.c notices when the master is elsewhere.
  *
  * Answers come in the order of the commands, so what belongs to each is kept in a queue
  * (in_flight.h).
@@ -36,8 +36,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <time.h>
 
 #include "producer/background.h"
 #include "producer/cluster.h"
@@ -47,119 +45,18 @@
 #include "producer/redis_reader.h"
 #include "producer/redis_tls.h"
 #include "producer/redis_url.h"
+#include "schema/clock.h"
 
 enum {
     CONNECT_TIMEOUT_MS = 5000,
     ANSWER_TIMEOUT_MS = 10000,
     BACKOFF_MIN_MS = 50,
     BACKOFF_MAX_MS = 2000,
-    WATCH_MAX_MS = 1000,   /* how often UP looks at what is in flight */
-    OTHERS_WATCH_MS = 250, /* the same where others can be asked for the master */
 };
 
 static void on_timer(evutil_socket_t fd, short what, void *arg);
 static void on_reply(redisAsyncContext *context, void *reply, void *privdata);
 static void on_settle(evutil_socket_t fd, short what, void *arg);
-
-int64_t redis_link_now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE,
-                  &now); /* called per command: a few ns, and 4 ms exact is enough */
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* --- states --- */
-
-#define BIT(state) (1u << REDIS_LINK_##state)
-static const unsigned next_states[] = {
-    [REDIS_LINK_IDLE] = BIT(WAITING),
-    [REDIS_LINK_WAITING] = BIT(RESOLVING) | BIT(CONNECTING),
-    [REDIS_LINK_RESOLVING] = BIT(CONNECTING) | BIT(CLOSING),
-    [REDIS_LINK_CONNECTING] = BIT(GREETING) | BIT(CLOSING),
-    [REDIS_LINK_GREETING] = BIT(UP) | BIT(CLOSING),
-    [REDIS_LINK_UP] = BIT(CLOSING),
-    [REDIS_LINK_CLOSING] = BIT(WAITING),
-};
-
-const char *redis_link_state_text(enum redis_link_state state)
-{
-    static const char *const texts[] = {
-#define X(name, text) text,
-        REDIS_LINK_STATES(X)
-#undef X
-    };
-    return (unsigned)state < sizeof texts / sizeof *texts ? texts[state] : "unknown";
-}
-
-bool redis_link_is_open(const struct redis_link *link)
-{
-    return (next_states[link->state] & BIT(CLOSING)) != 0;
-}
-
-/* Half of each delay is random, so that the clients of a restarted server do not all come at once.
- */
-static unsigned backoff_ms(struct redis_link *link)
-{
-    if (link->attempts == 0) {
-        return 0;
-    }
-    unsigned shift = link->attempts - 1 < 16 ? link->attempts - 1 : 16;
-    uint64_t delay = (uint64_t)link->options.backoff_min_ms << shift;
-    if (delay > link->options.backoff_max_ms) {
-        delay = link->options.backoff_max_ms;
-    }
-    return (unsigned)(delay / 2 + (unsigned)rand_r(&link->seed) % (delay / 2 + 1));
-}
-
-static bool has_others(const struct redis_link *link)
-{
-    return link->url.sentinel || link->stream != NULL;
-}
-
-static unsigned watch_ms(const struct redis_link *link)
-{
-    unsigned interval = link->options.answer_timeout_ms / 8;
-    if (has_others(link) && interval > OTHERS_WATCH_MS) {
-        interval = OTHERS_WATCH_MS;
-    }
-    return interval > WATCH_MAX_MS ? WATCH_MAX_MS : interval ? interval : 1;
-}
-
-static unsigned timer_ms(struct redis_link *link, enum redis_link_state state)
-{
-    switch (state) {
-    case REDIS_LINK_WAITING:
-        return backoff_ms(link);
-    case REDIS_LINK_UP:
-        return watch_ms(link);
-    case REDIS_LINK_GREETING: /* a port without TLS is silent: said before those give up who wait as
-                               * long as an attempt may take
-                               */
-        return link->tls != NULL ? link->options.connect_timeout_ms / 2
-                                 : link->options.connect_timeout_ms;
-    default:
-        return link->options.connect_timeout_ms;
-    }
-}
-
-static void arm_timer(struct redis_link *link, unsigned delay_ms)
-{
-    struct timeval delay = {.tv_sec = delay_ms / 1000,
-                            .tv_usec = (suseconds_t)(delay_ms % 1000) * 1000};
-    event_add(link->timer, &delay);
-}
-
-void redis_link_set_state(struct redis_link *link, enum redis_link_state state)
-{
-    assert(next_states[link->state] & 1u << state);
-    link->state = state;
-    link->since_ms = redis_link_now_ms();
-    event_del(link->timer);
-    if (state != REDIS_LINK_CLOSING) {
-        arm_timer(link, timer_ms(link, state));
-    }
-}
 
 bool redis_link_is_asking(const struct redis_link *link)
 {
@@ -184,18 +81,6 @@ static void push_in_flight(struct redis_link *link, struct in_flight in_flight)
     in_flight_push(&link->in_flight, in_flight);
 }
 
-/* Reads the server's last line: if our write failed first, the reason why it hung up (it has too
- * many clients) still waits in the socket. */
-void redis_link_lose_connection(struct redis_link *link, const redisAsyncContext *context)
-{
-    char said[sizeof link->last_error] = "";
-    if (link->tls == NULL) {
-        recv(context->c.fd, said, sizeof said - 1, MSG_DONTWAIT);
-    }
-    said[strcspn(said, "\r\n")] = 0;
-    redis_link_lose(link, *said == '-' ? said + 1 : context->errstr);
-}
-
 /* ASKING counts for one command, and is said before each. */
 static bool say_asking(struct redis_link *link)
 {
@@ -208,7 +93,7 @@ static bool say_asking(struct redis_link *link)
             REDIS_OK) {
         return false;
     }
-    push_in_flight(link, (struct in_flight){NULL, link, 0, redis_link_now_ms()});
+    push_in_flight(link, (struct in_flight){NULL, link, 0, clock_monotonic_coarse_ms()});
     return true;
 }
 
@@ -244,7 +129,7 @@ static void on_reply(redisAsyncContext *context, void *reply, void *privdata)
         redis_link_lose_connection(link, context);
     }
     struct in_flight in_flight = in_flight_pop(&link->in_flight);
-    link->heard_ms = redis_link_now_ms();
+    link->heard_ms = clock_monotonic_coarse_ms();
     time_round_trip(link, &in_flight);
     if (reply != NULL && leads_away(link, &in_flight, reply)) {
         reply = NULL; /* and so are all behind it, or they would overtake it */
@@ -261,8 +146,8 @@ int redis_link_send(struct redis_link *link, redis_link_reply *callback, uintptr
         redisAsyncFormattedCommand(link->context, on_reply, NULL, resp, length) != REDIS_OK) {
         return -1;
     }
-    push_in_flight(link,
-                   (struct in_flight){callback, link->options.owner, tag, redis_link_now_ms()});
+    push_in_flight(
+        link, (struct in_flight){callback, link->options.owner, tag, clock_monotonic_coarse_ms()});
     return 0;
 }
 
@@ -273,7 +158,7 @@ int redis_link_sendv_as(struct redis_link *link, void *owner, redis_link_reply *
         redisAsyncCommandArgv(link->context, on_reply, NULL, argc, argv, lengths) != REDIS_OK) {
         return -1;
     }
-    push_in_flight(link, (struct in_flight){callback, owner, tag, redis_link_now_ms()});
+    push_in_flight(link, (struct in_flight){callback, owner, tag, clock_monotonic_coarse_ms()});
     return 0;
 }
 
@@ -284,35 +169,6 @@ int redis_link_sendv(struct redis_link *link, redis_link_reply *callback, uintpt
 }
 
 /* --- going up and down --- */
-
-static void cancel_lookups(struct redis_link *link)
-{
-    background_cancel(link->lookup);
-    background_cancel(link->question);
-    link->lookup = link->question = NULL;
-}
-
-/* Notes the end of an attempt or a connection; the rest is done by on_settle. Callable anywhere,
- * any number of times. */
-void redis_link_lose(struct redis_link *link, const char *why)
-{
-    if (!(next_states[link->state] & BIT(CLOSING))) {
-        return;
-    }
-    bool lasted = link->state == REDIS_LINK_UP &&
-                  redis_link_now_ms() - link->since_ms >= (int64_t)link->options.backoff_max_ms;
-    link->attempts = lasted ? 1 : link->attempts + 1;
-    link->redirects = lasted ? 0 : link->redirects;
-    redis_tls_explain(link->tls, link->state >= REDIS_LINK_GREETING, link->state == REDIS_LINK_UP,
-                      why != NULL && *why ? why : "the connection was lost", link->last_error,
-                      sizeof link->last_error);
-    if (has_others(link) && link->state != REDIS_LINK_UP) {
-        link->first_asked++; /* this one's master does not serve us: the next may know better */
-    }
-    cancel_lookups(link);
-    redis_link_set_state(link, REDIS_LINK_CLOSING);
-    event_active(link->settle, 0, 0);
-}
 
 static void free_context(struct redis_link *link)
 {
@@ -337,7 +193,7 @@ static void go_down(struct redis_link *link)
 static void redis_link_go_up(struct redis_link *link)
 {
     link->epoch++;
-    link->heard_ms = redis_link_now_ms();
+    link->heard_ms = clock_monotonic_coarse_ms();
     link->round_trip_ms = link->heard_ms - link->since_ms; /* of the greeting */
     link->told_up = true;
     redis_link_set_state(link, REDIS_LINK_UP);
@@ -362,7 +218,7 @@ static void ask_for_slot(struct redis_link *link)
     if (link->asking && in_flight_reserve(&link->in_flight) &&
         redisAsyncCommandArgv(link->context, on_reply, NULL, 6,
                               redis_link_stream_question(link, words), NULL) == REDIS_OK) {
-        push_in_flight(link, (struct in_flight){on_owned, link, 0, redis_link_now_ms()});
+        push_in_flight(link, (struct in_flight){on_owned, link, 0, clock_monotonic_coarse_ms()});
     }
 }
 
@@ -378,14 +234,14 @@ int64_t redis_link_late_ms(const struct redis_link *link)
         return 0;
     }
     int64_t heard = redis_reader_heard_ms(link->reader); /* a long answer may take its time */
-    return redis_link_now_ms() - (oldest->sent_ms > heard ? oldest->sent_ms : heard);
+    return clock_monotonic_coarse_ms() - (oldest->sent_ms > heard ? oldest->sent_ms : heard);
 }
 
 /* A server that does not answer is as good as none: the kernel still acknowledges for a stopped
  * process, and says nothing about a peer that vanished while the line was idle. */
 static void watch(struct redis_link *link)
 {
-    int64_t now = redis_link_now_ms(), limit = (int64_t)link->options.answer_timeout_ms;
+    int64_t now = clock_monotonic_coarse_ms(), limit = (int64_t)link->options.answer_timeout_ms;
     static const char ping[] = "*1\r\n$4\r\nPING\r\n";
     int64_t late = redis_link_late_ms(link);
     redis_link_ask_others(link, late);
@@ -399,7 +255,7 @@ static void watch(struct redis_link *link)
         redis_link_send(link, NULL, 0, ping, sizeof ping - 1);
     }
     ask_for_slot(link);
-    arm_timer(link, watch_ms(link));
+    redis_link_watch_on(link);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -500,12 +356,11 @@ void redis_link_destroy(struct redis_link *link)
     if (link == NULL) {
         return;
     }
-    if (next_states[link->state] & BIT(CLOSING)) {
-        redis_link_set_state(link,
-                             REDIS_LINK_CLOSING); /* refuses commands from the last callbacks */
+    if (redis_link_is_open(link)) { /* refuses commands from the last callbacks */
+        redis_link_set_state(link, REDIS_LINK_CLOSING);
     }
     free_context(link);
-    cancel_lookups(link);
+    redis_link_cancel_lookups(link);
     if (link->timer != NULL) {
         event_free(link->timer);
     }

@@ -1,6 +1,7 @@
-/* redis_link_private.h: a connection's state, for the files that share it: redis_link.c (its life
- * and its commands), redis_connect.c (an attempt, until the socket is connected), redis_greeting.c
- * (the first commands on it), redis_moves.c (whether its master is elsewhere by now). */
+/* redis_link_private.h: a connection, for the files that share it, from the top down: redis_link.c
+ * (its life and its commands), redis_connect.c (an attempt, until the socket is connected),
+ * redis_greeting.c (the first commands on it), redis_moves.c (whether its master is elsewhere by
+ * now), redis_link_state.c (its states). */
 #ifndef BLOTTER_PRODUCER_REDIS_LINK_PRIVATE_H
 #define BLOTTER_PRODUCER_REDIS_LINK_PRIVATE_H
 
@@ -51,10 +52,13 @@ struct redis_link {
     struct redis_tls *tls; /* NULL: without */
 };
 
-int64_t redis_link_now_ms(void);
+/* --- redis_link_state.c --- */
 
 /* Enters a state and arms its timer. */
 void redis_link_set_state(struct redis_link *, enum redis_link_state);
+
+/* Arms the timer of UP again. */
+void redis_link_watch_on(struct redis_link *);
 
 /* Notes the end of an attempt or a connection; the rest is done by `settle`. Callable anywhere, any
  * number of times. */
@@ -63,6 +67,9 @@ void redis_link_lose(struct redis_link *, const char *why);
 /* The same, where a command got no answer. */
 void redis_link_lose_connection(struct redis_link *, const redisAsyncContext *);
 
+/* Stops looking for a host or a master. */
+void redis_link_cancel_lookups(struct redis_link *);
+
 /* Is there an attempt or a connection, not given up yet? */
 bool redis_link_is_open(const struct redis_link *);
 
@@ -70,11 +77,6 @@ bool redis_link_is_open(const struct redis_link *);
 
 /* Begins an attempt: to the URL's host, or to the master that sentinels or nodes name. */
 void redis_link_attempt(struct redis_link *);
-
-/* Asks the cluster's nodes, but for `avoid` (NULL: all), for the master of the stream's slot. NULL:
- * errno. */
-struct background *redis_link_ask_nodes(struct redis_link *, const struct redis_host *avoid,
-                                        cluster_done *done);
 
 /* --- redis_greeting.c --- */
 
@@ -88,6 +90,11 @@ const char **redis_link_stream_question(const struct redis_link *, const char *w
 
 /* Remembers a node of the cluster. */
 void redis_link_learn(struct redis_link *, const struct redis_host *node);
+
+/* Asks the cluster's nodes, but for `avoid` (NULL: all), for the master of the stream's slot. NULL:
+ * errno. */
+struct background *redis_link_ask_nodes(struct redis_link *, const struct redis_host *avoid,
+                                        cluster_done *done);
 
 /* While an answer is late the master may be dead or cut off, and another be in its place: asks
  * sentinels or other nodes, unless they are being asked. */

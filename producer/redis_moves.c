@@ -9,6 +9,7 @@
 #include "producer/redis_link_private.h"
 #include "producer/resolve.h"
 #include "producer/sentinel.h"
+#include "schema/clock.h"
 
 enum {
     OTHERS_OVERDUE_MS = 1000, /* so late an answer is when others are asked */
@@ -38,7 +39,7 @@ bool redis_link_follow(struct redis_link *link, const char *error)
         !cluster_redirect_parse(error, link->url.host, &redirect)) {
         return false;
     }
-    int64_t now = redis_link_now_ms();
+    int64_t now = clock_monotonic_coarse_ms();
     link->redirected_ms = link->redirects == 0 ? now : link->redirected_ms;
     redis_host_format(to, sizeof to, redirect.to.host, redirect.to.port);
     snprintf(why, sizeof why, "slot %d %s %s%s", redirect.slot,
@@ -53,6 +54,19 @@ bool redis_link_follow(struct redis_link *link, const char *error)
         link->attempts = 0;
     }
     return true;
+}
+
+struct background *redis_link_ask_nodes(struct redis_link *link, const struct redis_host *avoid,
+                                        cluster_done *done)
+{
+    return cluster_start(link->options.base,
+                         &(struct cluster_question){.url = &link->url,
+                                                    .learned = link->learned,
+                                                    .learned_count = link->learned_count,
+                                                    .avoid = avoid,
+                                                    .first = link->first_asked,
+                                                    .stream = link->stream},
+                         done, link);
 }
 
 static void on_master_again(void *owner, const struct sentinel_answer *answer)
