@@ -20,7 +20,8 @@ enum { API_PARAMETERS_MAX = 8, API_VALUE_BYTES = 256 };
       "streams, producers, drainers, and how long the newest records took to their row") \
     X(orders, "exchange account strategy symbol text state limit sort", \
       "orders; state: open (default), ended, all; text: in an id; sort: oldest") \
-    X(order, "exchange account order", "one order: its latest state, its events and fills") \
+    X(order, "exchange account order symbol", \
+      "one order: its latest state, its newest 1,000 events and fills") \
     X(fills, "exchange account strategy symbol before limit", \
       "own executions, the latest first") \
     X(positions, "exchange account strategy symbol limit", \

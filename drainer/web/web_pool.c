@@ -3,7 +3,8 @@
  *     CLOSED ──► CONNECTING ──► PREPARING ──► READY ◄──► RUNNING
  *     any ──► CLOSED, when the session is lost
  *
- * A session in PREPARING runs its settings; in RUNNING one query of the queue. */
+ * A session in PREPARING runs its settings; in RUNNING one query of the queue. One that says nothing
+ * for longer than a query may take is lost: its server has stopped, or the way to it. */
 #include "drainer/web/web_pool.h"
 
 #include <assert.h>
@@ -107,9 +108,12 @@ static void session_watch(struct web_session *session, short what)
     }
     session->event = event_new(session->pool->base, PQsocket(session->connection), what,
                                on_session_event, session);
-    bool connecting = session->state == SESSION_CONNECTING;
-    const struct timeval limit = {.tv_sec = CONNECT_TIMEOUT_S};
-    if (session->event == NULL || event_add(session->event, connecting ? &limit : NULL) != 0) {
+    struct timeval limit = {.tv_sec = CONNECT_TIMEOUT_S};
+    if (session->state != SESSION_CONNECTING) { /* the server itself ends what takes too long */
+        limit.tv_sec += (session->pool->timeout_ms + 999) / 1000;
+    }
+    bool waits = session->state != SESSION_READY;
+    if (session->event == NULL || event_add(session->event, waits ? &limit : NULL) != 0) {
         abort();
     }
 }
@@ -279,12 +283,12 @@ static void on_session_event(evutil_socket_t fd, short what, void *arg)
 {
     struct web_session *session = arg;
     (void)fd;
+    if ((what & EV_TIMEOUT) != 0) {
+        session_lose(session, "the server does not answer");
+        return;
+    }
     if (session->state == SESSION_CONNECTING) {
-        if ((what & EV_TIMEOUT) != 0) {
-            session_lose(session, "the server does not answer");
-        } else {
-            session_poll_connect(session);
-        }
+        session_poll_connect(session);
         return;
     }
     if ((what & EV_WRITE) != 0) {

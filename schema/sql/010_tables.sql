@@ -353,6 +353,8 @@ CREATE TABLE blotter.rejects (
 );
 CREATE INDEX rejects_producer ON blotter.rejects (producer_id, seq) WHERE producer_id IS NOT NULL;
 COMMENT ON INDEX blotter.rejects_producer IS 'the rejected records of a producer, for the audit';
+CREATE INDEX rejects_open ON blotter.rejects (id) WHERE replayed_at IS NULL AND discarded_at IS NULL;
+COMMENT ON INDEX blotter.rejects_open IS 'those that wait for a person';
 COMMENT ON TABLE blotter.rejects IS
     'Records that could not be stored, with their bytes and the reason; `blotter rejects` lists, replays and discards them. Example, those that wait for a person: SELECT id, reason FROM blotter.rejects WHERE replayed_at IS NULL AND discarded_at IS NULL;';
 COMMENT ON COLUMN blotter.rejects.id IS 'number of the reject';

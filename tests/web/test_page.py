@@ -9,6 +9,7 @@ import json
 import os
 import re
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -43,6 +44,7 @@ def setUpModule():
     global servers, address, token, browser
     servers = support.Servers()
     servers.query("ALTER ROLE blotter_web LOGIN")
+    servers.query("INSERT INTO blotter_internal.venues (exchange, order_id_scope) VALUES ('numbered', 'symbol')")
     servers.drain()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -301,6 +303,55 @@ class Api(unittest.TestCase):
         named = ask("/api/order", exchange="okx", account="main", order="decoded")[1]["rejects"]
         self.assertEqual([r["id"] for r in named], [reject])
 
+    def test_an_order_is_its_venues_by_symbol(self):
+        """Where ids are numbered per symbol; and the id 0 is none."""
+        of = {"account": "numbered", "client_order_id": "numbered-1"}
+        publish(order("0", symbol="A/B", event="asked", **of), order("1", symbol="A/B", **of), order("1", symbol="C/D", account="numbered", status="filled"), exchange="numbered")
+        for symbol, wanted in (("A/B", ["asked", None]), ("C/D", [None])):
+            answer = ask("/api/order", exchange="numbered", account="numbered", order="1", symbol=symbol)[1]
+            self.assertEqual((answer["order"]["symbol"], [event["event"] for event in answer["events"]]), (symbol, wanted))
+
+    def test_of_much_the_newest_is_shown(self):
+        publish(*[order("much", price=str(n), symbol="MUCH/USDT") for n in range(1, 1006)],
+                *[fill("much", f"much-{n}", str(n), "1", symbol="MUCH/USDT", strategy="much") for n in range(1, 1006)])  # fmt: skip
+        newest = [str(n) for n in range(6, 1006)]
+        support.wait_until(lambda: servers.query("SELECT count(*) AS n FROM blotter.fills WHERE order_id = 'much'")[0]["n"] == 1005)
+        answer = ask("/api/order", exchange="okx", account="main", order="much")[1]
+        self.assertEqual([event["price"] for event in answer["events"]], newest)
+        self.assertEqual([f["price"] for f in answer["fills"]], newest)
+        self.assertEqual([f["price"] for f in ask("/api/candles", exchange="okx", symbol="MUCH/USDT")[1]["fills"]], newest)
+
+    def test_money_is_not_cut_off_in_silence(self):
+        servers.query("INSERT INTO blotter_internal.pnl_day (exchange, account, strategy, currency, day, realized, fee_value, fills)"
+                      " SELECT 'many', 'many', 'many-' || n, 'USDT', date_trunc('day', now(), 'UTC'), 1, 0, 1 FROM generate_series(1, 10001) AS n")  # fmt: skip
+        try:
+            status, body, _ = ask("/api/pnl", by="strategy")
+        finally:
+            servers.query("DELETE FROM blotter_internal.pnl_day WHERE exchange = 'many'")
+        self.assertEqual((status, body["error"]), (400, "the answer would have more than 10000 rows: ask for a shorter time"))
+
+    def test_any_number_of_rejects_is_counted_in_no_time(self):
+        servers.query("INSERT INTO blotter.rejects (stream, entry_id, reason, raw, raw_length, raw_sha256) SELECT 'blotter:many', n || '-0', 'many', '', 0, '' FROM generate_series(1, 10005) AS n")
+        try:
+            support.wait_until(lambda: ask("/api/overview")[1]["rejects"] == 10000)
+            plan = servers.query("EXPLAIN SELECT FROM blotter.rejects r WHERE r.replayed_at IS NULL AND r.discarded_at IS NULL ORDER BY r.id DESC LIMIT 100")
+            self.assertTrue(any("rejects_open" in row["QUERY PLAN"] for row in plan), plan)
+        finally:
+            servers.query("DELETE FROM blotter.rejects WHERE stream = 'blotter:many'")
+
+    def test_a_server_that_says_nothing_is_given_up(self):
+        sessions = servers.query("SELECT pid FROM pg_stat_activity WHERE application_name = 'blotter web' AND backend_type = 'client backend'")
+        self.assertTrue(sessions)
+        for row in sessions:
+            os.kill(row["pid"], signal.SIGSTOP)
+        try:
+            status, body, _ = ask("/api/symbols")
+            self.assertEqual((status, body["error"]), (503, "the server does not answer"))
+        finally:
+            for row in sessions:
+                os.kill(row["pid"], signal.SIGCONT)
+        support.wait_until(lambda: ask("/api/symbols")[0] == 200)
+
 
 class Page(unittest.TestCase):
     def tearDown(self):
@@ -449,6 +500,15 @@ class Page(unittest.TestCase):
         support.wait_until(lambda: "wait" in browser.find_element(By.ID, "verdict").text)
         show(f"rejects?id={reject}")
         support.wait_until(lambda: "told-of" in browser.find_element(By.CSS_SELECTOR, "pre").text)
+
+    def test_what_the_venue_says_otherwise_is_told_of(self):
+        now = time.time_ns()
+        publish(*[{"kind": "balance", "account": "told", "currency": "XRP", "total": total, "snapshot": now - age * 1_000_000_000} for total, age in (("5", 120), ("7", 60))])
+        show("reconciliation")
+        support.wait_until(lambda: re.search("not as the venue says · .*: ours [^ ]+, theirs ", browser.find_element(By.ID, "verdict").text))
+        browser.refresh()
+        show("desk")
+        support.wait_until(lambda: "not as the venue says" in browser.find_element(By.ID, "verdict").text)
 
     def test_every_page_has_its_figures(self):
         publish(order("page-1", strategy="pages"), fill("page-1", "page-1", "99.5", "1.25", strategy="pages"))

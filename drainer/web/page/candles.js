@@ -5,6 +5,7 @@ import { card, h, name, plural } from "/dom.js";
 
 const HOURS = { "1 second": 0.5, "5 seconds": 2, "1 minute": 12, "5 minutes": 60, "15 minutes": 180, "1 hour": 720, "1 day": 17280 };
 const STEPS = [["", "by itself"], ["1 second", "1 s"], ["5 seconds", "5 s"], ["1 minute", "1 min"], ["5 minutes", "5 min"], ["15 minutes", "15 min"], ["1 hour", "1 h"], ["1 day", "1 d"]];
+const FILLS_SHOWN = 1000; // by the API
 const FEW = 30; // candles: with fewer, a shorter interval shows more
 
 export function candlesPage(main, frame, parameters) {
@@ -49,7 +50,7 @@ export function candlesPage(main, frame, parameters) {
         step = "5 seconds";
         answer = await answerOf(wanted, step);
       }
-      note.replaceChildren(name(wanted[1]), ` · ${plural(answer.candles.length, "candle")} of ${step} · ${plural(answer.fills.length, "own fill")}`);
+      note.replaceChildren(name(wanted[1]), ` · ${plural(answer.candles.length, "candle")} of ${step} · ${answer.fills.length < FILLS_SHOWN ? plural(answer.fills.length, "own fill") : "the newest 1,000 own fills"}`);
       draw(answer);
     },
   };

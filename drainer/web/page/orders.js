@@ -5,6 +5,8 @@ import { ago, amount, card, count, factsOf, h, milliseconds, money, name, scroll
 import { accountColumn, exchangeColumn, filters, orderLink, strategyColumn, symbolColumn, table, whose } from "/table.js";
 
 const SHOWN = 500;
+const EVENTS_SHOWN = 1000; // of an order, by the API
+const POSITIONS_SHOWN = 1000;
 
 const orderColumns = [
   { title: "last change", left: true, key: (r) => r.recorded_at, text: (r) => h("span", { class: "dim" }, time(r.recorded_at)) },
@@ -20,7 +22,7 @@ const orderColumns = [
 ];
 
 export function ordersPage(main, frame, parameters) {
-  const orders = table(orderColumns, "Orders", (o) => [o.exchange, o.account, o.order].join("\n"));
+  const orders = table(orderColumns, "Orders", (o) => [o.exchange, o.account, o.order, o.symbol].join("\n"));
   const note = h("span");
   main.append(card("Orders", "w12", note,
     filters("orders", parameters, [...whose, ["text", "id has"], ["state", "show", [["", "open"], ["ended", "ended"], ["all", "all"]]], ["sort", "first", [["", "newest"], ["oldest", "oldest"]]]]),
@@ -56,14 +58,16 @@ export function orderPage(main, frame, parameters) {
     { title: "reject", left: true, text: (r) => h("a", { href: "#/rejects?id=" + r.id }, String(r.id)) },
     { title: "rejected", left: true, text: (r) => time(r.rejected_at) },
     { title: "reason", left: true, words: true, text: (r) => name(r.reason) }], "Rejects that name the order", (r) => r.id);
+  const eventNote = h("span");
   main.append(card("Order", "w12", h("a", { href: "#/orders" }, "all orders"), facts),
-    card("Events", "w12", null, scroll("", events.element)),
+    card("Events", "w12", eventNote, scroll("", events.element)),
     card("Fills", "w7", null, scroll("", fills.element)),
     card("Rejects", "w5", "that name this order", scroll("", rejects.element)));
   return {
     refresh: async () => {
-      const answer = await ask("order", Object.fromEntries(["exchange", "account", "order"].map((key) => [key, parameters.get(key)])));
+      const answer = await ask("order", Object.fromEntries(["exchange", "account", "order", "symbol"].map((key) => [key, parameters.get(key)])));
       facts.replaceChildren(answer.order === null ? h("p", { class: "dim" }, "There is no such order.") : factsOf(answer.order));
+      eventNote.textContent = answer.events.length < EVENTS_SHOWN ? "" : "the newest 1,000";
       events.fill(answer.events, "Nothing is recorded yet, or its days have been dropped.");
       fills.fill(answer.fills, "No fill.");
       rejects.fill(answer.rejects, "None.");
@@ -89,6 +93,13 @@ export function positionsPage(main, frame, parameters) {
     { title: "fills", minor: true, key: (r) => r.fills, text: (r) => count(r.fills) },
     { title: "last fill", key: (r) => r.last_fill_at, text: (r) => ago(r.last_fill_at) },
     { title: h("span", { class: "hidden" }, "remark"), left: true, words: true, text: assumed }], "Positions", positionId);
-  main.append(card("Positions", "w12", "open, or moved today", filters("positions", parameters, whose), scroll("tall", positions.element)));
-  return { refresh: async () => positions.fill(await ask("positions", Object.fromEntries(parameters)), "No position.") };
+  const note = h("span", null, "open, or moved today");
+  main.append(card("Positions", "w12", note, filters("positions", parameters, whose), scroll("tall", positions.element)));
+  return {
+    refresh: async () => {
+      const rows = await ask("positions", { ...Object.fromEntries(parameters), limit: POSITIONS_SHOWN });
+      positions.fill(rows, "No position.");
+      note.textContent = rows.length < POSITIONS_SHOWN ? "open, or moved today" : "the 1,000 with the most unrealised PnL; narrow it down with the filters";
+    },
+  };
 }

@@ -4,6 +4,7 @@
 import { ask, Refused, REFUSED_TEXT, takeToken } from "/api.js";
 import { candlesPage } from "/candles.js";
 import { deskPage } from "/desk.js";
+import { group } from "/decimal.js";
 import { age, h, plural } from "/dom.js";
 import { fillsPage, orderPage, ordersPage, positionsPage } from "/orders.js";
 import { pipelinePage, reconciliationPage, rejectsPage } from "/pipeline.js";
@@ -11,13 +12,18 @@ import { pipelinePage, reconciliationPage, rejectsPage } from "/pipeline.js";
 const IDLE_MS = 15000; // how often a page asks without a commit, as rates and days change by themselves
 const OVERVIEW_MS = 5000; // how often pages other than the desk look whether all is well
 const LATE_S = 5;
+const COMPARED_MS = 30000; // how often what the venues say is looked at
+const DIFFERS_MS = 30000; // for so long a difference may be one of time: a fill that is on its way
+const REJECTS_COUNTED = 10000; // by the API
 
 const pages = { desk: ["Desk", deskPage], orders: ["Orders", ordersPage], fills: ["Fills", fillsPage], positions: ["Positions", positionsPage],
   candles: ["Candles", candlesPage], pipeline: ["Pipeline", pipelinePage], rejects: ["Rejects", rejectsPage], reconciliation: ["Reconciliation", reconciliationPage], order: [null, orderPage] };
 
 const main = document.getElementById("main");
 const verdict = document.getElementById("verdict");
-let page = null, asking = false, again = false, timer = null, overviewAt = 0;
+let page = null, asking = false, again = false, timer = null, overviewAt = 0, comparedAt = 0;
+let uncompared = ""; // why not
+let differs = new Map(); // row of reconciliation that differs -> {since, row}
 let lastStatus = null, lastOverview = null, connected = false, trouble = "", refused = false;
 
 const frame = {
@@ -26,12 +32,31 @@ const frame = {
     lastOverview = overview;
     overviewAt = Date.now();
     const link = document.querySelector('nav a[data-page="rejects"]');
-    link?.replaceChildren("Rejects", overview.rejects > 0 ? h("span", { class: "warn" }, " " + overview.rejects) : "");
+    link?.replaceChildren("Rejects", overview.rejects > 0 ? h("span", { class: "warn" }, " " + rejectCount()) : "");
+    drawVerdict();
+  },
+  compared(rows) {
+    comparedAt = Date.now();
+    uncompared = "";
+    differs = new Map(rows.filter((r) => r.agrees === false).map((row) => {
+      const id = [row.exchange, row.account, row.kind, row.market_type, row.symbol, row.currency].join("\n");
+      return [id, { since: differs.get(id)?.since ?? Math.min(comparedAt, Date.parse(row.venue_at)), row }];
+    }));
     drawVerdict();
   },
 };
 
 // --- is all well? ---
+
+const rejectCount = () => (lastOverview.rejects < REJECTS_COUNTED ? String(lastOverview.rejects) : group(String(REJECTS_COUNTED)) + " or more");
+
+// What the venues say otherwise, and have said for a while.
+function differences() {
+  const old = [...differs.values()].filter(({ since }) => Date.now() - since >= DIFFERS_MS).map(({ row }) => row);
+  if (old.length === 0) return [];
+  const [r] = old, what = `${r.kind}${r.symbol || r.currency ? " of " + (r.symbol || r.currency) : ""} at ${r.exchange}`;
+  return [["down", plural(old.length, "thing is", "things are") + " not as the venue says", `${what}: ours ${group(r.ours)}, theirs ${group(r.venue)}${r.note ? ", " + r.note : ""}`]];
+}
 
 // What is not well, the worst first: [tone, what, more].
 function troubles() {
@@ -45,11 +70,13 @@ function troubles() {
   for (const state of ["missing", "doubled", "forged"]) if (audit[state] > 0) found.push(["down", "records are " + state, `of ${plural(audit[state], "producer")}: blotter audit`]);
   for (const s of status.stuck ?? []) found.push(["down", `${s.stream} is stuck`, `for ${age(Number(s.since_s))}: ${s.why}`]);
   if (status.open_incidents > 0) found.push(["down", plural(status.open_incidents, "incident is open", "incidents are open"), "blotter audit names them"]);
+  found.push(...differences());
   const late = streams.filter((s) => Number(s.behind_s ?? 0) > LATE_S).sort((a, b) => b.behind_s - a.behind_s);
   if (late.length > 0 && found.length === 0) found.push(["warn", `${late[0].stream.replace(/^blotter:/, "")} is ${age(Number(late[0].behind_s))} behind`, late.length > 1 ? `and ${plural(late.length - 1, "other")}` : `${late[0].lag} waiting, ${late[0].pending} pending`]);
+  if (uncompared !== "") found.push(["warn", "not compared with the venues", uncompared]);
   if (status.drainers === 0 && streams.length > 0) found.push(["warn", "no drainer runs", "what is recorded waits in Redis"]);
   if (status.books_lag_s > LATE_S) found.push(["warn", "the books are behind", `by ${age(Number(status.books_lag_s))}: positions and PnL are older than orders`]);
-  if (lastOverview?.rejects > 0) found.push(["warn", plural(lastOverview.rejects, "reject waits", "rejects wait"), "for a decision"]);
+  if (lastOverview?.rejects > 0) found.push(["warn", `${rejectCount()} ${lastOverview.rejects === 1 ? "reject waits" : "rejects wait"}`, "for a decision"]);
   return found;
 }
 
@@ -91,6 +118,17 @@ function showError(error) {
 
 // --- when a page asks ---
 
+// The figures of a page are not old where this fails.
+async function compare() {
+  comparedAt = Date.now();
+  try {
+    frame.compared(await ask("reconciliation"));
+  } catch (error) {
+    if (error instanceof Refused) throw error;
+    uncompared = error.message;
+  }
+}
+
 async function update() {
   clearTimeout(timer);
   timer = null;
@@ -103,6 +141,7 @@ async function update() {
   try {
     await mine.refresh();
     if (Date.now() - overviewAt > OVERVIEW_MS) frame.overview(await ask("overview"));
+    if (Date.now() - comparedAt > COMPARED_MS) await compare();
     if (mine === page) showError(null);
   } catch (error) {
     refused = error instanceof Refused;

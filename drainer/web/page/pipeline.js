@@ -234,6 +234,7 @@ export function reconciliationPage(main, frame, parameters) {
       if (Date.now() - askedAt < RECONCILIATION_MS) return;
       const all = await ask("reconciliation"), wrong = all.filter((r) => r.agrees !== true);
       askedAt = Date.now();
+      frame.compared(all);
       verdict.replaceChildren(h("span", { class: wrong.length > 0 ? "down" : all.length > 0 ? "up" : "" },
         all.length === 0 ? "the venues have not been asked" : wrong.length === 0 ? `all ${all.length} agree` : `${wrong.length} of ${all.length} differ`));
       rows.fill(only === "differs" ? wrong : all, all.length === 0

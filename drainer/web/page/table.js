@@ -64,7 +64,7 @@ export function table(columns, label, identity, options = {}) {
 // --- links: whatever names an order, a strategy, an exchange or a symbol leads to it ---
 
 const link = (page, parameters, text) => h("a", { href: "#/" + page + "?" + new URLSearchParams(parameters) }, text);
-export const orderLink = (row, text) => link("order", { exchange: row.exchange, account: row.account ?? "", order: row.order ?? (row.order_id || row.client_order_id) ?? "" }, text);
+export const orderLink = (row, text) => link("order", { exchange: row.exchange, account: row.account ?? "", order: row.order ?? (row.order_id || row.client_order_id) ?? "", symbol: row.symbol ?? "" }, text);
 
 export const strategyColumn = { title: "strategy", left: true, words: true, key: (r) => r.strategy, text: (r) => link("orders", { strategy: r.strategy ?? "", state: "all" }, name(r.strategy)) };
 export const exchangeColumn = { title: "exchange", left: true, words: true, minor: true, key: (r) => r.exchange, text: (r) => h("span", { class: "dim" }, name(r.exchange)) };

@@ -145,7 +145,7 @@ SELECT * FROM blotter_internal.positions_compared
 UNION ALL SELECT * FROM blotter_internal.balances_compared
 UNION ALL SELECT * FROM blotter_internal.fills_compared
 UNION ALL SELECT * FROM blotter_internal.orders_compared;
-COMMENT ON VIEW blotter.reconciliation IS 'What a venue said in the last day beside what is recorded: positions of its newest list (snapshot), balances of its newest list beside those of a day before and what moved since, own fills of its history (origin venue), and open orders that it was asked for (origin venue). Example, what differs: SELECT * FROM blotter.reconciliation WHERE agrees IS NOT TRUE;';
+COMMENT ON VIEW blotter.reconciliation IS 'What a venue said in the last day beside what is recorded: positions of its newest list (snapshot), balances of its newest list beside those of a day before and what moved since, own fills of its history (origin venue), and open orders that it was asked for (origin venue). An order of yours that the venue no longer lists as open is not noticed by that: no record says that a list of orders is complete. Record what the venue says of that order (fetch_order, origin venue), and it is compared. Example, what differs: SELECT * FROM blotter.reconciliation WHERE agrees IS NOT TRUE;';
 COMMENT ON COLUMN blotter.reconciliation.exchange IS 'the exchange';
 COMMENT ON COLUMN blotter.reconciliation.account IS 'whose account; empty: not given';
 COMMENT ON COLUMN blotter.reconciliation.kind IS 'what is compared: position, balance, fills, open orders';

@@ -76,7 +76,7 @@ BEGIN
             'strategies', (SELECT coalesce(json_agg(s ORDER BY s.fills DESC, s.strategy), '[]')
                            FROM (SELECT * FROM strategies x ORDER BY x.fills DESC, x.strategy LIMIT 1000) AS s),
             'strategy_count', (SELECT count(*) FROM strategies),
-            'rejects', (SELECT count(*) FROM blotter.rejects r WHERE r.replayed_at IS NULL AND r.discarded_at IS NULL),
+            'rejects', (SELECT count(*) FROM (SELECT FROM blotter.rejects r WHERE r.replayed_at IS NULL AND r.discarded_at IS NULL LIMIT 10000) AS r),
             'audit', (SELECT coalesce(json_object_agg(a.state, a.n), '{}')
                       FROM (SELECT q.state, count(*) AS n FROM blotter_internal.audit_quick q GROUP BY q.state) AS a)
         )::text
@@ -205,37 +205,40 @@ END
 $$;
 COMMENT ON FUNCTION blotter_internal.web_orders(text, text, text, text, text, text, text, text) IS 'For /api/orders of `blotter web`: orders; state: open (default), ended, all; text: in an id; sort: oldest.';
 
--- One order with all its events and fills: $1 exchange, $2 account, $3 its key.
-CREATE FUNCTION blotter_internal.web_order(text, text, text) RETURNS text
+-- One order with its events and fills, the newest 1,000 of each: $1 exchange, $2 account, $3 its key, $4 its symbol, which tells apart the orders of
+-- a venue that numbers them per symbol. Its events are looked for since its first one.
+CREATE FUNCTION blotter_internal.web_order(text, text, text, text) RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
     AS $$
 BEGIN
     RETURN (
+        WITH one AS MATERIALIZED (
+            SELECT o.* FROM blotter.orders o
+            WHERE o.order_key = $3 AND o.exchange = $1 AND o.account = coalesce($2, '') AND ($4::text IS NULL OR o.scope IN ('', $4))
+            ORDER BY o.provisional, o.recorded_at DESC LIMIT 1
+        )
         SELECT json_build_object(
             'order', (SELECT to_json(o) FROM (
                 SELECT exchange, account, strategy, symbol, market_type, order_id, client_order_id, side, position_side, type, time_in_force,
                        status, price::text, trigger_price::text, quantity::text, filled_quantity::text, remaining_quantity::text,
                        average_price::text, cost::text, reason, terminal AS ended, first_recorded_at, recorded_at, exchange_time, update_time
-                FROM blotter.orders
-                WHERE order_key = $3 AND exchange = $1 AND account = coalesce($2, '') LIMIT 1) AS o),
-            'events', (SELECT coalesce(json_agg(e), '[]') FROM (
+                FROM one) AS o),
+            'events', (SELECT coalesce(json_agg(e ORDER BY e.recorded_at, e.seq), '[]') FROM (
                 SELECT recorded_at, exchange_time, update_time, event, status, side, price::text, quantity::text, filled_quantity::text,
                        last_price::text, last_quantity::text, trade_id, client_order_id, reason, stored_at, producer_id::text, seq
                 FROM blotter.order_events
                 WHERE (order_id = $3
                        -- those before the venue's id was known go by ours
-                       OR coalesce(order_id, '') = '' AND client_order_id = (SELECT o.client_order_id FROM blotter.orders o
-                           WHERE o.order_key = $3 AND o.exchange = $1 AND o.account = coalesce($2, '') LIMIT 1))
-                  AND exchange = $1 AND coalesce(account, '') = coalesce($2, '')
-                ORDER BY recorded_at, seq LIMIT 1000) AS e),
-            'fills', (SELECT coalesce(json_agg(f), '[]') FROM (
+                       OR coalesce(order_id, '') IN ('', '0') AND client_order_id = (SELECT o.client_order_id FROM one o))
+                  AND exchange = $1 AND coalesce(account, '') = coalesce($2, '') AND coalesce((SELECT o.scope FROM one o), '') IN ('', coalesce(symbol, ''))
+                  AND recorded_at >= coalesce((SELECT o.first_recorded_at FROM one o), '-infinity')
+                ORDER BY recorded_at DESC, seq DESC LIMIT 1000) AS e),
+            'fills', (SELECT coalesce(json_agg(f ORDER BY f.at), '[]') FROM (
                 SELECT at, trade_id, side, price::text, quantity::text, fee::text, fee_currency, liquidity
                 FROM blotter.fills f
-                WHERE f.order_id = $3 AND f.exchange = $1
-                  AND f.symbol = (SELECT coalesce(o.symbol, '') FROM blotter.orders o
-                                  WHERE o.order_key = $3 AND o.exchange = $1 AND o.account = coalesce($2, '') LIMIT 1)
-                ORDER BY f.at LIMIT 1000) AS f),
+                WHERE f.order_id = $3 AND f.exchange = $1 AND f.symbol = (SELECT coalesce(o.symbol, '') FROM one o)
+                ORDER BY f.at DESC LIMIT 1000) AS f),
             -- of the latest rejects those whose bytes name the order
             'rejects', (SELECT coalesce(json_agg(r), '[]') FROM (
                 SELECT x.id, x.rejected_at, x.reason
@@ -245,7 +248,7 @@ BEGIN
     );
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.web_order(text, text, text) IS 'For /api/order of `blotter web`: one order: its latest state, its events and fills.';
+COMMENT ON FUNCTION blotter_internal.web_order(text, text, text, text) IS 'For /api/order of `blotter web`: one order: its latest state, its events and fills.';
 
 -- Own executions, the latest first: $1 exchange, $2 account, $3 strategy, $4 symbol, $5 before this time, $6 limit. A week back at most.
 CREATE FUNCTION blotter_internal.web_fills(text, text, text, text, text, text) RETURNS text
@@ -298,20 +301,36 @@ END
 $$;
 COMMENT ON FUNCTION blotter_internal.web_positions(text, text, text, text, text) IS 'For /api/positions of `blotter web`: positions with mark price and unrealised PnL.';
 
+CREATE FUNCTION blotter_internal.refuse_more_than(most bigint, n bigint) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    IF n > most THEN
+        RAISE EXCEPTION 'the answer would have more than % rows: ask for a shorter time', most USING ERRCODE = 'program_limit_exceeded';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.refuse_more_than(bigint, bigint) IS 'Fails where an answer of `blotter web` has too many rows: money is not cut off in silence.';
+
 -- Profit and loss: $1 from, $2 to, $3 by (a list of hour, day, exchange, account, strategy, market_type, symbol).
 CREATE FUNCTION blotter_internal.web_pnl(text, text, text) RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS $$
+DECLARE
+    answer text;
+    n bigint;
 BEGIN
-    RETURN (
-        SELECT coalesce(json_agg(json_build_object(
-            'start', p.start, 'exchange', p.exchange, 'account', p.account, 'strategy', p.strategy, 'market_type', p.market_type,
-            'symbol', p.symbol, 'currency', p.currency, 'fills', p.fills, 'realized', p.realized_pnl::text,
-            'unrealized', p.unrealized_pnl::text, 'fees', p.fees::text, 'funding', p.funding::text, 'net', p.net_pnl::text)), '[]')::text
-        FROM blotter.pnl(coalesce($1::timestamptz, date_trunc('day', now(), 'UTC')), coalesce($2::timestamptz, now()),
-                         coalesce($3, 'strategy')) AS p
-    );
+    SELECT coalesce(json_agg(json_build_object(
+               'start', p.start, 'exchange', p.exchange, 'account', p.account, 'strategy', p.strategy, 'market_type', p.market_type,
+               'symbol', p.symbol, 'currency', p.currency, 'fills', p.fills, 'realized', p.realized_pnl::text,
+               'unrealized', p.unrealized_pnl::text, 'fees', p.fees::text, 'funding', p.funding::text, 'net', p.net_pnl::text)), '[]')::text, count(*)
+    INTO answer, n
+    FROM (SELECT * FROM blotter.pnl(coalesce($1::timestamptz, date_trunc('day', now(), 'UTC')), coalesce($2::timestamptz, now()), coalesce($3, 'strategy'))
+          LIMIT 10001) AS p;
+    PERFORM blotter_internal.refuse_more_than(10000, n);
+    RETURN answer;
 END
 $$;
 COMMENT ON FUNCTION blotter_internal.web_pnl(text, text, text) IS 'For /api/pnl of `blotter web`: realised, unrealised, fees, funding and net; by: strategy, symbol, account, hour, day.';
@@ -321,11 +340,16 @@ CREATE FUNCTION blotter_internal.web_equity(text, text) RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS $$
+DECLARE
+    answer text;
+    n bigint;
 BEGIN
-    RETURN (
-        SELECT coalesce(json_agg(json_build_array(e.strategy, e.currency, e.at, e.equity::text)), '[]')::text
-        FROM blotter.equity(NULL, coalesce($1::timestamptz, date_trunc('day', now(), 'UTC')), coalesce($2::timestamptz, 'infinity'), 'hour') AS e
-    );
+    SELECT coalesce(json_agg(json_build_array(e.strategy, e.currency, e.at, e.equity::text)), '[]')::text, count(*)
+    INTO answer, n
+    FROM (SELECT * FROM blotter.equity(NULL, coalesce($1::timestamptz, date_trunc('day', now(), 'UTC')), coalesce($2::timestamptz, 'infinity'), 'hour')
+          LIMIT 10001) AS e;
+    PERFORM blotter_internal.refuse_more_than(10000, n);
+    RETURN answer;
 END
 $$;
 COMMENT ON FUNCTION blotter_internal.web_equity(text, text) IS 'For /api/equity of `blotter web`: the sum of net PnL by hour, by strategy.';
@@ -351,7 +375,7 @@ END
 $$;
 COMMENT ON FUNCTION blotter_internal.web_symbols() IS 'For /api/symbols of `blotter web`: the symbols that have trades or fills, for the candles.';
 
--- Candles and the own fills in them: $1 exchange, $2 symbol, $3 interval, $4 from, $5 to.
+-- Candles and the own fills in them, the newest 1,000: $1 exchange, $2 symbol, $3 interval, $4 from, $5 to.
 CREATE FUNCTION blotter_internal.web_candles(text, text, text, text, text) RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -366,12 +390,12 @@ BEGIN
             'candles', (SELECT coalesce(json_agg(json_build_array(extract(epoch FROM c.start)::bigint, c.open::text, c.high::text,
                                                                   c.low::text, c.close::text, c.volume::text, c.count)), '[]')
                         FROM asked a, blotter.candles(a.symbol, a.step, greatest(a.low, a.high - a.step * 2000), a.high, a.exchange) AS c),
-            'fills', (SELECT coalesce(json_agg(f), '[]')
+            'fills', (SELECT coalesce(json_agg(f ORDER BY f.at), '[]')
                       FROM (SELECT extract(epoch FROM date_bin(a.step, x.at, '1970-01-05 00:00:00+00'))::bigint AS start, x.at, x.side,
                                    x.price::text, x.quantity::text, x.strategy, x.order_id
                             FROM asked a, blotter.fills x
                             WHERE x.symbol = a.symbol AND (a.exchange IS NULL OR x.exchange = a.exchange) AND x.at >= a.low AND x.at < a.high
-                            ORDER BY x.at LIMIT 1000) AS f)
+                            ORDER BY x.at DESC LIMIT 1000) AS f)
         )::text
     );
 END
