@@ -3,8 +3,8 @@
  *     CLOSED ──► CONNECTING ──► PREPARING ──► READY ◄──► RUNNING
  *     any ──► CLOSED, when the session is lost
  *
- * A session in PREPARING runs its settings; in RUNNING one query of the queue. One that says nothing
- * for longer than a query may take is lost: its server has stopped, or the way to it. */
+ * A session in PREPARING runs its settings; in RUNNING one query of the queue. One that says
+ * nothing for longer than a query may take is lost: its server has stopped, or the way to it. */
 #include "drainer/web/web_pool.h"
 
 #include <assert.h>

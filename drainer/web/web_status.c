@@ -17,7 +17,8 @@
 #include "drainer/log.h"
 #include "drainer/self_spawn.h"
 
-enum { LINE_MAX_BYTES = 1024 * 1024, RESTART_S = 2, TROUBLE_BYTES = 256 };
+/* A line has 200 bytes for a stream, and is not read on from where it reaches the limit. */
+enum { LINE_MAX_BYTES = 8 * 1024 * 1024, RESTART_S = 2, TROUBLE_BYTES = 256 };
 
 struct web_status {
     struct event_base *base;
@@ -31,6 +32,7 @@ struct web_status {
 };
 
 static void status_start(struct web_status *status);
+static void on_gone(struct bufferevent *, short, void *);
 
 static void status_end(struct web_status *status)
 {
@@ -64,6 +66,10 @@ static void on_out(struct bufferevent *out, void *arg)
         free(status->json);
         status->json = line;
         status->trouble[0] = '\0';
+    }
+    if (evbuffer_get_length(bufferevent_get_input(out)) >= LINE_MAX_BYTES) {
+        snprintf(status->trouble, sizeof status->trouble, "too many streams for the page");
+        on_gone(out, BEV_EVENT_ERROR, status);
     }
 }
 

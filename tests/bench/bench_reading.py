@@ -89,7 +89,8 @@ QUESTIONS = {
     "positions a day ago": ("SELECT * FROM blotter.positions_at(now() - interval '1 day')", 0, None),
     "positions 100 days ago": ("SELECT * FROM blotter.positions_at(now() - interval '100 days')", 0, None),
     "one order's history": ("SELECT * FROM blotter.order_events WHERE order_id = 'o1000' ORDER BY recorded_at, seq", None, LIMIT_MS),
-    "candles of the last hour": ("SELECT * FROM blotter.candles('SYM77/USDT:USDT', '1 minute', now() - interval '1 hour', now())", 2, LIMIT_MS),
+    "the page of the newest order": ("SELECT blotter_internal.web_order('binance', 'main', (SELECT o.order_key FROM blotter.orders o ORDER BY o.recorded_at DESC LIMIT 1), NULL)", 2, None),
+    "candles of the last hour": ("SELECT * FROM blotter.candles('SYM77/USDT:USDT', '1 minute', now() - interval '1 hour', now())", 3, LIMIT_MS),  # those of an hour about midnight, and the day before, as clocks differ
     "latency of the last hour": ("SELECT * FROM blotter.latency()", 2, LIMIT_MS),
     "orders an hour ago": ("SELECT * FROM blotter.orders_at(now() - interval '1 hour', 'binance') WHERE NOT terminal", 2, None),
     "audit --quick": ("SELECT * FROM blotter_internal.audit_quick", 0, LIMIT_MS),

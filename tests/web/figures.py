@@ -72,7 +72,7 @@ def browser_load():
     browser = chromium(1280, 800)
     try:
         browser.get("http://%s:%d/#%s" % (*viewers.address, viewers.token))
-        shown = "return document.querySelectorAll(\"table[aria-label='Positions'] tbody td\").length > 9 && document.querySelector('.kpi strong').textContent !== '–'"
+        shown = "return document.querySelectorAll(\"table[aria-label='Positions'] tbody td\").length > 9 && [...document.querySelectorAll('.kpi strong')].some((figure) => /[0-9]/.test(figure.textContent))"
         support.wait_until(lambda: browser.execute_script(shown))
         loaded = browser.execute_script("return performance.getEntriesByType('resource').map((e) => [e.name, e.encodedBodySize])")
     finally:

@@ -376,6 +376,10 @@ class Page(unittest.TestCase):
         support.wait_until(lambda: net() == [money[0]["net"]])  # an answer may be a second old while commits keep coming
         self.assertTrue(any(r[1] == "BTC/USDT" and r[3] == "100.10" for r in cells("Fills")), cells("Fills"))
 
+    def test_one_is_no_plural_and_thousands_are_grouped(self):
+        said = browser.execute_async_script("import('/dom.js').then(({ plural }) => arguments[0]([plural(1, 'fill'), plural(0, 'fill'), plural(12345, 'reject waits', 'rejects wait')]))")
+        self.assertEqual(said, ["1 fill", "0 fills", "12,345 rejects wait"])
+
     def test_it_follows_commits(self):
         show("orders")
         publish(order("live-0"))

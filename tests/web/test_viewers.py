@@ -1,6 +1,7 @@
 """What viewers of `blotter web` cost PostgreSQL, counted by pg_stat_statements: fifty ask no more than one, and nobody asks twice at the same time."""
 
 import contextlib
+import json
 import re
 import socket
 import subprocess
@@ -145,6 +146,21 @@ class Shared(unittest.TestCase):
     def test_without_a_viewer_it_waits_for_the_next_answer(self):
         """What was committed before a question is in its answer, also when nobody looks for commits. So it may not share one that is asked already."""
         self.assertEqual(self.ask_while_locked(), 2)
+
+    def test_thousands_of_streams_are_told_of(self):
+        import redis
+
+        with contextlib.closing(redis.Redis(unix_socket_path=servers.settings["BLOTTER_REDIS"].removeprefix("unix://"))) as client:
+            many = client.pipeline()
+            for n in range(8000):
+                many.xadd(f"blotter:many-{n}", {"kind": "order", "order_id": "1"})
+            many.execute()
+            try:
+                with send("/api/live", 1) as stream:
+                    told = (line for line in stream.makefile("rb") if line.startswith(b"data: {"))
+                    self.assertEqual(len(json.loads(next(told).removeprefix(b"data: "))["streams"]), 8000)
+            finally:
+                client.flushall()
 
     def test_the_page_asks_for_nothing_else(self):
         with watching(1):

@@ -2,7 +2,7 @@
 import { ask } from "/api.js";
 import { curveChart } from "/charts.js";
 import { group, isNegative, isZero, round, signed } from "/decimal.js";
-import { ago, amount, byMagnitude, card, computed, count, h, milliseconds, money, scroll, shortTime, sided, spark, time } from "/dom.js";
+import { ago, amount, byMagnitude, card, computed, count, h, milliseconds, money, plural, scroll, shortTime, sided, spark, time } from "/dom.js";
 import { exchangeColumn, orderLink, strategyColumn, symbolColumn, table } from "/table.js";
 import { pipelineCard } from "/pipeline.js";
 
@@ -95,8 +95,8 @@ export function deskPage(main, frame) {
 
   function drawFigures(overview) {
     moneyKpi(today, overview.pnl, "total", overview.pnl[0]?.unrealized === null ? h("span", { class: "warn" }, "net of fees, without unrealised") : "net of fees, with unrealised");
-    moneyKpi(realised, overview.pnl, "realized", group(String(overview.fills_today)) + " fills");
-    moneyKpi(unrealised, overview.pnl, "unrealized", group(String(overview.positions)) + " open positions" + (overview.pnl[0]?.unrealized === null ? ", one without a price" : ""));
+    moneyKpi(realised, overview.pnl, "realized", plural(overview.fills_today, "fill"));
+    moneyKpi(unrealised, overview.pnl, "unrealized", plural(overview.positions, "open position") + (overview.pnl[0]?.unrealized === null ? ", one without a price" : ""));
     feesKpi(fees, overview.pnl);
     open.fill(group(String(overview.open_orders)), overview.open_orders === 0 ? "" : [overview.unanswered_orders > 0 ? h("span", { class: "warn" }, group(String(overview.unanswered_orders)) + " without answer · ") : "", "oldest ", ago(overview.oldest_open_order)]);
     strategyNote.textContent = overview.strategy_count > overview.strategies.length ? `the ${overview.strategies.length} busiest of ${group(String(overview.strategy_count))}` : "";

@@ -88,7 +88,7 @@ export function computed(text, like) {
 export const amount = (text) => (isAbsent(text) ? h("span", { class: "dim" }, "–") : group(text));
 export const count = (value) => (isAbsent(value) ? h("span", { class: "dim" }, "–") : group(String(value)));
 export const sided = (side) => h("span", { class: side === "buy" || side === "long" ? "up" : side === "sell" || side === "short" ? "down" : "dim" }, side || "–");
-export const plural = (n, one, many = one + "s") => `${n} ${n === 1 ? one : many}`;
+export const plural = (n, one, many = one + "s") => `${group(String(n))} ${n === 1 ? one : many}`;
 export const byMagnitude = (a, b) => compare((b ?? "0").replace("-", ""), (a ?? "0").replace("-", ""));
 
 // --- small pictures; their figures stand beside them as text ---

@@ -206,38 +206,41 @@ $$;
 COMMENT ON FUNCTION blotter_internal.web_orders(text, text, text, text, text, text, text, text) IS 'For /api/orders of `blotter web`: orders; state: open (default), ended, all; text: in an id; sort: oldest.';
 
 -- One order with its events and fills, the newest 1,000 of each: $1 exchange, $2 account, $3 its key, $4 its symbol, which tells apart the orders of
--- a venue that numbers them per symbol. Its events are looked for since its first one.
+-- a venue that numbers them per symbol. Days before its first event are not even planned for, so that it costs the same however many there are.
 CREATE FUNCTION blotter_internal.web_order(text, text, text, text) RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
     AS $$
+DECLARE
+    one blotter.orders;
+    events json;
 BEGIN
+    SELECT o.* INTO one FROM blotter.orders o
+    WHERE o.order_key = $3 AND o.exchange = $1 AND o.account = coalesce($2, '') AND ($4 IS NULL OR o.scope IN ('', $4))
+    ORDER BY o.provisional, o.recorded_at DESC LIMIT 1;
+    -- those before the venue's id was known go by ours
+    EXECUTE format($q$
+        SELECT coalesce(json_agg(e ORDER BY e.recorded_at, e.seq), '[]') FROM (
+            SELECT recorded_at, exchange_time, update_time, event, status, side, price::text, quantity::text, filled_quantity::text,
+                   last_price::text, last_quantity::text, trade_id, client_order_id, reason, stored_at, producer_id::text, seq
+            FROM blotter.order_events
+            WHERE (order_id = $3 OR coalesce(order_id, '') IN ('', '0') AND client_order_id = $4)
+              AND exchange = $1 AND coalesce(account, '') = coalesce($2, '') AND coalesce($5, '') IN ('', coalesce(symbol, '')) AND recorded_at >= %L
+            ORDER BY recorded_at DESC, seq DESC LIMIT 1000) AS e
+    $q$, coalesce(one.first_recorded_at, '-infinity')) INTO events USING $1, $2, $3, one.client_order_id, one.scope;
     RETURN (
-        WITH one AS MATERIALIZED (
-            SELECT o.* FROM blotter.orders o
-            WHERE o.order_key = $3 AND o.exchange = $1 AND o.account = coalesce($2, '') AND ($4::text IS NULL OR o.scope IN ('', $4))
-            ORDER BY o.provisional, o.recorded_at DESC LIMIT 1
-        )
         SELECT json_build_object(
             'order', (SELECT to_json(o) FROM (
-                SELECT exchange, account, strategy, symbol, market_type, order_id, client_order_id, side, position_side, type, time_in_force,
-                       status, price::text, trigger_price::text, quantity::text, filled_quantity::text, remaining_quantity::text,
-                       average_price::text, cost::text, reason, terminal AS ended, first_recorded_at, recorded_at, exchange_time, update_time
-                FROM one) AS o),
-            'events', (SELECT coalesce(json_agg(e ORDER BY e.recorded_at, e.seq), '[]') FROM (
-                SELECT recorded_at, exchange_time, update_time, event, status, side, price::text, quantity::text, filled_quantity::text,
-                       last_price::text, last_quantity::text, trade_id, client_order_id, reason, stored_at, producer_id::text, seq
-                FROM blotter.order_events
-                WHERE (order_id = $3
-                       -- those before the venue's id was known go by ours
-                       OR coalesce(order_id, '') IN ('', '0') AND client_order_id = (SELECT o.client_order_id FROM one o))
-                  AND exchange = $1 AND coalesce(account, '') = coalesce($2, '') AND coalesce((SELECT o.scope FROM one o), '') IN ('', coalesce(symbol, ''))
-                  AND recorded_at >= coalesce((SELECT o.first_recorded_at FROM one o), '-infinity')
-                ORDER BY recorded_at DESC, seq DESC LIMIT 1000) AS e),
+                SELECT one.exchange, one.account, one.strategy, one.symbol, one.market_type, one.order_id, one.client_order_id, one.side, one.position_side, one.type,
+                       one.time_in_force, one.status, one.price::text, one.trigger_price::text, one.quantity::text, one.filled_quantity::text,
+                       one.remaining_quantity::text, one.average_price::text, one.cost::text, one.reason, one.terminal AS ended, one.first_recorded_at,
+                       one.recorded_at, one.exchange_time, one.update_time
+                WHERE one.order_key IS NOT NULL) AS o),
+            'events', events,
             'fills', (SELECT coalesce(json_agg(f ORDER BY f.at), '[]') FROM (
                 SELECT at, trade_id, side, price::text, quantity::text, fee::text, fee_currency, liquidity
                 FROM blotter.fills f
-                WHERE f.order_id = $3 AND f.exchange = $1 AND f.symbol = (SELECT coalesce(o.symbol, '') FROM one o)
+                WHERE f.order_id = $3 AND f.exchange = $1 AND f.symbol = coalesce(one.symbol, '')
                 ORDER BY f.at DESC LIMIT 1000) AS f),
             -- of the latest rejects those whose bytes name the order
             'rejects', (SELECT coalesce(json_agg(r), '[]') FROM (
