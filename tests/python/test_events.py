@@ -198,7 +198,7 @@ class Events(unittest.TestCase):
         self.assertGreater(len(words), 9)
         for name, word in words:
             self.assertEqual(word, name.lower())
-            self.assertRegex(blotter.Event.__doc__, rf"\n    {word}\n        \w")
+            self.assertRegex(blotter.Event.__doc__, rf"\n *{word}\n +\w")
 
     # --- awaited ---
 
