@@ -23,7 +23,7 @@ pooler=(pgbouncer)
 questdb=(default-jre-headless maven)
 capture=(tshark)
 checks=(g++ clang-format cppcheck shellcheck openssl prometheus jq curl)
-long=(clang valgrind patroni etcd-server)
+long=(clang valgrind patroni python3-etcd etcd-server)
 optional=(valkey-server) # in Debian 13 only
 
 policy=/usr/sbin/policy-rc.d
