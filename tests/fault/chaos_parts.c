@@ -61,10 +61,8 @@ static void start_shipper(struct chaos *chaos)
     const char *const environment[] = {
         fixture_format("BLOTTER_REDIS=%s", fixture_proxy_address(chaos->desk_lines[0])), NULL};
 
-    /* Half of the desks reach the same Redis by another URL: when another Redis has taken over, or
-     * after a FLUSHALL, only a person knows that it is the same. */
     chaos->shipper.program =
-        story_start_program(STORY_ARGV("ship", "--until", "committed", "--retarget"),
+        story_start_program(STORY_ARGV("ship", "--until", "committed"),
                             &(struct fixture_program_options){.environment = environment});
     chaos->shipper.wanted = true;
 }

@@ -10,7 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* X(ID, name, how many, ms between a healing and the next breaking, on average) */
+/* X(ID, name, how many, ms between a healing and the next breaking, on average). The desks have one
+ * line, which is the shipper's too: a journal whose URL is another is left alone where its stream
+ * has another id, as after a FLUSHALL. */
 /* clang-format off */
 #define CHAOS_PARTS(X) \
     X(SERVERS, "both servers", 1, 9000) \
@@ -19,7 +21,7 @@
     X(DRAINER, "drainer", 3, 7000) \
     X(DESK, "desk", 6, 9000) \
     X(SHIPPER, "shipper", 1, 9000) \
-    X(DESK_LINE, "desks to redis, line", 2, 9000) \
+    X(DESK_LINE, "desks to redis, line", 1, 5000) \
     X(REDIS_LINE, "drainer to redis, line", 3, 12000) \
     X(POSTGRES_LINE, "drainer to postgres, line", 3, 12000)
 /* clang-format on */
