@@ -33,7 +33,8 @@ static void copy_fixture(void)
     size_t length = fread(bytes, 1, sizeof bytes, from);
     assert_int_equal(fwrite(bytes, 1, length, to), length);
     fclose(from);
-    assert_int_equal(fclose(to), 0);
+    int closed = fclose(to); /* apart, as cppcheck 2.17 sees a macro use it twice */
+    assert_int_equal(closed, 0);
 }
 
 /* Record number `number` as it was given to version 1, encoded anew. Returns its length. */
