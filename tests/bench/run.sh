@@ -37,7 +37,7 @@ for name in "$@"; do
     command=("$build/tests/bench/bench_$name")
     if [ "$name" = python ] || [ "$name" = mirror ]; then command=("${PYTHON:-/usr/bin/python3}" "tests/bench/bench_$name.py"); fi
     if BLOTTER_BENCH_JSON=$figures/$name.new BLOTTER_BUILD=$build "${command[@]}" </dev/null; then
-        mv "$figures/$name.new" "$figures/$name.json"
+        [ ! -f "$figures/$name.new" ] || mv "$figures/$name.new" "$figures/$name.json" # else it has said what is not here
     else
         failed+=("$name")
     fi
