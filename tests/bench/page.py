@@ -16,7 +16,7 @@ PAGE = Path(__file__).resolve().parent / "RESULTS.md"
 BEGIN, END = "<!-- written by `make bench-page` -->", "<!-- end -->"
 BENCHMARKS = {
     "submit": "Submitting from C, 20 fields: `hot` one after the other, `ms` one a millisecond with cold caches, `threads` four on one producer, `bound` with five members bound",
-    "python": "Submitting from Python",
+    "python": "Submitting from Python; ratio: redis-py's XADD takes so many times as long",
     "send": "From the journal to Redis",
     "drain": "From Redis to PostgreSQL, a backlog, `orders` kept or off. `orders_off`, `orders_on`: no event is a fill, so that the books have nothing to do; `books`: one in four is; "
     "`fills_off`, `fills_on`: three of four are, which no venue sends and which has no target. `cpu` is the drainer's, beside that of COPY's client, and at most version 1's multiple of it",

@@ -1,6 +1,7 @@
 """What viewers of `blotter web` cost PostgreSQL, counted by pg_stat_statements: fifty ask no more than one, and nobody asks twice at the same time."""
 
 import contextlib
+import itertools
 import json
 import re
 import socket
@@ -158,7 +159,8 @@ class Shared(unittest.TestCase):
             try:
                 with send("/api/live", 1) as stream:
                     told = (line for line in stream.makefile("rb") if line.startswith(b"data: {"))
-                    self.assertEqual(len(json.loads(next(told).removeprefix(b"data: "))["streams"]), 8000)
+                    counts = (len(json.loads(line.removeprefix(b"data: "))["streams"]) for line in told)
+                    self.assertIn(8000, itertools.islice(counts, 20))  # the first may be of before
             finally:
                 client.flushall()
 
