@@ -354,6 +354,10 @@ class Api(unittest.TestCase):
 
 
 class Page(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        browser.get_log("browser")  # the page was open while PostgreSQL was stopped for the API
+
     def tearDown(self):
         severe = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
         self.assertEqual(severe, [])
