@@ -16,7 +16,7 @@
 
 enum { SYNC_INTERVAL_MS = 100 };
 
-static void on_event(void *arg, enum blotter_event event, const char *text)
+static void shipment_on_event(void *arg, enum blotter_event event, const char *text)
 {
     const struct shipment *shipment = arg;
 
@@ -32,7 +32,7 @@ static bool create_sender(struct shipment *shipment, struct event_base *base,
         .redis = settings->redis,
         .password = settings->redis_password,
         .sync_interval_ms = strcmp(settings->sync, "interval") == 0 ? SYNC_INTERVAL_MS : 0,
-        .on_event = on_event,
+        .on_event = shipment_on_event,
         .on_event_arg = shipment,
         .retarget = settings->retarget};
 

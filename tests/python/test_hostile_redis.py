@@ -1,6 +1,7 @@
-"""What a rogue Redis, or a man in the middle, can send: it costs a connection, never a process, and never its memory."""
+"""What a rogue Redis, or a man in the middle, can send: it costs a connection, never a process, and never its memory. And what a slow one costs."""
 
 import hashlib
+import json
 import subprocess
 import tempfile
 import threading
@@ -153,6 +154,14 @@ class LongEntries(unittest.TestCase):
 
 
 class SlowRedis(unittest.TestCase):
+    ROWS = 20000
+    SECONDS = 0.3  # more than a read takes here at a high load
+    READS = 20  # with 400 entries each there were 50
+
+    def setUp(self):
+        self.engines = engines.Engines()
+        self.addCleanup(self.engines.close)
+
     def test_drain_once_ends_only_when_what_it_found_is_loaded(self):
         """The answer with a stream's id comes long after the look that found the stream, and after the leases were looked at."""
         busy = "for i = 1, 5000000 do end"  # some 40 ms; TIME stands still in scripts of Redis 7.2 and later
@@ -177,6 +186,29 @@ class SlowRedis(unittest.TestCase):
                 done.clear()
             self.assertEqual(code, 0, text)
             self.assertEqual(servers.query(f"SELECT count(*) AS n FROM blotter.order_events WHERE exchange = 'slow{i}'")[0]["n"], 1, text)
+
+    def test_backlog_of_a_far_redis_is_read_in_few_round_trips(self):
+        redis = self.engines.redis()
+        with tempfile.TemporaryDirectory() as journal:
+            lines = "".join(json.dumps({"order_id": str(i), "symbol": "A"}) + "\n" for i in range(self.ROWS))
+            subprocess.run(
+                [support.BUILD / "blotter", "publish", "--redis", redis.url, "--exchange", "far", "--journal", journal],
+                input=lines,
+                text=True,
+                check=True,
+                capture_output=True,
+                env=support.plain_environment(),
+            )
+        far = engines.FarRedis(redis.port, self.SECONDS)
+        self.addCleanup(far.close)
+        drainer = self.engines.drain(far.url)
+        engines.await_true(
+            lambda: servers.query("SELECT count(*) FROM blotter.order_events WHERE exchange = 'far'")[0]["count"] == self.ROWS, "all rows", 3 * support.TIMEOUT
+        )
+        with engines.RedisClient(redis.port) as client:
+            calls = client("INFO", "commandstats").split("cmdstat_xreadgroup:calls=")[1].split(",")[0]
+        self.assertLess(int(calls), self.READS)
+        self.assertEqual(drainer.stop(), 0, drainer.text())
 
 
 if __name__ == "__main__":
