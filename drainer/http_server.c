@@ -99,7 +99,8 @@ static const char *http_reason(int code)
                    {404, "Not Found"},
                    {405, "Method Not Allowed"},
                    {431, "Request Header Fields Too Large"},
-                   {503, "Service Unavailable"}};
+                   {503, "Service Unavailable"},
+                   {504, "Gateway Timeout"}};
 
     for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
         if (reasons[i].code == code) {

@@ -10,7 +10,7 @@ lane "wire" with origin "wire". Neither packets nor keys are stored: the packets
 A tap accepts nothing, so nothing is promised for what it misses. What it could not read is counted, and printed every minute and at the end:
     messages    websocket messages with text, in both directions
     records     recorded
-    unknown     messages that are no JSON, or that the mapping raises on
+    unknown     messages that are no JSON, that the mapping raises on, or that tshark was killed over
     refused     records that the journal had no room for, or that were invalid (these are in blotter.rejects)
     no_keys     packets with TLS data that could not be decrypted: begun before the capture, or by a client that logs no keys
     lost        segments that the other side had and the tap had not: losses in the kernel or on the way
@@ -22,6 +22,7 @@ A mapping is a Python file with records(message, outgoing), which yields (kind, 
 import argparse
 import importlib.util
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -33,6 +34,7 @@ import blotter
 FIELDS = ("frame.time_epoch", "tcp.dstport", "websocket.payload.text", "tcp.analysis.lost_segment", "tcp.analysis.ack_lost_segment", "tls.app_data")
 SHOWN = "websocket || tcp.analysis.lost_segment || tcp.analysis.ack_lost_segment || (tls.app_data && !websocket && !http)"
 REPORT_S = 60
+SETTINGS = {"WIRESHARK_CONFIG_DIR": "/nonexistent"}  # none of the user's own, whose folder a service may not even read
 PAUSE_S = 1  # before dumpcap and tshark are started again
 
 
@@ -53,16 +55,21 @@ class Tap:
         self._dumpcap = subprocess.Popen(packets, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if given.quiet else None)
         self._tshark = subprocess.Popen(
             [*frames, *(word for field in FIELDS for word in ("-e", field))],
-            stdin=self._dumpcap.stdout, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if given.quiet else None,
+            stdin=self._dumpcap.stdout, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if given.quiet else None, env={**os.environ, **SETTINGS},
         )  # fmt: skip
         self._dumpcap.stdout.close()
         self.lines = self._tshark.stdout
 
-    def close(self):
-        """tshark ends behind the last packet that dumpcap has read."""
+    def stop(self):
+        """The lines end behind the last packet that dumpcap has read."""
         self._dumpcap.terminate()
+
+    def close(self):
+        """After the last line: tshark cannot end while nobody reads what it says."""
+        self.stop()
         self._dumpcap.wait()
         self._tshark.wait()
+        self.lines.close()
 
 
 class Capture:
@@ -81,7 +88,7 @@ class Capture:
     def stop(self, *_):
         self._stopping = True
         if self._tap:
-            self._tap.close()
+            self._tap.stop()
 
     def report(self):
         print(json.dumps({"exchange": self._given.exchange, **self.counts}), file=sys.stderr, flush=True)
@@ -90,20 +97,26 @@ class Capture:
     def run(self):
         while not self._stopping:
             self._tap = Tap(self._given)
+            if self._stopping:  # told so while they were started
+                self._tap.stop()
             print("capturing", file=sys.stderr, flush=True)
             for line in self._tap.lines:
                 self._take_line(line)
                 if time.monotonic() - self._reported > REPORT_S:
                     self.report()
+            self._tap.close()
             if not self._stopping:
-                self._tap.close()
                 self.counts["restarts"] += 1
                 time.sleep(PAUSE_S)
         self.report()
         self._producer.close()
 
     def _take_line(self, line):
-        layers = json.loads(line).get("layers")
+        try:
+            layers = json.loads(line).get("layers")
+        except ValueError:  # tshark was killed in the middle of it
+            self.counts["unknown"] += 1
+            return
         if layers is None:
             return  # the line before each packet's
         texts = layers.get("websocket_payload_text", [])

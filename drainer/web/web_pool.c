@@ -139,9 +139,8 @@ static bool pool_has_session(const struct web_pool *pool)
     return false;
 }
 
-/* Ends a lost session, and its query with it. The reason is libpq's first line, which names no
- * password. */
-/* why: NULL: libpq says it. */
+/* Ends a lost session, and its query with it. The reason, unless `why` gives it, is libpq's first
+ * line, which names no password. */
 static void session_lose(struct web_session *session, const char *why)
 {
     struct web_pool *pool = session->pool;

@@ -130,17 +130,23 @@ class Desk:
 
 
 class FromTheWire(unittest.TestCase):
-    def start(self, port, keys):
+    def start(self, port, keys, exchange="tapped"):
         mapping = folder / "mapping.py"
         mapping.write_text(MAPPING)
         capture = running.start(
-            "capture", *unprivileged, sys.executable, CAPTURE, "--exchange", "tapped", "--mapping", mapping, "--interface", "lo", "--port", str(port), "--keys", keys,
-            "--journal", for_the_capture(running.folder()), "--redis", redis.url, "--quiet", PYTHONPATH=str(support.PACKAGE), HOME=str(folder),
+            "capture", *unprivileged, sys.executable, CAPTURE, "--exchange", exchange, "--mapping", mapping, "--interface", "lo", "--port", str(port), "--keys", keys,
+            "--journal", for_the_capture(running.folder()), "--redis", redis.url, "--quiet", PYTHONPATH=str(support.PACKAGE),
         )  # fmt: skip
         return capture
 
-    def seen(self):
-        return servers.query("SELECT count(*) AS n FROM blotter.order_events WHERE exchange = 'tapped' AND origin = 'wire'")[0]["n"]
+    def seen(self, exchange="tapped"):
+        return servers.query("SELECT count(*) AS n FROM blotter.order_events WHERE exchange = %s AND origin = 'wire'", exchange)[0]["n"]
+
+    def talk_until_seen(self, desk, exchange="tapped"):
+        """It listens a moment after it was started."""
+        before = self.seen(exchange)
+        while self.seen(exchange) == before:
+            desk.talk(1)
 
     def test_what_passed_is_recorded(self):
         port, keys = engines.free_port(), folder / "keys.log"
@@ -148,10 +154,7 @@ class FromTheWire(unittest.TestCase):
         desk = Desk(port, keys)
         capture = self.start(port, keys)
         engines.await_true(lambda: "capturing" in capture.text(), "it captures")
-        passed = 0
-        while not self.seen():  # until dumpcap listens
-            desk.talk(1)
-            passed += 2
+        self.talk_until_seen(desk)
         first = self.seen()
         for pid in (capture.process.pid, *children(capture.process.pid)):  # dumpcap has opened the device, and given its right back
             self.assertEqual(rights_of(pid), (False, 0), command_of(pid))
@@ -161,9 +164,7 @@ class FromTheWire(unittest.TestCase):
         (child,) = [pid for pid in children(capture.process.pid) if "tshark" in command_of(pid)]
         subprocess.run(["kill", "-9", child], check=True)  # it starts again, and goes on with new connections
         engines.await_true(lambda: capture.text().count("capturing") == 2, "it captures again")
-        before = self.seen()
-        while self.seen() == before:
-            desk.talk(1)
+        self.talk_until_seen(desk)
         self.reconcile()
         capture.process.send_signal(signal.SIGTERM)
         self.assertEqual(capture.process.wait(support.TIMEOUT), 0, capture.text())
@@ -177,6 +178,32 @@ class FromTheWire(unittest.TestCase):
         status, said = servers.run("audit", "--exchange", "tapped")
         self.assertEqual(status, 0, said)
         self.assertIn("cannot tell what it has not seen", said)
+
+    def hold_with_full_pipe(self, capture, desk):
+        """Stops the capture, and lets pass more than its pipe takes. Returns tshark, which waits in the middle of a line."""
+        (tshark,) = [pid for pid in children(capture.process.pid) if "tshark" in command_of(pid)]
+        capture.process.send_signal(signal.SIGSTOP)
+        desk.talk(40)
+        engines.await_true(lambda: "pipe_write" in Path(f"/proc/{tshark}/wchan").read_text(), "the pipe is full")
+        return tshark
+
+    def test_a_line_that_is_cut_off_and_a_stop_with_much_unread(self):
+        port, keys = engines.free_port(), folder / "more_keys.log"
+        keys.touch()
+        desk = Desk(port, keys)
+        capture = self.start(port, keys, "cut")
+        engines.await_true(lambda: "capturing" in capture.text(), "it captures")
+        self.talk_until_seen(desk, "cut")
+        tshark = self.hold_with_full_pipe(capture, desk)
+        subprocess.run(["kill", "-9", tshark], check=True)
+        capture.process.send_signal(signal.SIGCONT)
+        engines.await_true(lambda: capture.text().count("capturing") == 2, "it captures again")
+        self.talk_until_seen(desk, "cut")
+        self.hold_with_full_pipe(capture, desk)
+        capture.process.send_signal(signal.SIGTERM)
+        capture.process.send_signal(signal.SIGCONT)
+        self.assertEqual(capture.process.wait(support.TIMEOUT), 0, capture.text())
+        self.assertEqual(json.loads(capture.text().splitlines()[-1])["restarts"], 1)
 
     def audited(self):
         return {row["state"] for row in servers.query("SELECT state FROM blotter.audit WHERE exchange = 'tapped' AND lane = 'wire'")}
@@ -192,7 +219,7 @@ class FromTheWire(unittest.TestCase):
         with blotter.Producer("tapped", journal=running.folder()) as producer:
             for status in ("pending_new", "open"):
                 producer.order({"client_order_id": row["client_order_id"], "symbol": "BTC/USDT", "status": status})
-        names = lambda: {row["order"] for row in servers.query(query)}  # noqa: E731
+        names = lambda: {row["order"] for row in servers.query(query) if row["exchange"] == "tapped"}  # noqa: E731
         engines.await_true(lambda: row["client_order_id"] not in names(), "the recorded order agrees")
 
 

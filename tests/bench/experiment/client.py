@@ -72,7 +72,7 @@ async def run(name, folder, ports):
     generator = random.Random(SEED)
     strategies = [Strategy(number, port, writer, generator) for number, port in enumerate(ports)]
     await writer.open(sorted({strategy.venue for strategy in strategies}))
-    connections = [await websockets.connect(strategy.uri, compression=None, ssl=writer.ssl()) for strategy in strategies]
+    connections = [await websockets.connect(strategy.uri, compression=None, ping_interval=None, ssl=writer.ssl()) for strategy in strategies]
     idle_s = float(os.environ.get("EXPERIMENT_IDLE") or 1)
     idle = cpu_seconds()
     await asyncio.sleep(idle_s)

@@ -3,7 +3,7 @@
 On "start" one sends its messages, `exchange:order:time`, at gaps of Poisson(2) ms, then "done". The time is when it was sent, in ns of
 CLOCK_MONOTONIC, which all processes of a machine share. The gaps are drawn from one generator, seed 42, exchange by exchange. They are
 between the times at which messages are due: one that is sent late, as a sleep is long or the processor taken, delays no other, as the
-market would not wait for it either.
+market would not wait for it either. No pings: a writer that blocks for a minute is measured to its end, where an exchange would have left it.
 
     python3 exchange.py EXCHANGES MESSAGES [FOLDER]
 
@@ -56,14 +56,14 @@ def make_handler(exchange, gaps, write=str):
 
 async def main(exchanges, messages, folder=None):
     servers = [
-        await websockets.serve(make_handler(number, gaps), "127.0.0.1", 0, compression=None)
+        await websockets.serve(make_handler(number, gaps), "127.0.0.1", 0, compression=None, ping_interval=None)
         for number, gaps in enumerate(make_gaps(exchanges, messages))
     ]
     if folder:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(f"{folder}/certificate.pem", f"{folder}/key.pem")
         servers += [
-            await websockets.serve(make_handler(number, gaps, json.dumps), "127.0.0.1", 0, compression=None, ssl=context)
+            await websockets.serve(make_handler(number, gaps, json.dumps), "127.0.0.1", 0, compression=None, ping_interval=None, ssl=context)
             for number, gaps in enumerate(make_gaps(exchanges, messages))
         ]
     print(json.dumps([next(iter(server.sockets)).getsockname()[1] for server in servers]), flush=True)
