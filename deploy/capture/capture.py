@@ -35,6 +35,7 @@ FIELDS = ("frame.time_epoch", "tcp.dstport", "websocket.payload.text", "tcp.anal
 SHOWN = "websocket || tcp.analysis.lost_segment || tcp.analysis.ack_lost_segment || (tls.app_data && !websocket && !http)"
 REPORT_S = 60
 SETTINGS = {"WIRESHARK_CONFIG_DIR": "/nonexistent"}  # none of the user's own, whose folder a service may not even read
+BUFFER_MIB = 64  # of packets that wait in the kernel: tshark is slower than a burst
 PAUSE_S = 1  # before dumpcap and tshark are started again
 
 
@@ -50,7 +51,7 @@ class Tap:
 
     def __init__(self, given):
         ports = [f"-d tls.port=={port},http".split() for port in given.port]
-        packets = [shutil.which("dumpcap") or "/usr/bin/dumpcap", "-q", "-i", given.interface, "-f", " or ".join(f"tcp port {port}" for port in given.port), "-w", "-"]
+        packets = [shutil.which("dumpcap") or "/usr/bin/dumpcap", "-q", "-B", str(BUFFER_MIB), "-i", given.interface, "-f", " or ".join(f"tcp port {port}" for port in given.port), "-w", "-"]
         frames = ["tshark", "-n", "-l", "-Q", "-r", "-", "-o", f"tls.keylog_file:{given.keys}", *sum(ports, []), "-Y", SHOWN, "-T", "ek"]
         self._dumpcap = subprocess.Popen(packets, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if given.quiet else None)
         self._tshark = subprocess.Popen(
