@@ -29,7 +29,7 @@ export function curveChart(element) {
       series: [{}, ...lines.map(({ strategy }, at) => at === 0
         ? { label: "desk", stroke: total, width: 2, fill: total + "22", points: { show: false } }
         : { label: strategy || "–", stroke: css(palette[(at - 1) % palette.length]), width: 1.2, points: { show: false } })],
-      axes: [{ ...axis, size: 26, values: (u, ticks, at, space, step) => ticks.map((t) => new Date(t * 1000).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", ...(step < 60 ? { second: "2-digit" } : {}), hourCycle: "h23" })) },
+      axes: [{ ...axis, size: 26, space: 72, values: (u, ticks, at, space, step) => ticks.map((t) => new Date(t * 1000).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", ...(step < 60 ? { second: "2-digit" } : {}), hourCycle: "h23" })) },
         { ...axis, size: 64, values: (u, ticks) => ticks.map((v) => v.toLocaleString()) }],
       legend: { live: false }, cursor: { drag: { x: false, y: false } },
     };
