@@ -81,6 +81,7 @@ def publish(*records, exchange="okx"):
         input=lines, env=support.plain_environment(), capture_output=True, text=True, timeout=support.TIMEOUT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    support.wait_until(lambda: servers.query("SELECT count(*) AS n FROM blotter_internal.book_queue")[0]["n"] == 0)
 
 
 def order(order_id, **more):
@@ -559,8 +560,11 @@ class Page(unittest.TestCase):
         servers.tell("kill postgres")
         try:
             support.wait_until(lambda: "PostgreSQL is away" in browser.find_element(By.ID, "verdict").text)
+            browser.execute_script("location.hash = '#/fills'")
+            support.wait_until(lambda: "There are no figures yet" in browser.find_element(By.ID, "main").text)
         finally:
             servers.tell("start postgres")
+        support.wait_until(lambda: "no figures yet" not in browser.find_element(By.ID, "main").text)
         support.wait_until(lambda: "away" not in browser.find_element(By.ID, "verdict").text)
         browser.get_log("browser")  # refused fetches during the outage are expected
 

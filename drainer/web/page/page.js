@@ -112,7 +112,7 @@ function showError(error) {
     notice = h("section", { class: "card notice warn", id: "notice", role: "alert" });
     main.prepend(notice);
   }
-  const text = error instanceof Refused ? error.message : "These figures are old: " + error.message;
+  const text = error instanceof Refused ? error.message : (page.drawn ? "These figures are old: " : "There are no figures yet: ") + error.message;
   if (notice.textContent !== text) notice.textContent = text;
 }
 
@@ -140,6 +140,7 @@ async function update() {
   asking = true;
   try {
     await mine.refresh();
+    mine.drawn = true;
     if (Date.now() - overviewAt > OVERVIEW_MS) frame.overview(await ask("overview"));
     if (Date.now() - comparedAt > COMPARED_MS) await compare();
     if (mine === page) showError(null);
