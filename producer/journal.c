@@ -34,7 +34,8 @@ enum { RELEASE_WAIT_US = 100, RELEASE_WAITS = 10000 };
 /* --- claiming and publishing --- */
 
 static inline void journal_store_slot(struct journal_slot *slot, uint64_t position,
-                                      const struct journal_slot *head, const unsigned char *body)
+                                      const struct journal_slot *head, uint64_t checksum,
+                                      const unsigned char *body)
 {
     slot->producer_id = head->producer_id;
     slot->seq = head->seq;
@@ -43,7 +44,7 @@ static inline void journal_store_slot(struct journal_slot *slot, uint64_t positi
     slot->flags = head->flags;
     slot->fields = head->fields;
     slot->length = head->length;
-    slot->checksum = head->checksum;
+    slot->checksum = checksum;
     /* relaxed: the sender writes them only after it has seen `published` */
     atomic_store_explicit(&slot->entry_ms, 0, memory_order_relaxed);
     atomic_store_explicit(&slot->entry_seq, 0, memory_order_relaxed);
@@ -55,10 +56,8 @@ static inline void journal_store_slot(struct journal_slot *slot, uint64_t positi
 void journal_publish(struct journal *journal, uint64_t position, const struct journal_slot *head,
                      const unsigned char *body, uint64_t body_checksum)
 {
-    struct journal_slot sealed;
-    memcpy(&sealed, head, sizeof sealed);
-    sealed.checksum = journal_slot_checksum(journal->version, head, position, body_checksum);
-    journal_store_slot(journal_slot_at(journal, position), position, &sealed, body);
+    uint64_t checksum = journal_slot_checksum(journal->version, head, position, body_checksum);
+    journal_store_slot(journal_slot_at(journal, position), position, head, checksum, body);
 }
 
 static inline bool has_room(const struct journal *journal, uint64_t next, uint64_t count)
@@ -200,10 +199,8 @@ static inline void journal_fill_slot(struct journal *journal, uint64_t position,
                                      const struct journal_slot *head, const unsigned char *body,
                                      uint64_t body_checksum)
 {
-    struct journal_slot sealed;
-    memcpy(&sealed, head, sizeof sealed);
-    sealed.checksum = journal_slot_checksum(JOURNAL_VERSION, head, position, body_checksum);
-    journal_store_slot(journal_slot_at(journal, position), position, &sealed, body);
+    uint64_t checksum = journal_slot_checksum(JOURNAL_VERSION, head, position, body_checksum);
+    journal_store_slot(journal_slot_at(journal, position), position, head, checksum, body);
 }
 
 int journal_claim(struct journal *journal, unsigned count, struct journal_claim *out)

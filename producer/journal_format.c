@@ -29,31 +29,14 @@ int journal_fail(char *error, int status, const char *format, ...)
 
 /* --- checksums --- */
 
-static uint64_t slot_checksum_1(const struct journal_slot *head, uint64_t position, uint64_t shape,
-                                uint64_t body_checksum)
+uint64_t journal_slot_checksum_1(const struct journal_slot *head, uint64_t position, uint64_t shape,
+                                 uint64_t body_checksum)
 {
     uint64_t a = journal_checksum_mix(body_checksum, position);
     uint64_t b = journal_checksum_mix(5, (uint64_t)head->seq);
     a = journal_checksum_mix(a, (uint64_t)head->producer_id);
     b = journal_checksum_mix(b, (uint64_t)head->recorded_at_ns);
     return journal_checksum_mix(journal_checksum_mix(a, b), shape);
-}
-
-uint64_t journal_slot_checksum(uint32_t version, const struct journal_slot *head, uint64_t position,
-                               uint64_t body_checksum)
-{
-    uint64_t shape = (uint64_t)head->length << 32 | (uint64_t)head->fields << 16 |
-                     (uint64_t)head->flags << 8 | head->kind;
-    if (version == 1) {
-        return slot_checksum_1(head, position, shape, body_checksum);
-    }
-    uint64_t covered[] = {body_checksum,
-                          position,
-                          (uint64_t)head->producer_id,
-                          (uint64_t)head->seq,
-                          (uint64_t)head->recorded_at_ns,
-                          shape};
-    return journal_checksum(version, covered, sizeof covered);
 }
 
 void journal_slot_head(const struct journal_slot *slot, struct journal_slot *head)

@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "producer/journal_checksum.h"
 #include "schema/limits.h"
 #include "schema/record.h"
 
@@ -146,8 +147,21 @@ static inline size_t journal_bytes(uint32_t slots, uint32_t slot_bytes)
 int journal_fail(char *error, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-uint64_t journal_slot_checksum(uint32_t version, const struct journal_slot *head, uint64_t position,
-                               uint64_t body_checksum);
+/* Version 1's part of what follows. */
+uint64_t journal_slot_checksum_1(const struct journal_slot *head, uint64_t position, uint64_t shape,
+                                 uint64_t body_checksum);
+
+static inline uint64_t journal_slot_checksum(uint32_t version, const struct journal_slot *head,
+                                             uint64_t position, uint64_t body_checksum)
+{
+    uint64_t shape = (uint64_t)head->length << 32 | (uint64_t)head->fields << 16 |
+                     (uint64_t)head->flags << 8 | head->kind;
+    return version == 1
+               ? journal_slot_checksum_1(head, position, shape, body_checksum)
+               : journal_checksum_of_words(body_checksum, position, (uint64_t)head->producer_id,
+                                           (uint64_t)head->seq, (uint64_t)head->recorded_at_ns,
+                                           shape);
+}
 
 /* Does the slot hold this position? Its checksum, which covers the position, matches, and its kind
  * is known. */

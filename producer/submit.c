@@ -22,13 +22,6 @@ struct blotter_binding {
     unsigned char bytes[];
 };
 
-/* A submission: a struct of that kind, and its binding, if any. */
-struct submission {
-    enum record_kind kind;
-    const void *record;
-    const struct record_bound *bound;
-};
-
 /* initial-exec: no call to find it. Written only for records that are not valid. */
 static _Thread_local __attribute__((tls_model("initial-exec"))) struct record_problem last_problem;
 static _Thread_local __attribute__((tls_model("initial-exec"))) size_t last_entry; /* 0: no group */
@@ -61,7 +54,7 @@ static __attribute__((noinline, cold)) int submit_refuse(blotter_producer *produ
 }
 
 /* Measures what did not fit, so that blotter_problem can name it. */
-static void measure(const struct submission *what, uint32_t capacity)
+static void measure(const struct record_source *what, uint32_t capacity)
 {
     const struct record_schema *schema = &record_schemas[what->kind];
     struct sizes sizes = {.capacity = capacity, .largest_field = ""};
@@ -84,7 +77,7 @@ static void measure(const struct submission *what, uint32_t capacity)
 
 /* submit_refuse, for a record. */
 static __attribute__((noinline, cold)) int
-submit_refuse_record(blotter_producer *producer, const struct submission *what,
+submit_refuse_record(blotter_producer *producer, const struct record_source *what,
                      const struct record_problem *problem)
 {
     int status = submit_refuse(producer, problem);
@@ -137,23 +130,13 @@ static __attribute__((noinline)) void wake_sender(blotter_producer *producer)
     }
 }
 
-static inline __attribute__((always_inline)) int submit_encode(const struct submission *what,
-                                                               unsigned char *out, size_t capacity,
-                                                               unsigned *fields,
-                                                               struct record_problem *problem)
-{
-    return what->bound == NULL
-               ? record_encode(what->kind, what->record, out, capacity, fields, problem)
-               : record_encode_bound(what->bound, what->record, out, capacity, fields, problem);
-}
-
 static inline __attribute__((always_inline)) int64_t
-submit_into(blotter_producer *producer, const struct submission *what, unsigned char *body)
+submit_into(blotter_producer *producer, const struct record_source *what, unsigned char *body)
 {
     struct journal *journal = producer->journal;
     struct record_problem problem;
     unsigned fields;
-    int length = submit_encode(what, body, journal->body_capacity, &fields, &problem);
+    int length = record_encode_source(what, body, journal->body_capacity, &fields, &problem);
     if (__builtin_expect(length < 0, 0)) {
         return submit_refuse_record(producer, what, &problem);
     }
@@ -168,28 +151,28 @@ submit_into(blotter_producer *producer, const struct submission *what, unsigned 
 }
 
 static __attribute__((noinline)) int64_t submit_large(blotter_producer *producer,
-                                                      const struct submission *what)
+                                                      const struct record_source *what)
 {
     unsigned char body[LIMIT_RECORD_BYTES];
     return submit_into(producer, what, body);
 }
 
 static __attribute__((noinline)) int64_t submit_middle(blotter_producer *producer,
-                                                       const struct submission *what)
+                                                       const struct record_source *what)
 {
     unsigned char body[BODY_BYTES_MIDDLE];
     return submit_into(producer, what, body);
 }
 
 static inline __attribute__((always_inline)) int64_t submit_small(blotter_producer *producer,
-                                                                  const struct submission *what)
+                                                                  const struct record_source *what)
 {
     unsigned char body[BODY_BYTES_SMALL];
     return submit_into(producer, what, body);
 }
 
-static inline __attribute__((always_inline)) int64_t submit_untimed(blotter_producer *producer,
-                                                                    const struct submission *what)
+static inline __attribute__((always_inline)) int64_t
+submit_untimed(blotter_producer *producer, const struct record_source *what)
 {
     uint32_t capacity = producer->journal->body_capacity;
     if (__builtin_expect(capacity > BODY_BYTES_SMALL, 0)) {
@@ -200,7 +183,7 @@ static inline __attribute__((always_inline)) int64_t submit_untimed(blotter_prod
 }
 
 static __attribute__((noinline)) int64_t submit_timed(blotter_producer *producer,
-                                                      const struct submission *what)
+                                                      const struct record_source *what)
 {
     int cancel_state;
     int64_t begin_ns = clock_monotonic_ns();
@@ -218,7 +201,7 @@ static inline __attribute__((always_inline)) int64_t submit_record(blotter_produ
                                                                    const void *record,
                                                                    const struct record_bound *bound)
 {
-    struct submission what = {kind, record, bound};
+    struct record_source what = {kind, record, bound};
     if (__builtin_expect(journal_forked(producer->journal), 0)) {
         return BLOTTER_FORKED;
     }
@@ -313,10 +296,10 @@ struct group {
     size_t count;
 };
 
-static struct submission submission_of(const struct blotter_entry *entry)
+static struct record_source submission_of(const struct blotter_entry *entry)
 {
-    return (struct submission){(enum record_kind)entry->kind, entry->record,
-                               entry->bound != NULL ? &entry->bound->bound : NULL};
+    return (struct record_source){(enum record_kind)entry->kind, entry->record,
+                                  entry->bound != NULL ? &entry->bound->bound : NULL};
 }
 
 /* Encodes every entry once, to find out whether all of them can be recorded. */
@@ -325,13 +308,13 @@ static int check_group(blotter_producer *producer, const struct group *group, un
     struct record_problem problem;
     unsigned fields;
     for (size_t i = 0; i < group->count; i++) {
-        struct submission what = submission_of(&group->entries[i]);
+        struct record_source what = submission_of(&group->entries[i]);
         int length = -1;
         problem = (struct record_problem){RECORD_FAULT_UNKNOWN_KIND, NULL, 0};
         if (is_kind_public((int)what.kind) &&
             (what.bound == NULL || what.bound->kind == what.kind)) {
-            length =
-                submit_encode(&what, body, producer->journal->body_capacity, &fields, &problem);
+            length = record_encode_source(&what, body, producer->journal->body_capacity, &fields,
+                                          &problem);
         }
         if (length < 0) {
             int status = submit_refuse_record(producer, &what, &problem);
@@ -357,10 +340,10 @@ static int64_t append_group(blotter_producer *producer, const struct group *grou
         return refused;
     }
     for (size_t i = group->count; i-- > 0;) {
-        struct submission what = submission_of(&group->entries[i]);
+        struct record_source what = submission_of(&group->entries[i]);
         struct record_problem problem;
         unsigned fields;
-        int length = submit_encode(&what, body, journal->body_capacity, &fields, &problem);
+        int length = record_encode_source(&what, body, journal->body_capacity, &fields, &problem);
         if (length < 0) { /* another thread has changed it meanwhile */
             journal_fill_void(journal, &claim, (unsigned)i);
         } else {

@@ -16,26 +16,25 @@
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||   \
     HAS_FEATURE(address_sanitizer) || HAS_FEATURE(thread_sanitizer) || \
     HAS_FEATURE(memory_sanitizer)
-uintptr_t chunk_places = 0;
+bool chunk_is_watched = true;
 #else
-uintptr_t chunk_places = CHUNK_PAGE_BYTES - CHUNK_BYTES + 1;
+bool chunk_is_watched = false;
 #endif
 
 /* A request that only memcheck answers: it is nonzero there. Other tools do not mind. */
-static int is_watched(void)
+static bool has_memcheck(void)
 {
 #if defined(VALGRIND_MAKE_MEM_DEFINED_IF_ADDRESSABLE)
-    return (int)VALGRIND_MAKE_MEM_DEFINED_IF_ADDRESSABLE(&chunk_places, sizeof chunk_places);
+    return VALGRIND_MAKE_MEM_DEFINED_IF_ADDRESSABLE(&chunk_is_watched, sizeof chunk_is_watched) !=
+           0;
 #else
-    return 0;
+    return false;
 #endif
 }
 
 static __attribute__((constructor)) void chunk_look_for_watchers(void)
 {
-    if (is_watched() != 0) {
-        chunk_places = 0;
-    }
+    chunk_is_watched |= has_memcheck();
 }
 
 chunk chunk_read_bytewise(const char *text)

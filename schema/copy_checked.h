@@ -12,6 +12,7 @@
 #define BLOTTER_SCHEMA_COPY_CHECKED_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -22,12 +23,15 @@
 #endif
 
 enum { CHUNK_BYTES = 16, CHUNK_PAGE_BYTES = 4096, COPY_TEXT_BYTES_MAX = 31 };
+#define COPY_FAILED SIZE_MAX
 
 typedef signed char chunk __attribute__((vector_size(CHUNK_BYTES)));
 typedef unsigned char unsigned_chunk __attribute__((vector_size(CHUNK_BYTES))); /* wraps around */
 
-/* The first so many places in a page are those from which a chunk is read at once; 0: none. */
-extern uintptr_t chunk_places __attribute__((visibility("hidden")));
+/* The first so many places in a page are those from which a chunk is read at once; none, where
+ * something watches every byte. */
+enum { CHUNK_PLACES = CHUNK_PAGE_BYTES - CHUNK_BYTES + 1 };
+extern bool chunk_is_watched __attribute__((visibility("hidden")));
 
 /* Returns the text's bytes up to its end, and then zeroes. */
 chunk chunk_read_bytewise(const char *text);
@@ -41,6 +45,19 @@ static inline chunk chunk_read(const char *text, uintptr_t places)
         return chunk_read_bytewise(text);
     }
     memcpy(&bytes, text, sizeof bytes);
+    return bytes;
+}
+
+/* Returns sixteen times the byte. The compiler is not to know that it is constant: it would make
+ * three instructions of a comparison with it. */
+static inline chunk chunk_of(signed char byte)
+{
+    chunk bytes = {byte, byte, byte, byte, byte, byte, byte, byte,
+                   byte, byte, byte, byte, byte, byte, byte, byte};
+
+#if defined(__SSE2__)
+    __asm__("" : "+x"(bytes));
+#endif
     return bytes;
 }
 
@@ -60,53 +77,65 @@ static inline unsigned chunk_bits(chunk bytes)
 #endif
 }
 
-/* Returns how many bytes from the first one on have all their bits set. */
-static inline unsigned chunk_run(chunk bytes)
+/* Returns the place of the lowest bit. */
+static inline size_t chunk_place(unsigned bits)
 {
-    return (unsigned)__builtin_ctz(~chunk_bits(bytes));
+#if defined(__SSE2__)
+    size_t place;
+
+    __asm__("rep bsfl %1, %k0" : "=r"(place) : "r"(bits) : "cc");
+    if (place >= CHAR_BIT * sizeof bits) {
+        __builtin_unreachable();
+    }
+    return place;
+#else
+    return (size_t)__builtin_ctz(bits);
+#endif
 }
 
 /* Copies an ASCII text of at most COPY_TEXT_BYTES_MAX bytes, spoiling 2 * CHUNK_BYTES of `out`, and
- * returns its length; or UINT_MAX: it is longer, or not ASCII. */
-static inline __attribute__((always_inline)) unsigned
+ * returns its length; or COPY_FAILED: it is longer, or not ASCII. */
+static inline __attribute__((always_inline)) size_t
 copy_short_text(unsigned char *out, const char *text, uintptr_t places)
 {
     chunk bytes = chunk_read(text, places);
-    unsigned length = chunk_run(bytes > 0); /* else NUL, or beyond ASCII */
+    unsigned ends = chunk_bits(bytes < chunk_of(1)); /* NUL, or beyond ASCII */
 
     memcpy(out, &bytes, sizeof bytes);
-    if (length == CHUNK_BYTES) {
-        bytes = chunk_read(text + CHUNK_BYTES, places);
-        length += chunk_run(bytes > 0);
-        memcpy(out + CHUNK_BYTES, &bytes, sizeof bytes);
-        if (length > COPY_TEXT_BYTES_MAX) {
-            return UINT_MAX;
-        }
+    if (ends != 0) {
+        size_t length = chunk_place(ends);
+        return text[length] == '\0' ? length : COPY_FAILED;
     }
-    return text[length] == '\0' ? length : UINT_MAX;
+    bytes = chunk_read(text + CHUNK_BYTES, places);
+    ends = chunk_bits(bytes < chunk_of(1));
+    memcpy(out + CHUNK_BYTES, &bytes, sizeof bytes);
+    if (ends != 0) {
+        size_t length = CHUNK_BYTES + chunk_place(ends);
+        return text[length] == '\0' ? length : COPY_FAILED;
+    }
+    return COPY_FAILED;
 }
 
 /* Copies a decimal of at most CHUNK_BYTES bytes, spoiling CHUNK_BYTES of `out`, if it is canonical
- * as it is and not negative, as nearly all are, and returns its length; else UINT_MAX. */
-static inline __attribute__((always_inline)) unsigned
+ * as it is and not negative, as nearly all are, and returns its length; else COPY_FAILED. */
+static inline __attribute__((always_inline)) size_t
 copy_short_decimal(unsigned char *out, const char *text, uintptr_t places)
 {
     chunk bytes = chunk_read(text, places);
     chunk above = (chunk)((unsigned_chunk)bytes - ('0' + 128)); /* digits are the ten least */
-    unsigned others = ~chunk_bits(above < SCHAR_MIN + 10);
-    unsigned point = (unsigned)__builtin_ctz(others), length = point;
+    unsigned others = chunk_bits(above > chunk_of(SCHAR_MIN + 9)) | ~0u << CHUNK_BYTES;
+    size_t point = chunk_place(others), length = point;
 
     memcpy(out, &bytes, sizeof bytes);
     if (text[point] == '.') {
-        length = (unsigned)__builtin_ctz(others & (others - 1));
-        if (length == point + 1) {
-            return UINT_MAX;
+        length = chunk_place(others & (others - 1));
+        if (text[length - 1] == '.' || text[length] != '\0') {
+            return COPY_FAILED;
         }
+    } else if (text[point] != '\0') {
+        return COPY_FAILED;
     }
-    if (text[length] != '\0' || point == 0 || (text[0] == '0' && point != 1)) {
-        return UINT_MAX;
-    }
-    return length;
+    return point == 1 || (point > 1 && text[0] != '0') ? length : COPY_FAILED;
 }
 
 #endif

@@ -39,6 +39,7 @@ struct packed_field {
 _Static_assert(offsetof(struct packed_field, key_name) == 1, "a key must be one run");
 _Static_assert(offsetof(struct packed_field, bit) == KEY_COPY_BYTES, "copied as one");
 _Static_assert(sizeof(struct packed_field) == 32, "two to a cache line");
+enum { FIELD_BYTES_PER_WORD = sizeof(struct packed_field) / WORD_BYTES };
 
 /* clang-format off */
 _Static_assert(sizeof(enum blotter_bool) == 4 && sizeof(char *) == WORD_BYTES &&
@@ -78,11 +79,12 @@ X(REJECT, reject, NULL, NULL, BLOTTER_REJECT_FIELDS)
 #undef X
 
 static const struct layout {
-    const struct packed_field *words;
-    unsigned extra; /* its word: the last one, which is written for itself */
+    const struct packed_field *extra; /* the last one, which is written for itself */
+    ptrdiff_t bytes;                  /* of the struct before it */
 } layouts[RECORD_WIRE_KINDS] = {
 #define X(kind, name, sql_schema, table, fields) \
-    [RECORD_##kind] = {name##_words, sizeof name##_words / sizeof *name##_words - 1},
+    [RECORD_##kind] = {name##_words + offsetof(struct blotter_##name, extra) / WORD_BYTES, \
+                       offsetof(struct blotter_##name, extra)},
     BLOTTER_RECORD_KINDS(X)
     X(REJECT, reject, NULL, NULL, BLOTTER_REJECT_FIELDS)
 #undef X
@@ -125,7 +127,7 @@ static inline void encode_tell_misplaced(struct record_problem *problem,
 }
 
 /* Writes the flags that are given and lie in a word. */
-static unsigned char *put_flags(struct encoder *encoder, unsigned char *at, size_t word)
+static unsigned char *put_flags(struct encoder *encoder, unsigned char *at, ptrdiff_t word)
 {
     const struct record_schema *schema = &record_schemas[encoder->kind];
 
@@ -143,16 +145,21 @@ static unsigned char *put_flags(struct encoder *encoder, unsigned char *at, size
 static __attribute__((noinline)) unsigned char *put_odd(struct encoder *encoder, unsigned char *at,
                                                         const struct packed_field *field)
 {
+    const struct layout *layout = &layouts[encoder->kind];
+
     return field->key_bytes == 0
-               ? put_flags(encoder, at, (size_t)(field - layouts[encoder->kind].words))
+               ? put_flags(encoder, at, field - layout->extra + layout->bytes / WORD_BYTES)
                : encoder_pair(encoder, at, (unsigned)__builtin_ctzll(field->bit));
 }
 
 /* Writes the head of a str that has been copied behind it. NULL: it has not. */
-static inline unsigned char *put_head(unsigned char *at, unsigned length)
+static inline unsigned char *put_head(unsigned char *at, size_t length)
 {
+    if (__builtin_expect(length == COPY_FAILED, 0)) {
+        return NULL;
+    }
     at[0] = (unsigned char)(ENCODER_FIXSTR + length);
-    return __builtin_expect(length <= COPY_TEXT_BYTES_MAX, 1) ? at + 1 + length : NULL;
+    return at + 1 + length;
 }
 
 /* Writes a value of the usual kinds, where there is room for it. NULL: it is none of these. */
@@ -177,25 +184,26 @@ put_quickly(struct encoder *encoder, unsigned char *at, uint8_t kind, uint64_t m
     return NULL;
 }
 
-/* Writes all given fields but `extra`. Returns NULL if there is no room.
- *
- * A loop over a table, although the same loop unrolled is faster while it is hot: it is five times
+/* A loop over a table, although the same loop unrolled is faster while it is hot: it is five times
  * the code, and slower when it is cold, which is how a strategy that trades now and then finds it.
- * Most values are short texts or decimals, for which one look at the room is enough. */
-static inline __attribute__((always_inline)) unsigned char *put_fields(struct encoder *encoder,
-                                                                       unsigned char *at)
+ * Most values are short texts or decimals, for which one look at the room is enough. One number
+ * counts up to 0 through the struct and, by a factor, through the table: two instructions to skip a
+ * word that is not given. */
+static inline __attribute__((always_inline)) unsigned char *
+put_fields(struct encoder *encoder, unsigned char *at, const struct layout *layout,
+           const char *words_end, const uintptr_t places)
 {
-    const struct layout *layout = &layouts[encoder->kind];
-    const struct packed_field *field = layout->words, *end = field + layout->extra;
-    const uintptr_t places = chunk_places;
-    const char *word = encoder->record;
+    const char *fields_end = (const char *)layout->extra;
     uint64_t given = 0;
 
-    for (; field < end; field++, word += WORD_BYTES) {
-        uint64_t member = text_load8(word);
+    for (ptrdiff_t i = -layout->bytes; i < 0; i += WORD_BYTES) {
+        __asm__("" : "+r"(i)); /* or the compiler makes two pointers of it */
+        uint64_t member = text_load8(words_end + i);
         if (member == 0) {
             continue;
         }
+        const struct packed_field *field =
+            (const struct packed_field *)(fields_end + i * FIELD_BYTES_PER_WORD);
         unsigned char *next = NULL;
         if (__builtin_expect(at <= encoder->roomy_end, 1)) {
             memcpy(at, field, KEY_COPY_BYTES);
@@ -215,6 +223,25 @@ static inline __attribute__((always_inline)) unsigned char *put_fields(struct en
     return at;
 }
 
+/* put_fields(), where every byte that is read is watched. */
+static __attribute__((noinline, cold)) unsigned char *
+put_fields_watched(struct encoder *encoder, unsigned char *at, const struct layout *layout,
+                   const char *words_end)
+{
+    return put_fields(encoder, at, layout, words_end, 0);
+}
+
+/* Writes all given fields but `extra`, whose place it sets. Returns NULL if there is no room. */
+static inline __attribute__((always_inline)) unsigned char *
+put_given(struct encoder *encoder, unsigned char *at, const char **extra)
+{
+    const struct layout *layout = &layouts[encoder->kind];
+
+    *extra = (const char *)encoder->record + layout->bytes;
+    return chunk_is_watched ? put_fields_watched(encoder, at, layout, *extra)
+                            : put_fields(encoder, at, layout, *extra, CHUNK_PLACES);
+}
+
 /* Makes the encoder ready for a record; `faults` need not be. */
 static inline __attribute__((always_inline)) void encode_begin(struct encoder *encoder,
                                                                enum record_kind kind,
@@ -231,19 +258,17 @@ static inline __attribute__((always_inline)) void encode_begin(struct encoder *e
     encoder->misplaced_count = 0;
 }
 
-static inline bool has_extra(enum record_kind kind, const void *record)
-{
-    return text_load8((const char *)record + layouts[kind].extra * WORD_BYTES) != 0;
-}
-
 /* Writes the pairs of a record behind those that are bound. */
-static int encode_all(enum record_kind kind, const struct record_bound *bound, const void *record,
-                      unsigned char *out, size_t capacity, unsigned *fields,
-                      struct record_problem *problem)
+int record_encode_source(const struct record_source *source, unsigned char *out, size_t capacity,
+                         unsigned *fields, struct record_problem *problem)
 {
+    const enum record_kind kind = source->kind;
+    const struct record_bound *bound = source->bound;
+    const void *record = source->record;
     const size_t most = LIMIT_RECORD_BYTES - RECORD_HEAD_BYTES_MAX;
     unsigned char *at = out;
     uint64_t bound_fields = 0;
+    const char *extra;
     struct encoder encoder;
 
     encode_begin(&encoder, kind, record, out, capacity < most ? capacity : most);
@@ -255,7 +280,7 @@ static int encode_all(enum record_kind kind, const struct record_bound *bound, c
         encoder.given = ENCODER_PAIR * bound->pairs;
         bound_fields = bound->present;
     }
-    at = put_fields(&encoder, at);
+    at = put_given(&encoder, at, &extra);
     if (at == NULL) {
         return encode_fail(problem, kind, RECORD_FAULT_TOO_LONG, -1);
     }
@@ -267,7 +292,7 @@ static int encode_all(enum record_kind kind, const struct record_bound *bound, c
     if (missing != 0) {
         return fail_missing(problem, &encoder, missing);
     }
-    if (has_extra(kind, record) || encoder.misplaced != 0) {
+    if (text_load8(extra) != 0 || encoder.misplaced != 0) {
         at = encoder_extra(&encoder, at);
         if (at == NULL) {
             return encode_fail(problem, kind, encoder.fault,
@@ -279,29 +304,18 @@ static int encode_all(enum record_kind kind, const struct record_bound *bound, c
     return (int)(at - out);
 }
 
-int record_encode(enum record_kind kind, const void *record, unsigned char *out, size_t capacity,
-                  unsigned *fields, struct record_problem *problem)
-{
-    return encode_all(kind, NULL, record, out, capacity, fields, problem);
-}
-
-int record_encode_bound(const struct record_bound *bound, const void *record, unsigned char *out,
-                        size_t capacity, unsigned *fields, struct record_problem *problem)
-{
-    return encode_all(bound->kind, bound, record, out, capacity, fields, problem);
-}
-
 int record_bind(enum record_kind kind, const void *constants, unsigned char *out, size_t capacity,
                 struct record_bound *bound, struct record_problem *problem)
 {
     struct encoder encoder;
+    const char *extra;
 
     encode_begin(&encoder, kind, constants, out, capacity);
-    if (has_extra(kind, constants)) {
+    const unsigned char *end = put_given(&encoder, out, &extra);
+    if (text_load8(extra) != 0) {
         return encode_fail(problem, kind, RECORD_FAULT_NOT_BOUND,
                            (int)record_schemas[kind].field_count - 1);
     }
-    const unsigned char *end = put_fields(&encoder, out);
     if (end == NULL) {
         return encode_fail(problem, kind, RECORD_FAULT_TOO_LONG, -1);
     }

@@ -21,16 +21,16 @@ _Static_assert(LIMIT_TEXT_BYTES <= UINT16_MAX && LIMIT_EXTRA_BYTES <= UINT16_MAX
 _Static_assert(RECORD_FIELDS_MAX < 56, "a record has fewer fields");
 
 struct encoder {
-    enum record_kind kind;
     const void *record;
-    unsigned char *end;       /* the limit of the body */
-    unsigned char *roomy_end; /* up to here there is room for any key and a short value */
+    enum record_kind kind;
     enum record_fault fault;  /* why a value could not be written */
-    bool full;                /* ... which is not one of the field */
+    unsigned char *roomy_end; /* up to here there is room for any key and a short value */
     uint64_t given;           /* fields that were written, and how often ENCODER_PAIR */
     /* Values that did not fit their fields, and why. */
     uint64_t misplaced;
     unsigned misplaced_count;
+    bool full;                         /* the fault is not one of the field */
+    unsigned char *end;                /* the limit of the body */
     uint8_t faults[RECORD_FIELDS_MAX]; /* set where `misplaced` says so */
 };
 

@@ -64,9 +64,8 @@ const char *record_fault_text(enum record_fault fault)
     return (size_t)fault < sizeof texts / sizeof texts[0] ? texts[fault] : "of an unknown fault";
 }
 
-/* The fields without which a record is useless: one of each row's is enough. */
 #define BIT(index) (UINT64_C(1) << (index))
-static const uint64_t required[RECORD_WIRE_KINDS][4] = {
+const uint64_t record_required[RECORD_WIRE_KINDS][RECORD_REQUIRED_MAX + 1] = {
     [RECORD_ORDER] = {BIT(ORDER_order_id) | BIT(ORDER_client_order_id)},
     [RECORD_TRADE] = {BIT(TRADE_symbol), BIT(TRADE_price), BIT(TRADE_quantity)},
     [RECORD_SESSION] = {BIT(SESSION_event)},
@@ -75,16 +74,6 @@ static const uint64_t required[RECORD_WIRE_KINDS][4] = {
     [RECORD_INSTRUMENT] = {BIT(INSTRUMENT_symbol)},
     [RECORD_REJECT] = {BIT(REJECT_reason)},
 };
-
-uint64_t record_missing(enum record_kind kind, uint64_t present)
-{
-    for (const uint64_t *row = required[kind]; *row != 0; row++) {
-        if ((present & *row) == 0) {
-            return *row;
-        }
-    }
-    return 0;
-}
 
 bool record_integer_valid(enum record_kind kind, unsigned index, int64_t value)
 {

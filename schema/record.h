@@ -92,9 +92,22 @@ extern const struct record_schema record_schemas[RECORD_WIRE_KINDS];
 int record_kind_of(const char *name, size_t length);
 bool record_kind_known(unsigned kind);
 
+/* The fields without which a record is useless, as bits: one of each of a kind's rows is enough. */
+enum { RECORD_REQUIRED_MAX = 3 };
+extern const uint64_t record_required[RECORD_WIRE_KINDS][RECORD_REQUIRED_MAX + 1]
+    __attribute__((visibility("hidden")));
+
 /* The fields of which one is required and none is given, as bits, or 0. Bit i of `present`: the
  * field of index i is given. */
-uint64_t record_missing(enum record_kind, uint64_t present);
+static inline uint64_t record_missing(enum record_kind kind, uint64_t present)
+{
+    const uint64_t *row = record_required[kind];
+
+    while (*row != 0 && (present & *row) != 0) {
+        row++;
+    }
+    return *row;
+}
 
 /* Is it a number that this field (of kind INT, or the identity's) may have? Numbers that count
  * records are at most RECORD_SEQ_MAX, so that nobody computes beyond 64 bits with them. */
@@ -139,15 +152,6 @@ struct record_problem {
                       take, and that are in `extra`; fault and field are then the first one's */
 };
 
-/* Validates a struct blotter_<kind> and writes the body: the map's keys and values without the
- * map's head and the identity. Returns the body's length and sets *fields to the number of pairs;
- * or -1 with *problem set, buffer contents then undefined. A value that its field cannot take goes
- * to `extra` and is counted in problem->misplaced; only what makes the record useless is a failure:
- * a required field, a number of a session, no room (RECORD_FAULT_TOO_LONG with field NULL). Never
- * allocates, no system call, reentrant. */
-int record_encode(enum record_kind, const void *record, unsigned char *out, size_t capacity,
-                  unsigned *fields, struct record_problem *);
-
 /* Fields that are the same in many records, encoded once. */
 struct record_bound {
     enum record_kind kind;
@@ -163,9 +167,30 @@ struct record_bound {
 int record_bind(enum record_kind, const void *constants, unsigned char *out, size_t capacity,
                 struct record_bound *, struct record_problem *);
 
-/* record_encode of what is bound and what the record has. A field given in both: DUPLICATE. */
-int record_encode_bound(const struct record_bound *, const void *record, unsigned char *out,
-                        size_t capacity, unsigned *fields, struct record_problem *);
+/* A struct blotter_<kind> that is to be encoded, and what is bound beside it, or NULL. */
+struct record_source {
+    enum record_kind kind; /* that of what is bound, too */
+    const void *record;
+    const struct record_bound *bound;
+};
+
+/* Validates it and writes the body: the map's keys and values without the map's head and the
+ * identity. Returns the body's length and sets *fields to the number of pairs; or -1 with *problem
+ * set, buffer contents then undefined. A value that its field cannot take goes to `extra` and is
+ * counted in problem->misplaced; only what makes the record useless is a failure: a required field,
+ * a number of a session, a field that is bound and given (DUPLICATE), no room
+ * (RECORD_FAULT_TOO_LONG with field NULL). Never allocates, no system call, reentrant. */
+int record_encode_source(const struct record_source *, unsigned char *out, size_t capacity,
+                         unsigned *fields, struct record_problem *);
+
+/* The same, of a struct alone. */
+static inline int record_encode(enum record_kind kind, const void *record, unsigned char *out,
+                                size_t capacity, unsigned *fields, struct record_problem *problem)
+{
+    struct record_source source = {kind, record, NULL};
+
+    return record_encode_source(&source, out, capacity, fields, problem);
+}
 
 /* A member of kind DECIMAL may also be a double: text that begins with a byte that no number does,
  * and then has the double's bits, seven in each byte. It goes over the wire as a double, and the

@@ -67,11 +67,25 @@ static void checksum_notices_each_bit(void **state)
     }
 }
 
+static void checksum_of_words_is_that_of_their_bytes(void **state)
+{
+    (void)state;
+    uint64_t words[6];
+    for (unsigned i = 0; i < 6 * 64; i++) {
+        memset(words, 0, sizeof words);
+        words[i / 64] = UINT64_C(1) << i % 64;
+        assert_true(
+            journal_checksum_of_words(words[0], words[1], words[2], words[3], words[4], words[5]) ==
+            expected_checksum((const unsigned char *)words, sizeof words));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(checksums_of_every_length_are_crc_32c),
         cmocka_unit_test(checksum_notices_each_bit),
+        cmocka_unit_test(checksum_of_words_is_that_of_their_bytes),
     };
     return cmocka_run_group_tests_name("journal checksum", tests, NULL, NULL);
 }
