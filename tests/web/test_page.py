@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import unittest
 from decimal import Decimal
@@ -20,6 +21,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "python"))
+import engines
 import support
 from browser import chromium
 from selenium.webdriver.common.action_chains import ActionChains
@@ -153,6 +155,21 @@ def cells(label):
 def await_cells(label, wanted):
     support.wait_until(lambda: any(wanted(row) for row in cells(label)))
     return cells(label)
+
+
+class Sleeping(engines.Forwarder):
+    """The way to a server that a router forgets: connections that were open say nothing any more, new ones work."""
+
+    def __init__(self, port):
+        self.sleeps = 0
+        super().__init__(port)
+
+    def _answers(self, far):
+        before = self.sleeps
+        for data in super()._answers(far):
+            if self.sleeps > before:
+                threading.Event().wait()
+            yield data
 
 
 class Api(unittest.TestCase):
@@ -458,7 +475,7 @@ class Page(unittest.TestCase):
             message = json.loads(entry["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
                 url = message["params"]["request"]["url"]
-                self.assertTrue(url.startswith(("http://" + address, "data:", "chrome:", "blob:")), url)
+                self.assertTrue(url.startswith(("http://127.0.0.1:", "data:", "chrome:", "blob:")), url)
 
     def test_the_token_leaves_the_address(self):
         self.assertNotIn(token, browser.current_url)
@@ -545,6 +562,20 @@ class Page(unittest.TestCase):
         await_cells("Orders", lambda row: "during-sleep" in row[4])
         support.wait_until(lambda: "not connected" not in browser.find_element(By.ID, "verdict").text)
         browser.get_log("browser")  # refused fetches are expected
+
+    def test_it_comes_back_when_its_connections_went_silent(self):
+        """As after an hour of sleep behind a router: no end of the stream is ever told."""
+        with contextlib.closing(Sleeping(int(address.rpartition(":")[2]))) as way:
+            browser.get(f"http://127.0.0.1:{way.port}/#{token}")
+            show("orders")
+            publish(order("before-silence"))
+            await_cells("Orders", lambda row: "before-silence" in row[4])
+            way.sleeps += 1
+            publish(order("during-silence"))
+            support.wait_until(lambda: "blotter web says nothing" in browser.find_element(By.ID, "verdict").text)
+            await_cells("Orders", lambda row: "during-silence" in row[4])
+            support.wait_until(lambda: "not connected" not in browser.find_element(By.ID, "verdict").text)
+        browser.get(f"http://{address}/#{token}")
 
     def test_a_focused_link_keeps_the_focus(self):
         publish(order("focus-1", strategy="focus"))

@@ -1,8 +1,12 @@
 // live.js: a shared worker that holds one stream of events for all pages of a browser. It is closed
-// while every page is hidden, and connects again by itself, at most once a second.
+// while every page is hidden, and connects again by itself, at most once a second. The server tells
+// the status every second, so a stream that says nothing for SILENT_MS is dead: the way to the server
+// was cut, this machine slept, or the server hangs.
+const SILENT_MS = 5000;
 const ports = new Map(); // port -> is its page visible
 let token = null;
 let abort = null;
+let heard = 0; // when something came last
 let last = "";
 
 function tell(message) {
@@ -24,6 +28,7 @@ function take(block) {
 
 async function read() {
   abort = new AbortController();
+  heard = Date.now();
   try {
     const answer = await fetch("/api/live", { headers: { Authorization: "Bearer " + token }, signal: abort.signal });
     if (answer.status === 401) {
@@ -38,6 +43,7 @@ async function read() {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) throw new Error("blotter web has ended");
+      heard = Date.now();
       text += value;
       const blocks = text.split("\n\n");
       text = blocks.pop();
@@ -55,6 +61,10 @@ function turn() {
   if (wanted() && abort === null) read();
   else if (!wanted() && abort !== null) abort.abort();
 }
+
+setInterval(() => {
+  if (abort !== null && Date.now() - heard > SILENT_MS) abort.abort(new Error("blotter web says nothing"));
+}, 1000);
 
 onconnect = ({ ports: [port] }) => {
   ports.set(port, true);
