@@ -4,7 +4,8 @@
  *
  * To look costs PostgreSQL some 2 us for each lock that there is. Of many streams most runs only
  * see whether the drainers' sessions are still the same ones; a look is due when they are not, and
- * now and then. */
+ * now and then. While the shares are settling, each run of a drainer that lacks streams looks:
+ * those that others give up are read by nobody until they are taken. */
 #include "drainer/postgres/lease.h"
 
 #include <inttypes.h>
@@ -27,6 +28,7 @@ enum {
     CEILING_MS = 600000,
     LOOK_ALWAYS = 256,    /* of so many streams, each run looks */
     LOOK_STREAM_US = 400, /* else from one look to the next, for each stream */
+    SETTLE_MS = 5000,     /* after a drainer has come or gone */
 };
 
 struct lease {
@@ -35,8 +37,9 @@ struct lease {
     int64_t ran_at_ms;   /* 0: not since the session began */
     uint32_t member_key; /* the second number of the common lock that is held; 0: none is */
     unsigned members;
-    size_t present;          /* streams there were at the last run */
-    int64_t looked_at_ms;    /* 0: not since the session began */
+    size_t present;       /* streams there were at the last run */
+    int64_t looked_at_ms; /* 0: not since the session began */
+    int64_t settling_until_ms;
     bool looks, look_wanted; /* this run; the next one */
     long long drainers;      /* a number made of their sessions */
     struct stream **asked;   /* those that this run's queries name, by their places here */
@@ -205,7 +208,7 @@ static void lease_ask_for_counters(struct lease *lease)
         sql_text_add(&lease->sql, ", '%s'", lease->asked[i]->name);
     }
     for (size_t i = 0; i < streams->count && lease->fresh_count > 0; i++) {
-        if (streams->all[i]->state == STREAM_GROUPING) {
+        if (streams->all[i]->state == STREAM_LOCKED) {
             sql_text_add(&lease->sql, ", '%s'", streams->all[i]->name);
         }
     }
@@ -216,7 +219,7 @@ static void lease_ask_for_counters(struct lease *lease)
  * places. */
 static void lease_ask_to_lock(struct lease *lease, size_t lacking)
 {
-    size_t first = (size_t)random() % lease->free_count;
+    size_t first = lease->free_count == 0 ? 0 : (size_t)random() % lease->free_count;
 
     sql_text_clear(&lease->sql);
     lease->asked_count = 0;
@@ -233,7 +236,7 @@ static void lease_ask_to_lock(struct lease *lease, size_t lacking)
  * lock: until then its predecessor may have committed. */
 static void lease_on_locked(struct lease *lease, struct stream *stream)
 {
-    stream_enter(stream, STREAM_GROUPING);
+    stream_enter(stream, STREAM_LOCKED);
     stream->loaded_n = 0;
     stream->loaded_id = (struct stream_entry_id){0, 0};
     lease->fresh = array_grow_or_abort(lease->fresh, &lease->fresh_capacity, lease->fresh_count + 1,
@@ -357,6 +360,7 @@ static void lease_on_members(struct lease *lease, long long number)
 {
     if (number != (long long)lease->members) {
         log_info("lease", "%lld drainers share the streams", number);
+        lease->settling_until_ms = clock_monotonic_ms() + SETTLE_MS;
     }
     lease->members = number == 0 ? 1 : (unsigned)number;
 }
@@ -517,7 +521,10 @@ static void lease_give_up_excess(struct lease *lease)
 static void lease_hand_over(struct lease *lease)
 {
     for (size_t i = 0; i < lease->fresh_count; i++) {
-        lease->options.on_taken(lease->options.owner, lease->fresh[i]);
+        if (lease->fresh[i]->state ==
+            STREAM_LOCKED) { /* else its random id has changed meanwhile */
+            lease->options.on_taken(lease->options.owner, lease->fresh[i]);
+        }
     }
     lease->fresh_count = 0;
 }
@@ -603,9 +610,11 @@ static void lease_on_looked(void *owner, const struct pg_failure *failure)
 {
     struct lease *lease = owner;
     size_t kept = lease_kept_streams(lease->options.streams), wanted = lease_share(lease);
+    size_t lacking = kept < wanted ? wanted - kept : 0;
+    bool tries = (lease->free_count > 0 && lacking > 0) || lease->fresh_count > 0;
 
-    if (failure == NULL && lease->distrust == NULL && lease->free_count > 0 && kept < wanted) {
-        lease_ask_to_lock(lease, wanted - kept);
+    if (failure == NULL && lease->distrust == NULL && tries) {
+        lease_ask_to_lock(lease, lacking);
         lease_send(lease, lease_on_tried);
     } else {
         lease_on_done(lease, failure);
@@ -615,10 +624,13 @@ static void lease_on_looked(void *owner, const struct pg_failure *failure)
 static bool lease_is_look_due(const struct lease *lease, size_t present)
 {
     size_t count = lease->options.streams->count;
+    int64_t now = clock_monotonic_ms();
+    bool settling = now < lease->settling_until_ms &&
+                    lease_kept_streams(lease->options.streams) < lease_share(lease);
 
-    return lease->looked_at_ms == 0 || lease->look_wanted || count <= LOOK_ALWAYS ||
+    return lease->looked_at_ms == 0 || lease->look_wanted || count <= LOOK_ALWAYS || settling ||
            present > lease->present || lease->stuck != NULL || lease->name_blockers ||
-           clock_monotonic_ms() - lease->looked_at_ms >= (int64_t)count * LOOK_STREAM_US / 1000;
+           now - lease->looked_at_ms >= (int64_t)count * LOOK_STREAM_US / 1000;
 }
 
 static void lease_run_locks(struct lease *lease)

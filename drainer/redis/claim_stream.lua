@@ -5,8 +5,8 @@
 -- group.
 -- Returns {"refused", history, system, timeline} of the server that the stream was loaded into; or
 -- {"taken" or "forked", n that Redis knew, first entry id, were entries trimmed? 1 or 0, how many
--- entries are pending (-1: not known)}. It is
--- forked where the stream was last loaded into an earlier timeline of the same server that the
+-- entries are pending (-1: not known), the last entry id that the group has read ("": not known)}.
+-- It is forked where the stream was last loaded into an earlier timeline of the same server that the
 -- server has no row of.
 
 -- A full Redis refuses commands that need memory, but not behind a first write.
@@ -34,5 +34,11 @@ if not info['err'] then
   first = stream['first-entry'] and stream['first-entry'][1] or stream['last-generated-id']
   if (stream['entries-added'] or 0) > stream['length'] then trimmed = 1 end
 end
-local pending = redis.pcall('XPENDING', KEYS[1], ARGV[8])
-return {status, known, first, trimmed, pending['err'] and -1 or pending[1]}
+local pending, read = redis.pcall('XPENDING', KEYS[1], ARGV[8]), ''
+local groups = redis.pcall('XINFO', 'GROUPS', KEYS[1])
+for _, flat in ipairs(groups['err'] and {} or groups) do
+  local group = {}
+  for i = 1, #flat, 2 do group[flat[i]] = flat[i + 1] end
+  if group['name'] == ARGV[8] then read = group['last-delivered-id'] end
+end
+return {status, known, first, trimmed, pending['err'] and -1 or pending[1], read}

@@ -31,6 +31,11 @@ struct doorbell {
 
 static void disarm(struct bell *bell)
 {
+    const struct streams *streams = bell->doorbell->options.streams;
+
+    for (size_t i = 0; i < streams->count && bell->armed && bell->stream == NULL; i++) {
+        streams->all[i]->waited_for &= streams->all[i]->node != bell->doorbell->options.node;
+    }
     if (bell->stream != NULL) {
         bell->stream->waited_for = false;
     }
@@ -197,8 +202,16 @@ void doorbell_arm(struct doorbell *doorbell)
         arm_each(doorbell, streams, count);
     } else if (count > 0) {
         doorbell_wait_for(&doorbell->bells[0], streams, count);
+        for (size_t i = 0; i < count; i++) {
+            streams[i]->waited_for = doorbell->bells[0].armed;
+        }
     }
     free(streams);
+}
+
+bool doorbell_waits_for_all(const struct doorbell *doorbell)
+{
+    return !doorbell->options.each_alone && doorbell->bells[0].armed;
 }
 
 static char *copy_or_abort(const char *text)

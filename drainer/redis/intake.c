@@ -5,8 +5,9 @@
  * is pending (the lease says that no other drainer works on it); then XREADGROUP of everything held
  * in one command, without BLOCK; acknowledgements with their confirmations; trimming by a script.
  * Only when nothing is left to read does the doorbell wait, behind the ids read last, so nothing
- * can slip between; where it names few of many streams, these alone are read. In any case
- * everything is read again every POLL_ALL_MS. */
+ * can slip between; where it names few of many streams, these alone are read. Streams that have
+ * come since it began to wait are read at every tick. In any case everything is read again every
+ * POLL_ALL_MS. */
 #include "drainer/redis/intake.h"
 
 #include <assert.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 
 #include "drainer/log.h"
+#include "drainer/redis/doorbell.h"
 #include "drainer/redis/intake_private.h"
 #include "drainer/redis/nodes.h"
 #include "drainer/redis/redis_reply.h"
@@ -242,10 +244,11 @@ void intake_forget(struct intake *intake)
     }
     for (size_t i = 0; i < streams->count; i++) {
         struct stream *stream = streams->all[i];
+        bool pending = stream->in_hand > 0 || stream->state == STREAM_RELOADING;
 
         stream->in_hand = 0;
         stream->claim_cursor = (struct stream_entry_id){0, 0};
-        if (stream->state == STREAM_READING || stream->state == STREAM_RELOADING) {
+        if (pending && (stream->state == STREAM_READING || stream->state == STREAM_RELOADING)) {
             stream_enter(stream, STREAM_CLAIMING);
         }
     }
@@ -314,6 +317,18 @@ static void poll_node(struct intake *intake, struct node *node, bool all)
     }
 }
 
+/* Reads streams that have come since the doorbell began to wait: it may do so for half a second. */
+static void wake_unwaited(struct intake *intake)
+{
+    for (size_t i = 0; i < intake->nodes.count; i++) {
+        struct node *node = intake->nodes.all[i];
+
+        if (node->reading.newly_read && doorbell_waits_for_all(node->doorbell)) {
+            reading_wake_unwaited(&node->reading);
+        }
+    }
+}
+
 static void poll_if_due(struct intake *intake)
 {
     int64_t now = clock_monotonic_ms(), held = (int64_t)streams_held(intake->options.streams);
@@ -338,6 +353,7 @@ static void intake_on_tick(evutil_socket_t fd, short what, void *arg)
     if (intake_up(intake) &&
         !intake->reading_stopped) { /* else a Redis far away were never quiet */
         stream_watch_tick(intake->watch);
+        wake_unwaited(intake);
         poll_if_due(intake);
     }
     intake_turn(intake);
@@ -370,7 +386,8 @@ void intake_meet(struct intake *intake, struct stream *stream)
     if (stream->random_id[0] != '\0') {
         taking_ask_id(intake->taking, stream); /* it may be another server */
     }
-    if (stream_is_held(stream) && stream->state != STREAM_LEAVING) {
+    if (stream_is_held(stream) && stream->state != STREAM_LEAVING &&
+        stream->state != STREAM_LOCKED) {
         stream->last_read = (struct stream_entry_id){0, 0};
         intake_take(intake, stream);
     }

@@ -66,7 +66,8 @@ void intake_read(struct intake *);
 /* Everything in the batch is committed: acknowledges it and confirms it to the producers. */
 void intake_settle(struct intake *, const struct batch *);
 
-/* The batches were emptied, or will be: everything pending is claimed again. */
+/* The batches were emptied, or will be: what they held, and what answers under way still bring, is
+ * claimed again. */
 void intake_forget(struct intake *);
 
 /* A lease was won: makes sure of the group, claims, reads. */

@@ -139,7 +139,8 @@ static void nodes_set_aside(struct nodes *nodes, struct stream *stream, const ch
     stream->retry_ms = stream->retry_ms == 0 ? ASIDE_MIN_MS : stream->retry_ms * 2;
     stream->retry_ms = stream->retry_ms > ASIDE_MAX_MS ? ASIDE_MAX_MS : stream->retry_ms;
     stream->retry_at_ms = now + stream->retry_ms;
-    if (stream_is_held(stream) && stream->state != STREAM_LEAVING) {
+    if (stream_is_held(stream) && stream->state != STREAM_LEAVING &&
+        stream->state != STREAM_LOCKED) {
         stream_enter(stream, STREAM_GROUPING);
     }
 }

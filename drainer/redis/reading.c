@@ -63,6 +63,20 @@ void reading_wake(struct reading *reading, struct stream *stream)
     }
 }
 
+void reading_wake_unwaited(struct reading *reading)
+{
+    reading->newly_read = false;
+    for (size_t i = 0; i < reading->streams->count; i++) {
+        struct stream *stream = reading->streams->all[i];
+
+        if (stream->node == reading->node && stream->state == STREAM_READING &&
+            !stream->waited_for) {
+            reading->newly_read = true;
+            reading_wake(reading, stream);
+        }
+    }
+}
+
 static uintptr_t tag_of(const struct reading *reading, enum reading_answer answer)
 {
     return (uintptr_t)(reading->generation * READING_ANSWERS + answer);
@@ -194,6 +208,16 @@ static void take_read(struct reading *reading, const struct arrival *arrival)
     }
 }
 
+/* An entry that was read before everything was forgotten stays pending under our name. */
+static void leave_read(const struct reading *reading)
+{
+    struct stream *stream = reading->answer_stream;
+
+    if (reading->answer == READING_STREAMS && stream != NULL && stream->state == STREAM_READING) {
+        stream->claim_wanted = true;
+    }
+}
+
 static uint16_t deliveries_of(const struct reading *reading, struct stream_entry_id id)
 {
     for (size_t i = 0; i < reading->delivery_count; i++) {
@@ -202,6 +226,12 @@ static uint16_t deliveries_of(const struct reading *reading, struct stream_entry
         }
     }
     return 0;
+}
+
+/* The stream of the page that is answered next. */
+static struct stream *page_stream(const struct reading *reading)
+{
+    return reading->pages[reading->pages_answered];
 }
 
 /* Is the stream still in the state in which the page was asked for, and on this node? */
@@ -213,7 +243,7 @@ static bool is_paging(const struct reading *reading, const struct stream *stream
 
 static void take_claimed(struct reading *reading, const struct arrival *arrival)
 {
-    struct stream *stream = reading->paging;
+    struct stream *stream = page_stream(reading);
 
     if (!is_paging(reading, stream, STREAM_CLAIMING)) {
         return;
@@ -229,7 +259,7 @@ static void take_claimed(struct reading *reading, const struct arrival *arrival)
 /* An entry of a page of the stream, read beside the group: staging finds out what is stored. */
 static void take_reloaded(struct reading *reading, const struct arrival *arrival)
 {
-    struct stream *stream = reading->paging;
+    struct stream *stream = page_stream(reading);
     struct entry *entry;
 
     if (!is_paging(reading, stream, STREAM_RELOADING)) {
@@ -248,6 +278,7 @@ static void take_reloaded(struct reading *reading, const struct arrival *arrival
 static void take_entry(struct reading *reading, const struct arrival *arrival)
 {
     if (!reading->answer_counts) {
+        leave_read(reading);
         return;
     }
     switch (reading->answer) {
@@ -339,6 +370,14 @@ static struct stream_entry_id reload_begin(const struct reading *reading,
     return stream->reload_from;
 }
 
+/* The stream is read from now on. */
+static void begin_reading(struct reading *reading, struct stream *stream)
+{
+    stream_enter(stream, STREAM_READING);
+    reading->newly_read = true;
+    reading_wake(reading, stream);
+}
+
 static void end_claiming(struct reading *reading, struct stream *stream)
 {
     if (stream->claim_again) {
@@ -349,10 +388,9 @@ static void end_claiming(struct reading *reading, struct stream *stream)
         stream->reload_read = false;
         stream->claim_cursor = reload_begin(reading, stream);
     } else {
-        stream_enter(stream, STREAM_READING);
+        begin_reading(reading, stream);
     }
     stream->claim_again = false;
-    reading_wake(reading, NULL);
 }
 
 static void reading_on_claimed(struct reading *reading, struct stream *stream,
@@ -394,20 +432,25 @@ static void on_reloaded(struct reading *reading, struct stream *stream, const re
     }
     intake_on_success(reading->intake, reading->node, stream);
     stream->reload_read = reading->reloaded_of_page == 0;
+    reading->reloaded_of_page = 0;
 }
 
 static void reading_on_reply(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct reading *reading = owner;
     bool current = reply != NULL && is_current(reading, tag);
-    struct stream *stream = reading->paging;
+    struct stream *stream;
 
     if (tag % READING_ANSWERS == READING_STREAMS) {
         on_read(reading, current, reply);
         return;
     }
-    reading->paging = NULL;
+    stream = page_stream(reading);
+    if (++reading->pages_answered == reading->page_count) {
+        reading->page_count = reading->pages_answered = 0;
+    }
     if (!current) {
+        reading->reloaded_of_page = 0;
         return;
     }
     if (tag % READING_ANSWERS == READING_CLAIM) {
@@ -442,79 +485,90 @@ static void on_deliveries(void *owner, uintptr_t tag, struct redisReply *reply)
     }
 }
 
-static void send_claim(struct reading *reading, struct stream *stream)
+static bool send_claim(struct reading *reading, struct stream *stream, const char *count)
 {
-    char cursor[STREAM_ENTRY_ID_BYTES], count[24];
+    char cursor[STREAM_ENTRY_ID_BYTES];
 
     stream_entry_id_format(cursor, stream->claim_cursor);
-    snprintf(count, sizeof count, "%zu", reading_room(reading, 1, READING_CLAIM_ENTRIES));
     const char *pending[] = {"XPENDING", stream->name, reading->streams->group, cursor, "+", count};
     const char *claim[] = {"XAUTOCLAIM",      stream->name, reading->streams->group,
                            reading->consumer, "0",          cursor,
                            "COUNT",           count};
 
-    if (redis_link_sendv_as(reading->link, reading, on_deliveries, 0, 6, pending, NULL) == 0 &&
-        redis_link_sendv_as(reading->link, reading, reading_on_reply,
-                            tag_of(reading, READING_CLAIM), 8, claim, NULL) == 0) {
-        reading->paging = stream;
-    }
+    return redis_link_sendv_as(reading->link, reading, on_deliveries, 0, 6, pending, NULL) == 0 &&
+           redis_link_sendv_as(reading->link, reading, reading_on_reply,
+                               tag_of(reading, READING_CLAIM), 8, claim, NULL) == 0;
 }
 
-static void send_reload(struct reading *reading, struct stream *stream)
+static bool send_reload(struct reading *reading, struct stream *stream, const char *count)
 {
-    char cursor[STREAM_ENTRY_ID_BYTES], count[24];
+    char cursor[STREAM_ENTRY_ID_BYTES];
 
     stream_entry_id_format(cursor, stream->claim_cursor);
-    snprintf(count, sizeof count, "%zu", reading_room(reading, 1, READING_CLAIM_ENTRIES));
     const char *range[] = {"XRANGE", stream->name, cursor, "+", "COUNT", count};
 
-    if (redis_link_sendv_as(reading->link, reading, reading_on_reply,
-                            tag_of(reading, READING_RELOAD), 6, range, NULL) == 0) {
-        reading->paging = stream;
-        reading->reloaded_of_page = 0;
-    }
+    return redis_link_sendv_as(reading->link, reading, reading_on_reply,
+                               tag_of(reading, READING_RELOAD), 6, range, NULL) == 0;
 }
 
 /* Everything that was loaded again is committed: from now on Redis counts as the server does. */
 static void end_reload(struct reading *reading, struct stream *stream)
 {
     stream->reloaded = true;
-    stream_enter(stream, STREAM_READING);
-    reading_wake(reading, NULL);
+    begin_reading(reading, stream);
     if (stream->reload_wanted) {
         stream->reload_wanted = false;
         intake_on_reloaded(reading->intake, stream);
     }
 }
 
-/* Sends the next page of the first stream that is to be claimed or reloaded. False: none is. */
-static bool send_page(struct reading *reading)
+/* Moves a stream on that is claimed or loaded again. Returns whether it needs a page. */
+static bool needs_page(struct reading *reading, struct stream *stream)
 {
-    for (size_t i = 0; i < reading->streams->count; i++) {
-        struct stream *stream = reading->streams->all[i];
+    if (stream->state == STREAM_READING && stream->claim_wanted && stream->in_hand == 0) {
+        stream_enter(stream, STREAM_CLAIMING);
+    }
+    if (stream->state == STREAM_CLAIMING && stream->nothing_pending) {
+        end_claiming(reading, stream);
+    }
+    if (stream->state == STREAM_RELOADING && stream->reload_read && stream->in_hand == 0) {
+        end_reload(reading, stream);
+    }
+    return stream->state == STREAM_CLAIMING ||
+           (stream->state == STREAM_RELOADING && !stream->reload_read);
+}
 
-        if (stream->node != reading->node) {
-            continue;
-        }
-        if (stream->state == STREAM_READING && stream->claim_wanted && stream->in_hand == 0) {
-            stream_enter(stream, STREAM_CLAIMING);
-        }
-        if (stream->state == STREAM_CLAIMING && stream->nothing_pending) {
-            end_claiming(reading, stream);
-        }
-        if (stream->state == STREAM_CLAIMING) {
-            send_claim(reading, stream);
-            return true;
-        }
-        if (stream->state == STREAM_RELOADING && !stream->reload_read) {
-            send_reload(reading, stream);
-            return true;
-        }
-        if (stream->state == STREAM_RELOADING && stream->in_hand == 0) {
-            end_reload(reading, stream);
+/* Sends the next page of each stream that is to be claimed or reloaded, as far as there is room for
+ * them, if no page is under way. */
+static void send_pages(struct reading *reading)
+{
+    struct streams *streams = reading->streams;
+    size_t count = reading->page_count > 0 ? 0 : streams->count, wanted = 0, first = 0;
+    char most[24];
+
+    for (size_t i = 0; i < count && wanted < READING_PAGES; i++) {
+        struct stream *stream = streams->all[(reading->next_page + i) % count];
+
+        if (stream->node == reading->node && needs_page(reading, stream)) {
+            reading->pages[wanted++] = stream;
+            first = (reading->next_page + i + 1) % count;
         }
     }
-    return false;
+    if (wanted == 0) {
+        return;
+    }
+    reading->next_page = first;
+    snprintf(most, sizeof most, "%zu",
+             reading_room(reading, wanted, wanted * READING_CLAIM_ENTRIES));
+    while (reading->page_count < wanted) {
+        struct stream *stream = reading->pages[reading->page_count];
+
+        if (!(stream->state == STREAM_CLAIMING ? send_claim(reading, stream, most)
+                                               : send_reload(reading, stream, most))) {
+            break;
+        }
+        reading->page_count++;
+    }
 }
 
 /* --- reading --- */
@@ -624,15 +678,14 @@ static void read_streams(struct reading *reading)
 
 bool reading_continue(struct reading *reading)
 {
-    if (!intake_may_read(reading->intake) || reading->reads > 0 || reading->paging != NULL ||
-        is_full(reading, 1) || send_page(reading)) {
+    if (!intake_may_read(reading->intake) || is_full(reading, 1)) {
         return true;
     }
-    if (reading->at_end) {
-        return false;
+    send_pages(reading);
+    if (reading->reads == 0 && !reading->at_end) {
+        read_streams(reading);
     }
-    read_streams(reading);
-    return true;
+    return reading->reads > 0;
 }
 
 void reading_forget(struct reading *reading)
@@ -645,14 +698,14 @@ void reading_on_link_down(struct reading *reading)
     reading->generation++;
     reading->reads = 0;
     reading->alone_count = 0;
-    reading->paging = NULL;
+    reading->page_count = reading->pages_answered = 0;
     reading_wake(reading, NULL); /* not drained before: an acknowledgement may be lost */
     reading->each_alone = reading->in_cluster;
 }
 
 bool reading_awaits(const struct reading *reading)
 {
-    return reading->reads > 0 || reading->paging != NULL;
+    return reading->reads > 0 || reading->page_count > 0;
 }
 
 bool reading_drained(const struct reading *reading)
@@ -664,8 +717,9 @@ bool reading_drained(const struct reading *reading)
         if (stream->node != reading->node) {
             continue;
         }
-        if (state == STREAM_GROUPING || state == STREAM_FENCING || state == STREAM_CLAIMING ||
-            state == STREAM_RELOADING || stream->claim_wanted || stream->in_hand > 0) {
+        if (state == STREAM_LOCKED || state == STREAM_GROUPING || state == STREAM_FENCING ||
+            state == STREAM_CLAIMING || state == STREAM_RELOADING || stream->claim_wanted ||
+            stream->in_hand > 0) {
             return false;
         }
     }

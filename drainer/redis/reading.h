@@ -1,9 +1,11 @@
 /* reading.h: the commands that bring entries: claims what is pending, loads the kept tail again
  * where that is asked for, reads what is new; and puts the entries into the batch that gathers.
  *
- * One command at a time; where each stream is read on its own, one round of commands. Entries go
- * into the batch while the answer still arrives; an answer to a command that was sent before
- * everything was forgotten (an older generation) brings none. One thread. */
+ * One read at a time; where each stream is read on its own, one round of them. Beside it, one round
+ * of pages, of streams that are claimed or loaded again: of thousands that a drainer takes over
+ * each would else wait for those before it, and what is read already for all. Entries go into the
+ * batch while the answer still arrives; an answer to a command that was sent before everything was
+ * forgotten (an older generation) brings none. One thread. */
 #ifndef BLOTTER_DRAINER_REDIS_READING_H
 #define BLOTTER_DRAINER_REDIS_READING_H
 
@@ -26,7 +28,7 @@ struct delivery {
     uint16_t count;
 };
 
-enum { READING_CLAIM_ENTRIES = 500 };
+enum { READING_CLAIM_ENTRIES = 500, READING_PAGES = 64 };
 
 struct reading {
     struct intake *intake; /* told of errors and turns */
@@ -41,8 +43,11 @@ struct reading {
 
     bool at_end;  /* the last read found nothing: nothing to read until the doorbell rings */
     size_t reads; /* read commands that are not answered */
-    struct stream *paging; /* stream of the claim or reload that is not answered */
-    int64_t read_at_ms;    /* when Redis last said that there is nothing new in any stream */
+    struct stream *pages[READING_PAGES]; /* this round's claims and reloads, in their order */
+    size_t page_count, pages_answered;
+    size_t next_page;   /* the stream at which the next round begins */
+    bool newly_read;    /* the doorbell may not wait for some stream yet */
+    int64_t read_at_ms; /* when Redis last said that there is nothing new in any stream */
     bool in_cluster;
     bool each_alone; /* the streams lie in several slots of a cluster */
     bool all;        /* the next round reads all streams, not only those that were rung */
@@ -78,8 +83,8 @@ void reading_on_entry(void *reading, struct stream_entry_id, const struct raw_fi
                       size_t field_count);
 void reading_on_long_entry(void *reading, struct stream_entry_id, const struct long_entry *);
 
-/* Sends the next claim, reload or read, unless one is under way or the batch is full. False: there
- * is nothing to read at the moment. */
+/* Sends the next claims and reloads, and the next read, unless they are under way or the batch is
+ * full. False: there is nothing to read at the moment. */
 bool reading_continue(struct reading *);
 
 bool reading_awaits(const struct reading *); /* a read, claim or reload is not answered */
@@ -89,6 +94,9 @@ void reading_release(struct reading *);
 
 /* The stream may have something new; NULL: any of them. */
 void reading_wake(struct reading *, struct stream *);
+
+/* Reads the streams that the doorbell does not wait for yet, which waits for others. */
+void reading_wake_unwaited(struct reading *);
 
 /* Answers to commands already sent bring no entries from now on. */
 void reading_forget(struct reading *);

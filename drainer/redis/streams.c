@@ -198,11 +198,11 @@ void stream_enter(struct stream *stream, enum stream_state state)
     if (stream->state == state) {
         return;
     }
-    assert(stream->state != STREAM_FREE || state == STREAM_GROUPING);
+    assert(stream->state != STREAM_FREE || state == STREAM_LOCKED || state == STREAM_GROUPING);
     assert(state != STREAM_READING || stream->state == STREAM_CLAIMING ||
            stream->state == STREAM_RELOADING);
     log_debug(stream->name, "%s -> %s", state_texts[stream->state], state_texts[state]);
-    if (state == STREAM_GROUPING && stream->state == STREAM_FREE) {
+    if (stream->state == STREAM_FREE) {
         log_info(stream->name, "taken");
     } else if (state == STREAM_FREE) {
         log_info(stream->name, "given up");

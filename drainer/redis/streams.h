@@ -1,14 +1,14 @@
 /* streams.h: the streams this drainer knows of, and how far it is with each. The two sides of the
  * drainer meet here: postgres/ decides who holds a stream, redis/ reads it.
  *
- *     FREE ──lease──► GROUPING ──group is there──► FENCING ──claimed in Redis──► CLAIMING
- *      ▲               │    ▲                         │                             │
- *      │               │    │                         └─ of another server          │ nothing
- *      │   no such key │    │ seen again                          │                 │ pending
- *      │               ▼    │                                     ▼                 │
- *      │               ABSENT                                  REFUSED         (RELOADING)
- *      │                                                                            │
- *      └─ unlocked, nothing in a batch ── LEAVING ◄── over the share ── READING ◄───┘
+ *     FREE ─► LOCKED ─► GROUPING ──group is there──► FENCING ──claimed in Redis──► CLAIMING
+ *      ▲                 │    ▲                         │                             │
+ *      │                 │    │                         └─ of another server          │ nothing
+ *      │     no such key │    │ seen again                          │                 │ pending
+ *      │                 ▼    │                                     ▼                 │
+ *      │                 ABSENT                                  REFUSED         (RELOADING)
+ *      │                                                                              │
+ *      └── unlocked, nothing in a batch ── LEAVING ◄── over the share ── READING ◄────┘
  *
  * RELOADING: with --from, and where PostgreSQL went back behind what Redis knows to be loaded. A
  * lost connection leads back to GROUPING, forgotten entries lead back to CLAIMING.
@@ -29,6 +29,7 @@ struct redis_link;
 /* clang-format off */
 #define STREAM_STATES(X) \
     X(FREE, "not ours") \
+    X(LOCKED, "asking PostgreSQL how far it is loaded") \
     X(GROUPING, "making sure of the consumer group") \
     X(ABSENT, "ours, but there is no such key now") \
     X(FENCING, "claiming the stream in Redis for this PostgreSQL") \
@@ -105,7 +106,7 @@ struct stream {
     unsigned unseen;      /* complete looks in a row that did not find it */
     bool asked;           /* a read of it is under way: it may still bring entries */
     bool rung;            /* in a cluster: it has something new, and is read in the next round */
-    bool waited_for;      /* a connection of the doorbell waits for it */
+    bool waited_for;      /* a connection of the doorbell waits for it, behind last_read */
     bool nothing_pending; /* CLAIMING: Redis has said so with the claim, so nothing is asked for */
     bool claim_wanted;    /* READING: claim again once no entry is in a batch */
     bool claim_again;     /* CLAIMING: an entry found no room in the batch and is still pending */

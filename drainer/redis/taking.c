@@ -152,7 +152,7 @@ static bool taking_is_refusal(const redisReply *reply)
 
 static bool is_claim(const redisReply *reply)
 {
-    return reply_is_array(reply, 4) && reply_is_string(reply->element[0]) &&
+    return reply_is_array(reply, 6) && reply_is_string(reply->element[0]) &&
            reply->element[1]->type == REDIS_REPLY_INTEGER && reply_is_string(reply->element[2]) &&
            reply->element[3]->type == REDIS_REPLY_INTEGER;
 }
@@ -179,9 +179,11 @@ static void taking_on_claimed(void *owner, uintptr_t tag, struct redisReply *rep
             reload(stream, reply, forked);
         }
         stream_enter(stream, STREAM_CLAIMING);
-        stream->nothing_pending = reply->elements > 4 &&
-                                  reply->element[4]->type == REDIS_REPLY_INTEGER &&
-                                  reply->element[4]->integer == 0;
+        stream->nothing_pending =
+            reply->element[4]->type == REDIS_REPLY_INTEGER && reply->element[4]->integer == 0;
+        if (!reply_parse_id(reply->element[5], &stream->last_read)) {
+            stream->last_read = (struct stream_entry_id){0, 0};
+        }
     }
     intake_turn(taking->intake);
 }

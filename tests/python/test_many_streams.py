@@ -2,11 +2,15 @@
 """A thousand streams and three drainers: what they cost while nothing happens, and how a stream that comes late is loaded. Counted in commands and
 statements, not in time."""
 
+import contextlib
+import itertools
 import re
+import threading
 import time
 import unittest
 
 import engines
+import psycopg2
 import support
 
 STREAMS = 1200
@@ -17,6 +21,39 @@ def order(number):
     """{"order_id": number, "symbol": "A/B", "status": "open"} as msgpack."""
     pairs = [b"order_id", b"%d" % number, b"symbol", b"A/B", b"status", b"open"]
     return b"\x83" + b"".join(bytes([0xA0 | len(text)]) + text for text in pairs)
+
+
+class Monitor:
+    """The commands that Redis is sent, but for those of scripts."""
+
+    def __init__(self, port):
+        self._client = engines.RedisClient(port)
+        self._lines = []
+        self._client("MONITOR")
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._client.shut()
+        self._thread.join()
+        self._client.close()
+
+    def _run(self):
+        with contextlib.suppress(OSError, ValueError):
+            while line := self._client.answer():
+                if " lua] " not in line:
+                    self._lines.append(line)
+
+    def seen(self, command):
+        return sum(f'"{command}"' in line for line in list(self._lines))
+
+    def stop(self, whole=False):
+        """The commands' names so far, or all of them."""
+        lines = list(self._lines)
+        return lines if whole else [line.split(" ")[3].strip('"') for line in lines]
 
 
 class ManyStreams(unittest.TestCase):
@@ -33,8 +70,9 @@ class ManyStreams(unittest.TestCase):
                 client.answer()
         self.drainers = [
             started.start(
-                "drain", support.BUILD / "blotter", "drain", "--metrics", f"127.0.0.1:{engines.free_port()}", BLOTTER_REDIS=self.redis.url
-            )
+                "drain", support.BUILD / "blotter", "drain", "--metrics", f"127.0.0.1:{engines.free_port()}", "--lock-timeout", "1s",
+                BLOTTER_REDIS=self.redis.url,
+            )  # fmt: skip
             for _ in range(DRAINERS)
         ]
         engines.await_true(lambda: self.rows() == STREAMS, "all rows")
@@ -81,6 +119,58 @@ class ManyStreams(unittest.TestCase):
     def test_streams_of_a_dead_drainer_are_taken(self):
         self.drainers[0].kill()
         engines.await_true(lambda: self.held() == [STREAMS // 2] * 2, "even shares of two")
+
+    def claims(self):
+        return self.commands().get("xautoclaim", 0)
+
+    def test_a_batch_that_fails_costs_its_own_streams_a_claim(self):
+        """Others have nothing pending: thousands would be claimed, and none is read until it is."""
+        with psycopg2.connect(self.servers.settings["BLOTTER_POSTGRES"]) as locker, engines.RedisClient(self.redis.port) as client:
+            before = self.claims()
+            locker.cursor().execute("LOCK TABLE blotter.order_events IN ACCESS EXCLUSIVE MODE")
+            for number in range(10):
+                client("XADD", f"blotter:x{number}", "*", "order", order(STREAMS + number))
+            engines.await_true(lambda: any("SQLSTATE 55P03" in drainer.text() for drainer in self.drainers), "a batch is given up")
+        locker.close()
+        engines.await_true(lambda: self.rows() == STREAMS + 10, "all rows")
+        self.assertLess(self.claims() - before, STREAMS // DRAINERS)
+
+    def test_streams_with_pending_entries_are_read_while_others_are_claimed(self):
+        """A drainer that comes to hold hundreds of them claims many at a time, and reads between."""
+        with psycopg2.connect(self.servers.settings["BLOTTER_POSTGRES"]) as locker, engines.RedisClient(self.redis.port) as client:
+            locker.cursor().execute("LOCK TABLE blotter.order_events IN ACCESS EXCLUSIVE MODE")
+            for number in range(STREAMS):
+                client("XADD", f"blotter:x{number}", "*", "order", order(STREAMS + number))
+            engines.await_true(lambda: self.pending(client) == STREAMS, "all entries are pending")
+            for drainer in self.drainers:
+                drainer.kill()
+        locker.close()
+        with Monitor(self.redis.port) as monitor:
+            self.drainers[0].start()
+            with engines.RedisClient(self.redis.port) as client:
+                engines.await_true(lambda: self.pending(client) == 0, "nothing is pending")
+            commands = monitor.stop()
+        self.assertEqual(self.rows(), 2 * STREAMS)
+        claims = [len(list(run)) for name, run in itertools.groupby(command for command in commands if command in ("XAUTOCLAIM", "XREADGROUP")) if name == "XAUTOCLAIM"]
+        self.assertGreaterEqual(sum(claims), STREAMS)
+        self.assertLessEqual(max(claims), 2 * 64)  # a read may be under way for longer than one round of claims
+
+    def pending(self, client):
+        for number in range(STREAMS):
+            client.send("XPENDING", f"blotter:x{number}", "drainers")
+        return sum(client.answer()[0] for _ in range(STREAMS))
+
+    def test_the_doorbell_waits_behind_what_the_group_has_read(self):
+        """Also where this drainer has read nothing yet: what comes between a read and the doorbell's "$" would wait for a second."""
+        with Monitor(self.redis.port) as monitor:
+            for drainer in self.drainers:
+                drainer.kill()
+                drainer.start()
+            engines.await_true(lambda: self.held() == [STREAMS // DRAINERS] * DRAINERS, "even shares")
+            waited = monitor.seen("XREAD")
+            engines.await_true(lambda: monitor.seen("XREAD") >= waited + 2 * DRAINERS, "the doorbells wait")
+            lines = monitor.stop(whole=True)
+        self.assertEqual([line for line in lines if '"XREAD"' in line and '"$"' in line], [])
 
     def test_a_look_at_the_leases_compares_no_stream_with_each_lock(self):
         log = next(self.servers.folder.glob("postgres-*/postgres.log"))

@@ -379,6 +379,63 @@ static void stream_is_taken_with_its_counter_and_the_servers_history(void **stat
     assert_false(one->streams.history.accepts);
 }
 
+static void stream_locked_by_a_run_that_failed_is_taken_with_its_counter(void **state)
+{
+    struct sharer *one = &sharers[0];
+    struct stream *stream = add(one, "blotter:late");
+
+    (void)state;
+    fixture_postgres_run(server, "INSERT INTO blotter_internal.loaded (stream, n, last_id) VALUES "
+                                 "('blotter:late', 7, '5-3')");
+    fixture_postgres_run(server, "ALTER TABLE blotter_internal.loaded RENAME TO loaded_away");
+    join(one, false);
+    one->may_fail = true;
+    run(one);
+    fixture_postgres_run(server, "ALTER TABLE blotter_internal.loaded_away RENAME TO loaded");
+    assert_int_equal(stream->state, STREAM_LOCKED);
+    assert_int_equal(locks_held(), 1);
+    one->may_fail = false;
+    run(one);
+    assert_int_equal(one->taken, 1);
+    assert_int_equal(stream->loaded_n, 7);
+}
+
+static size_t streams_in(const struct sharer *sharer, enum stream_state state)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < sharer->streams.count; i++) {
+        count += sharer->streams.all[i]->state == state;
+    }
+    return count;
+}
+
+/* Not every run looks at the locks of so many streams; but they are read by nobody meanwhile. */
+static void what_others_give_up_of_many_streams_is_taken_at_the_next_run(void **state)
+{
+    struct sharer *one = &sharers[0], *two = &sharers[1];
+
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        add(one, fixture_format("blotter:s%03d", i));
+        add(two, fixture_format("blotter:s%03d", i));
+    }
+    join(one, false);
+    run(one);
+    join(two, false);
+    run(two);
+    assert_int_equal(two->taken, 0);
+    while (streams_in(one, STREAM_LEAVING) == 0) {
+        run(one); /* until it has looked, and seen that there are two */
+    }
+    run(two);
+    assert_int_equal(two->taken, 0);
+    run(one);
+    assert_int_equal(streams_held(&one->streams), 150);
+    run(two);
+    assert_int_equal(two->taken, 150);
+}
+
 static void incident_is_stored(void **state)
 {
     struct sharer *one = &sharers[0];
@@ -511,6 +568,8 @@ int main(void)
         TEST(foreign_holder_of_a_lease_is_named),
         TEST(full_table_of_locks_costs_half_of_the_streams_and_the_database_stays_usable),
         TEST(stream_is_taken_with_its_counter_and_the_servers_history),
+        TEST(stream_locked_by_a_run_that_failed_is_taken_with_its_counter),
+        TEST(what_others_give_up_of_many_streams_is_taken_at_the_next_run),
         TEST(incident_is_stored),
         TEST(stream_with_another_random_id_is_leased_by_another_number),
         TEST(stream_is_kept_while_entries_of_it_are_in_hand_or_on_their_way),
