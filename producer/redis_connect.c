@@ -167,6 +167,7 @@ static void on_master_found(void *owner, const struct sentinel_answer *answer)
         return;
     }
     link->first_asked = answer->sentinel;
+    link->master_epoch = answer->epoch;
     snprintf(link->url.host, sizeof link->url.host, "%s", answer->host);
     link->url.port = answer->port;
     connect_to_host(link);
@@ -215,7 +216,7 @@ void redis_link_attempt(struct redis_link *link)
     } else if (link->url.sentinel) {
         redis_link_set_state(link, REDIS_LINK_RESOLVING);
         link->lookup = sentinel_start(link->options.base, &link->url, link->first_asked,
-                                      on_master_found, link);
+                                      link->master_epoch, on_master_found, link);
         if (link->lookup == NULL) {
             redis_link_lose(link, strerror(errno));
         }

@@ -193,7 +193,8 @@ static void go_down(struct redis_link *link)
 static void redis_link_go_up(struct redis_link *link)
 {
     link->epoch++;
-    link->heard_ms = clock_monotonic_coarse_ms();
+    link->heard_ms = link->asked_ms = clock_monotonic_coarse_ms();
+    link->doubt[0] = '\0';
     link->round_trip_ms = link->heard_ms - link->since_ms; /* of the greeting */
     link->told_up = true;
     redis_link_set_state(link, REDIS_LINK_UP);
@@ -407,6 +408,11 @@ uint64_t redis_link_epoch(const struct redis_link *link)
 const char *redis_link_last_error(const struct redis_link *link)
 {
     return link->last_error;
+}
+
+const char *redis_link_doubt(const struct redis_link *link)
+{
+    return link->state == REDIS_LINK_UP ? link->doubt : "";
 }
 
 const char *redis_link_place(const struct redis_link *link)

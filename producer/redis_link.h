@@ -103,6 +103,10 @@ redis_link_last_error(const struct redis_link *); /* "" if none so far; never ho
 const char *
 redis_link_place(const struct redis_link *); /* the URL without user and password, for messages */
 
+/* Why it is not known whether a connection that is up still leads to the master: no sentinel has
+ * answered when they were asked last. "": it is known, as far as sentinels know. */
+const char *redis_link_doubt(const struct redis_link *);
+
 /* Sends a command that is already in RESP; the bytes are copied. -1: not up (nothing was sent, no
  * callback will come). callback may be NULL: the answer is dropped. */
 int redis_link_send(struct redis_link *, redis_link_reply *callback, uintptr_t tag,

@@ -17,6 +17,7 @@
 #include "producer/redis_reader.h"
 #include "producer/redis_tls.h"
 #include "producer/redis_url.h"
+#include "producer/redis_visit.h"
 
 struct redis_link {
     struct redis_link_options options;
@@ -28,7 +29,10 @@ struct redis_link {
     struct background *lookup;   /* RESOLVING: of the host's name, or of the master */
     struct background *question; /* UP: to sentinels or other nodes, whether the master has moved */
     unsigned first_asked;        /* the one of them that answered last */
-    char *stream;                /* of a cluster; NULL: the link goes to one node */
+    int64_t master_epoch;        /* the sentinels' epoch of the master that we know */
+    int64_t asked_ms;            /* when they were asked last, or the link came up */
+    char doubt[REDIS_VISIT_WHY_BYTES]; /* none of them has answered the last question: why not */
+    char *stream;                      /* of a cluster; NULL: the link goes to one node */
     struct redis_host learned[CLUSTER_LEARNED]; /* nodes that were named to us */
     unsigned learned_count, learned_next;
     struct cluster_redirect redirect; /* where to go next; port 0: nowhere in particular */
@@ -97,7 +101,8 @@ struct background *redis_link_ask_nodes(struct redis_link *, const struct redis_
                                         cluster_done *done);
 
 /* While an answer is late the master may be dead or cut off, and another be in its place: asks
- * sentinels or other nodes, unless they are being asked. */
+ * sentinels or other nodes, unless they are being asked. Sentinels are asked now and then in any
+ * case: a master that is cut off from them, and not from us, goes on answering. */
 void redis_link_ask_others(struct redis_link *, int64_t late_ms);
 
 #endif

@@ -9,8 +9,9 @@
 #include "schema/clock.h"
 
 enum {
-    WATCH_MAX_MS = 1000,   /* how often UP looks at what is in flight */
-    OTHERS_WATCH_MS = 250, /* the same where others can be asked for the master */
+    WATCH_MAX_MS = 1000,          /* how often UP looks at what is in flight */
+    OTHERS_WATCH_MS = 250,        /* the same where others can be asked for the master */
+    OTHERS_BACKOFF_MAX_MS = 1000, /* and they may name one that serves us at any moment */
 };
 
 #define BIT(state) (1u << REDIS_LINK_##state)
@@ -39,6 +40,11 @@ bool redis_link_is_open(const struct redis_link *link)
     return (next_states[link->state] & BIT(CLOSING)) != 0;
 }
 
+static bool has_others(const struct redis_link *link)
+{
+    return link->url.sentinel || link->stream != NULL;
+}
+
 /* Half of each delay is random, so that the clients of a restarted server do not all come at once.
  */
 static unsigned backoff_ms(struct redis_link *link)
@@ -48,15 +54,13 @@ static unsigned backoff_ms(struct redis_link *link)
     }
     unsigned shift = link->attempts - 1 < 16 ? link->attempts - 1 : 16;
     uint64_t delay = (uint64_t)link->options.backoff_min_ms << shift;
+    if (has_others(link) && delay > OTHERS_BACKOFF_MAX_MS) {
+        delay = OTHERS_BACKOFF_MAX_MS;
+    }
     if (delay > link->options.backoff_max_ms) {
         delay = link->options.backoff_max_ms;
     }
     return (unsigned)(delay / 2 + (unsigned)rand_r(&link->seed) % (delay / 2 + 1));
-}
-
-static bool has_others(const struct redis_link *link)
-{
-    return link->url.sentinel || link->stream != NULL;
 }
 
 static unsigned watch_ms(const struct redis_link *link)

@@ -1,6 +1,7 @@
-/* redis_moves.c: follows the master of a connection: a node of a cluster says where a slot is, or,
+/* redis_moves.c: follows the master of a connection: a node of a cluster says where a slot is; or,
  * while an answer is late, sentinels and other nodes are asked whether the master is another one by
- * now. Its place is then noted, and the connection given up for one to there. */
+ * now, sentinels now and then in any case. Its place is then noted, and the connection given up for
+ * one to there. */
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 
 enum {
     OTHERS_OVERDUE_MS = 1000, /* so late an answer is when others are asked */
+    ASK_AGAIN_MS = 1500,   /* from one question to the sentinels to the next, while all is well */
     REDIRECTS_AT_ONCE = 3, /* in a row; then with back-off, as nodes may send us round in circles */
     REDIRECTS_NAMED_MS = 5000,
 };
@@ -73,8 +75,12 @@ static void on_master_again(void *owner, const struct sentinel_answer *answer)
 {
     struct redis_link *link = owner;
     link->question = NULL;
-    if (answer->found &&
-        (answer->port != link->url.port || strcmp(answer->host, link->url.host) != 0)) {
+    snprintf(link->doubt, sizeof link->doubt, "%s", answer->found ? "" : answer->why);
+    if (!answer->found || (answer->epoch >= 0 && answer->epoch <= link->master_epoch)) {
+        return; /* one that was not asked before may still name an old master */
+    }
+    link->master_epoch = answer->epoch;
+    if (answer->port != link->url.port || strcmp(answer->host, link->url.host) != 0) {
         redis_link_lose(link, "the sentinels name another master");
     }
 }
@@ -106,12 +112,15 @@ static void on_node_again(void *owner, const struct cluster_answer *answer)
 
 void redis_link_ask_others(struct redis_link *link, int64_t late_ms)
 {
-    if (late_ms < OTHERS_OVERDUE_MS || link->question != NULL) {
+    int64_t now = clock_monotonic_coarse_ms();
+    bool again = link->url.sentinel && now - link->asked_ms >= ASK_AGAIN_MS;
+    if ((late_ms < OTHERS_OVERDUE_MS && !again) || link->question != NULL) {
         return;
     }
+    link->asked_ms = now;
     if (link->url.sentinel) {
         link->question = sentinel_start(link->options.base, &link->url, link->first_asked,
-                                        on_master_again, link);
+                                        link->master_epoch + 1, on_master_again, link);
     } else if (link->stream != NULL) {
         struct redis_host here = {.port = link->url.port};
         snprintf(here.host, sizeof here.host, "%.*s", (int)sizeof here.host - 1, link->url.host);

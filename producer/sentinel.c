@@ -30,6 +30,26 @@ static void sentinel_take_answer(struct redis_visit *visit, const redisReply *re
     }
 }
 
+/* Asked before the address: an epoch that is higher than the address's would hide the next one. */
+static int64_t ask_for_epoch(struct redis_visit *visit, const char *service)
+{
+    const char *words[] = {"SENTINEL", "MASTER", service};
+    redisReply *reply = redis_visit_ask(visit, 3, words);
+    int64_t epoch = -1;
+
+    for (size_t i = 1; reply != NULL && reply->type == REDIS_REPLY_ARRAY && i < reply->elements;
+         i += 2) {
+        const redisReply *name = reply->element[i - 1], *value = reply->element[i];
+
+        if (name->type == REDIS_REPLY_STRING && value->type == REDIS_REPLY_STRING &&
+            strcmp(name->str, "config-epoch") == 0) {
+            epoch = strtoll(value->str, NULL, 10);
+        }
+    }
+    redis_visit_free(reply);
+    return epoch;
+}
+
 static void ask_one(const struct redis_url *url, const struct redis_host *at,
                     struct sentinel_answer *answer)
 {
@@ -43,6 +63,7 @@ static void ask_one(const struct redis_url *url, const struct redis_host *at,
                                                         .tls_files = url->sentinel_tls ? url : NULL,
                                                         .user = url->sentinel_user,
                                                         .password = url->sentinel_password})) {
+        answer->epoch = ask_for_epoch(&visit, url->service);
         redisReply *reply = redis_visit_ask(&visit, 3, words);
 
         if (reply != NULL) {
@@ -56,12 +77,20 @@ static void ask_one(const struct redis_url *url, const struct redis_host *at,
     redis_visit_end(&visit);
 }
 
-void sentinel_ask(const struct redis_url *url, unsigned first, struct sentinel_answer *answer)
+void sentinel_ask(const struct redis_url *url, unsigned first, int64_t known,
+                  struct sentinel_answer *answer)
 {
+    bool enough = false;
+
     memset(answer, 0, sizeof *answer);
-    for (unsigned i = 0; i < url->host_count && !answer->found; i++) {
-        answer->sentinel = (first + i) % url->host_count;
-        ask_one(url, &url->hosts[answer->sentinel], answer);
+    for (unsigned i = 0; i < url->host_count && !enough; i++) {
+        struct sentinel_answer one = {.sentinel = (first + i) % url->host_count};
+
+        ask_one(url, &url->hosts[one.sentinel], &one);
+        enough = one.found && (one.epoch < 0 || one.epoch >= known);
+        if (!answer->found || (one.found && one.epoch > answer->epoch)) {
+            *answer = one;
+        }
     }
 }
 
@@ -70,6 +99,7 @@ void sentinel_ask(const struct redis_url *url, unsigned first, struct sentinel_a
 struct question {
     struct redis_url url; /* a copy, with its passwords */
     unsigned first;
+    int64_t known;
     struct sentinel_answer answer;
     sentinel_done *done;
     void *owner;
@@ -78,7 +108,7 @@ struct question {
 static void question_work(void *task)
 {
     struct question *question = task;
-    sentinel_ask(&question->url, question->first, &question->answer);
+    sentinel_ask(&question->url, question->first, question->known, &question->answer);
 }
 
 static void question_done(void *task)
@@ -95,13 +125,14 @@ static void question_release(void *task)
 }
 
 struct background *sentinel_start(struct event_base *base, const struct redis_url *url,
-                                  unsigned first, sentinel_done *done, void *owner)
+                                  unsigned first, int64_t known, sentinel_done *done, void *owner)
 {
     static const struct background_task task = {question_work, question_done, question_release};
     struct question *question = malloc(sizeof *question);
     if (question == NULL) {
         return NULL;
     }
-    *question = (struct question){.url = *url, .first = first, .done = done, .owner = owner};
+    *question = (struct question){
+        .url = *url, .first = first, .known = known, .done = done, .owner = owner};
     return background_start(base, &task, question);
 }

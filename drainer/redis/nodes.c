@@ -359,9 +359,9 @@ void nodes_tick(struct nodes *nodes)
 {
     int64_t now = clock_monotonic_ms();
 
-    if (!nodes_all_up(nodes) && now - nodes->shown_at_ms >= SHOW_MS) {
+    if (now - nodes->shown_at_ms >= SHOW_MS) {
         nodes->shown_at_ms = now;
-        nodes_show_trouble(nodes); /* why it fails by now */
+        nodes_show_trouble(nodes); /* as it is by now */
     }
     if (!nodes->is_cluster) {
         return;
@@ -381,10 +381,17 @@ void nodes_show_trouble(struct nodes *nodes)
     for (size_t i = 0; i < nodes->count; i++) {
         const struct node *node = nodes->all[i];
         const char *error = redis_link_last_error(node->link);
+        const char *doubt = redis_link_doubt(node->link);
 
         if (node->listed && !node_is_up(node) && error[0] != '\0') {
             streams_trouble(streams, NULL, TROUBLE_LINK, "%s is not connected: %s", node->name,
                             error);
+            return;
+        }
+        if (doubt[0] != '\0') {
+            streams_trouble(streams, NULL, TROUBLE_LINK,
+                            "no sentinel answers, so %s may not be the master any more: %s",
+                            node->name, doubt);
             return;
         }
     }

@@ -162,7 +162,7 @@ static bool find_master(struct redis *redis)
 {
     struct sentinel_answer answer;
 
-    sentinel_ask(&redis->url, 0, &answer);
+    sentinel_ask(&redis->url, 0, INT64_MAX, &answer);
     if (!answer.found) {
         redis->exit_code = EXIT_CODE_UNREACHABLE;
         command_fail(redis->settings, EXIT_CODE_UNREACHABLE, "setting redis: %s: %s",

@@ -46,7 +46,7 @@ enum stream_state { STREAM_STATES(X) };
 /* A trouble stands in the way of a stream, or of all: for /readyz, status and the log. Each source
  * gives one reason at a time. */
 enum trouble_source {
-    TROUBLE_LINK,    /* Redis is not connected */
+    TROUBLE_LINK,    /* Redis is not connected, or may not be the master any more */
     TROUBLE_REDIS,   /* Redis answers with an error */
     TROUBLE_LOOK,    /* Redis refuses to list its streams */
     TROUBLE_PART,    /* Redis is one node of a cluster, and the URL is not that of a cluster */

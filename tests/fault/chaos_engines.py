@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "python"))
 import engines
 import redis_cluster
 import support
+from commit_gap import CommitGap
 
 SECONDS = int(os.environ.get("CHAOS_SECONDS", "20"))
 SEED = int(os.environ.get("CHAOS_SEED") or time.time())
@@ -33,8 +34,9 @@ class ClusterDesk:
 
     kinds = ("kill_master", "stop_master", "kill_replica", "move_slot", "kill_drainer")
 
-    def __init__(self, servers):
-        self.cluster = redis_cluster.Cluster(servers, replicas=1)
+    def __init__(self, started, servers):
+        self.servers = servers
+        self.cluster = redis_cluster.Cluster(started, replicas=1)
         self.url = self.cluster.url
         self.dead = None
 
@@ -45,15 +47,18 @@ class ClusterDesk:
     def master_of(self, exchange):
         return self.cluster.owner(f"blotter:{exchange}")
 
+    def _follow(self, exchange, lose):
+        gap = CommitGap(self.servers, exchange, lambda: self.cluster.accepts_write(f"blotter:{exchange}", self.dead))
+        lose()
+        gap.await_end(HEAL_S)
+
     def kill_master(self, exchange):
         self.dead = self.master_of(exchange)
-        self.dead.kill()
-        self.cluster.await_owner(f"blotter:{exchange}", self.dead)
+        self._follow(exchange, self.dead.kill)
 
     def stop_master(self, exchange):
         self.dead = self.master_of(exchange)
-        self.dead.pause()
-        self.cluster.await_owner(f"blotter:{exchange}", self.dead)
+        self._follow(exchange, self.dead.pause)
 
     def kill_replica(self, _):
         self.dead = next(node for node in self.cluster.nodes if not self.is_master(node))
@@ -88,12 +93,13 @@ class SentinelDesk:
 
     kinds = ("kill_master", "stop_master", "switch", "kill_sentinel", "kill_drainer")
 
-    def __init__(self, servers):
+    def __init__(self, started, servers):
+        self.servers = servers
         settings = ("--min-replicas-to-write", 1, "--min-replicas-max-lag", 2, "--repl-diskless-sync-delay", 0)
-        master = servers.redis(*settings)
-        replicas = [servers.redis(*settings, "--replicaof", f"127.0.0.1 {master.port}") for _ in range(2)]
+        master = started.redis(*settings)
+        replicas = [started.redis(*settings, "--replicaof", f"127.0.0.1 {master.port}") for _ in range(2)]
         self.nodes = [master, *replicas]
-        self.sentinels = [servers.sentinel(master, failover_timeout_ms=3000) for _ in range(3)]
+        self.sentinels = [started.sentinel(master, failover_timeout_ms=3000) for _ in range(3)]
         self.url = "redis+sentinel://" + ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels) + "/blotter"
         self.dead = None
         engines.await_true(self._is_whole, "the sentinels know all", HEAL_S)
@@ -128,37 +134,42 @@ class SentinelDesk:
         master = self._named_master()
         return master not in (None, old) and (self._role(master) or [None])[0] == "master"
 
-    def _await_other(self, old, ask=lambda: None):
-        """ask() is called until it is so."""
+    def _takes_writes(self, master):
+        with contextlib.suppress(OSError), engines.RedisClient(master.port, 1) as client:
+            return client("SET", "probe", 1) == "OK"  # without a replica it does not
+        return False
 
-        def found():
+    def _follow(self, exchange, old, lose, ask=lambda: None):
+        """Waits for another master, and commits of what it takes. ask() is called until it is so."""
+
+        def accepts():
             ask()
-            return self._has_other(old)
+            return self._has_other(old) and self._takes_writes(self._named_master())
 
+        gap = CommitGap(self.servers, exchange, accepts)
+        lose()
         try:
-            engines.await_true(found, "another master", HEAL_S)
+            gap.await_end(HEAL_S)
         except AssertionError as error:
             logs = "\n".join(f"--- {sentinel.port}\n{sentinel.text()[-2000:]}" for sentinel in self.sentinels)
             raise AssertionError(f"{error}\n{logs}") from None
 
-    def kill_master(self, _):
+    def kill_master(self, exchange):
         self.dead = self.master()
-        self.dead.kill()
-        self._await_other(self.dead)
+        self._follow(exchange, self.dead, self.dead.kill)
 
-    def stop_master(self, _):
+    def stop_master(self, exchange):
         self.dead = self.master()
-        self.dead.pause()
-        self._await_other(self.dead)
+        self._follow(exchange, self.dead, self.dead.pause)
 
     def _ask_for_switch(self):
         """Refused while one is under way. One that was given up, as its replica took too long, nobody begins again."""
         with contextlib.suppress(OSError), engines.RedisClient(self.sentinels[0].port, 1) as client:
             client("SENTINEL", "FAILOVER", "blotter")
 
-    def switch(self, _):
+    def switch(self, exchange):
         old = self.master()
-        self._await_other(old, lambda: self._named_master() is old and self._ask_for_switch())
+        self._follow(exchange, old, self._ask_for_switch, lambda: self._named_master() is old and self._ask_for_switch())
 
     def kill_sentinel(self, _):
         self.dead = self.sentinels[-1]
@@ -191,7 +202,7 @@ class Chaos(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         started = engines.Engines()
         self.addCleanup(started.close)
-        desk = {"cluster": ClusterDesk, "sentinel": SentinelDesk}[kind](started)
+        desk = {"cluster": ClusterDesk, "sentinel": SentinelDesk}[kind](started, servers)
         self.drainers = [started.drain(desk.url, "--consumer", f"chaos-{number}") for number in range(2)]
         self.feeds = [engines.Feed(desk.url, f"{folder.name}/{name}", name, PER_SECOND) for name in EXCHANGES]
         for feed in self.feeds:

@@ -337,6 +337,35 @@ class Forwarder:
                 end.shutdown(socket.SHUT_RDWR)
 
 
+class Cut(Forwarder):
+    """A forwarder that can be cut for all but some: clients of Redis, by the names that they have given themselves."""
+
+    def __init__(self, port):
+        self._pairs = []
+        self._is_cut = False
+        super().__init__(port)
+
+    def _greet(self, near):
+        if self._is_cut:
+            raise OSError("cut")
+        return near
+
+    def _connect(self):
+        far = super()._connect()
+        self._pairs.append(far)
+        return far
+
+    def cut_but_for(self, names):
+        self._is_cut = True
+        with RedisClient(self.target) as client:
+            clients = [dict(word.split("=", 1) for word in line.split(" ")) for line in client("CLIENT", "LIST").strip().split("\n")]
+        kept = {entry["addr"] for entry in clients if entry["name"] in names}
+        for far in self._pairs:
+            with contextlib.suppress(OSError):
+                if "%s:%d" % far.getsockname() not in kept:
+                    far.shutdown(socket.SHUT_RDWR)
+
+
 class FarRedis(Forwarder):
     """A forwarder through which a read of a group takes so many seconds more."""
 

@@ -173,6 +173,10 @@ class Cluster:
             self.ask(other, "CLUSTER", "FORGET", identity)
         self.nodes.remove(node)
 
+    def accepts_write(self, key, other_than):
+        """Does another node take writes for the key's slot?"""
+        return any(self.tries(node, "SET", f"probe:{{{key}}}", 1) == "OK" for node in self.alive() if node is not other_than)
+
     def await_owner(self, key, other_than, timeout=60):
         """How long it took until another node served the key."""
         began = time.monotonic()
