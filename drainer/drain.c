@@ -505,6 +505,16 @@ static void drain_on_summary(evutil_socket_t fd, short what, void *arg)
     drain->summary_loader = *now;
 }
 
+/* A run with --once has not loaded everything where other nodes of a cluster have streams. */
+static void note_part(struct drain *drain)
+{
+    const char *why = drain->streams.troubles[TROUBLE_PART].why;
+
+    if (drain->settings->once && why != NULL && drain->exit_code == EXIT_CODE_DONE) {
+        drain->exit_code = command_fail(drain->settings, EXIT_CODE_UNREACHABLE, "%s", why);
+    }
+}
+
 static void log_end(const struct drain *drain)
 {
     const struct loader_counters *loader = &loader_stats(drain->loader)->counters;
@@ -752,6 +762,7 @@ int command_drain(const struct settings *settings)
     intake_start(drain.intake);
     event_base_dispatch(drain.base);
     log_end(&drain);
+    note_part(&drain);
     drain_release(&drain);
     return drain.exit_code;
 }

@@ -221,6 +221,14 @@ class UrlOfOneNode(unittest.TestCase):
         self.assertEqual(status, 1, text)
         self.assertIn("redis+cluster://", text)
 
+    def test_once_is_not_done_with_one_node(self):
+        for node in cluster.nodes:
+            status, text = servers.run("drain", "--once", "--redis", f"redis://127.0.0.1:{node.port}", "--streams", "blotter:nobody")
+            self.assertEqual(status, 3, text)
+            self.assertIn("redis+cluster://", text)
+        status, text = servers.run("drain", "--once", "--redis", cluster.url, "--streams", "blotter:nobody")
+        self.assertEqual(status, 0, text)
+
     def test_a_cluster_of_one_node_is_all_there_is(self):
         alone = started.redis("--cluster-enabled", "yes", "--cluster-port", engines.free_port())
         with engines.RedisClient(alone.port) as client:
