@@ -3,11 +3,13 @@
  * Where in the queue a booking looks: what was booked leaves dead rows behind until they are
  * vacuumed, so while rows keep coming a booking begins at the block where the last one ended. Only
  * a look from the first block on tells that the queue is empty, because PostgreSQL fills old blocks
- * again, and because another session's rows may become visible late.
+ * again, and because another session's rows may become visible late. So a booking is told how many
+ * records wait, and looks from the first block on if it finds fewer.
  *
  *     wake ──► from the last block ──as many as a booking takes──► from the last block ...
  *                     │
- *                     ├──fewer than were queued──► from the first block
+ *                     ├──fewer than were queued──► in the same booking from the first block, but
+ *                     │                            not for most of the time
  *                     └──all──► wait; from the first block once a second, or at once when somebody
  *                               waits for the end
  *
@@ -40,6 +42,8 @@ enum {
     RETRY_MIN_MS = 100,
     RETRY_MAX_MS = 5000,
     PAUSE_MS = 20,
+    LOOK_PAUSE =
+        2, /* until all of the queue is looked at again: so many times as long as it took */
     BURST_ROWS = 500,   /* of one commit, from which on bookings rest */
     REST_TIMES_MAX = 7, /* a rest takes so many times as long as the booking before it */
     REST_MAX_MS = 1000,
@@ -53,17 +57,19 @@ struct booker {
     struct sql_text sql;
     bool running, waiting; /* waiting: before a retry */
     bool woken;            /* since the running, or the last, booking began */
-    bool from_first;       /* the running, or the last, booking looked at all of the queue */
+    bool from_first;       /* the running, or the last, booking looks for others' rows, too */
     bool empty;            /* all of the queue was seen, and nothing was left */
     bool hurried;          /* somebody waits for the end */
     bool resting;          /* between two bookings */
     size_t burst;          /* rows of the newest commit since the running booking began */
     int64_t began_ms;      /* the running, or the last, booking */
     bool counted;          /* the queue was counted, as somebody waits for the end */
-    int64_t rows, last_block,
-        expected; /* expected: rows queued here, or counted, and not booked yet, at least */
-    int64_t wake_ms, next_wake_ms; /* of the oldest wake not served yet; 0: none */
-    int64_t looked_ms;             /* when all of the queue was looked at last */
+    bool looked;           /* the last booking looked at all of the queue */
+    int64_t rows, records, last_block;
+    int64_t expected;  /* records queued here, or counted, and not booked yet, at least ... */
+    int64_t meanwhile; /* ... and of these since the running booking began, at most */
+    int64_t wake_ms, next_wake_ms;   /* of the oldest wake not served yet; 0: none */
+    int64_t looked_ms, look_took_ms; /* when all of the queue was looked at last, how long */
     unsigned retry_ms;
     char trouble[sizeof((struct pg_failure *)0)->message + 32];
     struct booker_counters counters;
@@ -101,13 +107,15 @@ static void booker_on_rows(void *owner, const PGresult *result)
 {
     struct booker *booker = owner;
 
-    if (PQntuples(result) == 1 && PQnfields(result) == 4) {
+    if (PQntuples(result) == 1 && PQnfields(result) == 6) {
         booker->rows = strtoll(pg_result_text(result, 0, 0), NULL, 10);
         booker->counters.set_aside += strtoull(pg_result_text(result, 0, 1), NULL, 10);
         booker->last_block = strtoll(pg_result_text(result, 0, 2), NULL, 10);
-        if (!PQgetisnull(result, 0, 3)) {
+        booker->records = strtoll(pg_result_text(result, 0, 3), NULL, 10);
+        booker->looked = pg_result_text(result, 0, 4)[0] == 't';
+        if (!PQgetisnull(result, 0, 5)) {
             booker->counted = true;
-            booker->expected = strtoll(pg_result_text(result, 0, 3), NULL, 10);
+            booker->expected = strtoll(pg_result_text(result, 0, 5), NULL, 10);
         }
     }
 }
@@ -151,6 +159,31 @@ static void booker_rest(struct booker *booker)
     booker_set_timer(booker, (unsigned)ms);
 }
 
+/* Notes what is left to book. What waited before a booking that has looked at all of the queue, and
+ * was not found, was another drainer's to book. */
+static void booker_note_rest(struct booker *booker)
+{
+    int64_t now = clock_monotonic_ms();
+
+    booker->expected = booker->records < booker->expected ? booker->expected - booker->records : 0;
+    if (booker->looked) {
+        booker->looked_ms = now;
+        booker->look_took_ms = now - booker->began_ms;
+    }
+    if (booker->rows == ROWS_MAX) {
+        return;
+    }
+    if (booker->looked && booker->expected > booker->meanwhile) {
+        booker->expected = booker->meanwhile;
+    }
+    if (booker->from_first) {
+        booker->empty = !booker->woken;
+    }
+    if (booker->expected <= booker->meanwhile) {
+        booker->wake_ms = booker->next_wake_ms;
+    }
+}
+
 static void booker_on_booked(void *owner, const struct pg_failure *failure)
 {
     struct booker *booker = owner;
@@ -164,14 +197,7 @@ static void booker_on_booked(void *owner, const struct pg_failure *failure)
     booker->trouble[0] = '\0';
     booker->counters.runs++;
     booker->counters.rows += (uint64_t)booker->rows;
-    booker->expected = booker->rows < booker->expected ? booker->expected - booker->rows : 0;
-    if (booker->from_first && booker->rows < ROWS_MAX) {
-        booker->empty = !booker->woken;
-        booker->looked_ms = clock_monotonic_ms();
-    }
-    if (booker->rows < ROWS_MAX && (booker->from_first || booker->expected == 0)) {
-        booker->wake_ms = booker->next_wake_ms;
-    }
+    booker_note_rest(booker);
     booker_rest(booker);
     booker_next(booker);
     booker->options.on_turn(booker->options.owner);
@@ -179,11 +205,13 @@ static void booker_on_booked(void *owner, const struct pg_failure *failure)
 
 static void booker_run(struct booker *booker, bool from_first)
 {
+    bool may_look = clock_monotonic_ms() >= booker->looked_ms + LOOK_PAUSE * booker->look_took_ms;
+
     sql_text_clear(&booker->sql);
-    sql_text_add(&booker->sql, "SELECT booked, set_aside, last_block, ");
+    sql_text_add(&booker->sql, "SELECT booked, set_aside, last_block, records, looked, ");
     if (booker->hurried && !booker->counted) {
         sql_text_add(&booker->sql, "(SELECT count(*) FROM blotter_internal.book_queue q "
-                                   "WHERE q.exchange = ANY ('{");
+                                   "WHERE q.kind <> 'h' AND q.exchange = ANY ('{");
         booker_add_exchanges(booker);
         sql_text_add(&booker->sql, "}'))");
     } else {
@@ -196,8 +224,9 @@ static void booker_run(struct booker *booker, bool from_first)
         booker->expected = booker->wake_ms = booker->next_wake_ms = 0;
         return;
     }
-    sql_text_add(&booker->sql, "}', %d, %lld, %s)", ROWS_MAX,
-                 from_first ? 0LL : (long long)booker->last_block, from_first ? "true" : "false");
+    sql_text_add(&booker->sql, "}', %d, %lld, %s, %lld)", ROWS_MAX,
+                 from_first ? 0LL : (long long)booker->last_block, from_first ? "true" : "false",
+                 may_look ? (long long)booker->expected : 0LL);
     booker->running = true;
     booker->woken = false;
     booker->burst = 0;
@@ -205,7 +234,7 @@ static void booker_run(struct booker *booker, bool from_first)
     booker->empty = false;
     booker->from_first = from_first;
     booker->next_wake_ms = 0;
-    booker->rows = 0;
+    booker->rows = booker->records = booker->meanwhile = 0;
     pg_link_run(booker->link, &(struct pg_command){.sql = booker->sql.text,
                                                    .on_rows = booker_on_rows,
                                                    .on_done = booker_on_booked,
@@ -311,6 +340,7 @@ void booker_wake(struct booker *booker, size_t rows)
     int64_t now = clock_monotonic_ms();
 
     booker->expected += (int64_t)rows;
+    booker->meanwhile += (int64_t)rows;
     booker->woken = true;
     booker->burst = rows;
     booker->empty = false;

@@ -597,12 +597,14 @@ $$;
 COMMENT ON FUNCTION blotter_internal.book_or_set_aside(tid[]) IS
     'Books rows of the queue; those that cannot be booked are found by halves and noted in book_errors. Returns how many those are.';
 
--- The caller may say from which block of the queue to look: what is before it was booked and is not vacuumed yet.
+-- The caller may say from which block of the queue to look: what is before it was booked and is not vacuumed yet. But PostgreSQL fills old blocks
+-- again: where fewer records are found than the caller knows to be queued, all of it is looked at.
 CREATE FUNCTION blotter_internal.book(exchanges text[], max_rows int DEFAULT 4000, from_block bigint DEFAULT 0, others boolean DEFAULT false,
-                                      OUT booked int, OUT set_aside int, OUT last_block bigint)
+                                      wanted bigint DEFAULT 0,
+                                      OUT booked int, OUT set_aside int, OUT last_block bigint, OUT records bigint, OUT looked boolean)
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
-    SET jit = off SET enable_seqscan = off
+    SET jit = off SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
     AS $$
 DECLARE
     tids tid[];
@@ -618,11 +620,17 @@ BEGIN
                               FROM (SELECT DISTINCT q.exchange FROM blotter_internal.book_queue q WHERE q.exchange <> ALL (exchanges) OFFSET 0) AS x
                               WHERE pg_try_advisory_xact_lock(blotter_internal.lock_class(), hashtext(x.exchange || ' books')));
     END IF;
-    tids := ARRAY(SELECT q.ctid FROM blotter_internal.book_queue q
-                  WHERE q.ctid >= format('(%s,0)', from_block)::tid AND q.exchange = ANY (mine) LIMIT max_rows);
-    booked := cardinality(tids);
-    set_aside := 0;
     last_block := from_block;
+    LOOP
+        looked := last_block = 0;
+        SELECT coalesce(array_agg(r.ctid), '{}'), count(*), count(*) FILTER (WHERE r.kind <> 'h' AND r.exchange = ANY (exchanges))
+        INTO tids, booked, records
+        FROM (SELECT q.ctid, q.kind, q.exchange FROM blotter_internal.book_queue q
+              WHERE q.ctid >= format('(%s,0)', last_block)::tid AND q.exchange = ANY (mine) LIMIT max_rows) AS r;
+        EXIT WHEN looked OR booked >= max_rows OR records >= wanted;
+        last_block := 0;
+    END LOOP;
+    set_aside := 0;
     IF booked > 0 THEN
         set_aside := blotter_internal.book_or_set_aside(tids);
         DELETE FROM blotter_internal.book_queue q WHERE q.ctid = ANY (tids);
@@ -630,8 +638,8 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.book(text[], int, bigint, boolean) IS
-    'Books what is queued of these exchanges, at most so many rows, as one transaction; others: and of those that nobody else books just now. Returns how many rows left the queue, how many of them could not be booked, and the last block read. Any number of sessions may call it.';
+COMMENT ON FUNCTION blotter_internal.book(text[], int, bigint, boolean, bigint) IS
+    'Books what is queued of these exchanges, at most so many rows, as one transaction; others: and of those that nobody else books just now; wanted: so many records of these exchanges are known to wait. Returns how many rows left the queue, how many of them could not be booked, the last block read, how many were records of these exchanges, and whether all of the queue was looked at. Any number of sessions may call it.';
 
 CREATE FUNCTION blotter_internal.book_everything() RETURNS bigint
     LANGUAGE plpgsql
@@ -658,9 +666,9 @@ CREATE FUNCTION blotter_internal.empty_booking(rows bigint DEFAULT 0) RETURNS vo
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    IF blotter_internal.is_bloated('pg_temp.booking_copies', rows / 4)
-       OR blotter_internal.is_bloated('pg_temp.booking_fills', rows / 4)
-       OR blotter_internal.is_bloated('pg_temp.booking_changes', rows / 4) THEN
+    IF blotter_internal.is_bloated('pg_temp.booking_copies', rows)
+       OR blotter_internal.is_bloated('pg_temp.booking_fills', rows)
+       OR blotter_internal.is_bloated('pg_temp.booking_changes', rows) THEN
         TRUNCATE pg_temp.booking_copies, pg_temp.booking_fills, pg_temp.booking_rest,
                  pg_temp.booking_updates, pg_temp.booking_changes;
     ELSE
@@ -670,8 +678,8 @@ BEGIN
         DELETE FROM pg_temp.booking_updates;
         DELETE FROM pg_temp.booking_changes;
     END IF;
-    IF blotter_internal.is_bloated('pg_temp.booking_positions', rows / 4)
-       OR blotter_internal.is_bloated('pg_temp.booking_hours', rows / 4) THEN
+    IF blotter_internal.is_bloated('pg_temp.booking_positions', rows)
+       OR blotter_internal.is_bloated('pg_temp.booking_hours', rows) THEN
         TRUNCATE pg_temp.booking_keys, pg_temp.booking_positions, pg_temp.booking_starts,
                  pg_temp.booking_hours, pg_temp.booking_sums, pg_temp.booking_totals,
                  pg_temp.booking_ends;
