@@ -1,4 +1,4 @@
-"""The books against a second computation of them (books_model.py), on random histories (books_history.py).
+"""The books and orders against a second computation of them (books_model.py, orders_model.py), on random histories (books_history.py).
 
 BLOTTER_BOOKS_SEEDS=FROM:TO runs those seeds instead of a few random ones.
 """
@@ -7,6 +7,7 @@ import contextlib
 import datetime
 import itertools
 import json
+import math
 import os
 import random
 import re
@@ -25,6 +26,7 @@ import psycopg2.extras
 import support
 from books_history import HOUR, START, History
 from books_model import Books
+from orders_model import NUMBERS, TEXTS, has_ended, orders_at, random_events
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 POSITION = ("exchange", "account", "strategy", "market_type", "symbol", "position_side")
@@ -105,6 +107,15 @@ class Database:
             self.insert(f"pg_temp.staged_{tables[record['kind']]}", row)
         self.run("SELECT blotter_internal.load_staged('test')")
         self.run("COMMIT")
+
+    def merge(self, events, late):
+        """Brings orders up to date with each event, as the drainer does with one that comes alone; late: it does not say that they come in order."""
+        for event in events:
+            identity = {name: event[name] for name in ("seq", "producer_id")} | {"recorded_at": time_of(event["recorded_at"])}
+            row = {name: value for name, value in event.items() if name not in (*identity, "kind") and value is not None}
+            row |= identity | {f"first_{name}": value for name, value in identity.items()}
+            self.insert("pg_temp.staged_orders", row | {"late": late, "ended": has_ended(event), "first_filled_quantity": event.get("filled_quantity")})
+            self.run("SELECT blotter_internal.merge_orders()")
 
     def learn_order(self, row):
         row = row | {"order_key": row["order_id"], "first_recorded_at": EPOCH, "recorded_at": EPOCH, "seq": 1, "producer_id": 1}
@@ -223,13 +234,14 @@ class Case(unittest.TestCase):
         self.assertEqual(found, {slot: (fills, None if realized is None else shown(realized)) for slot, (fills, realized) in expected.items()})
 
 
-class RandomHistories(Case):
-    def seeds(self):
-        given = os.environ.get("BLOTTER_BOOKS_SEEDS")
-        if given:
-            return range(*map(int, given.split(":")))
-        return random.sample(range(10**6), SEEDS)
+def seeds():
+    given = os.environ.get("BLOTTER_BOOKS_SEEDS")
+    if given:
+        return range(*map(int, given.split(":")))
+    return random.sample(range(10**6), SEEDS)
 
+
+class RandomHistories(Case):
     def play(self, history, dice):
         """Loads and books, in batches of random size, what orders are known of meanwhile."""
         steps = [("record", r) for r in history.records] + [("order", step) for step in history.order_steps]
@@ -255,7 +267,7 @@ class RandomHistories(Case):
         self.database.book_all(history.exchange)
 
     def test_books_are_what_the_definitions_say(self):
-        for count, seed in enumerate(self.seeds()):
+        for count, seed in enumerate(seeds()):
             print(f"# seed {seed}", flush=True)
             history, dice = History(seed, exchange=f"r{seed}"), random.Random(seed)
             self.play(history, dice)
@@ -301,6 +313,48 @@ class RandomHistories(Case):
         self.database.book_all(history.exchange)
         self.assertEqual(failures, [])
         self.assert_books(history, f"seed {seed}")
+
+
+class Orders(Case):
+    STATE = ("account", "scope", "order_key", "provisional", *TEXTS, *NUMBERS, "status", "terminal", "first_recorded_at", "recorded_at", "seq")
+
+    def states(self, source, exchange):
+        found = {}
+        for row in self.database.run(f"SELECT {', '.join(self.STATE)} FROM {source} AS o WHERE o.exchange = %s", exchange):
+            state = dict(zip(self.STATE[4:], row[4:]))
+            state |= {name: None if state[name] is None else Fraction(state[name]) for name in NUMBERS}
+            state |= {name: microseconds_of(state[name]) for name in ("first_recorded_at", "recorded_at")}
+            found[row[:4]] = state
+        return found
+
+    def test_orders_are_what_the_rules_say_now_and_at_any_time_before(self):
+        self.database.run("SELECT blotter_internal.begin_session()")
+        for seed in seeds():
+            print(f"# seed {seed}", flush=True)
+            exchange, dice = f"orders{seed}", random.Random(seed)
+            by_symbol = dice.random() < 0.3
+            if by_symbol:
+                self.database.run("INSERT INTO blotter_internal.venues VALUES (%s, 'symbol') ON CONFLICT DO NOTHING", exchange)
+            events = random_events(seed, exchange, START, dice.choice((3, 10, 40)))
+            arriving = dice.sample(events, len(events))
+            while arriving:
+                batch, arriving = arriving[:7], arriving[7:]
+                self.database.load(batch)
+                self.database.merge(batch, dice.random() < 0.3)
+            self.database.book_all(exchange)
+            with self.subTest(f"seed {seed}"):
+                self.assertEqual(self.states("blotter.orders", exchange), orders_at(events, math.inf, by_symbol))
+                for event in dice.sample(events, 3):
+                    at = event["recorded_at"] + dice.choice((0, 1))
+                    name = dice.choice(("NULL", f"'{exchange}'"))
+                    self.assertEqual(self.states(f"blotter.orders_at('{time_of(at)}', {name})", exchange), orders_at(events, at, by_symbol))
+                self.assert_history(exchange, [e for e in events if not by_symbol and e["order_id"] not in (None, "", "0")])
+
+    def assert_history(self, exchange, events):
+        for key, account in {(e["order_id"], e["account"] or "") for e in events}:
+            expected = sorted((e["recorded_at"], e["seq"]) for e in events if (e["order_id"], e["account"] or "") == (key, account))
+            rows = self.database.run("SELECT order_id, recorded_at, seq FROM blotter.order_history(%s, %s, %s)", key, exchange, account)
+            self.assertEqual([(microseconds_of(at), seq) for order, at, seq in rows if order == key], expected)
 
 
 class Days(Case):
@@ -522,6 +576,18 @@ class Work(Case):
         at_once = self.positions_of(database)
         database.run("SELECT blotter_internal.rebuild_positions()")
         self.assertEqual(self.positions_of(database), at_once)
+
+    def test_a_booking_looks_at_old_blocks_if_it_finds_fewer_records_than_wait(self):
+        database = self.new_database("work_blocks")
+        book = "SELECT booked, records, looked, last_block FROM blotter_internal.book('{work}', 4000, %s, false, %s)"
+        database.load([self.fill(i, 1000 * i, strategy="s") for i in range(300)])
+        booked, records, looked, block = database.run(book, 0, 0)[0]
+        self.assertEqual((booked, records, looked), (300, 300, True))
+        database.run("VACUUM (TRUNCATE off) blotter_internal.book_queue")
+        database.load([self.fill(1000 + i, 1000 * i, strategy="s") for i in range(5)])
+        self.assertEqual(database.run("SELECT max(ctid) < format('(%s,0)', %s)::tid FROM blotter_internal.book_queue".replace("'(%s", "'(%%s"), block), [(True,)])
+        self.assertEqual(database.run(book, block, 0)[0][:3], (0, 0, False))
+        self.assertEqual(database.run(book, block, 5)[0][:3], (5, 5, True))
 
     def test_positions_at_reads_no_more_for_a_time_long_ago_than_for_one_just_now(self):
         database = self.new_database("work_at")

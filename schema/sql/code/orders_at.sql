@@ -76,7 +76,7 @@ CREATE FUNCTION blotter_internal.events_before_query(low timestamptz, t timestam
 COMMENT ON FUNCTION blotter_internal.events_before_query(timestamptz, timestamptz) IS
     'The query that reads the events of orders ($1) and of client ids ($2) that were recorded from low to before t, in the shape of rebuild_events. Part of orders_at.';
 
-CREATE FUNCTION blotter.orders_at(t timestamptz, of_exchange text DEFAULT NULL) RETURNS SETOF blotter.orders
+CREATE FUNCTION blotter_internal.orders_made_again(t timestamptz, of_exchange text) RETURNS SETOF blotter.orders
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     SET jit = off
@@ -88,9 +88,10 @@ DECLARE
     low timestamptz;
 BEGIN
     RETURN QUERY
-        SELECT o.* FROM blotter.orders o
-        WHERE o.first_recorded_at < t AND o.recorded_at < t AND (of_exchange IS NULL OR o.exchange = of_exchange)
-          AND NOT (o.provisional AND (o.order_key, o.exchange, o.account, o.scope) IN (SELECT i.name, i.exchange, i.account, i.scope FROM unnest(ids) AS i));
+        SELECT o.* FROM blotter_internal.client_only_ids c
+        JOIN blotter.orders o ON (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (c.client_order_id, c.exchange, c.account, c.scope, true)
+        WHERE o.first_recorded_at < t AND o.recorded_at < t AND (of_exchange IS NULL OR c.exchange = of_exchange)
+          AND (c.client_order_id, c.exchange, c.account, c.scope) NOT IN (SELECT i.name, i.exchange, i.account, i.scope FROM unnest(ids) AS i);
     IF changed = '{}' AND ids = '{}' THEN
         RETURN;
     END IF;
@@ -108,5 +109,52 @@ BEGIN
     USING changed, ids;
 END
 $$;
+COMMENT ON FUNCTION blotter_internal.orders_made_again(timestamptz, text) IS
+    'The orders that had events on both sides of a time, made from those before it; and those that are known by a client id alone. Part of orders_at.';
+
+-- Without settings and in SQL, so that the planner sees through it: a condition of the caller's finds its index, and nothing is copied.
+CREATE FUNCTION blotter.orders_at(t timestamptz, of_exchange text DEFAULT NULL) RETURNS SETOF blotter.orders
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT o.* FROM blotter.orders o
+    WHERE o.first_recorded_at < t AND o.recorded_at < t AND (of_exchange IS NULL OR o.exchange = of_exchange)
+      AND NOT (o.provisional AND EXISTS (SELECT FROM blotter_internal.client_only_ids c
+                                         WHERE (c.client_order_id, c.exchange, c.account, c.scope) = (o.order_key, o.exchange, o.account, o.scope)))
+    UNION ALL
+    SELECT m.* FROM blotter_internal.orders_made_again(t, of_exchange) AS m
+$$;
 COMMENT ON FUNCTION blotter.orders_at(timestamptz, text) IS
     'blotter.orders as the events recorded before a time make it, of one exchange if given. Times before the first day kept are not known. Example: SELECT symbol, side, price, remaining_quantity FROM blotter.orders_at(now() - interval ''1 hour'', ''okx'') WHERE NOT terminal;';
+
+-- By order_id alone each day's index would be looked into. blotter.orders knows an order's days: others are not even planned for.
+CREATE FUNCTION blotter.order_history(of_order text, of_exchange text DEFAULT NULL, of_account text DEFAULT NULL, of_symbol text DEFAULT NULL)
+    RETURNS SETOF blotter.order_events
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    SET jit = off
+    AS $$
+DECLARE
+    one record;
+BEGIN
+    FOR one IN
+        SELECT o.exchange, o.account, o.scope, o.first_recorded_at, o.recorded_at, i.client_order_ids
+        FROM blotter.orders o
+        CROSS JOIN LATERAL (SELECT array_agg(c.id) FILTER (WHERE c.id NOT IN ('', '0')) AS client_order_ids
+                            FROM (SELECT o.client_order_id AS id
+                                  UNION ALL SELECT p.client_order_id FROM blotter_internal.order_client_ids p
+                                  WHERE (p.order_key, p.exchange, p.account, p.scope) = (o.order_key, o.exchange, o.account, o.scope)) AS c) AS i
+        WHERE o.order_key = of_order AND (of_exchange IS NULL OR o.exchange = of_exchange) AND (of_account IS NULL OR o.account = of_account)
+          AND (of_symbol IS NULL OR o.scope IN ('', of_symbol))
+        ORDER BY o.exchange, o.account, o.scope, o.provisional
+    LOOP
+        RETURN QUERY EXECUTE format($q$
+            SELECT e.* FROM blotter.order_events e
+            WHERE (e.order_id = $1 OR coalesce(e.order_id, '') IN ('', '0') AND e.client_order_id = ANY ($5)) AND e.exchange = $2 AND coalesce(e.account, '') = $3
+              AND ($4 = '' OR e.symbol = $4) AND e.recorded_at BETWEEN %L AND %L
+            ORDER BY e.recorded_at, e.seq, e.producer_id
+        $q$, one.first_recorded_at, one.recorded_at) USING of_order, one.exchange, one.account, one.scope, one.client_order_ids;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION blotter.order_history(text, text, text, text) IS
+    'The events of an order, by its order_id (of one that is known by its client id alone: by that), and those that came by its client ids meanwhile; of one exchange, account or, where a venue numbers orders per symbol, symbol, if given. It reads the days from the first to the newest event that blotter.orders has, so that it takes as long however many days are kept; after drainers ran with --no-orders ask order_events. Example: SELECT recorded_at, event, status, filled_quantity FROM blotter.order_history(''8389765'');';

@@ -219,7 +219,7 @@ SELECT c.relname::text AS name, obj_description(c.oid, 'pg_class') AS comment FR
 UNION ALL
 SELECT p.proname || '()', obj_description(p.oid, 'pg_proc') FROM pg_proc p WHERE p.pronamespace = 'blotter'::regnamespace;
 SELECT test.same('schema_blotter_shows_what_a_trader_reads', (SELECT string_agg(name, ' ' ORDER BY name COLLATE "C") FROM test.shown),
-                 'audit balances candles() cash equity() fifo() fills gaps instruments latency() open_orders order_events orders orders_at() pnl() position_base positions '
+                 'audit balances candles() cash equity() fifo() fills gaps instruments latency() open_orders order_events order_history() orders orders_at() pnl() position_base positions '
                  || 'positions_at() reconciliation rejects timeline() trades venue_positions');
 CREATE PROCEDURE test.run_examples() LANGUAGE plpgsql AS $$
 DECLARE
