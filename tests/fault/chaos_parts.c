@@ -12,8 +12,8 @@
 
 enum {
     DELAY_MS = 100,
-    END_MS = 30000,     /* for what has been told to end */
-    COMMIT_MS = 60000,  /* without a commit, while desks have not everything committed */
+    END_MS = 30000,    /* for what has been told to end */
+    COMMIT_MS = 60000, /* without a commit, while desks have not everything committed */
     RESTART_MS = 200,
 };
 
