@@ -623,6 +623,71 @@ class Reading(Case):
         self.assertIn("pnl of today by strategy", done.stdout)
 
 
+class Values(Case):
+    """What is worth how much in which currency, and what is not known."""
+
+    seqs = itertools.count(50000)
+
+    def load(self, exchange, *records):
+        for record in records:
+            seq = next(self.seqs)
+            self.database.load([{"producer_id": 9, "seq": seq, "recorded_at": START + seq, "exchange": exchange} | record])
+        self.database.book_all(exchange)
+
+    def trade(self, symbol, trade_id, side, quantity, price=None, day=0, **more):
+        more |= {"strategy": "s", "symbol": symbol, "trade_id": str(trade_id), "side": side, "quantity": quantity, "exchange_time": START + day * 24 * HOUR}
+        return {"kind": "trade", "price": price} | more
+
+    def pnl(self, exchange, by, to=10):
+        """(keys, currency) -> net PnL of whole days."""
+        rows = self.database.run(
+            "SELECT start, symbol, currency, net_pnl FROM blotter.pnl(date_trunc('day', %s, 'UTC'), date_trunc('day', %s, 'UTC'), %s) WHERE exchange = %s",
+            time_of(START), time_of(START + to * 24 * HOUR), "exchange," + by, exchange,
+        )  # fmt: skip
+        return {tuple(v.day if isinstance(v, datetime.datetime) else v for v in row[:-1] if v is not None): row[-1] for row in rows}
+
+    def equity(self, exchange, step):
+        """As pnl's, of a strategy that this exchange alone has."""
+        rows = self.database.run("SELECT at, currency, equity FROM blotter.equity(%s, date_trunc('day', %s, 'UTC'), step => %s)", "s-" + exchange, time_of(START), step)
+        return [(at.day, currency, equity) for at, currency, equity in rows]
+
+    def test_fees_of_a_quanto_contract_are_listed_by_their_currency(self):
+        """Its PnL is in neither base nor quote, so its price is no rate for them."""
+        instrument = {"kind": "instrument", "symbol": "C/USD:BTC", "market_type": "swap", "base": "C", "quote": "USD", "settle": "BTC", "contract_size": "0.001", "linear": False, "inverse": False}
+        fees = [("1", "C", "0.5"), ("2", "USD", "3"), ("3", "BTC", "0.01")]
+        self.load("quanto", instrument, *[self.trade("C/USD:BTC", n, "buy", "1", "100", fee=fee, fee_currency=currency) for n, currency, fee in fees])
+        expected = {("C",): Decimal("-0.5"), ("USD",): Decimal("-3"), ("BTC",): Decimal("-0.01")}
+        self.assertEqual(self.pnl("quanto", "exchange"), expected)
+        self.assertEqual(self.pnl("quanto", "symbol"), {("C/USD:BTC", *key): value for key, value in expected.items()})
+
+    def test_an_option_is_worth_its_price_in_what_it_is_settled_in(self):
+        symbol = "BTC/USD:BTC-261225-100000-C"
+        fills = [self.trade(symbol, 1, "buy", "2", "0.05", cost="40"), self.trade(symbol, 2, "sell", "2", "0.07", cost="28.5", fee="0.001", fee_currency="BTC")]
+        self.load("option-unknown", *fills)
+        self.assertEqual(self.pnl("option-unknown", "exchange"), {("BTC",): Decimal("0.039")})
+        instrument = {"kind": "instrument", "symbol": symbol, "market_type": "option", "base": "BTC", "quote": "USD", "settle": "BTC", "contract_size": "1", "linear": False, "inverse": True}
+        self.load("option", instrument, *fills)
+        self.assertEqual(self.pnl("option", "exchange"), {("BTC",): Decimal("0.039")})
+
+    def test_a_missing_price_hides_its_own_pnl_and_nothing_else(self):
+        gain = [self.trade("C/USDT", 1, "buy", "1", "100"), self.trade("C/USDT", 2, "sell", "1", "105")]
+        later = self.trade("D/USDT", 3, "buy", "1", "8", day=1, order_id="o3")
+        event = later | {"kind": "order", "last_quantity": "1", "fee": "1", "fee_currency": "BNB"}
+        unpriced = [{name: value for name, value in event.items() if name not in ("price", "quantity")}, self.trade("D/USDT", 4, "sell", "1", "7", day=2)]
+        own = [record | {"strategy": "s-unpriced"} for record in gain + unpriced]
+        self.load("unpriced", *own)
+        first = time_of(START).day
+        self.assertEqual(self.pnl("unpriced", "day"), {(first, "USDT"): 5, (first + 1, "USDT"): None, (first + 1, "BNB"): -1, (first + 2, "USDT"): None})
+        self.assertEqual(self.pnl("unpriced", "symbol"), {("C/USDT", "USDT"): 5, ("D/USDT", "USDT"): None, ("D/USDT", "BNB"): -1})
+        self.assertEqual(self.pnl("unpriced", "exchange"), {("USDT",): None, ("BNB",): -1})
+        for step in ("day", "hour"):
+            expected = [(first + 1, "BNB", -1), (first, "USDT", 5), (first + 1, "USDT", None), (first + 2, "USDT", None)]
+            self.assertEqual(self.equity("unpriced", step), expected, step)
+        self.load("unpriced", later | {"strategy": "s-unpriced"})
+        self.assertEqual(self.pnl("unpriced", "exchange"), {("USDT",): 4, ("BNB",): -1})
+        self.assertEqual([row for row in self.equity("unpriced", "day") if row[1] == "USDT"][-1], (first + 2, "USDT", 4))
+
+
 class OtherPeoplesNumbers(Case):
     """Their published examples. Where they mean something else by a word, what ours is then."""
 

@@ -4,7 +4,7 @@
 -- or from flat, cost grows by v. Against it, the part of the cost that is closed, cost * |dq| / |quantity|, is realised against v. More
 -- than closed: v is split in proportion and the rest opens at its own price. Only open cost is ever rounded, to 40 decimals, half away from
 -- zero, so that realised = signed cash + signed open cost holds exactly. An inverse contract has v in its base currency, and the sign of
--- what is realised is turned.
+-- what is realised is turned; but for an option: the price of one that is settled in its base currency is in that currency.
 --
 -- Fills are in the order of (at, length(trade_id), trade_id, buy before sell). One that comes late, changes or moves makes its positions be
 -- computed again from the last checkpoint in its hour, or the last hour before it. Fees, funding and counts do not depend on the order: they are added and subtracted.
@@ -70,6 +70,7 @@ DECLARE
     parts text[] := regexp_match(contract_of.symbol, '^([^/:]+)/([^/:]+)(?::([^:/-]+)(-.*)?)?$');
     settle text;
     quanto boolean;
+    is_option boolean;
 BEGIN
     SELECT c.* INTO known FROM blotter_internal.contract c
     WHERE c.exchange = contract_of.exchange AND c.symbol = contract_of.symbol
@@ -80,6 +81,11 @@ BEGIN
     settle := coalesce(known.settle, parts[3]);
     inverse := coalesce(known.inverse, settle = base AND settle <> quote AND known.linear IS NOT TRUE, false);
     quanto := coalesce(NOT known.linear AND NOT known.inverse, NOT inverse AND settle <> quote AND known.linear IS NOT TRUE, false);
+    currency := CASE WHEN inverse THEN coalesce(settle, base) WHEN quanto THEN settle ELSE coalesce(settle, quote) END;
+    is_option := coalesce('option' IN (contract_of.market_type, known.market_type) OR parts[4] ~ '-[CP]$', false);
+    IF is_option AND inverse THEN
+        inverse := false; -- its price is already in the currency that it is settled in
+    END IF;
     IF known.symbol IS NOT NULL AND (known.contract_size IS NOT NULL OR known.quantity_unit IN ('base', 'quote') OR settle IS NULL) THEN
         multiplier := CASE WHEN known.quantity_unit IN ('base', 'quote') THEN 1 ELSE coalesce(known.contract_size, 1) END;
         by_cost := false;
@@ -87,11 +93,10 @@ BEGIN
         unvalued := quanto AND known.contract_size IS NULL;
     ELSE
         multiplier := 1;
-        by_cost := settle IS NOT NULL AND NOT quanto;
+        by_cost := settle IS NOT NULL AND NOT quanto AND NOT (is_option AND currency = base); -- that cost is made with 1/price
         assumed := settle IS NOT NULL OR parts IS NULL AND contract_of.market_type NOT IN ('spot', 'margin');
         unvalued := quanto;
     END IF;
-    currency := CASE WHEN inverse THEN coalesce(settle, base) WHEN quanto THEN settle ELSE coalesce(settle, quote) END;
     takes_fees := contract_of.market_type IN ('spot', 'margin')
                OR contract_of.market_type = '' AND coalesce(nullif(known.market_type, '') IN ('spot', 'margin'), settle IS NULL AND parts IS NOT NULL);
 END
@@ -126,23 +131,28 @@ $$;
 COMMENT ON FUNCTION blotter_internal.fill_value(boolean, boolean, boolean, numeric, numeric, numeric, numeric, numeric) IS
     'The value of so much of a fill, in its position''s currency; null: unknown.';
 
-CREATE FUNCTION blotter_internal.fee_value(inverse boolean, unvalued boolean, base text, quote text, pnl_currency text, currency text, amount numeric, price numeric)
+-- PnL in the quote currency values a fee in base, PnL in the base currency (inverse) one in quote. Where PnL is in neither (quanto), the
+-- fill's price is no rate between them. The price of an option that is settled in its base currency is in that, and says nothing of quote.
+CREATE FUNCTION blotter_internal.is_valued(inverse boolean, base text, quote text, pnl_currency text, currency text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT currency <> '' AND (currency = pnl_currency OR currency = base AND pnl_currency = quote AND NOT inverse
+                               OR currency = quote AND pnl_currency = base AND inverse)
+$$;
+COMMENT ON FUNCTION blotter_internal.is_valued(boolean, text, text, text, text) IS 'Tells whether a fee in that currency is part of fee_value.';
+
+CREATE FUNCTION blotter_internal.fee_value(inverse boolean, base text, quote text, pnl_currency text, currency text, amount numeric, price numeric)
     RETURNS numeric
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
     SELECT CASE WHEN currency = '' THEN 0
                 WHEN currency = pnl_currency THEN amount
-                WHEN currency = base AND NOT inverse AND NOT unvalued THEN amount * coalesce(price, 0)
-                WHEN currency = quote AND inverse AND price <> 0 THEN blotter_internal.divide(amount, price)
+                WHEN currency = base AND pnl_currency = quote AND NOT inverse THEN amount * coalesce(price, 0)
+                WHEN currency = quote AND pnl_currency = base AND inverse AND price <> 0 THEN blotter_internal.divide(amount, price)
                 ELSE 0 END
 $$;
-COMMENT ON FUNCTION blotter_internal.fee_value(boolean, boolean, text, text, text, text, numeric, numeric) IS
+COMMENT ON FUNCTION blotter_internal.fee_value(boolean, text, text, text, text, numeric, numeric) IS
     'A fee in the currency of the position''s PnL, at the fill''s price; 0: no rate is known.';
-
-CREATE FUNCTION blotter_internal.is_valued(base text, quote text, pnl_currency text, currency text) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $$SELECT currency <> '' AND currency IN (pnl_currency, base, quote)$$;
-COMMENT ON FUNCTION blotter_internal.is_valued(text, text, text, text) IS 'Tells whether a fee in that currency is part of fee_value.';
 
 -- --- fills and their positions ----------------------------------------------------------------------------------------------
 

@@ -474,7 +474,7 @@ BEGIN
           SELECT e.key, blotter_internal.day_of(h.hour), 0, e.value::numeric, 0
           FROM blotter_internal.position_hour h
           CROSS JOIN LATERAL jsonb_each_text(blotter_internal.add_amounts(h.other_fees, CASE WHEN h.fee_currency IS NOT NULL THEN jsonb_build_object(h.fee_currency, h.fee) END)) AS e
-          WHERE h.position_id = p.id AND NOT blotter_internal.is_valued(p.base, p.quote, p.currency, e.key)) AS x
+          WHERE h.position_id = p.id AND NOT blotter_internal.is_valued(p.inverse, p.base, p.quote, p.currency, e.key)) AS x
     GROUP BY x.currency, x.day
     ON CONFLICT (strategy, exchange, account, currency, day) DO UPDATE SET
         realized = d.realized + excluded.realized, fee_value = d.fee_value + excluded.fee_value, fills = d.fills + excluded.fills;

@@ -30,10 +30,10 @@ BEGIN
     FROM (SELECT e.position_id, blotter_internal.hour_of(e.at) AS hour, e.currency,
                  sum(e.sign * e.amount) AS fee,
                  sum(e.sign * blotter_internal.fee_value(
-                         p.inverse, p.unvalued, p.base, p.quote, p.currency, e.currency, e.amount,
+                         p.inverse, p.base, p.quote, p.currency, e.currency, e.amount,
                          coalesce(e.price, abs(e.cost) / nullif(e.quantity, 0)))) AS value,
-                 bool_or(NOT blotter_internal.is_valued(p.base, p.quote, p.currency, e.currency))
-                     AS unvalued,
+                 bool_or(NOT blotter_internal.is_valued(p.inverse, p.base, p.quote, p.currency,
+                                                        e.currency)) AS unvalued,
                  sum(e.sign) FILTER (WHERE e.first) AS fills,
                  sum(e.sign) FILTER (WHERE e.first AND e.side IS NULL AND NOT e.rolled) AS sideless,
                  sum(e.sign) FILTER (

@@ -20,7 +20,7 @@ SELECT p.exchange, p.account, p.strategy, p.market_type, p.symbol, p.position_si
 FROM blotter_internal.fill f
 JOIN blotter_internal.position p ON p.id = f.position_id
 WHERE NOT f.rolled;
-COMMENT ON VIEW blotter.fills IS 'Your executions, once each, whatever copies came of them (order event, own trade, venue''s history, resends): each field from the best copy that has it, and what none has from the order. A self-trade is two. Example: SELECT * FROM blotter.fills WHERE exchange = ''okx'' AND symbol = ''BTC/USDT:USDT'' ORDER BY at DESC LIMIT 100;';
+COMMENT ON VIEW blotter.fills IS 'Your executions, once each, whatever copies came of them (order event, own trade, venue''s history, resends): each field from the best copy that has it, and what none has from the order. A self-trade is two. A trade without a trade_id is none: nothing would tell it from a copy. To take one out, record an order event bust with its trade_id; to change one, an event correct with the new values. Example: SELECT * FROM blotter.fills WHERE exchange = ''okx'' AND symbol = ''BTC/USDT:USDT'' ORDER BY at DESC LIMIT 100;';
 COMMENT ON COLUMN blotter.fills.exchange IS 'the stream''s exchange';
 COMMENT ON COLUMN blotter.fills.price IS 'price';
 COMMENT ON COLUMN blotter.fills.fee_currency IS 'currency of fee; null: not given';
@@ -84,12 +84,12 @@ COMMENT ON COLUMN blotter.positions.funding IS 'received by currency, paid negat
 COMMENT ON COLUMN blotter.positions.fills IS 'number of fills';
 COMMENT ON COLUMN blotter.positions.open_cost IS 'what the open quantity cost';
 COMMENT ON COLUMN blotter.positions.multiplier IS 'units of base (of inverse contracts: of quote) in one of quantity';
-COMMENT ON COLUMN blotter.positions.inverse IS 'PnL is in the base currency';
+COMMENT ON COLUMN blotter.positions.inverse IS 'it is worth quantity / price, in the base currency. An option that is settled in that is not: its price is in it';
 COMMENT ON COLUMN blotter.positions.unpriced IS 'fills without a price: until it comes PnL is null';
 COMMENT ON COLUMN blotter.positions.sideless IS 'fills of which neither they nor their order say whether they bought or sold: not 0 means that quantity is not to be trusted';
 COMMENT ON COLUMN blotter.positions.over_closed IS 'of hedge mode: more of this side was closed than its fills had opened, so that fills are missing (or position_base); nothing is moved to the other side';
 COMMENT ON COLUMN blotter.positions.unvalued IS 'a quanto contract whose multiplier is not known: PnL is null';
-COMMENT ON COLUMN blotter.positions.assumed IS 'no instrument is recorded that says what a contract is: taken for 1 unit, or for its cost where fills have one';
+COMMENT ON COLUMN blotter.positions.assumed IS 'no instrument is recorded that says what a contract is: taken for 1 unit; where the symbol names what it is settled in (BASE/QUOTE:SETTLE), a fill is worth its cost if it has one';
 
 SELECT blotter_internal.inherit_comments('blotter.positions', 'blotter.fills'),
        blotter_internal.inherit_comments('blotter_internal.position', 'blotter.positions'),
@@ -218,9 +218,9 @@ BEGIN
         realized := 0;
         fills := 0;
         FOR currency, fees IN
-            SELECT CASE WHEN blotter_internal.is_valued(p.base, p.quote, p.currency, e.currency) THEN p.currency ELSE e.currency END,
-                   CASE WHEN blotter_internal.is_valued(p.base, p.quote, p.currency, e.currency)
-                        THEN blotter_internal.fee_value(p.inverse, p.unvalued, p.base, p.quote, p.currency, e.currency, e.amount, coalesce(f.price, abs(f.cost) / nullif(f.quantity, 0))) ELSE e.amount END
+            SELECT CASE WHEN blotter_internal.is_valued(p.inverse, p.base, p.quote, p.currency, e.currency) THEN p.currency ELSE e.currency END,
+                   CASE WHEN blotter_internal.is_valued(p.inverse, p.base, p.quote, p.currency, e.currency)
+                        THEN blotter_internal.fee_value(p.inverse, p.base, p.quote, p.currency, e.currency, e.amount, coalesce(f.price, abs(f.cost) / nullif(f.quantity, 0))) ELSE e.amount END
             FROM blotter_internal.fill f
             CROSS JOIN LATERAL (SELECT coalesce(f.fee_currency, '') AS currency, f.fee AS amount WHERE f.fees IS NULL AND f.fee IS NOT NULL
                                 UNION ALL SELECT j.key, j.value::numeric FROM jsonb_each_text(f.fees) AS j) AS e
@@ -239,7 +239,7 @@ BEGIN
             FROM blotter_internal.position_hour h
             CROSS JOIN LATERAL (SELECT h.fee_currency AS currency, h.fee AS amount WHERE h.fee_currency IS NOT NULL
                                 UNION ALL SELECT j.key, j.value::numeric FROM jsonb_each_text(h.other_fees) AS j) AS e
-            WHERE h.position_id = p.id AND h.hour >= first AND h.hour < last AND NOT blotter_internal.is_valued(p.base, p.quote, p.currency, e.currency) AND e.amount <> 0;
+            WHERE h.position_id = p.id AND h.hour >= first AND h.hour < last AND NOT blotter_internal.is_valued(p.inverse, p.base, p.quote, p.currency, e.currency) AND e.amount <> 0;
     END IF;
 END
 $$;
@@ -282,6 +282,18 @@ END
 $$;
 COMMENT ON FUNCTION blotter_internal.unrealized(blotter_internal.position, timestamptz) IS 'The open positions at a time, at the venue''s mark price, else at the price of the last fill.';
 
+CREATE FUNCTION blotter_internal.unpriced_days(low timestamptz, high timestamptz)
+    RETURNS TABLE (strategy text, exchange text, account text, currency text, day timestamptz)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT DISTINCT p.strategy, p.exchange, p.account, p.currency, blotter_internal.day_of(h.hour)
+    FROM blotter_internal.position p
+    JOIN blotter_internal.position_hour h ON h.position_id = p.id AND h.hour >= low AND h.hour < high
+    WHERE p.unpriced > 0
+$$;
+COMMENT ON FUNCTION blotter_internal.unpriced_days(timestamptz, timestamptz) IS
+    'The days whose PnL is not known yet: a position traded then of which a fill has no price.';
+
 CREATE FUNCTION blotter_internal.pnl_rows(low timestamptz, high timestamptz, keys text[])
     RETURNS TABLE (at timestamptz, exchange text, account text, strategy text, market_type text, symbol text, currency text, fills bigint,
                    realized numeric, unrealized numeric, fees numeric, funding numeric, known boolean)
@@ -298,12 +310,15 @@ BEGIN
     IF by_day THEN
         RETURN QUERY
             SELECT d.day, d.exchange, d.account, d.strategy, NULL::text, NULL::text, d.currency, d.fills, d.realized, NULL::numeric, d.fee_value, d.funding,
-                   NOT EXISTS (SELECT FROM blotter_internal.position p WHERE p.unpriced > 0 AND p.strategy = d.strategy AND p.exchange = d.exchange
-                                                                         AND p.account = d.account AND p.currency = d.currency)
-            FROM blotter_internal.pnl_day d WHERE d.day >= low AND d.day < high;
+                   u.day IS NULL
+            FROM blotter_internal.pnl_day d
+            LEFT JOIN blotter_internal.unpriced_days(low, high) AS u
+                   ON (u.strategy, u.exchange, u.account, u.currency, u.day) = (d.strategy, d.exchange, d.account, d.currency, d.day)
+            WHERE d.day >= low AND d.day < high;
     ELSE
         RETURN QUERY
-            SELECT x.at, p.exchange, p.account, p.strategy, p.market_type, p.symbol, x.currency, x.fills, x.realized, NULL::numeric, x.fees, 0::numeric, p.unpriced = 0
+            SELECT x.at, p.exchange, p.account, p.strategy, p.market_type, p.symbol, x.currency, x.fills, x.realized, NULL::numeric, x.fees, 0::numeric,
+                   p.unpriced = 0 OR x.currency <> p.currency
             FROM blotter_internal.position p
             CROSS JOIN LATERAL blotter_internal.pnl_pieces(p, low, high) AS x
             WHERE p.last_fill_at >= low AND p.first_fill_at < high
@@ -375,27 +390,30 @@ BEGIN
     END IF;
     RETURN QUERY
         WITH steps AS (
-            SELECT d.day AS at, d.strategy, d.currency, sum(d.realized) AS realized, sum(d.fee_value) AS fees, sum(d.funding) AS funding
+            SELECT d.day AS at, d.strategy, d.currency, sum(d.realized) AS realized, sum(d.fee_value) AS fees, sum(d.funding) AS funding, bool_or(u.day IS NOT NULL) AS unknown
             FROM blotter_internal.pnl_day d
+            LEFT JOIN blotter_internal.unpriced_days('-infinity', 'infinity') AS u
+                   ON (u.strategy, u.exchange, u.account, u.currency, u.day) = (d.strategy, d.exchange, d.account, d.currency, d.day)
             WHERE (of_strategy IS NULL OR d.strategy = of_strategy) AND d.day < CASE WHEN step = 'day' THEN "to" ELSE blotter_internal.day_of("from") END
             GROUP BY 1, 2, 3
             UNION ALL
-            SELECT blotter_internal.hour_of(x.at), p.strategy, x.currency, sum(x.realized), sum(x.fees), 0
+            SELECT blotter_internal.hour_of(x.at), p.strategy, x.currency, sum(x.realized), sum(x.fees), 0, bool_or(p.unpriced > 0 AND x.currency = p.currency)
             FROM blotter_internal.position p
             CROSS JOIN LATERAL blotter_internal.pnl_pieces(p, blotter_internal.day_of("from"), "to") AS x
             WHERE step = 'hour' AND (of_strategy IS NULL OR p.strategy = of_strategy) AND p.last_fill_at >= blotter_internal.day_of("from")
             GROUP BY 1, 2, 3
             UNION ALL
-            SELECT blotter_internal.hour_of(f.at), p.strategy, f.currency, 0, 0, sum(f.amount)
+            SELECT blotter_internal.hour_of(f.at), p.strategy, f.currency, 0, 0, sum(f.amount), false
             FROM blotter_internal.position p
             JOIN blotter_internal.funding f ON f.position_id = p.id AND f.counts AND f.at >= blotter_internal.day_of("from") AND f.at < "to"
             WHERE step = 'hour' AND (of_strategy IS NULL OR p.strategy = of_strategy)
             GROUP BY 1, 2, 3)
-        SELECT c.at, c.strategy, c.currency, blotter_internal.shown(c.realized), blotter_internal.shown(c.fees), blotter_internal.shown(c.funding),
-               blotter_internal.shown(c.realized - c.fees + c.funding)
-        FROM (SELECT s.at, s.strategy, s.currency, sum(sum(s.realized)) OVER w AS realized, sum(sum(s.fees)) OVER w AS fees, sum(sum(s.funding)) OVER w AS funding
+        SELECT c.at, c.strategy, c.currency, CASE WHEN NOT c.unknown THEN blotter_internal.shown(c.realized) END, blotter_internal.shown(c.fees), blotter_internal.shown(c.funding),
+               CASE WHEN NOT c.unknown THEN blotter_internal.shown(c.realized - c.fees + c.funding) END
+        FROM (SELECT s.at, s.strategy, s.currency, sum(sum(s.realized)) OVER w AS realized, sum(sum(s.fees)) OVER w AS fees, sum(sum(s.funding)) OVER w AS funding,
+                     bool_or(bool_or(s.unknown)) OVER w AS unknown
               FROM steps s GROUP BY s.at, s.strategy, s.currency WINDOW w AS (PARTITION BY s.strategy, s.currency ORDER BY s.at)) AS c
         WHERE c.at >= "from" ORDER BY 2, 3, 1;
 END
 $$;
-COMMENT ON FUNCTION blotter.equity(text, timestamptz, timestamptz, text) IS 'The profit of a strategy (null: of each) since its first fill, up to the end of each day (or hour, with step => ''hour'' and a "from") on which something changed: realised, fees, funding, and equity = realised - fees + funding, by currency. What is open is not in it: add unrealized_pnl of pnl. Example: SELECT at, equity FROM blotter.equity(''mm'') WHERE currency = ''USDT'';';
+COMMENT ON FUNCTION blotter.equity(text, timestamptz, timestamptz, text) IS 'The profit of a strategy (null: of each) since its first fill, up to the end of each day (or hour, with step => ''hour'' and a "from") on which something changed: realised, fees, funding, and equity = realised - fees + funding, by currency; at is the beginning of that day or hour. realized_pnl and equity are null once a position has traded of which a fill has no price yet. What is open is not in it: add unrealized_pnl of pnl. Example: SELECT at, equity FROM blotter.equity(''mm'') WHERE currency = ''USDT'';';

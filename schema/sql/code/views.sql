@@ -42,7 +42,7 @@ WHERE NOT o.terminal
                     AND n.scope = o.scope AND n.order_key <> o.order_key AND NOT n.provisional AND n.first_recorded_at > o.first_recorded_at
                     AND n.orig_client_order_id IS NULL AND blotter_internal.is_refused(n.status) IS NOT TRUE AND blotter_internal.begins_with_amend(n));
 COMMENT ON VIEW blotter.open_orders IS
-    'Orders that have not ended: no status of theirs is in terminal_statuses, no event without a status said that nothing remains, and no other order with a venue''s id replaces them: it names them in orig_client_order_id, or has their client_order_id and began with an event amended, replaced, edited or the like. An order without a status counts as open. Example: SELECT symbol, side, price, remaining_quantity FROM blotter.open_orders WHERE exchange = ''okx'' AND account = ''main'';';
+    'Orders that have not ended: no status of theirs is in terminal_statuses, no event without a status said that nothing remains, and no order with a venue''s id that was first recorded no earlier replaces them: it names them in orig_client_order_id, or has their client_order_id and began with an event amended, replaced, edited or the like. An order without a status counts as open. Example: SELECT symbol, side, price, remaining_quantity FROM blotter.open_orders WHERE exchange = ''okx'' AND account = ''main'';';
 
 -- Both functions below write the bounds into the statement, so that the days outside of them are not even planned for.
 

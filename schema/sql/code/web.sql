@@ -27,7 +27,7 @@ BEGIN
             FROM blotter_internal.fill f
             JOIN blotter_internal.position p ON p.id = f.position_id
             CROSS JOIN LATERAL (SELECT blotter_internal.fill_dq(p.takes_fees, p.base, f.side, f.quantity, f.fee, f.fee_currency, f.fees) AS dq) AS d
-            CROSS JOIN LATERAL (SELECT coalesce(sum(blotter_internal.fee_value(p.inverse, p.unvalued, p.base, p.quote, p.currency, c.currency, c.amount, f.price)), 0) AS fee
+            CROSS JOIN LATERAL (SELECT coalesce(sum(blotter_internal.fee_value(p.inverse, p.base, p.quote, p.currency, c.currency, c.amount, f.price)), 0) AS fee
                                 FROM (SELECT coalesce(f.fee_currency, '') AS currency, f.fee AS amount WHERE f.fees IS NULL AND f.fee IS NOT NULL
                                       UNION ALL SELECT j.key, j.value::numeric FROM jsonb_each_text(f.fees) AS j) AS c) AS e
             WHERE f.at >= cut AND f.at < high AND NOT f.rolled
