@@ -116,7 +116,7 @@ export function candleChart(element) {
     answer = next;
     const { candles, fills } = next;
     if (chart === null) make();
-    const digits = Math.min(12, Math.max(0, ...candles.slice(-50).map((c) => (c[4].split(".")[1] ?? "").length)));
+    const digits = Math.min(12, Math.max(0, ...candles.slice(-50).map((c) => (c[4].split(".")[1] ?? "").replace(/0+$/, "").length)));
     series.applyOptions({ priceFormat: { type: "price", precision: digits, minMove: Number("1e-" + digits) } });
     series.setData(candles.map(([time, open, high, low, close]) => ({ time, open: Number(open), high: Number(high), low: Number(low), close: Number(close) })));
     // the whole span at first, and whenever it had nothing to show before
