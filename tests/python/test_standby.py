@@ -21,6 +21,7 @@ CALLS = {
     "equity": "blotter.equity(NULL, %(low)s, %(high)s, 'hour')",
     "fifo": "blotter.fifo(%(low)s, %(high)s)",
     "latency": "blotter.latency(%(low)s, %(high)s)",
+    "order_history": "blotter.order_history((SELECT min(order_id) FROM blotter.order_events))",
     "orders_at": "blotter.orders_at(%(middle)s)",
     "pnl": "blotter.pnl(%(low)s, %(high)s, 'strategy,symbol')",
     "positions_at": "blotter.positions_at(%(middle)s)",
