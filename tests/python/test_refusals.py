@@ -39,7 +39,7 @@ class Refusals(unittest.TestCase):
     def misplaces(self, name, value, kept, field=None):
         """A wrong value of an optional field does not cost the record: it is in extra, under the name it was given by, and counted."""
         for given in ({}, {"account": Text("x")}):
-            recorder = Recorder("kraken")
+            recorder = Recorder("kraken", slot_bytes=4096)
             recorder.order({"order_id": "1", name: value} | given)
             (row,) = recorder.orders
             self.assertIsNone(row[field or name], row)

@@ -2,14 +2,21 @@
 
 Names that map one to one are in schema/ccxt_names.h, which the C part reads. This file has the rules that need more than one key:
 nested trades, fees in several currencies, the sign of a cash flow, the currencies of a balance, the side of a position. Each function
-takes an object and the keywords of the call, and returns a list of records, each a pair of its kind and a dict that the C part takes.
+takes an object and the keywords of the call, and returns a list of records. A record is a kind, a dict that the C part takes, and how
+many values are in its `extra` because they are wrong.
+
+A null, an empty text, list or dict, and a missing key are all alike.
 """
 
 import json
+import operator
 import time
 from decimal import Decimal, InvalidOperation
 
+from blotter import _core
+
 TICK_SIZE = 4  # ccxt.TICK_SIZE: precision is a step, not a number of digits
+DEEPEST = 30
 
 
 def is_absent(value):
@@ -22,14 +29,19 @@ def first(*values):
 
 
 def number(value):
-    """The exact decimal of an int, float, Decimal or str; None if it is none, or not finite."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
+    """The exact decimal of a number, also numpy's, or of text that is one; None if it is none, or not finite."""
+    kind = type(value)
+    if isinstance(value, bool) or not (isinstance(value, str) or hasattr(kind, "__float__") or hasattr(kind, "__index__")):
         return None
     try:
-        result = value if isinstance(value, Decimal) else Decimal(str(value))
-    except InvalidOperation:
+        result = value if isinstance(value, Decimal) else Decimal(str(operator.index(value) if hasattr(kind, "__index__") else value))
+    except (InvalidOperation, TypeError, ValueError):
         return None
     return result if result.is_finite() else None
+
+
+def is_text(value):
+    return isinstance(value, (str, int)) and not isinstance(value, bool)
 
 
 def plain(value):
@@ -41,7 +53,7 @@ def negated(value):
     """The value with the other sign, as exact as it was given."""
     if isinstance(value, str):
         return value[1:] if value.startswith("-") else "-" + value.removeprefix("+")
-    return -value
+    return -value if isinstance(value, (int, float, Decimal)) else -number(value)
 
 
 def is_negative(value):
@@ -49,40 +61,73 @@ def is_negative(value):
     return exact is not None and exact < 0
 
 
+def pruned(value, depth=0):
+    """The value without nulls and without the exchange's own messages, at every depth."""
+    if depth > DEEPEST:
+        return value
+    if isinstance(value, dict):
+        return {name: pruned(item, depth + 1) for name, item in value.items() if item is not None and name != "info"}
+    if isinstance(value, (list, tuple)):
+        return [pruned(item, depth + 1) for item in value]
+    return value
+
+
 class Fields(dict):
     """The fields of one record. What has no field goes to `extra`."""
 
     def __init__(self, info, keywords):
-        super().__init__(info or {})
-        self.keywords = keywords
+        super().__init__({name: value for name, value in (info or {}).items() if not is_absent(value)})
+        self.keywords = {name: value for name, value in keywords.items() if not is_absent(value)}
+        self.extra = {}
+        self.wrong = 0
 
     def get_field(self, name, *others):
         """A keyword's value, else the object's."""
         return first(self.keywords.get(name), self.get(name), *(self.get(other) for other in others))
 
+    def has_any(self, *names):
+        return any(name in self for name in names)
+
     def keep(self, name, value):
+        value = pruned(value)
         if not is_absent(value):
-            self.setdefault("__extra__", {})[name] = value
+            self.extra[name] = value
+
+    def misplace(self, name, value):
+        """Keeps a value that its field cannot take."""
+        self.keep(name, value)
+        self.wrong += 1
 
     def record(self, kind):
-        extra = self.pop("__extra__", {})
         fields = {name: value for name, value in self.items() if value is not None} | self.keywords
-        own = fields.get("extra")
-        if extra:
-            if isinstance(own, str):
-                own = json.loads(own, parse_float=Decimal)
-            fields["extra"] = extra | dict(own or {})
-        return kind, fields
+        if self.extra:
+            fields["extra"] = self.extra | self.own_extra(fields.get("extra"))
+        return kind, fields, self.wrong
+
+    def own_extra(self, own):
+        """The `extra` that was given, as a dict; one that is none is a wrong value as any other."""
+        try:
+            return dict(json.loads(own, parse_float=Decimal) if isinstance(own, str) else own or {})
+        except (TypeError, ValueError):
+            self.wrong += 1
+            return {"extra": own}
 
 
 # --- fees ---
 
+PARTS = {"cost": lambda value: number(value) is not None, "currency": is_text, "rate": lambda value: number(value) is not None}
+
 
 def parts_of(fee):
-    """The keys of a fee that fields take, and the other ones."""
-    known = {name: fee[name] for name in ("cost", "currency", "rate") if not is_absent(fee.get(name))}
-    others = {name: value for name, value in fee.items() if name not in ("cost", "currency", "rate") and value is not None}
-    return known, others
+    """The keys of a fee that fields take, the other ones, and how many of these are wrong."""
+    given = {name: value for name, value in fee.items() if not is_absent(value) and name != "info"}
+    known = {name: value for name, value in given.items() if name in PARTS and PARTS[name](value)}
+    others = {name: value for name, value in given.items() if name not in known}
+    return known, others, sum(name in PARTS for name in others)
+
+
+def is_fee_list(value):
+    return isinstance(value, (list, tuple)) and all(isinstance(entry, dict) for entry in value)
 
 
 def is_same_fee(a, b):
@@ -98,39 +143,69 @@ def sum_fees(entries):
     return sums
 
 
+def take_fee(fields):
+    """The parts of `fee`, and the list of fees, which may stand in either place."""
+    fee, fees = fields.pop("fee", None), fields.pop("fees", None)
+    if is_fee_list(fee):
+        if fees is not None:
+            fields.misplace("fee", fee)
+        fee, fees = None, first(fees, fee)
+    if isinstance(fees, dict) and "cost" in fees:
+        fees = [fees]
+    elif fees is not None and not isinstance(fees, (list, tuple)):  # our own map, or a wrong value
+        fields["fees"], fees = fees, None
+    if fee is None:
+        return {}, {}, fees or []
+    if not isinstance(fee, dict):
+        if number(fee) is None:  # the C part keeps it
+            fields["fee"] = fee
+            return {}, {}, fees or []
+        return {"cost": fee, "currency": fields.get("fee_currency")}, {}, fees or []
+    known, others, wrong = parts_of(fee)
+    fields.keep("fee", others)
+    fields.wrong += wrong
+    return known, others, fees or []
+
+
+def fee_entries(fields, fees, of_fee):
+    """The entries that have a cost. The whole list is kept where an entry says more than fields hold. of_fee: the other keys of `fee`."""
+    entries, keep = [], False
+    for entry in fees:
+        known, others, wrong = parts_of(entry) if isinstance(entry, dict) else ({}, {}, not is_absent(entry))
+        if "cost" in known:
+            entries.append(known)
+        keep |= bool(wrong or (others and (others != of_fee or "cost" not in known)))
+        fields.wrong += 0 if others and others == of_fee else wrong
+    named = [entry for entry in entries if "currency" in entry]
+    if named and len(named) < len(entries):  # an amount of no currency cannot be added to the others
+        fields.wrong += len(entries) - len(named)
+        entries, keep = named, True
+    if keep:
+        fields.keep("fees", fees)
+    return entries
+
+
 def take_fees(fields):
     """CCXT.md, 2.4: fee, fee_currency, fee_rate, and fees where there are several currencies."""
-    fee, fees = fields.pop("fee", None), fields.pop("fees", None)
-    if isinstance(fees, dict):  # our own map
-        fields["fees"] = fees
-        fees = None
-    if not isinstance(fee, dict):
-        fee = {"cost": fee, "currency": fields.get("fee_currency")} if fee is not None else {}
-    fee, others = parts_of(fee)
-    fields.keep("fee", others)
-    fees = [fees] if isinstance(fees, dict) else fees if isinstance(fees, (list, tuple)) else []
-    entries = [entry for entry in fees if isinstance(entry, dict) and number(entry.get("cost")) is not None]
-    rest = [entry for entry in fees if entry not in entries and not (isinstance(entry, dict) and not parts_of(entry)[1] and "cost" not in parts_of(entry)[0])]
-    if rest:
-        fields.keep("fees", fees)
-    if number(fee.get("cost")) is not None and not any(is_same_fee(fee, entry) for entry in entries):
+    fee, others, fees = take_fee(fields)
+    entries = fee_entries(fields, fees, others)
+    if "cost" in fee and not any(is_same_fee(fee, entry) for entry in entries):
         if entries:
             fields.keep("fees", fees)
         entries = [fee]
     elif fee:  # ccxt copies fee into fees as a float, so fee may have the venue's digits
         entries = [fee | {"currency": first(fee.get("currency"), entry.get("currency"))} if "cost" in fee and is_same_fee(fee, entry) else entry for entry in entries]
     if not entries:
-        if "cost" in fee:  # not a number: the library keeps it in `extra`
-            fields["fee"] = fee["cost"]
-        fields["fee_currency"] = first(fee.get("currency"), *(entry.get("currency") for entry in fees if isinstance(entry, dict)))
-        fields["fee_rate"] = fee.get("rate")
+        known = [parts_of(entry)[0] for entry in fees if isinstance(entry, dict)]
+        fields.setdefault("fee_currency", first(fee.get("currency"), *(entry.get("currency") for entry in known)))
+        fields.setdefault("fee_rate", fee.get("rate"))
         return
     sums = sum_fees(entries)
     currency, cost = next(iter(sums.items()))
-    fields["fee"], fields["fee_currency"] = plain(cost), currency
+    fields["fee"], fields["fee_currency"] = plain(cost), first(currency, fields.get("fee_currency"))
     fields["fee_rate"] = first(entries[0].get("rate"), fee.get("rate") if len(sums) == 1 else None)
     if len(sums) > 1:
-        fields["fees"] = {first(name, ""): plain(number(amount)) for name, amount in sums.items()}
+        fields["fees"] = {name: plain(number(amount)) for name, amount in sums.items()}
 
 
 # --- orders and trades ---
@@ -144,8 +219,7 @@ def trade(info, keywords, producer):
     amount = fields.get("amount")
     if is_negative(amount):
         fields["amount"] = negated(amount)
-        if is_absent(fields.get("side")):
-            fields["side"] = "sell"
+        fields.setdefault("side", "sell")
     return [fields.record("trade")]
 
 
@@ -175,7 +249,7 @@ def order(info, keywords, producer):
     nested = fields.pop("trades", None) or []
     records, ids = [], []
     for item in nested if isinstance(nested, (list, tuple)) else [nested]:
-        found = nested_trade(fields, item, keywords, producer.constants)
+        found = nested_trade(fields, item, fields.keywords, producer.constants)
         if found is not None and isinstance(found[0].get("symbol"), str):
             records += trade(*found, producer)
         else:
@@ -189,13 +263,20 @@ def order(info, keywords, producer):
 
 VENUE_TYPES = ("incomeType", "bizType", "businessType", "groupType", "transferType", "type", "info")
 FUNDING_TYPES = {"FUNDING_FEE", "fund", "contract_settle_fee", "funding rate change"}
+MARGIN_CHANGES = ("add", "reduce", "set")  # they move money into a position's margin, not out of the account
+
+# Keys by which ccxt's structures are told apart. One of a transfer without its accounts has these only, and no type.
+OF_TRANSFERS = ("fromAccount", "toAccount")
+OF_TRANSACTIONS = ("txid", "address", "addressTo", "tag", "network", "internal", "updated")
+OF_LEDGERS = ("direction", "before", "after", "referenceId", "referenceAccount")
+OF_BARE_TRANSFERS = {"info", "id", "timestamp", "datetime", "currency", "amount", "status"}
 
 
 def venue_type(info):
     if isinstance(info, dict):
         for name in VENUE_TYPES:
             value = info.get(name)
-            if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "":
+            if is_text(value) and value != "":
                 return str(value)
     return None
 
@@ -218,18 +299,25 @@ def take_id(fields):
 
 def take_cash_fee(fields):
     fee = fields.get("fee")
+    if is_fee_list(fee):
+        sums = sum_fees(entry for entry, _, _ in map(parts_of, fee) if "cost" in entry)
+        if len(fee) != 1 and len(sums) != 1:
+            fields.misplace("fee", fields.pop("fee"))
+            return
+        fee = fee[0] if len(fee) == 1 else dict(zip(("currency", "cost"), *sums.items()))
     if isinstance(fee, dict):
-        known, others = parts_of(fee)
-        fields["fee"] = known.get("cost")
-        if not is_absent(known.get("currency")):
+        known, others, wrong = parts_of(fee)
+        fields["fee"] = plain(known.get("cost"))
+        if "currency" in known:
             fields["fee_currency"] = known["currency"]
         fields.keep("fee", others | {name: value for name, value in known.items() if name == "rate"})
+        fields.wrong += wrong
 
 
 def set_type(fields, word):
     """Our word for the type; ccxt's is kept where it differs."""
     given = fields.get("type")
-    if not is_absent(given) and given != word:
+    if given is not None and given != word:
         fields.keep("type", given)
     fields["type"] = word
 
@@ -243,7 +331,7 @@ def set_amount(fields, is_out):
 def take_account(fields, producer):
     """The account that the strategy names comes before the venue's name for it."""
     ours, theirs = first(fields.keywords.get("account"), producer.constants.get("account")), fields.get("account")
-    if ours is not None and not is_absent(theirs) and theirs != ours:
+    if ours is not None and theirs is not None and theirs != ours:
         fields.keep("account", theirs)
         fields["account"] = ours
     return first(ours, theirs)
@@ -251,7 +339,7 @@ def take_account(fields, producer):
 
 def ledger_entry(fields, exchange):
     direction, before = fields.pop("direction", None), fields.pop("before", None)
-    set_amount(fields, direction == "out" or (is_absent(direction) and fields.get("type") == "withdraw"))
+    set_amount(fields, direction == "out" or (direction is None and fields.get("type") in ("withdrawal", "withdraw")))
     amount, after = number(fields.get("amount")), number(fields.get("after"))
     if direction != ("out" if amount is not None and amount < 0 else "in"):
         fields.keep("direction", direction)
@@ -266,11 +354,13 @@ def ledger_entry(fields, exchange):
 
 
 def funding_payment(fields, exchange):
+    if fields.get("type") in MARGIN_CHANGES:
+        return
     set_type(fields, "funding")
     settle, info = settle_of(fields.get("symbol")), fields.get("info")
     if exchange.startswith("bybit") and settle is not None and fields.get("code") not in (None, settle):
         fields.keep("code", fields.pop("code"))
-    if first(fields.get("code"), fields.get("currency")) is None:
+    if not fields.has_any("code", "currency"):
         fields["currency"] = settle
     if exchange.startswith(("bybit", "phemex")) and isinstance(info, dict) and "execFee" in info and number(fields.get("amount")) is not None:
         fields["amount"] = negated(fields["amount"])
@@ -286,14 +376,10 @@ def transaction(fields):
         set_type(fields, "withdrawal")
         set_amount(fields, True)
     to, address = fields.get("addressTo"), fields.get("address")
-    if not is_absent(to):
+    if to is not None:
         fields["address"] = fields.pop("addressTo")
         if address != to:
             fields.keep("address", address)
-
-
-def has_any(info, *names):
-    return any(not is_absent(info.get(name)) for name in names)
 
 
 def cash(info, keywords, producer):
@@ -301,14 +387,16 @@ def cash(info, keywords, producer):
     account = take_account(fields, producer)
     take_cash_fee(fields)
     take_id(fields)
-    if "fromAccount" in fields or "toAccount" in fields:
+    if fields.has_any(*OF_TRANSFERS):
         transfer(fields, account)
-    elif "txid" in fields or "addressTo" in fields or has_any(fields, "address", "tag", "network", "internal", "updated"):
+    elif fields.has_any(*OF_TRANSACTIONS) or (fields.get("type") in ("deposit", "withdrawal") and not fields.has_any(*OF_LEDGERS)):
         transaction(fields)
-    elif "direction" in fields or has_any(fields, "before", "after", "referenceId", "referenceAccount"):
+    elif fields.has_any(*OF_LEDGERS):
         ledger_entry(fields, producer.exchange)
-    elif "code" in fields or (is_absent(fields.get("currency")) and not is_absent(fields.get("symbol"))):
+    elif "code" in fields or ("currency" not in fields and "symbol" in fields):
         funding_payment(fields, producer.exchange)
+    elif "info" in fields and OF_BARE_TRANSFERS.issuperset(fields):
+        transfer(fields, account)
     elif info:
         ledger_entry(fields, producer.exchange)
     return [fields.record("cash")]
@@ -316,14 +404,17 @@ def cash(info, keywords, producer):
 
 # --- balances ---
 
-NO_CURRENCIES = {"info", "timestamp", "datetime", "free", "used", "total", "debt"}
 AMOUNTS = ("free", "used", "total", "debt")
+NO_CURRENCIES = {"info", "timestamp", "datetime", *AMOUNTS}
+OF_ALL_ROWS = ("timestamp", "datetime", "info", "exchange_time", "account", "market_type", "origin")
+
+
+def has_amounts(name, value):
+    return name not in NO_CURRENCIES and isinstance(value, dict) and any(amount in value for amount in AMOUNTS)
 
 
 def is_balance(info):
-    return any(isinstance(info.get(name), dict) for name in AMOUNTS) or any(
-        isinstance(value, dict) for name, value in info.items() if name not in NO_CURRENCIES
-    )
+    return any(isinstance(info.get(name), dict) for name in ("free", "used", "total")) or any(has_amounts(*item) for item in info.items())
 
 
 def currencies_of(info):
@@ -337,27 +428,44 @@ def currencies_of(info):
 
 def is_empty_row(row):
     """Nothing but zeros. A value that is not a number is not nothing."""
-    return not any(value is not None and number(value) != 0 for value in row.values())
+    return not any(not is_absent(value) and number(value) != 0 for value in row.values())
+
+
+def not_a_balance(info):
+    """An error that was answered, or None, must not pass for an account without anything in it."""
+    keys = "nothing" if not info else "an object of " + ", ".join(map(str, list(info)[:8])) + (" ..." if len(info) > 8 else "")
+    return ValueError(
+        f"{keys} is not a balance: it has no maps free, used and total, and no currency with such amounts. "
+        "Pass what fetch_balance() returned, {'free': {}, 'used': {}, 'total': {}} for an empty account, or name a currency"
+    )
 
 
 def balance(info, keywords, producer):
     snapshot = keywords.get("snapshot") or time.time_ns()
     if info is None or not is_balance(info):
-        return [Fields(info, keywords | ({"snapshot": snapshot} if info else {})).record("balance")]
-    common = {name: info.get(name) for name in ("timestamp", "datetime", "info")} | {"snapshot": snapshot}
-    scalars = {name: value for name, value in info.items() if name not in NO_CURRENCIES and not isinstance(value, dict)}
-    rows = [common | row | {"currency": currency} for currency, row in currencies_of(info).items() if not is_empty_row(row)]
-    rows = rows or [common]
-    rows[0] |= scalars
+        fields = Fields(info, keywords)
+        if fields.get_field("currency") is None:
+            raise not_a_balance(info)
+        if info:
+            fields.setdefault("snapshot", snapshot)
+        return [fields.record("balance")]
+    common = {name: info.get(name) for name in OF_ALL_ROWS} | {"snapshot": snapshot}
+    found = currencies_of(info)
+    others = {name: value for name, value in info.items() if name not in found and name not in NO_CURRENCIES and name not in common}
+    rows = [common | row | {"currency": currency} for currency, row in found.items() if not is_empty_row(row)]
+    rows = rows or [dict(common)]
+    rows[0] = others | rows[0]
     return [Fields(row, keywords).record("balance") for row in rows]
 
 
 # --- positions ---
 
+OWN_NAMES = {kind: set(names.values()) for kind, names in _core.CCXT_NAMES.items()}
+
 
 def one_position(info, keywords, snapshot):
     fields = Fields(info, keywords)
-    if "contracts" not in fields and "side" not in fields:  # our own names
+    if not fields or not OWN_NAMES["position"].isdisjoint(fields):
         return fields.record("position")
     side, contracts = fields.pop("side", None), fields.get("contracts")
     exact = number(contracts)
@@ -367,11 +475,12 @@ def one_position(info, keywords, snapshot):
     if side != ("short" if exact and exact < 0 else "long" if exact else None):
         fields.keep("side", side)
     hedged = fields.get("hedged")
-    if is_absent(fields.get("position_side")) and isinstance(hedged, bool):
+    if "position_side" not in fields and isinstance(hedged, bool):
         fields["position_side"] = (side if side in ("long", "short") else None) if hedged else "both"
-    if fields.get("marginMode") == "crossed":
-        fields.keep("marginMode", "crossed")
-        fields["marginMode"] = "cross"
+    for name in ("marginMode", "marginType"):
+        if fields.get(name) == "crossed":
+            fields.keep(name, "crossed")
+            fields[name] = "cross"
     fields.setdefault("snapshot", snapshot)
     return fields.record("position")
 
@@ -384,20 +493,41 @@ def position(info, keywords, producer):
 # --- instruments ---
 
 
+def take_dict(fields, name):
+    """A copy of a nested dict, without nulls."""
+    value = fields.pop(name, None)
+    if value is not None and not isinstance(value, dict):
+        fields.misplace(name, value)
+    return {key: item for key, item in value.items() if not is_absent(item)} if isinstance(value, dict) else {}
+
+
+def take_number(fields, name, source, key):
+    """Moves a number of a nested dict to its field. A wrong value stays where it is."""
+    if key in source and number(source[key]) is None:
+        fields.wrong += 1
+    elif key in source:
+        fields[name] = source.pop(key)
+
+
 def take_steps(fields, precision_mode):
-    precision = dict(fields.pop("precision", None) or {})
+    precision = take_dict(fields, "precision")
     if precision_mode == TICK_SIZE:
-        fields["price_step"], fields["quantity_step"] = precision.pop("price", None), precision.pop("amount", None)
-    fields.keep("precision", {name: value for name, value in precision.items() if value is not None})
+        take_number(fields, "price_step", precision, "price")
+        take_number(fields, "quantity_step", precision, "amount")
+    fields.keep("precision", precision)
 
 
 def take_limits(fields):
-    limits = {name: dict(value) for name, value in (fields.pop("limits", None) or {}).items() if isinstance(value, dict)}
-    amount, cost = limits.get("amount", {}), limits.get("cost", {})
-    fields["min_quantity"], fields["max_quantity"] = amount.pop("min", None), amount.pop("max", None)
-    fields["min_cost"] = cost.pop("min", None)
-    rest = {name: {key: value for key, value in limit.items() if value is not None} for name, limit in limits.items()}
-    fields.keep("limits", {name: limit for name, limit in rest.items() if limit})
+    limits = take_dict(fields, "limits")
+    for name, limit in limits.items():
+        fields.wrong += not isinstance(limit, dict)
+        if isinstance(limit, dict):
+            limits[name] = {key: value for key, value in limit.items() if not is_absent(value)}
+    amount, cost = (limits[name] if isinstance(limits.get(name), dict) else {} for name in ("amount", "cost"))
+    take_number(fields, "min_quantity", amount, "min")
+    take_number(fields, "max_quantity", amount, "max")
+    take_number(fields, "min_cost", cost, "min")
+    fields.keep("limits", {name: limit for name, limit in limits.items() if not is_absent(limit)})
 
 
 def quantity_unit(fields, exchange):
@@ -410,11 +540,11 @@ def quantity_unit(fields, exchange):
 def instrument(info, keywords, producer):
     precision_mode = keywords.pop("precision_mode", None)
     fields = Fields(info, keywords)
-    if "precision" in fields or "limits" in fields:
+    if fields.has_any("precision", "limits", "spot", "contract"):
         take_steps(fields, precision_mode)
         take_limits(fields)
         fields.setdefault("quantity_unit", quantity_unit(fields, producer.exchange))
-        for name in [name for name in fields if name.endswith("Id")]:
+        for name in [name for name in fields if isinstance(name, str) and name.endswith("Id")]:
             del fields[name]
     return [fields.record("instrument")]
 

@@ -39,7 +39,7 @@ class Recording:
         info is one of ccxt's positions, or the list that fetch_positions() returns: then all are accepted or none, with one time of
         the snapshot, and the first's number is returned (0 for an empty list). quantity is in contracts, negative for short.
         """
-        return self._record("position", info, fields) if info != [] else 0
+        return 0 if isinstance(info, (list, tuple)) and not info else self._record("position", info, fields)
 
     def instrument(
         self, info: Mapping[str, Any] | None = None, /, *, precision_mode: int | None = None, **fields: Unpack[InstrumentFields]
@@ -65,17 +65,19 @@ class Recording:
         if isinstance(info, (list, tuple)):
             if kind != "position":
                 raise TypeError(f"{kind}() takes one mapping, not a list")
-            info = [self._check(kind, item) for item in info]
+            info = [self._check(kind, item, f"[{index}]: ") for index, item in enumerate(info)]
         elif info is not None:
             info = self._check(kind, info)
         return _ccxt.CONVERT[kind](info, fields, self)
 
-    def _check(self, kind, info):
-        """A dict of the object, unless it is an object of another kind."""
+    def _check(self, kind, info, place=""):
+        """A dict of the object, unless it is an object of another kind. place: of the object in its list, for messages."""
+        if not hasattr(info, "keys"):
+            raise TypeError(f"{place}{info!r:.100}: a mapping is wanted, not {type(info).__name__}")
         info = dict(info)
         veto = None if _OWN_IDS.intersection(info) else _core.veto(kind, info)
         if veto:
-            raise ValueError(f"this is {veto}")
+            raise ValueError(f"{place}this is {veto}")
         return info
 
     def _record_odd(self, kind, info, fields):

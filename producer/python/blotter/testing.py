@@ -25,7 +25,8 @@ IDENTITY_TIMES = {"recorded_at"}
 
 
 class Recorder(Producer):
-    """A Producer that keeps its records. It takes account, strategy, on_error and info as a Producer does.
+    """A Producer that keeps its records. It takes account, strategy, on_error, info and slot_bytes as a Producer does, and refuses what a
+    Producer refuses, also a record that is too long for a slot.
 
     `rows` has (kind, row) in the order of recording. A row is a dict as drivers return rows from PostgreSQL: Decimals, aware
     datetimes with microseconds, `extra` and `fees` as dicts. A field that was not given is None.
@@ -39,8 +40,11 @@ class Recorder(Producer):
         strategy: str | None = None,
         on_error: Literal["raise", "reject"] = "raise",
         info: bool = False,
+        slot_bytes: int = 0,
     ) -> None:
-        super().__init__(exchange, account=account, strategy=strategy, on_error=on_error, info=info, sender="memory")  # type: ignore[arg-type]
+        super().__init__(
+            exchange, account=account, strategy=strategy, on_error=on_error, info=info, slot_bytes=slot_bytes, sender="memory"  # type: ignore[arg-type]
+        )
 
     @property
     def rows(self) -> list[tuple[str, dict[str, Any]]]:

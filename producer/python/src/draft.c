@@ -181,11 +181,11 @@ static enum outcome take_time(struct draft *draft, const struct key *key, PyObje
 
 static enum outcome take_bool(struct draft *draft, const struct key *key, PyObject *value)
 {
-    if (!PyBool_Check(value)) {
-        return draft_fail(draft, PyExc_TypeError, "bool is wanted");
-    }
-    enum blotter_bool flag = value == Py_True ? BLOTTER_TRUE : BLOTTER_FALSE;
-    return place(draft, key, (union member){.flag = flag});
+    bool flag;
+    enum outcome outcome = value_bool(&draft->context, value, &flag);
+    return outcome == TAKEN
+               ? place(draft, key, (union member){.flag = flag ? BLOTTER_TRUE : BLOTTER_FALSE})
+               : outcome;
 }
 
 /* Writes a map of currencies, {"USDT": 0.1}, as JSON text. */
@@ -248,13 +248,12 @@ static enum outcome take_fee_dict(struct draft *draft, PyObject *fee)
 
 static enum outcome take_fee(struct draft *draft, const struct key *key, PyObject *value)
 {
-    if (!PyDict_CheckExact(value)) {
-        return value_is_number(&draft->context, value) || PyUnicode_Check(value)
-                   ? take_decimal(draft, key, value)
-                   : ODD;
+    if (PyDict_CheckExact(value) && !draft->options.flat) {
+        return take_fee_dict(draft, value);
     }
-    return draft->options.flat ? draft_fail(draft, PyExc_TypeError, "a number is wanted")
-                               : take_fee_dict(draft, value);
+    return draft->options.flat || value_is_number(&draft->context, value) || PyUnicode_Check(value)
+               ? take_decimal(draft, key, value)
+               : ODD;
 }
 
 static bool is_plainly_equal(PyObject *a, PyObject *b)
@@ -304,21 +303,25 @@ static enum outcome draft_finish_fees(struct draft *draft)
     return is_given(draft, key) && is_same_fee(draft->sources[key->field].value, fee) ? TAKEN : ODD;
 }
 
-static bool draft_is_empty(PyObject *value)
+/* Whether it is one of ccxt's fees, and not a map of our own from currencies to amounts. */
+static bool is_fee(PyObject *value)
 {
-    return PyDict_CheckExact(value)      ? PyDict_GET_SIZE(value) == 0
-           : PyList_CheckExact(value)    ? PyList_GET_SIZE(value) == 0
-           : PyTuple_CheckExact(value)   ? PyTuple_GET_SIZE(value) == 0
-           : PyUnicode_CheckExact(value) ? PyUnicode_GET_LENGTH(value) == 0
-                                         : false;
+    PyObject *name;
+    Py_ssize_t position = 0;
+    while (PyDict_Check(value) && PyDict_Next(value, &position, &name, NULL)) {
+        if (is_named(name, "cost")) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static enum outcome take_fees(struct draft *draft, const struct key *key, PyObject *value)
 {
-    if (draft_is_empty(value)) {
+    if (value_is_absent(value)) {
         return TAKEN;
     }
-    if (draft->options.flat || PyDict_Check(value) || PyUnicode_Check(value)) {
+    if (draft->options.flat || PyUnicode_Check(value) || (PyDict_Check(value) && !is_fee(value))) {
         return take_amounts(draft, key, value);
     }
     if (!PyList_CheckExact(value)) {
@@ -348,7 +351,7 @@ static enum outcome take_kind(struct draft *draft, PyObject *value)
 
 static enum outcome take_other(struct draft *draft, PyObject *value)
 {
-    return draft_is_empty(value) ? TAKEN : json_add(&draft->extra, draft->now.name, value);
+    return value_is_absent(value) ? TAKEN : json_add(&draft->extra, draft->now.name, value);
 }
 
 static enum outcome take_info(struct draft *draft, PyObject *value)
@@ -372,9 +375,9 @@ static enum outcome take_extra(struct draft *draft, PyObject *value)
 
 static enum outcome take_trades(struct draft *draft, PyObject *value)
 {
-    return draft_is_empty(value) ? TAKEN
-           : draft->options.flat ? json_add(&draft->extra, draft->now.name, value)
-                                 : ODD;
+    return value_is_absent(value) ? TAKEN
+           : draft->options.flat  ? json_add(&draft->extra, draft->now.name, value)
+                                  : ODD;
 }
 
 /* --- one pair --- */
@@ -421,13 +424,16 @@ static enum outcome draft_misplace(struct draft *draft, PyObject *name, PyObject
     if (draft->options.strict || draft->context.problem_type == NULL) {
         return FAILED;
     }
+    if (value_is_absent(value)) {
+        return TAKEN;
+    }
     if (draft->wrong.name == NULL) {
         draft->wrong = draft->now;
         draft->wrong_problem = draft->context.problem;
         draft->wrong_type = draft->context.problem_type;
     }
     draft->misplaced++;
-    return draft_is_empty(value) ? TAKEN : json_add(&draft->extra, name, value);
+    return json_add(&draft->extra, name, value);
 }
 
 static enum outcome take_unknown(struct draft *draft, PyObject *name, PyObject *value)
@@ -572,19 +578,10 @@ static bool has_own_id(const struct draft *draft)
 /* Refuses objects of another kind. Only a mapping with keys that are no field's can be one. */
 static enum outcome check_kind(struct draft *draft, PyObject *dict)
 {
-    PyObject *name, *value;
-    Py_ssize_t position = 0;
-    uint64_t marks = 0;
     if (!draft->has_unknown || draft->options.flat || dict == NULL || has_own_id(draft)) {
         return TAKEN;
     }
-    while (PyDict_Next(dict, &position, &name, &value)) {
-        if (value != Py_None && PyUnicode_Check(name) && PyUnicode_IS_COMPACT_ASCII(name)) {
-            marks |= ccxt_mark(PyUnicode_DATA(name), (size_t)PyUnicode_GET_LENGTH(name),
-                               PyDict_Check(value));
-        }
-    }
-    const char *veto = ccxt_kind_veto(draft->options.table->kind, marks);
+    const char *veto = ccxt_kind_veto(draft->options.table->kind, key_marks(dict));
     if (veto == NULL) {
         return TAKEN;
     }

@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "value.h"
+
 /* --- where a field lies in its struct --- */
 
 /* clang-format off */
@@ -189,6 +191,21 @@ PyObject *key_ccxt_names(const struct key_table *table)
         Py_XDECREF(field);
     }
     return names;
+}
+
+uint64_t key_marks(PyObject *dict)
+{
+    PyObject *name, *value;
+    Py_ssize_t position = 0;
+    uint64_t marks = 0;
+    while (PyDict_Next(dict, &position, &name, &value)) {
+        bool is_map = PyDict_Check(value);
+        if ((is_map || !value_is_absent(value)) && PyUnicode_Check(name) &&
+            PyUnicode_IS_COMPACT_ASCII(name)) {
+            marks |= ccxt_mark(PyUnicode_DATA(name), (size_t)PyUnicode_GET_LENGTH(name), is_map);
+        }
+    }
+    return marks;
 }
 
 /* --- the memory --- */

@@ -87,6 +87,9 @@ PyObject *key_field_names(const struct key_table *);
 /* Returns a dict from ccxt's names to those of our fields; NULL with an exception set. */
 PyObject *key_ccxt_names(const struct key_table *);
 
+/* Returns the marks of the keys by which ccxt's structures are told apart: see ccxt_mark(). */
+uint64_t key_marks(PyObject *dict);
+
 /* Returns the size of a kind's struct. */
 size_t key_struct_bytes(enum record_kind);
 

@@ -95,20 +95,12 @@ static PyObject *module_veto(PyObject *module, PyObject *args)
 {
     (void)module;
     const char *kind_name;
-    PyObject *dict, *name, *value;
-    Py_ssize_t position = 0;
-    uint64_t marks = 0;
+    PyObject *dict;
     if (!PyArg_ParseTuple(args, "sO!:veto", &kind_name, &PyDict_Type, &dict)) {
         return NULL;
     }
     int kind = record_kind_of(kind_name, strlen(kind_name));
-    while (kind >= 0 && PyDict_Next(dict, &position, &name, &value)) {
-        if (value != Py_None && PyUnicode_Check(name) && PyUnicode_IS_COMPACT_ASCII(name)) {
-            marks |= ccxt_mark(PyUnicode_DATA(name), (size_t)PyUnicode_GET_LENGTH(name),
-                               PyDict_Check(value));
-        }
-    }
-    const char *veto = kind >= 0 ? ccxt_kind_veto((enum record_kind)kind, marks) : NULL;
+    const char *veto = kind >= 0 ? ccxt_kind_veto((enum record_kind)kind, key_marks(dict)) : NULL;
     return veto != NULL ? PyUnicode_FromString(veto) : Py_NewRef(Py_None);
 }
 

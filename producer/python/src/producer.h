@@ -26,7 +26,8 @@ struct producer {
     PyObject *exchange;
     PyObject *defaults; /* dict: constants of all records */
     struct recorder recorders[RECORD_KINDS];
-    PyObject *tape;    /* list: records are kept in it, and there is no handle; see stored.h */
+    PyObject *tape;       /* list: records are kept in it, and there is no handle; see stored.h */
+    size_t slot_capacity; /* of the tape: bytes of a record */
     int64_t misplaced; /* values that were kept in `extra` because their field cannot take them */
     int64_t refused;   /* calls that recorded nothing */
     char take_info, closed, rejects;

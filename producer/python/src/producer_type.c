@@ -10,6 +10,7 @@
 #include "events.h"
 #include "producer.h"
 #include "schema/clock.h"
+#include "stored.h"
 #include "wakeup.h"
 
 enum { SLICE_MS = 100 };
@@ -159,6 +160,7 @@ static int producer_type_take_words(struct producer *self, struct arguments *giv
     }
     self->rejects = (char)rejects;
     if (sender == 2) { /* of blotter.testing */
+        stored_set_slot(self, given->options.slot_bytes);
         self->tape = PyList_New(0);
         return self->tape != NULL ? 0 : -1;
     }

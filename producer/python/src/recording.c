@@ -1,4 +1,5 @@
 /* recording.c: see producer.h. Recording keeps the GIL: it takes less than giving it up. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "producer.h"
@@ -173,19 +174,27 @@ static int64_t recording_submit(struct producer *producer, const struct recorder
     return blotter_submit(producer->handle, &entry, 1);
 }
 
-static PyObject *raise_refused(const struct producer *producer, const struct draft *draft,
-                               int64_t status)
+/* Raises for the record that the library names by its place among those of one call. */
+static PyObject *raise_refused(const struct producer *producer, const struct draft *drafts,
+                               Py_ssize_t count, int64_t status)
 {
+    static const char prefix[] = "entry ";
+    const char *problem = producer->tape != NULL ? stored_problem() : blotter_problem();
+    Py_ssize_t index = 0;
+    if (status != BLOTTER_TOO_LONG && status != BLOTTER_INVALID) {
+        return producer_raise(producer, status);
+    }
+    if (strncmp(problem, prefix, sizeof prefix - 1) == 0) {
+        char *end;
+        index = (Py_ssize_t)strtoull(problem + sizeof prefix - 1, &end, 10);
+        problem = end + strspn(end, ": ");
+    }
     if (status == BLOTTER_TOO_LONG) {
-        PyErr_Format(PyExc_ValueError, "%s: %s", blotter_status_text(BLOTTER_TOO_LONG),
-                     producer->tape != NULL ? stored_problem() : blotter_problem());
-        return NULL;
+        PyErr_Format(PyExc_ValueError, "%s: %s", blotter_status_text(BLOTTER_TOO_LONG), problem);
+    } else {
+        draft_raise(&drafts[index < count ? index : 0], problem);
     }
-    if (status == BLOTTER_INVALID) {
-        draft_raise(draft, producer->tape != NULL ? stored_problem() : blotter_problem());
-        return NULL;
-    }
-    return producer_raise(producer, status);
+    return NULL;
 }
 
 static PyObject *keywords_of(PyObject *const *values, PyObject *names)
@@ -252,7 +261,7 @@ PyObject *record_call(struct producer *producer, struct recorder *recorders, PyO
     if (outcome == TAKEN) {
         int64_t seq = recording_submit(producer, recorder, kind, &draft);
         producer->misplaced += seq > 0 ? draft.misplaced : 0;
-        result = seq > 0 ? PyLong_FromLongLong(seq) : raise_refused(producer, &draft, seq);
+        result = seq > 0 ? PyLong_FromLongLong(seq) : raise_refused(producer, &draft, 1, seq);
     }
     draft_release(&draft);
     if (outcome == ODD) {
@@ -274,7 +283,8 @@ static int group_add(struct group *group, struct producer *producer, struct reco
 {
     PyObject *fields;
     const char *name;
-    if (!PyArg_ParseTuple(item, "sO!", &name, &PyDict_Type, &fields)) {
+    unsigned wrong;
+    if (!PyArg_ParseTuple(item, "sO!I", &name, &PyDict_Type, &fields, &wrong)) {
         return -1;
     }
     int kind = record_kind_of(name, strlen(name));
@@ -291,6 +301,7 @@ static int group_add(struct group *group, struct producer *producer, struct reco
     if (outcome == TAKEN && !draft->overrides) {
         group->entries[group->count - 1].bound = recorders[kind].bound;
     }
+    draft->misplaced += wrong;
     return outcome == TAKEN ? 0 : -1;
 }
 
@@ -307,15 +318,7 @@ static PyObject *group_submit(const struct group *group, struct producer *produc
         producer->misplaced += misplaced;
         return PyLong_FromLongLong(seq);
     }
-    if (group->count == 1) {
-        return raise_refused(producer, &group->drafts[0], seq);
-    }
-    if (seq == BLOTTER_INVALID || seq == BLOTTER_TOO_LONG) {
-        PyErr_SetString(PyExc_ValueError,
-                        producer->tape != NULL ? stored_problem() : blotter_problem());
-        return NULL;
-    }
-    return producer_raise(producer, seq);
+    return raise_refused(producer, group->drafts, group->count, seq);
 }
 
 PyObject *record_group(struct producer *producer, struct recorder *recorders, PyObject *list)

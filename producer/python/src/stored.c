@@ -5,21 +5,40 @@
 #include "schema/clock.h"
 #include "stored.h"
 
-enum { HEAD_BYTES = RECORD_HEAD_BYTES_MAX };
+enum {
+    HEAD_BYTES = RECORD_HEAD_BYTES_MAX,
+    SLOT_BYTES_DEFAULT = 1024, /* as blotter.h says of slot_bytes */
+    SLOT_HEAD_BYTES = 64,
+};
 
-static char problem_text[160]; /* the GIL guards it */
+static char problem_text[200]; /* the GIL guards it */
 
 const char *stored_problem(void)
 {
     return problem_text;
 }
 
-static int64_t refuse_record(const struct record_problem *problem)
+/* index: of the record among those that are recorded together. */
+static int64_t refuse_record(const struct producer *producer, const struct record_problem *problem,
+                             size_t index)
 {
-    snprintf(problem_text, sizeof problem_text, "%s%s%s",
-             problem->field != NULL ? problem->field : "the record",
-             problem->field != NULL ? ": " : " is ", record_fault_text(problem->fault));
-    return BLOTTER_INVALID;
+    bool too_long = problem->fault == RECORD_FAULT_TOO_LONG && problem->field == NULL;
+    int length = snprintf(problem_text, sizeof problem_text, "entry %zu: %s: %s", index,
+                          problem->field != NULL ? problem->field : "the record",
+                          record_fault_text(problem->fault));
+    if (too_long) {
+        snprintf(problem_text + length, sizeof problem_text - (size_t)length,
+                 ": a slot takes %zu bytes", producer->slot_capacity);
+    }
+    return too_long ? BLOTTER_TOO_LONG : BLOTTER_INVALID;
+}
+
+void stored_set_slot(struct producer *producer, uint32_t slot_bytes)
+{
+    size_t bytes = slot_bytes != 0 ? slot_bytes : SLOT_BYTES_DEFAULT;
+    size_t limit = LIMIT_RECORD_BYTES - HEAD_BYTES;
+    bytes -= bytes > SLOT_HEAD_BYTES ? SLOT_HEAD_BYTES : bytes;
+    producer->slot_capacity = bytes < limit ? bytes : limit;
 }
 
 /* Returns a value as Python would read it from PostgreSQL, but times as nanoseconds and JSON as
@@ -62,16 +81,17 @@ static PyObject *record_object(const struct producer *producer, const struct rec
 static int64_t stored_add(struct producer *producer, const struct blotter_entry *entry, int64_t seq,
                           unsigned char *bytes, struct record_scratch *scratch, PyObject *list)
 {
+    size_t index = (size_t)PyList_GET_SIZE(list);
     enum record_kind kind = (enum record_kind)entry->kind;
     struct record_identity identity = {1, seq, clock_wall_ns(),
                                        PyUnicode_AsUTF8(producer->exchange)};
     struct record_problem problem;
     struct record record;
     unsigned fields;
-    int length = record_encode(kind, entry->record, bytes + HEAD_BYTES,
-                               LIMIT_RECORD_BYTES - HEAD_BYTES, &fields, &problem);
+    int length = record_encode(kind, entry->record, bytes + HEAD_BYTES, producer->slot_capacity,
+                               &fields, &problem);
     if (length < 0) {
-        return refuse_record(&problem);
+        return refuse_record(producer, &problem, index);
     }
     producer->misplaced += problem.misplaced;
     unsigned char head[RECORD_HEAD_BYTES_MAX];
@@ -79,7 +99,7 @@ static int64_t stored_add(struct producer *producer, const struct blotter_entry 
     unsigned char *begin = bytes + HEAD_BYTES - head_length;
     memcpy(begin, head, head_length);
     if (record_decode(kind, begin, head_length + (size_t)length, scratch, &record, &problem) != 0) {
-        return refuse_record(&problem);
+        return refuse_record(producer, &problem, index);
     }
     PyObject *object = record_object(producer, &record);
     int status = object != NULL ? PyList_Append(list, object) : -1;

@@ -8,7 +8,10 @@
  * appends (kind, dict of fields) to the producer's tape. Returns the first seq, or a status. */
 int64_t stored_submit(struct producer *, const struct blotter_entry *entries, size_t count);
 
-/* Names the fault of the last record that was INVALID. */
+/* Sets how long a record may be, as slots of this size would. 0: slots of the default size. */
+void stored_set_slot(struct producer *, uint32_t slot_bytes);
+
+/* Names the fault of the last record that was INVALID or TOO_LONG, "entry 0: price: ..." */
 const char *stored_problem(void);
 
 #endif

@@ -6,6 +6,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "schema/decimal.h"
+#include "schema/limits.h"
+
 enum {
     INTEGER_BYTES = 24,
     LONGEST_TEXT = 65536, /* characters; the library's limits are lower, and it names them */
@@ -111,6 +114,12 @@ static inline enum outcome str_text(struct value_context *context, PyObject *val
     return TAKEN;
 }
 
+/* Whether it is an int, or stands for one, as numpy's integers do. A bool does not. */
+static bool is_integer(PyObject *value)
+{
+    return PyIndex_Check(value) && !PyBool_Check(value);
+}
+
 /* A subclass of str, such as an enum, counts as the str that it is; its own __str__ is not called.
  */
 enum outcome value_text(struct value_context *context, PyObject *value, const char **out)
@@ -118,7 +127,7 @@ enum outcome value_text(struct value_context *context, PyObject *value, const ch
     if (PyUnicode_Check(value)) {
         return str_text(context, value, out);
     }
-    if (PyLong_Check(value) && !PyBool_Check(value)) {
+    if (is_integer(value)) {
         return value_digits(context, value, out);
     }
     return value_fail(context, PyExc_TypeError, "str or int is wanted");
@@ -127,6 +136,7 @@ enum outcome value_text(struct value_context *context, PyObject *value, const ch
 /* --- decimals --- */
 
 static const char *not_a_number = "not a finite decimal number of at most 128 digits";
+static const char *not_numeric = "str, int, float or Decimal is wanted";
 
 static enum outcome float_digits(struct value_context *context, PyObject *value, const char **out)
 {
@@ -193,6 +203,28 @@ static bool is_decimal(const struct value_context *context, PyObject *value)
     return PyType_IsSubtype(Py_TYPE(value), (PyTypeObject *)context->decimal_type);
 }
 
+/* Takes a number of another library, such as numpy's: an integer by __index__, another one by the
+ * text that it is shown as, which of a float of four bytes is shorter than the double's. Fails for
+ * an array, which is shown as no number. */
+static enum outcome foreign_digits(struct value_context *context, PyObject *value, const char **out)
+{
+    char canonical[LIMIT_DECIMAL_BYTES];
+    PyObject *text = PyIndex_Check(value) ? PyNumber_ToBase(value, 10) : NULL;
+    if (text == NULL) {
+        PyErr_Clear();
+        text = PyObject_Str(value);
+    }
+    if (text == NULL && !PyErr_ExceptionMatches(PyExc_Exception)) {
+        return fail_raised(context);
+    }
+    PyErr_Clear();
+    enum outcome outcome = text != NULL ? other_text(context, text, out) : FAILED;
+    Py_XDECREF(text);
+    return outcome == TAKEN && decimal_canonical(*out, strlen(*out), canonical) >= 0
+               ? TAKEN
+               : value_fail(context, PyExc_TypeError, not_numeric);
+}
+
 static enum outcome odd_digits(struct value_context *context, PyObject *value, const char **out)
 {
     if (PyFloat_Check(value)) {
@@ -201,13 +233,16 @@ static enum outcome odd_digits(struct value_context *context, PyObject *value, c
     if (PyLong_Check(value) && !PyBool_Check(value)) {
         return int_digits(context, value, out);
     }
-    if (!is_decimal(context, value)) {
-        return value_fail(context, PyExc_TypeError, "str, int, float or Decimal is wanted");
+    if (!value_is_number(context, value)) {
+        return value_fail(context, PyExc_TypeError, not_numeric);
     }
-    return context->plain_only
-               ? AGAIN
-               : written_digits(context, ((PyTypeObject *)context->decimal_type)->tp_str(value),
-                                out);
+    if (context->plain_only) {
+        return AGAIN;
+    }
+    return is_decimal(context, value)
+               ? written_digits(context, ((PyTypeObject *)context->decimal_type)->tp_str(value),
+                                out)
+               : foreign_digits(context, value, out);
 }
 
 enum outcome value_digits(struct value_context *context, PyObject *value, const char **out)
@@ -232,8 +267,29 @@ enum outcome value_decimal(struct value_context *context, PyObject *value, const
 
 bool value_is_number(const struct value_context *context, PyObject *value)
 {
-    return PyFloat_Check(value) || (PyLong_Check(value) && !PyBool_Check(value)) ||
-           is_decimal(context, value);
+    return PyFloat_Check(value) || is_integer(value) || is_decimal(context, value) ||
+           (Py_TYPE(value)->tp_as_number != NULL &&
+            Py_TYPE(value)->tp_as_number->nb_float != NULL && !PyBool_Check(value));
+}
+
+bool value_is_absent(PyObject *value)
+{
+    return PyDict_Check(value)      ? PyDict_GET_SIZE(value) == 0
+           : PyList_Check(value)    ? PyList_GET_SIZE(value) == 0
+           : PyTuple_Check(value)   ? PyTuple_GET_SIZE(value) == 0
+           : PyUnicode_Check(value) ? PyUnicode_GET_LENGTH(value) == 0
+                                    : value == Py_None;
+}
+
+enum outcome value_bool(struct value_context *context, PyObject *value, bool *flag)
+{
+    const char *type = Py_TYPE(value)->tp_name;
+    bool foreign = strcmp(type, "numpy.bool_") == 0 || strcmp(type, "numpy.bool") == 0;
+    if (!foreign && !PyBool_Check(value)) {
+        return value_fail(context, PyExc_TypeError, "bool is wanted");
+    }
+    *flag = foreign ? PyObject_IsTrue(value) == 1 : value == Py_True;
+    return TAKEN;
 }
 
 bool value_is_mapping(PyObject *value)
@@ -318,7 +374,17 @@ static enum outcome int_time(struct value_context *context, PyObject *value, enu
                              int64_t *ns)
 {
     int overflow;
+    if (context->plain_only && !PyLong_Check(value)) {
+        return AGAIN; /* its __index__ may be Python code */
+    }
     int64_t units = PyLong_AsLongLongAndOverflow(value, &overflow);
+    if (units == -1 && PyErr_Occurred() != NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_Exception)) {
+            return fail_raised(context);
+        }
+        PyErr_Clear();
+        return value_fail(context, PyExc_TypeError, "int or datetime is wanted");
+    }
     if (overflow) {
         return value_fail(context, PyExc_ValueError, "out of range");
     }
@@ -357,7 +423,7 @@ static enum outcome text_time(struct value_context *context, PyObject *value, en
 enum outcome value_time(struct value_context *context, PyObject *value, enum ccxt_how how,
                         int64_t *ns)
 {
-    if (PyLong_Check(value) && !PyBool_Check(value)) {
+    if (is_integer(value)) {
         return int_time(context, value, how, ns);
     }
     if (PyDateTime_Check(value)) {

@@ -60,7 +60,11 @@ static inline const char *value_double(struct value_context *context, PyObject *
 /* Reads a str with a time of ISO 8601 that has a zone. Returns false for anything else. */
 bool value_iso_time(PyObject *value, int64_t *ns);
 
-bool value_is_number(const struct value_context *, PyObject *value); /* float, int, Decimal */
+/* Reads a bool, also one of numpy's. */
+enum outcome value_bool(struct value_context *, PyObject *value, bool *flag);
+
+bool value_is_absent(PyObject *value); /* it is None or empty, as good as a missing key */
+bool value_is_number(const struct value_context *, PyObject *value); /* also numpy's; no bool */
 bool value_is_time(PyObject *value);    /* a datetime, date or time: it has isoformat */
 bool value_is_mapping(PyObject *value); /* dict() takes it for one; not where plain_only */
 

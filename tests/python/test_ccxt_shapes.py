@@ -1,0 +1,251 @@
+"""ccxt's objects with a value that is wrong, empty or of another library: the record is kept, and the value with it. No servers."""
+
+import datetime
+import math
+import tempfile
+import unittest
+from decimal import Decimal
+
+import support  # noqa: F401  (it finds the package)
+
+import blotter
+from blotter.testing import Recorder
+
+MS = 1_763_900_000_123
+TIME = datetime.datetime.fromtimestamp(MS // 1000, datetime.timezone.utc) + datetime.timedelta(milliseconds=MS % 1000)
+ORDER = {"id": "1", "symbol": "S"}
+TRADE = {"symbol": "S", "price": 1, "amount": 2}
+CASH = {"currency": "USDT", "amount": 1}
+POSITION = {"symbol": "B", "contracts": 1, "side": "long", "entryPrice": 1.0}
+MARKET = {"symbol": "S", "base": "B", "quote": "Q", "spot": True}
+
+
+class NumberOfOurOwn:
+    """As numpy's integers: no int, but stands for one."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __index__(self):
+        return self.value
+
+
+class ShortFloat:
+    """As numpy's float of four bytes: shown by fewer digits than the double of it."""
+
+    def __float__(self):
+        return 1.100000023841858
+
+    def __str__(self):
+        return "1.1"
+
+
+class Shapes(unittest.TestCase):
+    def setUp(self):
+        self.recorder = Recorder("binance", slot_bytes=8192)
+
+    def record(self, kind, given, recorder=None, **keywords):
+        """The rows that a call gives, without what is null, and how many values were misplaced."""
+        recorder = recorder or self.recorder
+        recorder.clear()
+        before = recorder.stats().misplaced
+        getattr(recorder, kind)(given, **keywords)
+        added = {"producer_id", "seq", "recorded_at", "exchange", "snapshot"}
+        rows = [{name: value for name, value in row.items() if value is not None and name not in added} for _, row in recorder.rows]
+        return rows, recorder.stats().misplaced - before
+
+    def row(self, kind, given, **keywords):
+        rows, misplaced = self.record(kind, given, **keywords)
+        self.assertEqual(len(rows), 1)
+        return rows[0], misplaced
+
+    # --- fees ---
+
+    def test_a_fee_of_any_shape_never_costs_the_record(self):
+        shapes = [False, True, 1j, object(), (5,), [5], {"cost": math.nan}, {"cost": "x"}, {"cost": True}, {"currency": ["A"]}, {"cost": 1, "currency": {"a": 1}},
+                  {"cost": 1, "rate": [1]}, [[1]], [{"cost": 1, "currency": ["A"]}], b"1"]  # fmt: skip
+        for kind, given in (("order", ORDER), ("trade", TRADE), ("cash", CASH)):
+            for fee in shapes:
+                with self.subTest(kind=kind, fee=fee):
+                    row, misplaced = self.row(kind, given | {"fee": fee})
+                    self.assertEqual(misplaced, 1)
+                    self.assertLessEqual(set(row["extra"]), {"fee", "fees"})
+        for fee in shapes:
+            with self.subTest(nested=fee):
+                rows, misplaced = self.record("order", ORDER | {"trades": [TRADE | {"id": "t", "fee": fee}]})
+                self.assertEqual([row.get("trade_id") for row in rows], [None, "t"])
+                self.assertEqual(misplaced, 1)
+        for fees in (False, 5, [5], [{"cost": 1, "currency": ["A"]}], [{"cost": 1, "currency": "A"}, {"cost": 1, "currency": "A", "rate": "x"}]):
+            with self.subTest(fees=fees):
+                row, misplaced = self.row("trade", TRADE | {"fees": fees})
+                self.assertEqual((row["extra"], misplaced), ({"fees": fees}, 1))
+
+    def test_no_fee_is_no_fee_in_any_shape(self):
+        for kind, given in (("order", ORDER), ("trade", TRADE), ("cash", CASH)):
+            for fee in (None, [], {}, "", (), {"cost": None, "currency": None}):
+                row, misplaced = self.row(kind, given | {"fee": fee})
+                self.assertEqual((row, misplaced), (self.row(kind, given)[0], 0), (kind, fee))
+
+    def test_a_list_of_fees_in_either_place(self):
+        one, other = {"cost": 1, "currency": "A"}, {"cost": "2.50", "currency": "B"}
+        for given in ({"fee": [one]}, {"fees": one}, {"fees": [one]}, {"fee": (one,)}, {"fee": one, "fees": {}}):
+            row, misplaced = self.row("order", ORDER | given)
+            self.assertEqual((row["fee"], row["fee_currency"], misplaced, row.get("extra")), (1, "A", 0, None), given)
+        for given in ({"fee": [one, other]}, {"fees": [one, other]}):
+            self.assertEqual(self.row("order", ORDER | given)[0]["fees"], {"A": 1, "B": Decimal("2.50")})
+        row, misplaced = self.row("cash", CASH | {"fee": [one]})
+        self.assertEqual((row["fee"], row["fee_currency"], misplaced), (1, "A", 0))
+        row, misplaced = self.row("cash", CASH | {"fee": [one, other]})
+        self.assertEqual((row.get("fee"), row["extra"], misplaced), (None, {"fee": [one, other]}, 1))
+
+    def test_an_amount_of_no_currency_is_not_added_to_the_others(self):
+        fees = [{"cost": 1, "currency": "A"}, {"cost": 2}]
+        row, misplaced = self.row("order", ORDER | {"fees": fees})
+        self.assertEqual((row["fee"], row["fee_currency"], row.get("fees"), row["extra"], misplaced), (1, "A", None, {"fees": fees}, 1))
+        row, misplaced = self.row("order", ORDER | {"fees": [{"cost": 1}, {"cost": 2}]})
+        self.assertEqual((row["fee"], row.get("fee_currency"), misplaced), (3, None, 0))
+
+    def test_what_a_fee_says_beside_its_cost_is_kept_and_the_message_is_not(self):
+        fee = {"cost": 1, "currency": "A", "tier": "vip", "info": {"x": 1}, "deep": {"info": 5, "a": None, "b": [1]}}
+        kept = {"tier": "vip", "deep": {"b": [1]}}
+        self.assertEqual(self.row("order", ORDER | {"fee": fee, "fees": [fee]})[0]["extra"], {"fee": kept})
+        self.assertEqual(self.row("order", ORDER | {"fees": [fee]})[0]["extra"], {"fees": [{"cost": 1, "currency": "A"} | kept]})
+
+    # --- absent values ---
+
+    def test_an_empty_value_is_absent_and_not_counted(self):
+        names = ("price", "amount", "timestamp", "lastTradeTimestamp", "side", "clientOrderId", "postOnly", "stopPrice", "fees", "trades", "anything", "datetime")
+        for name in names:
+            for value in ("", [], {}, ()):
+                self.assertEqual(self.row("order", ORDER | {name: value}), (self.row("order", ORDER)[0], 0), (name, value))
+
+    def test_a_null_and_a_missing_key_are_alike(self):
+        nulls = dict.fromkeys(("txid", "address", "addressTo", "tag", "network", "internal", "updated", "fromAccount", "toAccount", "direction", "code", "symbol", "fee"))
+        cases = [
+            ({"id": "w", "type": "withdrawal", "amount": 1.5, "currency": "BTC"}, "withdrawal", "-1.5"),
+            ({"id": "w", "type": "withdrawal", "amount": "1.50", "currency": "BTC", "info": {"type": "x"}}, "withdrawal", "-1.50"),
+            ({"id": "w", "type": "deposit", "amount": 1.5, "currency": "BTC"}, "deposit", "1.5"),
+            ({"id": "w", "type": "withdraw", "amount": 1.5, "currency": "BTC"}, "withdraw", "-1.5"),
+            ({"id": "t", "amount": 1.5, "currency": "BTC", "status": "ok", "info": {"a": 1}}, "transfer", "1.5"),
+        ]
+        for given, word, amount in cases:
+            bare, _ = self.row("cash", given)
+            self.assertEqual((bare["type"], bare["amount"]), (word, Decimal(amount)), given)
+            for empty in (None, "", [], {}):
+                self.assertEqual(self.row("cash", given | dict.fromkeys(nulls, empty))[0], bare, given)
+                for name in nulls:
+                    self.assertEqual(self.row("cash", given | {name: empty})[0], bare, (given, name))
+
+    def test_a_keyword_that_is_none_takes_nothing_away(self):
+        self.assertEqual(self.row("cash", CASH | {"account": "a"}, account=None)[0]["account"], "a")
+
+    # --- instruments ---
+
+    def test_limits_and_precision_of_any_shape(self):
+        for name in ("limits", "precision"):
+            for value in (5, "x", [1], True, object()):
+                row, misplaced = self.row("instrument", MARKET | {name: value}, precision_mode=4)
+                self.assertEqual((set(row["extra"]), misplaced), ({name}, 1), (name, value))
+        limits = {"amount": {"min": "x", "max": 5}, "cost": 5, "price": {"min": 0.1}, "market": None}
+        row, misplaced = self.row("instrument", MARKET | {"limits": limits, "precision": {"amount": "y", "price": 0.5, "cost": 3}}, precision_mode=4)
+        self.assertEqual((row["max_quantity"], row["price_step"], row.get("min_quantity"), row.get("quantity_step")), (5, Decimal("0.5"), None, None))
+        self.assertEqual(row["extra"], {"limits": {"amount": {"min": "x"}, "cost": 5, "price": {"min": Decimal("0.1")}}, "precision": {"amount": "y", "cost": 3}})
+        self.assertEqual(misplaced, 3)
+
+    # --- balances ---
+
+    def test_only_a_balance_is_taken_for_one(self):
+        cases = [None, {}, {"info": {}}, {"error": "rate limit"}, {"BTC/USDT": {"bid": 1, "ask": 2}, "ETH/USDT": {"bid": 1}}, {"BTC/USDT:USDT": {"fundingRate": 0.1}},
+                 {"free": None, "used": None, "total": None}, {"free": 5}]  # fmt: skip
+        for given in cases:
+            with self.assertRaisesRegex(ValueError, "not a balance.*fetch_balance", msg=given):
+                self.recorder.balance(given, account="main")
+        with self.assertRaisesRegex(ValueError, "error"):
+            self.recorder.balance({"error": "rate limit"})
+        self.assertEqual(self.recorder.rows, [])
+        for given in ({"free": {}}, {"total": {}, "used": {}, "free": {}}, {"USDT": {"free": 0, "used": 0, "total": 0}}):
+            self.assertEqual(self.record("balance", given)[0], [{}])
+        self.assertEqual(self.record("balance", {"USDT": {"total": "1.5"}})[0], [{"currency": "USDT", "total": Decimal("1.5")}])
+        self.assertEqual(self.record("balance", None, currency="USDT", total=1)[0], [{"currency": "USDT", "total": 1}])
+
+    # --- positions, margin ---
+
+    def test_crossed_is_cross_under_either_name(self):
+        for name in ("marginMode", "marginType"):
+            row, _ = self.row("position", POSITION | {name: "crossed"})
+            self.assertEqual((row["margin_mode"], row["extra"]), ("cross", {name: "crossed"}))
+            self.assertEqual(blotter.to_ccxt(row)[name], "crossed")
+
+    def test_a_position_of_nulls_is_a_position(self):
+        nothing = {"symbol": "B", "lastUpdateTimestamp": MS, "contracts": None, "entryPrice": None, "side": None}
+        rows, misplaced = self.record("position", [POSITION, nothing])
+        self.assertEqual((rows[1], misplaced), ({"symbol": "B", "update_time": TIME}, 0))
+        with self.assertRaisesRegex(ValueError, "this is an order"):
+            self.recorder.position(nothing | {"filled": 1})
+
+    def test_a_change_of_margin_is_no_funding(self):
+        for word in ("add", "reduce", "set"):
+            row, _ = self.row("cash", {"type": word, "code": "USDT", "amount": 5, "symbol": "BTC/USDT:USDT"})
+            self.assertEqual((row["type"], row["currency"], row["amount"]), (word, "USDT", 5))
+        self.assertEqual(self.row("cash", {"code": "USDT", "amount": 5})[0]["type"], "funding")
+
+    # --- numbers of other libraries ---
+
+    def test_whatever_stands_for_a_number_is_one(self):
+        for one, short in ((NumberOfOurOwn(7), ShortFloat()), *self.numbers_of_numpy()):
+            row, misplaced = self.row("order", {"id": one, "price": one, "amount": short, "note": [one, short], "fee": {"cost": short, "currency": "A"}})
+            self.assertEqual((row["order_id"], row["price"], row["quantity"], row["fee"]), ("7", 7, Decimal("1.1"), Decimal("1.1")))
+            self.assertEqual((row["extra"], misplaced), ({"note": [7, Decimal("1.1")]}, 0))
+            self.assertEqual(self.row("trade", TRADE | {"fee": one, "amount": short})[0]["fee"], 7)
+            self.assertEqual(self.row("cash", {"currency": "A", "amount": one, "direction": "out"})[0]["amount"], -7)
+            self.assertEqual(self.row("balance", {"A": {"total": short}})[0]["total"], Decimal("1.1"))
+            self.assertEqual(self.row("instrument", MARKET | {"limits": {"amount": {"min": one}}})[0]["min_quantity"], 7)
+            self.assertEqual(self.row("order", {"id": "1", "timestamp": NumberOfOurOwn(MS)})[0]["exchange_time"], TIME)
+
+    def numbers_of_numpy(self):
+        try:
+            import numpy
+        except ImportError:
+            return []
+        self.assertEqual(self.row("order", ORDER | {"postOnly": numpy.bool_(True), "timestamp": numpy.int64(MS)})[0],
+                         self.row("order", ORDER | {"postOnly": True, "timestamp": MS})[0])  # fmt: skip
+        row, misplaced = self.row("order", ORDER | {"price": numpy.array([1, 2]), "amount": numpy.float32("nan")})
+        self.assertEqual((set(row["extra"]), misplaced), ({"price", "amount"}, 2))
+        return [(kind(7), numpy.float32(1.1)) for kind in (numpy.int64, numpy.uint64, numpy.int8, numpy.float64)][:3]
+
+    # --- refusals ---
+
+    def test_a_refusal_names_the_value_and_is_the_same_with_and_without_servers(self):
+        with tempfile.TemporaryDirectory() as folder, blotter.Producer("binance", journal=folder, sender="none", slots=64) as producer:
+            recorder = Recorder("binance")
+            cases = [
+                ("cash", {"currency": "USDT", "amount": "abc"}, ValueError, "amount: 'abc': not a finite"), ("cash", {"currency": "USDT"}, ValueError, "amount: required"),
+                ("cash", {"code": ["A"], "amount": 1}, TypeError, r"code: \['A'\]: str or int"), ("position", POSITION | {"symbol": 5.5}, TypeError, "symbol: 5.5: "),
+                ("position", [POSITION, POSITION | {"symbol": 5.5}], TypeError, "symbol: 5.5: "), ("position", [POSITION, None], TypeError, r"\[1\]: None: a mapping"),
+                ("position", "text", TypeError, "'text': a mapping"), ("cash", "text", TypeError, "'text': a mapping"), ("instrument", MARKET | {"symbol": 5.5}, TypeError, "5.5"),
+                ("order", {"id": 5.5}, TypeError, "5.5"), ("trade", TRADE | {"price": "x"}, ValueError, "'x'"), ("balance", "text", TypeError, "'text': a mapping"),
+                ("order", ORDER | {"note": "x" * 5000}, ValueError, "slot_bytes"), ("cash", CASH | {"note": "x" * 5000}, ValueError, "slot_bytes"),
+            ]  # fmt: skip
+            for kind, given, problem, text in cases:
+                for calls in (producer, recorder):
+                    with self.assertRaisesRegex(problem, text, msg=(kind, given, type(calls))):
+                        getattr(calls, kind)(given)
+            self.assertEqual(recorder.rows, [])
+            self.assertEqual((producer.position([]), producer.position(()), recorder.position(())), (0, 0, 0))
+
+    def test_a_recorder_takes_as_long_a_record_as_a_slot_does(self):
+        for size in (0, 256, 2048):
+            with tempfile.TemporaryDirectory() as folder, blotter.Producer("okx", journal=folder, sender="none", slots=512, slot_bytes=size) as producer:
+                recorder = Recorder("okx", slot_bytes=size)
+                for length in range((size or 1024) - 130, (size or 1024) - 40):
+                    taken = []
+                    for calls in (producer, recorder):
+                        try:
+                            taken.append(calls.order(ORDER | {"note": "x" * length}) > 0)
+                        except ValueError:
+                            taken.append(False)
+                    self.assertEqual(*taken, (size, length))
+
+
+if __name__ == "__main__":
+    support.main()
