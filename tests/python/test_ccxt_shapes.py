@@ -213,6 +213,37 @@ class Shapes(unittest.TestCase):
         self.assertEqual((set(row["extra"]), misplaced), ({"price", "amount"}, 2))
         return [(kind(7), numpy.float32(1.1)) for kind in (numpy.int64, numpy.uint64, numpy.int8, numpy.float64)][:3]
 
+    # --- the way back ---
+
+    def test_numbers_come_back_as_they_are_wanted(self):
+        given = ORDER | {"price": "0.00000001", "amount": "0E-8", "stopPrice": "8.50", "triggerPrice": 9, "percentage": 1.5, "deep": [{"a": 0.25}],
+                         "fee": {"cost": "0.00000010", "currency": "A", "tier": 1.5}}  # fmt: skip
+        self.row("order", given)
+        row = self.recorder.orders[0]
+        row["extra"] = {"stopPrice": "8.50", "percentage": Decimal("1.5"), "deep": [{"a": Decimal("0.25")}], "fee": {"tier": Decimal("1.5")}}
+        back = blotter.to_ccxt(row, number=str)
+        self.assertEqual((back["price"], back["amount"], back["stopPrice"], back["fee"]["cost"]), ("0.00000001", "0.00000000", "8.50", "0.00000010"))
+        for kind in (float, str, Decimal):
+            back = blotter.to_ccxt(row, number=kind)
+            found = [back["price"], back["amount"], back["stopPrice"], back["percentage"], back["deep"][0]["a"], back["fee"]["cost"], back["fee"]["tier"]]
+            self.assertEqual({type(value) for value in found}, {kind})
+            self.assertEqual(list(map(Decimal, map(str, found))), list(map(Decimal, ("1e-8", "0", "8.5", "1.5", "0.25", "1e-7", "1.5"))))
+
+    def test_a_time_of_another_unit_comes_back_as_it_was(self):
+        for value in (MS * 1000, MS * 10**6, 10**30, MS // 1000, "soon", 5.5):
+            _, misplaced = self.row("order", ORDER | {"timestamp": value, "lastTradeTimestamp": value})
+            back = blotter.to_ccxt(self.recorder.orders[0])
+            self.assertEqual((back["timestamp"], back["lastTradeTimestamp"], back["datetime"], misplaced), (value, value, None, 2))
+
+    def test_a_market_with_odd_limits_comes_back(self):
+        for odd in ({"limits": 5}, {"precision": "x"}, {"limits": {"amount": {"min": 1, "max": "x"}, "cost": 5, "price": {"min": 0.1}}}):
+            self.row("instrument", MARKET | odd, precision_mode=4)
+            back = blotter.to_ccxt(self.recorder.instruments[0])
+            self.assertEqual({name: back[name] for name in odd}, odd)
+        self.row("instrument", MARKET | {"linear": True, "contract": True, "expiry": MS})
+        back = blotter.to_ccxt(self.recorder.instruments[0])
+        self.assertEqual((back["subType"], back["expiryDatetime"], back["expiry"]), ("linear", "2025-11-23T12:13:20.123Z", MS))
+
     # --- refusals ---
 
     def test_a_refusal_names_the_value_and_is_the_same_with_and_without_servers(self):

@@ -28,14 +28,30 @@ def to_ccxt(row: Any, *, trades: Sequence[Any] = (), number: Callable[[Any], Any
 
     row is a row of blotter.order_events, orders, open_orders, trades, cash, balances, venue_positions or instruments, as any driver
     gives it: a dict, or what dict() takes, or a named tuple. For a balance pass the list of its rows. trades are the rows of an order's
-    own trades. number makes what ccxt calls a number of a Decimal: float, str, or Decimal.
+    own trades. number makes what ccxt calls a number of a Decimal: float, str (digits without an exponent), or Decimal.
 
-    ccxt's `info` is there only if it was recorded. A key that was missing, null, empty or a time of 0 is None.
+    ccxt's `info` is there only if it was recorded. A key that was missing, null, empty or a time of 0 is None. Of a market the venue's
+    own names but `id` are not recorded: baseId, quoteId, settleId, lowercaseId and the like are missing.
     """
+    number = _digits if number is str else number
     if type(row) is list:  # psycopg2's DictRow is a subclass
         return _balance([_as_dict(item) for item in row], number)
     row = _as_dict(row)
     return _RESTORE[_kind_of(row)](row, trades, number)
+
+
+def _digits(value):
+    return format(value if isinstance(value, Decimal) else Decimal(str(value)), "f")
+
+
+def _numbers(value, number, texts=False):
+    """A value of `extra` with its numbers as the caller wants them. texts: text that is a number is one, too."""
+    if isinstance(value, dict):
+        return {name: _numbers(item, number, texts) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item, number, texts) for item in value]
+    exact = _ccxt.number(value) if texts or isinstance(value, (float, Decimal)) else None
+    return value if exact is None else number(exact)
 
 
 def _as_dict(row):
@@ -76,6 +92,11 @@ def _milliseconds(value):
     return value // 1_000_000  # nanoseconds, as records have them
 
 
+def _time(value):
+    """A time that no field could take, as it was given."""
+    return (int(value) if value == value.to_integral_value() else float(value)) if isinstance(value, Decimal) and value.is_finite() else value
+
+
 def _datetime_text(row, timestamp):
     """As ccxt writes it, and with microseconds where the time has some."""
     value = row.get("exchange_time")
@@ -92,7 +113,7 @@ class _Restored(dict):
 
     def __init__(self, kind, row, number, keys=()):
         super().__init__(dict.fromkeys(keys))
-        self.row, self.number = row, number
+        self.kind, self.row, self.number = kind, row, number
         self.names = {}
         for name, field in _core.CCXT_NAMES[kind].items():
             self.names.setdefault(field, name)
@@ -117,9 +138,8 @@ class _Restored(dict):
         """Puts back what had no field, and values that their field could not take, under ccxt's name."""
         for name, value in (self.row.get("extra") or {}).items():
             if name not in without:
-                self[self.names.get(name, name)] = value
-        if isinstance(self.get("timestamp"), int) and self.get("datetime") is None:
-            self["datetime"] = _datetime_text({}, self["timestamp"])
+                holds = _core.FIELDS[self.kind].get(_core.CCXT_NAMES[self.kind].get(name, name))
+                self[self.names.get(name, name)] = _time(value) if holds == "time" else _numbers(value, self.number, holds == "decimal")
         return self
 
     def add_fees(self, no_fee):
@@ -130,14 +150,14 @@ class _Restored(dict):
         if row.get("fee_rate") is not None:
             fee["rate"] = self.number(row["fee_rate"])
         if isinstance(extra.get("fee"), dict):
-            fee |= extra["fee"]
+            fee |= _numbers(extra["fee"], self.number, True)
         elif "fee" in extra:
-            fee["cost"] = extra["fee"]
+            fee["cost"] = _numbers(extra["fee"], self.number, True)
         several = row.get("fees") or {}
         others = [{"cost": self.number(cost), "currency": currency} for currency, cost in several.items() if currency != row.get("fee_currency")]
         known = any(value is not None for value in fee.values())
         self["fee"] = fee if known else no_fee
-        self["fees"] = extra["fees"] if "fees" in extra else [fee, *others] if fee["cost"] is not None else others
+        self["fees"] = _numbers(extra["fees"], self.number, True) if "fees" in extra else [fee, *others] if fee["cost"] is not None else others
         return self
 
 
@@ -191,7 +211,7 @@ def _balance(rows, number):
             del amounts["debt"]
         for name, value in amounts.items():
             result.setdefault(name, {})[row["currency"]] = value
-        result[row["currency"]] = amounts | (row.get("extra") or {})
+        result[row["currency"]] = amounts | _numbers(row.get("extra") or {}, number, True)
     return result
 
 
@@ -210,17 +230,28 @@ def _position(row, trades, number):
     return dict(position.add_extra())
 
 
+def _merged(known, extra, number):
+    """A nested dict with what fields hold and what is in `extra`, which also has values that are no dict."""
+    if extra is None:
+        return known
+    if not isinstance(extra, dict):
+        return _numbers(extra, number, True)
+    merged = known | _numbers(extra, number, True)
+    return {name: known[name] | value if isinstance(known.get(name), dict) and isinstance(value, dict) else value for name, value in merged.items()}
+
+
 def _instrument(row, trades, number):
     extra = row.get("extra") or {}
     market = _Restored("instrument", row, number)
     kind = row.get("market_type")
     market |= {name: kind == name for name in ("spot", "swap", "future", "option")} | {"contract": kind in ("swap", "future", "option")}
     steps = {"price": row.get("price_step"), "amount": row.get("quantity_step")}
-    market["precision"] = {name: number(step) for name, step in steps.items() if step is not None} | (extra.get("precision") or {})
+    market["precision"] = _merged({name: number(step) for name, step in steps.items() if step is not None}, extra.get("precision"), number)
     limits = {"amount": {"min": row.get("min_quantity"), "max": row.get("max_quantity")}, "cost": {"min": row.get("min_cost")}}
-    market["limits"] = {name: {key: number(value) for key, value in limit.items() if value is not None} for name, limit in limits.items()}
-    for name, limit in (extra.get("limits") or {}).items():
-        market["limits"].setdefault(name, {}).update(limit)
+    known = {name: {key: number(value) for key, value in limit.items() if value is not None} for name, limit in limits.items()}
+    market["limits"] = _merged(known, extra.get("limits"), number)
+    market["subType"] = "linear" if row.get("linear") else "inverse" if row.get("inverse") else None
+    market["expiryDatetime"] = _datetime_text({}, market.get("expiry"))
     return dict(market.add_extra("precision", "limits"))
 
 
