@@ -33,21 +33,19 @@ enum { RELEASE_WAIT_US = 100, RELEASE_WAITS = 10000 };
 
 /* --- claiming and publishing --- */
 
-static inline void journal_store_slot(struct journal_slot *slot, uint64_t position,
-                                      const struct journal_slot *head, uint64_t checksum,
-                                      const unsigned char *body)
+static inline void journal_store_slot(uint32_t version, struct journal_slot *slot,
+                                      uint64_t position, const struct journal_slot *head,
+                                      const unsigned char *body, uint64_t body_checksum)
 {
+    uint64_t shape = journal_slot_shape(head);
     slot->producer_id = head->producer_id;
     slot->seq = head->seq;
     slot->recorded_at_ns = head->recorded_at_ns;
-    slot->kind = head->kind;
-    slot->flags = head->flags;
-    slot->fields = head->fields;
-    slot->length = head->length;
-    slot->checksum = checksum;
+    memcpy((char *)slot + offsetof(struct journal_slot, kind), &shape, sizeof shape);
     /* relaxed: the sender writes them only after it has seen `published` */
     atomic_store_explicit(&slot->entry_ms, 0, memory_order_relaxed);
     atomic_store_explicit(&slot->entry_seq, 0, memory_order_relaxed);
+    slot->checksum = journal_slot_checksum(version, head, position, body_checksum);
     memcpy(slot->body, body, head->length);
     /* release: a reader of `published` = position reads everything above */
     atomic_store_explicit(&slot->published, position, memory_order_release);
@@ -56,8 +54,8 @@ static inline void journal_store_slot(struct journal_slot *slot, uint64_t positi
 void journal_publish(struct journal *journal, uint64_t position, const struct journal_slot *head,
                      const unsigned char *body, uint64_t body_checksum)
 {
-    uint64_t checksum = journal_slot_checksum(journal->version, head, position, body_checksum);
-    journal_store_slot(journal_slot_at(journal, position), position, head, checksum, body);
+    journal_store_slot(journal->version, journal_slot_at(journal, position), position, head, body,
+                       body_checksum);
 }
 
 static inline bool has_room(const struct journal *journal, uint64_t next, uint64_t count)
@@ -199,8 +197,8 @@ static inline void journal_fill_slot(struct journal *journal, uint64_t position,
                                      const struct journal_slot *head, const unsigned char *body,
                                      uint64_t body_checksum)
 {
-    uint64_t checksum = journal_slot_checksum(JOURNAL_VERSION, head, position, body_checksum);
-    journal_store_slot(journal_slot_at(journal, position), position, head, checksum, body);
+    journal_store_slot(JOURNAL_VERSION, journal_slot_at(journal, position), position, head, body,
+                       body_checksum);
 }
 
 int journal_claim(struct journal *journal, unsigned count, struct journal_claim *out)
@@ -234,8 +232,9 @@ void journal_fill_void(struct journal *journal, const struct journal_claim *clai
     journal_fill(journal, claimed, index, RECORD_SESSION, body, length, fields);
 }
 
-int64_t journal_append(struct journal *journal, enum record_kind kind, const unsigned char *body,
-                       uint32_t length, unsigned fields)
+__attribute__((hot)) int64_t journal_append(struct journal *journal, enum record_kind kind,
+                                            const unsigned char *body, uint32_t length,
+                                            unsigned fields)
 {
     uint64_t body_checksum = journal_checksum(JOURNAL_VERSION, body, length);
     struct journal_claim claimed;

@@ -24,7 +24,7 @@ static inline uint64_t last_word(const unsigned char *end, size_t length)
     uint64_t word = 0;
     size_t rest = length % 8;
     if (length >= 8) {
-        return word_at(end - 8) >> (8 - rest) % 8 * 8;
+        return word_at(end - 8) >> (0 - 8 * rest) % 64;
     }
     memcpy(&word, end - rest, rest);
     return word;
@@ -105,7 +105,7 @@ static uint64_t crc_by_table(uint64_t crc, uint64_t word)
 CHECKSUM_2(checksum_2_by_table, , crc_by_table)
 
 #if defined(__x86_64__)
-CHECKSUM_2(checksum_2, __attribute__((target("sse4.2"))), _mm_crc32_u64)
+CHECKSUM_2(checksum_2, __attribute__((hot, target("sse4.2"))), _mm_crc32_u64)
 
 #define HAS_INSTRUCTION (__builtin_cpu_init(), __builtin_cpu_supports("sse4.2"))
 #elif defined(__ARM_FEATURE_CRC32)
@@ -136,14 +136,14 @@ uint64_t journal_checksum_by_table(const void *bytes, size_t length)
     return checksum_2_by_table(bytes, length);
 }
 
-uint64_t journal_checksum_2(const void *bytes, size_t length)
+__attribute__((hot)) uint64_t journal_checksum_2(const void *bytes, size_t length)
 {
     return __builtin_expect(has_instruction, 1) ? checksum_2(bytes, length)
                                                 : checksum_2_by_table(bytes, length);
 }
 
-uint64_t journal_checksum_of_words(uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
-                                   uint64_t f)
+__attribute__((hot)) uint64_t journal_checksum_of_words(uint64_t a, uint64_t b, uint64_t c,
+                                                        uint64_t d, uint64_t e, uint64_t f)
 {
     return __builtin_expect(has_instruction, 1) ? checksum_2_of_words(a, b, c, d, e, f)
                                                 : checksum_2_by_table_of_words(a, b, c, d, e, f);

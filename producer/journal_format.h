@@ -151,11 +151,21 @@ int journal_fail(char *error, int status, const char *format, ...)
 uint64_t journal_slot_checksum_1(const struct journal_slot *head, uint64_t position, uint64_t shape,
                                  uint64_t body_checksum);
 
+/* Kind, flags, fields and length, as they lie in memory. */
+static inline uint64_t journal_slot_shape(const struct journal_slot *head)
+{
+    return (uint64_t)head->length << 32 | (uint64_t)head->fields << 16 |
+           (uint64_t)head->flags << 8 | head->kind;
+}
+_Static_assert(offsetof(struct journal_slot, checksum) - offsetof(struct journal_slot, kind) ==
+                       sizeof(uint64_t) &&
+                   __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "the shape is one word");
+
 static inline uint64_t journal_slot_checksum(uint32_t version, const struct journal_slot *head,
                                              uint64_t position, uint64_t body_checksum)
 {
-    uint64_t shape = (uint64_t)head->length << 32 | (uint64_t)head->fields << 16 |
-                     (uint64_t)head->flags << 8 | head->kind;
+    uint64_t shape = journal_slot_shape(head);
     return version == 1
                ? journal_slot_checksum_1(head, position, shape, body_checksum)
                : journal_checksum_of_words(body_checksum, position, (uint64_t)head->producer_id,
