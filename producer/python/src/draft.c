@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "schema/copy_checked.h"
 #include "schema/decimal.h"
 #include "schema/limits.h"
 
@@ -160,10 +161,16 @@ static inline enum outcome take_decimal(struct draft *draft, const struct key *k
     return place(draft, key, member);
 }
 
+static bool is_zero(PyObject *value)
+{
+    int overflow;
+    return PyLong_AsLongLongAndOverflow(value, &overflow) == 0 && overflow == 0;
+}
+
 /* Time 0 is absent, as is an empty text. */
 static bool is_absent_time(PyObject *value)
 {
-    return (PyLong_CheckExact(value) && PyObject_RichCompareBool(value, Py_False, Py_EQ) == 1) ||
+    return (PyLong_CheckExact(value) && is_zero(value)) ||
            (PyFloat_CheckExact(value) && PyFloat_AS_DOUBLE(value) == 0) ||
            (PyUnicode_CheckExact(value) && PyUnicode_GET_LENGTH(value) == 0);
 }
@@ -447,11 +454,21 @@ static enum outcome take_unknown(struct draft *draft, PyObject *name, PyObject *
     return take_other(draft, value);
 }
 
+/* Whether the text of a str has no NUL but the one behind it. Most are read as one chunk. */
+static inline bool has_no_nul(const char *text, size_t length)
+{
+    if (length >= CHUNK_BYTES || chunk_is_watched) {
+        return memchr(text, '\0', length) == NULL;
+    }
+    return chunk_place(chunk_bits(chunk_read(text, CHUNK_PLACES) == 0)) == length;
+}
+
 /* The text of a str that can be used where it is, or of a float; NULL: take_known() knows more. */
-static inline const char *plain_text(struct draft *draft, const struct key *key, PyObject *value)
+static inline __attribute__((always_inline)) const char *
+plain_text(struct draft *draft, const struct key *key, PyObject *value)
 {
     if (PyFloat_CheckExact(value)) {
-        return key->how == CCXT_DECIMAL ? value_double(&draft->context, value) : NULL;
+        return key->how != CCXT_TEXT ? value_double(&draft->context, value) : NULL;
     }
     if ((key->how != CCXT_TEXT && key->rank > 0) || !PyUnicode_CheckExact(value) ||
         !PyUnicode_IS_COMPACT_ASCII(value) || !draft->context.plain_only) {
@@ -459,17 +476,16 @@ static inline const char *plain_text(struct draft *draft, const struct key *key,
     }
     size_t length = (size_t)PyUnicode_GET_LENGTH(value);
     const char *text = PyUnicode_DATA(value);
-    return length > 0 && length <= LIMIT_TEXT_BYTES && memchr(text, '\0', length) == NULL ? text
-                                                                                          : NULL;
+    return length > 0 && length <= LIMIT_TEXT_BYTES && has_no_nul(text, length) ? text : NULL;
 }
 
 /* Takes the usual case in a few instructions: a str or float of a field that nothing has given yet.
  */
-static inline bool take_plain(struct draft *draft, const struct key *key, PyObject *name,
-                              PyObject *value)
+static inline __attribute__((always_inline)) bool
+take_plain(struct draft *draft, const struct key *key, PyObject *name, PyObject *value)
 {
     uint64_t bit = UINT64_C(1) << (key->field & 63);
-    if ((key->how != CCXT_TEXT && key->how != CCXT_DECIMAL) ||
+    if ((key->how != CCXT_TEXT && key->how != CCXT_DECIMAL && key->how != CCXT_FEE) ||
         ((draft->given | draft->constant) & bit) != 0) {
         return false;
     }
@@ -483,8 +499,7 @@ static inline bool take_plain(struct draft *draft, const struct key *key, PyObje
     return true;
 }
 
-static inline enum outcome take_pair(struct draft *draft, Py_ssize_t at, PyObject *name,
-                                     PyObject *value)
+static enum outcome take_pair(struct draft *draft, Py_ssize_t at, PyObject *name, PyObject *value)
 {
     if (value == Py_None) {
         return TAKEN;
@@ -513,7 +528,10 @@ static enum outcome take_dict(struct draft *draft, PyObject *dict)
     enum outcome outcome = TAKEN;
     draft->rank = RANK_OF_MAPPINGS;
     for (Py_ssize_t at = 0; outcome == TAKEN && PyDict_Next(dict, &position, &name, &value); at++) {
-        outcome = take_pair(draft, at, name, value);
+        const struct key *key = key_remembered(draft->options.memory, at, name);
+        if (key == NULL || !take_plain(draft, key, name, value)) {
+            outcome = take_pair(draft, at, name, value);
+        }
     }
     return outcome;
 }
