@@ -45,7 +45,7 @@ class CommitGap:
 
     def _longest_gap(self, until):
         rows = self._servers.query(
-            "SELECT extract(epoch FROM max(at - before))::float8 AS gap FROM (SELECT stored_at AS at, lag(stored_at) OVER (ORDER BY stored_at) AS before"
+            "SELECT coalesce(extract(epoch FROM max(at - before)), 0)::float8 AS gap FROM (SELECT stored_at AS at, lag(stored_at) OVER (ORDER BY stored_at) AS before"
             " FROM blotter.order_events WHERE exchange = %s AND stored_at <= to_timestamp(%s)) AS commits WHERE at > to_timestamp(%s)",
             self._exchange, until + 0.000001, self.began,
         )  # fmt: skip
