@@ -163,6 +163,20 @@ static void ease_locks(struct drain *drain, const struct pg_failure *failure)
     }
 }
 
+/* A session's temporary tables are those of the schema as it was when the session began. So an error
+ * that needs a person may only need a new session: after a migration, or a column that a user has
+ * added. That is tried at once. */
+static enum pg_action try_new_session(struct drain *drain, const struct pg_failure *failure)
+{
+    bool first = drain->failures == 0;
+
+    if (failure->action != PG_ACTION_PERSON || failure->connection_lost) {
+        return failure->action;
+    }
+    pg_link_reconnect(drain->link, failure->message);
+    return first ? PG_ACTION_RETRY : failure->action;
+}
+
 /* The books follow each commit that says something to them. */
 static void wake_booker(struct drain *drain, bool careful)
 {
@@ -214,7 +228,7 @@ static void on_loaded(void *owner, struct batch *batch, const struct pg_failure 
                  failure->message, failure->sqlstate[0] == '\0' ? "none" : failure->sqlstate,
                  failure->action == PG_ACTION_PERSON ? "; this needs a person" : "");
         forget_all(drain);
-        rest_before_retry(drain, failure->action);
+        rest_before_retry(drain, try_new_session(drain, failure));
         note_failure(drain, failure);
         ease_locks(drain, failure);
     }

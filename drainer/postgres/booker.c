@@ -135,6 +135,10 @@ static void booker_on_failed(struct booker *booker, const struct pg_failure *fai
     booker->waiting = true;
     booker->woken = true;
     booker_set_timer(booker, booker->retry_ms);
+    if (failure->action == PG_ACTION_PERSON && !failure->connection_lost) {
+        /* its temporary tables may be of before a migration */
+        pg_link_reconnect(booker->link, failure->message);
+    }
 }
 
 /* A booking has a price of its own, so what is committed within a pause is booked together. While
@@ -287,7 +291,9 @@ static void booker_on_session(void *owner, bool ready, const struct pg_failure *
         }
         return;
     }
-    booker->trouble[0] = '\0';
+    if (!booker->waiting) { /* else the new session has still to show that it can book */
+        booker->trouble[0] = '\0';
+    }
     booker->rows = booker->last_block = 0;
     booker->looked_ms = 0;
     booker->empty = false;

@@ -233,6 +233,24 @@ static void a_users_own_columns_do_not_get_in_the_way(void **state)
     assert_string_equal(story_table("SELECT * FROM blotter.rejects"), "");
 }
 
+/* The session's temporary tables lack the column. */
+static void a_users_new_column_is_met_by_a_new_session(void **state)
+{
+    (void)state;
+    struct blotter_order order = {.order_id = "1", .price = "1.5"};
+    struct fixture_program *drainer = story_drainer("d1");
+    for (int times = 0; times < 2; times++) { /* a duplicate, so the careful way for a while */
+        story_add_order("blotter:okx", 7, 1, 1, &order);
+    }
+    story_await_int(1, "SELECT count(*) FROM blotter.order_events");
+    story_await_drained();
+    story_sql("ALTER TABLE blotter.order_events ADD COLUMN desk text");
+    story_add_order("blotter:okx", 7, 2, 2, &order);
+    story_await_int(2, "SELECT count(*) FROM blotter.order_events");
+    assert_int_equal(fixture_program_stop(drainer, SIGTERM, STORY_TIMEOUT_MS), 0);
+    assert_string_equal(story_table("SELECT * FROM blotter.rejects"), "");
+}
+
 /* The batch is bisected for each of them, which is what the figure is about. */
 static void records_that_postgresql_refuses_cost_their_batch_its_speed_but_no_memory(void **state)
 {
@@ -266,6 +284,7 @@ int main(void)
         TEST(a_bad_entry_that_was_delivered_before_is_rejected_with_the_count),
         TEST(what_a_user_forbids_is_rejected_alone),
         TEST(a_users_own_columns_do_not_get_in_the_way),
+        TEST(a_users_new_column_is_met_by_a_new_session),
         TEST(records_that_postgresql_refuses_cost_their_batch_its_speed_but_no_memory),
     };
     return cmocka_run_group_tests_name("poison", tests, NULL, NULL);

@@ -160,6 +160,26 @@ static void what_is_another_drainers_to_book_is_neither_waited_for_nor_behind(vo
     assert_int_equal(queued_rows(), SMALL_COMMIT);
 }
 
+/* As a migration may do it: the open session's temporary tables lack a column. */
+static void a_session_of_an_older_schema_is_made_anew(void **state)
+{
+    (void)state;
+    begin(SMALL_COMMIT, 0, 0);
+    run_until_booked();
+    fixture_postgres_run(
+        server, "DO $do$ BEGIN EXECUTE regexp_replace(pg_get_functiondef("
+                "'blotter_internal.begin_booking()'::regprocedure), 'liquidity text COLLATE "
+                "\"C\"', '\\&, later text'); EXECUTE regexp_replace(pg_get_functiondef("
+                "'blotter_internal.book_fills()'::regprocedure), 'BEGIN', 'BEGIN PERFORM c.later "
+                "FROM pg_temp.booking_copies c;'); END $do$");
+    fixture_postgres_run(server, "TRUNCATE blotter_internal.fill");
+    queue_fills(SMALL_COMMIT);
+    booker_wake(seen.booker, SMALL_COMMIT);
+    assert_true(loop_until(seen.base, &seen.books_empty, seen.books_empty + 1));
+    assert_int_equal(booked_fills(), SMALL_COMMIT);
+    assert_null(booker_trouble(seen.booker));
+}
+
 static int start_server(void **state)
 {
     (void)state;
@@ -178,6 +198,7 @@ int main(void)
         TEST(what_is_committed_within_a_pause_is_booked_together),
         TEST(a_booker_whose_end_is_waited_for_does_not_rest),
         TEST(what_is_another_drainers_to_book_is_neither_waited_for_nor_behind),
+        TEST(a_session_of_an_older_schema_is_made_anew),
     };
 
     log_open(LOG_ERROR);

@@ -275,6 +275,43 @@ static void records_without_an_answer_are_not_evicted(void **state)
     blotter_close(producer, 1000);
 }
 
+/* Submits until the journal is full. */
+static void fill(blotter_producer *producer)
+{
+    for (int64_t seq = 1; seq != BLOTTER_FULL; seq = submit(producer, 1)) {
+        assert_true(seq > 0);
+    }
+}
+
+static bool has_evicted(void *arg)
+{
+    const struct awaited *awaited = arg;
+    fill(awaited->producer);
+    return stats_of(awaited->producer).evicted > awaited->value;
+}
+
+/* The next connection may lead to a server that has lost them, or loads them at this moment. */
+static void what_an_earlier_connection_saw_waiting_is_not_evicted(void **state)
+{
+    (void)state;
+    struct fixture_proxy *proxy = fixture_proxy_redis(redis, false);
+    blotter_producer *producer =
+        open_with((struct blotter_options){.slots = 64, .redis = fixture_proxy_address(proxy)});
+    struct awaited awaited = {.producer = producer};
+    assert_true(fixture_wait_until(has_evicted, &awaited, TIMEOUT_MS));
+    fixture_proxy_close(proxy);
+    await_event(BLOTTER_EVENT_REDIS_DOWN, 1);
+    fill(producer);
+    awaited.value = stats_of(producer).evicted;
+    fixture_redis_run(redis, "ACL SETUSER default -xpending"); /* so no look succeeds from here on */
+    fixture_proxy_open(proxy);
+    await_event(BLOTTER_EVENT_REDIS_REFUSES, 1);
+    assert_int_equal(stats_of(producer).evicted, awaited.value);
+    fixture_redis_run(redis, "ACL SETUSER default +xpending");
+    assert_true(fixture_wait_until(has_evicted, &awaited, TIMEOUT_MS));
+    blotter_close(producer, 1000);
+}
+
 struct sent_to {
     struct fixture_proxy *line;
     int64_t bytes;
@@ -359,6 +396,7 @@ int main(void)
         TEST(records_that_redis_has_lost_are_not_evicted),
         TEST(records_do_not_count_as_sent_when_a_resend_is_told),
         TEST(records_without_an_answer_are_not_evicted),
+        TEST(what_an_earlier_connection_saw_waiting_is_not_evicted),
         TEST(what_was_under_way_when_the_connection_was_lost_is_sent_again),
         TEST(the_words_of_another_server_are_read_from_its_first_on),
         TEST(a_cut_connection_is_made_again),
