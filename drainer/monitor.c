@@ -203,7 +203,8 @@ static void put_books(struct evbuffer *out, const struct booker *booker)
 #define X(name, meaning) metrics_put_total(out, "books_" #name "_total", meaning, counters->name);
     BOOKER_COUNTERS(X)
 #undef X
-    metrics_put_head(out, "books_lag_seconds", "gauge", "age of the oldest record not yet booked");
+    metrics_put_head(out, "books_lag_seconds", "gauge",
+                     "age of the oldest record not yet booked, at most");
     evbuffer_add_printf(out, "blotter_books_lag_seconds %.10g\n",
                         (double)booker_lag_ms(booker) / 1000);
 }

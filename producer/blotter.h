@@ -23,9 +23,8 @@
  *            and blotter_flush at once, elsewhere when the call returns.
  *
  * Stack      Recording takes 12 KiB of the caller's stack where slots are at most 4,160 bytes (the
- *            default is 1,024), 24 KiB up to 16,448,
-      and 80 KiB beyond. A stack that is too small is
- *            a fault at its guard page, never a write beyond it.
+ *            default is 1,024), 24 KiB up to 16,448, and 80 KiB beyond. A stack that is too small
+ *            is a fault at its guard page, never a write beyond it.
  *
  * Errors     Functions return 0 or more, or a negative enum blotter_status. On failure nothing has
  *            changed. Nothing is printed, and the process is never ended.
@@ -183,10 +182,9 @@ struct blotter_options {
  * Blocks:   for disk and memory (tens of ms), never for the network; up to two seconds where
  *           `blotter ship` has to give the journal back first
  * Memory:   copies the options; a producer takes 3 descriptors, and 5 for its thread
- * Returns:  0 and *producer; or a status with *producer NULL: BUSY, CORRUPT, FORMAT,
-      NOT_OURS (these
- *           only where `journal` names a file: in a folder the next free name is taken), SYSTEM,
- *           OPTION. blotter_open_error() says more */
+ * Returns:  0 and *producer; or a status with *producer NULL: BUSY, CORRUPT, FORMAT, NOT_OURS
+ *           (these only where `journal` names a file: in a folder the next free name is taken),
+ *           SYSTEM, OPTION. blotter_open_error() says more */
 int blotter_open(blotter_producer **producer, const struct blotter_options *options);
 
 /* Returns what was wrong at this thread's last blotter_open; "" if nothing. After one that
