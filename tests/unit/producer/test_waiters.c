@@ -18,7 +18,7 @@
 
 enum {
     ROUNDS = 150000,
-    TIMEOUT_MS = 2000,
+    TIMEOUT_MS = 10000,
     FAR_STORES = 40, /* fewer than a processor's buffer of stores holds */
     FAR_BYTES = 64 << 20,
     FAR_STRIDE = 4096 + 64, /* another page and another line */
