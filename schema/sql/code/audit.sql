@@ -195,7 +195,8 @@ COMMENT ON COLUMN blotter.gaps.from_seq IS 'first seq that is not here';
 COMMENT ON COLUMN blotter.gaps.to_seq IS 'last seq that is not here';
 COMMENT ON COLUMN blotter.gaps.state IS 'missing, or in flight: above what was known to be committed';
 
--- Day by day, with the day written into the statement: to plan for all days takes longer than all the rest.
+-- Day by day, with the day written into the statement: to plan for all days takes longer than all the rest. A day that has no partition has no
+-- rows but sessions, and rejects may name any number of such days.
 CREATE FUNCTION blotter_internal.find_unstored_rejects() RETURNS TABLE (producer_id bigint, exchange text, lane text, seq bigint)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -203,20 +204,30 @@ CREATE FUNCTION blotter_internal.find_unstored_rejects() RETURNS TABLE (producer
     AS $$
 DECLARE
     day timestamptz;
+    days timestamptz[] := ARRAY(SELECT DISTINCT to_date(substring(c.relname FROM '_([0-9]{8})$'), 'YYYYMMDD')::timestamp AT TIME ZONE 'UTC'
+                                FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                                WHERE i.inhparent IN (SELECT format('blotter.%I', t."table")::regclass FROM blotter_internal.partitioned_tables t));
 BEGIN
-    FOR day IN SELECT DISTINCT date_bin('1 day', j.recorded_at, '2000-01-01 00:00:00+00') FROM blotter.rejects j WHERE j.producer_id > 0 AND j.replayed_at IS NULL LOOP
+    FOREACH day IN ARRAY days LOOP
+        CONTINUE WHEN NOT EXISTS (SELECT FROM blotter.rejects j WHERE j.producer_id > 0 AND j.replayed_at IS NULL
+                                  AND j.recorded_at >= day AND j.recorded_at < day + interval '1 day');
         -- Each looked up by its key, never by reading the tables: so this is no join.
         RETURN QUERY EXECUTE format($q$
             SELECT j.producer_id, j.exchange, coalesce(j.lane, ''), j.seq
             FROM blotter.rejects j
             WHERE j.producer_id > 0 AND j.seq BETWEEN 1 AND blotter_internal.greatest_seq() AND j.replayed_at IS NULL
-              AND CASE WHEN %1$L IS NULL THEN j.recorded_at IS NULL
-                       ELSE j.recorded_at >= %1$L AND j.recorded_at < %2$L
-                            AND (SELECT true FROM blotter_internal.identities e
-                                 WHERE e.recorded_at >= %1$L AND e.recorded_at < %2$L AND e.recorded_at = j.recorded_at AND e.producer_id = j.producer_id AND e.seq = j.seq
-                                 LIMIT 1) IS NULL END
+              AND j.recorded_at >= %1$L AND j.recorded_at < %2$L
+              AND (SELECT true FROM blotter_internal.identities e
+                   WHERE e.recorded_at >= %1$L AND e.recorded_at < %2$L AND e.recorded_at = j.recorded_at AND e.producer_id = j.producer_id AND e.seq = j.seq
+                   LIMIT 1) IS NULL
         $q$, day, day + interval '1 day');
     END LOOP;
+    RETURN QUERY
+        SELECT j.producer_id, j.exchange, coalesce(j.lane, ''), j.seq
+        FROM blotter.rejects j
+        WHERE j.producer_id > 0 AND j.seq BETWEEN 1 AND blotter_internal.greatest_seq() AND j.replayed_at IS NULL
+          AND (date_bin('1 day', j.recorded_at, '2000-01-01 00:00:00+00') = ANY (days)) IS NOT TRUE
+          AND (SELECT true FROM blotter_internal.sessions e WHERE (e.recorded_at, e.producer_id, e.seq) = (j.recorded_at, j.producer_id, j.seq)) IS NULL;
 END
 $$;
 COMMENT ON FUNCTION blotter_internal.find_unstored_rejects() IS 'The rejects that are not replayed and have no row of their own in a table of records.';

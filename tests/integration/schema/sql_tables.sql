@@ -163,6 +163,19 @@ INSERT INTO blotter.trades (producer_id, seq, recorded_at, exchange, symbol, pri
 INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event) VALUES (4, 3, '2026-07-31 12:00Z', 'okx', 'void');
 SELECT blotter_internal.add_expired('d', '{4}', '{okx}', '{NULL}', '{4}');
 SELECT test.same('only_a_reject_that_is_nowhere_else_is_one', (SELECT string_agg(seq::text, ',') FROM blotter_internal.unstored_rejects WHERE producer_id = 4), '6');
+-- Nor do days that there are not cost anything each: one that may write to a stream can name thousands.
+INSERT INTO blotter.rejects (stream, entry_id, exchange, producer_id, seq, recorded_at, reason, raw, raw_length, raw_sha256)
+SELECT 'blotter:evil', n || '-2', 'evil', 66, n, timestamptz '2020-01-01 12:00Z' + n * interval '1 day', 'too old', '', 0, sha256('') FROM generate_series(1, 1000) AS n;
+INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event) VALUES (66, 1, '2020-01-02 12:00Z', 'evil', 'opened');
+CREATE EXTENSION pg_stat_statements SCHEMA test;
+SET pg_stat_statements.track = 'all';
+SELECT test.same('rejects_of_days_that_are_not_there', (SELECT count(*)::text FROM blotter_internal.unstored_rejects WHERE producer_id = 66), '999');
+SET pg_stat_statements.track = 'none';
+SELECT test.same('they_are_found_at_once', (SELECT max(s.calls) < 100 FROM test.pg_stat_statements s WHERE s.query ~ 'blotter.rejects')::text, 'true');
+SELECT test.same('and_in_few_statements', (SELECT count(*) < 100 FROM test.pg_stat_statements s WHERE s.query ~ 'blotter.rejects')::text, 'true');
+DROP EXTENSION pg_stat_statements;
+DELETE FROM blotter.rejects WHERE producer_id = 66;
+DELETE FROM blotter_internal.sessions WHERE producer_id = 66;
 SELECT test.same('ranges_are_written_as_people_do_and_end_with_dots_where_there_are_more',
                  concat_ws(' ', blotter_internal.range_list('{[1,2),[3,6)}', 2), blotter_internal.range_list('{[1,2),[3,6),[8,9)}', 2)), '1,3-5 1,3-5,...');
 
