@@ -125,8 +125,9 @@ $(BUILD)/libblotter.a: $(LIB_OBJECTS)
 	$(OBJCOPY) --localize-hidden $(BUILD)/libblotter.o
 	$(AR) rcs $@ $(BUILD)/libblotter.o
 
+# Never unloaded: a thread that looks up a name may outlive blotter_close, and with it dlclose.
 $(BUILD)/libblotter.so.$(SOVERSION): $(LIB_OBJECTS) producer/libblotter.map
-	$(LINK) -shared -Wl,--no-undefined -Wl,-soname,libblotter.so.$(SOVERSION) -Wl,--version-script=producer/libblotter.map -o $@ $(LIB_OBJECTS) $(LIB_LIBS)
+	$(LINK) -shared -Wl,--no-undefined,-z,nodelete -Wl,-soname,libblotter.so.$(SOVERSION) -Wl,--version-script=producer/libblotter.map -o $@ $(LIB_OBJECTS) $(LIB_LIBS)
 
 $(BUILD)/libblotter.so: $(BUILD)/libblotter.so.$(SOVERSION)
 	ln -sf $(<F) $@

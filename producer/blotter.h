@@ -21,6 +21,8 @@
  *            called finish, or answer BLOTTER_CLOSED. A handle belongs to its process: in a forked
  *            child every call answers BLOTTER_FORKED. A thread may be cancelled: in blotter_wait
  *            and blotter_flush at once, elsewhere when the call returns.
+ *            libblotter.so stays loaded, as a look-up of a name may outlive blotter_close: link a
+ *            plug-in that holds libblotter.a, and may be unloaded, with -z nodelete.
  *
  * Stack      Recording takes 12 KiB of the caller's stack where slots are at most 4,160 bytes (the
  *            default is 1,024), 24 KiB up to 16,448, and 80 KiB beyond. A stack that is too small

@@ -26,6 +26,7 @@ for file in "$folder/blotter" "$folder/libblotter.so.0"; do
     expect "stack protector in ${file##*/}" "$file" --dyn-syms '__stack_chk_fail'
     expect "checked copies in ${file##*/}" "$file" --dyn-syms '__(memcpy|snprintf|sprintf|vsnprintf|memset)_chk'
 done
+expect "a library whose threads may outlive a close is never unloaded" "$folder/libblotter.so.0" -d 'NODELETE'
 if [[ $(uname -m) == x86_64 ]]; then
     # The linker keeps the mark only where the start files of the C library have it, too.
     expect "branch targets are marked" "$folder/producer/producer.o" -n 'IBT'

@@ -398,6 +398,22 @@ static void session_that_waits_for_a_standby_can_be_ended(void **state)
     fixture_postgres_run(server, "SELECT pg_reload_conf()");
 }
 
+/* It may yet commit what it was given, and hold its locks. */
+static void session_that_cannot_be_ended_is_not_replaced(void **state)
+{
+    (void)state;
+    open_ready(TIMEOUT_MS);
+    int backend = pg_link_backend(seen.link);
+    kill(backend, SIGSTOP);
+    pg_link_reconnect(seen.link, "as if it had said nothing");
+    run_until(&seen.downs, 2);
+    kill(backend, SIGCONT);
+    assert_int_equal(seen.ups, 1);
+    assert_non_null(strstr(seen.why.message, "the session before this one does not end"));
+    run_until(&seen.ups, 2);
+    assert_in_range(sessions(), 1, 2);
+}
+
 static void copy_tells_how_many_rows_were_stored(void **state)
 {
     struct pg_chunk chunks[] = {head_chunk, {NULL, 0}, tail_chunk};
@@ -452,6 +468,7 @@ int main(void)
         TEST(commit_whose_standby_was_not_waited_for_is_in_doubt),
         TEST(standby_that_is_away_does_not_make_sessions_pile_up),
         TEST(session_that_waits_for_a_standby_can_be_ended),
+        TEST(session_that_cannot_be_ended_is_not_replaced),
         TEST(copy_tells_how_many_rows_were_stored),
         TEST(link_is_destroyed_in_any_state),
     };

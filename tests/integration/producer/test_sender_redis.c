@@ -303,7 +303,8 @@ static void what_an_earlier_connection_saw_waiting_is_not_evicted(void **state)
     await_event(BLOTTER_EVENT_REDIS_DOWN, 1);
     fill(producer);
     awaited.value = stats_of(producer).evicted;
-    fixture_redis_run(redis, "ACL SETUSER default -xpending"); /* so no look succeeds from here on */
+    fixture_redis_run(redis,
+                      "ACL SETUSER default -xpending"); /* so no look succeeds from here on */
     fixture_proxy_open(proxy);
     await_event(BLOTTER_EVENT_REDIS_REFUSES, 1);
     assert_int_equal(stats_of(producer).evicted, awaited.value);
