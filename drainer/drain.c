@@ -163,9 +163,9 @@ static void ease_locks(struct drain *drain, const struct pg_failure *failure)
     }
 }
 
-/* A session's temporary tables are those of the schema as it was when the session began. So an error
- * that needs a person may only need a new session: after a migration, or a column that a user has
- * added. That is tried at once. */
+/* A session's temporary tables are those of the schema when it began. So an error that needs a
+ * person may only need a new session: after a migration, or a column that a user has added. That is
+ * tried at once. */
 static enum pg_action try_new_session(struct drain *drain, const struct pg_failure *failure)
 {
     bool first = drain->failures == 0;

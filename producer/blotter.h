@@ -73,8 +73,8 @@ extern "C" {
       "the producer was opened without a sender: `blotter ship` sends, and this process cannot " \
       "wait for it") \
     BLOTTER_X_(NOT_OURS, -13, \
-      "the journal's file belongs to another user, is writable by others or has several names: " \
-      "it was left alone")
+      "what is in the journal's place is no file, belongs to another user, is writable by others " \
+      "or has several names: it was left alone")
 
 enum blotter_status {
 #define BLOTTER_X_(name, value, text) BLOTTER_##name = (value),

@@ -57,7 +57,8 @@ uint64_t journal_inode(int fd)
 
 bool journal_is_ours(const struct stat *file)
 {
-    return file->st_uid == geteuid() && (file->st_mode & (S_IWGRP | S_IWOTH)) == 0 &&
+    return S_ISREG(file->st_mode) && file->st_uid == geteuid() &&
+           (file->st_mode & (S_IWGRP | S_IWOTH)) == 0 &&
            file->st_nlink <= 1; /* 0: removed just now */
 }
 

@@ -85,23 +85,36 @@ static int open_or_create(struct journal *journal, const char *path,
     return fd;
 }
 
+static int fail_as_not_ours(const char *path, const struct stat *file, char *error)
+{
+    return journal_fail(error, BLOTTER_NOT_OURS,
+                        "%s: %s, of user %u, mode %03o, %lu names: only a file of this user, not "
+                        "writable by others, with one name is opened",
+                        path,
+                        S_ISREG(file->st_mode)   ? "a file"
+                        : S_ISLNK(file->st_mode) ? "a link"
+                                                 : "no file",
+                        (unsigned)file->st_uid, (unsigned)file->st_mode & 0777,
+                        (unsigned long)file->st_nlink);
+}
+
 static int check_file(int fd, const char *path, char *error)
 {
     struct stat file;
     if (fstat(fd, &file) != 0) {
         return journal_fail(error, BLOTTER_SYSTEM, "%s: %s", path, strerror(errno));
     }
-    if (!S_ISREG(file.st_mode)) {
-        return journal_fail(error, BLOTTER_SYSTEM, "%s: is not a file", path);
+    return journal_is_ours(&file) ? 0 : fail_as_not_ours(path, &file, error);
+}
+
+/* Others may have put there what cannot even be opened: a link, a folder, a file of theirs. */
+static int fail_to_open(const char *path, int problem, char *error)
+{
+    struct stat file;
+    if (lstat(path, &file) == 0 && !journal_is_ours(&file)) {
+        return fail_as_not_ours(path, &file, error);
     }
-    if (!journal_is_ours(&file)) {
-        return journal_fail(error, BLOTTER_NOT_OURS,
-                            "%s: belongs to user %u, mode %03o, %lu names: only a file of this "
-                            "user, not writable by others, with one name is opened",
-                            path, (unsigned)file.st_uid, (unsigned)file.st_mode & 0777,
-                            (unsigned long)file.st_nlink);
-    }
-    return 0;
+    return journal_fail(error, BLOTTER_SYSTEM, "%s: %s", path, strerror(problem));
 }
 
 /* Opens and locks. The file that path names at the end is the one that is locked: a closer may have
@@ -116,7 +129,7 @@ static int open_locked(struct journal *journal, const char *path,
             continue; /* made by another meanwhile */
         }
         if (fd < 0) {
-            return journal_fail(error, BLOTTER_SYSTEM, "%s: %s", path, strerror(errno));
+            return fail_to_open(path, errno, error);
         }
         int status = check_file(fd, path, error);
         if (status != 0) {

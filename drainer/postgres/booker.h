@@ -71,8 +71,7 @@ int64_t booker_left(const struct booker *);
 bool booker_is_connected(const struct booker *);
 
 /* How long the oldest row that this drainer queued has waited to be booked, at most: it counts from
- * when all rows were last seen booked, as a booking does not tell whose rows it took. 0: none waits.
- */
+ * when all rows were last seen booked, as a booking does not tell whose rows it took. 0: none. */
 int64_t booker_lag_ms(const struct booker *);
 
 /* Why nothing is booked; NULL: all is well. */

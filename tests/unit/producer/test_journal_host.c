@@ -168,14 +168,27 @@ static void in_a_folder_the_next_name_is_taken(void **state)
 {
     (void)state;
     struct journal *journal;
-    char planted[JOURNAL_PATH_BYTES];
+    char planted[4][JOURNAL_PATH_BYTES];
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(journal_open_in_folder(&journal, folder, &both, error), 0);
+        snprintf(planted[i], sizeof planted[i], "%s", journal->path);
+        die(journal);
+        for (int before = 0; before < i; before++) {
+            assert_string_not_equal(planted[i], planted[before]);
+        }
+        if (i == 0) {
+            assert_int_equal(chmod(planted[i], 0666), 0);
+            continue;
+        }
+        assert_int_equal(unlink(planted[i]), 0);
+        assert_int_equal(i == 1   ? symlink("/nowhere", planted[i])
+                         : i == 2 ? mkfifo(planted[i], 0600)
+                                  : mkdir(planted[i], 0700),
+                         0);
+    }
     assert_int_equal(journal_open_in_folder(&journal, folder, &both, error), 0);
-    snprintf(planted, sizeof planted, "%s", journal->path);
     die(journal);
-    assert_int_equal(chmod(planted, 0666), 0);
-    assert_int_equal(journal_open_in_folder(&journal, folder, &both, error), 0);
-    assert_string_not_equal(journal->path, planted);
-    die(journal);
+    assert_int_equal(rmdir(planted[3]), 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin_clock, remove_folder)
