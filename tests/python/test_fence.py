@@ -112,6 +112,15 @@ class Fence(unittest.TestCase):
         self.assertIn("it is claimed anew", drainer.text())
         self.assertNotEqual(self.hash()["holder"], "another:1")
 
+    def test_a_trim_notices_that_the_stream_is_another_servers(self):
+        self.publish(5)
+        drainer = self.drain("--trim-interval", "500ms")
+        self.await_rows()
+        self.await_acknowledged()
+        other = "6b1c5e0e-9d0b-4d3c-8a52-5f8e3e0c1234"
+        self.client("HSET", self.load, "history", other, "system", "7000000000000000001")
+        engines.await_true(lambda: other in engines.ready(drainer)[1], "the other history is named, though nothing is left to acknowledge")
+
     def go_back(self, transactions):
         """PostgreSQL as it was so many loading transactions ago, as after a promotion that lost them."""
         servers.query(

@@ -398,6 +398,18 @@ static void session_that_waits_for_a_standby_can_be_ended(void **state)
     fixture_postgres_run(server, "SELECT pg_reload_conf()");
 }
 
+/* Whatever the role's or the database's setting: names of others in front could be called. */
+static void names_are_looked_for_in_postgresqls_own_schema(void **state)
+{
+    (void)state;
+    open_link_with((struct pg_link_options){.conninfo = fixture_postgres_conninfo(server),
+                                            .command_timeout_ms = TIMEOUT_MS,
+                                            .prepare_sql = "SELECT 1"});
+    run_until(&seen.ups, 1);
+    run("SHOW search_path");
+    assert_string_equal(seen.value, "pg_catalog, pg_temp");
+}
+
 /* It may yet commit what it was given, and hold its locks. */
 static void session_that_cannot_be_ended_is_not_replaced(void **state)
 {
@@ -468,6 +480,7 @@ int main(void)
         TEST(commit_whose_standby_was_not_waited_for_is_in_doubt),
         TEST(standby_that_is_away_does_not_make_sessions_pile_up),
         TEST(session_that_waits_for_a_standby_can_be_ended),
+        TEST(names_are_looked_for_in_postgresqls_own_schema),
         TEST(session_that_cannot_be_ended_is_not_replaced),
         TEST(copy_tells_how_many_rows_were_stored),
         TEST(link_is_destroyed_in_any_state),

@@ -168,6 +168,7 @@ INSERT INTO blotter.rejects (stream, entry_id, exchange, producer_id, seq, recor
 SELECT 'blotter:evil', n || '-2', 'evil', 66, n, timestamptz '2020-01-01 12:00Z' + n * interval '1 day', 'too old', '', 0, sha256('') FROM generate_series(1, 1000) AS n;
 INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event) VALUES (66, 1, '2020-01-02 12:00Z', 'evil', 'opened');
 CREATE EXTENSION pg_stat_statements SCHEMA test;
+SELECT test.pg_stat_statements_reset();
 SET pg_stat_statements.track = 'all';
 SELECT test.same('rejects_of_days_that_are_not_there', (SELECT count(*)::text FROM blotter_internal.unstored_rejects WHERE producer_id = 66), '999');
 SET pg_stat_statements.track = 'none';
