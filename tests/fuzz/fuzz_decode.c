@@ -52,7 +52,7 @@ static void check_value(enum field_kind kind, const struct record_value *value)
         CHECK(value->integer == 0 || value->integer == 1);
         break;
     case FIELD_TIME:
-        CHECK(value->integer >= LIMIT_RECORDED_AT_MIN_NS);
+        CHECK(value->integer >= LIMIT_TIME_MIN_NS);
         break;
     case FIELD_INT:
         CHECK(value->integer >= 0);
