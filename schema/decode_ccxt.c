@@ -51,30 +51,65 @@ static enum record_fault extra_member(struct decoder *decoder, const char *name,
 
 static bool is_nothing(const struct unpack_value *value)
 {
-    switch (value->type) {
-    case UNPACK_NIL:
-        return true;
-    case UNPACK_STR:
-    case UNPACK_ARRAY:
-    case UNPACK_MAP:
-        return value->length == 0;
-    default:
+    return value->type == UNPACK_NIL ||
+           ((value->type == UNPACK_STR || unpack_is_container(value)) && value->length == 0);
+}
+
+/* Reads milliseconds with an optional fraction, as nanoseconds: a number that JSON has as a float
+ * comes as text. */
+static bool ms_of_text(const char *at, size_t length, int64_t *ms, int64_t *fraction_ns)
+{
+    const char *end = at + length;
+    int64_t unit = NS_PER_MS / 10;
+
+    *ms = *fraction_ns = 0;
+    if (length == 0 || *at == '.') {
         return false;
     }
+    for (; at < end && *at >= '0' && *at <= '9' && *ms < CCXT_TIME_MS_MAX; at++) {
+        *ms = *ms * 10 + (*at - '0');
+    }
+    if (at < end && *at == '.') {
+        for (at++; at < end && *at >= '0' && *at <= '9'; at++, unit /= 10) {
+            *fraction_ns += (*at - '0') * unit;
+        }
+    }
+    return at == end;
+}
+
+static bool ms_of_double(double value, int64_t *ms, int64_t *fraction_ns)
+{
+    if (!(value >= 0 && value < 9e15)) {
+        return false;
+    }
+    *ms = (int64_t)value;
+    *fraction_ns = (int64_t)((value - (double)*ms) * NS_PER_MS + 0.5);
+    return true;
 }
 
 static enum record_fault time_of_ms(const struct unpack_value *value, struct record_value *out)
 {
-    int64_t ms;
+    int64_t ms, fraction_ns = 0;
+    bool read = value->type == UNPACK_STR
+                    ? ms_of_text((const char *)value->bytes, value->length, &ms, &fraction_ns)
+                : value->type == UNPACK_DOUBLE ? ms_of_double(value->floating, &ms, &fraction_ns)
+                                               : decoder_integer(value, &ms);
 
-    if (!decoder_integer(value, &ms)) {
+    if (!read) {
         return RECORD_FAULT_WRONG_TYPE;
     }
     if (ms < CCXT_TIME_MS_MIN || ms >= CCXT_TIME_MS_MAX) {
         return RECORD_FAULT_OUT_OF_RANGE;
     }
-    *out = (struct record_value){.present = true, .integer = ms * NS_PER_MS};
+    *out = (struct record_value){.present = true, .integer = ms * NS_PER_MS + fraction_ns};
     return RECORD_FAULT_NONE;
+}
+
+/* Whether it is the time 0, which ccxt has for none. */
+static bool is_no_time(const struct unpack_value *value)
+{
+    return (value->type == UNPACK_INT && value->integer == 0) ||
+           (value->type == UNPACK_DOUBLE && value->floating == 0);
 }
 
 static enum record_fault field_value(struct decoder *decoder, const struct ccxt_name *name,
@@ -151,7 +186,7 @@ enum record_fault decoder_ccxt_key(struct decoder *decoder, const struct ccxt_na
 
     decoder->ccxt.any = true;
     enum record_fault fault = unpack_next(&decoder->reader, &value);
-    if (fault || is_nothing(&value)) {
+    if (fault || is_nothing(&value) || (name->how == CCXT_TIME_MS && is_no_time(&value))) {
         return fault;
     }
     switch (name->how) {
@@ -257,7 +292,8 @@ static void read_fee(struct unpack_reader *reader, struct fee *fee)
         unpack_next(reader, &key);
         unpack_skip(reader, &key);
         unpack_next(reader, &value);
-        if (is_nothing(&value)) {
+        if (is_nothing(&value) || text_is(&key, "info")) {
+            unpack_skip(reader, &value);
             continue;
         }
         if (text_is(&key, "cost") &&
@@ -384,10 +420,25 @@ static enum record_fault set_fees(struct decoder *decoder, const struct fee_fiel
     struct fee fees[FEES_MAX];
     unsigned count = 0;
 
+    bool any_named = false, all_named = true;
     for (unsigned i = 0; i < given_count; i++) {
-        add_fee(fees, &count, &given[i]);
+        any_named |= given[i].currency.type == UNPACK_STR;
+        all_named &= given[i].currency.type == UNPACK_STR;
     }
-    enum record_fault fault = set_decimal(decoder, fields->fee, fees[0].cost, fees[0].cost_length);
+    for (unsigned i = 0; i < given_count; i++) {
+        /* an amount of no currency cannot be added to the others */
+        if (!any_named || given[i].currency.type == UNPACK_STR) {
+            add_fee(fees, &count, &given[i]);
+        }
+    }
+    enum record_fault fault = any_named && !all_named && decoder->ccxt.fees != NULL
+                                  ? decoder_misplace(decoder, fields->fees, "fees",
+                                                     decoder->ccxt.fees, RECORD_FAULT_MISSING)
+                                  : RECORD_FAULT_NONE;
+    if (fault) {
+        return fault;
+    }
+    fault = set_decimal(decoder, fields->fee, fees[0].cost, fees[0].cost_length);
     if (!fault) {
         fault = set_field(decoder, fields->currency, &fees[0].currency);
     }
@@ -515,6 +566,39 @@ static enum record_fault finish_trade(struct decoder *decoder)
     return RECORD_FAULT_NONE;
 }
 
+/* Keeps ccxt's word where ours replaces it. */
+static void extra_word(struct decoder *decoder, const char *name, const char *word)
+{
+    json_write_comma(&decoder->json, &decoder->comma);
+    json_write_string(&decoder->json, name, strlen(name));
+    json_write(&decoder->json, ":", 1);
+    json_write_string(&decoder->json, word, strlen(word));
+}
+
+/* Takes the currency of a funding payment that has none from its symbol: USDT of
+ * BTC/USDT:USDT-261225. */
+static void take_settle_currency(struct decoder *decoder)
+{
+    struct record_value *values = decoder->record->values;
+    const struct record_value *symbol = &values[CASH_symbol];
+    const char *end = symbol->bytes + symbol->length;
+    const char *at = symbol->present ? memchr(symbol->bytes, ':', symbol->length) : NULL;
+
+    if (at == NULL || values[CASH_currency].present) {
+        return;
+    }
+    const char *dash = memchr(at, '-', (size_t)(end - at));
+    size_t length = (size_t)((dash != NULL ? dash : end) - at) - 1;
+    if (length > 0) {
+        values[CASH_currency] =
+            (struct record_value){.bytes = at + 1, .length = (uint32_t)length, .present = true};
+        decoder->present |= UINT64_C(1) << CASH_currency;
+        if (!values[CASH_type].present) {
+            set_word(decoder, CASH_type, "funding");
+        }
+    }
+}
+
 /* The type of a cash flow that ccxt calls by no word, or by one that leaves the sign to tell. */
 static void name_cash_type(struct decoder *decoder, bool negative)
 {
@@ -522,6 +606,7 @@ static void name_cash_type(struct decoder *decoder, bool negative)
     const struct ccxt_keys *ccxt = &decoder->ccxt;
 
     if (value_is(&values[CASH_type], "transaction")) {
+        extra_word(decoder, "type", "transaction");
         set_word(decoder, CASH_type, negative ? "withdrawal" : "deposit");
     } else if (!values[CASH_type].present &&
                (values[CASH_from_account].present || values[CASH_to_account].present)) {
@@ -537,6 +622,7 @@ static enum record_fault finish_cash(struct decoder *decoder)
     struct unpack_value direction = value_at(decoder, decoder->ccxt.direction);
     const struct record_value *account = &values[CASH_account], *from = &values[CASH_from_account];
     bool positive = is_positive(&values[CASH_amount]);
+    take_settle_currency(decoder);
     bool out = text_is(&direction, "out") ||
                (direction.type == UNPACK_NIL && (value_is(&values[CASH_type], "withdraw") ||
                                                  value_is(&values[CASH_type], "withdrawal"))) ||
@@ -553,12 +639,27 @@ static enum record_fault finish_cash(struct decoder *decoder)
     return fault;
 }
 
+/* Calls by our word what some venues call crossed; ccxt's is kept. */
+static enum record_fault finish_margin_mode(struct decoder *decoder)
+{
+    const struct ccxt_keys *ccxt = &decoder->ccxt;
+
+    if (!value_is(&decoder->record->values[POSITION_margin_mode], "crossed") ||
+        (ccxt->fields >> POSITION_margin_mode & 1) == 0) {
+        return RECORD_FAULT_NONE;
+    }
+    extra_word(decoder, ccxt->names[POSITION_margin_mode]->name, "crossed");
+    set_word(decoder, POSITION_margin_mode, "cross");
+    return RECORD_FAULT_NONE;
+}
+
 static enum record_fault finish_position(struct decoder *decoder)
 {
     struct record_value *values = decoder->record->values;
     struct unpack_value side = value_at(decoder, decoder->ccxt.side);
     bool is_short = text_is(&side, "short"), is_long = text_is(&side, "long");
     const struct record_value *hedged = &values[POSITION_hedged];
+    const struct record_value *quantity = &values[POSITION_quantity];
 
     if (hedged->present && !values[POSITION_position_side].present &&
         (!hedged->integer || is_short || is_long)) {
@@ -567,12 +668,17 @@ static enum record_fault finish_position(struct decoder *decoder)
                  : is_short       ? "short"
                                   : "long");
     }
-    if (is_short && is_positive(&values[POSITION_quantity])) {
+    enum record_fault fault = finish_margin_mode(decoder);
+    if (!fault && is_short && is_positive(quantity)) {
         return negate(decoder, POSITION_quantity);
     }
-    return side.type != UNPACK_NIL && (!(is_short || is_long) || !values[POSITION_quantity].present)
+    /* The quantity's sign says the side, unless there is none or it is 0. */
+    bool follows = quantity->present && (is_short  ? quantity->bytes[0] == '-'
+                                         : is_long ? is_positive(quantity)
+                                                   : false);
+    return !fault && side.type != UNPACK_NIL && !follows
                ? extra_member(decoder, "side", decoder->ccxt.side)
-               : RECORD_FAULT_NONE;
+               : fault;
 }
 
 /* --- the time as text --- */

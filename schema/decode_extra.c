@@ -13,7 +13,12 @@ enum record_fault decoder_extra_member(struct decoder *decoder, const char *name
     json_write_string(&decoder->json, name, length);
     json_write(&decoder->json, ":", 1);
     enum record_fault fault = unpack_next(&decoder->reader, &value);
-    return fault ? fault : json_write_value(&decoder->json, &decoder->reader, &value, 1);
+    decoder->json.prune = true;
+    if (!fault) {
+        fault = json_write_value(&decoder->json, &decoder->reader, &value, 1);
+    }
+    decoder->json.prune = false;
+    return fault;
 }
 
 enum record_fault decoder_misplace(struct decoder *decoder, unsigned index, const char *name,

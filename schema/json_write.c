@@ -224,6 +224,16 @@ void json_write_comma(struct json_writer *writer, bool *comma)
     *comma = true;
 }
 
+/* Whether to leave out a member, whose key has been read. */
+static bool is_pruned(const struct json_writer *writer, const struct unpack_reader *reader,
+                      const struct unpack_value *key)
+{
+    enum { NIL = 0xc0 };
+    return writer->prune && !unpack_is_container(key) && reader->at < reader->end &&
+           (*reader->at == NIL ||
+            (key->type == UNPACK_STR && key->length == 4 && memcmp(key->bytes, "info", 4) == 0));
+}
+
 enum record_fault json_write_members(struct json_writer *writer, struct unpack_reader *reader,
                                      uint64_t pairs, bool *comma, unsigned depth)
 {
@@ -232,6 +242,17 @@ enum record_fault json_write_members(struct json_writer *writer, struct unpack_r
     for (uint64_t i = 0; i < pairs; i++) {
         const unsigned char *first = reader->at;
         enum record_fault fault = unpack_next(reader, &key);
+        if (!fault && is_pruned(writer, reader, &key)) {
+            struct unpack_value value;
+            fault = unpack_next(reader, &value);
+            if (!fault) {
+                fault = unpack_skip(reader, &value);
+            }
+            if (fault) {
+                return fault;
+            }
+            continue;
+        }
         json_write_comma(writer, comma);
         if (!fault) {
             fault = write_key(writer, reader, first, &key);

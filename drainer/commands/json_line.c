@@ -24,8 +24,9 @@ struct json_draft {
     unsigned pairs;
     char *extra; /* what goes between the braces of `extra` */
     size_t extra_length;
-    char *string;   /* room for a string without its escapes */
-    uint64_t marks; /* keys that tell what kind of object it is */
+    char *string;     /* room for a string without its escapes */
+    uint64_t marks;   /* keys that tell what kind of object it is */
+    unsigned unknown; /* keys that are no field's */
 };
 
 /* --- problems: each returns -1 --- */
@@ -248,30 +249,74 @@ static void add_extra(struct json_draft *draft, struct json_slice text)
     draft->extra_length += text.length;
 }
 
+/* Whether it is null, or an empty string, array or object, which is as good as a missing key. */
+static bool is_absent(struct json_slice value)
+{
+    bool map = value.at[0] == '{';
+    struct json_scan scan = {value.at + 1, value.at + value.length - 1};
+    struct json_member member;
+
+    if (!map && value.at[0] != '[') {
+        return slice_is(value, "null") || slice_is(value, "\"\"");
+    }
+    return !(map ? json_read_member(&scan, &member) : json_read_element(&scan, &member.value));
+}
+
+static void put_extra(struct json_draft *draft, const char *text, size_t length)
+{
+    memcpy(draft->extra + draft->extra_length, text, length);
+    draft->extra_length += length;
+}
+
+/* Copies a value without the nulls and the exchange's own messages that are in it. */
+static void put_pruned(struct json_draft *draft, struct json_slice value)
+{
+    bool map = value.at[0] == '{';
+    struct json_scan scan = {value.at + 1, value.at + value.length - 1};
+    struct json_member member = {.key.length = 0};
+    size_t count = 0;
+
+    if (!map && value.at[0] != '[') {
+        put_extra(draft, value.at, value.length);
+        return;
+    }
+    put_extra(draft, value.at, 1);
+    while (map ? json_read_member(&scan, &member) : json_read_element(&scan, &member.value)) {
+        if (map && (slice_is(member.value, "null") || slice_is(member.key, "\"info\""))) {
+            continue;
+        }
+        put_extra(draft, ",", count++ > 0);
+        put_extra(draft, member.key.at, member.key.length);
+        put_extra(draft, ":", map);
+        put_pruned(draft, member.value);
+    }
+    put_extra(draft, map ? "}" : "]", 1);
+}
+
 static void take_member(struct json_draft *draft, const struct json_member *member)
 {
     size_t length = json_read_string(member->key, draft->string);
-    bool null = slice_is(member->value, "null");
-    struct json_slice whole = {member->key.at,
-                               (size_t)(member->value.at + member->value.length - member->key.at)};
+    bool map = member->value.at[0] == '{';
 
-    if (slice_is(member->key, "\"kind\"") || slice_is(member->key, "\"exchange\"")) {
+    if (slice_is(member->key, "\"kind\"") || slice_is(member->key, "\"exchange\"") ||
+        is_absent(member->value)) {
         return;
     }
-    draft->marks |= null ? 0 : ccxt_mark(draft->string, length, member->value.at[0] == '{');
-    if (length == 5 && memcmp(draft->string, "extra", 5) == 0 &&
-        (null || member->value.at[0] == '{')) {
-        if (!null) {
-            whole.at = json_read_inside(member->value.at, member->value.length, &whole.length);
-            add_extra(draft, whole);
-        }
+    draft->marks |= ccxt_mark(draft->string, length, map);
+    if (length == 5 && memcmp(draft->string, "extra", 5) == 0 && map) {
+        struct json_slice inside;
+        inside.at = json_read_inside(member->value.at, member->value.length, &inside.length);
+        add_extra(draft, inside);
     } else if (names_field(draft->line->kind, draft->string, length) &&
                !(length == 5 && memcmp(draft->string, "extra", 5) == 0)) {
         pack_string(draft, member->key);
         pack_value(draft, member->value);
         draft->pairs++;
     } else {
-        add_extra(draft, whole);
+        add_extra(draft, member->key);
+        put_extra(draft, ":", 1);
+        put_pruned(draft, member->value);
+        draft->unknown++;
     }
 }
 
@@ -334,6 +379,11 @@ static void fill_struct(struct json_line *line, const struct record *record, cha
     }
 }
 
+/* A balance without a currency says that the account is empty: nothing else may pass for that. */
+static const char not_one_currency[] =
+    "required; a balance as ccxt has it, of all currencies, is recorded by the Python package "
+    "alone: give a line for each, as {\"kind\":\"balance\",\"currency\":\"BTC\",\"total\":1}";
+
 static int decode_draft(struct json_draft *draft, char *strings)
 {
     static char scratch_bytes[RECORD_SCRATCH_BYTES]; /* one line at a time */
@@ -351,6 +401,11 @@ static int decode_draft(struct json_draft *draft, char *strings)
                       &problem) != 0) {
         describe(line, &problem);
         return -1;
+    }
+    if (line->kind == RECORD_BALANCE && !record.values[BALANCE_currency].present &&
+        (draft->unknown > 0 || record.values[BALANCE_free].present ||
+         record.values[BALANCE_used].present || record.values[BALANCE_total].present)) {
+        return json_line_complain(line, "currency", not_one_currency);
     }
     line->misplaced = problem.misplaced;
     if (problem.fault != RECORD_FAULT_NONE) {

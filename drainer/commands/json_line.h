@@ -1,11 +1,12 @@
 /* json_line.h: one line of JSON as a record: {"kind": "trade", "symbol": "BTC/USDT",
  * "price": 1.10, …}.
  *
- * Keys are the field names of schema/fields.h, or ccxt's (schema/ccxt_names.h), and "kind"
- * (order if absent) and "exchange" (must be the one expected). null is absent. A decimal is a
- * number or a string, and keeps its digits as they are written: it is never made a double. A time
- * is an integer: of nanoseconds under our names, of milliseconds under ccxt's. Any other key goes
- * into extra, as written; so does a value that its field cannot take. */
+ * Keys are the field names of schema/fields.h, or ccxt's (schema/ccxt_names.h), and "kind" (order
+ * if absent) and "exchange" (must be the one expected). null, "", [] and {} are absent. A decimal
+ * is a number or a string, and keeps its digits as they are written: it is never made a double. A
+ * time is an integer: of nanoseconds under our names, of milliseconds under ccxt's, also as text or
+ * with a fraction. Any other key goes into extra, numbers as written, without the nulls and the
+ * exchange's own messages (info) within it; so does a value that its field cannot take. */
 #ifndef BLOTTER_DRAINER_COMMANDS_JSON_LINE_H
 #define BLOTTER_DRAINER_COMMANDS_JSON_LINE_H
 

@@ -88,7 +88,7 @@ static void a_number_keeps_its_digits_whatever_they_are(void **state)
         snprintf(text, sizeof text,
                  "{\"order_id\":\"1\",\"price\":%s,\"x\":[%s , {\"y\":%s}, 1e999]}", numbers[i][0],
                  numbers[i][0], numbers[i][0]);
-        snprintf(expected, sizeof expected, "{\"x\":[%s , {\"y\":%s}, 1e999]}", numbers[i][0],
+        snprintf(expected, sizeof expected, "{\"x\":[%s,{\"y\":%s},1e999]}", numbers[i][0],
                  numbers[i][0]);
         assert_parsed(text);
         assert_string_equal(line.order.price, numbers[i][1]);
@@ -151,13 +151,12 @@ static void unknown_keys_go_into_extra_as_written(void **state)
     (void)state;
     assert_parsed("{\"a\" : 1.50 ,\"order_id\":\"1\",\"extra\":{ \"source\":\"x\\u0041\", "
                   "\"n\":1E-8 },\"b\\u0062\":null,\"seq\":7}");
-    assert_string_equal(
-        line.order.extra,
-        "{\"a\" : 1.50,\"source\":\"x\\u0041\", \"n\":1E-8,\"b\\u0062\":null,\"seq\":7}");
+    assert_string_equal(line.order.extra,
+                        "{\"a\":1.50,\"source\":\"x\\u0041\", \"n\":1E-8,\"seq\":7}");
     assert_parsed("{\"order_id\":\"1\",\"extra\":{}}");
     assert_null(line.order.extra);
     assert_parsed("{\"order_id\":\"1\",\"extra\":{},\"z\":[]}");
-    assert_string_equal(line.order.extra, "{\"z\":[]}");
+    assert_null(line.order.extra);
     assert_parsed("{\"order_id\":\"1\",\"extra\":null}");
     assert_null(line.order.extra);
     assert_parsed("{\"order_id\":\"1\",\"extra\":[1]}");
@@ -211,6 +210,54 @@ static void every_kind_is_read(void **state)
     assert_parsed("{\"kind\":\"instrument\",\"symbol\":\"X\",\"expiry\":1800000000000}");
     assert_int_equal(line.instrument.expiry, INT64_C(1800000000000000000));
     assert_refused("{\"kind\":\"cash\",\"currency\":\"USDT\"}", "amount: required and missing");
+}
+
+static void an_empty_value_is_absent(void **state)
+{
+    static const char *const empty[] = {"null", "\"\"", "[]", "{ }"};
+    char text[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof empty / sizeof empty[0]; i++) {
+        const char *e = empty[i];
+        snprintf(text, sizeof text,
+                 "{\"order_id\":\"1\",\"symbol\":%s,\"price\":%s,\"timestamp\":%s,\"post_only\":"
+                 "%s,\"fees\":%s,\"note\":%s}",
+                 e, e, e, e, e, e);
+        assert_parsed(text);
+        assert_null(line.order.symbol);
+        assert_null(line.order.price);
+        assert_null(line.order.fees);
+        assert_null(line.order.extra);
+        assert_int_equal(line.misplaced, 0);
+    }
+}
+
+static void nulls_and_messages_within_a_value_are_dropped(void **state)
+{
+    (void)state;
+    assert_parsed("{\"id\":\"1\",\"note\":{\"a\":null,\"b\":[1,{\"info\":{\"x\":1},\"c\":0.10}]},"
+                  "\"fee\":{\"cost\":1,\"currency\":\"A\",\"info\":{\"x\":1},\"tier\":null}}");
+    assert_string_equal(line.order.extra, "{\"note\":{\"b\":[1,{\"c\":0.10}]}}");
+    assert_string_equal(line.order.fee, "1");
+    assert_parsed("{\"id\":\"1\",\"extra\":{\"a\":null,\"info\":1}}");
+    assert_string_equal(line.order.extra, "{\"a\":null,\"info\":1}");
+}
+
+static void a_balance_without_a_currency_says_that_the_account_is_empty(void **state)
+{
+    static const char *const not_empty[] = {
+        "{\"kind\":\"balance\",\"free\":{\"BTC\":1},\"total\":{\"BTC\":1},\"BTC\":{\"free\":1}}",
+        "{\"kind\":\"balance\",\"BTC\":{\"free\":1}}", "{\"kind\":\"balance\",\"error\":\"x\"}",
+        "{\"kind\":\"balance\",\"total\":1}"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof not_empty / sizeof not_empty[0]; i++) {
+        assert_int_equal(parse_bytes(not_empty[i], strlen(not_empty[i])), -1);
+        assert_non_null(strstr(line.problem, "give a line for each"));
+    }
+    assert_parsed("{\"kind\":\"balance\",\"account\":\"main\",\"total\":null}");
+    assert_null(line.balance.currency);
 }
 
 static void ccxts_names_are_understood(void **state)
@@ -305,6 +352,9 @@ int main(void)
         TEST(escaped_key_is_the_key),
         TEST(a_wrong_value_is_kept_in_extra_and_named),
         TEST(every_kind_is_read),
+        TEST(an_empty_value_is_absent),
+        TEST(nulls_and_messages_within_a_value_are_dropped),
+        TEST(a_balance_without_a_currency_says_that_the_account_is_empty),
         TEST(ccxts_names_are_understood),
         TEST(malformed_line_is_refused_with_its_field),
         TEST(lone_surrogate_is_refused),

@@ -211,13 +211,18 @@ static void cash_that_leaves_the_account_is_negative(void **state)
     pack_map(4), PAIR("id", "1"), PAIR("currency", "USDT"), PAIR("amount", "-5"),
         PAIR("direction", "out"), assert_cash("-5", NULL);
     pack_map(5), PAIR("id", "1"), PAIR("currency", "USDT"), PAIR("amount", "5"),
-        PAIR("direction", "in"), PAIR("type", "transaction"), assert_cash("5", "deposit");
+        PAIR("direction", "in"), PAIR("type", "transaction");
+    decode_as(RECORD_CASH, 0, "{\"type\":\"transaction\"}");
+    assert_field(CASH_type, "deposit");
     pack_map(4), PAIR("id", "1"), PAIR("currency", "USDT"), PAIR("amount", "5"),
         PAIR("type", "withdrawal"), assert_cash("-5", "withdrawal");
     pack_map(5), PAIR("currency", "USDT"), PAIR("amount", "5"), PAIR("account", "spot"),
         PAIR("fromAccount", "spot"), PAIR("toAccount", "swap"), assert_cash("-5", "transfer");
     pack_map(3), PAIR("code", "USDT"), PAIR("amount", "0.1"), PAIR("symbol", "BTC/USDT:USDT"),
         assert_cash("0.1", "funding");
+    pack_map(3), PAIR("id", "1"), PAIR("amount", "0.1"), PAIR("symbol", "BTC/USD:BTC-261225"),
+        assert_cash("0.1", "funding");
+    assert_field(CASH_currency, "BTC");
     pack_map(4), PAIR("id", "1"), PAIR("currency", "USDT"), PAIR("amount", "-5"),
         PAIR("direction", "in");
     decode_as(RECORD_CASH, 0, "{\"direction\":\"in\"}");
@@ -244,6 +249,45 @@ static void a_short_position_is_negative(void **state)
     pack_map(3), PAIR("symbol", "X"), PAIR("contracts", "-3"), PAIR("side", "both");
     decode_as(RECORD_POSITION, 0, "{\"side\":\"both\"}");
     assert_field(POSITION_quantity, "-3");
+}
+
+static void the_side_of_a_flat_position_and_a_word_of_the_venue_are_kept(void **state)
+{
+    (void)state;
+    pack_map(3), PAIR("symbol", "X"), PAIR("contracts", "0"), PAIR("side", "long");
+    decode_as(RECORD_POSITION, 0, "{\"side\":\"long\"}");
+    pack_map(3), PAIR("symbol", "X"), PAIR("contracts", "-1"), PAIR("side", "long");
+    decode_as(RECORD_POSITION, 0, "{\"side\":\"long\"}");
+    pack_map(2), PAIR("symbol", "X"), PAIR("marginType", "crossed");
+    decode_as(RECORD_POSITION, 0, "{\"marginType\":\"crossed\"}");
+    assert_field(POSITION_margin_mode, "cross");
+}
+
+static void milliseconds_may_be_text_or_have_a_fraction(void **state)
+{
+    (void)state;
+    pack_map(4), PAIR("id", "1"), PAIR("timestamp", "1700000000123"),
+        PAIR("lastUpdateTimestamp", "1700000000123.5"), pack_text("lastTradeTimestamp"),
+        msgpack_pack_double(&pack, (double)TIME_MS + 0.25);
+    decode_as(RECORD_ORDER, 0, NULL);
+    assert_true(record.values[ORDER_exchange_time].integer == TIME_MS * 1000000);
+    assert_true(record.values[ORDER_update_time].integer == TIME_MS * 1000000 + 500000);
+    assert_true(record.values[ORDER_last_trade_time].integer == TIME_MS * 1000000 + 250000);
+    pack_map(2), PAIR("id", "1"), pack_text("timestamp"), msgpack_pack_int64(&pack, 0);
+    decode_as(RECORD_ORDER, 0, NULL);
+    pack_map(2), PAIR("id", "1"), PAIR("timestamp", "1700000000123x");
+    decode_as(RECORD_ORDER, 1, "{\"timestamp\":\"1700000000123x\"}");
+}
+
+static void an_amount_of_no_currency_is_not_added_to_the_others(void **state)
+{
+    (void)state;
+    pack_map(2), PAIR("id", "1"), pack_text("fees"), msgpack_pack_array(&pack, 2);
+    pack_map(2), PAIR("cost", "1"), PAIR("currency", "A");
+    pack_map(1), PAIR("cost", "2");
+    decode_as(RECORD_ORDER, 1, "{\"fees\":[{\"cost\":\"1\",\"currency\":\"A\"},{\"cost\":\"2\"}]}");
+    assert_field(ORDER_fee, "1");
+    assert_field(ORDER_fees, NULL);
 }
 
 static void an_instrument_has_its_times_in_either_unit(void **state)
@@ -315,6 +359,9 @@ int main(void)
         cmocka_unit_test(a_negative_amount_of_a_trade_is_a_sale),
         cmocka_unit_test(cash_that_leaves_the_account_is_negative),
         cmocka_unit_test(a_short_position_is_negative),
+        cmocka_unit_test(the_side_of_a_flat_position_and_a_word_of_the_venue_are_kept),
+        cmocka_unit_test(milliseconds_may_be_text_or_have_a_fraction),
+        cmocka_unit_test(an_amount_of_no_currency_is_not_added_to_the_others),
         cmocka_unit_test(an_instrument_has_its_times_in_either_unit),
         cmocka_unit_test(random_bytes_are_survived_by_every_kind),
     };
