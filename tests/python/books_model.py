@@ -93,7 +93,11 @@ def copy_of(record):
 
 
 def conflict(a, b):
-    return any(a[n] is not None and b[n] is not None and a[n] != b[n] for n in IDENTITY)
+    """ccxt's symbol, BASE/QUOTE, says all of the market itself."""
+    differ = {n for n in IDENTITY if a[n] is not None and b[n] is not None and a[n] != b[n]}
+    if "market_type" in differ and a["symbol"] is not None and a["symbol"] == b["symbol"] and "/" in a["symbol"]:
+        differ.remove("market_type")
+    return bool(differ)
 
 
 def least(value):

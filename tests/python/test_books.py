@@ -669,6 +669,14 @@ class Values(Case):
         self.load("option", instrument, *fills)
         self.assertEqual(self.pnl("option", "exchange"), {("BTC",): Decimal("0.039")})
 
+    def test_market_types_do_not_tell_copies_of_one_symbol_apart(self):
+        """One says linear, the other swap, a third nothing. Raw symbols are told apart: a venue has BTCUSDT twice."""
+        for symbol, count in (("C/USDT:USDT", 1), ("CUSDT", 2)):
+            copies = [self.trade(symbol, 1, "buy", "1", "100", order_id="o", market_type=name) for name in ("linear", "swap")]
+            self.load("typed", *(copies if count == 2 else [*copies, self.trade(symbol, 1, "buy", "1", "100", market_type="swap"), self.trade(symbol, 1, "buy", "1", "100")]))
+            rows = self.database.run("SELECT differs FROM blotter.fills WHERE exchange = 'typed' AND symbol = %s", symbol)
+            self.assertEqual(rows, [(["market_type"],)] if count == 1 else [([],), ([],)])
+
     def test_a_missing_price_hides_its_own_pnl_and_nothing_else(self):
         gain = [self.trade("C/USDT", 1, "buy", "1", "100"), self.trade("C/USDT", 2, "sell", "1", "105")]
         later = self.trade("D/USDT", 3, "buy", "1", "8", day=1, order_id="o3")

@@ -2,7 +2,8 @@
 --
 -- The same execution arrives as an order event, as an own trade, from the venue's history, from two processes, and again on reconnect. All that
 -- have one trade id on one exchange are a group. Copies that contradict each other (symbol, account, market_type, side or order_id
--- known in both, and different) are of different fills; what is not known contradicts nothing. Of a fill's copies each field is taken
+-- known in both, and different) are of different fills; what is not known contradicts nothing, nor do market types ("swap", "future") of
+-- one symbol in ccxt's spelling, BASE/QUOTE, which says all of the market itself. Of a fill's copies each field is taken
 -- from the highest rank that has it: order event 0, own trade 1, venue's history 2, bust or correction 3; among equals the least value.
 -- So neither the order in which copies arrive nor how often they do makes a difference.
 --
@@ -93,6 +94,7 @@ BEGIN
            | blotter_internal.rank_beats(15, a.ranks, a.liquidity, b.ranks, b.liquidity);
     m.differs := a.differs | b.differs
                | blotter_internal.differing(0, a.exchange_time, b.exchange_time) | blotter_internal.differing(2, a.strategy, b.strategy)
+               | blotter_internal.differing(4, a.market_type, b.market_type)
                | blotter_internal.differing(5, a.position_side, b.position_side) | blotter_internal.differing(9, a.price, b.price)
                | blotter_internal.differing(10, a.quantity, b.quantity) | blotter_internal.differing(11, a.cost, b.cost)
                | blotter_internal.differing(12, a.fee, b.fee) | blotter_internal.differing(13, a.fee_currency, b.fee_currency)
@@ -135,7 +137,7 @@ CREATE FUNCTION blotter_internal.copies_conflict(a blotter_internal.fill_copy, b
     BEGIN ATOMIC
         SELECT coalesce((a).order_id <> (b).order_id, false) OR coalesce((a).side <> (b).side, false)
             OR coalesce((a).symbol <> (b).symbol, false) OR coalesce((a).account <> (b).account, false)
-            OR coalesce((a).market_type <> (b).market_type, false);
+            OR coalesce((a).market_type <> (b).market_type AND ((a).symbol = (b).symbol AND strpos((a).symbol, '/') > 0) IS NOT TRUE, false);
     END;
 COMMENT ON FUNCTION blotter_internal.copies_conflict(blotter_internal.fill_copy, blotter_internal.fill_copy) IS
     'Can they not be of the same fill? What one of them does not know does not conflict.';

@@ -12,7 +12,7 @@ SELECT p.exchange, p.account, p.strategy, p.market_type, p.symbol, p.position_si
        f.fee, f.fee_currency, f.fees, f.liquidity, p.currency,
        CASE WHEN f.differs <> 0
             THEN array_remove(ARRAY[CASE WHEN f.differs & 1 <> 0 THEN 'exchange_time' END, CASE WHEN f.differs & 4 <> 0 THEN 'strategy' END,
-                                    CASE WHEN f.differs & 32 <> 0 THEN 'position_side' END, CASE WHEN f.differs & 512 <> 0 THEN 'price' END,
+                                    CASE WHEN f.differs & 16 <> 0 THEN 'market_type' END, CASE WHEN f.differs & 32 <> 0 THEN 'position_side' END, CASE WHEN f.differs & 512 <> 0 THEN 'price' END,
                                     CASE WHEN f.differs & 1024 <> 0 THEN 'quantity' END, CASE WHEN f.differs & 2048 <> 0 THEN 'cost' END,
                                     CASE WHEN f.differs & 4096 <> 0 THEN 'fee' END, CASE WHEN f.differs & 8192 <> 0 THEN 'fee_currency' END,
                                     CASE WHEN f.differs & 16384 <> 0 THEN 'fees' END, CASE WHEN f.differs & 32768 <> 0 THEN 'liquidity' END], NULL)
