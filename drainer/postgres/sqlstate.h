@@ -52,7 +52,7 @@
     X("54", LIMIT, "") \
     X("08", UNREACHABLE, "") \
     X("08P01", NONE, "") \
-    X("57P", UNREACHABLE, "") \
+    X("57", UNREACHABLE, "") \
     X("3F000", MIGRATE, "; `blotter migrate` makes what is missing") \
     X("42P01", MIGRATE, "; `blotter migrate` makes what is missing") \
     X("42883", MIGRATE, "; `blotter migrate` makes what is missing") \

@@ -128,6 +128,7 @@ static void hints_tell_what_to_do_about_a_state(void **state)
 
     (void)state;
     assert_int_equal(sqlstate_hint("57P01", NULL), SQLSTATE_UNREACHABLE);
+    assert_int_equal(sqlstate_hint("57014", NULL), SQLSTATE_UNREACHABLE);
     assert_int_equal(sqlstate_hint("08006", NULL), SQLSTATE_UNREACHABLE);
     assert_int_equal(sqlstate_hint("08P01", NULL), SQLSTATE_NONE);
     assert_int_equal(sqlstate_hint("42P01", &text), SQLSTATE_MIGRATE);
