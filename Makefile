@@ -26,7 +26,7 @@ SOVERSION := 0
 
 # --- what it is made of ---
 
-COMMANDS := audit check check_postgres check_redis check_report completion export follow journal_command json_line line_input log_event migrate mirror_rejects partitions publish rejects \
+COMMANDS := audit check check_postgres check_redis check_report completion export follow journal_command json_line line_input log_event migrate mirror_rejects nested_trades partitions publish rejects \
 	rejects_replay record_json report since ship ship_metrics shipment stalls status
 
 SCHEMA := record ccxt_names decimal text copy_checked json_read json_write encode encode_value encode_extra decode decode_value decode_extra decode_ccxt stream sha256

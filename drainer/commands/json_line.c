@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/commands/nested_trades.h"
 #include "schema/decoder.h"
 #include "schema/json_read.h"
 #include "schema/pack.h"
@@ -249,6 +250,20 @@ static void add_extra(struct json_draft *draft, struct json_slice text)
     draft->extra_length += text.length;
 }
 
+/* Tells whether "" is a value: of text under our own name, which is kept byte for byte. */
+static bool takes_empty(enum record_kind kind, const char *name, size_t length)
+{
+    const struct record_schema *schema = &record_schemas[kind];
+
+    for (unsigned i = RECORD_IDENTITY_FIELDS; i < schema->field_count; i++) {
+        if (schema->fields[i].kind == FIELD_TEXT && schema->fields[i].name_length == length &&
+            memcmp(schema->fields[i].name, name, length) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Whether it is null, or an empty string, array or object, which is as good as a missing key. */
 static bool is_absent(struct json_slice value)
 {
@@ -268,7 +283,7 @@ static void put_extra(struct json_draft *draft, const char *text, size_t length)
     draft->extra_length += length;
 }
 
-/* Copies a value without the nulls and the exchange's own messages that are in it. */
+/* Copies a value without the exchange's own messages that are in it. */
 static void put_pruned(struct json_draft *draft, struct json_slice value)
 {
     bool map = value.at[0] == '{';
@@ -282,7 +297,7 @@ static void put_pruned(struct json_draft *draft, struct json_slice value)
     }
     put_extra(draft, value.at, 1);
     while (map ? json_read_member(&scan, &member) : json_read_element(&scan, &member.value)) {
-        if (map && (slice_is(member.value, "null") || slice_is(member.key, "\"info\""))) {
+        if (map && slice_is(member.key, "\"info\"")) {
             continue;
         }
         put_extra(draft, ",", count++ > 0);
@@ -293,22 +308,40 @@ static void put_pruned(struct json_draft *draft, struct json_slice value)
     put_extra(draft, map ? "}" : "]", 1);
 }
 
+/* Keeps the ids of those that are no records; the others are the caller's. */
+static void take_trades(struct json_draft *draft, struct json_slice array)
+{
+    draft->line->trades = array;
+    size_t length = nested_trades_write_ids(array, draft->string);
+    add_extra(draft, (struct json_slice){draft->string, length});
+}
+
 static void take_member(struct json_draft *draft, const struct json_member *member)
 {
     size_t length = json_read_string(member->key, draft->string);
-    bool map = member->value.at[0] == '{';
+    bool map = member->value.at[0] == '{', absent = is_absent(member->value);
+    bool is_extra = length == 5 && memcmp(draft->string, "extra", 5) == 0;
 
-    if (slice_is(member->key, "\"kind\"") || slice_is(member->key, "\"exchange\"") ||
-        is_absent(member->value)) {
+    if (slice_is(member->key, "\"kind\"") || slice_is(member->key, "\"exchange\"")) {
         return;
     }
-    draft->marks |= ccxt_mark(draft->string, length, map);
-    if (length == 5 && memcmp(draft->string, "extra", 5) == 0 && map) {
-        struct json_slice inside;
-        inside.at = json_read_inside(member->value.at, member->value.length, &inside.length);
+    if (!absent) {
+        draft->marks |= ccxt_mark(draft->string, length, map);
+    }
+    if (is_extra && (map || absent)) {
+        struct json_slice inside = {NULL, 0};
+        if (map) {
+            inside.at = json_read_inside(member->value.at, member->value.length, &inside.length);
+        }
         add_extra(draft, inside);
-    } else if (names_field(draft->line->kind, draft->string, length) &&
-               !(length == 5 && memcmp(draft->string, "extra", 5) == 0)) {
+    } else if (draft->line->kind == RECORD_ORDER && slice_is(member->key, "\"trades\"") &&
+               member->value.at[0] == '[') {
+        take_trades(draft, member->value);
+    } else if (names_field(draft->line->kind, draft->string, length) && !is_extra) {
+        if (absent && !(slice_is(member->value, "\"\"") &&
+                        takes_empty(draft->line->kind, draft->string, length))) {
+            return;
+        }
         pack_string(draft, member->key);
         pack_value(draft, member->value);
         draft->pairs++;
@@ -316,7 +349,7 @@ static void take_member(struct json_draft *draft, const struct json_member *memb
         add_extra(draft, member->key);
         put_extra(draft, ":", 1);
         put_pruned(draft, member->value);
-        draft->unknown++;
+        draft->unknown += !absent;
     }
 }
 
@@ -445,6 +478,7 @@ int json_line_parse(struct json_line *line, const char *exchange, const char *te
 
     line->problem[0] = '\0';
     line->misplaced = 0;
+    line->trades.length = 0;
     memset(&line->order, 0, sizeof line->order);
     _Static_assert(sizeof line->order >= sizeof line->position &&
                        sizeof line->order >= sizeof line->cash &&

@@ -2,16 +2,19 @@
  * "price": 1.10, …}.
  *
  * Keys are the field names of schema/fields.h, or ccxt's (schema/ccxt_names.h), and "kind" (order
- * if absent) and "exchange" (must be the one expected). null, "", [] and {} are absent. A decimal
- * is a number or a string, and keeps its digits as they are written: it is never made a double. A
- * time is an integer: of nanoseconds under our names, of milliseconds under ccxt's, also as text or
- * with a fraction. Any other key goes into extra, numbers as written, without the nulls and the
- * exchange's own messages (info) within it; so does a value that its field cannot take. */
+ * if absent) and "exchange" (must be the one expected). A field is absent where its value is null,
+ * [] or {}, or "" unless it is a text under our own name. A decimal is a number or a string, and
+ * keeps its digits as they are written: it is never made a double. A time is an integer: of
+ * nanoseconds under our names, of milliseconds under ccxt's, also as text or with a fraction. Any
+ * other key goes into extra as written, without the exchange's own messages (info) within it; so
+ * does a value that its field cannot take. The trades in an order of ccxt's are left to the caller:
+ * see nested_trades.h. */
 #ifndef BLOTTER_DRAINER_COMMANDS_JSON_LINE_H
 #define BLOTTER_DRAINER_COMMANDS_JSON_LINE_H
 
 #include <stddef.h>
 
+#include "schema/json_read.h"
 #include "schema/record.h"
 
 enum { JSON_LINE_PROBLEM_BYTES = 256 };
@@ -27,7 +30,8 @@ struct json_line {
         struct blotter_position position;
         struct blotter_instrument instrument;
     };
-    unsigned misplaced; /* values that went into extra, as their field could not take them */
+    struct json_slice trades; /* in the line: the array of an order's trades; length 0: none */
+    unsigned misplaced;       /* values that went into extra, as their field could not take them */
     char
         problem[JSON_LINE_PROBLEM_BYTES]; /* "price: required and missing"; of a line that was read:
                                              what is wrong with the first misplaced value, or "" */

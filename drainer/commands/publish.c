@@ -16,6 +16,7 @@
 #include "drainer/commands/json_line.h"
 #include "drainer/commands/line_input.h"
 #include "drainer/commands/log_event.h"
+#include "drainer/commands/nested_trades.h"
 #include "drainer/settings_table.h"
 #include "producer/blotter.h"
 #include "producer/redis_url.h"
@@ -39,7 +40,12 @@ struct run {
 struct publish {
     const struct settings *settings;
     blotter_producer *producer;
-    struct json_line line;
+    struct json_line *lines; /* of one line of input: an order, and the trades in it */
+    size_t line_count, line_capacity;
+    struct blotter_entry *entries; /* of the same */
+    size_t entry_capacity;
+    char *trade; /* a trade as a line of its own */
+    size_t trade_capacity;
     struct line_input input;
     struct run *runs;
     size_t run_count, run_capacity;
@@ -221,24 +227,24 @@ static void reject_overlong(struct publish *publish, const char *text, size_t le
     publish_reject(publish, problem);
 }
 
+_Static_assert((int)BLOTTER_KIND_TRADE == (int)RECORD_TRADE &&
+                   (int)BLOTTER_KIND_CASH == (int)RECORD_CASH &&
+                   (int)BLOTTER_KIND_BALANCE == (int)RECORD_BALANCE &&
+                   (int)BLOTTER_KIND_POSITION == (int)RECORD_POSITION &&
+                   (int)BLOTTER_KIND_INSTRUMENT == (int)RECORD_INSTRUMENT,
+               "the library's kinds are ours");
+
+/* Records what a line of input has become, all of it or nothing. */
 static int64_t publish_submit(struct publish *publish)
 {
-    struct json_line *line = &publish->line;
-
-    switch (line->kind) {
-    case RECORD_TRADE:
-        return blotter_trade(publish->producer, &line->trade);
-    case RECORD_CASH:
-        return blotter_cash(publish->producer, &line->cash);
-    case RECORD_BALANCE:
-        return blotter_balance(publish->producer, &line->balance);
-    case RECORD_POSITION:
-        return blotter_position(publish->producer, &line->position);
-    case RECORD_INSTRUMENT:
-        return blotter_instrument(publish->producer, &line->instrument);
-    default:
-        return blotter_order(publish->producer, &line->order);
+    publish->entries = array_grow_or_abort(publish->entries, &publish->entry_capacity,
+                                           publish->line_count, sizeof *publish->entries);
+    for (size_t i = 0; i < publish->line_count; i++) {
+        /* all structs begin where the union does */
+        publish->entries[i] = (struct blotter_entry){.kind = (int)publish->lines[i].kind,
+                                                     .record = &publish->lines[i].order};
     }
+    return blotter_submit(publish->producer, publish->entries, publish->line_count);
 }
 
 /* False: it could not be done in time, or was interrupted. */
@@ -255,12 +261,20 @@ static bool record_line(struct publish *publish)
         pause_ms(publish, 1);
     }
     if (seq > 0) {
-        count_accepted(publish, seq);
+        for (size_t i = 0; i < publish->line_count; i++) {
+            count_accepted(publish, seq + (int64_t)i);
+        }
     } else if (seq == BLOTTER_INVALID) {
         publish_reject(publish, blotter_problem());
     } else if (seq == BLOTTER_TOO_LONG) {
-        snprintf(problem, sizeof problem,
-                 "the record does not fit a slot of the journal: give a larger slot_bytes");
+        if (publish->line_count > (size_t)publish_look(publish).slots / 2) {
+            snprintf(problem, sizeof problem,
+                     "trades: an order with %zu does not fit half of the journal: give more slots",
+                     publish->line_count - 1);
+        } else {
+            snprintf(problem, sizeof problem,
+                     "the record does not fit a slot of the journal: give a larger slot_bytes");
+        }
         publish_reject(publish, problem);
     } else {
         publish_reject(publish, blotter_status_text((int)seq));
@@ -279,16 +293,56 @@ static bool publish_is_empty(const char *text, size_t length)
     return blanks == length;
 }
 
+/* Parses the next record of a line of input. False: it is none, which has been said. */
+static bool publish_parse(struct publish *publish, const char *text, size_t length)
+{
+    size_t capacity = publish->line_capacity;
+
+    publish->lines = array_grow_or_abort(publish->lines, &publish->line_capacity,
+                                         publish->line_count + 1, sizeof *publish->lines);
+    memset(publish->lines + capacity, 0,
+           (publish->line_capacity - capacity) * sizeof *publish->lines);
+    struct json_line *line = &publish->lines[publish->line_count];
+    const char *where = publish->line_count == 0 ? "" : "trades: ";
+    char problem[JSON_LINE_PROBLEM_BYTES + 16];
+    if (json_line_parse(line, publish->settings->exchange, text, length) != 0) {
+        snprintf(problem, sizeof problem, "%s%s", where, line->problem);
+        publish_reject(publish, problem);
+        return false;
+    }
+    if (line->misplaced > 0) {
+        fprintf(stderr, "line %" PRIu64 ": %s%s%skept in extra\n", publish->input.number, where,
+                line->problem, line->problem[0] == '\0' ? "" : ": ");
+        publish->misplaced += line->misplaced;
+    }
+    publish->line_count++;
+    return true;
+}
+
+/* Parses the trades in an order, each as a line of its own. */
+static bool parse_trades(struct publish *publish, struct json_slice order)
+{
+    struct json_slice array = publish->lines[0].trades, trade;
+    struct json_scan scan = {array.at + 1, array.at + array.length - 1};
+
+    while (nested_trades_next(&scan, &trade)) {
+        publish->trade = array_grow_or_abort(publish->trade, &publish->trade_capacity,
+                                             order.length + trade.length + NESTED_TRADE_ROOM, 1);
+        if (!publish_parse(publish, publish->trade,
+                           nested_trade_write(order, trade, publish->trade))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool publish_take_line(struct publish *publish, const char *text, size_t length)
 {
-    if (json_line_parse(&publish->line, publish->settings->exchange, text, length) != 0) {
-        publish_reject(publish, publish->line.problem);
+    publish->line_count = 0;
+    if (!publish_parse(publish, text, length) ||
+        (publish->lines[0].trades.length > 0 &&
+         !parse_trades(publish, (struct json_slice){text, length}))) {
         return true;
-    }
-    if (publish->line.misplaced > 0) {
-        fprintf(stderr, "line %" PRIu64 ": %s%skept in extra\n", publish->input.number,
-                publish->line.problem, publish->line.problem[0] == '\0' ? "" : ": ");
-        publish->misplaced += publish->line.misplaced;
     }
     return record_line(publish);
 }
@@ -406,7 +460,12 @@ int command_publish(const struct settings *settings)
         blotter_close(publish.producer, code == EXIT_CODE_UNREACHABLE || stopped ? 0 : CLOSE_MS);
     }
     line_input_close(&publish.input);
-    json_line_release(&publish.line);
+    for (size_t i = 0; i < publish.line_capacity; i++) {
+        json_line_release(&publish.lines[i]);
+    }
+    free(publish.lines);
+    free(publish.entries);
+    free(publish.trade);
     free(publish.runs);
     return code;
 }

@@ -2,6 +2,8 @@
 
 import asyncio
 import datetime
+import json
+import subprocess
 import unittest
 from decimal import Decimal
 from urllib.parse import quote
@@ -47,6 +49,50 @@ def binance_market_order(fills):
         "fee": {"cost": 0.000001 * fills, "currency": "BNB"}, "trades": trades, "fees": [{"cost": 0.000001 * fills, "currency": "BNB"}],
         "stopPrice": None, "takeProfitPrice": None, "stopLossPrice": None,
     }  # fmt: skip
+
+
+class Published(unittest.TestCase):
+    """`blotter publish` of ccxt's JSON, beside the Python package of the same object."""
+
+    def publish(self, exchange, *objects):
+        lines = "".join(json.dumps(item) + "\n" for item in objects)
+        command = [servers.program, "publish", "--exchange", exchange, "--until", "committed", "--timeout", "60s", "--journal", servers.journal(exchange)]
+        done = subprocess.run(command, input=lines, env=support.plain_environment(), capture_output=True, text=True, timeout=support.TIMEOUT)
+        return done.returncode, done.stdout, done.stderr
+
+    def rows(self, table, exchange):
+        rows = servers.query(f"SELECT * FROM blotter.{table} WHERE exchange = %s ORDER BY seq", exchange)
+        return [{name: value for name, value in row.items() if name not in ADDED} for row in rows]
+
+    def test_an_order_with_its_trades_is_what_python_makes_of_it(self):
+        order = binance_market_order(100)
+        order["trades"][1] |= {"order": None, "symbol": None, "side": "", "timestamp": MS + 5}
+        order["trades"] += [{"id": "9", "symbol": "BTC/USDT"}, {"id": "10", "price": None, "amount": 1}, "11", None]
+        producer = blotter.Producer("nested-python", journal=servers.journal("nested-python"))
+        producer.order(order)
+        producer.flush(60)
+        producer.close()
+        code, said, complaints = self.publish("nested-publish", order)
+        self.assertEqual((code, complaints), (0, ""))
+        self.assertEqual(json.loads(said)["accepted"], 101)
+        for table in ("order_events", "trades"):
+            self.assertEqual(self.rows(table, "nested-publish"), self.rows(table, "nested-python"), table)
+        self.assertEqual(self.rows("order_events", "nested-publish")[0]["extra"]["trade_ids"], ["9", "10", "11"])
+        self.assertEqual(len(self.rows("trades", "nested-publish")), 100)
+
+    def test_all_of_it_is_recorded_or_nothing(self):
+        trade = {"id": "1", "symbol": "BTC/USDT", "price": 1, "amount": 1}
+        code, _, complaints = self.publish(
+            "nested-wrong",
+            {"id": "1", "symbol": "BTC/USDT", "trades": [trade, trade | {"id": "2", "symbol": "x" * 70000}]},
+            {"id": "2", "symbol": "BTC/USDT", "trades": [trade | {"id": str(n)} for n in range(20000)]},
+            {"id": "3", "symbol": "BTC/USDT", "trades": "none"},
+        )
+        self.assertEqual(code, 1)
+        self.assertIn("line 1: trades: ", complaints)
+        self.assertRegex(complaints, "line 2: trades: the line is longer")
+        self.assertEqual([row["order_id"] for row in self.rows("order_events", "nested-wrong")], ["3"])
+        self.assertEqual(self.rows("trades", "nested-wrong"), [])
 
 
 class Kinds(unittest.TestCase):

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "drainer/commands/json_line.h"
+#include "drainer/commands/nested_trades.h"
 
 static struct json_line line;
 
@@ -151,12 +152,13 @@ static void unknown_keys_go_into_extra_as_written(void **state)
     (void)state;
     assert_parsed("{\"a\" : 1.50 ,\"order_id\":\"1\",\"extra\":{ \"source\":\"x\\u0041\", "
                   "\"n\":1E-8 },\"b\\u0062\":null,\"seq\":7}");
-    assert_string_equal(line.order.extra,
-                        "{\"a\":1.50,\"source\":\"x\\u0041\", \"n\":1E-8,\"seq\":7}");
+    assert_string_equal(
+        line.order.extra,
+        "{\"a\":1.50,\"source\":\"x\\u0041\", \"n\":1E-8,\"b\\u0062\":null,\"seq\":7}");
     assert_parsed("{\"order_id\":\"1\",\"extra\":{}}");
     assert_null(line.order.extra);
     assert_parsed("{\"order_id\":\"1\",\"extra\":{},\"z\":[]}");
-    assert_null(line.order.extra);
+    assert_string_equal(line.order.extra, "{\"z\":[]}");
     assert_parsed("{\"order_id\":\"1\",\"extra\":null}");
     assert_null(line.order.extra);
     assert_parsed("{\"order_id\":\"1\",\"extra\":[1]}");
@@ -220,25 +222,28 @@ static void an_empty_value_is_absent(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof empty / sizeof empty[0]; i++) {
         const char *e = empty[i];
-        snprintf(text, sizeof text,
-                 "{\"order_id\":\"1\",\"symbol\":%s,\"price\":%s,\"timestamp\":%s,\"post_only\":"
-                 "%s,\"fees\":%s,\"note\":%s}",
-                 e, e, e, e, e, e);
+        snprintf(
+            text, sizeof text,
+            "{\"order_id\":\"1\",\"clientOrderId\":%s,\"price\":%s,\"timestamp\":%s,\"post_only\":"
+            "%s,\"fees\":%s}",
+            e, e, e, e, e);
         assert_parsed(text);
-        assert_null(line.order.symbol);
+        assert_null(line.order.client_order_id);
         assert_null(line.order.price);
         assert_null(line.order.fees);
         assert_null(line.order.extra);
         assert_int_equal(line.misplaced, 0);
     }
+    assert_parsed("{\"order_id\":\"1\",\"client_order_id\":\"\"}"); /* text is kept as it is */
+    assert_string_equal(line.order.client_order_id, "");
 }
 
-static void nulls_and_messages_within_a_value_are_dropped(void **state)
+static void messages_within_a_value_are_dropped(void **state)
 {
     (void)state;
     assert_parsed("{\"id\":\"1\",\"note\":{\"a\":null,\"b\":[1,{\"info\":{\"x\":1},\"c\":0.10}]},"
                   "\"fee\":{\"cost\":1,\"currency\":\"A\",\"info\":{\"x\":1},\"tier\":null}}");
-    assert_string_equal(line.order.extra, "{\"note\":{\"b\":[1,{\"c\":0.10}]}}");
+    assert_string_equal(line.order.extra, "{\"note\":{\"a\":null,\"b\":[1,{\"c\":0.10}]}}");
     assert_string_equal(line.order.fee, "1");
     assert_parsed("{\"id\":\"1\",\"extra\":{\"a\":null,\"info\":1}}");
     assert_string_equal(line.order.extra, "{\"a\":null,\"info\":1}");
@@ -337,6 +342,50 @@ static void damaged_line_is_survived(void **state)
     }
 }
 
+/* As publish does: each trade of what is left of an order as a line of its own. */
+static void parse_trades(const char *text, size_t length)
+{
+    struct json_slice order = {text, length}, trade;
+    struct json_scan scan = {line.trades.at + 1, line.trades.at + line.trades.length - 1};
+    static struct json_line one;
+
+    while (nested_trades_next(&scan, &trade)) {
+        char *out = malloc(length + trade.length + NESTED_TRADE_ROOM);
+        size_t written = nested_trade_write(order, trade, out);
+        assert_true(written < length + trade.length + NESTED_TRADE_ROOM);
+        if (json_line_parse(&one, "binance", out, written) == 0) {
+            assert_int_equal(one.kind, RECORD_TRADE);
+        }
+        free(out);
+    }
+    json_line_release(&one);
+}
+
+static void damaged_trades_of_an_order_are_survived(void **state)
+{
+    static const char whole[] =
+        "{\"id\":\"o\",\"symbol\":\"S\",\"side\":\"buy\",\"lastTradeTimestamp\":1763900000123,"
+        "\"trades\":"
+        "[{\"id\":\"t\",\"price\":1,\"amount\":\"2\",\"side\":\"\"},{\"id\":3},null,[],\"4\",{}]}";
+    static const char bytes[] = "\"\\{}[],:0-.eE \x80\xff";
+
+    (void)state;
+    assert_parsed(whole);
+    assert_string_equal(line.order.extra, "{\"trade_ids\":[3,[],\"4\"]}");
+    for (size_t at = 0; at < sizeof whole - 1; at++) {
+        for (size_t i = 0; i < sizeof bytes; i++) {
+            char *text = malloc(sizeof whole - 1);
+            memcpy(text, whole, sizeof whole - 1);
+            text[at] = bytes[i];
+            if (json_line_parse(&line, "binance", text, sizeof whole - 1) == 0 &&
+                line.trades.length > 0) {
+                parse_trades(text, sizeof whole - 1);
+            }
+            free(text);
+        }
+    }
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, release)
 
 int main(void)
@@ -353,13 +402,14 @@ int main(void)
         TEST(a_wrong_value_is_kept_in_extra_and_named),
         TEST(every_kind_is_read),
         TEST(an_empty_value_is_absent),
-        TEST(nulls_and_messages_within_a_value_are_dropped),
+        TEST(messages_within_a_value_are_dropped),
         TEST(a_balance_without_a_currency_says_that_the_account_is_empty),
         TEST(ccxts_names_are_understood),
         TEST(malformed_line_is_refused_with_its_field),
         TEST(lone_surrogate_is_refused),
         TEST(deep_nesting_is_refused),
         TEST(damaged_line_is_survived),
+        TEST(damaged_trades_of_an_order_are_survived),
     };
     return cmocka_run_group_tests_name("json_line", tests, NULL, NULL);
 }

@@ -1,0 +1,24 @@
+/* nested_trades.h: the trades in an order of ccxt's: {"id": "1", "symbol": "BTC/USDT", "trades":
+ * [{"id": "7", "price": 1.5, "amount": 2}]}. Each that has a price and an amount is a record of its
+ * own. Exchanges that tell no more than a trade's id leave that to the order. All text here has been
+ * checked by json_read_line. */
+#ifndef BLOTTER_DRAINER_COMMANDS_NESTED_TRADES_H
+#define BLOTTER_DRAINER_COMMANDS_NESTED_TRADES_H
+
+#include "schema/json_read.h"
+
+enum { NESTED_TRADE_ROOM = 1024 }; /* bytes of a line beside the order's and the trade's own */
+
+/* Moves on to the next trade that is a record. False: there is none. */
+bool nested_trades_next(struct json_scan *trades, struct json_slice *trade);
+
+/* Writes a trade as a line of its own, with what the order says of it: its ids, symbol, side,
+ * account and so on, and for a trade without a time when the order last traded. `out` has room for
+ * both texts and NESTED_TRADE_ROOM. Returns the length. */
+size_t nested_trade_write(struct json_slice order, struct json_slice trade, char *out);
+
+/* Writes "trade_ids":[…] of those that are no records; nothing if there are none. `out` has room
+ * for the array and 16 bytes. Returns the length. */
+size_t nested_trades_write_ids(struct json_slice array, char *out);
+
+#endif
