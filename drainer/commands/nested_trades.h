@@ -1,7 +1,6 @@
-/* nested_trades.h: the trades in an order of ccxt's: {"id": "1", "symbol": "BTC/USDT", "trades":
- * [{"id": "7", "price": 1.5, "amount": 2}]}. Each that has a price and an amount is a record of its
- * own. Exchanges that tell no more than a trade's id leave that to the order. All text here has been
- * checked by json_read_line. */
+/* nested_trades.h: the trades in an order of ccxt's, {"id": "1", "trades": [{"id": "7", "price": 1,
+ * "amount": 2}]}. Each that has a price and an amount is a record of its own. Exchanges that tell
+ * no more than a trade's id leave that to the order. json_read_line has checked all text here. */
 #ifndef BLOTTER_DRAINER_COMMANDS_NESTED_TRADES_H
 #define BLOTTER_DRAINER_COMMANDS_NESTED_TRADES_H
 
