@@ -279,8 +279,10 @@ static bool is_absent(struct json_slice value)
 
 static void put_extra(struct json_draft *draft, const char *text, size_t length)
 {
-    memcpy(draft->extra + draft->extra_length, text, length);
-    draft->extra_length += length;
+    if (length > 0) { /* an element of an array has no key */
+        memcpy(draft->extra + draft->extra_length, text, length);
+        draft->extra_length += length;
+    }
 }
 
 /* Copies a value without the exchange's own messages that are in it. */
