@@ -18,6 +18,9 @@ static void measure(struct backlog *backlog, const char *name)
     backlog_empty_tables(backlog);
     bytes = backlog_fill(backlog);
     run = backlog_drain(backlog, true);
+    if (run.max_rss_mib == 0) {
+        fixture_fail("the drainer's memory was not seen");
+    }
     figure_note("%s: %" PRIu64 " records of %.0f bytes in %u streams, %.0f rows/s", name,
                 backlog->rows, bytes, backlog->streams, (double)backlog->rows / run.seconds);
     figure_add(&(struct figure){.name = fixture_format("memory.%s.rss", name),
