@@ -3,7 +3,7 @@
  * Each is asked in turn, for at most half a second (redis_visit.h), the one that answered last
  * first. What they say is a hint: a sentinel of a minority names the old master. Its configuration
  * epoch is lower then, which every failover raises; so the answer with the highest is right.
- * Whoever connects there makes sure by ROLE, and asks again where that is none. */
+ * The caller connects there, makes sure by ROLE, and asks again if that is no master. */
 #ifndef BLOTTER_PRODUCER_SENTINEL_H
 #define BLOTTER_PRODUCER_SENTINEL_H
 

@@ -353,6 +353,11 @@ enum record_fault json_read_amounts(const char *text, size_t length, struct json
 
 /* --- what has been checked --- */
 
+bool json_slice_is(struct json_slice slice, const char *text)
+{
+    return slice.length == strlen(text) && memcmp(slice.at, text, slice.length) == 0;
+}
+
 const char *json_read_inside(const char *text, size_t length, size_t *inside_length)
 {
     const char *at = text, *end = text + length;

@@ -18,6 +18,8 @@ struct json_slice {
     size_t length;
 };
 
+bool json_slice_is(struct json_slice, const char *text);
+
 /* Checks that it is one JSON object that jsonb accepts: grammar, UTF-8, no \u0000, surrogates in
  * pairs, numbers in numeric's range, at most LIMIT_NESTING deep and LIMIT_EXTRA_BYTES long. */
 enum record_fault json_read_object(const char *text, size_t length);

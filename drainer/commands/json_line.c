@@ -104,11 +104,6 @@ static int complain_at(struct json_line *line, const char *text, size_t length, 
 
 /* --- msgpack of members --- */
 
-static bool slice_is(struct json_slice slice, const char *word)
-{
-    return slice.length == strlen(word) && memcmp(slice.at, word, slice.length) == 0;
-}
-
 static void pack_string(struct json_draft *draft, struct json_slice quoted)
 {
     size_t length = json_read_string(quoted, draft->string);
@@ -213,8 +208,9 @@ static int take_envelope(struct json_draft *draft, const char *exchange, const c
 
     draft->line->kind = RECORD_ORDER;
     while (json_read_member(&scan, &member)) {
-        bool is_kind = slice_is(member.key, "\"kind\"");
-        if ((!is_kind && !slice_is(member.key, "\"exchange\"")) || slice_is(member.value, "null")) {
+        bool is_kind = json_slice_is(member.key, "\"kind\"");
+        if ((!is_kind && !json_slice_is(member.key, "\"exchange\"")) ||
+            json_slice_is(member.value, "null")) {
             continue;
         }
         if (member.value.at[0] != '"') {
@@ -272,7 +268,7 @@ static bool is_absent(struct json_slice value)
     struct json_member member;
 
     if (!map && value.at[0] != '[') {
-        return slice_is(value, "null") || slice_is(value, "\"\"");
+        return json_slice_is(value, "null") || json_slice_is(value, "\"\"");
     }
     return !(map ? json_read_member(&scan, &member) : json_read_element(&scan, &member.value));
 }
@@ -299,7 +295,7 @@ static void put_pruned(struct json_draft *draft, struct json_slice value)
     }
     put_extra(draft, value.at, 1);
     while (map ? json_read_member(&scan, &member) : json_read_element(&scan, &member.value)) {
-        if (map && slice_is(member.key, "\"info\"")) {
+        if (map && json_slice_is(member.key, "\"info\"")) {
             continue;
         }
         put_extra(draft, ",", count++ > 0);
@@ -324,7 +320,7 @@ static void take_member(struct json_draft *draft, const struct json_member *memb
     bool map = member->value.at[0] == '{', absent = is_absent(member->value);
     bool is_extra = length == 5 && memcmp(draft->string, "extra", 5) == 0;
 
-    if (slice_is(member->key, "\"kind\"") || slice_is(member->key, "\"exchange\"")) {
+    if (json_slice_is(member->key, "\"kind\"") || json_slice_is(member->key, "\"exchange\"")) {
         return;
     }
     if (!absent) {
@@ -336,11 +332,11 @@ static void take_member(struct json_draft *draft, const struct json_member *memb
             inside.at = json_read_inside(member->value.at, member->value.length, &inside.length);
         }
         add_extra(draft, inside);
-    } else if (draft->line->kind == RECORD_ORDER && slice_is(member->key, "\"trades\"") &&
+    } else if (draft->line->kind == RECORD_ORDER && json_slice_is(member->key, "\"trades\"") &&
                member->value.at[0] == '[') {
         take_trades(draft, member->value);
     } else if (names_field(draft->line->kind, draft->string, length) && !is_extra) {
-        if (absent && !(slice_is(member->value, "\"\"") &&
+        if (absent && !(json_slice_is(member->value, "\"\"") &&
                         takes_empty(draft->line->kind, draft->string, length))) {
             return;
         }

@@ -10,7 +10,7 @@ enum { NUMBER_BYTES = 128 };
 static const struct inherited {
     const char *name, *alias;
     const char *of_order, *of_order_alias;
-} inherited[] = {
+} inherited[NESTED_INHERITED] = {
     {"order_id", "order", "order_id", "id"},
     {"client_order_id", "clientOrderId", "client_order_id", "clientOrderId"},
     {"symbol", NULL, "symbol", NULL},
@@ -28,14 +28,9 @@ static bool key_is(struct json_slice quoted, const char *name)
            memcmp(quoted.at + 1, name, quoted.length - 2) == 0;
 }
 
-static bool slice_equals(struct json_slice slice, const char *text)
-{
-    return slice.length == strlen(text) && memcmp(slice.at, text, slice.length) == 0;
-}
-
 static bool is_missing(struct json_slice value)
 {
-    return slice_equals(value, "null") || slice_equals(value, "\"\"");
+    return json_slice_is(value, "null") || json_slice_is(value, "\"\"");
 }
 
 /* Finds a member by either name, unless it is missing. */
@@ -92,6 +87,32 @@ bool nested_trades_next(struct json_scan *trades, struct json_slice *trade)
     return false;
 }
 
+/* Once for all trades of an order: they may be thousands, and stand in its text. */
+void nested_order_read(struct nested_order *order, struct json_slice text)
+{
+    struct json_scan scan = json_read_members(text.at, text.length);
+    struct json_member member;
+
+    memset(order, 0, sizeof *order);
+    while (json_read_member(&scan, &member)) {
+        bool in_ms = key_is(member.key, "lastTradeTimestamp");
+
+        if (is_missing(member.value)) {
+            continue;
+        }
+        for (size_t i = 0; i < NESTED_INHERITED; i++) {
+            if (order->values[i].length == 0 && (key_is(member.key, inherited[i].of_order) ||
+                                                 key_is(member.key, inherited[i].of_order_alias))) {
+                order->values[i] = member.value;
+            }
+        }
+        if (in_ms || key_is(member.key, "last_trade_time")) {
+            order->time = member.value;
+            order->time_name = in_ms ? "timestamp" : "exchange_time";
+        }
+    }
+}
+
 /* --- writing --- */
 
 static char *put(char *out, const char *bytes, size_t length)
@@ -109,37 +130,23 @@ static char *put_member(char *out, const char *name, struct json_slice value)
     return put(out, ",", 1);
 }
 
-static char *put_time(char *out, struct json_slice order, struct json_slice trade)
-{
-    struct json_slice value;
-
-    if (find_member(trade, "timestamp", "datetime", &value) ||
-        find_member(trade, "exchange_time", NULL, &value)) {
-        return out;
-    }
-    if (find_member(order, "lastTradeTimestamp", NULL, &value)) {
-        return put_member(out, "timestamp", value);
-    }
-    return find_member(order, "last_trade_time", NULL, &value)
-               ? put_member(out, "exchange_time", value)
-               : out;
-}
-
-size_t nested_trade_write(struct json_slice order, struct json_slice trade, char *out)
+size_t nested_trade_write(const struct nested_order *order, struct json_slice trade, char *out)
 {
     struct json_scan scan = json_read_members(trade.at, trade.length);
     struct json_member member;
     struct json_slice value;
     char *at = put(out, "{", 1);
 
-    for (size_t i = 0; i < sizeof inherited / sizeof inherited[0]; i++) {
-        const struct inherited *each = &inherited[i];
-        if (!find_member(trade, each->name, each->alias, &value) &&
-            find_member(order, each->of_order, each->of_order_alias, &value)) {
-            at = put_member(at, each->name, value);
+    for (size_t i = 0; i < NESTED_INHERITED; i++) {
+        if (order->values[i].length > 0 &&
+            !find_member(trade, inherited[i].name, inherited[i].alias, &value)) {
+            at = put_member(at, inherited[i].name, order->values[i]);
         }
     }
-    at = put_time(at, order, trade);
+    if (order->time.length > 0 && !find_member(trade, "timestamp", "datetime", &value) &&
+        !find_member(trade, "exchange_time", NULL, &value)) {
+        at = put_member(at, order->time_name, order->time);
+    }
     while (json_read_member(&scan, &member)) {
         if (!is_missing(member.value)) {
             at = put(at, member.key.at, member.key.length);
@@ -162,7 +169,7 @@ size_t nested_trades_write_ids(struct json_slice array, char *out)
     while (json_read_element(&scan, &trade)) {
         bool map = trade.at[0] == '{';
         if (map ? is_record(trade) || !find_member(trade, "id", "trade_id", &id)
-                : slice_equals(trade, "null")) {
+                : json_slice_is(trade, "null")) {
             continue;
         }
         at = put(at, ",", count++ > 0);

@@ -320,16 +320,18 @@ static bool publish_parse(struct publish *publish, const char *text, size_t leng
 }
 
 /* Parses the trades in an order, each as a line of its own. */
-static bool parse_trades(struct publish *publish, struct json_slice order)
+static bool parse_trades(struct publish *publish, struct json_slice text)
 {
     struct json_slice array = publish->lines[0].trades, trade;
     struct json_scan scan = {array.at + 1, array.at + array.length - 1};
+    struct nested_order order;
 
+    nested_order_read(&order, text);
     while (nested_trades_next(&scan, &trade)) {
         publish->trade = array_grow_or_abort(publish->trade, &publish->trade_capacity,
-                                             order.length + trade.length + NESTED_TRADE_ROOM, 1);
+                                             text.length + trade.length + NESTED_TRADE_ROOM, 1);
         if (!publish_parse(publish, publish->trade,
-                           nested_trade_write(order, trade, publish->trade))) {
+                           nested_trade_write(&order, trade, publish->trade))) {
             return false;
         }
     }

@@ -42,9 +42,8 @@ enum {
     RETRY_MIN_MS = 100,
     RETRY_MAX_MS = 5000,
     PAUSE_MS = 20,
-    LOOK_PAUSE =
-        2, /* until all of the queue is looked at again: so many times as long as it took */
-    BURST_ROWS = 500,   /* of one commit, from which on bookings rest */
+    LOOK_PAUSE = 2,   /* times as long as the last look at all of the queue took, until the next */
+    BURST_ROWS = 500, /* of one commit, from which on bookings rest */
     REST_TIMES_MAX = 7, /* a rest takes so many times as long as the booking before it */
     REST_MAX_MS = 1000,
     REST_UNTIL_MS = 60000, /* books that are so far behind take what they need */

@@ -345,13 +345,15 @@ static void damaged_line_is_survived(void **state)
 /* As publish does: each trade of what is left of an order as a line of its own. */
 static void parse_trades(const char *text, size_t length)
 {
-    struct json_slice order = {text, length}, trade;
+    struct nested_order order;
+    struct json_slice trade;
     struct json_scan scan = {line.trades.at + 1, line.trades.at + line.trades.length - 1};
     static struct json_line one;
 
+    nested_order_read(&order, (struct json_slice){text, length});
     while (nested_trades_next(&scan, &trade)) {
         char *out = malloc(length + trade.length + NESTED_TRADE_ROOM);
-        size_t written = nested_trade_write(order, trade, out);
+        size_t written = nested_trade_write(&order, trade, out);
         assert_true(written < length + trade.length + NESTED_TRADE_ROOM);
         if (json_line_parse(&one, "binance", out, written) == 0) {
             assert_int_equal(one.kind, RECORD_TRADE);
