@@ -19,7 +19,7 @@ struct nested_order {
     struct json_slice time; /* of a trade without one: when the order last traded */
     const char *time_name;
 };
-void nested_order_read(struct nested_order *, struct json_slice order);
+void nested_order_read(struct nested_order *, struct json_slice text);
 
 /* Writes a trade as a line of its own, with what the order says of it: its ids, symbol, side,
  * account and so on. `out` has room for both texts and NESTED_TRADE_ROOM. Returns the length. */
