@@ -23,7 +23,7 @@ BENCHMARKS = {
     "drainers": "The same by several drainers",
     "takeover": "Streams of a killed drainer, until another loads them",
     "merge": "What a transaction of so many rows costs PostgreSQL",
-    "latency": "From submitting to the visible row; `books`: to the fill in the books",
+    "latency": "From submitting to the visible row, one event in four a fill; `books`: every event a fill, to the fill in the books",
     "memory": "The drainer's memory",
     "mirror": "From Redis to QuestDB, a backlog, beside QuestDB's own client that sends the same rows",
 }
