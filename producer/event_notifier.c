@@ -4,10 +4,11 @@
  * another reason (the first word of its error). A refusal is over when the same thing is no longer
  * refused, not already when a new connection is up. */
 #include "producer/event_notifier.h"
-#include "schema/clock.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#include "schema/clock.h"
 
 void event_notifier_init(struct event_notifier *notifier, event_notifier_callback *on_event,
                          void *arg)

@@ -1,5 +1,5 @@
-/* eviction.c: see eviction.h. A journal is in need from 1/2 full on, lets go at 7/8, and that is
- * over at 3/4. */
+/* eviction.c: see eviction.h. From 1/2 full on Redis is looked at, at 7/8 records are evicted, and
+ * below 3/4 that is over. */
 #include "producer/eviction.h"
 
 #include "producer/journal.h"

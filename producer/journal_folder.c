@@ -39,7 +39,7 @@ static unsigned next_existing(const char *folder, const char *name, unsigned fro
 
 /* Takes the first journal that a dead process left: before a new one is made, as nobody might ever
  * open as many at a time as there were then. `blotter ship`, which may be sending it, gives it
- * back; but only once is waited for that. Returns JOURNAL_OTHER: there is none. */
+ * back, which is waited for once. Returns JOURNAL_OTHER: there is none. */
 static int open_existing(struct journal **out, const char *folder, const char *name,
                          const struct journal_options *options, char *error)
 {

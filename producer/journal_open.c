@@ -150,7 +150,8 @@ static int open_locked(struct journal *journal, const char *path,
 
 /* --- what the file is --- */
 
-static int make_geometry(struct journal_geometry *geometry, const struct journal_options *options)
+static void make_geometry(struct journal_geometry *geometry,
+                          const struct journal_options *options)
 {
     memset(geometry, 0, sizeof *geometry);
     geometry->slots = options->slots ? options->slots : JOURNAL_SLOTS_DEFAULT;
@@ -160,7 +161,6 @@ static int make_geometry(struct journal_geometry *geometry, const struct journal
     snprintf(geometry->lane, sizeof geometry->lane, "%s",
              options->lane != NULL ? options->lane : "");
     journal_geometry_seal(geometry);
-    return 0;
 }
 
 static int check_name(const struct journal_geometry *geometry,
@@ -183,7 +183,8 @@ static int find_geometry(int fd, uint64_t size, const struct journal_options *op
     *fresh = status != 0 && options->create && journal_is_unfinished(fd, size);
     if (*fresh) {
         *error = '\0';
-        return make_geometry(geometry, options);
+        make_geometry(geometry, options);
+        return 0;
     }
     if (status == 0 && size < JOURNAL_PAGE_BYTES) {
         return journal_fail(error, BLOTTER_CORRUPT, "it ends before the first record");

@@ -2,24 +2,30 @@
  *
  * Cursors are hints, slots carry the truth; in doubt more is sent, as duplicates are dropped by
  * identity.
+ *
  *   1 A slot holds position p if its checksum, which covers p, matches, and its kind is known.
+ *
  *   2 next is at least one more than the largest position held; a `next` that leaves more than
  *     `slots` from floor is not believed. floor, sent and committed are kept with their complement:
  *     of two that differ the smaller one counts.
+ *
  *   3 A position from floor to next whose slot does not hold it, and whose `published` is 0 or of
  *     the last lap, was claimed by a thread that died before submit returned: it becomes a `void`
  *     record with that very seq, and so do the records behind it that belong to the same group. Not
  *     after another boot of the machine, where it may as well be a page that never reached the
- * disk. Nor in a copy of the file: its owner may live, with the original, and accept a record of
- * that number. There the position is left out, and no `closed` is written for the owner. 4 Any
- * other such position is damaged: left out, which leaves a gap in seq that the audit names. 5 Slots
- * beyond the end of a file that was cut short are damaged. A file whose geometry is lost in both
- * places, or which ends before the first slot, is left as it is (CORRUPT); so is one of a version
- * that is not known (FORMAT). 6 Order of writing at adoption: voids, `closed` of the dead owner,
- * cursors, new owner. Wherever this is interrupted the next process finds either the old owner's
- * journal, somewhat repaired, or the new one's. */
+ *     disk. Nor in a copy of the file: its owner may live, with the original, and accept a record
+ *     of that number. There the position is left out, and no `closed` is written for the owner.
+ *
+ *   4 Any other such position is damaged: left out, which leaves a gap in seq that the audit names.
+ *
+ *   5 Slots beyond the end of a file that was cut short are damaged. A file whose geometry is lost
+ *     in both places, or which ends before the first slot, is left as it is (CORRUPT); so is one of
+ *     a version that is not known (FORMAT).
+ *
+ *   6 Order of writing at adoption: voids, `closed` of the dead owner, cursors, new owner. Wherever
+ *     this is interrupted the next process finds either the old owner's journal, somewhat repaired,
+ *     or the new one's. */
 #include "producer/journal_recover.h"
-#include "producer/journal_checksum.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -27,6 +33,7 @@
 #include <unistd.h>
 
 #include "producer/blotter.h"
+#include "producer/journal_checksum.h"
 #include "producer/journal_lock.h"
 #include "producer/journal_span.h"
 

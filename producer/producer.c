@@ -359,7 +359,7 @@ BLOTTER_PUBLIC int blotter_flush(blotter_producer *producer, enum blotter_stage 
     if (journal_forked(producer->journal)) {
         return BLOTTER_FORKED;
     }
-    if (!producer_enter(producer, &cancel_state)) { /* the journal's header may be gone else */
+    if (!producer_enter(producer, &cancel_state)) { /* else the journal's header may be gone */
         return BLOTTER_CLOSED;
     }
     uint64_t last = journal_next(producer->journal) - 1;

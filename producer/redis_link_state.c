@@ -79,9 +79,8 @@ static unsigned timer_ms(struct redis_link *link, enum redis_link_state state)
         return backoff_ms(link);
     case REDIS_LINK_UP:
         return watch_ms(link);
-    case REDIS_LINK_GREETING: /* a port without TLS is silent: said before those give up who wait as
-                               * long as an attempt may take
-                               */
+    case REDIS_LINK_GREETING:
+        /* a port without TLS is silent: told before callers that wait for an attempt give up */
         return link->tls != NULL ? link->options.connect_timeout_ms / 2
                                  : link->options.connect_timeout_ms;
     default:

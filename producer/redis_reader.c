@@ -9,7 +9,6 @@
  * hiredis frees the connection inside of redisAsyncHandleRead, and this with it (on_cleanup), so
  * nothing is touched behind that call. */
 #include "producer/redis_reader.h"
-#include "schema/clock.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -21,6 +20,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "schema/clock.h"
 
 enum {
     STRING_BYTES_MAX = 1 << 20,

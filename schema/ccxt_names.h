@@ -150,9 +150,9 @@ extern const struct ccxt_names {
 /* Finds a name of ccxt's, or NULL. The field's own name is not among them. */
 const struct ccxt_name *ccxt_name_find(enum record_kind, const char *name, size_t length);
 
-/* A time of ccxt's is in milliseconds within these bounds (2001 to 2099); any other is wrong. */
-#define CCXT_TIME_MS_MIN INT64_C(1000000000000)
-#define CCXT_TIME_MS_MAX INT64_C(4100000000000) /* exclusive */
+/* A time of ccxt's is in milliseconds within these bounds; any other is wrong. */
+#define CCXT_TIME_MS_MIN (LIMIT_TIME_MIN_NS / 1000000)
+#define CCXT_TIME_MS_MAX (LIMIT_TIME_END_NS / 1000000) /* exclusive */
 
 /* --- which kind of object it is --- */
 

@@ -1,7 +1,8 @@
-/* hash.h: a fast hash of 64 bits, XXH3: for tables, checksums and identities that nobody has a
- * reason to forge. For everything else there is sha256.h.
+/* hash.h: a fast hash of 64 bits, XXH3: for identities that nobody has a reason to forge. For
+ * everything else there is sha256.h.
  *
- * Its value for the same bytes never changes: it is kept in journals and in PostgreSQL. */
+ * Its value for the same bytes never changes: PostgreSQL keeps it, as the identity of entries whose
+ * client gave none. */
 #ifndef BLOTTER_SCHEMA_HASH_H
 #define BLOTTER_SCHEMA_HASH_H
 

@@ -116,7 +116,6 @@ bool record_integer_valid(enum record_kind, unsigned index, int64_t value);
 
 /* --- encoding --- */
 
-enum record_fault { /* X-list with texts: RECORD_FAULTS */
 /* clang-format off */
 #define RECORD_FAULTS(X) \
     X(NONE, "no fault") \
@@ -138,9 +137,8 @@ enum record_fault { /* X-list with texts: RECORD_FAULTS */
     X(NOT_BOUND, "cannot be bound")
 /* clang-format on */
 #define X(name, text) RECORD_FAULT_##name,
-                    RECORD_FAULTS(X)
+enum record_fault { RECORD_FAULTS(X) };
 #undef X
-};
 const char *record_fault_text(enum record_fault);
 
 /* A problem names the field and the fault: "price: not a finite decimal number …". field is NULL
@@ -245,11 +243,11 @@ struct record_scratch {
 
 /* Decodes one record: any key order, nil is absent, unknown keys are added to `extra`. Checks
  * everything that does not need a server: limits, UTF-8, NUL, decimals, times, JSON, required
- * fields (an order's id; a trade's symbol, price, quantity). Does not require the identity fields
- * (foreign clients have none); where given, their types are checked, that producer_id, seq and
- * recorded_at are given together, are positive, recorded_at not before LIMIT_RECORDED_AT_MIN_NS,
- * and that exchange is a valid name. A problem within an unknown key is one of `extra`. What JSON
- * msgpack values become: json.h. Returns 0, or -1 with *problem set. */
+ * fields (record_required). Does not require the identity fields (foreign clients have none); where
+ * given, their types are checked, that producer_id, seq and recorded_at are given together, are
+ * positive, recorded_at not before LIMIT_RECORDED_AT_MIN_NS, and that exchange is a valid name. A
+ * problem within an unknown key is one of `extra`; json_write.h says what JSON becomes of msgpack.
+ * Returns 0, or -1 with *problem set. */
 int record_decode(enum record_kind, const void *bytes, size_t length, struct record_scratch *,
                   struct record *, struct record_problem *);
 

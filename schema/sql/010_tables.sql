@@ -928,7 +928,7 @@ COMMENT ON COLUMN blotter_internal.position_hour.quantity IS 'at the end of the 
 COMMENT ON COLUMN blotter_internal.position_hour.open_cost IS 'at the end of the hour';
 COMMENT ON COLUMN blotter_internal.position_hour.fee_currency IS 'of fee';
 COMMENT ON COLUMN blotter_internal.position_hour.other_fees IS 'in other currencies';
-COMMENT ON COLUMN blotter_internal.position_hour.fee_value IS 'fees valued in the positions currency';
+COMMENT ON COLUMN blotter_internal.position_hour.fee_value IS 'fees valued in the position''s currency';
 COMMENT ON COLUMN blotter_internal.position_hour.fills IS 'number of fills';
 COMMENT ON COLUMN blotter_internal.position_hour.last_price IS 'of the last fill that has one';
 COMMENT ON COLUMN blotter_internal.position_hour.fee IS 'in this hour, as the columns that follow';
@@ -1018,7 +1018,7 @@ CREATE INDEX funding_position ON blotter_internal.funding (position_id, at);
 COMMENT ON INDEX blotter_internal.funding_position IS 'a position''s funding in order of time';
 COMMENT ON TABLE blotter_internal.funding IS 'Funding payments, each once whatever records came of it; the latest record counts.';
 COMMENT ON COLUMN blotter_internal.funding.position_id IS 'whose';
-COMMENT ON COLUMN blotter_internal.funding.at IS 'the exchanges time, else when it was recorded';
+COMMENT ON COLUMN blotter_internal.funding.at IS 'the exchange''s time, else when it was recorded';
 COMMENT ON COLUMN blotter_internal.funding.exchange_time IS 'part of the key: hyperliquid gives all payments one id; -infinity: not given';
 COMMENT ON COLUMN blotter_internal.funding.counts IS 'its status is one of money that moved';
 

@@ -235,7 +235,7 @@ static void separate(struct json *json, size_t begin)
     }
 }
 
-/* Writes the members of a dict without braces. Python code that runs in put_value may remove them
+/* Writes the members of a dict without braces. Python code that runs meanwhile may remove them
  * from the dict, so they are held. */
 static enum outcome put_members(struct json *json, PyObject *dict, size_t begin, int depth)
 {

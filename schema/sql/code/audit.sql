@@ -165,7 +165,7 @@ COMMENT ON COLUMN blotter.audit.producer_id IS 'the producer';
 COMMENT ON COLUMN blotter.audit.exchange IS 'its exchange';
 COMMENT ON COLUMN blotter.audit.lane IS 'its lane, if any';
 COMMENT ON COLUMN blotter.audit.host IS 'where it ran';
-COMMENT ON COLUMN blotter.audit.state IS 'complete: its end is known (it closed, or its successor said) and all up to there is settled; open: it may go on, and all is settled up to up_to_seq; unproven: all that a tap recorded is here (lane wire), but a tap accepts nothing, so it shows not that it saw everything; missing: records are not here that should be; doubled: a seq has more than one row; forged: its records came in more than one stream, see streams';
+COMMENT ON COLUMN blotter.audit.state IS 'complete: its end is known (it closed, or its successor said) and all up to there is settled; open: it may go on, and all is settled up to up_to_seq; unproven: all that a tap recorded is here (lane wire), but a tap accepts nothing, so nothing shows that it saw everything; missing: records are not here that should be; doubled: a seq has more than one row; forged: its records came in more than one stream, see streams';
 COMMENT ON COLUMN blotter.audit.first_at IS 'recorded_at of the first record of it that is kept';
 COMMENT ON COLUMN blotter.audit.last_at IS 'recorded_at of the last record of it: open means nothing is known after this';
 COMMENT ON COLUMN blotter.audit.up_to_seq IS 'all up to here is settled';

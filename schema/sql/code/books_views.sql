@@ -1,4 +1,4 @@
--- books_views: what people ask of the books: fills, positions, PnL, equity, lots, and everything that happened in a span of time.
+-- books_views: what people ask of the books: fills, positions, PnL, equity.
 --
 -- Where others mean something else by the same word:
 --   NautilusTrader averages the prices of an inverse position arithmetically; average_price here is the one at which its cost is right

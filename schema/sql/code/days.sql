@@ -101,7 +101,7 @@ BEGIN
     END IF;
 
     PERFORM pg_advisory_xact_lock(blotter_internal.lock_class(), 0);
-    -- FOR SHARE: waits for a aggregate_days that is about to raise it.
+    -- FOR SHARE: waits for an aggregate_days that is about to raise it.
     IF day < (SELECT r.first_day FROM blotter_internal.retention r FOR SHARE) THEN
         RETURN 'expired';
     END IF;

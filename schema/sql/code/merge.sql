@@ -364,7 +364,7 @@ BEGIN
     PERFORM blotter_internal.empty_temporary('rebuild_orders', 'rebuild_ids', 'rebuild_events');
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.rebuild_touched() IS 'Folds again the orders that a merge could not bring forward. Part of merge_orders.';
+COMMENT ON FUNCTION blotter_internal.rebuild_touched() IS 'Makes the orders again that a merge could not bring forward. Part of merge_orders.';
 
 -- Which order does each client-only event belong to? (a), (b), (c) of orders.sql, for a client id that several orders carried: event by event.
 -- The arrays have an element for each event of the client id, and for each with a terminal status of its orders, in their order: the

@@ -71,7 +71,7 @@ SELECT r.role, 'EXECUTE', 'function', format('%I.%I(%s)', p.pronamespace::regnam
 FROM pg_proc p CROSS JOIN (VALUES ('blotter_reader'), ('blotter_drainer'), ('blotter_web')) AS r (role)
 WHERE p.pronamespace = 'blotter_internal'::regnamespace AND p.prosecdef AND p.provolatile = 's';
 COMMENT ON VIEW blotter_internal.rights IS 'The rights that the roles need, and no more.';
-GRANT SELECT ON blotter_internal.rights TO PUBLIC; -- who lacks rights shall learn which
+GRANT SELECT ON blotter_internal.rights TO PUBLIC; -- a user who lacks rights learns which
 COMMENT ON COLUMN blotter_internal.rights.role IS 'blotter_drainer: for `blotter drain`, rejects and status; blotter_reader: for people and strategies; blotter_web: for `blotter web`';
 COMMENT ON COLUMN blotter_internal.rights.privilege IS 'USAGE, SELECT, INSERT, UPDATE, DELETE or EXECUTE';
 COMMENT ON COLUMN blotter_internal.rights.kind IS 'schema, table or function';
