@@ -66,8 +66,13 @@ static inline bool has_room(const struct journal *journal, uint64_t next, uint64
     return next + count - floor <= journal->slots;
 }
 
-static int answer_full(struct journal *journal)
+/* There was no room behind `next` as it was read. Returns FULL; or 0, to look again: it was closed
+ * since, or others have claimed, so that floor may even be beyond it. */
+static __attribute__((noinline, cold)) int answer_no_room(struct journal *journal, uint64_t next)
 {
+    if (atomic_load_explicit(&journal->header->next.value, memory_order_acquire) != next) {
+        return 0;
+    }
     atomic_fetch_add_explicit(&journal->full, 1, memory_order_relaxed); /* a counter */
     return BLOTTER_FULL;
 }
@@ -149,7 +154,7 @@ static __attribute__((noinline)) int claim_flagged(struct journal *journal, uint
         return BLOTTER_CLOSED;
     }
     if (!has_room(journal, next & NEXT_POSITION, count + 1)) {
-        return answer_full(journal);
+        return answer_no_room(journal, next);
     }
     write_opened(journal, next);
     return 0;
@@ -172,11 +177,11 @@ static inline int journal_take_positions(struct journal *journal, unsigned count
             continue;
         }
         if (__builtin_expect(!has_room(journal, next, count), 0)) {
-            uint64_t seen = next;
-            next = atomic_load_explicit(word, memory_order_acquire);
-            if (next == seen) { /* else it was closed meanwhile, or others claimed */
-                return answer_full(journal);
+            int refused = answer_no_room(journal, next);
+            if (refused != 0) {
+                return refused;
             }
+            next = atomic_load_explicit(word, memory_order_acquire);
             continue;
         }
         int64_t now = journal_clock_now(&journal->clock);

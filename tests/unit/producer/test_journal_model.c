@@ -475,9 +475,26 @@ static void whatever_the_order_nothing_unsent_is_overwritten(void **unused)
     free(visited);
 }
 
+/* A thread was stopped between its look at `next`, when the journal was not opened yet, and that at
+ * `floor`: others have opened it, recorded, and freed what they recorded. */
+static void an_old_look_at_an_unopened_journal_says_look_again_and_not_full(void **unused)
+{
+    (void)unused;
+    const uint64_t unopened = 1 | NEXT_OPENING;
+    start_all();
+    shared.header.next.value = shared.header.sent.value = shared.header.floor.value = RECORDS + 1;
+    assert_int_equal(claim_flagged(&journal, unopened, 1), 0);
+    assert_int_equal(journal.full, 0);
+    shared.header.next.value = unopened;
+    shared.header.sent.value = shared.header.floor.value = 1;
+    assert_int_equal(claim_flagged(&journal, unopened, SLOTS), BLOTTER_FULL);
+    assert_int_equal(journal.full, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_old_look_at_an_unopened_journal_says_look_again_and_not_full),
         cmocka_unit_test(whatever_the_order_nothing_unsent_is_overwritten),
     };
     return cmocka_run_group_tests_name("every interleaving", tests, NULL, NULL);
