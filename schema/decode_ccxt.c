@@ -6,10 +6,10 @@
  * direction, are remembered by the place where they begin, until all keys have been seen. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "schema/decimal.h"
 #include "schema/decoder.h"
+#include "schema/iso_time.h"
 
 enum { FEES_MAX = 16, NS_PER_MS = 1000000 };
 
@@ -683,53 +683,6 @@ static enum record_fault finish_position(struct decoder *decoder)
 
 /* --- the time as text --- */
 
-/* Reads `count` digits. */
-static bool digits_of(const char **at, const char *end, int count, int *value)
-{
-    for (*value = 0; count > 0; count--, (*at)++) {
-        if (*at == end || **at < '0' || **at > '9') {
-            return false;
-        }
-        *value = *value * 10 + (**at - '0');
-    }
-    return true;
-}
-
-/* Reads 2026-11-29T12:00:00.123Z, with up to nine digits of a fraction. */
-static bool parse_datetime(const char *at, size_t length, int64_t *time_ns)
-{
-    static const char separators[] = "--T::";
-    const char *end = at + length;
-    int parts[6], fraction = 0;
-
-    for (int i = 0; i < 6; i++) {
-        if (!digits_of(&at, end, i == 0 ? 4 : 2, &parts[i]) ||
-            (i < 5 && (at == end || *at++ != separators[i]))) {
-            return false;
-        }
-    }
-    int scale = 0;
-    if (at < end && *at == '.') {
-        for (at++; at < end && scale < 9 && *at >= '0' && *at <= '9'; at++, scale++) {
-            fraction = fraction * 10 + (*at - '0');
-        }
-    }
-    for (; scale < 9; scale++) {
-        fraction *= 10;
-    }
-    struct tm tm = {.tm_year = parts[0] - 1900,
-                    .tm_mon = parts[1] - 1,
-                    .tm_mday = parts[2],
-                    .tm_hour = parts[3],
-                    .tm_min = parts[4],
-                    .tm_sec = parts[5]};
-    if (parts[0] < 2001 || parts[0] > 2098) { /* beyond what a time may be, or 64 bits */
-        return false;
-    }
-    *time_ns = (int64_t)timegm(&tm) * 1000000000 + fraction;
-    return end - at == 1 && *at == 'Z';
-}
-
 /* Drops the text if it says the same as the timestamp, and takes it where there is none. */
 static enum record_fault decode_ccxt_finish_datetime(struct decoder *decoder)
 {
@@ -744,8 +697,9 @@ static enum record_fault decode_ccxt_finish_datetime(struct decoder *decoder)
     struct unpack_value value = value_at(decoder, decoder->ccxt.datetime);
     int64_t time_ns;
 
-    if (value.type != UNPACK_STR || decoder->record->kind == RECORD_INSTRUMENT ||
-        !parse_datetime((const char *)value.bytes, value.length, &time_ns) ||
+    if (value.type != UNPACK_STR || decoder->schema->fields[EXCHANGE_TIME].kind != FIELD_TIME ||
+        !iso_time_read((const char *)value.bytes, value.length, &time_ns) ||
+        time_ns < LIMIT_TIME_MIN_NS || time_ns >= LIMIT_TIME_END_NS ||
         (out->present && out->integer != time_ns)) {
         return extra_member(decoder, "datetime", decoder->ccxt.datetime);
     }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "schema/decimal.h"
+#include "schema/iso_time.h"
 #include "schema/limits.h"
 
 enum {
@@ -304,24 +305,14 @@ bool value_is_time(PyObject *value)
     return PyDate_Check(value) || PyTime_Check(value); /* a datetime is a date */
 }
 
-/* Counts the days from 1970 to a date of the Gregorian calendar. Its years begin in March, so that
- * the leap day is the last. */
-static int64_t days_of(int64_t year, int64_t month, int64_t day)
-{
-    year -= month <= 2;
-    int64_t era = year / 400, of_era = year % 400;
-    int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-    return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
-
 static enum outcome datetime_since(struct value_context *context, PyObject *value, PyObject *offset,
                                    int64_t *ns)
 {
     if (!PyDelta_Check(offset)) {
         return value_fail(context, PyExc_ValueError, "a datetime without a time zone");
     }
-    int64_t days =
-        days_of(PyDateTime_GET_YEAR(value), PyDateTime_GET_MONTH(value), PyDateTime_GET_DAY(value));
+    int64_t days = iso_time_days(PyDateTime_GET_YEAR(value), PyDateTime_GET_MONTH(value),
+                                 PyDateTime_GET_DAY(value));
     int64_t seconds = days * 86400 + PyDateTime_DATE_GET_HOUR(value) * 3600 +
                       PyDateTime_DATE_GET_MINUTE(value) * 60 + PyDateTime_DATE_GET_SECOND(value);
     int64_t us = PyDateTime_DATE_GET_MICROSECOND(value) - PyDateTime_DELTA_GET_MICROSECONDS(offset);
@@ -438,78 +429,8 @@ enum outcome value_time(struct value_context *context, PyObject *value, enum ccx
     return value_fail(context, PyExc_TypeError, "int or datetime is wanted");
 }
 
-/* --- ISO 8601 --- */
-
-/* Reads `count` digits; returns -1 where one is missing. */
-static int64_t read_digits(const char **at, int count)
-{
-    int64_t number = 0;
-    for (int i = 0; i < count; i++, (*at)++) {
-        if (**at < '0' || **at > '9') {
-            return -1;
-        }
-        number = number * 10 + (**at - '0');
-    }
-    return number;
-}
-
-static bool read_byte(const char **at, char byte)
-{
-    bool found = **at == byte;
-    *at += found;
-    return found;
-}
-
-/* Reads ".123" as nanoseconds; digits behind the ninth must be zeros. */
-static int64_t read_fraction(const char **at)
-{
-    int64_t ns = 0, unit = ns_per_s / 10;
-    if (!read_byte(at, '.')) {
-        return 0;
-    }
-    for (; **at >= '0' && **at <= '9'; (*at)++, unit /= 10) {
-        if (unit == 0 && **at != '0') {
-            return -1;
-        }
-        ns += (**at - '0') * unit;
-    }
-    return ns;
-}
-
-/* Reads "Z", "+01:00" or "+0100" as minutes; false: neither. */
-static bool read_zone(const char **at, int64_t *minutes)
-{
-    *minutes = 0;
-    if (read_byte(at, 'Z')) {
-        return true;
-    }
-    int sign = read_byte(at, '-') ? -1 : read_byte(at, '+') ? 1 : 0;
-    int64_t hours = sign != 0 ? read_digits(at, 2) : -1;
-    read_byte(at, ':');
-    int64_t rest = hours >= 0 ? read_digits(at, 2) : -1;
-    *minutes = sign * (hours * 60 + rest);
-    return rest >= 0;
-}
-
 bool value_iso_time(PyObject *value, int64_t *ns)
 {
-    if (!PyUnicode_CheckExact(value) || !PyUnicode_IS_COMPACT_ASCII(value)) {
-        return false;
-    }
-    const char *at = PyUnicode_DATA(value);
-    int64_t year = read_digits(&at, 4);
-    int64_t month = year >= 0 && read_byte(&at, '-') ? read_digits(&at, 2) : -1;
-    int64_t day = month > 0 && read_byte(&at, '-') ? read_digits(&at, 2) : -1;
-    int64_t hour =
-        day > 0 && (read_byte(&at, 'T') || read_byte(&at, ' ')) ? read_digits(&at, 2) : -1;
-    int64_t minute = hour >= 0 && read_byte(&at, ':') ? read_digits(&at, 2) : -1;
-    int64_t second = minute >= 0 && read_byte(&at, ':') ? read_digits(&at, 2) : -1;
-    int64_t fraction = second >= 0 ? read_fraction(&at) : -1, zone;
-    if (fraction < 0 || month > 12 || day > 31 || hour > 24 || minute > 59 || second > 60 ||
-        !read_zone(&at, &zone) || *at != '\0') {
-        return false;
-    }
-    int64_t seconds = days_of(year, month, day) * 86400 + (hour * 60 + minute - zone) * 60 + second;
-    return !__builtin_mul_overflow(seconds, ns_per_s, ns) &&
-           !__builtin_add_overflow(*ns, fraction, ns);
+    return PyUnicode_CheckExact(value) && PyUnicode_IS_COMPACT_ASCII(value) &&
+           iso_time_read(PyUnicode_DATA(value), (size_t)PyUnicode_GET_LENGTH(value), ns);
 }

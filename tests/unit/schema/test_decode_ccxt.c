@@ -107,6 +107,22 @@ static void the_time_as_text_is_for_want_of_a_timestamp(void **state)
     assert_true(record.values[ORDER_exchange_time].integer == TIME_MS * 1000000);
     pack_map(2), PAIR("id", "1"), PAIR("datetime", "yesterday");
     decode_as(RECORD_ORDER, 0, "{\"datetime\":\"yesterday\"}");
+    pack_map(2), PAIR("id", "1"), PAIR("datetime", "2023-02-29T00:00:00Z");
+    decode_as(RECORD_ORDER, 0, "{\"datetime\":\"2023-02-29T00:00:00Z\"}");
+    pack_map(2), PAIR("id", "1"), PAIR("datetime", "2001-01-01T00:00:00Z");
+    decode_as(RECORD_ORDER, 0, "{\"datetime\":\"2001-01-01T00:00:00Z\"}");
+}
+
+static void the_time_as_text_is_no_other_field_of_a_kind_that_has_no_time(void **state)
+{
+    (void)state;
+    pack_map(1), PAIR("datetime", "2023-11-14T22:13:20Z");
+    assert_int_equal(decode_packed(RECORD_SESSION), -1);
+    assert_int_equal(problem.fault, RECORD_FAULT_MISSING);
+    assert_string_equal(problem.field, "event");
+    pack_map(2), PAIR("symbol", "X"), PAIR("datetime", "2023-11-14T22:13:20Z");
+    decode_as(RECORD_INSTRUMENT, 0, "{\"datetime\":\"2023-11-14T22:13:20Z\"}");
+    assert_field(INSTRUMENT_symbol, "X");
 }
 
 /* --- fees --- */
@@ -352,6 +368,7 @@ int main(void)
         cmocka_unit_test(our_name_wins_and_another_value_is_kept),
         cmocka_unit_test(the_better_of_two_names_wins),
         cmocka_unit_test(the_time_as_text_is_for_want_of_a_timestamp),
+        cmocka_unit_test(the_time_as_text_is_no_other_field_of_a_kind_that_has_no_time),
         cmocka_unit_test(a_fee_is_its_cost_currency_and_rate),
         cmocka_unit_test(several_fees_are_a_map_of_all),
         cmocka_unit_test(the_digits_of_the_fee_are_those_of_its_text),
