@@ -117,6 +117,23 @@ class Refusals(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, words):
                 call(info)
 
+    def test_code_that_empties_the_fees_while_they_are_read_harms_nothing(self):
+        recorder = Recorder("kraken", slot_bytes=4096)
+        for where in ("symbol", "cost"):
+            fees = [{"currency": "USDT", "cost": 1.5}]
+
+            class Emptier:
+                def __index__(self):
+                    fees.clear()
+                    return 7
+
+            order = {"order_id": "1", "fees": fees, "symbol": "S"}
+            (order if where == "symbol" else fees[0])[where] = Emptier()
+            recorder.order(order)
+            self.assertEqual(fees, [])
+            self.assertEqual(recorder.orders[-1]["order_id"], "1")
+        self.assertEqual(recorder.orders[-1]["fee"], 7)
+
     def test_an_exception_of_the_callers_own_code_is_passed_on(self):
         class Zone(datetime.tzinfo):
             def utcoffset(self, when):

@@ -294,13 +294,10 @@ static bool is_same_fee(PyObject *a, PyObject *b)
     return true;
 }
 
-/* Takes a list of one fee. Several, or one that differs from `fee`, are left to _ccxt.py. */
-static enum outcome draft_finish_fees(struct draft *draft)
+static enum outcome take_only_fee(struct draft *draft, PyObject *fee)
 {
     const struct key *key = draft->options.table->fee;
-    PyObject *list = draft->fees.value, *fee = PyList_GET_ITEM(list, 0);
-    if (PyList_GET_SIZE(list) != 1 || !PyDict_CheckExact(fee) ||
-        is_given(draft, draft->options.table->fees)) {
+    if (!PyDict_CheckExact(fee) || is_given(draft, draft->options.table->fees)) {
         return ODD;
     }
     if (!is_given(draft, key) && !is_given(draft, draft->options.table->fee_currency)) {
@@ -308,6 +305,20 @@ static enum outcome draft_finish_fees(struct draft *draft)
         return take_fee_dict(draft, fee);
     }
     return is_given(draft, key) && is_same_fee(draft->sources[key->field].value, fee) ? TAKEN : ODD;
+}
+
+/* Takes a list of one fee. Several, or one that differs from `fee`, are left to _ccxt.py. Python
+ * code that has run since the list was met, or runs now, may empty it, so the fee is held. */
+static enum outcome draft_finish_fees(struct draft *draft)
+{
+    PyObject *list = draft->fees.value;
+    if (PyList_GET_SIZE(list) != 1) {
+        return ODD;
+    }
+    PyObject *fee = Py_NewRef(PyList_GET_ITEM(list, 0));
+    enum outcome outcome = take_only_fee(draft, fee);
+    Py_DECREF(fee);
+    return outcome;
 }
 
 /* Whether it is one of ccxt's fees, and not a map of our own from currencies to amounts. */
