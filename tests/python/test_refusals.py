@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import json
 import math
 import os
 import subprocess
@@ -133,6 +134,13 @@ class Refusals(unittest.TestCase):
             self.assertEqual(fees, [])
             self.assertEqual(recorder.orders[-1]["order_id"], "1")
         self.assertEqual(recorder.orders[-1]["fee"], 7)
+
+    def test_a_reject_has_all_that_the_call_was_given(self):
+        recorder = Recorder("kraken", slot_bytes=4096, on_error="reject")
+        fees = [{"cost": 1, "currency": "USDT"}, {"cost": 2, "currency": "BNB"}]
+        self.assertEqual(recorder.order({"symbol": "S"}, fees=fees, side="buy"), 0)  # no id
+        (reject,) = recorder.rejects
+        self.assertEqual(json.loads(reject["object"]), {"info": {"symbol": "S"}, "fields": {"fees": fees, "side": "buy"}})
 
     def test_an_exception_of_the_callers_own_code_is_passed_on(self):
         class Zone(datetime.tzinfo):

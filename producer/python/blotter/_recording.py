@@ -83,8 +83,9 @@ class Recording:
     def _record_odd(self, kind, info, fields):
         """Takes an order or trade that the C part leaves to us: it has nested trades, or fees of several currencies."""
         try:
-            shaped = {name: fields.pop(name) for name in ("fee", "fees", "trades", "amount", "side") if name in fields}
-            return self._record_group(_ccxt.CONVERT[kind](self._check(kind, info or {}) | shaped, fields, self))
+            shaped = {name: value for name, value in fields.items() if name in _SHAPED}
+            others = {name: value for name, value in fields.items() if name not in _SHAPED}
+            return self._record_group(_ccxt.CONVERT[kind](self._check(kind, info or {}) | shaped, others, self))
         except Exception as problem:
             return self._refuse(kind, info, fields, problem)
 
@@ -105,4 +106,5 @@ class Recording:
 
 
 _KNOWN = {kind: {*names, *_core.CCXT_NAMES[kind]} for kind, names in _core.FIELDS.items()}
+_SHAPED = {"fee", "fees", "trades", "amount", "side"}  # keywords that are taken together with the object's keys
 _OWN_IDS = {"order_id", "client_order_id", "trade_id", "entry_id"}
