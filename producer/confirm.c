@@ -8,6 +8,7 @@
 
 #include "producer/ranges.h"
 #include "producer/redis_link.h"
+#include "schema/array.h"
 
 enum { ENTRIES_PER_READ = 128 };
 
@@ -72,16 +73,13 @@ void confirm_destroy(struct confirm *confirm)
 
 static struct segment *confirm_add_segment(struct confirm *confirm)
 {
-    if (confirm->segment_count == confirm->segment_room) {
-        size_t room = confirm->segment_room ? confirm->segment_room * 2 : 4;
-        struct segment *grown = realloc(confirm->segments, room * sizeof *grown);
-        if (grown == NULL) {
-            return NULL;
-        }
-        confirm->segments = grown;
-        confirm->segment_room = room;
+    struct segment *grown = array_grow(confirm->segments, &confirm->segment_room,
+                                       confirm->segment_count + 1, sizeof *grown);
+    if (grown == NULL) {
+        return NULL;
     }
-    struct segment *segment = &confirm->segments[confirm->segment_count++];
+    confirm->segments = grown;
+    struct segment *segment = &grown[confirm->segment_count++];
     memset(segment, 0, sizeof *segment);
     return segment;
 }

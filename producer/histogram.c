@@ -5,6 +5,8 @@
  *              one each    one each    two each    four each ... */
 #include "producer/histogram.h"
 
+#include "producer/public.h"
+
 enum { PER_OCTAVE = 8 }; /* buckets */
 
 static unsigned bucket_of(uint64_t value)
@@ -42,8 +44,7 @@ void histogram_copy(const struct histogram *histogram, struct blotter_histogram 
     out->sum = atomic_load_explicit(&histogram->sum, memory_order_relaxed);
 }
 
-__attribute__((visibility("default"))) int64_t
-blotter_percentile(const struct blotter_histogram *histogram, double percent)
+BLOTTER_PUBLIC int64_t blotter_percentile(const struct blotter_histogram *histogram, double percent)
 {
     uint64_t all = 0, below = 0;
     for (unsigned i = 0; i < BLOTTER_BUCKETS; i++) {

@@ -18,8 +18,7 @@
 #include "producer/blotter.h"
 #include "producer/histogram.h"
 #include "producer/journal.h"
-
-#define BLOTTER_PUBLIC __attribute__((visibility("default")))
+#include "producer/public.h"
 
 struct blotter_producer {
     struct journal *journal;

@@ -1,7 +1,6 @@
 /* status.c: the statuses' texts. */
 #include "producer/blotter.h"
-
-#define BLOTTER_PUBLIC __attribute__((visibility("default")))
+#include "producer/public.h"
 
 BLOTTER_PUBLIC const char *blotter_status_text(int status)
 {

@@ -426,19 +426,6 @@ bool json_read_member(struct json_scan *scan, struct json_member *member)
     return true;
 }
 
-/* Writes a code point as UTF-8. */
-static char *put_utf8(char *out, unsigned point)
-{
-    unsigned more = point < 0x80 ? 0 : point < 0x800 ? 1 : point < 0x10000 ? 2 : 3;
-    static const unsigned char first[] = {0, 0xc0, 0xe0, 0xf0};
-
-    *out++ = (char)(first[more] | point >> (6 * more));
-    while (more-- > 0) {
-        *out++ = (char)(0x80 | (point >> (6 * more) & 0x3f));
-    }
-    return out;
-}
-
 /* The character of an escape, whose backslash has been read. */
 static unsigned read_escape(struct json_scan *scan)
 {
@@ -464,7 +451,7 @@ size_t json_read_string(struct json_slice quoted, char *out)
 
     while (scan.at < scan.end) {
         if (accept(&scan, '\\')) {
-            at = put_utf8(at, read_escape(&scan));
+            at = text_put_utf8(at, read_escape(&scan));
         } else {
             *at++ = *scan.at++;
         }

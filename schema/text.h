@@ -11,6 +11,19 @@
  * overlong forms are none). Needs at < end, reads nothing at or behind end. */
 unsigned text_sequence(const unsigned char *at, const unsigned char *end);
 
+/* Writes a code point as UTF-8, and returns the place behind it. */
+static inline char *text_put_utf8(char *at, uint32_t point)
+{
+    unsigned more = point < 0x80 ? 0 : point < 0x800 ? 1 : point < 0x10000 ? 2 : 3;
+    static const unsigned char first[] = {0, 0xc0, 0xe0, 0xf0};
+
+    *at++ = (char)(first[more] | point >> (6 * more));
+    while (more-- > 0) {
+        *at++ = (char)(0x80 | (point >> (6 * more) & 0x3f));
+    }
+    return at;
+}
+
 /* Eight bytes that may lie anywhere. */
 static inline uint64_t text_load8(const void *at)
 {

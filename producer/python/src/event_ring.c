@@ -36,7 +36,7 @@ struct event_ring *event_ring_create(void)
     ring->owners = 1;
     ring->process = getpid();
     pthread_mutex_init(&ring->mutex, NULL);
-    if (event_ring_listen(ring, LISTENER_WHO_ASKS) != 0) {
+    if (event_ring_listen(ring, LISTENER_POLLED) != 0) {
         event_ring_release(ring);
         return NULL;
     }

@@ -23,9 +23,9 @@ struct event {
     char text[EVENT_TEXT_BYTES];
 };
 
-/* A listener is known by its eventfd, which is written to when there is news. This one always
- * exists, and is not woken. */
-#define LISTENER_WHO_ASKS (-1)
+/* A listener is known by its eventfd, which is written to when there is news. This one has none:
+ * events() asks for it. It always exists. */
+#define LISTENER_POLLED (-1)
 
 struct event_ring;
 

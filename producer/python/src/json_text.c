@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "schema/limits.h"
+#include "schema/text.h"
 
 enum {
     LARGEST = 65536, /* bytes of a string, more than the library takes */
@@ -106,7 +107,7 @@ static void put_character(struct json *json, Py_UCS4 c)
         put_byte(json, '\\');
         put_code(json, c);
     } else {
-        json->used = (size_t)(value_put_utf8(json->bytes + json->used, c) - json->bytes);
+        json->used = (size_t)(text_put_utf8(json->bytes + json->used, c) - json->bytes);
     }
 }
 

@@ -444,7 +444,7 @@ static PyObject *producer_events(PyObject *object, PyObject *unused)
 {
     (void)unused;
     struct producer *self = (struct producer *)object;
-    return has_events(self) ? events_take(self->events, LISTENER_WHO_ASKS) : NULL;
+    return has_events(self) ? events_take(self->events, LISTENER_POLLED) : NULL;
 }
 
 /* Makes a wakeup for blotter._waiting, and with True for blotter._listening. */

@@ -9,9 +9,9 @@
 #include "schema/decimal.h"
 #include "schema/iso_time.h"
 #include "schema/limits.h"
+#include "schema/text.h"
 
 enum {
-    INTEGER_BYTES = 24,
     LONGEST_TEXT = 65536, /* characters; the library's limits are lower, and it names them */
     NS_PER_MS = 1000000,
 };
@@ -37,26 +37,6 @@ static enum outcome fail_raised(struct value_context *context)
 
 /* --- text --- */
 
-char *value_put_utf8(char *at, Py_UCS4 c)
-{
-    if (c < 0x80) {
-        *at++ = (char)c;
-    } else if (c < 0x800) {
-        *at++ = (char)(0xc0 | c >> 6);
-        *at++ = (char)(0x80 | (c & 0x3f));
-    } else if (c < 0x10000) {
-        *at++ = (char)(0xe0 | c >> 12);
-        *at++ = (char)(0x80 | (c >> 6 & 0x3f));
-        *at++ = (char)(0x80 | (c & 0x3f));
-    } else {
-        *at++ = (char)(0xf0 | c >> 18);
-        *at++ = (char)(0x80 | (c >> 12 & 0x3f));
-        *at++ = (char)(0x80 | (c >> 6 & 0x3f));
-        *at++ = (char)(0x80 | (c & 0x3f));
-    }
-    return at;
-}
-
 /* Writes the UTF-8 bytes of a str into `out`, which has room for four times its length; returns how
  * many, or -1: it has a surrogate. */
 static Py_ssize_t copy_utf8(PyObject *text, char *out)
@@ -70,7 +50,7 @@ static Py_ssize_t copy_utf8(PyObject *text, char *out)
         if (Py_UNICODE_IS_SURROGATE(c)) {
             return -1;
         }
-        at = value_put_utf8(at, c);
+        at = text_put_utf8(at, c);
     }
     return at - out;
 }
@@ -154,21 +134,6 @@ static enum outcome float_digits(struct value_context *context, PyObject *value,
     return TAKEN;
 }
 
-static const char *put_digits(int64_t value, char out[INTEGER_BYTES])
-{
-    uint64_t rest = value < 0 ? -(uint64_t)value : (uint64_t)value;
-    char *at = out + INTEGER_BYTES - 1;
-    *at = '\0';
-    do {
-        *--at = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
-    if (value < 0) {
-        *--at = '-';
-    }
-    return at;
-}
-
 /* Copies what Python writes for a number that is too large for C, or for a Decimal. */
 static enum outcome written_digits(struct value_context *context, PyObject *text, const char **out)
 {
@@ -191,11 +156,12 @@ static enum outcome int_digits(struct value_context *context, PyObject *value, c
     if (overflow) {
         return written_digits(context, PyLong_Type.tp_repr(value), out);
     }
-    char *text = arena_take(&context->arena, INTEGER_BYTES);
+    char *text = arena_take(&context->arena, DECIMAL_INTEGER_BYTES + 1);
     if (text == NULL) {
         return fail_raised(context);
     }
-    *out = put_digits(number, text);
+    text[decimal_from_int64(number, text)] = '\0';
+    *out = text;
     return TAKEN;
 }
 

@@ -70,7 +70,4 @@ bool value_is_mapping(PyObject *value); /* dict() takes it for one; not where pl
 
 enum outcome value_fail(struct value_context *, PyObject *type, const char *problem);
 
-/* Writes a character and returns the place behind it. */
-char *value_put_utf8(char *at, Py_UCS4 c);
-
 #endif
