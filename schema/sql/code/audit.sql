@@ -210,7 +210,7 @@ DECLARE
 BEGIN
     FOREACH day IN ARRAY days LOOP
         CONTINUE WHEN NOT EXISTS (SELECT FROM blotter.rejects j WHERE j.producer_id > 0 AND j.replayed_at IS NULL
-                                  AND j.recorded_at >= day AND j.recorded_at < day + interval '1 day');
+                                  AND j.recorded_at >= day AND j.recorded_at < day + interval '24 hours');
         -- Each looked up by its key, never by reading the tables: so this is no join.
         RETURN QUERY EXECUTE format($q$
             SELECT j.producer_id, j.exchange, coalesce(j.lane, ''), j.seq
@@ -220,7 +220,7 @@ BEGIN
               AND (SELECT true FROM blotter_internal.identities e
                    WHERE e.recorded_at >= %1$L AND e.recorded_at < %2$L AND e.recorded_at = j.recorded_at AND e.producer_id = j.producer_id AND e.seq = j.seq
                    LIMIT 1) IS NULL
-        $q$, day, day + interval '1 day');
+        $q$, day, day + interval '24 hours');
     END LOOP;
     RETURN QUERY
         SELECT j.producer_id, j.exchange, coalesce(j.lane, ''), j.seq

@@ -163,6 +163,15 @@ INSERT INTO blotter.trades (producer_id, seq, recorded_at, exchange, symbol, pri
 INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event) VALUES (4, 3, '2026-07-31 12:00Z', 'okx', 'void');
 SELECT blotter_internal.add_expired('d', '{4}', '{okx}', '{NULL}', '{4}');
 SELECT test.same('only_a_reject_that_is_nowhere_else_is_one', (SELECT string_agg(seq::text, ',') FROM blotter_internal.unstored_rejects WHERE producer_id = 4), '6');
+-- A day is one of UTC, and has 24 hours, also where clocks change in it.
+SET timezone = 'America/New_York';
+SELECT blotter_internal.make_day('2026-03-08');
+INSERT INTO blotter.rejects (stream, entry_id, exchange, producer_id, seq, recorded_at, reason, raw, raw_length, raw_sha256)
+VALUES ('blotter:okx', '9-1', 'okx', 67, 1, '2026-03-08 23:30Z', 'bad', '', 0, sha256(''));
+SELECT test.same('a_reject_of_the_hour_that_clocks_skip_is_found', (SELECT count(*)::text FROM blotter_internal.unstored_rejects WHERE producer_id = 67), '1');
+DELETE FROM blotter.rejects WHERE producer_id = 67;
+SELECT test.drop_days(ARRAY[date '2026-03-08']);
+RESET timezone;
 -- Nor do days that there are not cost anything each: one that may write to a stream can name thousands.
 INSERT INTO blotter.rejects (stream, entry_id, exchange, producer_id, seq, recorded_at, reason, raw, raw_length, raw_sha256)
 SELECT 'blotter:evil', n || '-2', 'evil', 66, n, timestamptz '2020-01-01 12:00Z' + n * interval '1 day', 'too old', '', 0, sha256('') FROM generate_series(1, 1000) AS n;
