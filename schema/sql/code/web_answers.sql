@@ -121,7 +121,7 @@ END
 $$;
 COMMENT ON FUNCTION blotter_internal.web_curve() IS 'For /api/curve of `blotter web`: the PnL of the UTC day minute by minute: the desk, and the strategies that moved most.';
 
--- How records get here: what is loaded of each stream, the producers that live, the newest records' way to their row, and who loads.
+-- The way of records to here: what is loaded of each stream, the producers that live, the newest records' way to their row, and who loads.
 CREATE FUNCTION blotter_internal.web_pipeline() RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -183,7 +183,8 @@ BEGIN
               AND ($1::text IS NULL OR o.exchange = $1) AND ($2::text IS NULL OR o.account = $2) AND ($3::text IS NULL OR coalesce(o.strategy, '') = $3)
               AND ($4::text IS NULL OR o.symbol = $4) AND ($5::text IS NULL OR strpos(o.order_key, $5) > 0 OR strpos(coalesce(o.client_order_id, ''), $5) > 0)
               AND o.order_key = ANY (ARRAY(
-                    SELECT coalesce(nullif(e.order_id, ''), e.client_order_id) FROM (SELECT x.order_id, x.client_order_id FROM blotter.order_events x ORDER BY x.recorded_at DESC LIMIT 20000) AS e
+                    SELECT CASE WHEN e.order_id NOT IN ('', '0') THEN e.order_id ELSE e.client_order_id END
+                    FROM (SELECT x.order_id, x.client_order_id FROM blotter.order_events x ORDER BY x.recorded_at DESC LIMIT 20000) AS e
                     UNION SELECT $5 UNION SELECT x.order_key FROM blotter.orders x WHERE x.client_order_id = $5))
         )
         SELECT json_build_object('orders', coalesce(json_agg(r.row), '[]'), 'limit', (SELECT a.rows FROM asked a))::text

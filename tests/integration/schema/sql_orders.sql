@@ -64,6 +64,12 @@ CALL test.in_any_order('fix_codes_are_known', E'A[]: 2 over c= p= q= f= 1.3.3.7\
 
 INSERT INTO test.events (at, seq, order_id, client_order_id, status) VALUES (1, 1, '0', 'c', 'pending_new'), (2, 2, 'X', 'c', 'open'), (3, 3, '0', 'd', 'open'), (4, 4, '0', NULL, 'open');
 CALL test.in_any_order('an_order_id_of_0_is_none', E'X[]: open alive c=c p= q= f= 1.2.2.7\n?d[]: open alive c=d p= q= f= 3.3.3.7');
+INSERT INTO test.events (at, seq, order_id, client_order_id, status) VALUES (1, 1, '0', 'c', 'filled'), (2, 2, 'X', 'd', 'filled'), (3, 3, '', 'e', 'filled');
+SELECT test.drain(ARRAY(SELECT e FROM test.events e));
+SELECT test.same('the_page_shows_orders_that_have_ended_without_an_id',
+                 (SELECT string_agg(o ->> 'order', ' ' ORDER BY o ->> 'order') FROM json_array_elements(blotter_internal.web_orders(NULL, NULL, NULL, NULL, NULL, 'ended', NULL, NULL)::json -> 'orders') AS o),
+                 'X c e');
+SELECT test.clear();
 
 -- An order that is replaced is not open, whatever comes first; a refused amend replaces nothing, nor one that has no venue's id yet.
 CREATE FUNCTION test.open_orders(batch test.events[]) RETURNS text LANGUAGE plpgsql AS $$
