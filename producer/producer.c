@@ -31,8 +31,7 @@ enum {
 
 static _Thread_local char open_error[JOURNAL_ERROR_BYTES];
 
-static pthread_mutex_t kept_mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct blotter_producer *kept; /* closed handles, under kept_mutex */
+static struct blotter_producer *_Atomic kept; /* closed handles */
 
 /* --- threads inside --- */
 
@@ -391,7 +390,7 @@ BLOTTER_PUBLIC int blotter_notify(blotter_producer *producer, int fd, enum blott
     return status;
 }
 
-/* How many of this producer's records lie below a cursor. */
+/* Counts this producer's records below a cursor. */
 static int64_t seq_below(const struct journal *journal, uint64_t position)
 {
     return position > journal->base + 1 ? (int64_t)(position - 1 - journal->base) : 0;
@@ -503,10 +502,9 @@ static void write_late_closed(blotter_producer *producer, int64_t until)
 
 static void keep_handle(blotter_producer *producer)
 {
-    pthread_mutex_lock(&kept_mutex);
-    producer->next_kept = kept;
-    kept = producer;
-    pthread_mutex_unlock(&kept_mutex);
+    producer->next_kept = atomic_load(&kept);
+    while (!atomic_compare_exchange_weak(&kept, &producer->next_kept, producer)) {
+    }
 }
 
 /* Returns how many records are not sent. */
