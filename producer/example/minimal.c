@@ -17,10 +17,11 @@ int main(void)
                                   .price = "64250.10",
                                   .quantity = "0.0300"};
     int64_t seq = blotter_order(producer, &order); /* never waits */
-    if (seq < 0) {
+    if (seq > 0) {
+        /* a strategy would not wait */
+        printf("%s\n", blotter_status_text(blotter_wait(producer, seq, BLOTTER_COMMITTED, 5000)));
+    } else {
         fprintf(stderr, "%s: %s\n", blotter_status_text((int)seq), blotter_problem());
     }
-    printf("%s\n", blotter_status_text(blotter_wait(producer, seq, BLOTTER_COMMITTED,
-                                                    5000))); /* a strategy would not wait */
-    return blotter_close(producer, 1000) == 0 ? 0 : 1;
+    return blotter_close(producer, 1000) == 0 && seq > 0 ? 0 : 1;
 }
