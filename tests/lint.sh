@@ -122,13 +122,16 @@ house_rules() {
     python3 tests/house.py --check
 }
 
-# libblotter.so exports what blotter.h declares, and nothing else.
+# libblotter.so exports what blotter.h declares, and nothing else; libblotter.a and the header's macros keep to the prefix.
 exported_symbols() {
     local library=$build/libblotter.so
-    [[ -e $library ]] || {
-        echo "$library is not built"
+    [[ -e $library && -e $build/libblotter.a ]] || {
+        echo "$library or libblotter.a is not built"
         return 1
     }
+    if nm -g --defined-only "$build/libblotter.a" | grep -E '^[0-9a-f]+ ' | grep -vE ' blotter_[a-z0-9_]+$'; then return 1; fi
+    if comm -13 <(${CC:-cc} -include stddef.h -include stdint.h -E -dM -x c /dev/null | sort) \
+        <(${CC:-cc} -E -dM -x c "$build/include/blotter/blotter.h" | sort) | grep -vE '^#define BLOTTER_'; then return 1; fi
     diff --label blotter.h --label libblotter.so -u \
         <(${CC:-cc} -I. -E -P -x c producer/blotter.h | grep -oE '\bblotter_[a-z0-9_]+ *\(' | tr -d ' (' | sort -u) \
         <(nm -D --defined-only "$library" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort -u)
