@@ -15,6 +15,7 @@
 #include "drainer/book_rows.h"
 #include "drainer/log.h"
 #include "drainer/order_changes.h"
+#include "schema/array.h"
 #include "schema/clock.h"
 #include "schema/hash.h"
 #include "schema/stream.h"
@@ -82,35 +83,15 @@ size_t batch_bytes(const struct batch *batch)
 
 static void raw_append(struct batch *batch, const void *bytes, size_t length)
 {
-    struct copy_buffer *raw = &batch->raw;
-
-    if (raw->capacity - raw->length < length) {
-        size_t capacity = raw->capacity == 0 ? 65536 : raw->capacity;
-
-        while (capacity - raw->length < length) {
-            capacity *= 2;
-        }
-        raw->bytes = realloc(raw->bytes, capacity);
-        if (raw->bytes == NULL) {
-            abort();
-        }
-        raw->capacity = capacity;
-    }
     if (length > 0) { /* memcpy wants pointers even for nothing, and there may be none */
-        memcpy(raw->bytes + raw->length, bytes, length);
-        raw->length += length;
+        copy_put_raw(&batch->raw, bytes, length);
     }
 }
 
 static struct entry *new_entry(struct batch *batch)
 {
-    if (batch->count == batch->capacity) {
-        batch->capacity = batch->capacity == 0 ? 1024 : batch->capacity * 2;
-        batch->entries = realloc(batch->entries, batch->capacity * sizeof *batch->entries);
-        if (batch->entries == NULL) {
-            abort();
-        }
-    }
+    batch->entries = array_grow_or_abort(batch->entries, &batch->capacity, batch->count + 1,
+                                         sizeof *batch->entries);
     if (batch->count == 0) {
         batch->gathered_at_us = clock_monotonic_us();
     }

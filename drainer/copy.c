@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "schema/array.h"
 #include "schema/decimal.h"
 
 #define EPOCH_2000_US INT64_C(946684800000000)
@@ -25,19 +26,8 @@ int64_t copy_timestamp(int64_t ns)
 unsigned char *copy_buffer_reserve(struct copy_buffer *buffer, size_t length)
 {
     if (buffer->capacity - buffer->length < length) {
-        size_t capacity = buffer->capacity == 0 ? 65536 : buffer->capacity * 2;
-        unsigned char *bytes;
-
-        while (capacity - buffer->length < length) {
-            capacity *= 2;
-        }
-        bytes = realloc(buffer->bytes, capacity);
-        if (bytes == NULL) {
-            abort(); /* bounded by the batch's limits: out of memory here is the end of the process;
-                        Redis keeps the entries */
-        }
-        buffer->bytes = bytes;
-        buffer->capacity = capacity;
+        buffer->bytes =
+            array_grow_or_abort(buffer->bytes, &buffer->capacity, buffer->length + length, 1);
     }
     return buffer->bytes + buffer->length;
 }

@@ -22,6 +22,7 @@
 #include "drainer/postgres/pg_pooler.h"
 #include "drainer/postgres/sql_text.h"
 #include "drainer/redis/streams.h"
+#include "schema/array.h"
 #include "schema/clock.h"
 
 enum {
@@ -126,13 +127,8 @@ static void replay_release(struct replay *replay)
 
 static void put_field(struct replay *replay, size_t at, const char *bytes, size_t length)
 {
-    if (at == replay->field_capacity) {
-        replay->field_capacity = replay->field_capacity == 0 ? 16 : replay->field_capacity * 2;
-        replay->fields = realloc(replay->fields, replay->field_capacity * sizeof *replay->fields);
-        if (replay->fields == NULL) {
-            abort();
-        }
-    }
+    replay->fields = array_grow_or_abort(replay->fields, &replay->field_capacity, at + 1,
+                                         sizeof *replay->fields);
     replay->fields[at] = (struct raw_field){bytes, length};
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "drainer/terminal.h"
+#include "schema/array.h"
 
 enum { COLUMNS_MAX = 32 };
 
@@ -56,10 +57,8 @@ void report_column(struct report *report, const char *name, enum report_type typ
 
 void report_cell(struct report *report, const char *text)
 {
-    if (report->count == report->capacity) {
-        report->capacity = report->capacity == 0 ? 64 : report->capacity * 2;
-        report->cells = checked(realloc(report->cells, report->capacity * sizeof *report->cells));
-    }
+    report->cells = array_grow_or_abort(report->cells, &report->capacity, report->count + 1,
+                                        sizeof *report->cells);
     report->cells[report->count++] = text == NULL ? NULL : checked(strdup(text));
 }
 

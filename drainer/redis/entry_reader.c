@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "drainer/redis/redis_reply.h"
+#include "schema/array.h"
 
 enum {
     KEPT_BYTES_MAX = 65536, /* an entry of an unusual size leaves no more behind */
@@ -106,18 +107,6 @@ static bool is_list(const struct entry_reader *reader, const redisReadTask *task
 }
 
 /* --- an entry --- */
-
-static void *grown(void *memory, size_t *capacity, size_t wanted, size_t element_bytes)
-{
-    if (wanted > *capacity) {
-        *capacity = wanted * 2;
-        memory = realloc(memory, *capacity * element_bytes);
-        if (memory == NULL) {
-            abort();
-        }
-    }
-    return memory;
-}
 
 static void begin_entry(struct entry_reader *reader)
 {
@@ -273,13 +262,14 @@ static void add_value(struct entry_reader *reader, const char *bytes, size_t len
         add_value_to_long_entry(reader, bytes, length);
         return;
     }
-    reader->values = grown(reader->values, &reader->value_capacity, reader->value_count + 1,
-                           sizeof *reader->values);
+    reader->values = array_grow_or_abort(reader->values, &reader->value_capacity,
+                                         reader->value_count + 1, sizeof *reader->values);
     reader->values[reader->value_count++] = (struct raw_field){bytes, length};
     if (reader->value_count == reader->value_total) {
         end_entry(reader);
     } else if (length > 0) {
-        reader->kept = grown(reader->kept, &reader->kept_capacity, reader->kept_length + length, 1);
+        reader->kept = array_grow_or_abort(reader->kept, &reader->kept_capacity,
+                                           reader->kept_length + length, 1);
         memcpy(reader->kept + reader->kept_length, bytes, length);
         reader->kept_length += length;
     }

@@ -8,6 +8,7 @@
 
 #include "drainer/redis/scripts.h"
 #include "drainer/redis/streams.h"
+#include "schema/array.h"
 #include "schema/decimal.h"
 
 enum {
@@ -27,13 +28,8 @@ void settled_add(struct settled *settled, int64_t producer_id, int64_t seq)
         last->to = seq;
         return;
     }
-    if (settled->count == settled->capacity) {
-        settled->capacity = settled->capacity == 0 ? 64 : settled->capacity * 2;
-        settled->runs = realloc(settled->runs, settled->capacity * sizeof *settled->runs);
-        if (settled->runs == NULL) {
-            abort();
-        }
-    }
+    settled->runs = array_grow_or_abort(settled->runs, &settled->capacity, settled->count + 1,
+                                        sizeof *settled->runs);
     settled->runs[settled->count++] = (struct settled_run){producer_id, seq, seq};
 }
 
@@ -109,13 +105,7 @@ static struct settle_command {
 
 static char *settle_room(struct part *part, size_t wanted)
 {
-    if (part->capacity - part->length < wanted) {
-        part->capacity = (part->length + wanted) * 2;
-        part->bytes = realloc(part->bytes, part->capacity);
-        if (part->bytes == NULL) {
-            abort();
-        }
-    }
+    part->bytes = array_grow_or_abort(part->bytes, &part->capacity, part->length + wanted, 1);
     return part->bytes + part->length;
 }
 
@@ -265,13 +255,7 @@ static struct run *find_runs(const struct batch *batch, size_t *count)
             runs[*count - 1].to = i + 1;
             continue;
         }
-        if (*count == capacity) {
-            capacity = capacity == 0 ? 64 : capacity * 2;
-            runs = realloc(runs, capacity * sizeof *runs);
-            if (runs == NULL) {
-                abort();
-            }
-        }
+        runs = array_grow_or_abort(runs, &capacity, *count + 1, sizeof *runs);
         runs[(*count)++] = (struct run){stream, i, i + 1};
     }
     if (*count > 1) {

@@ -7,6 +7,7 @@
 
 #include "drainer/redis/redis_reply.h"
 #include "drainer/redis/stream_pattern.h"
+#include "schema/array.h"
 
 enum {
     COUNT_PAGE = 1000,
@@ -36,10 +37,8 @@ static void stream_survey_add(struct stream_survey *survey, const char *patterns
         stream_survey_is_known(survey, key->str)) {
         return;
     }
-    survey->streams = realloc(survey->streams, (survey->count + 1) * sizeof *survey->streams);
-    if (survey->streams == NULL) {
-        abort();
-    }
+    survey->streams = array_grow_or_abort(survey->streams, &survey->capacity, survey->count + 1,
+                                          sizeof *survey->streams);
     struct surveyed_stream *stream = &survey->streams[survey->count++];
     *stream = (struct surveyed_stream){.oldest_pending_ms = -1, .mirror_lag = -1};
     snprintf(stream->name, sizeof stream->name, "%s", key->str);

@@ -27,7 +27,7 @@ struct surveyed_stream {
 
 struct stream_survey {
     struct surveyed_stream *streams; /* sorted by name */
-    size_t count;
+    size_t count, capacity;
     int64_t now_ms; /* the server's clock */
 };
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "drainer/log.h"
+#include "schema/array.h"
 #include "schema/clock.h"
 #include "schema/sha256.h"
 
@@ -131,13 +132,8 @@ static bool streams_has_room(struct streams *streams, const char *name, size_t l
 
 static void streams_insert(struct streams *streams, size_t at, struct stream *stream)
 {
-    if (streams->count == streams->capacity) {
-        streams->capacity = streams->capacity == 0 ? 64 : streams->capacity * 2;
-        streams->all = realloc(streams->all, streams->capacity * sizeof(struct stream *));
-        if (streams->all == NULL) {
-            abort();
-        }
-    }
+    streams->all = array_grow_or_abort(streams->all, &streams->capacity, streams->count + 1,
+                                       sizeof(struct stream *));
     memmove(streams->all + at + 1, streams->all + at,
             (streams->count - at) * sizeof(struct stream *));
     streams->all[at] = stream;
