@@ -164,7 +164,7 @@ struct blotter_options {
     uint32_t slot_bytes;
     enum blotter_sender sender;
     void *event_base; /* struct event_base * for BLOTTER_SENDER_LOOP */
-    /* How often the sender looks for new records while there are any; 0 = 1000. Without records it
+    /* The sender looks for new records this often while there are any; 0 = 1000. Without records it
      * looks less and less often, down to every 20 ms, or slots * 2 us if that is less. */
     uint32_t poll_interval_us;
     /* 1: submit wakes the sender where that sleeps, through an eventfd (one system call), and
@@ -303,7 +303,7 @@ int blotter_notify(blotter_producer *producer, int fd, enum blotter_stage stage,
 
 /* --- looking --- */
 
-/* How long something took, in nanoseconds. Bucket i counts durations in steps of an eighth of a
+/* Durations of something, in nanoseconds. Bucket i counts durations in steps of an eighth of a
  * power of two, the last one all that is longer (18 minutes); blotter_percentile reads it. */
 #define BLOTTER_BUCKETS 312
 struct blotter_histogram {

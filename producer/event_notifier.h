@@ -49,7 +49,7 @@ void event_notifier_full(struct event_notifier *, uint64_t full, uint64_t held, 
 /* So many records were found damaged when the journal was opened; told once, and set to 0. */
 void event_notifier_damaged(struct event_notifier *, uint64_t *records, const char *path);
 
-/* How msync of the journal at this path ended: 0, or errno. */
+/* Tells how msync of the journal at this path ended: 0, or errno. */
 void event_notifier_synced(struct event_notifier *, int error, const char *path);
 
 /* The journal is left alone, told once for each connection: why. */

@@ -257,7 +257,7 @@ __attribute__((hot)) int64_t journal_append(struct journal *journal, enum record
     return head.seq;
 }
 
-/* How many of the writer's records the drainer has confirmed, from the first on. */
+/* Returns how many of the writer's records the drainer has confirmed, from the first on. */
 static int64_t confirmed_seq(const struct journal *journal)
 {
     uint64_t committed = journal_cursor(&journal->header->committed);

@@ -27,7 +27,7 @@ void journal_clock_init(struct journal_clock *);
 /* Measures the offset again, if a second has passed and no other thread does it. */
 void journal_clock_check(struct journal_clock *, int64_t monotonic_ns);
 
-/* By how much the wall clock has jumped ahead and is not believed; 0: it is. Any thread. */
+/* Returns by how much the wall clock has jumped ahead and is not believed; 0: it is. Any thread. */
 int64_t journal_clock_jump(const struct journal_clock *);
 
 /* Returns the time in ns since 1970. Any thread, no system call.

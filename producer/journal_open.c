@@ -44,9 +44,9 @@ static bool is_owner_dead(int fd)
            errno == ESRCH;
 }
 
-/* How long to wait for the role that another process has? `blotter ship` has the writer's lock of a
- * dead process' journal for the moment in which it adopts it; the sender's it gives back when it
- * sees that another process has the writer's and waits. */
+/* Returns how long to wait for the role that another process has. `blotter ship` has the writer's
+ * lock of a dead process' journal for the moment in which it adopts it; the sender's it gives back
+ * when it sees that another process has the writer's and waits. */
 static int journal_open_patience_ms(int fd, const struct journal_options *options, bool has_writer)
 {
     if (!options->write || !options->patient) {
@@ -150,8 +150,7 @@ static int open_locked(struct journal *journal, const char *path,
 
 /* --- what the file is --- */
 
-static void make_geometry(struct journal_geometry *geometry,
-                          const struct journal_options *options)
+static void make_geometry(struct journal_geometry *geometry, const struct journal_options *options)
 {
     memset(geometry, 0, sizeof *geometry);
     geometry->slots = options->slots ? options->slots : JOURNAL_SLOTS_DEFAULT;

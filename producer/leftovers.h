@@ -17,7 +17,7 @@ struct leftovers;
 struct leftovers *leftovers_create(const struct sender_options *, const struct journal_others *);
 void leftovers_destroy(struct leftovers *); /* takes NULL */
 
-/* How many of them are for another Redis, and left alone. Takes NULL. Any thread. */
+/* Counts those that are for another Redis, and left alone. Takes NULL. Any thread. */
 int64_t leftovers_left_alone(const struct leftovers *);
 
 #endif

@@ -22,7 +22,7 @@ struct ranges {
 void ranges_add(struct ranges *, uint64_t from, uint64_t to);
 /* The end of the range that holds `position`, or `position` itself if none does. */
 uint64_t ranges_end(const struct ranges *, uint64_t position);
-/* How many of [from, to) are in the set. */
+/* Counts the positions of [from, to) that are in the set. */
 uint64_t ranges_within(const struct ranges *, uint64_t from, uint64_t to);
 void ranges_drop_below(struct ranges *, uint64_t position);
 

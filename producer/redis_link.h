@@ -103,8 +103,8 @@ redis_link_last_error(const struct redis_link *); /* "" if none so far; never ho
 const char *
 redis_link_place(const struct redis_link *); /* the URL without user and password, for messages */
 
-/* Why it is not known whether a connection that is up still leads to the master: no sentinel has
- * answered when they were asked last. "": it is known, as far as sentinels know. */
+/* Says why it is not known whether a connection that is up still leads to the master: no sentinel
+ * has answered when they were asked last. "": it is known, as far as sentinels know. */
 const char *redis_link_doubt(const struct redis_link *);
 
 /* Sends a command that is already in RESP; the bytes are copied. -1: not up (nothing was sent, no
@@ -122,8 +122,8 @@ int redis_link_sendv_as(struct redis_link *, void *owner, redis_link_reply *call
 size_t redis_link_unsent_bytes(const struct redis_link *); /* in hiredis' output buffer */
 unsigned redis_link_unanswered(const struct redis_link *); /* commands without their callback yet */
 int64_t redis_link_late_ms(const struct redis_link *);     /* how long the oldest of them waits */
-/* How long an answer takes where nothing else is under way, by the coarse clock; 0: a few ms at
- * most. */
+/* Returns how long an answer takes where nothing else is under way, by the coarse clock; 0: a few
+ * ms at most. */
 unsigned redis_link_round_trip_ms(const struct redis_link *);
 
 /* For custom reply functions, which are called while an answer is being read: the callback and the

@@ -123,7 +123,7 @@ int64_t sender_poll_interval_us(int64_t shortest_us, uint32_t slots, int64_t idl
     return wanted > shortest_us ? wanted : shortest_us;
 }
 
-/* How long to rest. A tick that is not in a hurry waits for a poll. */
+/* Returns how long to rest. A tick that is not in a hurry waits for a poll. */
 static int64_t rest_us(const struct sender *sender)
 {
     int64_t now_us = clock_monotonic_us(), interval_ms = tick_interval_ms(sender);

@@ -114,8 +114,8 @@ static void sender_on_change(void *owner, bool up, const char *why)
 
 /* --- life --- */
 
-/* How far the slots say that records were sent: up to the first without an entry id. Only a hint;
- * and journals of version 1 have none. */
+/* Finds how far the slots say that records were sent: up to the first without an entry id. Only a
+ * hint; and journals of version 1 have none. */
 static uint64_t find_answered(const struct journal *journal)
 {
     uint64_t position = journal_cursor(&journal->header->floor), next = journal_next(journal);

@@ -105,7 +105,7 @@ static enum record_fault time_of_ms(const struct unpack_value *value, struct rec
     return RECORD_FAULT_NONE;
 }
 
-/* Whether it is the time 0, which ccxt has for none. */
+/* Says whether it is the time 0, which ccxt has for none. */
 static bool is_no_time(const struct unpack_value *value)
 {
     return (value->type == UNPACK_INT && value->integer == 0) ||

@@ -51,7 +51,7 @@ _Static_assert(sizeof(enum blotter_bool) == 4 && sizeof(char *) == WORD_BYTES &&
     {ENCODER_FIXSTR + sizeof #name - 1, #name, FIELD_##kind, sizeof #name, \
      ENCODER_PAIR + (UINT64_C(1) << KIND##_##name)}
 
-/* By the word that the member is. Flags are smaller and may share one, which has no key here. */
+/* Keys by the word that the member is. Flags are smaller and may share one: that has none here. */
 #define WORD(type, KIND, name, kind) \
     [offsetof(struct type, name) / WORD_BYTES] = PACKED(KIND, name, kind),
 #define WORD_TEXT(type, KIND, name, kind) WORD(type, KIND, name, kind)

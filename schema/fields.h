@@ -129,7 +129,7 @@
     X(origin, TEXT, "null: the strategy's feed; venue: fetched to compare; manual") \
     X(extra, JSON, "everything else, a JSON object")
 
-/* How much of a currency an account holds at a time. An empty balance is one record without
+/* An account's holding of a currency at a time. An empty balance is one record without
  * currency. */
 #define BLOTTER_BALANCE_FIELDS(X) \
     X(exchange_time, TIME, "the venue's own time (60, timestamp)") \

@@ -224,7 +224,7 @@ void json_write_comma(struct json_writer *writer, bool *comma)
     *comma = true;
 }
 
-/* Whether to leave out a member, whose key has been read. */
+/* Says whether to leave out a member, whose key has been read. */
 static bool is_pruned(const struct json_writer *writer, const struct unpack_reader *reader,
                       const struct unpack_value *key)
 {

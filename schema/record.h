@@ -85,7 +85,7 @@ enum {
     RECORD_HEAD_FIELDS = IDENTITY_lane, /* the identity as producers send it */
 };
 
-/* By kind, also those without a table; of a number that is no kind all is NULL and 0. */
+/* The schemas by kind, also without a table; of a number that is no kind all is NULL and 0. */
 extern const struct record_schema record_schemas[RECORD_WIRE_KINDS];
 
 /* The kind of that wire name, or -1. */

@@ -136,7 +136,7 @@ BEGIN
 END
 $$;
 
--- Which stream a producer wrote to: version 1 did not note it beside its numbers.
+-- The stream that a producer wrote to: version 1 did not note it beside its numbers.
 CREATE TEMPORARY TABLE streams ON COMMIT DROP AS
 SELECT r.producer_id, min(r.exchange) AS exchange, coalesce(max(r.lane), '') AS lane
 FROM (SELECT s.producer_id, s.exchange, s.lane FROM blotter_version_1.sessions s

@@ -321,7 +321,7 @@ static enum outcome draft_finish_fees(struct draft *draft)
     return outcome;
 }
 
-/* Whether it is one of ccxt's fees, and not a map of our own from currencies to amounts. */
+/* Says whether it is one of ccxt's fees, and not a map of our own from currencies to amounts. */
 static bool is_fee(PyObject *value)
 {
     PyObject *name;
@@ -465,7 +465,7 @@ static enum outcome take_unknown(struct draft *draft, PyObject *name, PyObject *
     return take_other(draft, value);
 }
 
-/* Whether the text of a str has no NUL but the one behind it. Most are read as one chunk. */
+/* Says whether the text of a str has no NUL but the one behind it. Most are read as one chunk. */
 static inline bool has_no_nul(const char *text, size_t length)
 {
     if (length >= CHUNK_BYTES || chunk_is_watched) {
@@ -579,7 +579,7 @@ static enum outcome draft_finish_datetime(struct draft *draft)
     return take_other(draft, draft->datetime.value);
 }
 
-/* Whether ccxt's amount of a trade is negative: its sign is the side, which _ccxt.py knows. */
+/* Says whether ccxt's amount of a trade is negative: its sign is the side, which _ccxt.py knows. */
 static bool is_negative_trade(const struct draft *draft)
 {
     const struct draft_source *source = &draft->sources[TRADE_quantity];
@@ -591,7 +591,7 @@ static bool is_negative_trade(const struct draft *draft)
     return is_double(text) ? PyFloat_AS_DOUBLE(source->value) < 0 : *text == '-';
 }
 
-/* Whether it names itself by our own names: then no key of it is ccxt's. */
+/* Says whether it names itself by our own names: then no key of it is ccxt's. */
 static bool has_own_id(const struct draft *draft)
 {
     static const char *const names[] = {"order_id", "client_order_id", "trade_id", "entry_id"};

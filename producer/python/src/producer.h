@@ -52,7 +52,7 @@ PyObject *record_reject(struct producer *, PyObject *args);
 /* Raises what a status means; returns NULL. */
 PyObject *producer_raise(const struct producer *, int64_t status);
 
-/* Whether it is open; false with RuntimeError set. */
+/* Says whether it is open; false with RuntimeError set. */
 bool producer_is_open(const struct producer *);
 
 extern PyType_Spec producer_spec, book_spec;

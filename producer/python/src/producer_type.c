@@ -424,7 +424,7 @@ static PyObject *producer_stats(PyObject *object, PyObject *unused)
 
 /* --- events --- */
 
-/* Whether there are events to ask for; false with RuntimeError set. */
+/* Says whether there are events to ask for; false with RuntimeError set. */
 static bool has_events(const struct producer *self)
 {
     if (self->events != NULL && event_ring_is_ours(self->events)) {

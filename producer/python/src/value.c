@@ -95,7 +95,7 @@ static inline enum outcome str_text(struct value_context *context, PyObject *val
     return TAKEN;
 }
 
-/* Whether it is an int, or stands for one, as numpy's integers do. A bool does not. */
+/* Says whether it is an int, or stands for one, as numpy's integers do. A bool does not. */
 static bool is_integer(PyObject *value)
 {
     return PyIndex_Check(value) && !PyBool_Check(value);

@@ -77,7 +77,7 @@ BEGIN
     CREATE TEMPORARY TABLE booking_totals (
         position_id int, hour timestamptz, fills bigint, fee numeric, other_fees jsonb
     );
-    -- How the changed positions end.
+    -- The ends of the changed positions.
     CREATE TEMPORARY TABLE booking_ends (
         position_id int, late boolean, since timestamptz, quantity numeric, open_cost numeric,
         realized_pnl numeric, last_price numeric, last_fill_at timestamptz,
@@ -132,7 +132,7 @@ COMMENT ON FUNCTION blotter_internal.copy_of(blotter_internal.book_queue) IS
 
 -- --- fills ------------------------------------------------------------------------------------------------------------------
 
--- How statements are planned. A temporary table has no statistics, and the tables are empty when a
+-- The plans of statements. A temporary table has no statistics, and the tables are empty when a
 -- session plans first and keeps its plans. So nothing is left to the planner: book() turns off
 -- reading whole tables; a function that joins temporary tables turns off all joins but those by
 -- hash, and looks up the others row by row (LATERAL ... OFFSET 0); one that writes rows by their

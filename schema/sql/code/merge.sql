@@ -366,7 +366,7 @@ END
 $$;
 COMMENT ON FUNCTION blotter_internal.rebuild_touched() IS 'Makes the orders again that a merge could not bring forward. Part of merge_orders.';
 
--- Which order does each client-only event belong to? (a), (b), (c) of orders.sql, for a client id that several orders carried: event by event.
+-- Finds the order of each client-only event: (a), (b), (c) of orders.sql, for a client id that several orders carried: event by event.
 -- The arrays have an element for each event of the client id, and for each with a terminal status of its orders, in their order: the
 -- order that it names, if any; whether it carries the client id; whether its status is terminal.
 CREATE FUNCTION blotter_internal.orders_of_client_id(keys text[], binds boolean[], terminal boolean[]) RETURNS text[]

@@ -69,7 +69,7 @@ $$;
 COMMENT ON FUNCTION blotter_internal.begin_session(boolean) IS
     'Makes the temporary tables of a loading session: staged_orders, and those of begin_staging unless they are to be made when first needed. May be called again.';
 
--- Which staged rows are not as they should be, once all have been inserted? A row that is there already counts as the same record unless a column
+-- Refuses staged rows that are not as they should be, once all have been inserted. A row that is there already counts as the same record unless a column
 -- that both have differs; extra, and columns that only one has, never count: another version may have known fewer fields. A user's own trigger
 -- may change what is stored: then values say nothing.
 CREATE FUNCTION blotter_internal.refuse_wrong_rows(tables text[]) RETURNS void

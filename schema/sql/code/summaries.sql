@@ -1,4 +1,4 @@
--- Which seqs have rows, and what is kept of that day by day, so that an audit need not read a day again to learn that it is as it was.
+-- The seqs that have rows, and what is kept of that day by day, so that an audit need not read a day again to learn that it is as it was.
 --
 -- day_seqs says it as of a snapshot, per day: rows of the transactions that the snapshot sees are counted there. Rows stored later are found by their
 -- stored_by, with a BRIN of a few kilobytes, and added. Rows deleted, changed, or inserted with another stored_by (put back from a copy) are noted

@@ -84,7 +84,7 @@ static void every_day_is_the_one_that_the_c_library_counts(void **state)
     }
 }
 
-/* Nothing is read behind the end: the next byte may be another page's. */
+/* The reader stops at the end: the next byte may be another page's. */
 static void a_text_ends_where_its_length_says(void **state)
 {
     static const char text[] = "2023-11-14T22:13:20.123456789+05:30";
