@@ -51,6 +51,19 @@ class CommitGap:
         )  # fmt: skip
         return rows[0]["gap"]
 
+    def _end(self):
+        self._ended.set()
+        self._thread.join()
+        return BEYOND_FAILOVER + LATE_STEPS * self.late
+
+    def assert_none(self):
+        """For a loss after which no other master is needed: raises if commits paused for longer than the time-outs."""
+        allowed, gap = self._end(), self._longest_gap(time.time())
+        text = f"{self._exchange}: no other master, longest gap {gap:.2f} s; the machine was {self.late:.2f} s late"
+        print(f"# {text}", flush=True)
+        if gap > allowed:
+            raise AssertionError(text)
+
     def await_end(self, timeout=support.TIMEOUT):
         """Waits for the first commit of a record that the new master took; raises if it came too late. Returns what was measured, as text."""
         deadline = time.monotonic() + timeout
@@ -63,9 +76,7 @@ class CommitGap:
             if time.monotonic() > deadline:
                 raise AssertionError(f"no commit within {timeout} s, {time.time() - accepted:.1f} s after another master took writes")
             time.sleep(0.02)
-        self._ended.set()
-        self._thread.join()
-        gap, allowed = self._longest_gap(commit), BEYOND_FAILOVER + LATE_STEPS * self.late
+        allowed, gap = self._end(), self._longest_gap(commit)
         text = (
             f"{self._exchange}: another master after {accepted - self.began:.2f} s, commits {commit - accepted:.2f} s later, "
             f"longest gap {gap:.2f} s; the machine was {self.late:.2f} s late"

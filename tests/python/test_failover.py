@@ -69,6 +69,7 @@ class Sentinels(Failover):
     def setUp(self):
         super().setUp()
         self.sentinels = [self.engines.sentinel(self.entrance) for _ in range(3)]
+        self.lost = None  # one of them that does not answer
         self.url = "redis+sentinel://" + ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels) + "/blotter"
         engines.await_true(self.is_known, "each sentinel knows the others and the replica")
         self.drainers = [self.engines.drain(self.url, "--consumer", name) for name in ("d1", "d2")]
@@ -90,6 +91,8 @@ class Sentinels(Failover):
     def accepts_write(self):
         """Does a sentinel name the replica, and does that take writes?"""
         for sentinel in self.sentinels:
+            if sentinel is self.lost:
+                continue
             with engines.RedisClient(sentinel.port) as client:
                 named = client("SENTINEL", "get-master-addr-by-name", "blotter") == ["127.0.0.1", str(self.replica.port)]
             if named:
@@ -119,6 +122,26 @@ class Sentinel(Sentinels):
         gap = self.watch_commits()
         with engines.RedisClient(self.sentinels[0].port) as client:
             self.assertEqual(client("SENTINEL", "FAILOVER", "blotter"), "OK")
+        gap.await_end()
+        self.assert_all_stored_once(self.running)
+
+    def test_sentinel_killed_then_master(self):
+        self.lose_sentinel_then_master(lambda sentinel: sentinel.kill())
+
+    def test_sentinel_stopped_then_master(self):
+        self.lose_sentinel_then_master(lambda sentinel: sentinel.pause())
+
+    def lose_sentinel_then_master(self, lose):
+        """The one that everybody asks first. The other two can still name another master."""
+        gap = self.watch_commits()
+        self.lost = self.sentinels[0]
+        lose(self.lost)
+        self.await_rows(rows(self.exchange) + 1000)  # five seconds, in which the sentinels are asked three times
+        gap.assert_none()
+        for drainer in self.drainers:
+            self.assertEqual(engines.ready(drainer), (200, "ready\n"))
+        gap = self.watch_commits()
+        self.master.kill()
         gap.await_end()
         self.assert_all_stored_once(self.running)
 
