@@ -32,14 +32,11 @@ enum {
     HTTP_OK = 200,
     HTTP_SERVUNAVAIL = 503,
     FASTEST_US = 127,
-    STANDING_MS = 3000, /* an entry that is the oldest for this long is stuck */
-    LOOK_MS = 2000,     /* between two looks at a stream's gauge */
-};
-
-/* How far a stream was when it last moved. */
-struct standing {
-    int64_t oldest_ms; /* of its gauge; 0: nothing waits */
-    int64_t since_ms;  /* monotonic */
+    STANDING_MS = 3000,       /* an entry that is the oldest for this long is stuck */
+    LOOK_MS = 2000,           /* between two looks at a stream's gauge */
+    STANDING_NAMED = 5,       /* in a line of the log, of those that stand still */
+    STANDING_PAUSE_MS = 1000, /* from such a line to the next, then twice as long ... */
+    STANDING_PAUSE_MAX_MS = 60000,
 };
 
 struct monitor {
@@ -47,8 +44,8 @@ struct monitor {
     struct monitor_sink sink;
     struct http_server *server;
     struct event *timer;
-    struct standing *standing; /* of each stream, as in streams->all */
-    size_t standing_count;
+    uint64_t standing; /* a number made of the streams that stood still when it was logged last */
+    int64_t log_standing_at_ms, standing_pause_ms; /* when it is logged again if they still do */
 };
 
 static bool postgres_up(const struct monitor *monitor)
@@ -68,24 +65,9 @@ static double oldest_seconds(const struct stream_gauge *gauge)
 
 /* --- standing still --- */
 
-static void make_room_for_standing(struct monitor *monitor)
-{
-    size_t before = monitor->standing_count, count = monitor->options.streams->count;
-
-    if (before >= count) {
-        return;
-    }
-    monitor->standing = realloc(monitor->standing, count * sizeof *monitor->standing);
-    if (monitor->standing == NULL) {
-        abort();
-    }
-    memset(monitor->standing + before, 0, (count - before) * sizeof *monitor->standing);
-    monitor->standing_count = count;
-}
-
 /* The first entry that waits was not there at the look before: it stands since it was added, as far
  * as the clock of Redis can be believed. */
-static int64_t waited_before_seen(const struct standing *standing, int64_t oldest_ms)
+static int64_t waited_before_seen(const struct stream_standing *standing, int64_t oldest_ms)
 {
     int64_t age_ms = clock_wall_ms() - oldest_ms;
 
@@ -95,47 +77,98 @@ static int64_t waited_before_seen(const struct standing *standing, int64_t oldes
     return age_ms < LOOK_MS ? age_ms : LOOK_MS;
 }
 
-static void look_at_standing(struct monitor *monitor)
+static void look_at_standing(const struct monitor *monitor)
 {
     const struct streams *streams = monitor->options.streams;
     int64_t now = clock_monotonic_ms();
 
-    make_room_for_standing(monitor);
     for (size_t i = 0; i < streams->count; i++) {
-        const struct stream *stream = streams->all[i];
-        struct standing *standing = &monitor->standing[i];
+        struct stream *stream = streams->all[i];
+        struct stream_standing *standing = &stream->standing;
         int64_t oldest = stream->present && stream->gauge.known ? stream->gauge.oldest_ms : 0;
 
         if (oldest != standing->oldest_ms) {
-            *standing = (struct standing){oldest, now - waited_before_seen(standing, oldest)};
+            *standing =
+                (struct stream_standing){oldest, now - waited_before_seen(standing, oldest)};
         }
     }
 }
 
 /* Returns for how long a stream's oldest entry has not moved; 0: it moves, or nothing waits. */
-static int64_t standing_ms(const struct monitor *monitor, size_t at)
+static int64_t standing_ms(const struct stream *stream)
 {
-    if (at >= monitor->standing_count || monitor->standing[at].oldest_ms == 0) {
+    if (stream->standing.oldest_ms == 0) {
         return 0;
     }
-    int64_t ms = clock_monotonic_ms() - monitor->standing[at].since_ms;
+    int64_t ms = clock_monotonic_ms() - stream->standing.since_ms;
     return ms >= STANDING_MS ? ms : 0;
+}
+
+/* The streams that stand still. */
+struct still {
+    const struct stream *first;
+    size_t count;
+    uint64_t number;                                       /* made of them; 0: none */
+    char others[STANDING_NAMED * (STREAM_NAME_BYTES + 2)]; /* the next few */
+};
+
+static void still_add(struct still *still, const struct stream *stream)
+{
+    size_t length = strlen(still->others);
+
+    if (still->count == 0) {
+        still->first = stream;
+    } else if (still->count < STANDING_NAMED) {
+        snprintf(still->others + length, sizeof still->others - length, "%s%s",
+                 length == 0 ? "" : ", ", stream->name);
+    }
+    still->count++;
+    still->number = (still->number ^ (uintptr_t)stream) * UINT64_C(1099511628211);
+}
+
+/* One line for all of them, less and less often while they are the same: /readyz and /metrics name
+ * each. */
+static void log_standing(struct monitor *monitor, const struct still *still)
+{
+    int64_t now = clock_monotonic_ms();
+    char more[48] = "";
+
+    if (still->number != monitor->standing) {
+        monitor->standing = still->number;
+        monitor->standing_pause_ms = STANDING_PAUSE_MS;
+    } else if (still->count == 0 || now < monitor->log_standing_at_ms) {
+        return;
+    } else {
+        monitor->standing_pause_ms = monitor->standing_pause_ms * 2 > STANDING_PAUSE_MAX_MS
+                                         ? STANDING_PAUSE_MAX_MS
+                                         : monitor->standing_pause_ms * 2;
+    }
+    monitor->log_standing_at_ms = now + monitor->standing_pause_ms;
+    if (still->count > 1) {
+        snprintf(more, sizeof more, ", nor have %zu others: ", still->count - 1);
+    }
+    if (still->count > 0) {
+        log_warn(still->first->name, "its oldest record has not moved for %" PRId64 " s%s%s%s",
+                 standing_ms(still->first) / 1000, more, still->others,
+                 still->count > STANDING_NAMED ? " ..." : "");
+    }
 }
 
 static void on_second(evutil_socket_t fd, short what, void *arg)
 {
     struct monitor *monitor = arg;
+    const struct streams *streams = monitor->options.streams;
+    struct still still = {.count = 0};
 
     (void)fd;
     (void)what;
     look_at_standing(monitor);
-    for (size_t i = 0; i < monitor->standing_count; i++) {
-        if (standing_ms(monitor, i) > 0) {
-            log_warn(monitor->options.streams->all[i]->name,
-                     "its oldest record has not moved for %" PRId64 " s",
-                     standing_ms(monitor, i) / 1000);
+    for (size_t i = 0; i < streams->count; i++) {
+        if (standing_ms(streams->all[i]) > 0) {
+            still_add(&still, streams->all[i]);
         }
     }
+    log_standing(monitor, &still);
 }
 
 /* --- /metrics --- */
@@ -294,10 +327,10 @@ static void put_stuck(struct evbuffer *out, const struct monitor *monitor)
     metrics_put_head(out, "stuck_seconds", "gauge", "since when records wait and do not move");
     streams_each_trouble(streams, put_stuck_trouble, out);
     for (size_t i = 0; i < streams->count; i++) {
-        if (standing_ms(monitor, i) > 0) {
+        if (standing_ms(streams->all[i]) > 0) {
             evbuffer_add_printf(out,
                                 "blotter_stuck_seconds{object=\"%s\",cause=\"standing\"} %.3f\n",
-                                streams->all[i]->name, (double)standing_ms(monitor, i) / 1000);
+                                streams->all[i]->name, (double)standing_ms(streams->all[i]) / 1000);
         }
     }
 }
@@ -386,9 +419,9 @@ static void put_behind(struct evbuffer *out, const struct monitor *monitor)
     for (size_t i = 0; i < streams->count; i++) {
         double oldest = oldest_seconds(&streams->all[i]->gauge);
 
-        if (standing_ms(monitor, i) > 0) {
+        if (standing_ms(streams->all[i]) > 0) {
             evbuffer_add_printf(out, "%s: its oldest record has not moved for %.1f s",
-                                streams->all[i]->name, (double)standing_ms(monitor, i) / 1000);
+                                streams->all[i]->name, (double)standing_ms(streams->all[i]) / 1000);
             if (monitor->options.sink == NULL) {
                 put_awaited_answer(out, monitor);
             } else {
@@ -515,7 +548,6 @@ void monitor_destroy(struct monitor *monitor)
         if (monitor->timer != NULL) {
             event_free(monitor->timer);
         }
-        free(monitor->standing);
         http_server_close(monitor->server);
         free(monitor);
     }

@@ -72,6 +72,12 @@ struct stream_gauge {
     int64_t oldest_ms; /* when the oldest of both was added, since 1970; 0: there is none */
 };
 
+/* The monitor's: which entry was the oldest that waits, and since when (monotonic). */
+struct stream_standing {
+    int64_t oldest_ms; /* of the gauge; 0: nothing waits */
+    int64_t since_ms;
+};
+
 /* Records that PostgreSQL has lost and Redis holds no more. The Redis side finds it, the PostgreSQL
  * side stores it. */
 struct stream_incident {
@@ -111,6 +117,7 @@ struct stream {
     bool claim_wanted;    /* READING: claim again once no entry is in a batch */
     bool claim_again;     /* CLAIMING: an entry found no room in the batch and is still pending */
     struct stream_gauge gauge;
+    struct stream_standing standing;
     int64_t gauged_at_ms, trimmed_at_ms; /* when Redis was asked last; CLOCK_MONOTONIC */
     struct stream_entry_id gauged_id;    /* last_read then */
     int64_t pending_at_ms;               /* the same for the look at what is pending */

@@ -266,6 +266,12 @@ def lines(first, count, exchange="okx"):
     )
 
 
+def order(order_id):
+    """{"order_id": order_id, "symbol": "A/B", "status": "open"} as msgpack, for XADD; order_id is short."""
+    pairs = ["order_id", str(order_id), "symbol", "A/B", "status", "open"]
+    return b"\x83" + b"".join(bytes([0xA0 | len(text)]) + text.encode() for text in pairs)
+
+
 def publish(url, text, *settings, journal, exchange="okx"):
     """Runs `blotter publish` to its end; returns (status, what it printed)."""
     done = subprocess.run(

@@ -17,12 +17,6 @@ STREAMS = 1200
 DRAINERS = 3
 
 
-def order(number):
-    """{"order_id": number, "symbol": "A/B", "status": "open"} as msgpack."""
-    pairs = [b"order_id", b"%d" % number, b"symbol", b"A/B", b"status", b"open"]
-    return b"\x83" + b"".join(bytes([0xA0 | len(text)]) + text for text in pairs)
-
-
 class Monitor:
     """The commands that Redis is sent, but for those of scripts."""
 
@@ -65,18 +59,20 @@ class ManyStreams(unittest.TestCase):
         self.redis = started.redis()
         with engines.RedisClient(self.redis.port) as client:
             for number in range(STREAMS):
-                client.send("XADD", f"blotter:x{number}", "*", "order", order(number))
+                client.send("XADD", f"blotter:x{number}", "*", "order", engines.order(number))
             for _ in range(STREAMS):
                 client.answer()
-        self.drainers = [
-            started.start(
-                "drain", support.BUILD / "blotter", "drain", "--metrics", f"127.0.0.1:{engines.free_port()}", "--lock-timeout", "1s",
-                BLOTTER_REDIS=self.redis.url,
-            )  # fmt: skip
-            for _ in range(DRAINERS)
-        ]
+        self.drainers = [self.drainer(started) for _ in range(DRAINERS)]
         engines.await_true(lambda: self.rows() == STREAMS, "all rows")
         engines.await_true(lambda: self.held() == [STREAMS // DRAINERS] * DRAINERS, "even shares")
+
+    def drainer(self, started):
+        port = engines.free_port()
+        drainer = started.start(
+            "drain", support.BUILD / "blotter", "drain", "--metrics", f"127.0.0.1:{port}", "--lock-timeout", "1s", BLOTTER_REDIS=self.redis.url
+        )
+        drainer.port = port
+        return drainer
 
     def rows(self):
         return self.servers.query("SELECT count(*) AS n FROM blotter.order_events")[0]["n"]
@@ -113,7 +109,7 @@ class ManyStreams(unittest.TestCase):
     def test_a_stream_that_comes_late_is_loaded(self):
         with engines.RedisClient(self.redis.port) as client:
             for number in range(30):
-                client("XADD", f"blotter:late{number}", "*", "order", order(number))
+                client("XADD", f"blotter:late{number}", "*", "order", engines.order(number))
             engines.await_true(lambda: self.rows() == STREAMS + 30, "rows of the late ones")
 
     def test_streams_of_a_dead_drainer_are_taken(self):
@@ -129,7 +125,7 @@ class ManyStreams(unittest.TestCase):
             before = self.claims()
             locker.cursor().execute("LOCK TABLE blotter.order_events IN ACCESS EXCLUSIVE MODE")
             for number in range(10):
-                client("XADD", f"blotter:x{number}", "*", "order", order(STREAMS + number))
+                client("XADD", f"blotter:x{number}", "*", "order", engines.order(STREAMS + number))
             engines.await_true(lambda: any("SQLSTATE 55P03" in drainer.text() for drainer in self.drainers), "a batch is given up")
         locker.close()
         engines.await_true(lambda: self.rows() == STREAMS + 10, "all rows")
@@ -140,7 +136,7 @@ class ManyStreams(unittest.TestCase):
         with psycopg2.connect(self.servers.settings["BLOTTER_POSTGRES"]) as locker, engines.RedisClient(self.redis.port) as client:
             locker.cursor().execute("LOCK TABLE blotter.order_events IN ACCESS EXCLUSIVE MODE")
             for number in range(STREAMS):
-                client("XADD", f"blotter:x{number}", "*", "order", order(STREAMS + number))
+                client("XADD", f"blotter:x{number}", "*", "order", engines.order(STREAMS + number))
             engines.await_true(lambda: self.pending(client) == STREAMS, "all entries are pending")
             for drainer in self.drainers:
                 drainer.kill()
@@ -159,6 +155,27 @@ class ManyStreams(unittest.TestCase):
         for number in range(STREAMS):
             client.send("XPENDING", f"blotter:x{number}", "drainers")
         return sum(client.answer()[0] for _ in range(STREAMS))
+
+    def test_streams_that_stand_still_share_a_line_of_the_log(self):
+        """/metrics and /readyz name each of them."""
+
+        def standing():
+            pages = [engines.get(drainer, "/metrics")[1] for drainer in self.drainers]
+            found = (re.findall(r'stuck_seconds\{object="(blotter:x\d+)",cause="standing"\} (\S+)', page) for page in pages)
+            return {name for page in found for name, seconds in page if float(seconds) > 6}
+
+        with psycopg2.connect(self.servers.settings["BLOTTER_POSTGRES"]) as locker, engines.RedisClient(self.redis.port) as client:
+            locker.cursor().execute("LOCK TABLE blotter.order_events IN ACCESS EXCLUSIVE MODE")
+            for number in range(STREAMS):
+                client("XADD", f"blotter:x{number}", "*", "order", engines.order(STREAMS + number))
+            engines.await_true(lambda: len(standing()) == STREAMS, "all streams stand still")
+            named = {name for drainer in self.drainers for name in re.findall(r"^(blotter:x\d+): its oldest", engines.ready(drainer)[1], re.M)}
+            self.assertEqual(len(named), STREAMS)
+        locker.close()
+        for drainer in self.drainers:
+            lines = [line for line in drainer.text().splitlines() if "has not moved for" in line]
+            self.assertRegex(lines[-1], r"nor have \d\d+ others: (blotter:x\d+, ){3}blotter:x\d+ \.\.\.")
+            self.assertLess(len(lines), STREAMS // DRAINERS / 4)  # each of them had made one a second
 
     def test_the_doorbell_waits_behind_what_the_group_has_read(self):
         """Also where this drainer has read nothing yet: what comes between a read and the doorbell's "$" would wait for a second."""
