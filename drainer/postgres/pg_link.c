@@ -33,6 +33,7 @@
 #include <sys/socket.h>
 
 #include "drainer/log.h"
+#include "drainer/postgres/pg_hosts.h"
 #include "drainer/postgres/pg_result.h"
 #include "schema/clock.h"
 
@@ -74,6 +75,7 @@ struct pg_link {
     struct event *io;    /* on the connection's socket */
     struct event *timer; /* back-off, connect and command time-outs: whatever the state waits for */
     unsigned backoff_ms;
+    unsigned first_host; /* of the conninfo's list: the ones before have not answered */
     struct pg_command command;
     size_t copy_index, chunk_index, chunk_offset; /* how much of the command's data is sent */
     int statement;                                /* statements that have returned rows */
@@ -244,14 +246,21 @@ static void link_connect(struct pg_link *link)
     /* The keepalives and the user time-out together notice a peer that is gone, whether data is in
      * flight or not. What the conninfo says comes later and wins; but not over the encoding, which
      * is that of the rows. */
-    const char *const keywords[] = {
-        "keepalives",       "keepalives_idle",  "keepalives_interval",
-        "keepalives_count", "tcp_user_timeout", "fallback_application_name",
-        "dbname",           "client_encoding",  NULL};
-    const char *const values[] = {
-        "1", "2", "1", "3", "4000", link->application_name, link->conninfo, "UTF8", NULL};
+    struct pg_hosts hosts;
 
+    pg_hosts_begin_with(&hosts, link->conninfo, link->first_host);
+    /* clang-format off */
+    const char *const keywords[] = {
+        "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count",
+        "tcp_user_timeout", "fallback_application_name",
+        "dbname", "host", "hostaddr", "port", "client_encoding", NULL};
+    const char *const values[] = {
+        "1", "2", "1", "3",
+        "4000", link->application_name,
+        link->conninfo, hosts.host, hosts.hostaddr, hosts.port, "UTF8", NULL};
+    /* clang-format on */
     link->connection = PQconnectStartParams(keywords, values, 1);
+    pg_hosts_release(&hosts);
     if (link->connection == NULL) {
         abort();
     }
@@ -621,9 +630,12 @@ static void link_on_timer(evutil_socket_t fd, short what, void *arg)
     (void)fd, (void)what;
     if (link->state == PG_LINK_WAITING) {
         link_connect(link);
-    } else {
-        link_lose(link, "no answer in time");
+        return;
     }
+    if (link->state == PG_LINK_CONNECTING) {
+        link->first_host++;
+    }
+    link_lose(link, "no answer in time");
 }
 
 /* --- the interface --- */

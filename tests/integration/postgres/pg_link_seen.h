@@ -79,7 +79,8 @@ static inline void open_link_with(struct pg_link_options options)
         options.prepare_sql == NULL
             ? "SET search_path = public; SELECT 1; SET lock_timeout = '1s'; SELECT 2"
             : options.prepare_sql;
-    options.connect_timeout_ms = 10000;
+    options.connect_timeout_ms =
+        options.connect_timeout_ms == 0 ? 10000 : options.connect_timeout_ms;
     seen.link = pg_link_create(&options);
     pg_link_start(seen.link);
 }

@@ -126,6 +126,31 @@ static void next_host_is_taken_where_one_refuses_or_is_read_only(void **state)
     fixture_postgres_stop(good, FIXTURE_FAST);
 }
 
+/* A server that is stopped takes connections and says nothing. */
+static void next_host_is_taken_where_one_is_silent(void **state)
+{
+    struct fixture_postgres *silent =
+        fixture_postgres_start(&(struct fixture_postgres_options){.tcp = true, .no_fsync = true});
+    struct fixture_postgres *good =
+        fixture_postgres_start(&(struct fixture_postgres_options){.tcp = true, .no_fsync = true});
+    int port = fixture_postgres_port(good);
+
+    (void)state;
+    fixture_postgres_pause(silent);
+    open_link_with((struct pg_link_options){
+        .conninfo = fixture_format("host=127.0.0.1,127.0.0.1 port=%d,%d user=postgres "
+                                   "dbname=blotter",
+                                   fixture_postgres_port(silent), port),
+        .command_timeout_ms = TIMEOUT_MS,
+        .connect_timeout_ms = 2000});
+    run_until(&seen.ups, 1);
+    run("SHOW port");
+    assert_int_equal(atoi(seen.value), port);
+    fixture_postgres_resume(silent);
+    fixture_postgres_stop(silent, FIXTURE_FAST);
+    fixture_postgres_stop(good, FIXTURE_FAST);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -137,6 +162,7 @@ int main(void)
         TEST(server_that_is_not_there_is_tried_again_until_it_is),
         TEST(session_that_cannot_be_prepared_is_no_session),
         TEST(next_host_is_taken_where_one_refuses_or_is_read_only),
+        TEST(next_host_is_taken_where_one_is_silent),
     };
     log_open(LOG_ERROR);
     return cmocka_run_group_tests_name("pg_link_connect", tests, start_server, NULL);

@@ -1,0 +1,73 @@
+/* pg_hosts.c: see pg_hosts.h. */
+#include "drainer/postgres/pg_hosts.h"
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static unsigned pg_hosts_items(const char *list)
+{
+    unsigned count = 1;
+
+    for (; list != NULL && *list != '\0'; list++) {
+        count += *list == ',';
+    }
+    return count;
+}
+
+/* Returns the list with its first items at the end, or NULL where nothing changes. */
+static char *pg_hosts_rotate(const char *list, unsigned by)
+{
+    unsigned count = pg_hosts_items(list);
+    const char *at = list;
+    char *out = NULL;
+
+    for (unsigned i = 0; i < by % count; i++) {
+        at = strchr(at, ',') + 1;
+    }
+    if (at != list && asprintf(&out, "%s,%.*s", at, (int)(at - list) - 1, list) < 0) {
+        abort();
+    }
+    return out;
+}
+
+void pg_hosts_begin_with(struct pg_hosts *hosts, const char *conninfo, unsigned first)
+{
+    PQconninfoOption *options = PQconninfoParse(conninfo, NULL);
+
+    *hosts = (struct pg_hosts){NULL, NULL, NULL};
+    for (PQconninfoOption *each = options; each != NULL && each->keyword != NULL; each++) {
+        char **list = strcmp(each->keyword, "host") == 0       ? &hosts->host
+                      : strcmp(each->keyword, "hostaddr") == 0 ? &hosts->hostaddr
+                      : strcmp(each->keyword, "port") == 0     ? &hosts->port
+                                                               : NULL;
+        if (list != NULL) {
+            *list = pg_hosts_rotate(each->val, first);
+        }
+    }
+    PQconninfoFree(options);
+}
+
+unsigned pg_hosts_count(const char *conninfo)
+{
+    PQconninfoOption *options = PQconninfoParse(conninfo, NULL);
+    unsigned count = 1;
+
+    for (PQconninfoOption *each = options; each != NULL && each->keyword != NULL; each++) {
+        bool names = strcmp(each->keyword, "host") == 0 || strcmp(each->keyword, "hostaddr") == 0;
+
+        count = names && pg_hosts_items(each->val) > count ? pg_hosts_items(each->val) : count;
+    }
+    PQconninfoFree(options);
+    return count;
+}
+
+void pg_hosts_release(struct pg_hosts *hosts)
+{
+    free(hosts->host);
+    free(hosts->hostaddr);
+    free(hosts->port);
+    *hosts = (struct pg_hosts){NULL, NULL, NULL};
+}

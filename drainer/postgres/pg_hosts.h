@@ -1,0 +1,22 @@
+/* pg_hosts.h: which of several hosts in a conninfo is tried first.
+ *
+ * libpq tries the next host where one refuses. Not where one takes the connection and says nothing,
+ * as a server that is stopped does: there it waits, and PQconnectStart() knows no time-out. So
+ * whoever gives an attempt up begins the next one with another host. */
+#ifndef BLOTTER_DRAINER_POSTGRES_PG_HOSTS_H
+#define BLOTTER_DRAINER_POSTGRES_PG_HOSTS_H
+
+/* The lists of the conninfo, as values of the keywords of the same names, which are to stand behind
+ * it. NULL: as it says itself. */
+struct pg_hosts {
+    char *host, *hostaddr, *port;
+};
+
+/* Makes the lists begin with that host, counted from 0 and round again. */
+void pg_hosts_begin_with(struct pg_hosts *, const char *conninfo, unsigned first);
+void pg_hosts_release(struct pg_hosts *);
+
+/* Returns how many hosts there are, at least 1. */
+unsigned pg_hosts_count(const char *conninfo);
+
+#endif
