@@ -14,10 +14,19 @@
 #include <string.h>
 
 #include "drainer/log.h"
+#include "drainer/postgres/pg_hosts.h"
 #include "drainer/postgres/pg_result.h"
 #include "drainer/web/api.h"
+#include "schema/clock.h"
 
-enum { SESSIONS = 4, QUEUE_MAX = 256, RETRY_MS = 1000, CONNECT_TIMEOUT_S = 5, REASON_BYTES = 256 };
+enum {
+    SESSIONS = 4,
+    QUEUE_MAX = 256,
+    RETRY_SOON_MS = 100, /* after an attempt to connect that failed ... */
+    RETRY_MS = 1000,     /* ... and after one more */
+    CONNECT_TIMEOUT_S = 5,
+    REASON_BYTES = 256
+};
 
 enum session_state {
     SESSION_CLOSED,
@@ -51,7 +60,10 @@ struct web_pool {
     struct web_session sessions[SESSIONS];
     struct web_query *first, **last;
     size_t waiting;
-    struct event *retry;
+    struct event *turn;
+    unsigned first_host; /* of the conninfo's list: the ones before have not answered */
+    int64_t retry_at_ms; /* no attempt to connect is made before */
+    unsigned pause_ms;   /* after the last one, which failed; 0: it did not */
     char trouble[REASON_BYTES];
 };
 
@@ -139,6 +151,17 @@ static bool pool_has_session(const struct web_pool *pool)
     return false;
 }
 
+/* Several attempts that were made at once and fail count as one. */
+static void pool_back_off(struct web_pool *pool)
+{
+    int64_t now = clock_monotonic_ms();
+
+    if (now >= pool->retry_at_ms) {
+        pool->pause_ms = pool->pause_ms == 0 ? RETRY_SOON_MS : RETRY_MS;
+        pool->retry_at_ms = now + pool->pause_ms;
+    }
+}
+
 /* Ends a lost session, and its query with it. The reason, unless `why` gives it, is libpq's first
  * line, which names no password. */
 static void session_lose(struct web_session *session, const char *why)
@@ -153,6 +176,9 @@ static void session_lose(struct web_session *session, const char *why)
         log_warn("postgres", "%s", reason);
         memcpy(pool->trouble, reason, sizeof pool->trouble);
     }
+    if (session->state != SESSION_READY && session->state != SESSION_RUNNING) {
+        pool_back_off(pool);
+    }
     struct web_query *query = session->query;
     session->query = NULL;
     session_close(session);
@@ -162,13 +188,17 @@ static void session_lose(struct web_session *session, const char *why)
     if (!pool_has_session(pool)) {
         queue_fail(pool);
     }
-    const struct timeval pause = {.tv_usec = RETRY_MS * 1000 % 1000000, .tv_sec = RETRY_MS / 1000};
-    evtimer_add(pool->retry, &pause);
 }
 
 static void session_connect(struct web_session *session)
 {
-    session->connection = PQconnectStart(session->pool->conninfo);
+    struct pg_hosts hosts;
+    pg_hosts_begin_with(&hosts, session->pool->conninfo, session->pool->first_host);
+    const char *const keywords[] = {"dbname", "host", "hostaddr", "port", NULL};
+    const char *const values[] = {session->pool->conninfo, hosts.host, hosts.hostaddr, hosts.port,
+                                  NULL};
+    session->connection = PQconnectStartParams(keywords, values, 1);
+    pg_hosts_release(&hosts);
     if (session->connection == NULL || PQstatus(session->connection) == CONNECTION_BAD) {
         session_lose(session, NULL);
         return;
@@ -241,6 +271,9 @@ static bool session_read(struct web_session *session)
     while (PQisBusy(session->connection) == 0) {
         PGresult *result = PQgetResult(session->connection);
         if (result == NULL) {
+            if (session->state == SESSION_PREPARING) {
+                session->pool->retry_at_ms = session->pool->pause_ms = 0;
+            }
             if (session->state != SESSION_READY) {
                 session->pool->trouble[0] = '\0';
                 session_start_next(session);
@@ -283,6 +316,7 @@ static void on_session_event(evutil_socket_t fd, short what, void *arg)
     struct web_session *session = arg;
     (void)fd;
     if ((what & EV_TIMEOUT) != 0) {
+        session->pool->first_host += session->state == SESSION_CONNECTING;
         session_lose(session, "the server does not answer");
         return;
     }
@@ -307,6 +341,15 @@ static void on_session_event(evutil_socket_t fd, short what, void *arg)
 
 /* --- the pool --- */
 
+/* Returns how many sessions may be on their way: one while the server is away, with pauses. */
+static size_t pool_attempts(const struct web_pool *pool)
+{
+    if (pool->pause_ms == 0) {
+        return SESSIONS;
+    }
+    return clock_monotonic_ms() >= pool->retry_at_ms ? 1 : 0;
+}
+
 /* Gives waiting queries to sessions: an idle one, else one that is made now. */
 static void pool_turn(struct web_pool *pool)
 {
@@ -320,15 +363,19 @@ static void pool_turn(struct web_pool *pool)
         coming += pool->sessions[i].state == SESSION_CONNECTING ||
                   pool->sessions[i].state == SESSION_PREPARING;
     }
-    for (size_t i = 0; i < SESSIONS && pool->waiting > coming; i++) {
+    size_t most = pool_attempts(pool);
+    for (size_t i = 0; i < SESSIONS && pool->waiting > coming && coming < most; i++) {
         if (pool->sessions[i].state == SESSION_CLOSED) {
             session_connect(&pool->sessions[i]);
             coming++;
         }
     }
+    if (!pool_has_session(pool)) {
+        queue_fail(pool);
+    }
 }
 
-static void web_pool_on_retry(evutil_socket_t fd, short what, void *arg)
+static void web_pool_on_turn(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what;
     pool_turn(arg);
@@ -343,7 +390,7 @@ struct web_pool *web_pool_create(struct event_base *base, const char *conninfo, 
     pool->base = base;
     pool->timeout_ms = timeout_ms;
     pool->last = &pool->first;
-    pool->retry = evtimer_new(base, web_pool_on_retry, pool);
+    pool->turn = evtimer_new(base, web_pool_on_turn, pool);
     for (size_t i = 0; i < SESSIONS; i++) {
         pool->sessions[i].pool = pool;
     }
@@ -366,7 +413,7 @@ void web_pool_destroy(struct web_pool *pool)
     while ((query = queue_take(pool)) != NULL) {
         query_free(query);
     }
-    event_free(pool->retry);
+    event_free(pool->turn);
     free(pool->conninfo);
     free(pool);
 }
@@ -395,7 +442,7 @@ struct web_query *web_pool_ask(struct web_pool *pool, const char *sql, int param
     pool->last = &query->next;
     pool->waiting++;
     /* from the loop, so that `done` is never called before this returns */
-    event_active(pool->retry, EV_TIMEOUT, 0);
+    event_active(pool->turn, EV_TIMEOUT, 0);
     return query;
 }
 

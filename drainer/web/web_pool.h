@@ -2,7 +2,8 @@
  * at a time. One thread; never blocks the loop.
  *
  * Queries wait in a bounded queue; each is ended by statement_timeout. A session that is lost is
- * made again, at most once a second. */
+ * made again for the next query. Where that fails, one attempt a second is made, and queries
+ * between two of them fail at once. */
 #ifndef BLOTTER_DRAINER_WEB_WEB_POOL_H
 #define BLOTTER_DRAINER_WEB_WEB_POOL_H
 

@@ -13,6 +13,7 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "python"))
+import engines
 import psycopg2
 import support
 
@@ -170,6 +171,51 @@ class Shared(unittest.TestCase):
             support.wait_until(lambda: any("load_status" in query for query in calls()))
             other = [query for query in calls() if not query.startswith("blotter_internal.web_") and "load_status" not in query and not query.startswith("SET ")]
             self.assertEqual(set(other) - {"blotter_internal.schema_version"}, set())
+
+
+class Gate(engines.Forwarder):
+    """A TCP port that leads to PostgreSQL's socket, and counts who comes."""
+
+    def __init__(self, path):
+        self.tried = 0
+        super().__init__(path)
+
+    def _greet(self, near):
+        self.tried += 1
+        return near
+
+    def _connect(self):
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(self.target)
+        return far
+
+
+class Away(unittest.TestCase):
+    def test_a_postgresql_that_is_away_is_tried_once_a_second(self):
+        """Somebody watches, so ten times a second the page would know what has been committed."""
+        where = dict(re.findall(r"(\w+)=(\S+)", servers.settings["BLOTTER_POSTGRES"]))
+        gate = Gate(f"{where['host']}/.s.PGSQL.{where.get('port', '5432')}")
+        self.addCleanup(gate.close)
+        ours = servers.start(servers.program, "web", "--listen", f"127.0.0.1:{engines.free_port()}", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                             env=support.plain_environment(BLOTTER_POSTGRES=f"host=127.0.0.1 port={gate.port} user=blotter_web dbname={where['dbname']}"))  # fmt: skip
+        line = ours.stdout.readline()
+        port, word = re.search(r":(\d+)/?#(\S+)", line).groups()
+        with socket.create_connection(("127.0.0.1", int(port)), timeout=support.TIMEOUT) as stream:
+            stream.sendall(f"GET /api/live HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {word}\r\n\r\n".encode())
+            lines = iter(stream.makefile("rb").readline, b"")
+            self.await_line(lines, b"event: committed")
+            servers.tell("kill postgres")
+            self.await_line(lines, b"event: trouble")
+            tried, began = gate.tried, time.monotonic()
+            for _ in range(5):  # each after ten looks
+                self.await_line(lines, b"event: status")
+            self.assertLessEqual(gate.tried - tried, time.monotonic() - began + 4)  # soon at first
+            servers.tell("start postgres")
+            commit()
+            self.await_line(lines, b"event: committed")
+
+    def await_line(self, lines, beginning):
+        self.assertTrue(any(line.startswith(beginning) for line in lines), beginning)
 
 
 def unread(clients):
