@@ -1,15 +1,19 @@
 /* pg_blocking.c: see pg_blocking.h. */
 #include "drainer/postgres/pg_blocking.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "drainer/log.h"
 #include "drainer/postgres/migrations.h"
+#include "drainer/postgres/pg_hosts.h"
 #include "drainer/postgres/pg_result.h"
 #include "drainer/postgres/sqlstate.h"
+#include "schema/clock.h"
 
-enum { MESSAGE_BYTES = 512 };
+enum { MESSAGE_BYTES = 512, NOTICES_MAX = 10000 };
 
 static enum exit_code pg_exit_code_of(PGconn *connection, const char *sqlstate)
 {
@@ -64,13 +68,16 @@ int pg_fail(struct pg *pg, const PGresult *result, const char *doing)
                         sqlstate == NULL ? "" : ")", hint);
 }
 
+/* A server that never stops sending notices is left: libpq itself would read them for ever. */
 static void on_notice(void *arg, const PGresult *result)
 {
+    struct pg *pg = arg;
     const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
     const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
-    (void)arg;
-    if (text != NULL && severity != NULL && strcmp(severity, "WARNING") == 0) {
+    if (++pg->notices > NOTICES_MAX) {
+        shutdown(PQsocket(pg->connection), SHUT_RDWR);
+    } else if (text != NULL && severity != NULL && strcmp(severity, "WARNING") == 0) {
         log_warn("postgres", "%s", text);
     } else if (text != NULL) {
         log_info("postgres", "%s", text);
@@ -96,19 +103,70 @@ static bool conninfo_is_malformed(const char *conninfo, char *problem, size_t pr
     return !plain_name && options == NULL;
 }
 
-/* The connection string may override what stands before dbname, and not what stands behind it.
- */
-PGconn *pg_connect(const struct settings *settings)
+/* While connecting: libpq would print what any server says, as it is. */
+static void ignore_notice(void *arg, const char *message)
 {
-    char seconds[32], name[64], milliseconds[32];
-    const char *const keywords[] = {"connect_timeout", "tcp_user_timeout", "dbname",
-                                    "client_encoding", "application_name", NULL};
-    const char *const values[] = {seconds, milliseconds, settings->postgres, "UTF8", name, NULL};
+    (void)arg, (void)message;
+}
 
-    snprintf(seconds, sizeof seconds, "%d", (int)((settings->connect_timeout + 999) / 1000));
+/* Begins to connect, to that host first. The connection string may override what stands before
+ * dbname, and not what stands behind it. */
+static PGconn *pg_connect_start(const struct settings *settings, unsigned first)
+{
+    char name[64], milliseconds[32];
+    struct pg_hosts hosts;
+
     snprintf(milliseconds, sizeof milliseconds, "%d", (int)settings->connect_timeout + 5000);
     snprintf(name, sizeof name, "blotter %s", commands[settings->command].name);
-    return PQconnectdbParams(keywords, values, 1);
+    pg_hosts_begin_with(&hosts, settings->postgres, first);
+    const char *const keywords[] = {"tcp_user_timeout", "dbname", "host",
+                                    "hostaddr",         "port",   "client_encoding",
+                                    "application_name", NULL};
+    const char *const values[] = {
+        milliseconds, settings->postgres, hosts.host, hosts.hostaddr, hosts.port, "UTF8", name,
+        NULL};
+    PGconn *connection = PQconnectStartParams(keywords, values, 1);
+    if (connection == NULL) {
+        abort();
+    }
+    pg_hosts_release(&hosts);
+    return connection;
+}
+
+/* Goes on until the connection is there, or has failed. False: neither in time, whatever the server
+ * sends. */
+static bool pg_connect_await(PGconn *connection, int64_t timeout_ms)
+{
+    int64_t until = clock_monotonic_ms() + timeout_ms;
+    PostgresPollingStatusType wants =
+        PQstatus(connection) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
+
+    while (wants == PGRES_POLLING_READING || wants == PGRES_POLLING_WRITING) {
+        struct pollfd fd = {.fd = PQsocket(connection),
+                            .events = wants == PGRES_POLLING_READING ? POLLIN : POLLOUT};
+        int64_t left = until - clock_monotonic_ms();
+
+        if (left <= 0 || poll(&fd, 1, (int)left) == 0) {
+            return false;
+        }
+        wants = PQconnectPoll(connection);
+    }
+    return true;
+}
+
+PGconn *pg_connect(const struct settings *settings)
+{
+    unsigned hosts = pg_hosts_count(settings->postgres);
+
+    for (unsigned first = 0;; first++) {
+        PGconn *connection = pg_connect_start(settings, first);
+
+        PQsetNoticeProcessor(connection, ignore_notice, NULL);
+        if (pg_connect_await(connection, settings->connect_timeout) || first + 1 >= hosts) {
+            return connection;
+        }
+        PQfinish(connection);
+    }
 }
 
 bool pg_open(struct pg *pg, const struct settings *settings)
@@ -123,11 +181,17 @@ bool pg_open(struct pg *pg, const struct settings *settings)
         return false;
     }
     pg->connection = pg_connect(settings);
-    if (PQstatus(pg->connection) != CONNECTION_OK) {
+    if (PQstatus(pg->connection) == CONNECTION_BAD) {
         pg_fail(pg, NULL, "cannot connect");
         return false;
     }
-    PQsetNoticeReceiver(pg->connection, on_notice, NULL);
+    if (PQstatus(pg->connection) != CONNECTION_OK) {
+        pg->exit_code = command_fail(settings, EXIT_CODE_UNREACHABLE,
+                                     "setting postgres: cannot connect: no answer in the time "
+                                     "given by the setting connect_timeout");
+        return false;
+    }
+    PQsetNoticeReceiver(pg->connection, on_notice, pg);
     const char *encoding = PQparameterStatus(pg->connection, "server_encoding");
     if (encoding == NULL || strcmp(encoding, "UTF8") != 0) {
         command_fail(settings, EXIT_CODE_USAGE,

@@ -16,6 +16,7 @@ struct pg {
     const struct settings *settings;
     PGconn *connection;
     int exit_code; /* of the last failure */
+    unsigned notices;
 };
 
 /* Connects: client encoding UTF8, time zone UTC, application_name "blotter <command>"; refuses a
@@ -23,7 +24,8 @@ struct pg {
 bool pg_open(struct pg *, const struct settings *);
 void pg_close(struct pg *);
 
-/* Makes one more connection as pg_open() does; PQfinish() it, whatever its status. */
+/* Makes one more connection as pg_open() does, in connect_timeout for each host; PQfinish() it,
+ * whatever its status. */
 PGconn *pg_connect(const struct settings *);
 
 /* Is the schema there, and not older than this program? */

@@ -92,6 +92,21 @@ class Meddler(engines.Forwarder):
         return way, ways[way]()
 
 
+class Flood(Meddler):
+    """Notices without end, before the first answer has ended, or behind it."""
+
+    def __init__(self, conninfo, folder, first):
+        self._first = first
+        super().__init__(conninfo, folder, 0)
+
+    def _answers(self, far):
+        notices = message(b"N", b"SNOTICE\0C00000\0Mn\0\0") * 1000
+        answers = engines.Forwarder._answers(self, far)
+        yield next(answers)[:9] if self._first else next(answers)  # 9: that the login is accepted
+        while True:
+            yield notices
+
+
 class HostilePostgres(unittest.TestCase):
     MEMORY_KIB = 64 * 1024
 
@@ -119,6 +134,19 @@ class HostilePostgres(unittest.TestCase):
         self.assertLess(drainer.memory_kib(), self.MEMORY_KIB)
         self.assertEqual(drainer.stop(), 0, drainer.text()[-3000:])
         self.assertGreater(len(set(meddler.spoilt)), 5)
+
+
+    def test_endless_notices_end_a_command(self):
+        for first in (True, False):
+            parts = engines.Engines()
+            self.addCleanup(parts.close)
+            flood = Flood(servers.settings["BLOTTER_POSTGRES"], parts.folder(), first)
+            self.addCleanup(flood.close)
+            for command in ("drain",), ("check", "--connect-timeout", "2s"), ("audit", "--connect-timeout", "2s"):
+                with self.subTest(command=command[0], first=first):
+                    status, text = servers.run(*command, "--postgres", flood.conninfo)
+                    self.assertEqual(status, 3, text)
+                    self.assertIn(f"blotter {command[0]}: setting postgres", text)
 
 
 if __name__ == "__main__":
