@@ -16,25 +16,13 @@ enum {
 
 /* --- finding streams --- */
 
-/* SCAN may name a key twice. */
-static bool stream_survey_is_known(const struct stream_survey *survey, const char *name)
-{
-    for (size_t i = 0; i < survey->count; i++) {
-        if (strcmp(survey->streams[i].name, name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void stream_survey_add(struct stream_survey *survey, const char *patterns,
                               const redisReply *key)
 {
     char exchange[LIMIT_EXCHANGE_BYTES + 1], lane[LIMIT_EXCHANGE_BYTES + 1];
 
     if (!reply_is_string(key) || !stream_pattern_matches(patterns, key->str, key->len) ||
-        !stream_parse(key->str, key->len, exchange, lane) ||
-        stream_survey_is_known(survey, key->str)) {
+        !stream_parse(key->str, key->len, exchange, lane)) {
         return;
     }
     survey->streams = array_grow_or_abort(survey->streams, &survey->capacity, survey->count + 1,
@@ -48,6 +36,20 @@ static int compare(const void *a, const void *b)
 {
     return strcmp(((const struct surveyed_stream *)a)->name,
                   ((const struct surveyed_stream *)b)->name);
+}
+
+/* SCAN may name a key twice. */
+static void stream_survey_sort(struct stream_survey *survey)
+{
+    size_t count = 0;
+
+    qsort(survey->streams, survey->count, sizeof *survey->streams, compare);
+    for (size_t i = 0; i < survey->count; i++) {
+        if (count == 0 || compare(&survey->streams[count - 1], &survey->streams[i]) != 0) {
+            survey->streams[count++] = survey->streams[i];
+        }
+    }
+    survey->count = count;
 }
 
 /* Looks at one server. */
@@ -88,7 +90,7 @@ static bool find_streams(struct stream_survey *survey, struct redis *redis)
                survey_scan(survey, redis);
     }
     if (done && survey->count > 0) {
-        qsort(survey->streams, survey->count, sizeof *survey->streams, compare);
+        stream_survey_sort(survey);
     }
     cluster_masters_release(&masters);
     return done;

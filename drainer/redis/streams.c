@@ -36,13 +36,50 @@ int64_t stream_lease_key(const struct stream *stream)
     return (int64_t)be64toh(key);
 }
 
+/* Puts the stream where its number leads to, or into the next free place. */
+static void streams_index_put(struct streams *streams, struct stream *stream)
+{
+    size_t at = (size_t)stream->lock_key % streams->index_capacity;
+
+    while (streams->index[at] != NULL) {
+        at = (at + 1) % streams->index_capacity;
+    }
+    streams->index[at] = stream;
+    streams->indexed++;
+}
+
+/* A stream that has had another number stays where that led to, until the index is made anew. */
+static void streams_index_add(struct streams *streams, struct stream *stream)
+{
+    if (2 * (streams->indexed + 1) > streams->index_capacity) {
+        free(streams->index);
+        streams->index_capacity = 4 * (streams->count + 16);
+        streams->index = calloc(streams->index_capacity, sizeof(struct stream *));
+        if (streams->index == NULL) {
+            abort();
+        }
+        streams->indexed = 0;
+        for (size_t i = 0; i < streams->count; i++) {
+            if (streams->all[i] != stream) {
+                streams_index_put(streams, streams->all[i]);
+            }
+        }
+    }
+    streams_index_put(streams, stream);
+}
+
 static const struct stream *streams_find_lock_key(const struct streams *streams, int64_t key,
                                                   const struct stream *but)
 {
-    for (size_t i = 0; i < streams->count; i++) {
-        if (streams->all[i]->lock_key == key && streams->all[i] != but &&
-            !streams->all[i]->key_taken) {
-            return streams->all[i];
+    for (size_t n = 0; n < streams->index_capacity; n++) {
+        const struct stream *stream =
+            streams->index[((size_t)key % streams->index_capacity + n) % streams->index_capacity];
+
+        if (stream == NULL) {
+            break;
+        }
+        if (stream->lock_key == key && stream != but && !stream->key_taken) {
+            return stream;
         }
     }
     return NULL;
@@ -55,6 +92,7 @@ void streams_set_lock_key(struct streams *streams, struct stream *stream, int64_
 
     stream->lock_key = key;
     stream->key_taken = other != NULL;
+    streams_index_add(streams, stream);
     if (other != NULL) {
         streams_trouble(streams, stream, TROUBLE_KEY,
                         "its lease would have the number of %s's: it is not loaded; delete the "
@@ -178,6 +216,7 @@ void streams_release(struct streams *streams)
     }
     troubles_release(streams->troubles);
     free(streams->all);
+    free(streams->index);
     free(streams->history.chain);
     *streams = (struct streams){0};
 }

@@ -147,6 +147,8 @@ struct stream_history {
 struct streams {
     struct stream **all; /* sorted by name; an element never moves or goes away */
     size_t count, capacity;
+    struct stream **index; /* by lock_key */
+    size_t indexed, index_capacity;
     size_t max_streams, max_lanes; /* of an exchange; 0: any number */
     size_t left_out;               /* names refused since they were counted last */
     const char *group;             /* the consumer group that reads them */
