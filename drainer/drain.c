@@ -460,11 +460,23 @@ static void use_link(struct drain *drain)
     }
 }
 
+/* A turn comes at each of the intake's ticks; leases that change hands do not wait for one. */
+static void turn_for_lease(struct drain *drain)
+{
+    unsigned ms = lease_interval_ms(drain->lease);
+    struct timeval tv = {0, ms * 500};
+
+    if (ms < drain->settings->rebalance_interval) {
+        evtimer_add(drain->turn_event, &tv);
+    }
+}
+
 static void turn(evutil_socket_t fd, short what, void *arg)
 {
     struct drain *drain = arg;
 
     (void)fd, (void)what;
+    turn_for_lease(drain);
     if (!drain->redis_was_up) {
         check_first_connection(drain);
     }

@@ -4,8 +4,13 @@
  *
  * To look costs PostgreSQL some 2 us for each lock that there is. Of many streams most runs only
  * see whether the drainers' sessions are still the same ones; a look is due when they are not, and
- * now and then. While the shares are settling, each run of a drainer that lacks streams looks:
- * those that others give up are read by nobody until they are taken. */
+ * now and then.
+ *
+ * Streams that others give up are read by nobody until they are taken. So those that are over a
+ * share are given up piece by piece, the next one once the last is locked by others, and these lock
+ * no more before they have claimed most of it in Redis. While the shares are settling each run of a
+ * drainer that lacks streams tries to lock what it does not hold, without a look, which costs a
+ * third of one. */
 #include "drainer/postgres/lease.h"
 
 #include <inttypes.h>
@@ -26,9 +31,16 @@
 #define MEMBERS_CLASS "1651273589"
 enum {
     CEILING_MS = 600000,
-    LOOK_ALWAYS = 256,    /* of so many streams, each run looks */
-    LOOK_STREAM_US = 400, /* else from one look to the next, for each stream */
-    SETTLE_MS = 5000,     /* after a drainer has come or gone */
+    LOOK_ALWAYS = 256,        /* of so many streams, each run looks */
+    LOOK_STREAM_US = 400,     /* else from one look to the next, for each stream ... */
+    NEW_STREAM_US = 50,       /* ... sooner where others have appeared */
+    SETTLE_MS = 5000,         /* after a drainer has come or gone */
+    HURRY_MS = 20,            /* from one run to the next while streams change hands */
+    HANDOVER_FIRST = 16,      /* streams are given up first: others try at each interval ... */
+    HANDOVER_STREAMS = 64,    /* ... then so many for each drainer, as they hurry by then */
+    TRY_STREAMS = 256,        /* are tried at a time without a look, at most ... */
+    CLAIMING_MAX = 128,       /* ... unless so many are locked and not claimed in Redis yet */
+    LOCKS_PER_STATEMENT = 64, /* where it fails, it is not known which of them were locked */
 };
 
 struct lease {
@@ -40,6 +52,11 @@ struct lease {
     size_t present;       /* streams there were at the last run */
     int64_t looked_at_ms; /* 0: not since the session began */
     int64_t settling_until_ms;
+    struct stream **given; /* over the share, and given up last */
+    size_t given_count, given_capacity;
+    size_t waiting;          /* of these: nobody has taken them, as the last run has seen */
+    int64_t taking_until_ms; /* a try has got streams that others give up */
+    bool undo_wanted;        /* locks may be held that are not known */
     bool looks, look_wanted; /* this run; the next one */
     long long drainers;      /* a number made of their sessions */
     struct stream **asked;   /* those that this run's queries name, by their places here */
@@ -81,6 +98,7 @@ void lease_destroy(struct lease *lease)
         free(lease->free);
         free(lease->fresh);
         free(lease->foreign);
+        free(lease->given);
         free(lease);
     }
 }
@@ -98,22 +116,6 @@ static size_t lease_present_streams(const struct streams *streams)
         present += streams->all[i]->present || stream_is_held(streams->all[i]);
     }
     return present;
-}
-
-/* A stream that has just appeared does not wait for the interval. */
-bool lease_due(const struct lease *lease)
-{
-    if (lease->ran_at_ms == 0 ||
-        clock_monotonic_ms() - lease->ran_at_ms >= (int64_t)lease->options.interval_ms ||
-        lease_present_streams(lease->options.streams) > lease->present) {
-        return true;
-    }
-    for (size_t i = 0; i < lease->options.streams->count; i++) {
-        if (lease_is_left(lease->options.streams->all[i])) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* Streams that are LEAVING do not count: they would make others leave with them. */
@@ -137,6 +139,43 @@ static size_t lease_share(const struct lease *lease)
     return capped ? lease->ceiling : share;
 }
 
+/* Is the share not reached since a drainer has come or gone? It may be by one for each drainer, as
+ * it is rounded up. */
+static bool lease_is_settling(const struct lease *lease)
+{
+    return clock_monotonic_ms() < lease->settling_until_ms &&
+           lease_kept_streams(lease->options.streams) + lease->members <= lease_share(lease);
+}
+
+unsigned lease_interval_ms(const struct lease *lease)
+{
+    int64_t now = clock_monotonic_ms();
+    bool gives = lease->given_count > 0 && now < lease->settling_until_ms;
+    bool takes = now < lease->taking_until_ms && lease_is_settling(lease);
+
+    return (gives || takes) && HURRY_MS < lease->options.interval_ms ? HURRY_MS
+                                                                     : lease->options.interval_ms;
+}
+
+/* A stream that has just appeared does not wait for the interval; but where thousands appear one
+ * after the other, a run for each few of them would be looks at all of them. */
+bool lease_due(const struct lease *lease)
+{
+    int64_t since = clock_monotonic_ms() - lease->ran_at_ms;
+    size_t present = lease_present_streams(lease->options.streams);
+
+    if (lease->ran_at_ms == 0 || since >= (int64_t)lease_interval_ms(lease) ||
+        (present > lease->present && since >= (int64_t)present * NEW_STREAM_US / 1000)) {
+        return true;
+    }
+    for (size_t i = 0; i < lease->options.streams->count; i++) {
+        if (lease_is_left(lease->options.streams->all[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Returns the place by which an answer names the stream. Its lock's number may change meanwhile. */
 static size_t lease_ask_about(struct lease *lease, struct stream *stream)
 {
@@ -146,15 +185,28 @@ static size_t lease_ask_about(struct lease *lease, struct stream *stream)
     return lease->asked_count++;
 }
 
+/* Behind a list of locks' numbers. */
+#define LEASE_KEYS_END "}'::bigint[]) WITH ORDINALITY AS k (key, n); "
+
 static void lease_ask_to_unlock(struct lease *lease)
 {
-    for (size_t i = 0; i < lease->options.streams->count; i++) {
-        struct stream *stream = lease->options.streams->all[i];
+    const struct streams *streams = lease->options.streams;
+    size_t first = lease->asked_count;
+
+    for (size_t i = 0; i < streams->count; i++) {
+        struct stream *stream = streams->all[i];
 
         if (lease_is_left(stream)) {
-            sql_text_add(&lease->sql, "SELECT 'left', %zu, pg_advisory_unlock(%" PRId64 ")::text; ",
-                         lease_ask_about(lease, stream), stream->lock_key);
+            sql_text_add(&lease->sql, "%s%" PRId64,
+                         lease->asked_count == first
+                             ? "SELECT 'left', n - 1, pg_advisory_unlock(key)::text FROM unnest('{"
+                             : ",",
+                         stream->lock_key);
+            lease_ask_about(lease, stream);
         }
+    }
+    if (lease->asked_count > first) {
+        sql_text_add(&lease->sql, LEASE_KEYS_END);
     }
 }
 
@@ -220,14 +272,21 @@ static void lease_ask_for_counters(struct lease *lease)
 static void lease_ask_to_lock(struct lease *lease, size_t lacking)
 {
     size_t first = lease->free_count == 0 ? 0 : (size_t)random() % lease->free_count;
+    size_t count = lease->free_count < lacking ? lease->free_count : lacking;
 
     sql_text_clear(&lease->sql);
     lease->asked_count = 0;
-    for (size_t n = 0; n < lease->free_count && n < lacking; n++) {
+    for (size_t n = 0; n < count; n++) {
         struct stream *stream = lease->free[(first + n) % lease->free_count];
 
-        sql_text_add(&lease->sql, "SELECT 'taken', %zu, pg_try_advisory_lock(%" PRId64 ")::text; ",
-                     lease_ask_about(lease, stream), stream->lock_key);
+        if (n % LOCKS_PER_STATEMENT == 0) {
+            sql_text_add(
+                &lease->sql,
+                "SELECT 'taken', n - 1 + %zu, pg_try_advisory_lock(key)::text FROM unnest('{", n);
+        }
+        lease_ask_about(lease, stream);
+        sql_text_add(&lease->sql, "%" PRId64 "%s", stream->lock_key,
+                     (n + 1) % LOCKS_PER_STATEMENT != 0 && n + 1 < count ? "," : LEASE_KEYS_END);
     }
     lease_ask_for_counters(lease);
 }
@@ -277,12 +336,102 @@ static void lease_ask_for_sessions(struct lease *lease)
                  "WHERE application_name LIKE 'blotter drain%%' AND datid = " LEASE_DATABASE "; ");
 }
 
+/* Lists the numbers of the streams that may be free. */
+static void lease_list_free(struct lease *lease)
+{
+    const struct streams *streams = lease->options.streams;
+    size_t first = lease->asked_count;
+
+    for (size_t i = 0; i < streams->count; i++) {
+        struct stream *stream = streams->all[i];
+
+        if (stream->state == STREAM_FREE && stream->present && !stream->key_taken) {
+            sql_text_add(&lease->sql, "%s%" PRId64, lease->asked_count > first ? "," : "",
+                         stream->lock_key);
+            lease_ask_about(lease, stream);
+        }
+    }
+}
+
+static size_t lease_claiming_streams(const struct streams *streams)
+{
+    size_t claiming = 0;
+
+    for (size_t i = 0; i < streams->count; i++) {
+        enum stream_state state = streams->all[i]->state;
+
+        claiming += state == STREAM_LOCKED || state == STREAM_GROUPING || state == STREAM_FENCING;
+    }
+    return claiming;
+}
+
+/* Locks as many as the share lacks of those that others have given up, if they have. */
+static void lease_ask_to_try(struct lease *lease)
+{
+    size_t lacking = lease_share(lease) - lease_kept_streams(lease->options.streams);
+
+    if (lease_claiming_streams(lease->options.streams) > CLAIMING_MAX) {
+        return;
+    }
+    sql_text_add(&lease->sql, "SELECT 'taken', n - 1 + %zu, 't' FROM unnest('{",
+                 lease->asked_count);
+    lease_list_free(lease);
+    sql_text_add(&lease->sql,
+                 "}'::bigint[]) WITH ORDINALITY AS k (key, n) WHERE pg_try_advisory_lock(key) "
+                 "LIMIT %zu; ",
+                 lacking < TRY_STREAMS ? lacking : (size_t)TRY_STREAMS);
+}
+
+/* Asks how many of the streams that were given up last nobody has taken: their locks can be got. */
+static void lease_ask_about_given(struct lease *lease)
+{
+    size_t listed = 0;
+
+    lease->waiting = 0;
+    for (size_t i = 0; i < lease->given_count; i++) {
+        const struct stream *stream = lease->given[i];
+
+        lease->waiting += stream->state == STREAM_LEAVING;
+        if (stream->state == STREAM_FREE && stream->present) {
+            sql_text_add(&lease->sql, "%s%" PRId64,
+                         listed++ == 0 ? "SELECT 'waiting', count(*), '' FROM unnest('{" : ",",
+                         stream->lock_key);
+        }
+    }
+    if (listed > 0) {
+        sql_text_add(&lease->sql,
+                     "}'::bigint[]) AS k (key) WHERE CASE WHEN pg_try_advisory_lock_shared(key) "
+                     "THEN pg_advisory_unlock_shared(key) ELSE false END; ");
+    }
+}
+
+/* Gives back what the session holds and the drainer does not know of. */
+static void lease_ask_to_undo(struct lease *lease)
+{
+    const struct streams *streams = lease->options.streams;
+
+    if (!lease->undo_wanted) {
+        return;
+    }
+    lease->undo_wanted = false;
+    sql_text_add(&lease->sql, "SELECT 'undone', count(pg_advisory_unlock(key)), '' FROM (SELECT "
+                              "classid::bigint << 32 | objid::bigint AS key FROM pg_locks WHERE "
+                              "locktype = 'advisory' AND objsubid = 1 AND granted AND "
+                              "pid = pg_backend_pid()) AS l WHERE key <> ALL ('{");
+    for (size_t i = 0, listed = 0; i < streams->count; i++) {
+        if (stream_is_held(streams->all[i])) {
+            sql_text_add(&lease->sql, "%s%" PRId64, listed++ > 0 ? "," : "",
+                         streams->all[i]->lock_key);
+        }
+    }
+    sql_text_add(&lease->sql, "}'); ");
+}
+
 /* The table of locks: who shares the streams, which locks this session holds, which streams nobody
  * holds, and who holds one and is no drainer. NOT IN, and IN that cannot be made a join, hash: a
  * join of lists whose lengths the planner does not know compares each stream with each lock. */
 static void lease_ask_for_locks(struct lease *lease)
 {
-    const struct streams *streams = lease->options.streams;
     struct sql_text *sql = &lease->sql;
     size_t first = lease->asked_count;
 
@@ -290,15 +439,7 @@ static void lease_ask_for_locks(struct lease *lease)
                       "classid::bigint << 32 | objid::bigint AS key FROM pg_locks "
                       "WHERE locktype = 'advisory' AND granted AND database = " LEASE_DATABASE "), "
                       "w AS MATERIALIZED (SELECT key, n FROM unnest('{");
-    for (size_t i = 0; i < streams->count; i++) {
-        struct stream *stream = streams->all[i];
-
-        if (stream->state == STREAM_FREE && stream->present && !stream->key_taken) {
-            sql_text_add(sql, "%s%" PRId64, lease->asked_count > first ? "," : "",
-                         stream->lock_key);
-            lease_ask_about(lease, stream);
-        }
-    }
+    lease_list_free(lease);
     sql_text_add(
         sql,
         "}'::bigint[]) WITH ORDINALITY AS w (key, n)), "
@@ -474,6 +615,8 @@ static void lease_on_row(struct lease *lease, const char *what, long long number
         lease_on_members(lease, number);
     } else if (strcmp(what, "drainers") == 0) {
         lease_on_drainers(lease, number);
+    } else if (strcmp(what, "waiting") == 0) {
+        lease->waiting += (size_t)number;
     } else if (strcmp(what, "loaded") == 0) {
         lease_on_loaded(lease, number, text);
     } else if (strcmp(what, "fenced") == 0) {
@@ -500,8 +643,8 @@ static void lease_on_rows(void *owner, const PGresult *result)
     }
 }
 
-/* Streams that the reading side does not have yet go first. */
-static void lease_give_up_excess(struct lease *lease)
+/* Streams that the reading side does not have yet go first, all of them. */
+static void lease_give_up(struct lease *lease, size_t most)
 {
     struct streams *streams = lease->options.streams;
     size_t kept = lease_kept_streams(streams), wanted = lease_share(lease);
@@ -509,12 +652,32 @@ static void lease_give_up_excess(struct lease *lease)
     for (; lease->fresh_count > 0 && kept > wanted; kept--) {
         stream_enter(lease->fresh[--lease->fresh_count], STREAM_LEAVING);
     }
-    for (size_t i = 0; i < streams->count && kept > wanted; i++) {
+    lease->given_count = 0;
+    for (size_t i = 0; i < streams->count && kept > wanted && lease->given_count < most; i++) {
         if (streams->all[i]->state == STREAM_READING) {
             stream_enter(streams->all[i], STREAM_LEAVING);
             kept--;
+            lease->given = array_grow_or_abort(lease->given, &lease->given_capacity,
+                                               lease->given_count + 1, sizeof(struct stream *));
+            lease->given[lease->given_count++] = streams->all[i];
         }
     }
+    lease->waiting = lease->given_count;
+}
+
+/* Gives up what is over the share, a piece once the one before is taken: from then on nobody reads
+ * a stream until another drainer has claimed it, which takes longer the more there are. */
+static void lease_give_up_excess(struct lease *lease)
+{
+    bool first = lease->given_count == 0;
+
+    if (lease->waiting > 0) {
+        return;
+    }
+    if (!first) {
+        lease->settling_until_ms = clock_monotonic_ms() + SETTLE_MS;
+    }
+    lease_give_up(lease, first ? HANDOVER_FIRST : HANDOVER_STREAMS * lease->members);
 }
 
 /* Gives the streams that were locked, and whose counters are known, to the reading side. */
@@ -540,6 +703,7 @@ static void lease_on_done(void *owner, const struct pg_failure *failure)
     if (failure == NULL && distrust == NULL) {
         lease_hand_over(lease);
     }
+    lease->undo_wanted = failure != NULL;
     if (failure != NULL && failure->lock_table_full) {
         lease_relieve(lease);
     }
@@ -596,13 +760,14 @@ static void lease_send(struct lease *lease, void (*on_done)(void *owner, const s
                                                   .owner = lease});
 }
 
-/* A stream that was free may be another's by now: then the next run looks again. */
+/* A stream that was free may be another's by now: then the next run looks again, at once unless it
+ * comes soon. */
 static void lease_on_tried(void *owner, const struct pg_failure *failure)
 {
     struct lease *lease = owner;
 
-    lease->look_wanted =
-        failure == NULL && lease_kept_streams(lease->options.streams) < lease_share(lease);
+    lease->look_wanted = failure == NULL && !lease_is_settling(lease) &&
+                         lease_kept_streams(lease->options.streams) < lease_share(lease);
     lease_on_done(lease, failure);
 }
 
@@ -613,6 +778,10 @@ static void lease_on_looked(void *owner, const struct pg_failure *failure)
     size_t lacking = kept < wanted ? wanted - kept : 0;
     bool tries = (lease->free_count > 0 && lacking > 0) || lease->fresh_count > 0;
 
+    if (lease->fresh_count > 0) {
+        lease->taking_until_ms = clock_monotonic_ms() + 2 * (int64_t)lease->options.interval_ms;
+        lease->settling_until_ms = clock_monotonic_ms() + SETTLE_MS;
+    }
     if (failure == NULL && lease->distrust == NULL && tries) {
         lease_ask_to_lock(lease, lacking);
         lease_send(lease, lease_on_tried);
@@ -625,10 +794,8 @@ static bool lease_is_look_due(const struct lease *lease, size_t present)
 {
     size_t count = lease->options.streams->count;
     int64_t now = clock_monotonic_ms();
-    bool settling = now < lease->settling_until_ms &&
-                    lease_kept_streams(lease->options.streams) < lease_share(lease);
 
-    return lease->looked_at_ms == 0 || lease->look_wanted || count <= LOOK_ALWAYS || settling ||
+    return lease->looked_at_ms == 0 || lease->look_wanted || count <= LOOK_ALWAYS ||
            present > lease->present || lease->stuck != NULL || lease->name_blockers ||
            now - lease->looked_at_ms >= (int64_t)count * LOOK_STREAM_US / 1000;
 }
@@ -647,14 +814,18 @@ static void lease_run_locks(struct lease *lease)
         lease->foreign_count = 0;
         lease_renew_keys(lease);
     }
+    lease_ask_to_undo(lease);
     lease_ask_to_fence(lease);
     lease_ask_to_unlock(lease);
+    lease_ask_about_given(lease);
     lease_ask_to_join(lease);
     lease_ask_for_blockers(lease);
     history_ask_incidents(lease->options.streams, &lease->sql);
     lease_ask_for_sessions(lease);
     if (lease->looks) {
         lease_ask_for_locks(lease);
+    } else if (lease_is_settling(lease)) {
+        lease_ask_to_try(lease);
     }
     lease_send(lease, lease_on_looked);
 }
@@ -719,7 +890,7 @@ void lease_relieve(struct lease *lease)
         "PostgreSQL's table of locks is full: %zu of %zu streams are given back for ten "
         "minutes; raise max_locks_per_transaction, or take fewer streams",
         kept - (kept < lease->ceiling ? kept : lease->ceiling), kept);
-    lease_give_up_excess(lease);
+    lease_give_up(lease, SIZE_MAX);
 }
 
 void lease_fence(struct lease *lease, struct stream *stream)
@@ -739,6 +910,8 @@ void lease_forget(struct lease *lease)
         }
     }
     lease->ran_at_ms = lease->looked_at_ms = 0;
+    lease->undo_wanted = false;
+    lease->given_count = lease->waiting = 0;
     lease->member_key = 0;
     lease->distrust = NULL;
     lease->fresh_count = 0;

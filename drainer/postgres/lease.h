@@ -35,6 +35,10 @@ void lease_destroy(struct lease *);
 /* Tells whether it is time for a run, or a stream is to be given back. */
 bool lease_due(const struct lease *);
 
+/* From one run to the next. Streams that change hands are read by nobody, so both sides hurry then.
+ */
+unsigned lease_interval_ms(const struct lease *);
+
 /* Looks at the shares, unlocks streams that are LEAVING with nothing in a batch, takes free ones,
  * marks those over the share as LEAVING. Uses the link until on_done. */
 void lease_run(struct lease *);
