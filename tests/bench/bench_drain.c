@@ -2,11 +2,11 @@
  *
  * The rival is the best that a loader without Redis could do: the rows are prepared in a file,
  * encoded, in the order in which the drainer stored them, and go into the same tables with the same
- * indexes over the same socket, in transactions of the drainer's own median size, each one simple
- * query as the drainer sends it. Where `orders` is kept, a second file holds the rows for
+ * indexes over the same socket, in the drainer's own transactions, each one simple query as the
+ * drainer sends it. Where `orders` is kept, a second file holds the rows for
  * blotter_internal.merge_orders(), folded in advance. All are measured in turn, A B A B, tables
- * emptied and a CHECKPOINT in between; a first run of the drainer warms up, and says the order and
- * the median.
+ * emptied and a CHECKPOINT in between; a first run of the drainer warms up, and says which row
+ * was stored in which transaction.
  *
  * Books have no rival: COPY keeps none. So the loader is measured with events of which none is a
  * fill, and beside that the same events, one in four a fill. Then three of four, a load that no
@@ -42,7 +42,6 @@ struct prepared {
 struct rival {
     const struct backlog *backlog;
     bool keep_orders;
-    uint64_t slice_rows;
     struct prepared rows, orders;
     char *sql;
 };
@@ -79,33 +78,48 @@ static void append_slice(struct prepared *file, const struct copy_buffer *rows)
     file->count++;
 }
 
-/* The indexes of the rows as they lie in the tables. */
-static uint64_t *stored_order(const struct backlog *backlog)
+/* Which rows the drainer has stored, in which transactions. */
+struct stored {
+    uint64_t *indexes; /* of the rows, as they lie in the table */
+    uint64_t *ends;    /* of each transaction */
+    size_t transactions;
+};
+
+static struct stored read_stored(const struct backlog *backlog)
 {
-    uint64_t *indexes = fixture_alloc(backlog->rows * sizeof *indexes), count = 0;
+    struct stored stored = {fixture_alloc(backlog->rows * sizeof *stored.indexes),
+                            fixture_alloc(backlog->rows * sizeof *stored.ends), 0};
+    uint64_t count = 0;
+    int64_t previous = 0;
     PGconn *conn = fixture_postgres_connect(backlog->postgres);
-    PGresult *result = PQexec(
-        conn, "COPY (SELECT producer_id, seq FROM blotter.order_events ORDER BY tableoid, ctid) "
-              "TO STDOUT BINARY");
+    PGresult *result = PQexec(conn, "COPY (SELECT producer_id, seq, stored_at "
+                                    "FROM blotter.order_events ORDER BY tableoid, ctid) "
+                                    "TO STDOUT BINARY");
     char *row = NULL;
 
     PQclear(result);
     for (int length; (length = PQgetCopyData(conn, &row, 0)) > 0; PQfreemem(row)) {
         const char *p = row + (count == 0 && length > COPY_HEAD_BYTES ? COPY_HEAD_BYTES : 0);
-        uint64_t producer_id, seq;
+        int64_t producer_id, seq, stored_at;
 
-        if (row + length - p >= 26 && count < backlog->rows) {
+        if (row + length - p >= 38 && count < backlog->rows) {
             memcpy(&producer_id, p + 6, 8);
             memcpy(&seq, p + 18, 8);
-            indexes[count++] =
-                backlog_index(backlog, (int64_t)be64toh(producer_id), (int64_t)be64toh(seq));
+            memcpy(&stored_at, p + 30, 8);
+            if (stored_at != previous) { /* when its transaction began */
+                stored.transactions++;
+                previous = stored_at;
+            }
+            stored.indexes[count++] = backlog_index(
+                backlog, (int64_t)be64toh((uint64_t)producer_id), (int64_t)be64toh((uint64_t)seq));
+            stored.ends[stored.transactions - 1] = count;
         }
     }
     PQfinish(conn);
     if (count != backlog->rows) {
         fixture_fail("%" PRIu64 " rows of %" PRIu64 " read back", count, backlog->rows);
     }
-    return indexes;
+    return stored;
 }
 
 static void encode_row(const struct backlog *backlog, uint64_t index, struct copy_buffer *out)
@@ -162,8 +176,7 @@ static void prepare_slice(struct rival *rival, struct order_changes *fold, const
 static void prepare(struct rival *rival, const char *name)
 {
     const struct backlog *backlog = rival->backlog;
-    uint64_t slices = (backlog->rows + rival->slice_rows - 1) / rival->slice_rows,
-             *indexes = stored_order(backlog);
+    struct stored stored = read_stored(backlog);
     struct text_set venues = {0}, statuses = {0};
     struct order_changes *fold;
 
@@ -172,13 +185,10 @@ static void prepare(struct rival *rival, const char *name)
                   &venues);
     load_text_set(backlog, "SELECT status FROM blotter_internal.terminal_statuses", &statuses);
     fold = order_changes_create(&venues, &statuses);
-    file_create(&rival->rows, fixture_format("%s-rows", name), slices);
-    file_create(&rival->orders, fixture_format("%s-orders", name), slices);
-    for (uint64_t from = 0; from < backlog->rows; from += rival->slice_rows) {
-        uint64_t to =
-            from + rival->slice_rows < backlog->rows ? from + rival->slice_rows : backlog->rows;
-
-        prepare_slice(rival, fold, indexes, from, to);
+    file_create(&rival->rows, fixture_format("%s-rows", name), stored.transactions);
+    file_create(&rival->orders, fixture_format("%s-orders", name), stored.transactions);
+    for (size_t i = 0; i < stored.transactions; i++) {
+        prepare_slice(rival, fold, stored.indexes, i > 0 ? stored.ends[i - 1] : 0, stored.ends[i]);
     }
     order_changes_destroy(fold);
     text_set_release(&venues);
@@ -287,13 +297,6 @@ static struct backlog_run run_drainer(const struct backlog *backlog, bool keep_o
     return backlog_drain(backlog, keep_orders);
 }
 
-static int64_t median_batch(const struct backlog *backlog)
-{
-    return fixture_postgres_int(
-        backlog->postgres, "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY n) FROM "
-                           "(SELECT count(*) AS n FROM blotter.order_events GROUP BY stored_at) t");
-}
-
 /* A load, and what it has to reach. */
 struct load {
     const char *name;
@@ -397,13 +400,12 @@ static void compare(const struct backlog *all, const struct load *load, size_t r
     backlog.silent = load->silent;
     backlog.rows /= load->part;
     run_drainer(&backlog, load->keep_orders);
-    rival.slice_rows = (uint64_t)median_batch(&backlog);
     prepare(&rival, load->name);
     make_sql(&rival);
     measure(&measured, load, &rival, runs);
-    figure_note("%s: orders %s, %u of four events a fill, %" PRIu64 " rows, median batch %" PRIu64,
+    figure_note("%s: orders %s, %u of four events a fill, %" PRIu64 " rows in %zu transactions",
                 load->name, load->keep_orders ? "kept" : "off", 3 - load->silent, backlog.rows,
-                rival.slice_rows);
+                rival.rows.count);
     tell(load, &measured, runs);
     close(rival.rows.fd);
     close(rival.orders.fd);
@@ -439,11 +441,10 @@ int main(void)
     figure_heading("drain: orders of %.0f bytes, 4 events an order, from %u streams by one "
                    "drainer; medians of %zu runs",
                    bytes, backlog.streams, runs);
-    figure_note("copy: COPY BINARY of the same rows in the same order from prepared files, a "
-                "transaction each of the drainer's median");
-    figure_note(
-        "batch, same tables, indexes and socket; with the same blotter_internal.merge_orders() "
-        "where orders are kept. In turn.");
+    figure_note("copy: COPY BINARY of the same rows in the same order from prepared files, in the "
+                "drainer's own transactions,");
+    figure_note("same tables, indexes and socket; with the same "
+                "blotter_internal.merge_orders() where orders are kept. In turn.");
     figure_note(
         "until_booked: to the end of the books, which are behind while a backlog is loaded; "
         "rates end with the last acknowledgement");
