@@ -13,6 +13,9 @@
  *                     └──all──► wait; from the first block once a second, or at once when somebody
  *                               waits for the end
  *
+ * Fills that come late make their positions be folded again from their hour on, which takes the
+ * same time for one late fill as for thousands. So while bookings are slow, each takes more rows.
+ *
  * Loading comes first. A booking takes a processor for longer than the load of the same rows, so
  * while large batches are committed, as from a backlog, it rests between bookings: what is in the
  * queue is in PostgreSQL, what is in Redis is not yet. Where that goes on, the books would fall
@@ -35,7 +38,9 @@
 #include "schema/clock.h"
 
 enum {
-    ROWS_MAX = 4000, /* of one booking: some 100 ms */
+    ROWS_MIN = 4000, /* of one booking, if so many wait: some 100 ms */
+    ROWS_MAX = 64000,
+    SLOW_MS = 1000, /* after a full booking of this time the next takes twice as many rows */
     TICK_MS = 1000,
     CONNECT_TIMEOUT_MS = 10000,
     BOOKING_TIMEOUT_MS = 3600000, /* an instrument that comes late may change years of fills */
@@ -65,6 +70,8 @@ struct booker {
     bool counted;          /* the queue was counted, as somebody waits for the end */
     bool looked;           /* the last booking looked at all of the queue */
     int64_t rows, records, last_block;
+    int64_t rows_max;  /* of the running, or the next, booking */
+    bool full;         /* the last booking took as many as it might */
     int64_t expected;  /* records queued here, or counted, and not booked yet, at least ... */
     int64_t meanwhile; /* ... and of these since the running booking began, at most */
     int64_t wake_ms, next_wake_ms;   /* of the oldest wake not served yet; 0: none */
@@ -131,6 +138,7 @@ static void booker_on_failed(struct booker *booker, const struct pg_failure *fai
     booker->retry_ms = booker->retry_ms == 0                 ? RETRY_MIN_MS
                        : booker->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS
                                                              : booker->retry_ms * 2;
+    booker->rows_max = ROWS_MIN;
     booker->waiting = true;
     booker->woken = true;
     booker_set_timer(booker, booker->retry_ms);
@@ -152,7 +160,7 @@ static void booker_rest(struct booker *booker)
     }
     if (ms > 0) {
         booker->counters.rests++;
-    } else if (booker->rows > 0 && booker->rows < ROWS_MAX) {
+    } else if (booker->rows > 0 && !booker->full) {
         ms = PAUSE_MS;
         booker->counters.pauses++;
     } else {
@@ -173,7 +181,7 @@ static void booker_note_rest(struct booker *booker)
         booker->looked_ms = now;
         booker->look_took_ms = now - booker->began_ms;
     }
-    if (booker->rows == ROWS_MAX) {
+    if (booker->full) {
         return;
     }
     if (booker->looked && booker->expected > booker->meanwhile) {
@@ -200,6 +208,9 @@ static void booker_on_booked(void *owner, const struct pg_failure *failure)
     booker->trouble[0] = '\0';
     booker->counters.runs++;
     booker->counters.rows += (uint64_t)booker->rows;
+    booker->full = booker->rows == booker->rows_max;
+    booker->rows_max =
+        booker_next_rows(booker->rows_max, booker->full, clock_monotonic_ms() - booker->began_ms);
     booker_note_rest(booker);
     booker_rest(booker);
     booker_next(booker);
@@ -227,7 +238,7 @@ static void booker_run(struct booker *booker, bool from_first)
         booker->expected = booker->wake_ms = booker->next_wake_ms = 0;
         return;
     }
-    sql_text_add(&booker->sql, "}', %d, %lld, %s, %lld)", ROWS_MAX,
+    sql_text_add(&booker->sql, "}', %lld, %lld, %s, %lld)", (long long)booker->rows_max,
                  from_first ? 0LL : (long long)booker->last_block, from_first ? "true" : "false",
                  may_look ? (long long)booker->expected : 0LL);
     booker->running = true;
@@ -252,7 +263,7 @@ static void booker_next(struct booker *booker)
     if (booker->running || booker->waiting || booker->resting || !pg_link_ready(booker->link)) {
         return;
     }
-    if (booker->rows == ROWS_MAX) {
+    if (booker->full) {
         booker_run(booker, false);
     } else if (booker->woken) {
         booker_run(booker, look);
@@ -294,6 +305,8 @@ static void booker_on_session(void *owner, bool ready, const struct pg_failure *
         booker->trouble[0] = '\0';
     }
     booker->rows = booker->last_block = 0;
+    booker->full = false;
+    booker->rows_max = ROWS_MIN;
     booker->looked_ms = 0;
     booker->empty = false;
     booker_next(booker);
@@ -363,6 +376,14 @@ int64_t booker_rest_ms(size_t commit_rows, int64_t booking_ms, int64_t lag_ms)
     times = times > patience ? patience : times;
     ms = times > 0 ? booking_ms * times : 0;
     return ms > REST_MAX_MS ? REST_MAX_MS : ms;
+}
+
+int64_t booker_next_rows(int64_t rows_max, bool full, int64_t booking_ms)
+{
+    if (!full) {
+        return ROWS_MIN;
+    }
+    return booking_ms < SLOW_MS || rows_max > ROWS_MAX / 2 ? rows_max : 2 * rows_max;
 }
 
 void booker_finish(struct booker *booker)

@@ -56,6 +56,9 @@ void booker_wake(struct booker *, size_t rows);
  * booking took, how far the books are behind. */
 int64_t booker_rest_ms(size_t commit_rows, int64_t booking_ms, int64_t lag_ms);
 
+/* How many rows the next booking may take, where the last one might take rows_max. */
+int64_t booker_next_rows(int64_t rows_max, bool full, int64_t booking_ms);
+
 /* Somebody waits for booker_is_done(): the queue is looked at until it is empty. */
 void booker_finish(struct booker *);
 

@@ -1,4 +1,4 @@
-/* test_booker_rest.c: how long the booker rests while large batches are committed. */
+/* test_booker_rest.c: how long the booker rests, and how much it takes at a time. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -69,11 +69,29 @@ static void a_load_that_can_be_booked_is_booked_within_a_minute(void **state)
     }
 }
 
+/* Late fills make a booking slow whatever its size: a queue of a million takes some twenty. */
+static void slow_bookings_take_more_rows(void **state)
+{
+    int64_t rows_max = booker_next_rows(0, false, 0), queued = 1000000, smallest = rows_max;
+    int bookings = 0;
+
+    (void)state;
+    for (; queued > 0; bookings++) {
+        queued -= rows_max;
+        rows_max = booker_next_rows(rows_max, queued > 0, 5000);
+    }
+    assert_in_range(bookings, 10, 25);
+    assert_int_equal(rows_max, smallest);
+    assert_int_equal(booker_next_rows(smallest, true, BOOKING_MS), smallest);
+    assert_int_equal(booker_next_rows(2 * smallest, true, BOOKING_MS), 2 * smallest);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_backlog_is_loaded_first),
         cmocka_unit_test(small_commits_are_booked_without_a_rest),
+        cmocka_unit_test(slow_bookings_take_more_rows),
         cmocka_unit_test(rests_shrink_as_the_books_fall_behind),
         cmocka_unit_test(a_load_that_can_be_booked_is_booked_within_a_minute),
     };
