@@ -2,8 +2,8 @@
  *
  * One line a field: X(name, kind, meaning). The C structs, the msgpack codec, the COPY encoder, the
  * Python package, the columns' comments and the check against the SQL tables all expand from these
- * lists, so a field is added here and as a column in schema/sql/010_tables.sql, and nowhere else.
- * The order is that of the columns in PostgreSQL.
+ * lists; CONTRIBUTING.md says where else a field is added. The order is that of the columns in
+ * PostgreSQL.
  *
  * kind     C struct               msgpack                          PostgreSQL
  * TEXT     const char *           str                              text
