@@ -311,45 +311,39 @@ static bool cluster_task_copy(struct cluster_task *task, const struct cluster_qu
     return true;
 }
 
-static struct cluster_task *cluster_task_create(const struct cluster_question *question,
-                                                void *owner)
-{
-    struct cluster_task *task = calloc(1, sizeof *task);
-
-    if (task != NULL && !cluster_task_copy(task, question)) {
-        cluster_task_release(task);
-        task = NULL;
-    }
-    if (task != NULL) {
-        task->owner = owner;
-    }
-    return task;
-}
-
 static const struct background_task cluster_task_functions = {cluster_task_work, cluster_task_done,
                                                               cluster_task_release};
 
-struct background *cluster_start(struct event_base *base, const struct cluster_question *question,
-                                 cluster_done *done, void *owner)
+/* One of `done` and `masters_done` is NULL. */
+static struct background *cluster_task_start(struct event_base *base,
+                                             const struct cluster_question *question,
+                                             cluster_done *done, cluster_masters_done *masters_done,
+                                             void *owner)
 {
-    struct cluster_task *task = cluster_task_create(question, owner);
+    struct cluster_task *task = calloc(1, sizeof *task);
 
     if (task == NULL) {
         return NULL;
     }
+    if (!cluster_task_copy(task, question)) {
+        cluster_task_release(task);
+        return NULL;
+    }
     task->done = done;
+    task->masters_done = masters_done;
+    task->owner = owner;
     return background_start(base, &cluster_task_functions, task);
+}
+
+struct background *cluster_start(struct event_base *base, const struct cluster_question *question,
+                                 cluster_done *done, void *owner)
+{
+    return cluster_task_start(base, question, done, NULL, owner);
 }
 
 struct background *cluster_masters_start(struct event_base *base,
                                          const struct cluster_question *question,
                                          cluster_masters_done *done, void *owner)
 {
-    struct cluster_task *task = cluster_task_create(question, owner);
-
-    if (task == NULL) {
-        return NULL;
-    }
-    task->masters_done = done;
-    return background_start(base, &cluster_task_functions, task);
+    return cluster_task_start(base, question, NULL, done, owner);
 }

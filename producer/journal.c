@@ -96,30 +96,36 @@ uint32_t journal_encode_session(const struct journal *journal, const struct blot
     }
 }
 
+void journal_publish_session(struct journal *journal, uint64_t position, struct journal_slot head,
+                             const struct blotter_session *session)
+{
+    unsigned char body[JOURNAL_SESSION_BYTES];
+    unsigned fields;
+    head.kind = RECORD_SESSION;
+    head.length = journal_encode_session(journal, session, body, &fields);
+    head.fields = (uint16_t)fields;
+    journal_publish(journal, position, &head, body,
+                    journal_checksum(journal->version, body, head.length));
+}
+
 /* Claims `next`, leaving `after` there, and writes the session record. False: another thread was
  * quicker. */
 static bool claim_for_session(struct journal *journal, uint64_t next, uint64_t after,
                               struct blotter_session *session, uint8_t flags)
 {
-    unsigned char body[JOURNAL_SESSION_BYTES];
-    unsigned fields;
     uint64_t position = next & NEXT_POSITION;
-    uint32_t length = journal_encode_session(journal, session, body, &fields);
     int64_t now = journal_clock_now(&journal->clock);
     /* as in journal_claim */
     if (!atomic_compare_exchange_strong_explicit(&journal->header->next.value, &next, after,
                                                  memory_order_acq_rel, memory_order_acquire)) {
         return false;
     }
-    struct journal_slot head = {.producer_id = journal->producer_id,
-                                .seq = (int64_t)(position - journal->base),
-                                .recorded_at_ns = now,
-                                .kind = RECORD_SESSION,
-                                .flags = flags,
-                                .fields = (uint16_t)fields,
-                                .length = length};
-    journal_publish(journal, position, &head, body,
-                    journal_checksum(journal->version, body, length));
+    journal_publish_session(journal, position,
+                            (struct journal_slot){.producer_id = journal->producer_id,
+                                                  .seq = (int64_t)(position - journal->base),
+                                                  .recorded_at_ns = now,
+                                                  .flags = flags},
+                            session);
     return true;
 }
 

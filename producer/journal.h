@@ -130,4 +130,9 @@ enum { JOURNAL_SESSION_BYTES = 1024 };
 uint32_t journal_encode_session(const struct journal *, const struct blotter_session *,
                                 unsigned char *body, unsigned *fields);
 
+/* Encodes a session record for a claimed slot and publishes it; head says all but kind, fields and
+ * length. */
+void journal_publish_session(struct journal *, uint64_t position, struct journal_slot head,
+                             const struct blotter_session *);
+
 #endif

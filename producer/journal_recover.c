@@ -61,19 +61,13 @@ static void leave_out(struct journal *journal, uint64_t position)
 static void make_void(struct journal *journal, uint64_t position, struct journal_identity who,
                       int64_t recorded_at_ns)
 {
-    unsigned char body[JOURNAL_SESSION_BYTES];
-    unsigned fields;
     struct blotter_session session = {.event = "void", .last_seq = (int64_t)(position - who.base)};
-    uint32_t length = journal_encode_session(journal, &session, body, &fields);
-    struct journal_slot head = {.producer_id = who.producer_id,
-                                .seq = session.last_seq,
-                                .recorded_at_ns = recorded_at_ns,
-                                .kind = RECORD_SESSION,
-                                .flags = SLOT_IS_VOID,
-                                .fields = (uint16_t)fields,
-                                .length = length};
-    journal_publish(journal, position, &head, body,
-                    journal_checksum(journal->version, body, length));
+    journal_publish_session(journal, position,
+                            (struct journal_slot){.producer_id = who.producer_id,
+                                                  .seq = session.last_seq,
+                                                  .recorded_at_ns = recorded_at_ns,
+                                                  .flags = SLOT_IS_VOID},
+                            &session);
 }
 
 /* Rules 3 and 4, for one position after the other. */
@@ -148,26 +142,20 @@ static uint64_t close_for_the_dead(struct journal *journal, uint64_t next, uint6
         next - floor >= journal->slots) {
         return next;
     }
-    unsigned char body[JOURNAL_SESSION_BYTES];
-    unsigned fields;
     struct blotter_session session = {.event = "closed",
                                       .last_seq = ++journal->follows.last_seq,
                                       .confirmed_seq = journal->follows.confirmed_seq,
                                       .extra = "{\"by\":\"the process that adopted the journal\"}"};
-    uint32_t length = journal_encode_session(journal, &session, body, &fields);
     struct journal_slot head = {.producer_id = last.producer_id,
                                 .seq = session.last_seq,
                                 .recorded_at_ns = journal_clock_now(&journal->clock),
-                                .kind = RECORD_SESSION,
-                                .flags = SLOT_IS_CLOSED,
-                                .fields = (uint16_t)fields,
-                                .length = length};
+                                .flags = SLOT_IS_CLOSED};
     const struct journal_slot *before = journal_slot_at(journal, next - 1);
     if (journal_slot_holds(journal->version, journal->slot_bytes, before, next - 1) &&
         before->recorded_at_ns > head.recorded_at_ns) {
         head.recorded_at_ns = before->recorded_at_ns;
     }
-    journal_publish(journal, next, &head, body, journal_checksum(journal->version, body, length));
+    journal_publish_session(journal, next, head, &session);
     return next + 1;
 }
 

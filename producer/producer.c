@@ -324,18 +324,24 @@ BLOTTER_PUBLIC int blotter_open(blotter_producer **out, const struct blotter_opt
 
 /* --- waiting and looking --- */
 
-static int producer_wait_for(blotter_producer *producer, uint64_t position,
-                             enum blotter_stage stage, int timeout_ms)
+/* Enters to ask the sender. Not OK: there is none to ask, and nothing to leave. */
+static int enter_to_ask(blotter_producer *producer, int *cancel_state)
 {
-    int cancel_state, status;
     if (journal_forked(producer->journal)) {
         return BLOTTER_FORKED;
     }
     if (producer->kind == BLOTTER_SENDER_NONE) {
         return BLOTTER_NO_SENDER;
     }
-    if (!producer_enter(producer, &cancel_state)) {
-        return BLOTTER_CLOSED;
+    return producer_enter(producer, cancel_state) ? BLOTTER_OK : BLOTTER_CLOSED;
+}
+
+static int producer_wait_for(blotter_producer *producer, uint64_t position,
+                             enum blotter_stage stage, int timeout_ms)
+{
+    int cancel_state, status = enter_to_ask(producer, &cancel_state);
+    if (status != BLOTTER_OK) {
+        return status;
     }
     pthread_cleanup_push(leave_when_cancelled, producer);
     status = sender_wait(producer->sender, position, stage, timeout_ms, cancel_state);
@@ -369,17 +375,10 @@ BLOTTER_PUBLIC int blotter_flush(blotter_producer *producer, enum blotter_stage 
 BLOTTER_PUBLIC int blotter_notify(blotter_producer *producer, int fd, enum blotter_stage stage,
                                   int64_t seq)
 {
-    int cancel_state;
-    if (journal_forked(producer->journal)) {
-        return BLOTTER_FORKED;
+    int cancel_state, status = enter_to_ask(producer, &cancel_state);
+    if (status != BLOTTER_OK) {
+        return status;
     }
-    if (producer->kind == BLOTTER_SENDER_NONE) {
-        return BLOTTER_NO_SENDER;
-    }
-    if (!producer_enter(producer, &cancel_state)) {
-        return BLOTTER_CLOSED;
-    }
-    int status = BLOTTER_OK;
     if (seq > 0) {
         status =
             sender_notify(producer->sender, fd, stage, producer->journal->base + (uint64_t)seq);

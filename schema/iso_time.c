@@ -16,7 +16,7 @@ int64_t iso_time_days(int64_t year, int64_t month, int64_t day)
     return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
 }
 
-static bool is_day(int64_t year, int64_t month, int64_t day)
+static bool is_calendar_day(int64_t year, int64_t month, int64_t day)
 {
     return month >= 1 && month <= 12 && day >= 1 &&
            day <=
@@ -91,7 +91,7 @@ bool iso_time_read(const char *text, size_t length, int64_t *time_ns)
 
     int64_t year = read_digits(&scan, 4);
     int64_t month = read_part(&scan, '-'), day = read_part(&scan, '-');
-    if (year < 0 || !is_day(year, month, day) ||
+    if (year < 0 || !is_calendar_day(year, month, day) ||
         !(read_byte(&scan, 'T') || read_byte(&scan, ' '))) {
         return false;
     }
