@@ -71,6 +71,24 @@ void batch_clear(struct batch *batch)
     batch->raw.length = 0;
 }
 
+void batch_drop(struct batch *batch, const struct stream *stream)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct entry *entry = &batch->entries[i];
+
+        if (entry->stream == stream) {
+            batch->rejected -= entry->fate == ENTRY_REJECTED;
+            batch->expired -= entry->fate == ENTRY_EXPIRED;
+            batch->refused = true;
+        } else {
+            batch->entries[kept++] = *entry;
+        }
+    }
+    batch->count = kept;
+}
+
 size_t batch_bytes(const struct batch *batch)
 {
     size_t bytes = batch->raw.length + batch->book_rows.length;

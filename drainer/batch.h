@@ -79,7 +79,7 @@ struct batch {
     /* Writes a row in another form than COPY's; NULL: COPY's. */
     void (*put_row)(const void *row_form, struct copy_buffer *, const struct record *);
     const void *row_form;
-    bool refused; /* a row was turned into a reject, so `changes` say more than the rows */
+    bool refused; /* a row is gone or was turned into a reject, so `changes` say more than them */
     bool careful; /* may hold what is stored already: through staging */
     int64_t gathered_at_us; /* CLOCK_MONOTONIC of its first entry */
     size_t rejected, expired;
@@ -121,6 +121,9 @@ void batch_add_long(struct batch *, struct stream *, struct stream_entry_id id,
 
 /* Adds a record of the drainer's own, which is valid. */
 void batch_add_record(struct batch *, struct stream *, const struct record *);
+
+/* Removes what it has of a stream, which is read again. */
+void batch_drop(struct batch *, const struct stream *);
 
 /* Turns a row, or an expired record, into a reject: PostgreSQL refused it. */
 void batch_reject(struct batch *, struct entry *, const char *sqlstate, const char *reason);

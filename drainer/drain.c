@@ -206,23 +206,81 @@ static void count_rows(struct drain *drain, const struct batch *batch)
     }
 }
 
+/* Streams whose records wait for a lock give way to the others, and come again. */
+static void put_back_held(struct drain *drain, struct batch *batch,
+                          const struct pg_failure *failure)
+{
+    for (size_t i = 0; i < batch->count;) {
+        struct stream *stream = batch->entries[i].stream;
+        unsigned ms = RETRY_MIN_MS;
+
+        if (!stream->held_up) {
+            i++;
+            continue;
+        }
+        for (unsigned n = 1; n < stream->held_times && ms < RETRY_MAX_MS; n++) {
+            ms *= 2;
+        }
+        log_warn(stream->name, "%s, SQLSTATE %s: its records wait, and are read again",
+                 failure->message, failure->sqlstate);
+        if (stream->held_times > FAILURES_TOLERATED) {
+            streams_trouble(&drain->streams, stream, TROUBLE_LOADING,
+                            "its records wait for a lock that another session holds: %s, SQLSTATE "
+                            "%s",
+                            failure->message, failure->sqlstate);
+        }
+        stream_put_back(stream, ms);
+        batch_drop(&drain->batches[0], stream);
+        batch_drop(&drain->batches[1], stream);
+    }
+}
+
+/* Ends the troubles over locks of streams that are loaded, or not ours any more. */
+static void end_lock_troubles(struct drain *drain)
+{
+    bool any_held = false;
+
+    for (size_t i = 0; i < drain->streams.count; i++) {
+        struct stream *stream = drain->streams.all[i];
+
+        any_held = any_held || stream->held_times > 0;
+        if (stream->held_times == 0) {
+            streams_trouble_over(&drain->streams, stream, TROUBLE_LOADING);
+        }
+    }
+    if (!any_held) {
+        streams_trouble_over(&drain->streams, NULL, TROUBLE_BLOCKER);
+    }
+}
+
+static void settle_loaded(struct drain *drain, struct batch *batch)
+{
+    if (batch->count > 0) {
+        drain->retry_ms = drain->failures = 0;
+        streams_trouble_over(&drain->streams, NULL, TROUBLE_LOADING);
+        end_lock_troubles(drain);
+    }
+    wake_booker(drain, batch->careful);
+    use_link(drain); /* first, so that PostgreSQL does not wait for the settling */
+    if (batch->state == BATCH_COMMITTED) { /* else the connection was lost at once, and everything
+                                              is forgotten */
+        count_rows(drain, batch);
+        intake_settle(drain->intake, batch);
+        batch_clear(batch);
+    }
+}
+
 static void on_loaded(void *owner, struct batch *batch, const struct pg_failure *failure)
 {
     struct drain *drain = owner;
 
     drain->use = drain->use == SESSION_LOADING ? SESSION_FREE : drain->use;
-    if (failure == NULL) {
-        drain->retry_ms = drain->failures = 0;
-        streams_trouble_over(&drain->streams, NULL, TROUBLE_LOADING);
-        streams_trouble_over(&drain->streams, NULL, TROUBLE_BLOCKER);
-        wake_booker(drain, batch->careful);
-        use_link(drain); /* first, so that PostgreSQL does not wait for the settling */
-        if (batch->state == BATCH_COMMITTED) { /* else the connection was lost at once, and
-                                                  everything is forgotten */
-            count_rows(drain, batch);
-            intake_settle(drain->intake, batch);
-            batch_clear(batch);
+    if (batch->state == BATCH_COMMITTED) {
+        if (failure != NULL) {
+            put_back_held(drain, batch, failure);
+            ease_locks(drain, failure);
         }
+        settle_loaded(drain, batch);
     } else {
         log_warn("batch", "%s, SQLSTATE %s: nothing is acknowledged, it will be read again%s",
                  failure->message, failure->sqlstate[0] == '\0' ? "none" : failure->sqlstate,
@@ -261,6 +319,7 @@ static void on_leased(void *owner, const struct pg_failure *failure)
 
     drain->use = drain->use == SESSION_LEASING ? SESSION_FREE : drain->use;
     drain->leased_since_look = failure == NULL && drain->looked_before_lease;
+    end_lock_troubles(drain);
     if (failure != NULL && !failure->connection_lost) {
         log_warn("lease", "%s, SQLSTATE %s", failure->message, failure->sqlstate);
         rest_before_retry(drain, failure->action);

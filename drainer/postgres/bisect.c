@@ -1,7 +1,10 @@
 /* bisect.c: see bisect.h. */
 #include "drainer/postgres/bisect.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "drainer/redis/streams.h"
 
 /* The entry that the failed COPY was at; the range's end: not known. */
 static size_t entry_at_fault(const struct batch *batch, struct batch_range range,
@@ -42,4 +45,38 @@ size_t bisect_range(const struct batch *batch, struct batch_range range,
         parts[count++] = (struct batch_range){next, range.to};
     }
     return count;
+}
+
+void bisect_sort_exchanges(struct batch *batch, struct batch_range range)
+{
+    struct entry *entries = batch->entries + range.from;
+    size_t count = range.to - range.from, sorted_count = 0;
+    struct entry *sorted = calloc(count, sizeof *sorted);
+
+    if (sorted == NULL) {
+        abort();
+    }
+    for (size_t i = 0; i < count; i++) {
+        const char *exchange = entries[i].stream == NULL ? NULL : entries[i].stream->exchange;
+
+        for (size_t j = i; j < count && exchange != NULL; j++) {
+            if (entries[j].stream != NULL && strcmp(entries[j].stream->exchange, exchange) == 0) {
+                sorted[sorted_count++] = entries[j];
+                entries[j].stream = NULL; /* taken */
+            }
+        }
+    }
+    memcpy(entries, sorted, count * sizeof *sorted);
+    free(sorted);
+}
+
+size_t bisect_exchange_end(const struct batch *batch, struct batch_range range)
+{
+    const char *exchange = batch->entries[range.from].stream->exchange;
+    size_t at = range.from + 1;
+
+    while (at < range.to && strcmp(batch->entries[at].stream->exchange, exchange) == 0) {
+        at++;
+    }
+    return at;
 }

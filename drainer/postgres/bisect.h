@@ -1,4 +1,5 @@
-/* bisect.h: where a range of a batch is divided, to find the record at fault. */
+/* bisect.h: where a range of a batch is divided, to find the record at fault, or to load each
+ * exchange by itself. */
 #ifndef BLOTTER_DRAINER_POSTGRES_BISECT_H
 #define BLOTTER_DRAINER_POSTGRES_BISECT_H
 
@@ -20,5 +21,11 @@ struct batch_range {
  */
 size_t bisect_range(const struct batch *, struct batch_range, const struct pg_failure *, bool halve,
                     struct batch_range parts[BISECT_PARTS_MAX]);
+
+/* Puts the entries of each exchange in a range side by side, in their order. */
+void bisect_sort_exchanges(struct batch *, struct batch_range);
+
+/* Returns where the exchange ends that the range begins with. */
+size_t bisect_exchange_end(const struct batch *, struct batch_range);
 
 #endif

@@ -465,7 +465,7 @@ static void load_add_staged(struct load_transaction *t)
 }
 
 void load_transaction_build(struct load_transaction *t, const struct batch *batch,
-                            struct batch_range range, enum load_end end)
+                            struct batch_range range, unsigned lock_ms, enum load_end end)
 {
     bool staging = batch->careful || batch->rejected > 0;
 
@@ -474,8 +474,11 @@ void load_transaction_build(struct load_transaction *t, const struct batch *batc
     sql_text_clear(&t->sql);
     t->chunk_count = t->copy_count = 0;
     sql_text_add(&t->sql,
-                 "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = on; %s",
-                 staging ? "SELECT blotter_internal.begin_staging(); " : "");
+                 "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = on; ");
+    if (lock_ms > 0) {
+        sql_text_add(&t->sql, "SET LOCAL lock_timeout = '%ums'; ", lock_ms);
+    }
+    sql_text_add(&t->sql, "%s", staging ? "SELECT blotter_internal.begin_staging(); " : "");
     load_add_copies_of_rows(t);
     load_add_copy_of_book_rows(t);
     load_add_copy_of_rejects(t);

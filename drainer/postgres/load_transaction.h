@@ -29,9 +29,9 @@ struct load_transaction *load_transaction_create(const struct load_transaction_o
 void load_transaction_destroy(struct load_transaction *); /* takes NULL */
 
 /* Makes the transaction of a part of a batch. It borrows from the batch until the next one is made.
- */
+ * lock_ms: how long it waits for a lock; 0: as long as the session does. */
 void load_transaction_build(struct load_transaction *, const struct batch *, struct batch_range,
-                            enum load_end);
+                            unsigned lock_ms, enum load_end);
 
 /* For pg_link_run(); the callbacks are left to the caller. */
 struct pg_command load_transaction_command(struct load_transaction *);

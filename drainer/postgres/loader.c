@@ -11,6 +11,8 @@
  *                        ├─ no partition     ► forget the days that were there, the range again
  *                        ├─ data error       ► bisect; a single entry becomes a reject, and a
  *                        │                     reject that cannot be stored a minimal one
+ *                        ├─ lock timeout     ► each exchange by itself; one that still waits is
+ *                        │                     left out, and read again
  *                        └─ else             ► give the batch up; after three times for the same
  *                                              state: bisect
  *
@@ -19,8 +21,8 @@
  * fault: loading stops, and a person is asked for.
  *
  * A batch that is bisected for an error that passes gets its chance in smaller transactions, but no
- * entry of it is rejected: a lock that somebody holds, or a full disk, is no record's fault, even
- * where its neighbours could be loaded. An entry that a trigger refuses with such an error is.
+ * entry of it is rejected: a full disk is no record's fault, even where its neighbours could be
+ * loaded. An entry that a trigger refuses with such an error is.
  *
  * A COPY that stores fewer rows than it was given met a trigger that drops rows. They are not
  * known, and the others are committed by then; so the range is loaded again through staging, where
@@ -46,7 +48,10 @@
 enum {
     CAREFUL_MS = 30000,
     SAME_STATE_LIMIT = 3,
-    RANGES_MAX = 64, /* halving at most 2^31 entries never needs half of them */
+    HURRIED_LOCK_MS = 250, /* for a lock that was met before, while others may wait behind it */
+    OTHERS_MS = 10000,     /* others may, as long after some were loaded */
+    HELD_MAX = 4,          /* exchanges in a row: then it is no exchange's lock */
+    RANGES_MAX = 64,       /* halving at most 2^31 entries never needs half of them */
     RANGES_NAMED_MAX = RANGES_MAX / 2 - 2, /* most, where PostgreSQL names the entry to split at */
     TABLE_NAME_BYTES = 64,
 };
@@ -68,6 +73,11 @@ struct loader {
     unsigned given_up;        /* ... and how many in a row were, for the same */
     bool apart; /* this batch was given up so often that it is bisected, whatever the error */
     unsigned days_forgotten;     /* how often the range met a day without partition */
+    bool by_exchange;            /* of this batch: a transaction has records of one exchange only */
+    bool any_loaded;             /* of this batch */
+    int64_t loaded_at_ms;        /* when any were, monotonic */
+    size_t held;                 /* exchanges of this batch that wait for a lock ... */
+    struct pg_failure held_for;  /* ... and the last one's */
     char innocent_state[6];      /* of this batch: an error that a good record does not meet */
     struct batch good;           /* the good record */
     struct pg_failure suspected; /* the failure that the good record is loaded for */
@@ -90,7 +100,8 @@ static void loader_finish(struct loader *loader, const struct pg_failure *failur
 
     loader->batch = NULL;
     loader->range_count = 0;
-    batch_enter(batch, failure == NULL ? BATCH_COMMITTED : BATCH_FAILED);
+    batch_enter(batch,
+                failure == NULL || failure == &loader->held_for ? BATCH_COMMITTED : BATCH_FAILED);
     if (failure != NULL) {
         bool same = strcmp(failure->sqlstate, loader->last_state) == 0;
 
@@ -192,7 +203,7 @@ static void loader_load_good_record(struct loader *loader, const struct pg_failu
     loader->suspected = *failure;
     good_record_fill(&loader->good, loader->batch, loader->current);
     load_transaction_build(loader->transaction, &loader->good,
-                           (struct batch_range){0, loader->good.count}, LOAD_ROLLBACK);
+                           (struct batch_range){0, loader->good.count}, 0, LOAD_ROLLBACK);
     struct pg_command command = load_transaction_command(loader->transaction);
     command.on_done = loader_on_good_record;
     command.owner = loader;
@@ -244,6 +255,56 @@ static size_t loader_reject_named(struct loader *loader, const struct pg_failure
     return found;
 }
 
+/* --- a lock that somebody holds --- */
+
+static bool loader_met_lock(const struct loader *loader, const struct pg_failure *failure)
+{
+    return failure->action == PG_ACTION_RETRY && strcmp(failure->sqlstate, "55P03") == 0 &&
+           !loader->options.replays; /* which report the failure */
+}
+
+/* Loads each exchange of what is left by itself. */
+static void loader_begin_by_exchange(struct loader *loader)
+{
+    loader->by_exchange = true;
+    for (size_t i = 0; i < loader->range_count; i++) {
+        bisect_sort_exchanges(loader->batch, loader->ranges[i]);
+    }
+}
+
+/* Leaves the exchange out. What the batch has of it behind these records may not overtake them, so
+ * it is not bisected. */
+static void loader_hold(struct loader *loader, const struct pg_failure *failure)
+{
+    const struct batch *batch = loader->batch;
+    const char *exchange = batch->entries[loader->current.from].stream->exchange;
+
+    for (size_t i = 0; i < batch->count; i++) {
+        struct stream *stream = batch->entries[i].stream;
+
+        if (!stream->held_up && strcmp(stream->exchange, exchange) == 0) {
+            stream->held_up = true;
+            stream->held_times++;
+        }
+    }
+    loader->held++;
+    loader->held_for = *failure;
+    loader_next_range(loader);
+}
+
+static void loader_on_lock(struct loader *loader, const struct pg_failure *failure)
+{
+    if (!loader->by_exchange) {
+        loader_push_range(loader, loader->current);
+        loader_begin_by_exchange(loader);
+        loader_next_range(loader);
+    } else if (loader->held + 1 >= HELD_MAX && !loader->any_loaded) {
+        loader_finish(loader, failure);
+    } else {
+        loader_hold(loader, failure);
+    }
+}
+
 /* Tells whether the record is to be found that an error comes from which may pass by itself. */
 static bool loader_is_worn_out(struct loader *loader, const struct pg_failure *failure)
 {
@@ -270,6 +331,8 @@ static void loader_on_failure(struct loader *loader, const struct pg_failure *fa
         loader_run_range(loader);
     } else if (failure->action == PG_ACTION_ROWS && loader_reject_named(loader, failure) > 0) {
         loader_run_range(loader);
+    } else if (loader_met_lock(loader, failure)) {
+        loader_on_lock(loader, failure);
     } else if (may_pass && !loader_is_worn_out(loader, failure)) {
         loader_finish(loader, failure);
     } else if (loader_suspects_server(loader, failure)) {
@@ -306,6 +369,8 @@ static void loader_on_loaded(void *owner, const struct pg_failure *failure)
         loader_on_failure(loader, failure);
         return;
     }
+    loader->any_loaded = true;
+    loader->loaded_at_ms = clock_monotonic_ms();
     load_transaction_committed(loader->transaction);
     loader->stats.counters.queued += load_transaction_queued(loader->transaction);
     const char *table = load_transaction_short_table(loader->transaction, &sent, &stored);
@@ -320,7 +385,13 @@ static void loader_on_loaded(void *owner, const struct pg_failure *failure)
 
 static void loader_load_range(struct loader *loader)
 {
+    bool alone = loader->current.to - loader->current.from == loader->batch->count &&
+                 clock_monotonic_ms() - loader->loaded_at_ms >= OTHERS_MS;
+    bool hurried = loader->by_exchange && !alone &&
+                   (loader->options.lock_ms == 0 || loader->options.lock_ms > HURRIED_LOCK_MS);
+
     load_transaction_build(loader->transaction, loader->batch, loader->current,
+                           hurried ? HURRIED_LOCK_MS : 0,
                            loader->options.dry_run ? LOAD_ROLLBACK : LOAD_COMMIT);
     struct pg_command command = load_transaction_command(loader->transaction);
     command.on_done = loader_on_loaded;
@@ -370,15 +441,48 @@ static void loader_run_range(struct loader *loader)
     }
 }
 
+/* Streams of which everything was loaded are not expected to wait the next time. */
+static void loader_note_free(const struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        struct stream *stream = batch->entries[i].stream;
+
+        stream->held_times = stream->held_up ? stream->held_times : 0;
+    }
+}
+
 static void loader_next_range(struct loader *loader)
 {
-    if (loader->range_count == 0) {
-        loader_finish(loader, NULL);
-        return;
+    while (loader->range_count > 0) {
+        struct batch_range range = loader->ranges[--loader->range_count];
+        size_t end = loader->by_exchange ? bisect_exchange_end(loader->batch, range) : range.to;
+
+        if (end < range.to) {
+            loader_push_range(loader, (struct batch_range){end, range.to});
+        }
+        if (!loader->batch->entries[range.from].stream->held_up) {
+            loader->current = (struct batch_range){range.from, end};
+            loader->days_forgotten = 0;
+            loader_run_range(loader);
+            return;
+        }
     }
-    loader->current = loader->ranges[--loader->range_count];
-    loader->days_forgotten = 0;
-    loader_run_range(loader);
+    if (loader->by_exchange) {
+        loader_note_free(loader->batch);
+    }
+    loader_finish(loader, loader->held > 0 ? &loader->held_for : NULL);
+}
+
+/* Forgets what was held up before. Tells whether some of the streams were, the last time. */
+static bool loader_expects_lock(const struct batch *batch)
+{
+    bool expected = false;
+
+    for (size_t i = 0; i < batch->count; i++) {
+        batch->entries[i].stream->held_up = false;
+        expected = expected || batch->entries[i].stream->held_times > 0;
+    }
+    return expected;
 }
 
 /* --- the interface --- */
@@ -419,9 +523,14 @@ void loader_load(struct loader *loader, struct batch *batch, loader_done *on_don
     loader->batch = batch;
     loader->on_done = on_done;
     loader->owner = owner;
-    loader->apart = false;
+    loader->apart = loader->by_exchange = false;
     loader->innocent_state[0] = '\0';
+    loader->any_loaded = false;
+    loader->held = 0;
     loader_push_range(loader, (struct batch_range){0, batch->count});
+    if (loader_expects_lock(batch)) {
+        loader_begin_by_exchange(loader);
+    }
     loader_next_range(loader);
 }
 

@@ -21,11 +21,13 @@ struct loader_options {
     bool keep_orders;    /* merge into blotter.orders */
     bool replays;        /* what is in blotter.rejects: that is not written to */
     bool dry_run;        /* every transaction is rolled back */
+    unsigned lock_ms;    /* the session's lock_timeout; 0: not known */
     const struct text_set *venues_by_symbol,
         *terminal_statuses; /* borrowed; order_changes.h says what for */
 };
 
-/* failure NULL: every entry of the batch is settled and committed. Else nothing of it may be
+/* failure NULL: every entry of the batch is settled and committed. With a failure, and the batch
+ * BATCH_COMMITTED: all but those of the streams that are held_up. Else nothing of it may be
  * acknowledged. */
 typedef void loader_done(void *owner, struct batch *, const struct pg_failure *failure);
 

@@ -70,6 +70,7 @@ struct loading *loading_create(const struct loading_options *options)
                                  .keep_orders = options->settings->orders,
                                  .replays = options->replays,
                                  .dry_run = options->dry_run,
+                                 .lock_ms = (unsigned)options->settings->lock_timeout,
                                  .venues_by_symbol = &loading->session.venues_by_symbol,
                                  .terminal_statuses = &loading->session.terminal_statuses});
     return loading;

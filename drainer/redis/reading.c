@@ -198,8 +198,8 @@ static void take_read(struct reading *reading, const struct arrival *arrival)
 {
     struct stream *stream = reading->answer_stream;
 
-    if (stream == NULL) {
-        return;
+    if (stream == NULL || stream->state == STREAM_GROUPING || stream->state == STREAM_FENCING) {
+        return; /* what was put back meanwhile is claimed again, from its beginning */
     }
     intake_count(reading->intake)->entries++;
     reading->brought++;

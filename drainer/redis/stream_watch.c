@@ -615,7 +615,7 @@ static void look_again(struct stream_watch *watch, struct stream *stream)
     }
 }
 
-/* Tries streams of a cluster again that were set aside, as their slots are being moved. */
+/* Tries streams again that were put back, or in a cluster set aside. */
 static void take_set_aside(struct stream_watch *watch)
 {
     int64_t now = clock_monotonic_ms();
@@ -656,9 +656,7 @@ static void look_after_streams(struct stream_watch *watch)
             look_at_progress(watch, stream);
         }
     }
-    if (watch->nodes->is_cluster) {
-        take_set_aside(watch);
-    }
+    take_set_aside(watch);
 }
 
 /* --- the interface --- */

@@ -241,11 +241,22 @@ void stream_enter(struct stream *stream, enum stream_state state)
         log_info(stream->name, "taken");
     } else if (state == STREAM_FREE) {
         log_info(stream->name, "given up");
+        stream->held_times = 0;
     }
     stream->state = state;
     stream->claim_wanted = stream->nothing_pending = false;
     stream->claim_cursor = (struct stream_entry_id){0, 0};
     stream->progress_at_ms = 0;
+}
+
+void stream_put_back(struct stream *stream, unsigned ms)
+{
+    stream->in_hand = 0;
+    if (stream->state == STREAM_READING || stream->state == STREAM_CLAIMING ||
+        stream->state == STREAM_RELOADING) {
+        stream_enter(stream, STREAM_GROUPING);
+        stream->retry_at_ms = clock_monotonic_ms() + ms;
+    }
 }
 
 bool stream_is_held(const struct stream *stream)

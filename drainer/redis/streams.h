@@ -99,7 +99,8 @@ struct stream {
     struct redis_link *link; /* to it */
     uint32_t connection;     /* counts them: entry ids of another one may be other records */
     unsigned retry_ms;       /* set aside, as its slot is being moved: tried again after so long */
-    int64_t retry_at_ms, aside_since_ms;
+    int64_t retry_at_ms;     /* GROUPING: so, or put back; 0: neither */
+    int64_t aside_since_ms;
     struct stream_entry_id last_read;    /* the doorbell waits behind it */
     struct stream_entry_id claim_cursor; /* CLAIMING, RELOADING: where the next step begins */
     bool reloaded;                       /* --from is done */
@@ -129,7 +130,9 @@ struct stream {
     uint64_t progress;      /* FREE: a fingerprint of how far its holder is ... */
     int64_t progress_at_ms; /* ... and since when it has been so with entries waiting; 0: nothing
                                waits */
-    int64_t loaded_n;       /* loading transactions of this stream that the server has committed */
+    bool held_up;        /* what the batch loaded last has of it was not: somebody holds a lock */
+    unsigned held_times; /* so often in a row */
+    int64_t loaded_n;    /* loading transactions of this stream that the server has committed */
     struct stream_entry_id loaded_id; /* the newest entry among them */
     struct stream_incident *incident; /* to be stored; NULL: none */
     struct trouble troubles[TROUBLE_SOURCES];
@@ -166,6 +169,10 @@ void streams_release(struct streams *);
 /* The one place where a stream's state changes. */
 void stream_enter(struct stream *, enum stream_state);
 const char *stream_state_text(enum stream_state);
+
+/* Leaves a stream alone for a while, and then claims what the batches had of it, from which the
+ * caller removes it. */
+void stream_put_back(struct stream *, unsigned ms);
 bool stream_is_held(const struct stream *);
 
 /* The number of the advisory lock that is a stream's lease: SHA-256 of its random id and its name,

@@ -49,8 +49,8 @@ static const char *two_orders(const char *status)
 }
 
 /* Two open orders change while the locks are held: those of the load may be over when their rows
- * are locked. Held long enough that what the drainer does beside waiting is seen: taking the batch
- * apart, and coming back. */
+ * are locked. Held long enough that what the drainer does beside waiting is seen: loading each
+ * exchange by itself, and coming back. */
 static void locked_out_by(const char *sql)
 {
     struct load *load = some_load();
@@ -60,7 +60,7 @@ static void locked_out_by(const char *sql)
     story_await_int(2, "SELECT count(*) FROM blotter.orders WHERE exchange = 'hand'");
     PGconn *holder = holder_of(sql);
     story_publish(0, "hand", two_orders("canceled"));
-    drainer_await_says(drainer, "SQLSTATE 55P03: bisected");
+    drainer_await_says(drainer, "SQLSTATE 55P03: its records wait");
     struct drainer_calm since = drainer_calm(drainer);
     fixture_sleep_ms(1500);
     drainer_was_calm(drainer, since);
@@ -79,6 +79,62 @@ static void locked_rows_of_orders_are_waited_for(void **state)
 {
     (void)state;
     locked_out_by("BEGIN; SELECT FROM blotter.orders FOR UPDATE");
+}
+
+static const char *two_changes(int from, int to)
+{
+    return fixture_format("{\"order_id\": \"A\", \"status\": \"open\", \"filled_quantity\": "
+                          "\"%d\"}\n{\"order_id\": \"A\", \"status\": \"open\", "
+                          "\"filled_quantity\": \"%d\"}\n",
+                          from, to);
+}
+
+static bool nothing_is_pending(void *stream)
+{
+    return fixture_redis_int(story_redis, "EVAL %s 1 %s",
+                             "return redis.call('XPENDING', KEYS[1], 'drainers')[1]",
+                             (const char *)stream) == 0;
+}
+
+/* Somebody locks an order of one exchange, whose records wait in the same batches as those of
+ * another. Of the other's, all are stored and acknowledged meanwhile; of its own, none before an
+ * earlier one. */
+static void an_exchange_that_waits_for_a_lock_holds_up_no_other(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 8 };
+    struct fixture_program *drainer = drainer_by(NULL, NULL, "d1", "--lock-timeout", "100ms");
+    story_publish(0, "held", two_changes(1, 2));
+    story_publish(0, "free", two_changes(1, 2));
+    story_await_int(2, "SELECT count(*) FROM blotter.orders");
+    PGconn *holder =
+        holder_of("BEGIN; SELECT FROM blotter.orders WHERE exchange = 'held' FOR UPDATE");
+    for (int round = 1; round <= ROUNDS; round++) {
+        fixture_program_signal(drainer, SIGSTOP); /* so that both come in one batch */
+        story_publish(0, "held", two_changes(2 * round + 1, 2 * round + 2));
+        story_publish(0, "free", two_changes(2 * round + 1, 2 * round + 2));
+        fixture_program_signal(drainer, SIGCONT);
+        story_await_int(2 * round + 2,
+                        "SELECT count(*) FROM blotter.order_events WHERE exchange = 'free'");
+        assert_true(fixture_wait_until(nothing_is_pending, "blotter:free", STORY_TIMEOUT_MS));
+        assert_int_equal(
+            story_int("SELECT count(*) FROM blotter.order_events WHERE exchange = 'held'"), 2);
+    }
+    assert_null(strstr(fixture_program_stderr(drainer), "nothing is acknowledged"));
+    assert_false(nothing_is_pending("blotter:held"));
+    drainer_await_says(drainer, "its records wait for a lock that another session holds");
+    PQfinish(holder);
+    story_await_int(2 * ROUNDS + 2,
+                    "SELECT count(*) FROM blotter.order_events WHERE exchange = 'held'");
+    assert_int_equal(
+        story_int("SELECT count(*) FROM (SELECT xmin::text::bigint < max(xmin::text::bigint) OVER "
+                  "(PARTITION BY exchange ORDER BY recorded_at) AS overtaken FROM "
+                  "blotter.order_events) o WHERE overtaken"),
+        0);
+    assert_int_equal(story_int("SELECT count(*) FROM blotter.rejects"), 0);
+    story_await_drained();
+    drainer_stop(drainer);
+    story_audit(0);
 }
 
 static void locked_progress_is_waited_for(void **state)
@@ -118,6 +174,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         TEST(a_locked_table_is_waited_for),
         TEST(locked_rows_of_orders_are_waited_for),
+        TEST(an_exchange_that_waits_for_a_lock_holds_up_no_other),
         TEST(locked_progress_is_waited_for),
         TEST(a_deadlock_is_got_over),
     };

@@ -62,7 +62,8 @@ static inline void on_done(void *owner, struct batch *batch, const struct pg_fai
 {
     assert_ptr_equal(owner, &seen);
     assert_ptr_equal(batch, &seen.batch);
-    assert_int_equal(batch->state, failure == NULL ? BATCH_COMMITTED : BATCH_FAILED);
+    assert_int_equal(batch->state,
+                     failure == NULL || stream->held_up ? BATCH_COMMITTED : BATCH_FAILED);
     batch->state = BATCH_GATHERING; /* as if the same were read again */
     seen.done++;
     seen.failed = failure != NULL;

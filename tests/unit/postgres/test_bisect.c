@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "drainer/postgres/bisect.h"
+#include "drainer/redis/streams.h"
 
 static struct entry entries[10];
 static const struct batch batch = {.entries = entries, .count = 10};
@@ -51,6 +52,29 @@ static void entry_that_is_named_is_a_part_by_itself(void **state)
     assert_string_equal(split(0, 10, "staged_trades", 1, false), "0-1 1-2 2-10");
 }
 
+static void exchanges_are_sorted_and_keep_their_order(void **state)
+{
+    (void)state;
+    struct stream lanes[] = {
+        {.exchange = "okx"}, {.exchange = "okx", .lane = "b"}, {.exchange = "bin"}};
+    static const int of[10] = {2, 0, 1, 2, 2, 0, 2, 1, 1, 0},
+                     expected[10] = {0, 3, 4, 6, 1, 2, 5, 7, 8, 9};
+    struct batch shuffled = {.entries = entries, .count = 10};
+
+    for (size_t i = 0; i < 10; i++) {
+        entries[i].stream = &lanes[of[i]];
+        entries[i].seq = (int64_t)i;
+    }
+    bisect_sort_exchanges(&shuffled, (struct batch_range){0, 10});
+    for (size_t i = 0; i < 10; i++) {
+        assert_int_equal(entries[i].seq, expected[i]);
+        assert_ptr_equal(entries[i].stream, &lanes[of[expected[i]]]);
+    }
+    assert_int_equal(bisect_exchange_end(&batch, (struct batch_range){0, 10}), 4);
+    assert_int_equal(bisect_exchange_end(&batch, (struct batch_range){1, 3}), 3);
+    assert_int_equal(bisect_exchange_end(&batch, (struct batch_range){4, 10}), 10);
+}
+
 static void parts_are_never_empty(void **state)
 {
     (void)state;
@@ -75,6 +99,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(entry_that_is_named_is_a_part_by_itself, begin),
+        cmocka_unit_test_setup(exchanges_are_sorted_and_keep_their_order, begin),
         cmocka_unit_test_setup(parts_are_never_empty, begin),
         cmocka_unit_test_setup(range_is_halved_where_no_entry_of_it_is_named, begin),
     };
