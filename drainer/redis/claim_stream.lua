@@ -6,6 +6,8 @@
 -- Returns {"refused", history, system, timeline} of the server that the stream was loaded into; or
 -- {"taken" or "forked", n that Redis knew, first entry id, were entries trimmed? 1 or 0, how many
 -- entries are pending (-1: not known), the last entry id that the group has read ("": not known)}.
+-- First id and trimming are told only where the stream will be loaded again: Redis tells them with
+-- the first and the last entry whole, which takes it minutes if these are as large as they may be.
 -- It is forked where the stream was last loaded into an earlier timeline of the same server that the
 -- server has no row of.
 
@@ -28,7 +30,8 @@ redis.call('HSET', KEYS[2], 'history', ARGV[1], 'holder', ARGV[2], 'system', ARG
   'timeline', ARGV[4], 'n', string.format('%.0f', known))
 
 local first, trimmed = '', 0
-local info, stream = redis.pcall('XINFO', 'STREAM', KEYS[1]), {}
+local again = status == 'forked' or known > n
+local info, stream = again and redis.pcall('XINFO', 'STREAM', KEYS[1]) or {err = ''}, {}
 if not info['err'] then
   for i = 1, #info, 2 do stream[info[i]] = info[i + 1] end
   first = stream['first-entry'] and stream['first-entry'][1] or stream['last-generated-id']
