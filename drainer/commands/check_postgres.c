@@ -144,7 +144,9 @@ static bool check_pg_schema(struct check *check, struct pg *pg)
 
     if (version <= 0) {
         check_report(check, CHECK_BAD, "postgres", "schema", "%s",
-                     version == 0 ? "there is none; run `blotter migrate`" : "cannot be read");
+                     version < 0              ? "cannot be read"
+                     : pg_holds_version_1(pg) ? "that of version 1; run `blotter migrate`"
+                                              : "there is none; run `blotter migrate`");
         return false;
     }
     check_report(check, version < needed ? CHECK_BAD : CHECK_FINE, "postgres", "schema",

@@ -255,11 +255,26 @@ int pg_schema_version(struct pg *pg)
     return version;
 }
 
+bool pg_holds_version_1(struct pg *pg)
+{
+    PGresult *result =
+        PQexec(pg->connection, "SELECT to_regclass('blotter.migrations') IS NOT NULL");
+    bool holds = PQresultStatus(result) == PGRES_TUPLES_OK && PQgetvalue(result, 0, 0)[0] == 't';
+
+    PQclear(result);
+    return holds;
+}
+
 bool pg_check_schema(struct pg *pg)
 {
     int version = pg_schema_version(pg);
 
-    if (version >= 0 && version < pg_schema_needed()) {
+    if (version == 0 && pg_holds_version_1(pg)) {
+        pg->exit_code = command_fail(pg->settings, EXIT_CODE_USAGE,
+                                     "setting postgres: the database \"%s\" holds the schema of "
+                                     "version 1: run `blotter migrate`, which copies everything",
+                                     PQdb(pg->connection));
+    } else if (version >= 0 && version < pg_schema_needed()) {
         pg->exit_code =
             command_fail(pg->settings, EXIT_CODE_USAGE,
                          "setting postgres: the schema in the database \"%s\" has version %d%s, "

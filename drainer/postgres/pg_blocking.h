@@ -34,6 +34,9 @@ bool pg_check_schema(struct pg *);
 /* The newest migration applied; 0: there is no schema; -1: said. */
 int pg_schema_version(struct pg *);
 
+/* Tells whether a database of version 0 has the tables of version 1, which it noted elsewhere. */
+bool pg_holds_version_1(struct pg *);
+
 /* Newest migration that this program has; it runs on this version and newer. */
 int pg_schema_needed(void);
 

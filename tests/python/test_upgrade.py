@@ -145,6 +145,17 @@ class Upgrade(unittest.TestCase):
         for table in TABLES:
             self.assertEqual(after[table], before[table], table)
 
+    def test_until_then_it_is_named_and_nothing_is_changed(self):
+        tables = self.old.rows("SELECT count(*) FROM pg_class WHERE relnamespace = 'blotter'::regnamespace")
+        for command in (["drain", "--once"], ["audit"], ["status"], ["rejects", "list"], ["partitions", "drop"]):
+            code, said = servers.run(*command, "--postgres", self.old.conninfo)
+            self.assertEqual(code, 2, said)
+            self.assertIn("holds the schema of version 1: run `blotter migrate`", said)
+        code, said = servers.run("check", "--postgres", self.old.conninfo)
+        self.assertEqual(code, 1)
+        self.assertIn("that of version 1; run `blotter migrate`", said)
+        self.assertEqual(self.old.rows("SELECT count(*) FROM pg_class WHERE relnamespace = 'blotter'::regnamespace"), tables)
+
     def test_the_answers_are_the_same(self):
         before = self.old.rows(AUDIT)
         self.upgrade()
