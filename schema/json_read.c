@@ -362,14 +362,15 @@ const char *json_read_inside(const char *text, size_t length, size_t *inside_len
 {
     const char *at = text, *end = text + length;
 
-    while (*at != '{') {
+    /* It was read before, but may be the memory of a strategy that writes to it meanwhile. */
+    while (at < end && *at != '{') {
         at++;
     }
-    while (end[-1] != '}') {
+    while (at < end && end[-1] != '}') {
         end--;
     }
-    at++;
-    end--;
+    at += at < end;
+    end -= at < end;
     while (at < end && json_read_is_blank(*at)) {
         at++;
     }

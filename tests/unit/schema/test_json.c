@@ -176,6 +176,19 @@ static void the_inside_of_an_object_is_what_its_braces_hold(void **state)
     }
 }
 
+/* As where a strategy writes to what has been read already. */
+static void what_is_no_object_any_more_has_nothing_inside(void **state)
+{
+    static const char around[] = "}ab{";
+    size_t length = 1;
+
+    (void)state;
+    assert_ptr_equal(json_read_inside(around + 1, 2, &length), around + 3);
+    assert_int_equal(length, 0);
+    json_read_inside(around, sizeof around - 1, &length);
+    assert_int_equal(length, 0);
+}
+
 /* --- writing --- */
 
 static msgpack_sbuffer packed;
@@ -512,6 +525,7 @@ int main(void)
         cmocka_unit_test(invalid_utf8_is_refused_in_keys_and_values),
         cmocka_unit_test(nesting_is_allowed_to_the_limit),
         cmocka_unit_test(length_is_allowed_to_the_limit),
+        cmocka_unit_test(what_is_no_object_any_more_has_nothing_inside),
         cmocka_unit_test(no_part_of_an_object_is_one),
         cmocka_unit_test(the_inside_of_an_object_is_what_its_braces_hold),
         cmocka_unit_test(scalars_are_written_as_themselves),
