@@ -26,10 +26,11 @@ SOVERSION := 0
 
 # --- what it is made of ---
 
-COMMANDS := audit check check_postgres check_redis check_report completion export follow journal_command json_line line_input log_event migrate mirror_rejects nested_trades partitions publish rejects \
+COMMANDS := audit check check_postgres check_redis check_report completion export follow journal_command line_input log_event migrate mirror_rejects partitions publish rejects \
 	rejects_replay record_json report since ship ship_metrics shipment stalls status
 
-SCHEMA := record ccxt_names decimal text copy_checked json_read json_write encode encode_value encode_extra decode decode_value decode_extra decode_ccxt iso_time stream sha256
+SCHEMA := record ccxt_names decimal text copy_checked json_read json_write encode encode_value encode_extra decode decode_value decode_extra decode_ccxt decode_fees decode_cash decode_instrument iso_time \
+	json_line json_lines nested_trades stream sha256
 JOURNAL := journal journal_checksum journal_clock journal_folder journal_format journal_inspect journal_lock journal_map journal_open \
 	journal_recover journal_span
 PRODUCER := producer producer_loop submit leftovers histogram waiters waker $(JOURNAL) sender sender_clock sender_life xadd event_notifier confirm \

@@ -154,6 +154,26 @@ enum ccxt_shape ccxt_shape_of(uint64_t marks)
                              : CCXT_SHAPE_UNKNOWN;
 }
 
+enum ccxt_shape ccxt_cash_shape_of(uint64_t marks, bool moved, bool bare)
+{
+    if (HAS(fromAccount) || HAS(toAccount)) {
+        return CCXT_SHAPE_TRANSFER;
+    }
+    if (is_transaction(marks) || (moved && !is_ledger_entry(marks))) {
+        return CCXT_SHAPE_TRANSACTION;
+    }
+    if (is_ledger_entry(marks)) {
+        return CCXT_SHAPE_LEDGER;
+    }
+    if (HAS(code) || (!HAS(currency) && HAS(symbol))) {
+        return CCXT_SHAPE_FUNDING;
+    }
+    return bare ? CCXT_SHAPE_TRANSFER : CCXT_SHAPE_LEDGER;
+}
+
+const char *const ccxt_venue_types[] = {"incomeType",   "bizType", "businessType", "groupType",
+                                        "transferType", "type",    "info",         NULL};
+
 static bool is_cash(enum ccxt_shape shape)
 {
     return shape >= CCXT_SHAPE_TRANSFER && shape <= CCXT_SHAPE_CASH;

@@ -3,7 +3,7 @@
  *
  * This is the only list of them: the Python package, `blotter publish` and the drainer read it. A
  * field's own name is accepted everywhere and comes first. Rules that need more than one key, such
- * as the sign of a ledger entry, are code of those who convert. */
+ * as the sign of a ledger entry, are in decode_ccxt.c. */
 #ifndef BLOTTER_SCHEMA_CCXT_NAMES_H
 #define BLOTTER_SCHEMA_CCXT_NAMES_H
 
@@ -183,6 +183,15 @@ uint64_t ccxt_mark(const char *key, size_t length, bool value_is_map);
 
 /* The shape of an object that has these marks: the first rule that applies. */
 enum ccxt_shape ccxt_shape_of(uint64_t marks);
+
+/* Which cash flow it is: TRANSFER, TRANSACTION, FUNDING, or LEDGER where nothing tells. moved: its
+ * type is deposit or withdrawal; bare: it has an id, a time, an amount and a status alone. */
+enum ccxt_shape ccxt_cash_shape_of(uint64_t marks, bool moved, bool bare);
+
+/* The keys of `info` that may have the venue's own word for the type of a cash flow, the best
+ * first, and NULL; and the one by which bybit and phemex have the amount of a funding payment. */
+extern const char *const ccxt_venue_types[];
+#define CCXT_EXECUTION_FEE "execFee"
 
 /* Says why an object of this shape is not recorded as this kind, "a ledger entry: record it with
  * cash()"; NULL: nothing speaks against it. */

@@ -84,7 +84,7 @@ static enum record_fault decode_over(struct decoder *decoder, unsigned index)
     }
     struct unpack_reader behind = decoder->reader;
     const char *name = ccxt->names[index]->name;
-    fault = decoder_extra_member(decoder, name, strlen(name), ccxt->values[index]);
+    fault = decoder_extra_member(decoder, name, ccxt->values[index]);
     decoder->reader = behind;
     return fault;
 }
@@ -276,7 +276,8 @@ static enum record_fault decode_one(struct decoder *decoder, size_t length)
     if (!fault && decoder->record->kind == RECORD_SESSION) {
         fault = check_integers(decoder);
     }
-    return fault ? fault : check_required(decoder);
+    bool lenient = decoder->object != NULL && decoder->object->lenient;
+    return fault || lenient ? fault : check_required(decoder);
 }
 
 /* A record that was decoded: notes what is in `extra` as its field could not take it. */
@@ -290,9 +291,9 @@ static void decode_tell_misplaced(const struct decoder *decoder, struct record_p
     }
 }
 
-int record_decode(enum record_kind kind, const void *bytes, size_t length,
-                  struct record_scratch *scratch, struct record *record,
-                  struct record_problem *problem)
+int record_decode_object(enum record_kind kind, const struct record_object *object,
+                         const void *bytes, size_t length, struct record_scratch *scratch,
+                         struct record *record, struct record_problem *problem)
 {
     const struct record_schema *schema = &record_schemas[kind];
     const unsigned char *at = bytes;
@@ -307,7 +308,13 @@ int record_decode(enum record_kind kind, const void *bytes, size_t length,
     decoder.low = scratch->bytes + scratch->capacity;
     decoder.json = (struct json_writer){.at = scratch->bytes, .end = decoder.low};
     decoder.comma = false;
-    decoder_ccxt_begin(&decoder.ccxt);
+    decoder.object = object;
+    decoder.json.digits = object != NULL;
+    decoder.ccxt.any = false;
+    decoder.ccxt.fields = 0;
+    if (object != NULL && !object->own) {
+        decoder_ccxt_meet(&decoder.ccxt);
+    }
     decoder.field = NULL;
     record->kind = kind;
     memset(record->values, 0, schema->field_count * sizeof record->values[0]);
@@ -320,4 +327,11 @@ int record_decode(enum record_kind kind, const void *bytes, size_t length,
     }
     decode_tell_misplaced(&decoder, problem);
     return 0;
+}
+
+int record_decode(enum record_kind kind, const void *bytes, size_t length,
+                  struct record_scratch *scratch, struct record *record,
+                  struct record_problem *problem)
+{
+    return record_decode_object(kind, NULL, bytes, length, scratch, record, problem);
 }

@@ -27,6 +27,36 @@ static void point_into(struct record_value *out, const struct unpack_value *valu
     out->length = (uint32_t)value->length;
 }
 
+/* Counts the bytes at the beginning that are among these. */
+static size_t count_among(const char *bytes, size_t length, const char *among)
+{
+    size_t count = 0;
+
+    while (count < length && bytes[count] != '\0' && strchr(among, bytes[count]) != NULL) {
+        count++;
+    }
+    return count;
+}
+
+/* Takes the digits of a whole number, which may be beyond 64 bits, or have been written as 5.0. */
+static enum record_fault decode_whole_number(const struct unpack_value *value,
+                                             struct record_value *out)
+{
+    const char *digits = (const char *)value->bytes;
+    size_t length = count_among(digits, value->length, "-0123456789");
+    size_t behind =
+        length < value->length && digits[length] == '.'
+            ? length + 1 + count_among(digits + length + 1, value->length - length - 1, "0")
+            : length;
+
+    if (behind != value->length) {
+        return RECORD_FAULT_WRONG_TYPE;
+    }
+    out->bytes = digits;
+    out->length = (uint32_t)length;
+    return length > LIMIT_TEXT_BYTES ? RECORD_FAULT_TOO_LONG : RECORD_FAULT_NONE;
+}
+
 static enum record_fault decode_text(struct decoder *decoder, const struct unpack_value *value,
                                      struct record_value *out)
 {
@@ -37,6 +67,11 @@ static enum record_fault decode_text(struct decoder *decoder, const struct unpac
         return decoder_keep(decoder, out, digits, decimal_from_int64(value->integer, digits));
     case UNPACK_BIG:
         return decoder_keep(decoder, out, digits, decimal_from_uint64(value->length, digits));
+    case UNPACK_EXT:
+        if (!unpack_is_digits(value)) {
+            return RECORD_FAULT_WRONG_TYPE;
+        }
+        return decode_whole_number(value, out);
     case UNPACK_STR:
         if (value->length > LIMIT_TEXT_BYTES) {
             return RECORD_FAULT_TOO_LONG;
@@ -52,6 +87,10 @@ enum record_fault decoder_canonical(const struct unpack_value *value,
                                     char text[LIMIT_DECIMAL_BYTES], int *length)
 {
     switch (value->type) {
+    case UNPACK_EXT:
+        if (!unpack_is_digits(value)) {
+            return RECORD_FAULT_WRONG_TYPE;
+        } /* fall through */
     case UNPACK_STR:
         if (value->length > LIMIT_DECIMAL_BYTES) {
             return RECORD_FAULT_TOO_LONG;
@@ -166,9 +205,26 @@ static enum record_fault decode_integer(const struct unpack_value *value, struct
     return RECORD_FAULT_NONE;
 }
 
-static enum record_fault decode_time(const struct unpack_value *value, struct record_value *out)
+/* Reads the nanoseconds that an object has as text. */
+static bool time_of_digits(const struct unpack_value *value, int64_t *time_ns)
 {
-    enum record_fault fault = unpack_time_ns(value, &out->integer);
+    *time_ns = 0;
+    for (uint64_t i = 0; i < value->length; i++) {
+        unsigned digit = value->bytes[i] - (unsigned)'0';
+        if (digit > 9 || i > 18) {
+            return false;
+        }
+        *time_ns = *time_ns * 10 + (int64_t)digit;
+    }
+    return value->length > 0;
+}
+
+static enum record_fault decode_time(const struct decoder *decoder,
+                                     const struct unpack_value *value, struct record_value *out)
+{
+    bool digits = decoder->object != NULL && value->type == UNPACK_STR &&
+                  time_of_digits(value, &out->integer);
+    enum record_fault fault = digits ? RECORD_FAULT_NONE : unpack_time_ns(value, &out->integer);
 
     if (!fault && (out->integer < LIMIT_TIME_MIN_NS || out->integer >= LIMIT_TIME_END_NS)) {
         fault = RECORD_FAULT_OUT_OF_RANGE;
@@ -220,7 +276,7 @@ enum record_fault decoder_value(struct decoder *decoder, unsigned index,
         return decode_decimal(decoder, value, out);
     case FIELD_TIME:
         return index < RECORD_IDENTITY_FIELDS ? unpack_time_ns(value, &out->integer)
-                                              : decode_time(value, out);
+                                              : decode_time(decoder, value, out);
     case FIELD_INT:
         return decode_integer(value, out);
     case FIELD_BOOL:

@@ -277,6 +277,21 @@ enum record_fault json_read_line(const char *text, size_t length, size_t *offset
     return fault;
 }
 
+bool json_read_list(const char *text, size_t length, struct json_scan *elements)
+{
+    struct json_scan scan = {text, text + length};
+
+    skip_blanks(&scan);
+    if (!accept(&scan, '[')) {
+        return false;
+    }
+    elements->at = scan.at;
+    bool good = check_members(&scan, false, 1) == RECORD_FAULT_NONE;
+    elements->end = scan.at - 1;
+    skip_blanks(&scan);
+    return good && scan.at == scan.end;
+}
+
 /* One value of amounts: a number, or a string that holds one. */
 static enum record_fault read_amount(struct json_scan *scan, struct json_writer *out)
 {
@@ -358,6 +373,11 @@ bool json_slice_is(struct json_slice slice, const char *text)
     return slice.length == strlen(text) && memcmp(slice.at, text, slice.length) == 0;
 }
 
+bool json_slice_is_key(struct json_slice quoted, const char *name)
+{
+    return quoted.length == strlen(name) + 2 && memcmp(quoted.at + 1, name, quoted.length - 2) == 0;
+}
+
 const char *json_read_inside(const char *text, size_t length, size_t *inside_length)
 {
     const char *at = text, *end = text + length;
@@ -425,6 +445,18 @@ bool json_read_member(struct json_scan *scan, struct json_member *member)
     check_value(scan, 1);
     member->value.length = (size_t)(scan->at - member->value.at);
     return true;
+}
+
+bool json_slice_is_absent(struct json_slice value)
+{
+    bool map = value.at[0] == '{';
+    struct json_scan scan = {value.at + 1, value.at + value.length - 1};
+    struct json_member member;
+
+    if (!map && value.at[0] != '[') {
+        return json_slice_is(value, "null") || json_slice_is(value, "\"\"");
+    }
+    return !(map ? json_read_member(&scan, &member) : json_read_element(&scan, &member.value));
 }
 
 /* The character of an escape, whose backslash has been read. */

@@ -19,6 +19,7 @@ struct json_slice {
 };
 
 bool json_slice_is(struct json_slice, const char *text);
+bool json_slice_is_key(struct json_slice quoted, const char *name); /* has no escapes */
 
 /* Checks that it is one JSON object that jsonb accepts: grammar, UTF-8, no \u0000, surrogates in
  * pairs, numbers in numeric's range, at most LIMIT_NESTING deep and LIMIT_EXTRA_BYTES long. */
@@ -26,6 +27,9 @@ enum record_fault json_read_object(const char *text, size_t length);
 
 /* The same of any length. *offset is how far it is good. */
 enum record_fault json_read_line(const char *text, size_t length, size_t *offset);
+
+/* Checks that it is one list that may be within such an object. False: it is none. */
+bool json_read_list(const char *text, size_t length, struct json_scan *elements);
 
 /* Reads an object whose values are decimals, as JSON numbers or as strings, and writes it to
  * `out`, if that is not NULL, with canonical decimals as numbers: {"USDT":0.10}. Faults: NOT_JSON,
@@ -47,6 +51,9 @@ bool json_read_member(struct json_scan *, struct json_member *);
 
 /* Reads the elements between an array's brackets. */
 bool json_read_element(struct json_scan *, struct json_slice *value);
+
+/* Says whether it is null, or an empty string, array or object: as good as a missing key. */
+bool json_slice_is_absent(struct json_slice value);
 
 /* Writes a string without its quotes and escapes to `out`, which has room for quoted.length bytes.
  * Returns the length. */

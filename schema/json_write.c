@@ -84,6 +84,10 @@ static void write_ext(struct json_writer *writer, const struct unpack_value *val
 {
     int64_t time_ns;
 
+    if (writer->digits && unpack_is_digits(value)) {
+        json_write(writer, value->bytes, value->length);
+        return;
+    }
     if (unpack_time_ns(value, &time_ns) == RECORD_FAULT_NONE) {
         json_write_integer(writer, time_ns);
         return;

@@ -251,6 +251,23 @@ struct record_scratch {
 int record_decode(enum record_kind, const void *bytes, size_t length, struct record_scratch *,
                   struct record *, struct record_problem *);
 
+/* The source of an object of ccxt's, or of a strategy's own: what is known beside what it says. */
+struct record_object {
+    const char *exchange;
+    const char *account; /* what the strategy calls it, or NULL */
+    uint64_t marks;      /* ccxt_mark() of its keys */
+    bool own;            /* its names are ours, and mean what they say */
+    bool bare;           /* it has the exchange's own message, and no keys but those of fields */
+    bool ticks;          /* its precision is steps, not numbers of digits */
+    bool lenient;        /* what is required may be missing */
+};
+
+/* Decodes an object that is no record yet: what ccxt calls as we do means what it does there. A
+ * number's digits may be an ext, UNPACK_NUMBER. */
+int record_decode_object(enum record_kind, const struct record_object *, const void *bytes,
+                         size_t length, struct record_scratch *, struct record *,
+                         struct record_problem *);
+
 /* Is it UTF-8 (no surrogates, no overlong forms) without NUL? */
 enum record_fault text_check(const char *text, size_t length);
 

@@ -31,6 +31,9 @@ enum unpack_type {
     UNPACK_MAP,
 };
 
+/* An ext of ours, which never goes over the wire: a number's digits, as JSON has them. */
+enum { UNPACK_NUMBER = 'n' };
+
 struct unpack_reader {
     const unsigned char *at;
     const unsigned char *end;
@@ -166,6 +169,11 @@ static inline enum record_fault unpack_next(struct unpack_reader *reader,
 static inline bool unpack_is_container(const struct unpack_value *value)
 {
     return value->type == UNPACK_ARRAY || value->type == UNPACK_MAP;
+}
+
+static inline bool unpack_is_digits(const struct unpack_value *value)
+{
+    return value->type == UNPACK_EXT && value->ext_type == UNPACK_NUMBER;
 }
 
 /* Skips the rest of a value whose head has been read: the elements of an array or a map, however

@@ -13,15 +13,14 @@
 #include <unistd.h>
 
 #include "drainer/commands.h"
-#include "drainer/commands/json_line.h"
 #include "drainer/commands/line_input.h"
 #include "drainer/commands/log_event.h"
-#include "drainer/commands/nested_trades.h"
 #include "drainer/settings_table.h"
 #include "producer/blotter.h"
 #include "producer/redis_url.h"
 #include "schema/array.h"
 #include "schema/clock.h"
+#include "schema/json_lines.h"
 
 enum {
     STEP_MS = 100,          /* between two looks at how far it is */
@@ -40,12 +39,9 @@ struct run {
 struct publish {
     const struct settings *settings;
     blotter_producer *producer;
-    struct json_line *lines; /* of one line of input: an order, and the trades in it */
-    size_t line_count, line_capacity;
+    struct json_lines records;     /* of one line of input */
     struct blotter_entry *entries; /* of the same */
     size_t entry_capacity;
-    char *trade; /* a trade as a line of its own */
-    size_t trade_capacity;
     struct line_input input;
     struct run *runs;
     size_t run_count, run_capacity;
@@ -238,13 +234,14 @@ _Static_assert((int)BLOTTER_KIND_TRADE == (int)RECORD_TRADE &&
 static int64_t publish_submit(struct publish *publish)
 {
     publish->entries = array_grow_or_abort(publish->entries, &publish->entry_capacity,
-                                           publish->line_count, sizeof *publish->entries);
-    for (size_t i = 0; i < publish->line_count; i++) {
+                                           publish->records.count, sizeof *publish->entries);
+    for (size_t i = 0; i < publish->records.count; i++) {
+        const struct json_line *line = &publish->records.lines[i];
         /* all structs begin where the union does */
-        publish->entries[i] = (struct blotter_entry){.kind = (int)publish->lines[i].kind,
-                                                     .record = &publish->lines[i].order};
+        publish->entries[i] =
+            (struct blotter_entry){.kind = (int)line->kind, .record = &line->order};
     }
-    return blotter_submit(publish->producer, publish->entries, publish->line_count);
+    return blotter_submit(publish->producer, publish->entries, publish->records.count);
 }
 
 /* False: it could not be done in time, or was interrupted. */
@@ -261,16 +258,16 @@ static bool record_line(struct publish *publish)
         pause_ms(publish, 1);
     }
     if (seq > 0) {
-        for (size_t i = 0; i < publish->line_count; i++) {
+        for (size_t i = 0; i < publish->records.count; i++) {
             count_accepted(publish, seq + (int64_t)i);
         }
     } else if (seq == BLOTTER_INVALID) {
         publish_reject(publish, blotter_problem());
     } else if (seq == BLOTTER_TOO_LONG) {
-        if (publish->line_count > (size_t)publish_look(publish).slots / 2) {
+        if (publish->records.count > (size_t)publish_look(publish).slots / 2) {
             snprintf(problem, sizeof problem,
-                     "trades: an order with %zu does not fit half of the journal: give more slots",
-                     publish->line_count - 1);
+                     "its %zu records do not fit half of the journal: give more slots",
+                     publish->records.count);
         } else {
             snprintf(problem, sizeof problem,
                      "the record does not fit a slot of the journal: give a larger slot_bytes");
@@ -293,60 +290,28 @@ static bool publish_is_empty(const char *text, size_t length)
     return blanks == length;
 }
 
-/* Parses the next record of a line of input. False: it is none, which has been said. */
+/* Reads the records of a line of input. False: it has none, which has been said. */
 static bool publish_parse(struct publish *publish, const char *text, size_t length)
 {
-    size_t capacity = publish->line_capacity;
+    const struct json_source source = {
+        .exchange = publish->settings->exchange, .kind = -1, .snapshot = clock_wall_ns()};
+    struct json_lines *records = &publish->records;
 
-    publish->lines = array_grow_or_abort(publish->lines, &publish->line_capacity,
-                                         publish->line_count + 1, sizeof *publish->lines);
-    memset(publish->lines + capacity, 0,
-           (publish->line_capacity - capacity) * sizeof *publish->lines);
-    struct json_line *line = &publish->lines[publish->line_count];
-    const char *where = publish->line_count == 0 ? "" : "trades: ";
-    char problem[JSON_LINE_PROBLEM_BYTES + 16];
-    if (json_line_parse(line, publish->settings->exchange, text, length) != 0) {
-        snprintf(problem, sizeof problem, "%s%s", where, line->problem);
-        publish_reject(publish, problem);
+    json_lines_clear(records);
+    if (json_lines_add(records, &source, text, length) != 0) {
+        publish_reject(publish, records->problem);
         return false;
     }
-    if (line->misplaced > 0) {
-        fprintf(stderr, "line %" PRIu64 ": %s%s%skept in extra\n", publish->input.number, where,
-                line->problem, line->problem[0] == '\0' ? "" : ": ");
-        publish->misplaced += line->misplaced;
-    }
-    publish->line_count++;
-    return true;
-}
-
-/* Parses the trades in an order, each as a line of its own. */
-static bool parse_trades(struct publish *publish, struct json_slice text)
-{
-    struct json_slice array = publish->lines[0].trades, trade;
-    struct json_scan scan = {array.at + 1, array.at + array.length - 1};
-    struct nested_order order;
-
-    nested_order_read(&order, text);
-    while (nested_trades_next(&scan, &trade)) {
-        publish->trade = array_grow_or_abort(publish->trade, &publish->trade_capacity,
-                                             text.length + trade.length + NESTED_TRADE_ROOM, 1);
-        if (!publish_parse(publish, publish->trade,
-                           nested_trade_write(&order, trade, publish->trade))) {
-            return false;
+    for (size_t i = 0; i < records->count; i++) {
+        const struct json_line *line = &records->lines[i];
+        if (line->misplaced > 0) {
+            fprintf(stderr, "line %" PRIu64 ": %s%s%skept in extra\n", publish->input.number,
+                    line->nested ? "trades: " : "", line->problem,
+                    line->problem[0] == '\0' ? "" : ": ");
+            publish->misplaced += line->misplaced;
         }
     }
-    return true;
-}
-
-static bool publish_take_line(struct publish *publish, const char *text, size_t length)
-{
-    publish->line_count = 0;
-    if (!publish_parse(publish, text, length) ||
-        (publish->lines[0].trades.length > 0 &&
-         !parse_trades(publish, (struct json_slice){text, length}))) {
-        return true;
-    }
-    return record_line(publish);
+    return records->count > 0;
 }
 
 /* Returns an exit code: whether all lines were taken, whatever became of them. */
@@ -364,7 +329,7 @@ static int publish_take_lines(struct publish *publish)
         if (result == LINE_TOO_LONG) {
             reject_overlong(publish, text, length);
         } else if (result == LINE_TEXT && !publish_is_empty(text, length) &&
-                   !publish_take_line(publish, text, length)) {
+                   publish_parse(publish, text, length) && !record_line(publish)) {
             return command_fail(publish->settings, EXIT_CODE_NO,
                                 "stopped at line %" PRIu64 ", which was not recorded",
                                 publish->input.number);
@@ -462,12 +427,8 @@ int command_publish(const struct settings *settings)
         blotter_close(publish.producer, code == EXIT_CODE_UNREACHABLE || stopped ? 0 : CLOSE_MS);
     }
     line_input_close(&publish.input);
-    for (size_t i = 0; i < publish.line_capacity; i++) {
-        json_line_release(&publish.lines[i]);
-    }
-    free(publish.lines);
+    json_lines_release(&publish.records);
     free(publish.entries);
-    free(publish.trade);
     free(publish.runs);
     return code;
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-from blotter import _ccxt, _core
+from blotter import _core
 from blotter._fields import BalanceFields, CashFields, InstrumentFields, PositionFields
 
 
@@ -49,26 +49,22 @@ class Recording:
         info is one of ccxt's markets. Pass precision_mode=exchange.precisionMode: only then is it known whether ccxt's precision is a
         step or a number of digits.
         """
-        return self._record("instrument", info, dict(fields) | {"precision_mode": precision_mode})
+        return self._record("instrument", info, fields, precision_mode or 0)
 
-    def _record(self, kind, info, fields):
+    def _record(self, kind, info, fields, precision_mode=0):
         try:
-            records = self._convert(kind, info, dict(fields))
-            return self._record_group(records)
+            for name in fields:
+                if name not in _KNOWN[kind]:
+                    raise TypeError(f"{kind}() has no field {name!r}")
+            if not isinstance(info, (list, tuple)):
+                info = self._check(kind, {} if info is None else info)
+            elif kind == "position":
+                info = [self._check(kind, item, f"[{index}]: ") for index, item in enumerate(info)]
+            else:
+                raise TypeError(f"{kind}() takes one mapping, not a list")
+            return self._record_object(kind, info, fields, precision_mode)
         except Exception as problem:
             return self._refuse(kind, info, fields, problem)
-
-    def _convert(self, kind, info, fields):
-        for name in fields:
-            if name not in _KNOWN[kind] and not (name == "precision_mode" and kind == "instrument"):
-                raise TypeError(f"{kind}() has no field {name!r}")
-        if isinstance(info, (list, tuple)):
-            if kind != "position":
-                raise TypeError(f"{kind}() takes one mapping, not a list")
-            info = [self._check(kind, item, f"[{index}]: ") for index, item in enumerate(info)]
-        elif info is not None:
-            info = self._check(kind, info)
-        return _ccxt.CONVERT[kind](info, fields, self)
 
     def _check(self, kind, info, place=""):
         """A dict of the object, unless it is an object of another kind. place: of the object in its list, for messages."""
@@ -81,11 +77,11 @@ class Recording:
         return info
 
     def _record_odd(self, kind, info, fields):
-        """Takes an order or trade that the C part leaves to us: it has nested trades, or fees of several currencies."""
+        """Takes an order or trade that has nested trades, or fees of several currencies. Keywords of such are part of the object."""
         try:
             shaped = {name: value for name, value in fields.items() if name in _SHAPED}
             others = {name: value for name, value in fields.items() if name not in _SHAPED}
-            return self._record_group(_ccxt.CONVERT[kind](self._check(kind, info or {}) | shaped, others, self))
+            return self._record_object(kind, self._check(kind, info or {}) | shaped, others, 0)
         except Exception as problem:
             return self._refuse(kind, info, fields, problem)
 

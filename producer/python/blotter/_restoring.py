@@ -1,14 +1,15 @@
-"""Makes ccxt's unified objects of rows, the way back of _ccxt.py."""
+"""Makes ccxt's unified objects of rows, the way back of recording them."""
 
 from __future__ import annotations
 
 import datetime
 import json
+import operator
 from collections.abc import Callable, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from blotter import _ccxt, _core
+from blotter import _core
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 MICROSECOND = datetime.timedelta(microseconds=1)
@@ -21,6 +22,30 @@ ORDER_KEYS = (
 TRADE_KEYS = (
     "id", "order", "timestamp", "datetime", "symbol", "type", "side", "takerOrMaker", "price", "amount", "cost", "fee", "fees",
 )  # fmt: skip
+
+
+AMOUNTS = ("free", "used", "total", "debt")
+
+
+def _is_absent(value):
+    return value is None or (isinstance(value, (str, list, tuple, dict)) and not value)
+
+
+def _first(*values):
+    """The first value that is not absent."""
+    return next((value for value in values if not _is_absent(value)), None)
+
+
+def _exact(value):
+    """The exact decimal of a number, also numpy's, or of text that is one; None if it is none, or not finite."""
+    kind = type(value)
+    if isinstance(value, bool) or not (isinstance(value, str) or hasattr(kind, "__float__") or hasattr(kind, "__index__")):
+        return None
+    try:
+        result = value if isinstance(value, Decimal) else Decimal(str(operator.index(value) if hasattr(kind, "__index__") else value))
+    except (InvalidOperation, TypeError, ValueError):
+        return None
+    return result if result.is_finite() else None
 
 
 def to_ccxt(row: Any, *, trades: Sequence[Any] = (), number: Callable[[Any], Any] = float) -> dict[str, Any]:
@@ -50,7 +75,7 @@ def _numbers(value, number, texts=False):
         return {name: _numbers(item, number, texts) for name, item in value.items()}
     if isinstance(value, list):
         return [_numbers(item, number, texts) for item in value]
-    exact = _ccxt.number(value) if texts or isinstance(value, (float, Decimal)) else None
+    exact = _exact(value) if texts or isinstance(value, (float, Decimal)) else None
     return value if exact is None else number(exact)
 
 
@@ -144,7 +169,7 @@ class _Restored(dict):
 
     def add_fees(self, no_fee):
         row, extra = self.row, self.row.get("extra") or {}
-        fee = {"cost": None, "currency": _ccxt.first(row.get("fee_currency"), extra.get("fee_currency"))}
+        fee = {"cost": None, "currency": _first(row.get("fee_currency"), extra.get("fee_currency"))}
         if row.get("fee") is not None:
             fee["cost"] = self.number(row["fee"])
         if row.get("fee_rate") is not None:
@@ -206,7 +231,7 @@ def _balance(rows, number):
     for row in rows:
         if row.get("currency") is None:
             continue
-        amounts = {name: number(row[name]) if row.get(name) is not None else None for name in _ccxt.AMOUNTS}
+        amounts = {name: number(row[name]) if row.get(name) is not None else None for name in AMOUNTS}
         if amounts["debt"] is None:
             del amounts["debt"]
         for name, value in amounts.items():

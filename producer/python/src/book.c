@@ -80,10 +80,10 @@ static PyObject *book_trade(PyObject *self, PyObject *const *args, Py_ssize_t co
     return book_record(self, RECORD_TRADE, args, count, names);
 }
 
-static PyObject *book_group(PyObject *object, PyObject *list)
+static PyObject *book_object(PyObject *object, PyObject *args)
 {
     struct book *self = (struct book *)object;
-    return is_made(self) ? record_group(self->producer, self->recorders, list) : NULL;
+    return is_made(self) ? record_object(self->producer, self->recorders, args) : NULL;
 }
 
 #define RECORD(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
@@ -92,7 +92,7 @@ static PyMethodDef methods[] = {
      "order(info=None, /, **fields)\n--\n\nRecord an order, as Producer.order() does."},
     {"trade", RECORD(book_trade),
      "trade(info=None, /, **fields)\n--\n\nRecord a trade, as Producer.trade() does."},
-    {"_record_group", book_group, METH_O, NULL},
+    {"_record_object", book_object, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -274,7 +274,7 @@ static bool is_plainly_equal(PyObject *a, PyObject *b)
     return PyUnicode_CheckExact(a) && PyUnicode_CheckExact(b) && PyUnicode_Compare(a, b) == 0;
 }
 
-/* Compares two fees of the same keys in the same order. Others are left to _ccxt.py. */
+/* Compares two fees of the same keys in the same order. Others are left to object.c. */
 static bool is_same_fee(PyObject *a, PyObject *b)
 {
     PyObject *a_name, *a_value, *b_name, *b_value;
@@ -307,7 +307,7 @@ static enum outcome take_only_fee(struct draft *draft, PyObject *fee)
     return is_given(draft, key) && is_same_fee(draft->sources[key->field].value, fee) ? TAKEN : ODD;
 }
 
-/* Takes a list of one fee. Several, or one that differs from `fee`, are left to _ccxt.py. Python
+/* Takes a list of one fee. Several, or one that differs from `fee`, are left to object.c. Python
  * code that has run since the list was met, or runs now, may empty it, so the fee is held. */
 static enum outcome draft_finish_fees(struct draft *draft)
 {
@@ -353,7 +353,8 @@ static enum outcome take_fees(struct draft *draft, const struct key *key, PyObje
 
 static enum outcome take_exchange(struct draft *draft, PyObject *value)
 {
-    if (PyUnicode_Check(value) && PyUnicode_Compare(value, draft->options.exchange) == 0) {
+    if (value_is_absent(value) ||
+        (PyUnicode_Check(value) && PyUnicode_Compare(value, draft->options.exchange) == 0)) {
         return TAKEN;
     }
     draft->options.strict = true;
@@ -569,8 +570,9 @@ static enum outcome draft_finish_datetime(struct draft *draft)
         if (is_given(draft, key) && is_same(&draft->of, key, time)) {
             return TAKEN;
         }
-        if (!is_given(draft, key) && draft->wrong.key == NULL &&
-            time.time / NS_PER_MS >= CCXT_TIME_MS_MIN && time.time / NS_PER_MS < CCXT_TIME_MS_MAX) {
+        bool wrong = draft->wrong.key != NULL && draft->wrong.key->field == key->field;
+        if (!is_given(draft, key) && !wrong && time.time / NS_PER_MS >= CCXT_TIME_MS_MIN &&
+            time.time / NS_PER_MS < CCXT_TIME_MS_MAX) {
             store(draft, key, time, &draft->datetime);
             return TAKEN;
         }
@@ -579,7 +581,7 @@ static enum outcome draft_finish_datetime(struct draft *draft)
     return take_other(draft, draft->datetime.value);
 }
 
-/* Says whether ccxt's amount of a trade is negative: its sign is the side, which _ccxt.py knows. */
+/* Says whether ccxt's amount of a trade is negative: its sign is the side, which object.c knows. */
 static bool is_negative_trade(const struct draft *draft)
 {
     const struct draft_source *source = &draft->sources[TRADE_quantity];
@@ -618,14 +620,32 @@ static enum outcome check_kind(struct draft *draft, PyObject *dict)
     return draft_fail(draft, NULL, NULL);
 }
 
+static bool is_unset(const union draft_struct *of, const struct key *key)
+{
+    union member member = member_of(of, key);
+    if (is_time(key)) {
+        return member.time == 0;
+    }
+    return key->how == CCXT_BOOL ? member.flag == 0 : member.text == NULL;
+}
+
+void draft_give(const struct draft *draft, uint64_t fields, const struct key_table *table,
+                union draft_struct *to, bool over)
+{
+    for (uint64_t left = fields; left != 0; left &= left - 1) {
+        const struct key *key = key_of_field(draft->options.table, (unsigned)__builtin_ctzll(left));
+        const struct key *theirs =
+            table == draft->options.table ? key : key_of_name(table, key->name, strlen(key->name));
+        if (theirs != NULL && theirs->how == key->how && (over || is_unset(to, theirs))) {
+            set_member(to, theirs, member_of(&draft->of, key));
+        }
+    }
+}
+
 static void merge_constants(struct draft *draft)
 {
     const struct draft *constants = draft->options.constants;
-    for (uint64_t left = constants->given & ~draft->given; left != 0; left &= left - 1) {
-        unsigned field = (unsigned)__builtin_ctzll(left);
-        const struct key *key = key_of_field(draft->options.table, field);
-        set_member(&draft->of, key, member_of(&constants->of, key));
-    }
+    draft_give(constants, constants->given, draft->options.table, &draft->of, false);
     draft->given |= constants->given;
 }
 

@@ -29,7 +29,7 @@ struct draft_options {
     PyObject *decimal_type;
     PyObject *exchange; /* str */
     bool take_info;
-    bool flat;   /* _ccxt.py has flattened it: only fields are left, and it has been recognised */
+    bool flat;   /* only fields are given, in the shape that we have them */
     bool merge;  /* merge the constants in, though they are encoded */
     bool strict; /* raise instead of keeping a wrong value in `extra` */
     struct key_memory *memory;
@@ -56,11 +56,16 @@ struct draft {
 };
 
 /* Takes at most one mapping, then the values of the keywords in `names` (a tuple, or NULL). Returns
- * TAKEN; ODD: _ccxt.py has to flatten it first; or FAILED with an exception set. Release it in any
+ * TAKEN; ODD: record_object() takes it; or FAILED with an exception set. Release it in any
  * case, after it was submitted. */
 enum outcome draft_take(struct draft *, const struct draft_options *, PyObject *const *args,
                         Py_ssize_t count, PyObject *names);
 void draft_release(struct draft *);
+
+/* Sets the members of a struct, of the kind of that table, that are among these fields of the
+ * draft's kind, by their names. over: also those that have a value. */
+void draft_give(const struct draft *, uint64_t fields, const struct key_table *,
+                union draft_struct *, bool over);
 
 /* Raises ValueError with the library's words about the record: "price: not a finite ...". */
 void draft_raise(const struct draft *, const char *problem);

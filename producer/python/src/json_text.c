@@ -382,6 +382,13 @@ static enum outcome begin_member(struct json *json)
     return outcome;
 }
 
+/* Says whether it ends with a container in which nothing is left. */
+static bool ends_empty(const struct json *json)
+{
+    const char *end = json->bytes + json->used;
+    return (end[-1] == '}' && end[-2] == '{') || (end[-1] == ']' && end[-2] == '[');
+}
+
 enum outcome json_add(struct json *json, PyObject *key, PyObject *value)
 {
     size_t before = json->used;
@@ -389,7 +396,7 @@ enum outcome json_add(struct json *json, PyObject *key, PyObject *value)
     if (outcome == TAKEN) {
         outcome = put_member(json, key, value, 1);
     }
-    if (outcome != TAKEN) {
+    if (outcome != TAKEN || (json->prune && ends_empty(json))) {
         json->used = before;
     }
     return outcome;

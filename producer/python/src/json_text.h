@@ -20,7 +20,8 @@ struct json {
 void json_init(struct json *, struct value_context *);
 void json_release(struct json *);
 
-/* Adds a member to the object. On failure nothing is added. */
+/* Adds a member to the object. On failure nothing is added; nor is a container in which pruning
+ * leaves nothing. */
 enum outcome json_add(struct json *, PyObject *key, PyObject *value);
 
 /* Adds all members of a mapping, or those of an object that is JSON text already. */

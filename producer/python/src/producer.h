@@ -39,12 +39,21 @@ int recorders_bind(struct recorder *, const struct producer *, PyObject *constan
 void recorders_release(struct recorder *);
 
 /* Records the arguments of a call and returns its seq; NULL with an exception set. `object` is the
- * producer or the binding that was called; its Python code takes what is ODD. */
+ * producer or the binding that was called; its Python code hands on what is ODD. */
 PyObject *record_call(struct producer *, struct recorder *, PyObject *object, enum record_kind,
                       PyObject *const *args, Py_ssize_t count, PyObject *names);
 
-/* Records a list of (kind, dict of fields) together or not at all; returns the first seq. */
-PyObject *record_group(struct producer *, struct recorder *, PyObject *list);
+/* Records what an object of ccxt's is, as schema/json_lines.h reads it, together or not at all, and
+ * returns the first seq. args: the kind; a dict, or a list of them; the keywords of the call as a
+ * dict; ccxt's precisionMode, or 0. */
+PyObject *record_object(struct producer *, struct recorder *, PyObject *args);
+
+struct draft_options recorder_options(const struct producer *, struct recorder *, enum record_kind);
+
+/* Returns what the library said of a record that it refused, "price: …", and which of those of the
+ * call it was. */
+const char *recording_problem(const struct producer *, size_t *index);
+PyObject *recording_raise_long(const char *problem); /* raises ValueError; returns NULL */
 
 /* Records in blotter.rejects what could not be recorded. Returns 0, which is no seq. */
 PyObject *record_reject(struct producer *, PyObject *args);

@@ -34,10 +34,10 @@ static PyObject *producer_trade(PyObject *object, PyObject *const *args, Py_ssiz
                        PyVectorcall_NARGS((size_t)count), names);
 }
 
-static PyObject *producer_group(PyObject *object, PyObject *list)
+static PyObject *producer_object(PyObject *object, PyObject *args)
 {
     struct producer *self = (struct producer *)object;
-    return record_group(self, self->recorders, list);
+    return record_object(self, self->recorders, args);
 }
 
 static PyObject *producer_count_refused(PyObject *object, PyObject *unused)
@@ -584,7 +584,7 @@ static PyMethodDef methods[] = {
     {"_stats", producer_stats, METH_NOARGS, NULL},
     {"close", KEYWORDS(producer_close), close_doc},
     {"_events", producer_events, METH_NOARGS, NULL},
-    {"_record_group", producer_group, METH_O, NULL},
+    {"_record_object", producer_object, METH_VARARGS, NULL},
     {"_counters", producer_counters, METH_NOARGS, NULL},
     {"_count_refused", producer_count_refused, METH_NOARGS, NULL},
     {"_reject", producer_reject, METH_VARARGS, NULL},

@@ -30,8 +30,8 @@ bool producer_is_open(const struct producer *producer)
     return false;
 }
 
-static struct draft_options options_of(const struct producer *producer, struct recorder *recorder,
-                                       enum record_kind kind)
+struct draft_options recorder_options(const struct producer *producer, struct recorder *recorder,
+                                      enum record_kind kind)
 {
     return (struct draft_options){
         .table = &producer->core->keys[kind],
@@ -89,7 +89,7 @@ static int check_names(const struct producer *producer, PyObject *constants)
 static int bind_draft(struct recorder *recorder, const struct producer *producer,
                       enum record_kind kind)
 {
-    struct draft_options options = options_of(producer, recorder, kind);
+    struct draft_options options = recorder_options(producer, recorder, kind);
     PyObject *args[] = {recorder->held};
     options.strict = options.flat = true;
     options.constants = NULL;
@@ -174,26 +174,37 @@ static int64_t recording_submit(struct producer *producer, const struct recorder
     return blotter_submit(producer->handle, &entry, 1);
 }
 
-/* Raises for the record that the library names by its place among those of one call. */
-static PyObject *raise_refused(const struct producer *producer, const struct draft *drafts,
-                               Py_ssize_t count, int64_t status)
+const char *recording_problem(const struct producer *producer, size_t *index)
 {
     static const char prefix[] = "entry ";
     const char *problem = producer->tape != NULL ? stored_problem() : blotter_problem();
-    Py_ssize_t index = 0;
-    if (status != BLOTTER_TOO_LONG && status != BLOTTER_INVALID) {
-        return producer_raise(producer, status);
-    }
+    char *end;
+
+    *index = 0;
     if (strncmp(problem, prefix, sizeof prefix - 1) == 0) {
-        char *end;
-        index = (Py_ssize_t)strtoull(problem + sizeof prefix - 1, &end, 10);
+        *index = (size_t)strtoull(problem + sizeof prefix - 1, &end, 10);
         problem = end + strspn(end, ": ");
     }
+    return problem;
+}
+
+PyObject *recording_raise_long(const char *problem)
+{
+    return PyErr_Format(PyExc_ValueError, "%s: %s", blotter_status_text(BLOTTER_TOO_LONG), problem);
+}
+
+static PyObject *raise_refused(const struct producer *producer, const struct draft *draft,
+                               int64_t status)
+{
+    size_t index;
+    const char *problem = recording_problem(producer, &index);
     if (status == BLOTTER_TOO_LONG) {
-        PyErr_Format(PyExc_ValueError, "%s: %s", blotter_status_text(BLOTTER_TOO_LONG), problem);
-    } else {
-        draft_raise(&drafts[index < count ? index : 0], problem);
+        return recording_raise_long(problem);
     }
+    if (status != BLOTTER_INVALID) {
+        return producer_raise(producer, status);
+    }
+    draft_raise(draft, problem);
     return NULL;
 }
 
@@ -251,7 +262,7 @@ PyObject *record_call(struct producer *producer, struct recorder *recorders, PyO
                       PyObject *names)
 {
     struct recorder *recorder = &recorders[kind];
-    const struct draft_options options = options_of(producer, recorder, kind);
+    const struct draft_options options = recorder_options(producer, recorder, kind);
     struct draft draft;
     PyObject *result = NULL;
     if (!producer_is_open(producer)) {
@@ -261,97 +272,13 @@ PyObject *record_call(struct producer *producer, struct recorder *recorders, PyO
     if (outcome == TAKEN) {
         int64_t seq = recording_submit(producer, recorder, kind, &draft);
         producer->misplaced += seq > 0 ? draft.misplaced : 0;
-        result = seq > 0 ? PyLong_FromLongLong(seq) : raise_refused(producer, &draft, 1, seq);
+        result = seq > 0 ? PyLong_FromLongLong(seq) : raise_refused(producer, &draft, seq);
     }
     draft_release(&draft);
     if (outcome == ODD) {
         return record_odd(object, kind, args, count, names);
     }
     return result != NULL ? result : recording_refuse(producer, object, kind, args, count, names);
-}
-
-/* --- several records --- */
-
-struct group {
-    Py_ssize_t count;
-    struct draft *drafts;
-    struct blotter_entry *entries;
-};
-
-static int group_add(struct group *group, struct producer *producer, struct recorder *recorders,
-                     PyObject *item)
-{
-    PyObject *fields;
-    const char *name;
-    unsigned wrong;
-    if (!PyArg_ParseTuple(item, "sO!I", &name, &PyDict_Type, &fields, &wrong)) {
-        return -1;
-    }
-    int kind = record_kind_of(name, strlen(name));
-    if (kind < 0 || kind >= RECORD_KINDS || kind == RECORD_SESSION) {
-        PyErr_Format(PyExc_ValueError, "%s is not a kind of record", name);
-        return -1;
-    }
-    struct draft_options options = options_of(producer, &recorders[kind], (enum record_kind)kind);
-    struct draft *draft = &group->drafts[group->count];
-    options.flat = true;
-    group->entries[group->count] = (struct blotter_entry){.kind = kind, .record = &draft->of};
-    group->count++; /* it is released even if it is not complete */
-    enum outcome outcome = draft_take(draft, &options, &fields, 1, NULL);
-    if (outcome == TAKEN && !draft->overrides) {
-        group->entries[group->count - 1].bound = recorders[kind].bound;
-    }
-    draft->misplaced += wrong;
-    return outcome == TAKEN ? 0 : -1;
-}
-
-static PyObject *group_submit(const struct group *group, struct producer *producer)
-{
-    unsigned misplaced = 0;
-    for (Py_ssize_t i = 0; i < group->count; i++) {
-        misplaced += group->drafts[i].misplaced;
-    }
-    size_t count = (size_t)group->count;
-    int64_t seq = producer->tape != NULL ? stored_submit(producer, group->entries, count)
-                                         : blotter_submit(producer->handle, group->entries, count);
-    if (seq > 0) {
-        producer->misplaced += misplaced;
-        return PyLong_FromLongLong(seq);
-    }
-    return raise_refused(producer, group->drafts, group->count, seq);
-}
-
-PyObject *record_group(struct producer *producer, struct recorder *recorders, PyObject *list)
-{
-    struct group group = {0};
-    PyObject *result = NULL;
-    if (!PyList_CheckExact(list) || PyList_GET_SIZE(list) == 0) {
-        PyErr_SetString(PyExc_TypeError, "a list of records is wanted");
-        return NULL;
-    }
-    if (!producer_is_open(producer)) {
-        return NULL;
-    }
-    size_t size = (size_t)PyList_GET_SIZE(list);
-    group.drafts = PyMem_Malloc(size * sizeof *group.drafts);
-    group.entries = PyMem_Malloc(size * sizeof *group.entries);
-    if (group.drafts == NULL || group.entries == NULL) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    for (size_t i = 0; i < size; i++) {
-        if (group_add(&group, producer, recorders, PyList_GET_ITEM(list, (Py_ssize_t)i)) != 0) {
-            goto done;
-        }
-    }
-    result = group_submit(&group, producer);
-done:
-    for (Py_ssize_t i = 0; i < group.count; i++) {
-        draft_release(&group.drafts[i]);
-    }
-    PyMem_Free(group.drafts);
-    PyMem_Free(group.entries);
-    return result;
 }
 
 /* --- rejects --- */

@@ -60,7 +60,7 @@ static PyObject *value_object(const struct producer *producer, enum field_kind k
     }
 }
 
-static PyObject *record_object(const struct producer *producer, const struct record *record)
+static PyObject *row_object(const struct producer *producer, const struct record *record)
 {
     const struct record_schema *schema = &record_schemas[record->kind];
     PyObject *dict = PyDict_New();
@@ -101,7 +101,7 @@ static int64_t stored_add(struct producer *producer, const struct blotter_entry 
     if (record_decode(kind, begin, head_length + (size_t)length, scratch, &record, &problem) != 0) {
         return refuse_record(producer, &problem, index);
     }
-    PyObject *object = record_object(producer, &record);
+    PyObject *object = row_object(producer, &record);
     int status = object != NULL ? PyList_Append(list, object) : -1;
     Py_XDECREF(object);
     return status == 0 ? seq : BLOTTER_SYSTEM;

@@ -101,6 +101,8 @@ static bool is_integer(PyObject *value)
     return PyIndex_Check(value) && !PyBool_Check(value);
 }
 
+#define EXACT_BELOW 9007199254740992.0 /* whole numbers that a double holds, all of them */
+
 /* A subclass of str, such as an enum, counts as the str that it is; its own __str__ is not called.
  */
 enum outcome value_text(struct value_context *context, PyObject *value, const char **out)
@@ -108,7 +110,9 @@ enum outcome value_text(struct value_context *context, PyObject *value, const ch
     if (PyUnicode_Check(value)) {
         return str_text(context, value, out);
     }
-    if (is_integer(value)) {
+    bool whole = PyFloat_CheckExact(value) && fabs(PyFloat_AS_DOUBLE(value)) < EXACT_BELOW &&
+                 floor(PyFloat_AS_DOUBLE(value)) == PyFloat_AS_DOUBLE(value);
+    if (whole || is_integer(value)) { /* exchanges have ids that are numbers */
         return value_digits(context, value, out);
     }
     return value_fail(context, PyExc_TypeError, "str or int is wanted");

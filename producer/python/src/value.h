@@ -19,7 +19,7 @@
 enum outcome {
     TAKEN,
     AGAIN,  /* not of a plain type: call again with plain_only false */
-    ODD,    /* of a shape that Python code has to flatten first: see _ccxt.py */
+    ODD,    /* of a shape that only object.c reads */
     FAILED, /* see struct value_context */
 };
 

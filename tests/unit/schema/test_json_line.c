@@ -10,10 +10,12 @@
 
 #include <cmocka.h>
 
-#include "drainer/commands/json_line.h"
-#include "drainer/commands/nested_trades.h"
+#include "schema/json_lines.h"
 
-static struct json_line line;
+static struct json_lines lines;
+static struct json_line line; /* the first of them */
+
+static struct json_source source = {.exchange = "binance", .kind = -1};
 
 /* A copy of exact size, so that a sanitizer sees a byte read too much. */
 static int parse_bytes(const char *text, size_t length)
@@ -21,28 +23,30 @@ static int parse_bytes(const char *text, size_t length)
     char *copy = malloc(length > 0 ? length : 1);
 
     memcpy(copy, text, length);
-    int result = json_line_parse(&line, "binance", copy, length);
+    json_lines_clear(&lines);
+    int result = json_lines_add(&lines, &source, copy, length);
     free(copy);
+    line = lines.lines[0];
     return result;
 }
 
 static void assert_parsed(const char *text)
 {
     if (parse_bytes(text, strlen(text)) != 0) {
-        fail_msg("%s: %s", text, line.problem);
+        fail_msg("%s: %s", text, lines.problem);
     }
 }
 
 static void assert_refused(const char *text, const char *problem)
 {
     assert_int_equal(parse_bytes(text, strlen(text)), -1);
-    assert_string_equal(line.problem, problem);
+    assert_string_equal(lines.problem, problem);
 }
 
 static int release(void **state)
 {
     (void)state;
-    json_line_release(&line);
+    json_lines_release(&lines);
     return 0;
 }
 
@@ -108,7 +112,7 @@ static void other_words_are_no_numbers(void **state)
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         snprintf(text, sizeof text, "{\"order_id\":\"1\",\"price\":%s,\"fee\":1}", wrong[i]);
         assert_int_equal(parse_bytes(text, strlen(text)), -1);
-        assert_memory_equal(line.problem, "price: not JSON, at byte ", 25);
+        assert_memory_equal(lines.problem, "price: not JSON, at byte ", 25);
     }
 }
 
@@ -143,7 +147,7 @@ static void other_exchange_is_refused(void **state)
 {
     (void)state;
     assert_refused("{\"exchange\":\"okx\",\"order_id\":\"1\"}",
-                   "exchange: not the exchange that is published (--exchange)");
+                   "exchange: not the exchange that is recorded");
     assert_parsed("{\"exchange\":null,\"order_id\":\"1\"}");
 }
 
@@ -152,13 +156,14 @@ static void unknown_keys_go_into_extra_as_written(void **state)
     (void)state;
     assert_parsed("{\"a\" : 1.50 ,\"order_id\":\"1\",\"extra\":{ \"source\":\"x\\u0041\", "
                   "\"n\":1E-8 },\"b\\u0062\":null,\"seq\":7}");
-    assert_string_equal(
-        line.order.extra,
-        "{\"a\":1.50,\"source\":\"x\\u0041\", \"n\":1E-8,\"b\\u0062\":null,\"seq\":7}");
+    assert_string_equal(line.order.extra,
+                        "{\"a\":1.50,\"source\":\"x\\u0041\", \"n\":1E-8,\"seq\":7}");
     assert_parsed("{\"order_id\":\"1\",\"extra\":{}}");
     assert_null(line.order.extra);
-    assert_parsed("{\"order_id\":\"1\",\"extra\":{},\"z\":[]}");
-    assert_string_equal(line.order.extra, "{\"z\":[]}");
+    assert_parsed("{\"order_id\":\"1\",\"extra\":{},\"z\":[0]}");
+    assert_string_equal(line.order.extra, "{\"z\":[0]}");
+    assert_parsed("{\"order_id\":\"1\",\"extra\":\"{\\\"z\\\": 1.50}\"}");
+    assert_string_equal(line.order.extra, "{\"z\": 1.50}");
     assert_parsed("{\"order_id\":\"1\",\"extra\":null}");
     assert_null(line.order.extra);
     assert_parsed("{\"order_id\":\"1\",\"extra\":[1]}");
@@ -234,8 +239,9 @@ static void an_empty_value_is_absent(void **state)
         assert_null(line.order.extra);
         assert_int_equal(line.misplaced, 0);
     }
-    assert_parsed("{\"order_id\":\"1\",\"client_order_id\":\"\"}"); /* text is kept as it is */
-    assert_string_equal(line.order.client_order_id, "");
+    assert_parsed("{\"order_id\":\"1\",\"client_order_id\":\"\",\"lastTradeTimestamp\":0}");
+    assert_null(line.order.client_order_id);
+    assert_null(line.order.extra);
 }
 
 static void messages_within_a_value_are_dropped(void **state)
@@ -243,26 +249,73 @@ static void messages_within_a_value_are_dropped(void **state)
     (void)state;
     assert_parsed("{\"id\":\"1\",\"note\":{\"a\":null,\"b\":[1,{\"info\":{\"x\":1},\"c\":0.10}]},"
                   "\"fee\":{\"cost\":1,\"currency\":\"A\",\"info\":{\"x\":1},\"tier\":null}}");
-    assert_string_equal(line.order.extra, "{\"note\":{\"a\":null,\"b\":[1,{\"c\":0.10}]}}");
+    assert_string_equal(line.order.extra, "{\"note\":{\"b\":[1,{\"c\":0.10}]}}");
     assert_string_equal(line.order.fee, "1");
     assert_parsed("{\"id\":\"1\",\"extra\":{\"a\":null,\"info\":1}}");
     assert_string_equal(line.order.extra, "{\"a\":null,\"info\":1}");
 }
 
-static void a_balance_without_a_currency_says_that_the_account_is_empty(void **state)
+/* Each record's currency, free, total and the like, in their order. */
+static void assert_rows(const char *text, const char *const *rows, size_t count)
 {
-    static const char *const not_empty[] = {
-        "{\"kind\":\"balance\",\"free\":{\"BTC\":1},\"total\":{\"BTC\":1},\"BTC\":{\"free\":1}}",
-        "{\"kind\":\"balance\",\"BTC\":{\"free\":1}}", "{\"kind\":\"balance\",\"error\":\"x\"}",
-        "{\"kind\":\"balance\",\"total\":1}"};
+    assert_parsed(text);
+    assert_int_equal(lines.count, count);
+    for (size_t i = 0; i < count; i++) {
+        const struct blotter_balance *balance = &lines.lines[i].balance;
+        char found[128];
+        snprintf(found, sizeof found, "%s %s %s %s", balance->currency, balance->free,
+                 balance->total, balance->account);
+        assert_string_equal(found, rows[i]);
+    }
+}
+
+static void a_balance_is_a_record_for_each_currency(void **state)
+{
+    static const char *const rows[] = {"BTC 1.50 2.00 main", "USDT 10.10 (null) main",
+                                       "ETH (null) 7 main"};
 
     (void)state;
-    for (size_t i = 0; i < sizeof not_empty / sizeof not_empty[0]; i++) {
-        assert_int_equal(parse_bytes(not_empty[i], strlen(not_empty[i])), -1);
-        assert_non_null(strstr(line.problem, "give a line for each"));
+    source.snapshot = 77;
+    assert_rows(
+        "{\"free\":{\"BTC\":9,\"USDT\":10.10},\"info\":{\"x\":1},\"account\":\"main\",\"note\":1,"
+        "\"BTC\":{\"free\":1.50,\"used\":null,\"total\":\"2.00\"},\"used\":{},"
+        "\"DUST\":{\"free\":0.0,\"total\":\"0.00\"},\"kind\":\"balance\","
+        "\"total\":{\"DUST\":0,\"BTC\":2,\"ETH\":7}}",
+        (const char *const[]){rows[0], rows[1], rows[2]}, 3);
+    assert_string_equal(lines.lines[0].balance.extra, "{\"note\":1}");
+    assert_null(lines.lines[1].balance.extra);
+    assert_true(lines.lines[0].balance.snapshot == 77 && lines.lines[2].balance.snapshot == 77);
+    assert_rows("{\"kind\":\"balance\",\"free\":{},\"used\":{},\"total\":{\"A\":0}}",
+                (const char *const[]){"(null) (null) (null) (null)"}, 1);
+    source.snapshot = 0;
+}
+
+static void only_a_balance_is_taken_for_one(void **state)
+{
+    static const char *const others[] = {
+        "{\"kind\":\"balance\",\"error\":\"x\"}", "{\"kind\":\"balance\",\"total\":1}",
+        "{\"kind\":\"balance\",\"account\":\"main\",\"total\":null}",
+        "{\"kind\":\"balance\",\"BTC/USDT\":{\"bid\":1,\"ask\":2}}"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        assert_int_equal(parse_bytes(others[i], strlen(others[i])), -1);
+        assert_non_null(strstr(lines.problem, "is not a balance"));
     }
-    assert_parsed("{\"kind\":\"balance\",\"account\":\"main\",\"total\":null}");
-    assert_null(line.balance.currency);
+}
+
+static void a_list_is_its_objects_with_one_snapshot(void **state)
+{
+    (void)state;
+    source.snapshot = 77;
+    assert_parsed(" [{\"kind\":\"position\",\"symbol\":\"A\",\"contracts\":3,\"side\":\"short\"},"
+                  "{\"kind\":\"position\",\"symbol\":\"B\",\"quantity\":2}] ");
+    assert_int_equal(lines.count, 2);
+    assert_string_equal(lines.lines[0].position.quantity, "-3");
+    assert_true(lines.lines[0].position.snapshot == 77 && lines.lines[1].position.snapshot == 0);
+    assert_refused("[{\"order_id\":\"1\"},{}]", "order_id: required and missing");
+    assert_parsed("[]");
+    source.snapshot = 0;
 }
 
 static void ccxts_names_are_understood(void **state)
@@ -288,7 +341,8 @@ static void malformed_line_is_refused_with_its_field(void **state)
 {
     (void)state;
     assert_refused("", "not JSON: the line ends too early");
-    assert_refused("[]", "not a JSON object");
+    assert_refused("[", "not a JSON object");
+    assert_refused("[7]", "a list of something else than objects");
     assert_refused("7", "not a JSON object");
     assert_refused("{\"order_id\":\"1\"", "order_id: not JSON: the line ends too early");
     assert_refused("{\"order_id\":\"1", "order_id: not JSON: the line ends too early");
@@ -305,7 +359,7 @@ static void lone_surrogate_is_refused(void **state)
 {
     (void)state;
     assert_int_equal(parse_bytes("{\"order_id\":\"\\ud800\"}", 21), -1);
-    assert_memory_equal(line.problem, "order_id: not JSON, at byte ", 27);
+    assert_memory_equal(lines.problem, "order_id: not JSON, at byte ", 27);
 }
 
 static void deep_nesting_is_refused(void **state)
@@ -342,27 +396,6 @@ static void damaged_line_is_survived(void **state)
     }
 }
 
-/* As publish does: each trade of what is left of an order as a line of its own. */
-static void parse_trades(const char *text, size_t length)
-{
-    struct nested_order order;
-    struct json_slice trade;
-    struct json_scan scan = {line.trades.at + 1, line.trades.at + line.trades.length - 1};
-    static struct json_line one;
-
-    nested_order_read(&order, (struct json_slice){text, length});
-    while (nested_trades_next(&scan, &trade)) {
-        char *out = malloc(length + trade.length + NESTED_TRADE_ROOM);
-        size_t written = nested_trade_write(&order, trade, out);
-        assert_true(written < length + trade.length + NESTED_TRADE_ROOM);
-        if (json_line_parse(&one, "binance", out, written) == 0) {
-            assert_int_equal(one.kind, RECORD_TRADE);
-        }
-        free(out);
-    }
-    json_line_release(&one);
-}
-
 static void damaged_trades_of_an_order_are_survived(void **state)
 {
     static const char whole[] =
@@ -374,16 +407,17 @@ static void damaged_trades_of_an_order_are_survived(void **state)
     (void)state;
     assert_parsed(whole);
     assert_string_equal(line.order.extra, "{\"trade_ids\":[3,[],\"4\"]}");
+    assert_int_equal(lines.count, 2);
+    assert_string_equal(lines.lines[1].trade.side, "buy");
     for (size_t at = 0; at < sizeof whole - 1; at++) {
         for (size_t i = 0; i < sizeof bytes; i++) {
-            char *text = malloc(sizeof whole - 1);
-            memcpy(text, whole, sizeof whole - 1);
+            char text[sizeof whole];
+            memcpy(text, whole, sizeof whole);
             text[at] = bytes[i];
-            if (json_line_parse(&line, "binance", text, sizeof whole - 1) == 0 &&
-                line.trades.length > 0) {
-                parse_trades(text, sizeof whole - 1);
+            assert_true(parse_bytes(text, sizeof whole - 1) == 0 || lines.problem[0] != '\0');
+            for (size_t j = 0; j < lines.count; j++) {
+                assert_int_equal(lines.lines[j].kind, j == 0 ? RECORD_ORDER : RECORD_TRADE);
             }
-            free(text);
         }
     }
 }
@@ -405,7 +439,9 @@ int main(void)
         TEST(every_kind_is_read),
         TEST(an_empty_value_is_absent),
         TEST(messages_within_a_value_are_dropped),
-        TEST(a_balance_without_a_currency_says_that_the_account_is_empty),
+        TEST(a_balance_is_a_record_for_each_currency),
+        TEST(only_a_balance_is_taken_for_one),
+        TEST(a_list_is_its_objects_with_one_snapshot),
         TEST(ccxts_names_are_understood),
         TEST(malformed_line_is_refused_with_its_field),
         TEST(lone_surrogate_is_refused),
