@@ -151,6 +151,9 @@ class Cluster:
     def move(self, slot, source, target):
         """As redis-cli --cluster reshard does it. New keys may come while the old ones are moved."""
         self.begin_move(slot, source, target)
+        self.finish_move(slot, source, target)
+
+    def finish_move(self, slot, source, target):
         while self.ask(source, "CLUSTER", "COUNTKEYSINSLOT", slot) > 0:
             self.move_keys(slot, source, target)
         self.end_move(slot, source, target)

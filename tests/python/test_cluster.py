@@ -1,16 +1,20 @@
 """A Redis Cluster: producers and drainers find the master of each stream's slot, and follow it wherever it goes."""
 
+import os
+import random
 import re
 import tempfile
 import time
 import unittest
 
 import engines
+import psycopg2
 import redis_cluster
 import support
 from commit_gap import CommitGap
 
 MOVES = 20 if support.ALL else 4
+ROUNDS = 5 if support.ALL else 1
 EXCHANGES = ("gemini", "okx", "kucoin")  # each on another of three masters
 
 cluster = None
@@ -202,6 +206,83 @@ class Drainers(Loaded):
         self.await_more(self.feeds[0].exchange)
         engines.await_true(lambda: all(engines.ready(drainer)[0] == 200 for drainer in self.drainers), "ready again")
         self.assert_all_stored_once()
+
+
+class PendingOfMany(unittest.TestCase):
+    """What killed drainers have left pending in hundreds of streams is claimed, many at a time, while their slots are moved."""
+
+    STREAMS = 300
+
+    def setUp(self):
+        self.engines = engines.Engines()
+        self.addCleanup(self.engines.close)
+        self.streams = [f"blotter:many-{number}" for number in range(self.STREAMS)]
+        self.added = 0
+
+    def add(self):
+        """An order to each stream, wherever it is: the other nodes refuse it, and while its slot is moved it may be both of two."""
+        left = self.streams
+        while left:
+            refused = set(left)
+            for node in cluster.nodes:
+                with engines.RedisClient(node.port) as client:
+                    for stream in left:
+                        client.send("XADD", stream, "*", "order", engines.order(f"{stream}-{self.added}"))
+                    answers = [client.answer() for _ in left]
+                refused -= {stream for stream, answer in zip(left, answers) if not isinstance(answer, RuntimeError)}
+                left = [stream for stream in left if stream in refused]
+        self.added += 1
+
+    def pending(self):
+        count = 0
+        for node in cluster.nodes:
+            with engines.RedisClient(node.port) as client:
+                for stream in self.streams:
+                    client.send("XPENDING", stream, "drainers")
+                answers = [client.answer() for _ in self.streams]
+            count += sum(answer[0] for answer in answers if not isinstance(answer, RuntimeError))
+        return count
+
+    def rows(self):
+        return servers.query("SELECT count(*) AS rows, count(DISTINCT order_id) AS orders FROM blotter.order_events WHERE exchange LIKE 'many-%%'")[0]
+
+    def begin_move(self):
+        """The slot of a stream is half moved: its keys are still where they were."""
+        stream = random.choice(self.streams)
+        source = cluster.owner(stream)
+        move = redis_cluster.slot_of(stream), source, random.choice([node for node in cluster.nodes if node is not source])
+        cluster.begin_move(*move)
+        return move
+
+    def test_slots_move_while_it_is_claimed(self):
+        seed = int(os.environ.get("BLOTTER_TEST_SEED", random.randrange(1 << 32)))
+        print(f"# seed {seed}", flush=True)
+        random.seed(seed)
+        drainers = [self.engines.drain(cluster.url, "--consumer", f"many-{name}", "--streams", "blotter:many-*") for name in "ab"]
+        self.add()
+        engines.await_true(lambda: self.rows()["rows"] == self.STREAMS, "all streams are loaded")
+        for _ in range(ROUNDS):
+            with psycopg2.connect(servers.settings["BLOTTER_POSTGRES"]) as locker:
+                locker.cursor().execute("LOCK TABLE blotter.order_events IN ACCESS EXCLUSIVE MODE")
+                self.add()
+                engines.await_true(lambda: self.pending() > self.STREAMS / 2, "entries are pending")
+                for drainer in drainers:
+                    drainer.kill()
+            locker.close()
+            move = self.begin_move()
+            for drainer in drainers:
+                drainer.start()
+            deadline = time.monotonic() + support.TIMEOUT
+            while self.rows()["rows"] < self.added * self.STREAMS:
+                self.assertLess(time.monotonic(), deadline, "all rows in time")
+                cluster.finish_move(*move)
+                move = self.begin_move()
+            cluster.finish_move(*move)
+        engines.await_true(lambda: self.pending() == 0, "nothing is pending")
+        self.assertEqual(self.rows(), {"rows": self.added * self.STREAMS, "orders": self.added * self.STREAMS})
+        for drainer in drainers:
+            engines.await_true(lambda drainer=drainer: engines.ready(drainer)[0] == 200, "ready")
+            self.assertEqual(drainer.stop(), 0, drainer.text()[-3000:])
 
 
 class UrlOfOneNode(unittest.TestCase):
