@@ -235,7 +235,7 @@ typedef struct blotter_binding blotter_binding;
  * Threads:  any; a binding may be used by many at a time, and only with this producer
  * Blocks:   never, but allocates
  * Memory:   copies; free it with blotter_unbind, also after blotter_close
- * Returns:  NULL: out of memory, or a member is not valid: blotter_problem() says which */
+ * Returns:  NULL: a member is not valid: blotter_problem() says which; "": out of memory */
 blotter_binding *blotter_bind(blotter_producer *producer, enum blotter_kind kind,
                               const void *constants);
 void blotter_unbind(blotter_binding *binding); /* takes NULL */

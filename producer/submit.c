@@ -263,10 +263,11 @@ static bool is_kind_public(int kind)
 BLOTTER_PUBLIC blotter_binding *blotter_bind(blotter_producer *producer, enum blotter_kind kind,
                                              const void *constants)
 {
-    struct record_problem problem = {RECORD_FAULT_UNKNOWN_KIND, NULL, 0};
+    bool known = is_kind_public((int)kind);
+    struct record_problem problem = {known ? RECORD_FAULT_NONE : RECORD_FAULT_UNKNOWN_KIND, NULL,
+                                     0};
     size_t capacity = producer->journal->body_capacity;
-    blotter_binding *binding =
-        is_kind_public((int)kind) ? malloc(sizeof *binding + capacity) : NULL;
+    blotter_binding *binding = known ? malloc(sizeof *binding + capacity) : NULL;
     if (binding == NULL || record_bind((enum record_kind)kind, constants, binding->bytes, capacity,
                                        &binding->bound, &problem) != 0) {
         answer_problem(&problem);

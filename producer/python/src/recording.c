@@ -107,7 +107,12 @@ static int bind_draft(struct recorder *recorder, const struct producer *producer
     recorder->bound =
         blotter_bind(producer->handle, (enum blotter_kind)kind, &recorder->constants->of);
     if (recorder->bound == NULL) {
-        draft_raise(recorder->constants, blotter_problem());
+        const char *problem = blotter_problem();
+        if (*problem == '\0') {
+            PyErr_NoMemory();
+        } else {
+            draft_raise(recorder->constants, problem);
+        }
         return -1;
     }
     return 0;
