@@ -47,6 +47,7 @@ struct load_transaction {
     struct pg_copy copies[COPIES_MAX];
     size_t copy_count;
     size_t queued; /* rows for the books */
+    bool calls;    /* the statement that ends the transaction has begun */
     struct copy_buffer rejects, orders;
     struct producer_progress *progress;
     size_t progress_count, progress_capacity;
@@ -64,6 +65,14 @@ static void load_chunk_add(struct load_transaction *t, const void *bytes, size_t
         }
     }
     t->chunks[t->chunk_count++] = (struct pg_chunk){bytes, length};
+}
+
+/* Adds a function to the one statement that ends the transaction: a statement of its own for each
+ * would take longer than some of them do. None depends on another. */
+static void load_add_call(struct load_transaction *t, const char *function)
+{
+    sql_text_add(&t->sql, "%s blotter_internal.%s(", t->calls ? "," : "SELECT", function);
+    t->calls = true;
 }
 
 static void load_copy_begin(struct load_transaction *t)
@@ -220,22 +229,22 @@ static const struct order_changes *load_changes_of_range(struct load_transaction
     return t->changes;
 }
 
-static void load_add_merge_of_orders(struct load_transaction *t)
+/* Returns whether there are any. */
+static bool load_add_copy_of_orders(struct load_transaction *t)
 {
     const struct order_changes *changes = load_changes_of_range(t);
 
     if (order_changes_count(changes) == 0) {
-        return;
+        return false;
     }
     t->orders.length = 0;
     order_changes_put(changes, &t->batch->rows[RECORD_ORDER], t->batch->careful, &t->orders);
     load_copy_begin(t);
     load_chunk_add(t, t->orders.bytes, t->orders.length);
     load_copy_end(t);
-    sql_text_add(&t->sql,
-                 "COPY pg_temp.staged_orders (%s) FROM STDIN BINARY; SELECT "
-                 "blotter_internal.merge_orders(); ",
+    sql_text_add(&t->sql, "COPY pg_temp.staged_orders (%s) FROM STDIN BINARY; ",
                  order_changes_columns());
+    return true;
 }
 
 /* --- progress --- */
@@ -282,18 +291,16 @@ static void load_count_progress(struct load_transaction *t)
     }
 }
 
-/* A member of every element as an array; -1: zeros. */
-static void load_add_array(struct load_transaction *t, long member_offset)
+/* A member of every element as an array. */
+static void load_add_array(struct load_transaction *t, size_t member_offset)
 {
     struct sql_text *sql = &t->sql;
 
     sql_text_add(sql, ", '{");
     for (size_t i = 0; i < t->progress_count; i++) {
-        int64_t value = 0;
+        int64_t value;
 
-        if (member_offset >= 0) {
-            memcpy(&value, (const char *)&t->progress[i] + member_offset, sizeof value);
-        }
+        memcpy(&value, (const char *)&t->progress[i] + member_offset, sizeof value);
         sql_text_add(sql, "%s%" PRId64, i == 0 ? "" : ",", value);
     }
     sql_text_add(sql, "}'");
@@ -321,15 +328,15 @@ static void load_add_progress(struct load_transaction *t)
     if (t->progress_count == 0) {
         return;
     }
-    sql_text_add(&t->sql, "SELECT blotter_internal.add_progress('%s'", t->options.drainer);
+    load_add_call(t, "add_progress");
+    sql_text_add(&t->sql, "'%s'", t->options.drainer);
     load_add_array(t, offsetof(struct producer_progress, producer_id));
     load_add_streams(t);
     load_add_array(t, offsetof(struct producer_progress, stored));
-    load_add_array(t, -1); /* rejected */
-    load_add_array(t, -1); /* expired */
+    sql_text_add(&t->sql, ", NULL, NULL"); /* rejected, expired */
     load_add_array(t, offsetof(struct producer_progress, last_seq));
     load_add_array(t, offsetof(struct producer_progress, voided));
-    sql_text_add(&t->sql, "); ");
+    sql_text_add(&t->sql, ")");
 }
 
 enum expired_part { EXPIRED_PRODUCER, EXPIRED_EXCHANGE, EXPIRED_LANE, EXPIRED_SEQ };
@@ -365,11 +372,12 @@ static void load_add_expired_part(struct load_transaction *t, enum expired_part 
 static void load_add_expired(struct load_transaction *t)
 {
     if (t->batch->expired > 0) {
-        sql_text_add(&t->sql, "SELECT blotter_internal.add_expired('%s'", t->options.drainer);
+        load_add_call(t, "add_expired");
+        sql_text_add(&t->sql, "'%s'", t->options.drainer);
         for (int part = EXPIRED_PRODUCER; part <= EXPIRED_SEQ; part++) {
             load_add_expired_part(t, (enum expired_part)part);
         }
-        sql_text_add(&t->sql, "); ");
+        sql_text_add(&t->sql, ")");
     }
 }
 
@@ -411,7 +419,8 @@ static void load_add_counters(struct load_transaction *t)
     if (t->stream_count == 0) {
         return;
     }
-    sql_text_add(&t->sql, "SELECT blotter_internal.raise_loaded('{");
+    load_add_call(t, "raise_loaded");
+    sql_text_add(&t->sql, "'{");
     for (size_t i = 0; i < t->stream_count; i++) {
         sql_text_add(&t->sql, "%s\"%s\"", i == 0 ? "" : ",", t->streams[i].stream->name);
     }
@@ -420,7 +429,7 @@ static void load_add_counters(struct load_transaction *t)
         sql_text_add(&t->sql, "%s%" PRIu64 "-%" PRIu64, i == 0 ? "" : ",", t->streams[i].last.ms,
                      t->streams[i].last.seq);
     }
-    sql_text_add(&t->sql, "}'); ");
+    sql_text_add(&t->sql, "}')");
 }
 
 /* --- the interface --- */
@@ -467,7 +476,7 @@ static void load_add_staged(struct load_transaction *t)
 void load_transaction_build(struct load_transaction *t, const struct batch *batch,
                             struct batch_range range, unsigned lock_ms, enum load_end end)
 {
-    bool staging = batch->careful || batch->rejected > 0;
+    bool staging = batch->careful || batch->rejected > 0, orders;
 
     t->batch = batch;
     t->range = range;
@@ -485,13 +494,16 @@ void load_transaction_build(struct load_transaction *t, const struct batch *batc
     if (staging) {
         load_add_staged(t);
     }
+    orders = t->options.keep_orders && load_add_copy_of_orders(t);
+    t->calls = false;
     load_add_expired(t);
     load_add_progress(t);
-    if (t->options.keep_orders) {
-        load_add_merge_of_orders(t);
+    if (orders) {
+        load_add_call(t, "merge_orders");
+        sql_text_add(&t->sql, ")");
     }
     load_add_counters(t);
-    sql_text_add(&t->sql,
+    sql_text_add(&t->sql, "%s%s", t->calls ? "; " : "",
                  end == LOAD_COMMIT ? "COMMIT" : "SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK");
     for (size_t i = 0; i < t->copy_count; i++) {
         t->copies[i].chunks = t->chunks + t->copy_first[i];

@@ -47,14 +47,15 @@ COMMENT ON FUNCTION blotter_internal.accept_history() IS
 REVOKE EXECUTE ON FUNCTION blotter_internal.accept_history() FROM PUBLIC;
 
 -- In every loading transaction. Only the holder of a stream's lease does it, so nobody waits here. plpgsql: a session plans it once, not
--- in every transaction.
+-- in every transaction. One row after the other: see add_progress().
 CREATE FUNCTION blotter_internal.raise_loaded(streams text[], last_ids text[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    INSERT INTO blotter_internal.loaded AS l (stream, n, last_id)
-    SELECT s.stream, 1, s.last_id FROM unnest(streams, last_ids) AS s (stream, last_id)
-    ON CONFLICT (stream) DO UPDATE SET n = l.n + 1, last_id = excluded.last_id, updated_at = now();
+    FOR i IN 1 .. cardinality(streams) LOOP
+        INSERT INTO blotter_internal.loaded AS l (stream, n, last_id) VALUES (streams[i], 1, last_ids[i])
+        ON CONFLICT (stream) DO UPDATE SET n = l.n + 1, last_id = excluded.last_id, updated_at = now();
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION blotter_internal.raise_loaded(text[], text[]) IS

@@ -106,30 +106,33 @@ CREATE FUNCTION blotter_internal.merge_staged(one tid DEFAULT NULL) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
-    staged record;
-    merged int := 0;
-    doubtful boolean := false;
+    exchange text;
+    exchanges text[];
+    client_only text[];
+    merged int;
+    doubtful boolean;
 BEGIN
-    FOR staged IN
-        SELECT s.exchange, bool_or(s.provisional) AS client_only, bool_or(s.late) AS late, count(*) AS n
-        FROM pg_temp.staged_keys s WHERE one IS NULL OR s.tid = one
-        GROUP BY s.exchange ORDER BY s.exchange COLLATE "C"
-    LOOP
-        IF staged.client_only THEN
-            PERFORM pg_advisory_xact_lock(blotter_internal.lock_class(), hashtext(staged.exchange || ' merge'));
+    SELECT array_agg(DISTINCT s.exchange COLLATE "C"), array_agg(DISTINCT s.exchange COLLATE "C") FILTER (WHERE s.provisional), count(*),
+           bool_or(s.provisional OR s.late)
+    INTO exchanges, client_only, merged, doubtful
+    FROM pg_temp.staged_keys s WHERE one IS NULL OR s.tid = one;
+    IF exchanges IS NULL THEN
+        RETURN 0;
+    END IF;
+    FOREACH exchange IN ARRAY exchanges LOOP
+        IF exchange = ANY (client_only) THEN
+            PERFORM pg_advisory_xact_lock(blotter_internal.lock_class(), hashtext(exchange || ' merge'));
         ELSE
-            PERFORM pg_advisory_xact_lock_shared(blotter_internal.lock_class(), hashtext(staged.exchange || ' merge'));
+            PERFORM pg_advisory_xact_lock_shared(blotter_internal.lock_class(), hashtext(exchange || ' merge'));
         END IF;
-        merged := merged + staged.n;
-        doubtful := doubtful OR staged.client_only OR staged.late;
     END LOOP;
     doubtful := doubtful OR EXISTS (SELECT FROM blotter_internal.client_only_ids);
 
     -- A transaction that will compute orders again takes their lock before it locks a row.
     IF doubtful THEN
         PERFORM blotter_internal.note_rest(one, false);
-        FOR staged IN SELECT DISTINCT r.exchange FROM pg_temp.merge_rest r ORDER BY r.exchange LOOP
-            PERFORM pg_advisory_xact_lock(blotter_internal.lock_class(), hashtext(staged.exchange || ' rebuild'));
+        FOR exchange IN SELECT DISTINCT r.exchange FROM pg_temp.merge_rest r ORDER BY r.exchange LOOP
+            PERFORM pg_advisory_xact_lock(blotter_internal.lock_class(), hashtext(exchange || ' rebuild'));
         END LOOP;
     END IF;
     IF blotter_internal.upsert_staged(one) < merged OR doubtful THEN
@@ -216,7 +219,8 @@ BEGIN
                    s.first_filled_quantity, s.first_recorded_at, s.recorded_at, s.seq, s.producer_id, %2$s
             FROM pg_temp.staged_keys s
             WHERE (one IS NULL OR s.tid = one) AND NOT s.provisional
-            ORDER BY s.order_key COLLATE "C", s.exchange COLLATE "C", s.key_account COLLATE "C", s.scope COLLATE "C"
+            -- symbol: scope, which would be looked up once more, where it says anything
+            ORDER BY s.order_key COLLATE "C", s.exchange COLLATE "C", s.key_account COLLATE "C", s.symbol COLLATE "C"
             ON CONFLICT (order_key, exchange, account, scope, provisional) DO UPDATE SET
                 status = CASE WHEN o.terminal AND lower(o.status COLLATE "C") IN (SELECT t.status FROM blotter_internal.terminal_statuses t) THEN o.status
                               ELSE coalesce(excluded.status, o.status) END,

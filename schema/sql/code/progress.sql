@@ -1,27 +1,27 @@
 -- Adds up what a loading transaction has settled, per producer and stream. The drainer calls it for fresh batches, which it copies straight
 -- into the tables; load_staged() calls it for others.
 
+-- One row after the other: for a lone record a statement over all of the arrays takes twice as long.
 CREATE FUNCTION blotter_internal.add_progress(drainer text, producer_ids bigint[], exchanges text[], lanes text[], stored bigint[], rejected bigint[],
                                               expired bigint[], last_seq bigint[], voided bigint[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
 #variable_conflict use_column
 BEGIN
-    INSERT INTO blotter_internal.progress AS p (producer_id, exchange, lane, drainer, stored, rejected, voided, expired, last_seq)
-    SELECT n.producer_id, n.exchange, coalesce(n.lane, ''), add_progress.drainer, sum(coalesce(n.stored, 0)), sum(coalesce(n.rejected, 0)),
-           sum(coalesce(n.voided, 0)), sum(coalesce(n.expired, 0)), max(coalesce(n.last_seq, 0))
-    FROM unnest(producer_ids, exchanges, lanes, add_progress.stored, add_progress.rejected, add_progress.voided, add_progress.expired,
-                add_progress.last_seq) AS n (producer_id, exchange, lane, stored, rejected, voided, expired, last_seq)
-    WHERE n.producer_id > 0
-    GROUP BY n.producer_id, n.exchange, coalesce(n.lane, '')
-    ORDER BY n.producer_id, n.exchange COLLATE "C", coalesce(n.lane, '') COLLATE "C"
-    ON CONFLICT (producer_id, exchange, lane, drainer) DO UPDATE SET
-        stored = p.stored + excluded.stored,
-        rejected = p.rejected + excluded.rejected,
-        voided = p.voided + excluded.voided,
-        expired = p.expired + excluded.expired,
-        last_seq = greatest(p.last_seq, excluded.last_seq),
-        updated_at = now();
+    FOR i IN 1 .. coalesce(cardinality(producer_ids), 0) LOOP
+        CONTINUE WHEN producer_ids[i] <= 0;
+        INSERT INTO blotter_internal.progress AS p (producer_id, exchange, lane, drainer, stored, rejected, voided, expired, last_seq)
+        VALUES (producer_ids[i], exchanges[i], coalesce(lanes[i], ''), add_progress.drainer, coalesce(add_progress.stored[i], 0),
+                coalesce(add_progress.rejected[i], 0), coalesce(add_progress.voided[i], 0), coalesce(add_progress.expired[i], 0),
+                coalesce(add_progress.last_seq[i], 0))
+        ON CONFLICT (producer_id, exchange, lane, drainer) DO UPDATE SET
+            stored = p.stored + excluded.stored,
+            rejected = p.rejected + excluded.rejected,
+            voided = p.voided + excluded.voided,
+            expired = p.expired + excluded.expired,
+            last_seq = greatest(p.last_seq, excluded.last_seq),
+            updated_at = now();
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION blotter_internal.add_progress(text, bigint[], text[], text[], bigint[], bigint[], bigint[], bigint[], bigint[]) IS
