@@ -46,11 +46,12 @@ enum {
     BOOKING_TIMEOUT_MS = 3600000, /* an instrument that comes late may change years of fills */
     RETRY_MIN_MS = 100,
     RETRY_MAX_MS = 5000,
-    PAUSE_MS = 20,
+    PAUSE_TIMES = 4, /* a pause takes so many times as long as the booking before it */
+    PAUSE_MAX_MS = 20,
     LOOK_PAUSE = 2,   /* times as long as the last look at all of the queue took, until the next */
     BURST_ROWS = 500, /* of one commit, from which on bookings rest */
-    REST_TIMES_MAX = 7, /* a rest takes so many times as long as the booking before it */
-    REST_MAX_MS = 1000,
+    REST_TIMES_MAX = 15, /* a rest takes so many times as long as the booking before it */
+    REST_MAX_MS = 2000,
     REST_UNTIL_MS = 60000, /* books that are so far behind take what they need */
 };
 
@@ -152,8 +153,8 @@ static void booker_on_failed(struct booker *booker, const struct pg_failure *fai
  * large batches are committed it rests. */
 static void booker_rest(struct booker *booker)
 {
-    int64_t ms = booker_rest_ms(booker->burst, clock_monotonic_ms() - booker->began_ms,
-                                booker_lag_ms(booker));
+    int64_t booking_ms = clock_monotonic_ms() - booker->began_ms,
+            ms = booker_rest_ms(booker->burst, booking_ms, booker_lag_ms(booker));
 
     if (booker->hurried) {
         return;
@@ -161,7 +162,7 @@ static void booker_rest(struct booker *booker)
     if (ms > 0) {
         booker->counters.rests++;
     } else if (booker->rows > 0 && !booker->full) {
-        ms = PAUSE_MS;
+        ms = booker_pause_ms(booking_ms);
         booker->counters.pauses++;
     } else {
         return;
@@ -384,6 +385,11 @@ int64_t booker_next_rows(int64_t rows_max, bool full, int64_t booking_ms)
         return ROWS_MIN;
     }
     return booking_ms < SLOW_MS || rows_max > ROWS_MAX / 2 ? rows_max : 2 * rows_max;
+}
+
+int64_t booker_pause_ms(int64_t booking_ms)
+{
+    return booking_ms < PAUSE_MAX_MS / PAUSE_TIMES ? (booking_ms + 1) * PAUSE_TIMES : PAUSE_MAX_MS;
 }
 
 void booker_finish(struct booker *booker)

@@ -2,10 +2,11 @@
  *
  * Loading writes what concerns the books into a queue, in the same commit. The booker calls
  * blotter_internal.book() until the queue of the exchanges whose streams this drainer holds is
- * empty: after each commit, 50 times a second at most, and once a second for what others have
+ * empty: after each commit, with pauses of at most 20 ms, and once a second for what others have
  * queued. A booking is one statement that commits by itself, and takes its lock for an exchange in
  * it: there is nothing that a stuck or dead drainer could keep. While a backlog is loaded it takes
- * an eighth of the time, and books_lag grows, until the books are half a minute behind. One thread.
+ * a sixteenth of the time, and books_lag grows, until the books are half a minute behind. One
+ * thread.
  */
 #ifndef BLOTTER_DRAINER_POSTGRES_BOOKER_H
 #define BLOTTER_DRAINER_POSTGRES_BOOKER_H
@@ -23,7 +24,7 @@ struct streams;
     X(rows, "rows of the queue that were booked") \
     X(set_aside, "rows that could not be booked: blotter_internal.book_errors") \
     X(runs, "bookings, empty ones included") \
-    X(pauses, "pauses of 20 ms between bookings, so that each books more") \
+    X(pauses, "pauses of at most 20 ms between bookings, so that each books more") \
     X(rests, "rests between bookings, while large batches were loaded") \
     X(failures, "bookings that failed and are tried again")
 /* clang-format on */
@@ -58,6 +59,10 @@ int64_t booker_rest_ms(size_t commit_rows, int64_t booking_ms, int64_t lag_ms);
 
 /* How many rows the next booking may take, where the last one might take rows_max. */
 int64_t booker_next_rows(int64_t rows_max, bool full, int64_t booking_ms);
+
+/* How long it pauses where it keeps up, in milliseconds: the shorter the booking was, the sooner
+ * the next one comes. */
+int64_t booker_pause_ms(int64_t booking_ms);
 
 /* Somebody waits for booker_is_done(): the queue is looked at until it is empty. */
 void booker_finish(struct booker *);

@@ -16,9 +16,9 @@ enum {
 static void a_backlog_is_loaded_first(void **state)
 {
     (void)state;
-    assert_int_equal(booker_rest_ms(BACKLOG_ROWS, BOOKING_MS, 1000), 7 * BOOKING_MS);
+    assert_int_equal(booker_rest_ms(BACKLOG_ROWS, BOOKING_MS, 1000), 15 * BOOKING_MS);
     assert_int_equal(booker_rest_ms(1000, BOOKING_MS, 1000), 2 * BOOKING_MS);
-    assert_int_equal(booker_rest_ms(BACKLOG_ROWS, 10000, 1000), 1000);
+    assert_int_equal(booker_rest_ms(BACKLOG_ROWS, 10000, 1000), 2000);
 }
 
 static void small_commits_are_booked_without_a_rest(void **state)
@@ -26,6 +26,24 @@ static void small_commits_are_booked_without_a_rest(void **state)
     (void)state;
     assert_int_equal(booker_rest_ms(0, BOOKING_MS, 0), 0);
     assert_int_equal(booker_rest_ms(499, BOOKING_MS, 0), 0);
+}
+
+/* A fill that comes alone is in the books some milliseconds later; a server that books slowly is
+ * not kept busy by it. */
+static void a_pause_is_as_short_as_the_booking_allows(void **state)
+{
+    int64_t last_ms = 0;
+
+    (void)state;
+    for (int64_t booking_ms = 0; booking_ms < 100; booking_ms++) {
+        int64_t pause_ms = booker_pause_ms(booking_ms);
+
+        assert_true(pause_ms >= last_ms && pause_ms > 0 && pause_ms <= 20);
+        assert_true(pause_ms >= 4 * booking_ms || pause_ms == 20);
+        last_ms = pause_ms;
+    }
+    assert_true(booker_pause_ms(1) < 10);
+    assert_int_equal(last_ms, 20);
 }
 
 static void rests_shrink_as_the_books_fall_behind(void **state)
@@ -39,7 +57,7 @@ static void rests_shrink_as_the_books_fall_behind(void **state)
         assert_true(rest_ms <= last_ms);
         last_ms = rest_ms;
     }
-    assert_true(booker_rest_ms(BACKLOG_ROWS, BOOKING_MS, 45000) < 4 * BOOKING_MS);
+    assert_true(booker_rest_ms(BACKLOG_ROWS, BOOKING_MS, 45000) < 8 * BOOKING_MS);
     assert_int_equal(booker_rest_ms(BACKLOG_ROWS, BOOKING_MS, 60000), 0);
     assert_int_equal(booker_rest_ms(BACKLOG_ROWS, BOOKING_MS, INT64_C(86400000)), 0);
 }
@@ -92,6 +110,7 @@ int main(void)
         cmocka_unit_test(a_backlog_is_loaded_first),
         cmocka_unit_test(small_commits_are_booked_without_a_rest),
         cmocka_unit_test(slow_bookings_take_more_rows),
+        cmocka_unit_test(a_pause_is_as_short_as_the_booking_allows),
         cmocka_unit_test(rests_shrink_as_the_books_fall_behind),
         cmocka_unit_test(a_load_that_can_be_booked_is_booked_within_a_minute),
     };
