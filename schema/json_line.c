@@ -29,10 +29,11 @@ struct json_draft {
     uint64_t marks; /* keys that tell what kind of object it is */
     unsigned wrong; /* values in extra that this file has put there */
     int precision_mode;
-    bool unknown; /* there are keys that are no field's */
-    bool info;    /* there is the exchange's own message */
-    bool own;     /* keys are our own names: they mean what they say */
-    bool market;  /* it is one of ccxt's markets */
+    bool unknown;  /* there are keys that are no field's */
+    bool info;     /* there is the exchange's own message */
+    bool own;      /* keys are our own names: they mean what they say */
+    bool market;   /* it is one of ccxt's markets */
+    bool verbatim; /* it is taken as it is written */
 };
 
 /* --- problems: each returns -1 --- */
@@ -247,6 +248,20 @@ static int json_line_find_field(enum record_kind kind, const char *name, size_t 
     return -1;
 }
 
+/* Says whether the field has another name in ccxt's objects. */
+static bool is_renamed(enum record_kind kind, int field)
+{
+    bool shared = kind == RECORD_CASH && (field == CASH_currency || field == CASH_address);
+
+    for (unsigned i = 0; field >= 0 && !shared && i < ccxt_names[kind].count; i++) {
+        if (ccxt_names[kind].names[i].field == (unsigned)field &&
+            ccxt_names[kind].names[i].rank > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Says whether the name is ours alone: then what it stands in is no object of ccxt's. Positions are
  * told by all their fields, others by their ids, as names like `currency` are ccxt's, too. */
 static bool is_own_name(enum record_kind kind, int field)
@@ -258,12 +273,37 @@ static bool is_own_name(enum record_kind kind, int field)
                          UINT64_C(1) << TRADE_trade_id,
         [RECORD_CASH] = UINT64_C(1) << CASH_entry_id,
     };
-    bool found = field >= 0 && (ids[kind] >> field & 1) != 0;
+    return (field >= 0 && (ids[kind] >> field & 1) != 0) ||
+           (kind == RECORD_POSITION && is_renamed(kind, field));
+}
 
-    for (unsigned i = 0; field >= 0 && kind == RECORD_POSITION && i < ccxt_names[kind].count; i++) {
-        found |= ccxt_names[kind].names[i].field == (unsigned)field;
+/* Says whether a line has names of ours where ccxt has others: then it is taken as it is written,
+ * with empty text and with nulls. */
+static bool is_verbatim(struct json_draft *draft, const char *text, size_t length)
+{
+    enum record_kind kind = draft->line->kind;
+    struct json_scan scan = json_read_members(text, length);
+    struct json_member member;
+    bool found = false;
+
+    while (draft->source->kind < 0 && !found && json_read_member(&scan, &member)) {
+        size_t name_length = json_read_string(member.key, draft->string);
+        found = is_renamed(kind, json_line_find_field(kind, draft->string, name_length));
     }
     return found;
+}
+
+/* Says whether a value counts though it is as good as a missing one. */
+static bool is_kept_empty(const struct json_draft *draft, int field, const struct ccxt_name *ccxt,
+                          struct json_slice value)
+{
+    const struct record_field *fields = record_schemas[draft->line->kind].fields;
+
+    if (!draft->verbatim) {
+        return false;
+    }
+    return field >= 0 ? fields[field].kind == FIELD_TEXT && json_slice_is(value, "\"\"")
+                      : ccxt == NULL;
 }
 
 static void add_extra(struct json_draft *draft, struct json_slice text)
@@ -300,7 +340,7 @@ static void put_extra(struct json_draft *draft, const char *text, size_t length)
     }
 }
 
-/* Copies a value without nulls and without the exchange's own messages that are in it. */
+/* Copies a value without the exchange's own messages that are in it, and without nulls. */
 static void put_pruned(struct json_draft *draft, struct json_slice value)
 {
     bool map = value.at[0] == '{';
@@ -334,7 +374,8 @@ static void add_member(struct json_draft *draft, const struct json_member *membe
     put_extra(draft, ":", 1);
     size_t begin = draft->extra_length;
     put_pruned(draft, member->value);
-    if (draft->extra_length == begin + 2 && strchr("{[", draft->extra[begin]) != NULL) {
+    if (!draft->verbatim && draft->extra_length == begin + 2 &&
+        strchr("{[", draft->extra[begin]) != NULL) {
         draft->extra_length = before;
     }
 }
@@ -417,6 +458,7 @@ static void take_member(struct json_draft *draft, const struct json_member *memb
     const struct ccxt_name *ccxt = decoder_ccxt_find(kind, draft->string, length);
 
     draft->marks |= mark_of(draft->string, length, map, absent);
+    absent = absent && !is_kept_empty(draft, field, ccxt, member->value);
     if (absent || is_time_of_zero(kind, field, ccxt, member->value) ||
         json_slice_is(member->key, "\"exchange\"") ||
         (draft->source->kind < 0 && json_slice_is(member->key, "\"kind\""))) {
@@ -478,6 +520,7 @@ static void take_members(struct json_draft *draft, const char *text, size_t leng
     struct json_member member;
 
     draft->market = is_market(draft, text, length);
+    draft->verbatim = is_verbatim(draft, text, length);
     draft->extra[draft->extra_length++] = '{';
     while (json_read_member(&scan, &member)) {
         take_member(draft, &member);

@@ -6,8 +6,9 @@
  * time 0 is absent. A decimal is a number or a string, and keeps its digits as they are written: it
  * is never made a double. A time is an integer: of nanoseconds under our names, of milliseconds
  * under ccxt's, also as text or with a fraction. Any other key goes into extra, without nulls and
- * without the exchange's own messages (info); so does a value that its field cannot take. An
- * object may be several records: see json_lines.h. */
+ * without the exchange's own messages (info); so does a value that its field cannot take. A line
+ * that has our names where ccxt has others keeps "" as text, and nulls in extra. An object may be
+ * several records: see json_lines.h. */
 #ifndef BLOTTER_SCHEMA_JSON_LINE_H
 #define BLOTTER_SCHEMA_JSON_LINE_H
 

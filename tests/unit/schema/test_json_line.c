@@ -156,8 +156,9 @@ static void unknown_keys_go_into_extra_as_written(void **state)
     (void)state;
     assert_parsed("{\"a\" : 1.50 ,\"order_id\":\"1\",\"extra\":{ \"source\":\"x\\u0041\", "
                   "\"n\":1E-8 },\"b\\u0062\":null,\"seq\":7}");
-    assert_string_equal(line.order.extra,
-                        "{\"a\":1.50,\"source\":\"x\\u0041\", \"n\":1E-8,\"seq\":7}");
+    assert_string_equal(
+        line.order.extra,
+        "{\"a\":1.50,\"source\":\"x\\u0041\", \"n\":1E-8,\"b\\u0062\":null,\"seq\":7}");
     assert_parsed("{\"order_id\":\"1\",\"extra\":{}}");
     assert_null(line.order.extra);
     assert_parsed("{\"order_id\":\"1\",\"extra\":{},\"z\":[0]}");
@@ -239,9 +240,13 @@ static void an_empty_value_is_absent(void **state)
         assert_null(line.order.extra);
         assert_int_equal(line.misplaced, 0);
     }
-    assert_parsed("{\"order_id\":\"1\",\"client_order_id\":\"\",\"lastTradeTimestamp\":0}");
+    assert_parsed("{\"id\":\"1\",\"clientOrderId\":\"\",\"symbol\":\"\",\"lastTradeTimestamp\":0}");
     assert_null(line.order.client_order_id);
+    assert_null(line.order.symbol);
     assert_null(line.order.extra);
+    assert_parsed("{\"client_order_id\":\"\",\"symbol\":\"\"}"); /* our text is kept as it is */
+    assert_string_equal(line.order.client_order_id, "");
+    assert_string_equal(line.order.symbol, "");
 }
 
 static void messages_within_a_value_are_dropped(void **state)
