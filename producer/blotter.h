@@ -273,7 +273,8 @@ int blotter_decimal(double value, char out[BLOTTER_DECIMAL_BYTES]);
 #define BLOTTER_DOUBLE_BYTES 12
 
 /* Lets a double stand for a decimal, as cheaply as can be: PostgreSQL gets its shortest digits.
- * `price = blotter_double(67123.1, buffer)`. NaN and numbers beyond 1e100 are not decimals.
+ * `price = blotter_double(67123.1, buffer)`. NaN and numbers beyond 1e100, or nearer to 0 than
+ * 1e-100, are not decimals.
  * Returns:  out, for the member of a record; text of no other use */
 const char *blotter_double(double value, char out[BLOTTER_DOUBLE_BYTES]);
 

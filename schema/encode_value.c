@@ -101,7 +101,11 @@ unsigned char *encoder_double(struct encoder *encoder, unsigned char *at, const 
 {
     double value;
 
-    if (!double_text_read(text, &value) || !(fabs(value) < RECORD_DOUBLE_MAX)) {
+    if (!double_text_read(text, &value)) {
+        return encoder_refuse(encoder, RECORD_FAULT_NOT_DECIMAL);
+    }
+    double size = fabs(value);
+    if (!(size > 1 / RECORD_DOUBLE_MAX && size < RECORD_DOUBLE_MAX) && value != 0) {
         return encoder_refuse(encoder, RECORD_FAULT_NOT_DECIMAL);
     }
     if (encoder_room(encoder, at) < NUMBER_BYTES) {

@@ -198,7 +198,8 @@ enum {
     RECORD_DOUBLE_DIGITS = 10,
     RECORD_DOUBLE_BYTES = 1 + RECORD_DOUBLE_DIGITS + 1, /* with the NUL */
 };
-#define RECORD_DOUBLE_MAX 1e100 /* larger ones, and NaN, are no decimals of 128 digits */
+/* Numbers from here on, those below its inverse, and NaN are no decimals of 128 digits. */
+#define RECORD_DOUBLE_MAX 1e100
 const char *record_double(double value, char out[RECORD_DOUBLE_BYTES]);
 
 struct record_identity {

@@ -511,7 +511,7 @@ static void counters_of_sessions_are_bounded(void **state)
 
 static void doubles_travel_as_they_are(void **state)
 {
-    static const double values[] = {0, 0.1, -67123.1, 1e99, 5e-324};
+    static const double values[] = {0, -0.0, 0.1, -67123.1, 1e99, -1e-99};
     char bytes[RECORD_DOUBLE_BYTES];
 
     (void)state;
@@ -539,6 +539,8 @@ static void doubles_travel_as_they_are(void **state)
                      "price", "{\"price\":\"NaN\"}");
     assert_misplaced(WITH(.price = record_double(-1e100, bytes)), RECORD_FAULT_NOT_DECIMAL, "price",
                      NULL);
+    assert_misplaced(WITH(.price = record_double(5e-324, bytes)), RECORD_FAULT_NOT_DECIMAL, "price",
+                     NULL); /* the drainer would refuse it */
 }
 
 static int encode_bound(const struct record_bound *bound, const void *record, unsigned char *out,
