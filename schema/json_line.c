@@ -251,7 +251,8 @@ static int json_line_find_field(enum record_kind kind, const char *name, size_t 
 /* Says whether the field has another name in ccxt's objects. */
 static bool is_renamed(enum record_kind kind, int field)
 {
-    bool shared = kind == RECORD_CASH && (field == CASH_currency || field == CASH_address);
+    bool shared = kind == RECORD_CASH &&
+                  (field == CASH_currency || field == CASH_address || field == CASH_rate);
 
     for (unsigned i = 0; field >= 0 && !shared && i < ccxt_names[kind].count; i++) {
         if (ccxt_names[kind].names[i].field == (unsigned)field &&
