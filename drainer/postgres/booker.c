@@ -139,7 +139,9 @@ static void booker_on_failed(struct booker *booker, const struct pg_failure *fai
     booker->retry_ms = booker->retry_ms == 0                 ? RETRY_MIN_MS
                        : booker->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS
                                                              : booker->retry_ms * 2;
-    booker->rows_max = ROWS_MIN;
+    if (strcmp(failure->sqlstate, "55P03") != 0) { /* another drainer books for so long */
+        booker->rows_max = ROWS_MIN;
+    }
     booker->waiting = true;
     booker->woken = true;
     booker_set_timer(booker, booker->retry_ms);
