@@ -249,6 +249,14 @@ static enum record_fault take_destination(struct decoder *decoder)
 
 /* --- the whole --- */
 
+/* Keeps what only a ledger entry says, in what is none. */
+static enum record_fault keep_ledger_keys(struct decoder *decoder)
+{
+    enum record_fault fault = keep_place(decoder, "direction", decoder->ccxt.at.direction);
+
+    return fault ? fault : keep_place(decoder, "before", decoder->ccxt.at.before);
+}
+
 /* The account that the strategy names comes before the venue's name for it. */
 static void take_account(struct decoder *decoder)
 {
@@ -301,8 +309,16 @@ enum record_fault decoder_cash_finish(struct decoder *decoder)
     if (fault) {
         return fault;
     }
-    switch (ccxt_cash_shape_of(marks, is_type(decoder, "deposit") || is_type(decoder, "withdrawal"),
-                               bare)) {
+    enum ccxt_shape shape = ccxt_cash_shape_of(
+        marks, is_type(decoder, "deposit") || is_type(decoder, "withdrawal"), bare);
+    if (shape == CCXT_SHAPE_TRANSFER || shape == CCXT_SHAPE_TRANSACTION ||
+        shape == CCXT_SHAPE_FUNDING) {
+        fault = keep_ledger_keys(decoder);
+    }
+    if (fault) {
+        return fault;
+    }
+    switch (shape) {
     case CCXT_SHAPE_TRANSFER:
         return finish_transfer(decoder);
     case CCXT_SHAPE_TRANSACTION:

@@ -118,6 +118,15 @@ static void pack_string(struct json_draft *draft, struct json_slice quoted)
     msgpack_pack_str_body(&draft->packed_end, draft->string, length);
 }
 
+/* Packs text that stands for a value of another type, so that no field takes it. */
+static void pack_shown(struct json_draft *draft, struct json_slice quoted)
+{
+    size_t length = json_read_string(quoted, draft->string);
+
+    msgpack_pack_ext(&draft->packed_end, length, UNPACK_SHOWN);
+    msgpack_pack_ext_body(&draft->packed_end, draft->string, length);
+}
+
 /* Packs an integer as one, any other number as its digits. */
 static void pack_number(struct json_draft *draft, struct json_slice number)
 {
@@ -164,7 +173,11 @@ static void pack_value(struct json_draft *draft, struct json_slice value)
 {
     switch (value.at[0]) {
     case '"':
-        pack_string(draft, value);
+        if (draft->source->lenient && json_slice_is_shown(value)) {
+            pack_shown(draft, value);
+        } else {
+            pack_string(draft, value);
+        }
         break;
     case '{':
         msgpack_pack_map(&draft->packed_end, pack_container(draft, value, false));

@@ -124,7 +124,7 @@ static bool is_one_of(struct json_slice key, const char *const *names)
 /* Keys that belong to all rows of a balance, and those that belong to none. */
 static const char *const of_all_rows[] = {"timestamp", "datetime",    "exchange_time", "account",
                                           "origin",    "market_type", "snapshot",      NULL};
-static const char *const of_no_row[] = {"kind", "exchange", "info", NULL};
+static const char *const of_no_row[] = {"kind", "exchange", "info", "currency", NULL};
 
 static bool is_currency(const struct json_member *member)
 {
@@ -309,9 +309,8 @@ static char *put_common(char *at, struct json_slice text, bool of_all, bool keep
     while (json_read_member(&scan, &member)) {
         bool info = json_slice_is_key(member.key, "info") && keep_info;
         bool all = is_one_of(member.key, of_all_rows) || info;
-        bool map = member.value.at[0] == '{' && amount_of(member.key) >= 0;
-        if (all == of_all && (info || !is_one_of(member.key, of_no_row)) && !map &&
-            !is_currency(&member)) {
+        if (all == of_all && (info || !is_one_of(member.key, of_no_row)) &&
+            amount_of(member.key) < 0 && !is_currency(&member)) {
             at = put_pair(at, member.key, member.value);
         }
     }

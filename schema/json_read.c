@@ -447,6 +447,12 @@ bool json_read_member(struct json_scan *scan, struct json_member *member)
     return true;
 }
 
+bool json_slice_is_shown(struct json_slice value)
+{
+    return value.length > 8 && memcmp(value.at, "\"\\u", 3) == 0 &&
+           (memcmp(value.at + 3, "00", 2) != 0 || value.at[5] >= '2');
+}
+
 bool json_slice_is_absent(struct json_slice value)
 {
     bool map = value.at[0] == '{';

@@ -55,6 +55,11 @@ bool json_read_element(struct json_scan *, struct json_slice *value);
 /* Says whether it is null, or an empty string, array or object: as good as a missing key. */
 bool json_slice_is_absent(struct json_slice value);
 
+/* Says whether it is a string whose first character is an escape that it does not need. So Python's
+ * part marks text that stands for a value which is none, as NaN, or that PostgreSQL cannot store.
+ */
+bool json_slice_is_shown(struct json_slice value);
+
 /* Writes a string without its quotes and escapes to `out`, which has room for quoted.length bytes.
  * Returns the length. */
 size_t json_read_string(struct json_slice quoted, char *out);

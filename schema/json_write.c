@@ -88,6 +88,10 @@ static void write_ext(struct json_writer *writer, const struct unpack_value *val
         json_write(writer, value->bytes, value->length);
         return;
     }
+    if (writer->digits && value->ext_type == UNPACK_SHOWN) {
+        json_write_string(writer, value->bytes, value->length);
+        return;
+    }
     if (unpack_time_ns(value, &time_ns) == RECORD_FAULT_NONE) {
         json_write_integer(writer, time_ns);
         return;

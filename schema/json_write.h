@@ -23,8 +23,8 @@ struct json_writer {
     char *end;
     bool full;        /* something did not fit: the text is useless */
     unsigned changed; /* values that were written as something else */
-    bool digits; /* write UNPACK_NUMBER as a number: whoever packed it has checked that it is */
-    bool prune;  /* leave out nulls, and the venue's own messages, below the first level */
+    bool digits;      /* write UNPACK_NUMBER as a number, UNPACK_SHOWN as text: they are ours */
+    bool prune;       /* leave out nulls, and the venue's own messages, below the first level */
 };
 
 void json_write(struct json_writer *, const void *text, size_t length);

@@ -31,8 +31,9 @@ enum unpack_type {
     UNPACK_MAP,
 };
 
-/* An ext of ours, which never goes over the wire: a number's digits, as JSON has them. */
-enum { UNPACK_NUMBER = 'n' };
+/* Exts of ours, which never go over the wire: a number's digits, as JSON has them, and text that
+ * stands for a value of which JSON has no form. */
+enum { UNPACK_NUMBER = 'n', UNPACK_SHOWN = 's' };
 
 struct unpack_reader {
     const unsigned char *at;

@@ -111,6 +111,33 @@ class Shapes(unittest.TestCase):
         self.assertEqual(self.row("order", ORDER | {"fee": fee, "fees": [fee]})[0]["extra"], {"fee": kept})
         self.assertEqual(self.row("order", ORDER | {"fees": [fee]})[0]["extra"], {"fees": [{"cost": 1, "currency": "A"} | kept]})
 
+    def test_a_value_that_is_no_text_is_none_wherever_it_stands(self):
+        nan, cash = float("nan"), {"id": "1", "currency": "A", "amount": 1}
+        for odd, shown in ((nan, "nan"), (b"x", "b'x'"), ("a\0b", "a\\u0000b"), ("\ud800", "\\ud800"), ("é\0", "é\\u0000")):
+            for kind, info, field in (("cash", cash, "status"), ("position", {"symbol": "S", "contracts": 1}, "id"), ("instrument", {"symbol": "S"}, "quote")):
+                row, misplaced = self.row(kind, info | {field: odd})
+                self.assertEqual((row["extra"], misplaced), ({field: shown}, 1), (kind, odd))
+                self.assertNotIn(shown, [value for name, value in row.items() if name != "extra"])
+            row, misplaced = self.row("order", ORDER | {"fees": [{"cost": 1, "currency": odd}]})
+            self.assertEqual((row["fee"], row.get("fee_currency"), misplaced), (1, None, 1), odd)
+            self.assertRaises((TypeError, ValueError), self.recorder.cash, cash | {"currency": odd})
+            self.assertRaises((TypeError, ValueError), self.recorder.position, {"symbol": odd, "contracts": 1})
+            trade = {"id": "t", "symbol": "S", "price": 1, "amount": 2, "takerOrMaker": odd}
+            self.record("order", ORDER | {"trades": [trade]})
+            self.assertEqual((self.recorder.trades[-1]["liquidity"], self.recorder.trades[-1]["extra"]), (None, {"takerOrMaker": shown}), odd)
+        self.assertEqual(self.row("cash", cash | {"status": "\n"})[0]["status"], "\n")
+
+    def test_a_number_beside_the_currencies_is_no_currency_s(self):
+        given = {"A": {"free": 1, "total": 1}, "free": {"A": 1}, "total": {"A": 1}}
+        for others in ({"used": 1000}, {"debt": 5}, {"free": "3"}, {"currency": "B"}):
+            row, _ = self.row("balance", given | others)
+            self.assertEqual((row["currency"], row["free"], row.get("used"), row["total"], row.get("debt")), ("A", 1, None, 1, None), others)
+
+    def test_what_a_ledger_entry_says_is_kept_where_it_is_none(self):
+        moved = {"id": "1", "txid": "x", "type": "withdrawal", "currency": "A", "amount": 5}
+        row, _ = self.row("cash", moved | {"direction": "in", "before": 7})
+        self.assertEqual((row["amount"], row["extra"]), (-5, {"direction": "in", "before": 7}))
+
     # --- absent values ---
 
     def test_an_empty_value_is_absent_and_not_counted(self):

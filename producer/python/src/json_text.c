@@ -23,7 +23,7 @@ void json_init(struct json *json, struct value_context *context)
     json->bytes = json->first;
     json->capacity = sizeof json->first;
     json->used = 0;
-    json->prune = false;
+    json->prune = json->mark = false;
     json->as_text = 0;
 }
 
@@ -111,16 +111,51 @@ static void put_character(struct json *json, Py_UCS4 c)
     }
 }
 
-static void put_characters(struct json *json, PyObject *text, Py_ssize_t length)
+/* Says whether PostgreSQL cannot store the text as it is. */
+static bool is_unfit(PyObject *text, Py_ssize_t length)
 {
     int kind = PyUnicode_KIND(text);
     const void *data = PyUnicode_DATA(text);
+    if (PyUnicode_IS_ASCII(text)) {
+        return memchr(data, '\0', (size_t)length) != NULL;
+    }
     for (Py_ssize_t i = 0; i < length; i++) {
+        Py_UCS4 c = PyUnicode_READ(kind, data, i);
+        if (c == '\0' || Py_UNICODE_IS_SURROGATE(c)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Writes the first character as an escape, which marks the string. Returns how many it has written.
+ */
+static Py_ssize_t put_mark(struct json *json, PyObject *text, Py_ssize_t length)
+{
+    Py_UCS4 c = length > 0 ? PyUnicode_READ_CHAR(text, 0) : ' ';
+    bool escaped = c == '\0' || Py_UNICODE_IS_SURROGATE(c);
+    if (length == 0 || (c < 0x20 && !escaped) || c > 0xffff) {
+        return 0; /* JSON has no other way to write it, or none so short */
+    }
+    put_byte(json, '\\');
+    put_code(json, escaped ? '\\' : c);
+    if (escaped) {
+        put_code(json, c);
+    }
+    return 1;
+}
+
+static void put_characters(struct json *json, PyObject *text, Py_ssize_t first, Py_ssize_t length)
+{
+    int kind = PyUnicode_KIND(text);
+    const void *data = PyUnicode_DATA(text);
+    for (Py_ssize_t i = first; i < length; i++) {
         put_character(json, PyUnicode_READ(kind, data, i));
     }
 }
 
-static enum outcome json_text_put_string(struct json *json, PyObject *text)
+/* shown: it is what Python shows of a value that is no text. */
+static enum outcome put_text(struct json *json, PyObject *text, bool shown)
 {
     Py_ssize_t length = PyUnicode_GET_LENGTH(text);
     if (length > LARGEST) {
@@ -128,11 +163,17 @@ static enum outcome json_text_put_string(struct json *json, PyObject *text)
     }
     enum outcome outcome = json_text_make_room(json, ESCAPED_CHARACTER * (size_t)length);
     if (outcome == TAKEN) {
+        bool mark = json->mark && (shown || is_unfit(text, length));
         put_byte(json, '"');
-        put_characters(json, text, length);
+        put_characters(json, text, mark ? put_mark(json, text, length) : 0, length);
         put_byte(json, '"');
     }
     return outcome;
+}
+
+static enum outcome json_text_put_string(struct json *json, PyObject *text)
+{
+    return put_text(json, text, false);
 }
 
 /* Writes what Python shows of a value that JSON has no form for. */
@@ -150,7 +191,7 @@ static enum outcome put_shown(struct json *json, PyObject *value)
         text = PyUnicode_FromString("(a value that cannot be shown)");
     }
     enum outcome outcome =
-        text != NULL ? json_text_put_string(json, text) : value_fail(json->context, NULL, NULL);
+        text != NULL ? put_text(json, text, true) : value_fail(json->context, NULL, NULL);
     Py_XDECREF(text);
     json->as_text++;
     return outcome;

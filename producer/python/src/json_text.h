@@ -13,6 +13,7 @@ struct json {
     char *bytes;
     size_t used, capacity;
     bool prune;       /* leave out nulls, and the venue's own messages, at every depth */
+    bool mark;        /* write what is no text as json_slice_is_shown() knows it */
     unsigned as_text; /* how many values became text */
     char first[1024];
 };

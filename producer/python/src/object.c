@@ -156,6 +156,7 @@ static int read_dict(struct object_call *call, const struct json_source *source,
     struct json json;
     int status = -1;
     json_init(&json, &call->context);
+    json.mark = true;
     const char *text = write_object(call, &json, dict);
     if (text != NULL) {
         status = json_lines_add(&call->lines, source, text, strlen(text));
