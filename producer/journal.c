@@ -96,16 +96,16 @@ uint32_t journal_encode_session(const struct journal *journal, const struct blot
     }
 }
 
-void journal_publish_session(struct journal *journal, uint64_t position, struct journal_slot head,
+void journal_publish_session(struct journal *journal, uint64_t position, struct journal_slot *head,
                              const struct blotter_session *session)
 {
     unsigned char body[JOURNAL_SESSION_BYTES];
     unsigned fields;
-    head.kind = RECORD_SESSION;
-    head.length = journal_encode_session(journal, session, body, &fields);
-    head.fields = (uint16_t)fields;
-    journal_publish(journal, position, &head, body,
-                    journal_checksum(journal->version, body, head.length));
+    head->kind = RECORD_SESSION;
+    head->length = journal_encode_session(journal, session, body, &fields);
+    head->fields = (uint16_t)fields;
+    journal_publish(journal, position, head, body,
+                    journal_checksum(journal->version, body, head->length));
 }
 
 /* Claims `next`, leaving `after` there, and writes the session record. False: another thread was
@@ -121,10 +121,10 @@ static bool claim_for_session(struct journal *journal, uint64_t next, uint64_t a
         return false;
     }
     journal_publish_session(journal, position,
-                            (struct journal_slot){.producer_id = journal->producer_id,
-                                                  .seq = (int64_t)(position - journal->base),
-                                                  .recorded_at_ns = now,
-                                                  .flags = flags},
+                            &(struct journal_slot){.producer_id = journal->producer_id,
+                                                   .seq = (int64_t)(position - journal->base),
+                                                   .recorded_at_ns = now,
+                                                   .flags = flags},
                             session);
     return true;
 }

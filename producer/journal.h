@@ -132,7 +132,7 @@ uint32_t journal_encode_session(const struct journal *, const struct blotter_ses
 
 /* Encodes a session record for a claimed slot and publishes it; head says all but kind, fields and
  * length. */
-void journal_publish_session(struct journal *, uint64_t position, struct journal_slot head,
+void journal_publish_session(struct journal *, uint64_t position, struct journal_slot *head,
                              const struct blotter_session *);
 
 #endif

@@ -63,10 +63,10 @@ static void make_void(struct journal *journal, uint64_t position, struct journal
 {
     struct blotter_session session = {.event = "void", .last_seq = (int64_t)(position - who.base)};
     journal_publish_session(journal, position,
-                            (struct journal_slot){.producer_id = who.producer_id,
-                                                  .seq = session.last_seq,
-                                                  .recorded_at_ns = recorded_at_ns,
-                                                  .flags = SLOT_IS_VOID},
+                            &(struct journal_slot){.producer_id = who.producer_id,
+                                                   .seq = session.last_seq,
+                                                   .recorded_at_ns = recorded_at_ns,
+                                                   .flags = SLOT_IS_VOID},
                             &session);
 }
 
@@ -155,7 +155,7 @@ static uint64_t close_for_the_dead(struct journal *journal, uint64_t next, uint6
         before->recorded_at_ns > head.recorded_at_ns) {
         head.recorded_at_ns = before->recorded_at_ns;
     }
-    journal_publish_session(journal, next, head, &session);
+    journal_publish_session(journal, next, &head, &session);
     return next + 1;
 }
 
