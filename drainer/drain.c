@@ -2,8 +2,7 @@
  *
  * Two batches: while one is loaded, the other gathers; they change places when the loader is free.
  * So at low load a lone record waits for nothing, and at high load batches grow to what one commit
- * takes; between them a few rows are loaded together, see loader_wait_us(). All work is decided in
- * one place, turn(), which runs after anything has changed:
+ * takes. All work is decided in one place, turn(), which runs after anything has changed:
  *
  *     PostgreSQL's session is free ─┬─ lease due ────────► lease_run(), on the same connection:
  *                                   │                      its session has the locks
@@ -70,8 +69,8 @@ struct drain {
     const struct settings *settings;
     char drainer[128];
     struct event_base *base;
-    struct event *turn_event, *load_timer, *retry_timer, *summary_timer, *stop_timer, *books_timer,
-        *sigterm, *sigint;
+    struct event *turn_event, *retry_timer, *summary_timer, *stop_timer, *books_timer, *sigterm,
+        *sigint;
     struct streams streams;
     bool has_from;
     struct stream_entry_id from;
@@ -89,7 +88,6 @@ struct drain {
     struct producer_counters *producers;
     struct batch batches[2], *gathering;
     enum drain_session use;
-    int64_t load_began_us; /* the running, or the last, load */
     bool looked_before_lease, leased_since_look;
     bool redis_was_up;
     int64_t connecting_since_ms; /* to Redis: not the while that PostgreSQL took before */
@@ -303,22 +301,7 @@ static void load_gathered(struct drain *drain)
     drain->gathering = batch == &drain->batches[0] ? &drain->batches[1] : &drain->batches[0];
     batch->careful = batch->careful || loader_is_careful(drain->loader);
     drain->use = SESSION_LOADING;
-    drain->load_began_us = clock_monotonic_us();
     loader_load(drain->loader, batch, on_loaded, drain);
-}
-
-/* Tells whether the gathered rows wait for others. */
-static bool load_waits(const struct drain *drain)
-{
-    const struct batch *batch = drain->gathering;
-    int64_t us = loader_wait_us(batch->count, clock_monotonic_us() - drain->load_began_us);
-    struct timeval tv = {0, us};
-
-    if (us == 0 || batch->count >= (size_t)drain->settings->batch_rows) {
-        return false;
-    }
-    evtimer_add(drain->load_timer, &tv);
-    return true;
 }
 
 /* --- leases --- */
@@ -531,7 +514,7 @@ static void use_link(struct drain *drain)
         drain->use = SESSION_LEASING;
         drain->looked_before_lease = intake_looked(drain->intake);
         lease_run(drain->lease);
-    } else if (drain->gathering->count > 0 && !load_waits(drain)) {
+    } else if (drain->gathering->count > 0) {
         load_gathered(drain);
     }
 }
@@ -773,7 +756,6 @@ static void drain_create_events(struct drain *drain)
     struct timeval minute = {SUMMARY_INTERVAL_S, 0};
 
     drain->turn_event = evtimer_new(drain->base, turn, drain);
-    drain->load_timer = evtimer_new(drain->base, turn, drain);
     drain->retry_timer = evtimer_new(drain->base, drain_on_retry, drain);
     drain->stop_timer = evtimer_new(drain->base, on_stop_timeout, drain);
     drain->books_timer = evtimer_new(drain->base, on_books_timeout, drain);
@@ -787,9 +769,9 @@ static void drain_create_events(struct drain *drain)
 
 static void drain_release(struct drain *drain)
 {
-    struct event *events[] = {drain->turn_event, drain->load_timer,  drain->retry_timer,
-                              drain->stop_timer, drain->books_timer, drain->summary_timer,
-                              drain->sigterm,    drain->sigint};
+    struct event *events[] = {drain->turn_event,  drain->retry_timer,   drain->stop_timer,
+                              drain->books_timer, drain->summary_timer, drain->sigterm,
+                              drain->sigint};
 
     web_child_end(drain->web);
     monitor_destroy(drain->monitor);

@@ -52,8 +52,6 @@ enum {
     OTHERS_MS = 10000,     /* others may, as long after some were loaded */
     HELD_MAX = 4,          /* exchanges in a row: then it is no exchange's lock */
     RANGES_MAX = 64,       /* halving at most 2^31 entries never needs half of them */
-    APART_US = 2000,       /* a transaction of a hundred rows takes as long */
-    FEW_ROWS = 100,
     RANGES_NAMED_MAX = RANGES_MAX / 2 - 2, /* most, where PostgreSQL names the entry to split at */
     TABLE_NAME_BYTES = 64,
 };
@@ -534,11 +532,6 @@ void loader_load(struct loader *loader, struct batch *batch, loader_done *on_don
         loader_begin_by_exchange(loader);
     }
     loader_next_range(loader);
-}
-
-int64_t loader_wait_us(size_t rows, int64_t since_us)
-{
-    return rows < FEW_ROWS && since_us < APART_US ? APART_US - since_us : 0;
 }
 
 void loader_forget_session(struct loader *loader)

@@ -39,11 +39,6 @@ void loader_load(struct loader *, struct batch *, loader_done *, void *owner);
 /* A new session: what was known of the old one's server (days, mode) is forgotten. */
 void loader_forget_session(struct loader *);
 
-/* How long rows that are gathered had better wait for others, in microseconds; since_us: since the
- * last load began. A transaction of one row costs PostgreSQL half of what one of twenty does: one
- * after the other they take a processor for themselves at a rate that needs a part of it. */
-int64_t loader_wait_us(size_t rows, int64_t since_us);
-
 /* Was a duplicate met recently, so that batches had better be careful? */
 bool loader_is_careful(const struct loader *);
 
