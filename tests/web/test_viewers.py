@@ -210,7 +210,7 @@ class Away(unittest.TestCase):
                 tried, began = gate.tried, time.monotonic()
                 for _ in range(5):  # each after ten looks
                     self.await_line(lines, b"event: status")
-                # soon at first, and libpq 17 may come twice for an attempt; each look would be ten a second
+                # soon at first; on Debian 13 nine in five seconds were seen; at each look it would be fifty
                 self.assertLessEqual(gate.tried - tried, 2 * (time.monotonic() - began) + 4)
             finally:
                 servers.tell("start postgres")
