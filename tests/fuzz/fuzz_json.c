@@ -1,8 +1,7 @@
 /* fuzz_json.c: schema/json_lines.h, which takes text that anybody may have written.
  *
- * What it reads is as it would be of the library's own callers: every record can be encoded, with
- * nothing more in `extra` than it has put there, or is refused for its length or for what is
- * missing. */
+ * It hands on records as the library's own callers do: each can be encoded, with nothing more in
+ * `extra` than it has put there, or is refused for its length or for what is missing. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

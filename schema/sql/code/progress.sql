@@ -9,7 +9,7 @@ CREATE FUNCTION blotter_internal.add_progress(drainer text, producer_ids bigint[
 #variable_conflict use_column
 BEGIN
     FOR i IN 1 .. coalesce(cardinality(producer_ids), 0) LOOP
-        CONTINUE WHEN producer_ids[i] <= 0;
+        CONTINUE WHEN (producer_ids[i] > 0) IS NOT TRUE;
         INSERT INTO blotter_internal.progress AS p (producer_id, exchange, lane, drainer, stored, rejected, voided, expired, last_seq)
         VALUES (producer_ids[i], exchanges[i], coalesce(lanes[i], ''), add_progress.drainer, coalesce(add_progress.stored[i], 0),
                 coalesce(add_progress.rejected[i], 0), coalesce(add_progress.voided[i], 0), coalesce(add_progress.expired[i], 0),

@@ -411,13 +411,10 @@ static size_t streams_in(const struct sharer *sharer, enum stream_state state)
     return count;
 }
 
-/* Not every run looks at the locks of so many streams; but they are read by nobody meanwhile. */
-static void what_others_give_up_of_many_streams_is_taken_at_the_next_run(void **state)
+/* One has all of so many streams, and then there are two. */
+static void share_streams(struct sharer *one, struct sharer *two, int count)
 {
-    struct sharer *one = &sharers[0], *two = &sharers[1];
-
-    (void)state;
-    for (int i = 0; i < 300; i++) {
+    for (int i = 0; i < count; i++) {
         add(one, fixture_format("blotter:s%03d", i));
         add(two, fixture_format("blotter:s%03d", i));
     }
@@ -425,6 +422,15 @@ static void what_others_give_up_of_many_streams_is_taken_at_the_next_run(void **
     run(one);
     join(two, false);
     run(two);
+}
+
+/* Not every run looks at the locks of so many streams; but they are read by nobody meanwhile. */
+static void what_others_give_up_of_many_streams_is_taken_at_the_next_run(void **state)
+{
+    struct sharer *one = &sharers[0], *two = &sharers[1];
+
+    (void)state;
+    share_streams(one, two, 300);
     assert_int_equal(two->taken, 0);
     while (streams_in(one, STREAM_LEAVING) == 0) {
         run(one); /* until it has looked, and seen that there are two */
@@ -444,14 +450,7 @@ static void streams_over_the_share_are_given_up_as_they_are_taken(void **state)
     size_t first = 0, most = 0;
 
     (void)state;
-    for (int i = 0; i < 600; i++) {
-        add(one, fixture_format("blotter:s%03d", i));
-        add(two, fixture_format("blotter:s%03d", i));
-    }
-    join(one, false);
-    run(one);
-    join(two, false);
-    run(two);
+    share_streams(one, two, 600);
     while (streams_in(one, STREAM_LEAVING) == 0) {
         run(one);
     }
