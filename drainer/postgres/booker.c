@@ -48,8 +48,9 @@ enum {
     RETRY_MAX_MS = 5000,
     PAUSE_TIMES = 4, /* a pause takes so many times as long as the booking before it */
     PAUSE_MAX_MS = 20,
-    LOOK_PAUSE = 2,   /* times as long as the last look at all of the queue took, until the next */
-    BURST_ROWS = 500, /* of one commit, from which on bookings rest */
+    EMPTY_ROWS = 1000, /* booked, until the temporary tables are emptied of dead rows */
+    LOOK_PAUSE = 2,    /* times as long as the last look at all of the queue took, until the next */
+    BURST_ROWS = 500,  /* of one commit, from which on bookings rest */
     REST_TIMES_MAX = 15, /* a rest takes so many times as long as the booking before it */
     REST_MAX_MS = 2000,
     REST_UNTIL_MS = 60000, /* books that are so far behind take what they need */
@@ -71,6 +72,7 @@ struct booker {
     bool counted;          /* the queue was counted, as somebody waits for the end */
     bool looked;           /* the last booking looked at all of the queue */
     int64_t rows, records, last_block;
+    int64_t unemptied; /* rows booked since the temporary tables were emptied of dead ones */
     int64_t rows_max;  /* of the running, or the next, booking */
     bool full;         /* the last booking took as many as it might */
     int64_t expected;  /* records queued here, or counted, and not booked yet, at least ... */
@@ -151,6 +153,31 @@ static void booker_on_failed(struct booker *booker, const struct pg_failure *fai
     }
 }
 
+static void booker_on_emptied(void *owner, const struct pg_failure *failure)
+{
+    struct booker *booker = owner;
+
+    if (failure != NULL) {
+        booker_on_failed(booker, failure);
+        return;
+    }
+    booker_next(booker);
+}
+
+/* Dead rows of the temporary tables make bookings slow, and to be rid of them takes as long as a
+ * few bookings. So that is done while nobody waits for one. */
+static void booker_empty(struct booker *booker)
+{
+    booker->unemptied += booker->rows;
+    if (!booker->resting || booker->unemptied < EMPTY_ROWS) {
+        return;
+    }
+    booker->unemptied = 0;
+    pg_link_run(booker->link, &(struct pg_command){.sql = "SELECT blotter_internal.empty_booking()",
+                                                   .on_done = booker_on_emptied,
+                                                   .owner = booker});
+}
+
 /* A booking has a price of its own, so what is committed within a pause is booked together. While
  * large batches are committed it rests. */
 static void booker_rest(struct booker *booker)
@@ -216,6 +243,7 @@ static void booker_on_booked(void *owner, const struct pg_failure *failure)
         booker_next_rows(booker->rows_max, booker->full, clock_monotonic_ms() - booker->began_ms);
     booker_note_rest(booker);
     booker_rest(booker);
+    booker_empty(booker);
     booker_next(booker);
     booker->options.on_turn(booker->options.owner);
 }

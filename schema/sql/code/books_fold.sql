@@ -535,7 +535,7 @@ DECLARE
     cash boolean;
     news boolean;
 BEGIN
-    PERFORM blotter_internal.empty_booking(cardinality(tids));
+    PERFORM blotter_internal.empty_booking(greatest(cardinality(tids), 1024));
     INSERT INTO pg_temp.booking_copies
     SELECT q.kind, q.exchange, x.trade_id, q.producer_id, q.seq, q.order_keys, x.ranks, x.rolled,
            q.recorded_at, q.exchange_time, x.account, x.strategy, x.symbol, x.market_type,

@@ -133,6 +133,25 @@ static void what_is_committed_within_a_pause_is_booked_together(void **state)
     assert_int_equal(booker_counters(seen.booker)->pauses, 1);
 }
 
+static int64_t bytes_of_copies(void)
+{
+    return fixture_postgres_int(
+        server, "SELECT pg_relation_size(oid) FROM pg_class WHERE relname = 'booking_copies'");
+}
+
+static void the_temporary_tables_are_emptied_while_nobody_waits_for_a_booking(void **state)
+{
+    (void)state;
+    begin(BOOKING_ROWS - 1, 0, 0);
+    run_until_booked();
+    for (int64_t end_ms = fixture_now_ms() + LOOP_TIMEOUT_MS;
+         bytes_of_copies() > 0 && fixture_now_ms() < end_ms;) {
+        event_base_loop(seen.base, EVLOOP_ONCE);
+    }
+    assert_int_equal(bytes_of_copies(), 0);
+    assert_int_equal(booker_counters(seen.booker)->failures, 0);
+}
+
 static void a_booker_whose_end_is_waited_for_does_not_rest(void **state)
 {
     (void)state;
@@ -196,6 +215,7 @@ int main(void)
         TEST(bookings_rest_while_large_batches_are_committed),
         TEST(bookings_follow_small_batches_without_a_rest),
         TEST(what_is_committed_within_a_pause_is_booked_together),
+        TEST(the_temporary_tables_are_emptied_while_nobody_waits_for_a_booking),
         TEST(a_booker_whose_end_is_waited_for_does_not_rest),
         TEST(what_is_another_drainers_to_book_is_neither_waited_for_nor_behind),
         TEST(a_session_of_an_older_schema_is_made_anew),
