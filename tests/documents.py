@@ -126,13 +126,17 @@ def check_page(page, tree, program):
 
 
 def check_manual(program):
-    """blotter(1): every command has its paragraph, and every flag that it names exists."""
+    """blotter(1): every command has its paragraph, none has the same twice, and every flag that it names exists."""
     page = "drainer/blotter.1"
     text = (TREE / page).read_text(encoding="utf-8").replace("\\-", "-")
     commands = text.split(".SH COMMANDS")[1].split(".SH")[0]
     for command in program.commands:
         if not re.search(rf"^\.B\w* .*\b{command}\b", commands, re.M):
             yield f"{page}: has no paragraph about the command {command}"
+    heads = re.findall(r"^\.TP\n(\.B.*)", commands, re.M)
+    for head in sorted(set(heads)):
+        if heads.count(head) > 1:
+            yield f"{page}: has {heads.count(head)} paragraphs headed {head}"
     for flag in sorted(set(FLAG.findall(text))):
         if flag not in program.all_flags and flag != "flag":
             yield f"{page}: names --{flag}, which no command has"
