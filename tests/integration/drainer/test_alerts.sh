@@ -34,7 +34,7 @@ done < <(sed -n 's/.*alert: \(Blotter[A-Za-z]*\)$/\1/p' "$rules")
 while read -r metric; do
     status=0
     short=${metric#blotter_}
-    grep -rqE "\"$short\"|X\(${short#drain_}," drainer || status=1
+    grep -rqE "\"$short\"|X\(${short#drain_},|X\([a-z_]+, $short," drainer || status=1
     report "$metric is a metric of drain" $status
 done < <(grep -oE 'blotter_[a-z_]+' "$rules" | sed -E 's/_bucket$//' | sort -u)
 ((failures == 0))
