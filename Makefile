@@ -27,7 +27,7 @@ SOVERSION := 0
 # --- what it is made of ---
 
 COMMANDS := audit check check_postgres check_redis check_report completion export follow journal_command line_input log_event migrate mirror_rejects partitions publish rejects \
-	rejects_replay record_json report since ship ship_metrics shipment stalls status
+	rejects_replay report since ship ship_metrics shipment stalls status
 
 SCHEMA := record ccxt_names decimal text copy_checked json_read json_write encode encode_value encode_extra decode decode_value decode_extra decode_ccxt decode_fees decode_cash decode_instrument iso_time \
 	json_line json_lines nested_trades stream sha256
@@ -40,7 +40,7 @@ REDIS_SIDE := intake node nodes stream_pattern taking reading entry_reader doorb
 POSTGRES_SIDE := pg_link pg_hosts pg_failure pg_session pg_blocking pg_pooler loading loader load_transaction good_record history lease days bisect sql_text sqlstate load_stats booker
 MIRROR := base64 mirror mirror_lease mirror_writer ilp reject_line questdb_conf questdb_link questdb_tables questdb_tls
 WEB := web web_answers web_child web_pool web_live web_status
-DRAINER := command_list commands settings settings_table settings_help log terminal http_server process_metrics metrics_text producer_counters self_spawn monitor drain batch copy order_changes book_rows \
+DRAINER := command_list commands settings settings_table settings_help log terminal http_server process_metrics metrics_text producer_counters self_spawn monitor drain batch copy order_changes book_rows record_json \
 	$(REDIS_SIDE:%=redis/%) $(POSTGRES_SIDE:%=postgres/%) $(COMMANDS:%=commands/%) $(WEB:%=web/%) $(MIRROR:%=mirror/%)
 
 LIB_SOURCES := $(SCHEMA:%=schema/%.c) $(PRODUCER:%=producer/%.c)

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "drainer/commands/record_json.h"
 #include "drainer/metrics_text.h"
+#include "drainer/record_json.h"
 #include "drainer/redis/streams.h"
 #include "schema/clock.h"
 

@@ -99,8 +99,9 @@ public_header() {
     fi
 }
 
-# schema <- producer <- drainer: nothing includes what stands to its right. Inside the drainer, the Redis side knows nothing of
-# PostgreSQL, the PostgreSQL side of Redis only the streams, and neither knows the commands.
+# The layers, from below: schema, producer, drainer/redis, drainer/postgres, which knows of Redis only the streams, drainer/mirror on
+# Redis, drainer/web on PostgreSQL, drainer/commands on all of these but web. The Python package stands on schema and on the library's
+# public header. Each line says what some files may not include.
 layers() {
     local found=0
     forbid() { # forbid PATTERN FILE...
@@ -111,8 +112,12 @@ layers() {
     forbid '(producer|drainer|tests)/' schema/*.[ch]
     forbid '(drainer|tests)/' producer/*.[ch]
     forbid 'tests/' drainer/*.[ch] drainer/*/*.[ch]
-    forbid 'drainer/(postgres|commands)/' drainer/redis/*.[ch]
-    forbid 'drainer/(redis/([^s]|s[^t]|st[^r]|str[^e]|stream_)|commands/)' drainer/postgres/*.[ch]
+    forbid '(producer|drainer|tests)/' producer/python/src/*.[ch]
+    forbid 'drainer/(postgres|mirror|web|commands)/' drainer/redis/*.[ch]
+    forbid 'drainer/(redis/([^s]|s[^t]|st[^r]|str[^e]|stream_)|(mirror|web|commands)/)' drainer/postgres/*.[ch]
+    forbid 'drainer/(postgres|web|commands)/' drainer/mirror/*.[ch]
+    forbid 'drainer/(redis|mirror|commands)/' drainer/web/*.[ch]
+    forbid 'drainer/web/' drainer/commands/*.[ch]
     forbid '(schema/(record|decimal|stream)\.h|producer/[^b]|drainer|tests)' producer/example/*.c
     return "$found"
 }

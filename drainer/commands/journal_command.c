@@ -7,8 +7,8 @@
 #include <time.h>
 
 #include "drainer/commands.h"
-#include "drainer/commands/record_json.h"
 #include "drainer/commands/report.h"
+#include "drainer/record_json.h"
 #include "drainer/settings_table.h"
 #include "producer/blotter.h"
 #include "producer/journal.h"

@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "drainer/commands/record_json.h"
 #include "drainer/commands/rejects.h"
 #include "drainer/commands/report.h"
 #include "drainer/commands/since.h"
 #include "drainer/postgres/pg_blocking.h"
+#include "drainer/record_json.h"
 #include "drainer/terminal.h"
 
 static int list(struct pg *pg, const struct rejects_selection *selection)

@@ -19,9 +19,9 @@
 #include <unistd.h>
 
 #include "drainer/commands.h"
-#include "drainer/commands/record_json.h"
 #include "drainer/http_server.h"
 #include "drainer/log.h"
+#include "drainer/record_json.h"
 #include "drainer/settings.h"
 #include "drainer/web/api.h"
 #include "drainer/web/web_answers.h"

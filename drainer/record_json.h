@@ -1,7 +1,7 @@
 /* record_json.h: the bytes of an entry as JSON, as far as they can be read, for people who look at
  * a reject or a journal. Nothing is checked but what JSON needs. */
-#ifndef BLOTTER_DRAINER_COMMANDS_RECORD_JSON_H
-#define BLOTTER_DRAINER_COMMANDS_RECORD_JSON_H
+#ifndef BLOTTER_DRAINER_RECORD_JSON_H
+#define BLOTTER_DRAINER_RECORD_JSON_H
 
 #include <stddef.h>
 

@@ -1,5 +1,5 @@
 /* record_json.c: see record_json.h. */
-#include "drainer/commands/record_json.h"
+#include "drainer/record_json.h"
 
 #include <jansson.h>
 #include <stdint.h>
