@@ -18,7 +18,7 @@
 
 /* --- keys --- */
 
-/* The index of the field of that name, or -1. */
+/* Returns the index of the field of that name, or -1. */
 static int decode_find_field(const struct decoder *decoder, const struct unpack_value *key)
 {
     for (unsigned index = 0; index < decoder->schema->field_count; index++) {
@@ -54,8 +54,8 @@ static int take_expected_key(struct decoder *decoder)
     return -1;
 }
 
-/* Does a wrong value of this field spoil the record? Those of the identity and the counters of
- * sessions do; those that are required are missed at the end. */
+/* Says whether a wrong value of this field spoils the record. Those of the identity and the
+ * counters of sessions do; those that are required are missed at the end. */
 static bool spoils_record(const struct decoder *decoder, unsigned index, enum record_fault fault)
 {
     return fault == RECORD_FAULT_TRUNCATED || fault == RECORD_FAULT_NOT_MSGPACK ||
@@ -65,7 +65,7 @@ static bool spoils_record(const struct decoder *decoder, unsigned index, enum re
 
 static enum record_fault decode_field(struct decoder *decoder, unsigned index);
 
-/* A field that ccxt's name for it gave already: ours wins, and another value goes to `extra`. */
+/* Decodes a field that has a value by ccxt's name: ours wins, and another value goes to `extra`. */
 static enum record_fault decode_over(struct decoder *decoder, unsigned index)
 {
     struct ccxt_keys *ccxt = &decoder->ccxt;
@@ -202,7 +202,7 @@ static enum record_fault finish_extra(struct decoder *decoder, const char *writt
     return RECORD_FAULT_NONE;
 }
 
-/* An identity is given whole or not at all. */
+/* Checks that an identity is given whole or not at all. */
 static enum record_fault check_identity(struct decoder *decoder)
 {
     static const unsigned parts[] = {IDENTITY_producer_id, IDENTITY_seq, IDENTITY_recorded_at};
@@ -227,7 +227,7 @@ static enum record_fault check_identity(struct decoder *decoder)
     return RECORD_FAULT_NONE;
 }
 
-/* The counters of a session record; the identity's are checked for themselves. */
+/* Checks the counters of a session record; the identity's are checked for themselves. */
 static enum record_fault check_integers(struct decoder *decoder)
 {
     for (unsigned i = RECORD_IDENTITY_FIELDS; i < decoder->extra; i++) {
@@ -280,7 +280,7 @@ static enum record_fault decode_one(struct decoder *decoder, size_t length)
     return fault || lenient ? fault : check_required(decoder);
 }
 
-/* A record that was decoded: notes what is in `extra` as its field could not take it. */
+/* Notes what of a decoded record is in `extra`, as its field could not take it. */
 static void decode_tell_misplaced(const struct decoder *decoder, struct record_problem *problem)
 {
     problem->misplaced = decoder->misplaced_count + decoder->json.changed;
@@ -297,7 +297,7 @@ int record_decode_object(enum record_kind kind, const struct record_object *obje
 {
     const struct record_schema *schema = &record_schemas[kind];
     const unsigned char *at = bytes;
-    struct decoder decoder;
+    struct decoder decoder; /* not cleared: what ccxt's keys need is large, and seldom used */
 
     decoder.reader = (struct unpack_reader){at, at + length};
     decoder.schema = schema;

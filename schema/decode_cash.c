@@ -146,19 +146,24 @@ static enum record_fault finish_ledger_entry(struct decoder *decoder)
 
 /* --- funding payments --- */
 
-/* The currency of profit and loss in a symbol: USDT of BTC/USDT:USDT-261225. */
+/* Returns the currency of profit and loss in a symbol: USDT of BTC/USDT:USDT-261225. */
 static struct record_value settle_of(const struct record_value *symbol)
 {
+    const char *colon = symbol->present ? memchr(symbol->bytes, ':', symbol->length) : NULL;
+
+    if (colon == NULL) {
+        return (struct record_value){0};
+    }
     const char *end = symbol->bytes + symbol->length;
-    const char *at = symbol->present ? memchr(symbol->bytes, ':', symbol->length) : NULL;
-    const char *dash = at != NULL ? memchr(at, '-', (size_t)(end - at)) : NULL;
-    size_t length = at != NULL ? (size_t)((dash != NULL ? dash : end) - at) - 1 : 0;
+    const char *dash = memchr(colon, '-', (size_t)(end - colon));
+    size_t length = (size_t)((dash != NULL ? dash : end) - colon) - 1;
 
     return (struct record_value){
-        .bytes = at + 1, .length = (uint32_t)length, .present = at != NULL && length > 0};
+        .bytes = colon + 1, .length = (uint32_t)length, .present = length > 0};
 }
 
-/* bybit calls the currency of an inverse contract by its quote. */
+/* Takes the currency from the symbol where none is given, and instead of bybit's, which calls that
+ * of an inverse contract by its quote. */
 static void take_settle_currency(struct decoder *decoder)
 {
     struct record_value *currency = value_of(decoder, CASH_currency);
@@ -178,7 +183,8 @@ static void take_settle_currency(struct decoder *decoder)
     }
 }
 
-/* bybit and phemex give the fee that was paid, of which + is out of the account. */
+/* Says whether the amount is the fee that was paid, + out of the account: bybit and phemex give it.
+ */
 static bool is_execution_fee(const struct decoder *decoder)
 {
     struct decoder_walk walk = decoder_walk_at(decoder, decoder->ccxt.at.info);
@@ -224,7 +230,7 @@ static enum record_fault finish_transaction(struct decoder *decoder)
     return set_amount(decoder, true);
 }
 
-/* Takes where it goes to, before the address, which may be where it is from. */
+/* Takes the address that it goes to, which wins over the other, as that may be where it is from. */
 static enum record_fault take_destination(struct decoder *decoder)
 {
     struct unpack_value to = decoder_value_at(decoder, decoder->ccxt.at.address_to);
@@ -236,10 +242,12 @@ static enum record_fault take_destination(struct decoder *decoder)
     decoder_forget_field(decoder, CASH_address);
     decoder_set_field(decoder, CASH_address, &to);
     if (!address->present) {
+        enum record_fault fault =
+            decoder_misplace(decoder, CASH_address, "addressTo", decoder->ccxt.at.address_to,
+                             RECORD_FAULT_WRONG_TYPE);
         *address = given;
         decoder->present |= (uint64_t)given.present << CASH_address;
-        return decoder_misplace(decoder, CASH_BEFORE_FIRST, "addressTo",
-                                decoder->ccxt.at.address_to, RECORD_FAULT_WRONG_TYPE);
+        return fault;
     }
     if (given.present && !decoder_ccxt_same(&given, address)) {
         decoder_extra_text(decoder, "address", &given);
@@ -257,7 +265,7 @@ static enum record_fault keep_ledger_keys(struct decoder *decoder)
     return fault ? fault : keep_place(decoder, "before", decoder->ccxt.at.before);
 }
 
-/* The account that the strategy names comes before the venue's name for it. */
+/* Takes the account that the strategy names; the venue's name for it goes to `extra`. */
 static void take_account(struct decoder *decoder)
 {
     const char *ours = decoder->object != NULL ? decoder->object->account : NULL;
@@ -272,7 +280,7 @@ static void take_account(struct decoder *decoder)
     decoder_set_word(decoder, CASH_account, ours);
 }
 
-/* The marks of a record on the wire, as far as its fields tell. */
+/* Returns the marks of a record on the wire, as far as its fields tell. */
 static uint64_t marks_of(const struct decoder *decoder)
 {
     const struct ccxt_keys *ccxt = &decoder->ccxt;
@@ -288,7 +296,7 @@ static uint64_t marks_of(const struct decoder *decoder)
            (ccxt->at.address_to != NULL ? ccxt_mark("addressTo", 9, false) : 0);
 }
 
-/* A transfer without its accounts has these keys only, and no type. */
+/* Says whether it may be a transfer without its accounts: it has these keys only, and no type. */
 static bool is_bare_transfer(const struct decoder *decoder)
 {
     static const uint64_t others =

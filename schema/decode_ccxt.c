@@ -12,7 +12,7 @@
 
 enum { NS_PER_MS = 1000000 };
 
-/* Names of ccxt's that have no field: their values change one, or several. */
+/* Names of ccxt's that have no field: their values change one, or several, of others. */
 enum hint {
     HINT_DIRECTION = 100,
     HINT_BEFORE,
@@ -127,7 +127,7 @@ bool decoder_ccxt_same(const struct record_value *a, const struct record_value *
            (a->length == 0 || memcmp(a->bytes, b->bytes, a->length) == 0);
 }
 
-/* A field that has a value under another name already. */
+/* Takes a second name of a field that has a value already. */
 static enum record_fault take_second_name(struct decoder *decoder, const struct ccxt_name *name,
                                           const unsigned char *first,
                                           const struct unpack_value *value)
@@ -143,7 +143,6 @@ static enum record_fault take_second_name(struct decoder *decoder, const struct 
     if (!fault && decoder_ccxt_same(&before, out)) {
         return RECORD_FAULT_NONE;
     }
-    decoder->present |= UINT64_C(1) << name->field;
     if (fault || !wins) {
         *out = before;
         return decoder_extra_member(decoder, name->name, first);
@@ -267,7 +266,7 @@ void decoder_forget_field(struct decoder *decoder, unsigned index)
     decoder->present &= ~(UINT64_C(1) << index);
 }
 
-/* Tells whether the field `fees` of these kinds, or `fee`, may have such a value in ccxt. */
+/* Says whether it is the field `fee`, with what ccxt has for it: a map, or a list of maps. */
 static bool may_be_fee(const struct decoder *decoder, unsigned index,
                        const struct unpack_value *value)
 {
@@ -278,7 +277,8 @@ static bool may_be_fee(const struct decoder *decoder, unsigned index,
            unpack_is_container(value);
 }
 
-/* A map is ccxt's if it has a cost: else it would be ours, of amounts by currency. */
+/* Says whether it is the field `fees`, with what ccxt has for it: a list, or one fee. That map has
+ * a cost; ours is of amounts by currency. */
 static bool may_be_fees(const struct decoder *decoder, unsigned index, const unsigned char *first)
 {
     enum record_kind kind = decoder->record->kind;
@@ -299,7 +299,6 @@ bool decoder_ccxt_value(struct decoder *decoder, unsigned index, const unsigned 
     const struct ccxt_name *name =
         decoder_ccxt_find(decoder->record->kind, decoder->schema->fields[index].name,
                           decoder->schema->fields[index].name_length);
-    struct unpack_reader before = decoder->reader;
     struct unpack_value value;
 
     decoder->reader.at = first;
@@ -310,7 +309,6 @@ bool decoder_ccxt_value(struct decoder *decoder, unsigned index, const unsigned 
     }
     bool fee = may_be_fee(decoder, index, &value);
     if (!fee && !may_be_fees(decoder, index, first)) {
-        decoder->reader = before;
         return false;
     }
     decoder_ccxt_meet(&decoder->ccxt);

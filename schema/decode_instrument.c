@@ -51,7 +51,7 @@ static bool keep_number(struct decoder *decoder, const struct unpack_value *limi
     return !decoder_is_nothing(value) && !take_bound(decoder, limit, &walk->key, value);
 }
 
-/* Without its steps, unless they are numbers of digits. */
+/* Keeps of `precision` what is no step: all of it where it is numbers of digits. */
 static bool keep_precision(struct decoder *decoder, const struct unpack_value *of,
                            const struct decoder_walk *walk, const struct unpack_value *value)
 {
@@ -106,7 +106,7 @@ static void take_limits(struct decoder *decoder)
     }
 }
 
-/* Says whether it is a map; what is none is kept, and counted. */
+/* Checks that it is a map; what is none is kept, counted, and not looked at again. */
 static enum record_fault check_map(struct decoder *decoder, const char *name,
                                    const unsigned char **place)
 {
@@ -120,7 +120,8 @@ static enum record_fault check_map(struct decoder *decoder, const char *name,
     return decoder_extra_member(decoder, name, first);
 }
 
-/* Deribit counts the coin, or dollars where the contract is inverse. */
+/* Returns what quantities count. Of Deribit's contracts that is the coin, or dollars where they are
+ * inverse. */
 static const char *quantity_unit(const struct decoder *decoder)
 {
     const struct record_value *inverse = &decoder->record->values[INSTRUMENT_inverse];

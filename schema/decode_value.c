@@ -130,7 +130,7 @@ static enum record_fault decode_decimal(struct decoder *decoder, const struct un
     return fault ? fault : decoder_keep(decoder, out, text, length);
 }
 
-/* The pairs of amounts given as a map, whose head has been read. */
+/* Writes the pairs of amounts that came as a map, whose head has been read. */
 static enum record_fault write_amounts(struct decoder *decoder, uint64_t pairs,
                                        struct json_writer *out)
 {
@@ -208,14 +208,16 @@ static enum record_fault decode_integer(const struct unpack_value *value, struct
 /* Reads the nanoseconds that an object has as text. */
 static bool time_of_digits(const struct unpack_value *value, int64_t *time_ns)
 {
-    *time_ns = 0;
+    uint64_t ns = 0;
+
     for (uint64_t i = 0; i < value->length; i++) {
         unsigned digit = value->bytes[i] - (unsigned)'0';
         if (digit > 9 || i > 18) {
             return false;
         }
-        *time_ns = *time_ns * 10 + (int64_t)digit;
+        ns = ns * 10 + digit;
     }
+    *time_ns = ns > INT64_MAX ? INT64_MAX : (int64_t)ns; /* out of range */
     return value->length > 0;
 }
 
@@ -239,7 +241,7 @@ static enum record_fault decode_bool(const struct unpack_value *value, struct re
                                                                      : RECORD_FAULT_WRONG_TYPE;
 }
 
-/* `extra` itself. As text it is kept as it is, and merged at the end if need be; a map's members
+/* Takes `extra` itself. Text is kept as it is, and merged at the end if need be; a map's members
  * are written at once. */
 static enum record_fault decode_extra(struct decoder *decoder, const struct unpack_value *value,
                                       struct record_value *out)

@@ -81,7 +81,7 @@ enum record_fault decoder_ccxt_key(struct decoder *, const struct ccxt_name *);
 
 /* Takes the value that begins at `first` if a field of that name has it in ccxt's objects, but not
  * in ours: a fee with its currency, a list of fees, a time in milliseconds. False: it is none of
- * these, and the reader is where it was. */
+ * these, and the reader is somewhere in it. */
 bool decoder_ccxt_value(struct decoder *, unsigned index, const unsigned char *first,
                         enum record_fault *fault);
 

@@ -14,8 +14,9 @@
 #include "schema/decoder.h"
 #include "schema/nested_trades.h"
 #include "schema/pack.h"
+#include "schema/text.h"
 
-enum { KEY_SHOWN_BYTES = 64 };
+enum { TICK_SIZE = 4 }; /* ccxt's precisionMode: precision is a step, no number of digits */
 
 /* Parts of the memory of a line that is being read. */
 struct json_draft {
@@ -28,12 +29,12 @@ struct json_draft {
     char *string;   /* room for a string without its escapes */
     uint64_t marks; /* keys that tell what kind of object it is */
     unsigned wrong; /* values in extra that this file has put there */
-    int precision_mode;
-    bool unknown;  /* there are keys that are no field's */
-    bool info;     /* there is the exchange's own message */
-    bool own;      /* keys are our own names: they mean what they say */
-    bool market;   /* it is one of ccxt's markets */
-    bool verbatim; /* it is taken as it is written */
+    bool ticks;     /* precision is a step */
+    bool unknown;   /* there are keys that are no field's */
+    bool info;      /* there is the exchange's own message */
+    bool own;       /* keys are our own names: they mean what they say */
+    bool market;    /* it is one of ccxt's markets */
+    bool verbatim;  /* it is taken as it is written */
 };
 
 /* --- problems: each returns -1 --- */
@@ -45,19 +46,27 @@ static int json_line_complain(struct json_line *line, const char *field, const c
     return -1;
 }
 
-/* Copies a key for a message: nothing of it that is not printable. */
-static void print_key(const char *at, const char *end, char out[KEY_SHOWN_BYTES])
+void json_line_show_key(const char *at, const char *end, char out[JSON_LINE_KEY_BYTES])
 {
     size_t used = 0;
 
-    for (; at < end && used < KEY_SHOWN_BYTES - 1 && *at != '"'; at++) {
-        unsigned char c = (unsigned char)*at;
-        out[used++] = c < 0x20 || c == 0x7f ? '?' : (char)c;
+    while (at < end && *at != '"') {
+        const unsigned char *bytes = (const unsigned char *)at;
+        unsigned length = text_sequence(bytes, bytes + (end - at));
+        bool control = length < 2 ? *bytes < 0x20 || *bytes >= 0x7f
+                                  : length == 2 && bytes[0] == 0xc2 && bytes[1] < 0xa0;
+
+        if (used + (control ? 1 : length) >= JSON_LINE_KEY_BYTES) {
+            break;
+        }
+        memcpy(out + used, control ? "?" : at, control ? 1 : length);
+        used += control ? 1 : length;
+        at += length > 0 ? length : 1;
     }
     out[used] = '\0';
 }
 
-/* The end of a string whose opening quote has been read, behind its closing one. */
+/* Returns the place behind the closing quote of a string whose opening one has been read. */
 static const char *behind_string(const char *at, const char *end)
 {
     for (; at < end && *at != '"'; at++) {
@@ -66,7 +75,7 @@ static const char *behind_string(const char *at, const char *end)
     return at < end ? at + 1 : end;
 }
 
-void json_line_key_at(const char *text, size_t length, size_t offset, char out[KEY_SHOWN_BYTES])
+void json_line_key_at(const char *text, size_t length, size_t offset, char out[JSON_LINE_KEY_BYTES])
 {
     const char *at = text, *end = text + length, *stop = text + (offset < length ? offset : length);
     const char *key = end;
@@ -87,13 +96,13 @@ void json_line_key_at(const char *text, size_t length, size_t offset, char out[K
             key_next = true;
         }
     }
-    print_key(key, end, out);
+    json_line_show_key(key, end, out);
 }
 
 static int complain_at(struct json_line *line, const char *text, size_t length, size_t offset,
                        enum record_fault fault)
 {
-    char key[KEY_SHOWN_BYTES], what[64];
+    char key[JSON_LINE_KEY_BYTES], what[64];
 
     if (fault != RECORD_FAULT_NOT_JSON) {
         snprintf(what, sizeof what, "%s", record_fault_text(fault));
@@ -224,8 +233,8 @@ static int take_envelope(struct json_line *line, char *string, const struct json
 
     line->kind = source->kind >= 0 ? (enum record_kind)source->kind : RECORD_ORDER;
     while (json_read_member(&scan, &member)) {
-        bool is_kind = json_slice_is(member.key, "\"kind\"") && source->kind < 0;
-        if ((!is_kind && !json_slice_is(member.key, "\"exchange\"")) ||
+        bool is_kind = json_slice_is_key(member.key, "kind") && source->kind < 0;
+        if ((!is_kind && !json_slice_is_key(member.key, "exchange")) ||
             json_slice_is_absent(member.value)) {
             continue;
         }
@@ -368,7 +377,7 @@ static void put_pruned(struct json_draft *draft, struct json_slice value)
     }
     put_extra(draft, value.at, 1);
     while (map ? json_read_member(&scan, &member) : json_read_element(&scan, &member.value)) {
-        if (map && (json_slice_is(member.key, "\"info\"") || json_slice_is(member.value, "null"))) {
+        if (map && (json_slice_is_key(member.key, "info") || json_slice_is(member.value, "null"))) {
             continue;
         }
         put_extra(draft, ",", count++ > 0);
@@ -428,11 +437,8 @@ static void take_message(struct json_draft *draft, const struct json_member *mem
     head = draft->packed_end;
     draft->packed_end += 3; /* map16, for any number of members */
     while (json_read_member(&scan, &inner)) {
-        const char *const *name = ccxt_venue_types;
-        while (*name != NULL && !json_slice_is_key(inner.key, *name)) {
-            name++;
-        }
-        bool wanted = *name != NULL || json_slice_is_key(inner.key, CCXT_EXECUTION_FEE);
+        bool wanted = json_slice_is_one_of(inner.key, ccxt_venue_types) ||
+                      json_slice_is_key(inner.key, CCXT_EXECUTION_FEE);
         if (wanted && count < UINT8_MAX && inner.value.at[0] != '{' && inner.value.at[0] != '[') {
             pack_string(draft, inner.key);
             pack_value(draft, inner.value);
@@ -450,14 +456,14 @@ static void take_unknown_key(struct json_draft *draft, const struct json_member 
 
     if (draft->line->kind == RECORD_INSTRUMENT &&
         json_slice_is_key(member->key, "precision_mode")) {
-        draft->precision_mode = atoi(member->value.at + (member->value.at[0] == '"'));
+        draft->ticks = json_slice_is(member->value, "4") || json_slice_is(member->value, "\"4\"");
     } else if (!draft->market || !id) { /* the venue's own spellings */
         add_member(draft, member);
         draft->unknown = true;
     }
 }
 
-/* The mark of a key. An empty map is one, where it tells that the value is a map. */
+/* Returns the mark of a key; of one whose value is absent only that of being a map. */
 static uint64_t mark_of(const char *name, size_t length, bool map, bool absent)
 {
     return ccxt_mark(name, length, map) & ~(absent ? ccxt_mark(name, length, false) : 0);
@@ -474,16 +480,16 @@ static void take_member(struct json_draft *draft, const struct json_member *memb
     draft->marks |= mark_of(draft->string, length, map, absent);
     absent = absent && !is_kept_empty(draft, field, ccxt, member->value);
     if (absent || is_time_of_zero(kind, field, ccxt, member->value) ||
-        json_slice_is(member->key, "\"exchange\"") ||
-        (draft->source->kind < 0 && json_slice_is(member->key, "\"kind\""))) {
+        json_slice_is_key(member->key, "exchange") ||
+        (draft->source->kind < 0 && json_slice_is_key(member->key, "kind"))) {
         return;
     }
     draft->own |= is_own_name(kind, field);
-    if (json_slice_is(member->key, "\"extra\"")) {
+    if (json_slice_is_key(member->key, "extra")) {
         take_own_extra(draft, member);
-    } else if (kind == RECORD_ORDER && json_slice_is(member->key, "\"trades\"")) {
+    } else if (kind == RECORD_ORDER && json_slice_is_key(member->key, "trades")) {
         draft->line->trades = member->value;
-    } else if (json_slice_is(member->key, "\"info\"")) {
+    } else if (json_slice_is_key(member->key, "info")) {
         draft->info = true;
         if (draft->source->keep_info) {
             add_extra(draft, member->key);
@@ -515,15 +521,13 @@ static void take_trade_ids(struct json_draft *draft, const char *text, size_t le
 /* Says whether it is one of ccxt's markets, from which more than names is taken. */
 static bool is_market(const struct json_draft *draft, const char *text, size_t length)
 {
-    static const char *const keys[] = {"precision", "limits", "spot", "contract"};
+    static const char *const keys[] = {"precision", "limits", "spot", "contract", NULL};
     struct json_scan scan = json_read_members(text, length);
     struct json_member member;
     bool found = false;
 
     while (draft->line->kind == RECORD_INSTRUMENT && !found && json_read_member(&scan, &member)) {
-        for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-            found |= json_slice_is_key(member.key, keys[i]) && !json_slice_is_absent(member.value);
-        }
+        found = json_slice_is_one_of(member.key, keys) && !json_slice_is_absent(member.value);
     }
     return found;
 }
@@ -572,7 +576,7 @@ static bool reserve(struct json_line *line, char **memory, size_t *capacity, siz
     return *memory != NULL || json_line_complain(line, "", "out of memory") == 0;
 }
 
-/* The room for the strings of a record, each with a NUL. */
+/* Returns the room for the strings of a record, each with a NUL. */
 static size_t strings_of(const struct record *record)
 {
     size_t room = 0;
@@ -622,7 +626,6 @@ static int fill_struct(struct json_line *line, const struct record *record)
 
 static int decode_draft(struct json_draft *draft, struct record_scratch *scratch)
 {
-    enum { TICK_SIZE = 4 }; /* ccxt's precisionMode: precision is a step, no number of digits */
     struct json_line *line = draft->line;
     const struct record_object object = {
         .exchange = draft->source->exchange,
@@ -630,7 +633,7 @@ static int decode_draft(struct json_draft *draft, struct record_scratch *scratch
         .marks = draft->marks,
         .own = draft->own,
         .bare = draft->info && !draft->unknown,
-        .ticks = draft->precision_mode == TICK_SIZE,
+        .ticks = draft->ticks,
         .lenient = draft->source->lenient,
     };
     struct record record;
@@ -663,8 +666,8 @@ static int decode_draft(struct json_draft *draft, struct record_scratch *scratch
     return 0;
 }
 
-/* The room for each of what is made of a text: strings without escapes; extra; the packed fields,
- * where a number of one digit takes one byte, and any text at most five more. */
+/* Returns the room for each of what is made of a text: strings without escapes; extra; the packed
+ * fields, where a number of one digit takes one byte, and any text at most five more. */
 static size_t room_of(size_t length)
 {
     return 6 * length + 4096;
@@ -702,7 +705,7 @@ int json_line_take(struct json_line *line, struct json_workspace *workspace,
     size_t part = room_of(length);
     struct json_draft draft = {.line = line,
                                .source = source,
-                               .precision_mode = source->precision_mode,
+                               .ticks = source->precision_mode == TICK_SIZE,
                                .string = workspace->memory,
                                .extra = workspace->memory + part};
     struct record_scratch scratch = {workspace->memory + 3 * part, RECORD_SCRATCH_BYTES, 0};

@@ -17,7 +17,7 @@
 #include "schema/json_read.h"
 #include "schema/record.h"
 
-enum { JSON_LINE_PROBLEM_BYTES = 256 };
+enum { JSON_LINE_PROBLEM_BYTES = 256, JSON_LINE_KEY_BYTES = 64 };
 
 /* The source of objects: what is known beside what they say themselves. */
 struct json_source {
@@ -69,8 +69,12 @@ int json_line_take(struct json_line *, struct json_workspace *, const struct jso
                    const char *text, size_t length);
 void json_line_release(struct json_line *);
 
-/* The top-level key of what is at an offset of a text, which need not be whole or well-formed; ""
- * if there is none. */
-void json_line_key_at(const char *text, size_t length, size_t offset, char out[64]);
+/* Finds the top-level key of what is at an offset of a text, which need not be whole or
+ * well-formed; "" if there is none. */
+void json_line_key_at(const char *text, size_t length, size_t offset,
+                      char out[JSON_LINE_KEY_BYTES]);
+
+/* Copies a key, up to its closing quote, for a message: whole characters that can be printed. */
+void json_line_show_key(const char *at, const char *end, char out[JSON_LINE_KEY_BYTES]);
 
 #endif

@@ -11,8 +11,6 @@
 #include "schema/decimal.h"
 #include "schema/nested_trades.h"
 
-enum { KEYS_SHOWN = 8 };
-
 static int json_lines_refuse(struct json_lines *lines, const char *where, const char *problem)
 {
     snprintf(lines->problem, sizeof lines->problem, "%s%s", where, problem);
@@ -113,14 +111,6 @@ static int amount_of(struct json_slice key)
     return OF_A_CURRENCY;
 }
 
-static bool is_one_of(struct json_slice key, const char *const *names)
-{
-    while (*names != NULL && !json_slice_is_key(key, *names)) {
-        names++;
-    }
-    return *names != NULL;
-}
-
 /* Keys that belong to all rows of a balance, and those that belong to none. */
 static const char *const of_all_rows[] = {"timestamp", "datetime",    "exchange_time", "account",
                                           "origin",    "market_type", "snapshot",      NULL};
@@ -129,8 +119,9 @@ static const char *const of_no_row[] = {"kind", "exchange", "info", "currency", 
 static bool is_currency(const struct json_member *member)
 {
     return member->value.at[0] == '{' && amount_of(member->key) < 0 &&
-           !json_slice_is_key(member->key, "extra") && !is_one_of(member->key, of_all_rows) &&
-           !is_one_of(member->key, of_no_row);
+           !json_slice_is_key(member->key, "extra") &&
+           !json_slice_is_one_of(member->key, of_all_rows) &&
+           !json_slice_is_one_of(member->key, of_no_row);
 }
 
 static bool add_part(struct json_lines *lines, struct json_slice currency, struct json_slice value,
@@ -245,17 +236,6 @@ static bool is_zero_amount(struct json_slice value)
     return length > 0 && decimal_compare(digits, (size_t)length, "0", 1) == 0;
 }
 
-static char *put_pair(char *at, struct json_slice key, struct json_slice value)
-{
-    memcpy(at, key.at, key.length);
-    at += key.length;
-    *at++ = ':';
-    memcpy(at, value.at, value.length);
-    at += value.length;
-    *at++ = ',';
-    return at;
-}
-
 /* Writes the members of a currency's own row, and notes which amounts are among them. */
 static char *put_row(char *at, struct json_slice row, unsigned *given, bool *nothing)
 {
@@ -269,7 +249,7 @@ static char *put_row(char *at, struct json_slice row, unsigned *given, bool *not
         int amount = amount_of(member.key);
         *given |= amount >= 0 ? 1U << amount : 0;
         *nothing &= is_zero_amount(member.value);
-        at = put_pair(at, member.key, member.value);
+        at = json_copy_member(at, &member);
     }
     return at;
 }
@@ -278,7 +258,6 @@ static char *put_row(char *at, struct json_slice row, unsigned *given, bool *not
  * it. */
 static char *put_currency(char *at, const struct balance_part *parts, size_t count)
 {
-    static const char key[] = "\"currency\"";
     unsigned given = 0;
     bool nothing = true;
 
@@ -287,16 +266,12 @@ static char *put_currency(char *at, const struct balance_part *parts, size_t cou
         if (part->amount == OF_A_CURRENCY) {
             at = put_row(at, part->value, &given, &nothing);
         } else if ((given >> part->amount & 1) == 0 && !json_slice_is_absent(part->value)) {
-            const char *name = amounts[part->amount];
             given |= 1U << part->amount;
             nothing &= is_zero_amount(part->value);
-            *at++ = '"';
-            memcpy(at, name, strlen(name));
-            at += strlen(name);
-            at = put_pair(at, (struct json_slice){"\"", 1}, part->value);
+            at = json_copy_value(at, amounts[part->amount], part->value);
         }
     }
-    at = put_pair(at, (struct json_slice){key, sizeof key - 1}, parts[0].currency);
+    at = json_copy_value(at, "currency", parts[0].currency);
     return nothing ? NULL : at;
 }
 
@@ -308,10 +283,10 @@ static char *put_common(char *at, struct json_slice text, bool of_all, bool keep
 
     while (json_read_member(&scan, &member)) {
         bool info = json_slice_is_key(member.key, "info") && keep_info;
-        bool all = is_one_of(member.key, of_all_rows) || info;
-        if (all == of_all && (info || !is_one_of(member.key, of_no_row)) &&
+        bool all = json_slice_is_one_of(member.key, of_all_rows) || info;
+        if (all == of_all && (info || !json_slice_is_one_of(member.key, of_no_row)) &&
             amount_of(member.key) < 0 && !is_currency(&member)) {
-            at = put_pair(at, member.key, member.value);
+            at = json_copy_member(at, &member);
         }
     }
     return at;
@@ -364,39 +339,25 @@ static int add_balance(struct json_lines *lines, const struct json_source *sourc
                                  : read_row(lines, &of_row, put_common(common, text, false, false));
 }
 
-/* An error that was answered must not pass for an account without anything in it. */
+/* Refuses what is no balance: an error that was answered must not pass for an empty account. */
 static int refuse_balance(struct json_lines *lines, struct json_slice text)
 {
     struct json_scan scan = json_read_members(text.at, text.length);
     struct json_member member;
-    char keys[160];
+    char keys[256], key[JSON_LINE_KEY_BYTES];
     size_t used = 0;
-    unsigned count = 0;
 
-    while (json_read_member(&scan, &member) && count < KEYS_SHOWN && used < sizeof keys) {
-        used += (size_t)snprintf(
-            keys + used, sizeof keys - used, "%s%.*s", count++ > 0 ? ", " : "an object of ",
-            (int)(member.key.length < 40 ? member.key.length : 40) - 2, member.key.at + 1);
+    while (json_read_member(&scan, &member) && used + JSON_LINE_KEY_BYTES + 16 < sizeof keys) {
+        json_line_show_key(member.key.at + 1, member.key.at + member.key.length, key);
+        used += (size_t)snprintf(keys + used, sizeof keys - used, "%s%s",
+                                 used > 0 ? ", " : "an object of ", key);
     }
     snprintf(lines->problem, sizeof lines->problem,
              "%s is not a balance: it has no maps free, used and total, and no currency with such "
              "amounts. Give what fetch_balance() returns, {\"free\": {}, \"used\": {}, \"total\": "
              "{}} for an empty account, or name a currency",
-             count > 0 ? keys : "nothing");
+             used > 0 ? keys : "nothing");
     return -1;
-}
-
-static bool names_currency(struct json_slice text)
-{
-    struct json_scan scan = json_read_members(text.at, text.length);
-    struct json_member member;
-
-    while (json_read_member(&scan, &member)) {
-        if (json_slice_is_key(member.key, "currency") && !json_slice_is_absent(member.value)) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* --- objects --- */
@@ -405,6 +366,7 @@ static int add_object(struct json_lines *lines, const struct json_source *source
                       struct json_slice text)
 {
     struct json_line *line = next_line(lines);
+    struct json_slice currency;
     bool is_balance = false;
 
     if (line == NULL) {
@@ -419,7 +381,8 @@ static int add_object(struct json_lines *lines, const struct json_source *source
     if (is_balance) {
         return add_balance(lines, source, text);
     }
-    if (line->kind == RECORD_BALANCE && !source->has_currency && !names_currency(text)) {
+    if (line->kind == RECORD_BALANCE && !source->has_currency &&
+        !json_find_member(text, "currency", "currency", &currency)) {
         return refuse_balance(lines, text);
     }
     if (json_line_take(line, &lines->workspace, source, text.at, text.length) != 0) {

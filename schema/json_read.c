@@ -378,6 +378,14 @@ bool json_slice_is_key(struct json_slice quoted, const char *name)
     return quoted.length == strlen(name) + 2 && memcmp(quoted.at + 1, name, quoted.length - 2) == 0;
 }
 
+bool json_slice_is_one_of(struct json_slice quoted, const char *const *names)
+{
+    while (*names != NULL && !json_slice_is_key(quoted, *names)) {
+        names++;
+    }
+    return *names != NULL;
+}
+
 const char *json_read_inside(const char *text, size_t length, size_t *inside_length)
 {
     const char *at = text, *end = text + length;
@@ -445,6 +453,39 @@ bool json_read_member(struct json_scan *scan, struct json_member *member)
     check_value(scan, 1);
     member->value.length = (size_t)(scan->at - member->value.at);
     return true;
+}
+
+bool json_find_member(struct json_slice object, const char *name, const char *alias,
+                      struct json_slice *value)
+{
+    struct json_scan scan = json_read_members(object.at, object.length);
+    struct json_member member;
+
+    while (json_read_member(&scan, &member)) {
+        if ((json_slice_is_key(member.key, name) || json_slice_is_key(member.key, alias)) &&
+            !json_slice_is_absent(member.value)) {
+            *value = member.value;
+            return true;
+        }
+    }
+    return false;
+}
+
+char *json_copy_member(char *out, const struct json_member *member)
+{
+    out = mempcpy(out, member->key.at, member->key.length);
+    *out++ = ':';
+    out = mempcpy(out, member->value.at, member->value.length);
+    *out++ = ',';
+    return out;
+}
+
+char *json_copy_value(char *out, const char *name, struct json_slice value)
+{
+    const struct json_member rest = {{"\"", 1}, value}; /* with the quote behind the name */
+
+    *out++ = '"';
+    return json_copy_member(mempcpy(out, name, strlen(name)), &rest);
 }
 
 bool json_slice_is_shown(struct json_slice value)

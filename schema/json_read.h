@@ -19,7 +19,8 @@ struct json_slice {
 };
 
 bool json_slice_is(struct json_slice, const char *text);
-bool json_slice_is_key(struct json_slice quoted, const char *name); /* has no escapes */
+bool json_slice_is_key(struct json_slice quoted, const char *name);            /* has no escapes */
+bool json_slice_is_one_of(struct json_slice quoted, const char *const *names); /* NULL ends them */
 
 /* Checks that it is one JSON object that jsonb accepts: grammar, UTF-8, no \u0000, surrogates in
  * pairs, numbers in numeric's range, at most LIMIT_NESTING deep and LIMIT_EXTRA_BYTES long. */
@@ -48,6 +49,14 @@ struct json_member {
 };
 struct json_scan json_read_members(const char *text, size_t length);
 bool json_read_member(struct json_scan *, struct json_member *);
+
+/* Finds a member by either name, unless it is absent. */
+bool json_find_member(struct json_slice object, const char *name, const char *alias,
+                      struct json_slice *value);
+
+/* Write a member, by its own name or another, and a comma. They return the end. */
+char *json_copy_member(char *out, const struct json_member *);
+char *json_copy_value(char *out, const char *name, struct json_slice value);
 
 /* Reads the elements between an array's brackets. */
 bool json_read_element(struct json_scan *, struct json_slice *value);

@@ -19,10 +19,11 @@ struct nested_order {
     bool has_symbol;
 };
 
-/* has_symbol: a trade without a symbol is given one later. */
+/* Reads an order's text once for all its trades, which may be thousands. has_symbol: a trade
+ * without a symbol is given one later. */
 void nested_order_read(struct nested_order *, struct json_slice text, bool has_symbol);
 
-/* The elements of a list of trades; what is no list is its only element. */
+/* Returns the elements of a list of trades; what is no list is its only element. */
 struct json_scan nested_trades_scan(struct json_slice trades);
 
 /* Moves on to the next trade that is a record. False: there is none. */

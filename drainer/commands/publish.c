@@ -61,7 +61,7 @@ static void publish_on_signal(int number)
     stopped = 1;
 }
 
-/* SIGINT and SIGTERM come only while `waiting` is the mask: in ppoll, and in pause_ms. */
+/* Lets SIGINT and SIGTERM in only while `waiting` is the mask: in ppoll, and in pause_ms. */
 static void catch_signals(sigset_t *waiting)
 {
     struct sigaction action = {.sa_handler = publish_on_signal};
@@ -93,7 +93,7 @@ static void count_accepted(struct publish *publish, int64_t seq)
     publish->runs[publish->run_count++] = (struct run){seq, 1};
 }
 
-/* How many of our records have a seq up to that. */
+/* Counts those of our records that have a seq up to that. */
 static int64_t count_up_to(const struct publish *publish, int64_t seq)
 {
     int64_t count = 0;
@@ -215,7 +215,7 @@ static void publish_reject(struct publish *publish, const char *problem)
 
 static void reject_overlong(struct publish *publish, const char *text, size_t length)
 {
-    char key[64], problem[160];
+    char key[JSON_LINE_KEY_BYTES], problem[160];
 
     json_line_key_at(text, length, length, key);
     snprintf(problem, sizeof problem, "%s%sthe line is longer than %d bytes", key,
@@ -244,7 +244,7 @@ static int64_t publish_submit(struct publish *publish)
     return blotter_submit(publish->producer, publish->entries, publish->records.count);
 }
 
-/* False: it could not be done in time, or was interrupted. */
+/* Records a line of input. False: it could not be done in time, or was interrupted. */
 static bool record_line(struct publish *publish)
 {
     int64_t seq;
@@ -386,7 +386,7 @@ static bool publish_open_producer(struct publish *publish)
     return true;
 }
 
-/* The answer, on stdout. */
+/* Prints the answer on stdout. */
 static void publish_print_answer(struct publish *publish)
 {
     struct blotter_stats stats = publish_look(publish);

@@ -248,6 +248,18 @@ static void cash_that_leaves_the_account_is_negative(void **state)
         assert_cash("5", "withdrawal");
 }
 
+static void a_wrong_destination_spoils_no_other_field(void **state)
+{
+    (void)state;
+    pack_map(6), PAIR("currency", "USDT"), PAIR("amount", "5"), PAIR("txid", "7"),
+        PAIR("address", "from"), PAIR("lane", "fast"), pack_text("addressTo");
+    msgpack_pack_array(&pack, 1), pack_text("to");
+    decode_as(RECORD_CASH, 1, "{\"addressTo\":[\"to\"]}");
+    assert_string_equal(problem.field, "address");
+    assert_field(CASH_address, "from");
+    assert_field(IDENTITY_lane, "fast");
+}
+
 static void a_short_position_is_negative(void **state)
 {
     (void)state;
@@ -375,6 +387,7 @@ int main(void)
         cmocka_unit_test(a_list_that_lacks_the_fee_is_kept_beside_it),
         cmocka_unit_test(a_negative_amount_of_a_trade_is_a_sale),
         cmocka_unit_test(cash_that_leaves_the_account_is_negative),
+        cmocka_unit_test(a_wrong_destination_spoils_no_other_field),
         cmocka_unit_test(a_short_position_is_negative),
         cmocka_unit_test(the_side_of_a_flat_position_and_a_word_of_the_venue_are_kept),
         cmocka_unit_test(milliseconds_may_be_text_or_have_a_fraction),

@@ -195,6 +195,8 @@ static void a_wrong_value_is_kept_in_extra_and_named(void **state)
                 "price: not a finite decimal number of at most 128 digits");
     assert_kept("{\"order_id\":\"1\",\"exchange_time\":1700000000}",
                 "{\"exchange_time\":1700000000}", "exchange_time: out of range");
+    assert_kept("{\"order_id\":\"1\",\"exchange_time\":\"9999999999999999999\"}",
+                "{\"exchange_time\":\"9999999999999999999\"}", "exchange_time: out of range");
     assert_kept("{\"order_id\":\"1\",\"post_only\":1}", "{\"post_only\":1}",
                 "post_only: has a value of the wrong type");
     assert_parsed("{\"order_id\":5}"); /* exchanges have ids that are numbers */
@@ -360,6 +362,26 @@ static void malformed_line_is_refused_with_its_field(void **state)
     assert_string_equal(line.problem, "symbol: has a NUL byte, which PostgreSQL cannot store");
 }
 
+/* Each byte of a key of many bytes may be the first that has no room. */
+static void a_message_shows_whole_characters_of_a_key(void **state)
+{
+    char key[72] = "abc", text[256];
+
+    (void)state;
+    for (size_t ascii = 0; ascii < 4; ascii++) {
+        for (size_t at = ascii; at + 4 < sizeof key; at += 4) {
+            memcpy(key + at, "\xf0\x9f\x92\xb0", 5);
+        }
+        snprintf(text, sizeof text, "{\"kind\":\"balance\",\"%s\":1}", key);
+        assert_int_equal(parse_bytes(text, strlen(text)), -1);
+        assert_int_equal(text_check(lines.problem, strlen(lines.problem)), RECORD_FAULT_NONE);
+        snprintf(text, sizeof text, "{\"%s\":}", key);
+        assert_int_equal(parse_bytes(text, strlen(text)), -1);
+        assert_int_equal(text_check(lines.problem, strlen(lines.problem)), RECORD_FAULT_NONE);
+    }
+    assert_refused("{\"a\xc2\x9b\x7f\xe4\xba\xba\xff\":1}", "a??\xe4\xba\xba?: not valid UTF-8");
+}
+
 static void lone_surrogate_is_refused(void **state)
 {
     (void)state;
@@ -449,6 +471,7 @@ int main(void)
         TEST(a_list_is_its_objects_with_one_snapshot),
         TEST(ccxts_names_are_understood),
         TEST(malformed_line_is_refused_with_its_field),
+        TEST(a_message_shows_whole_characters_of_a_key),
         TEST(lone_surrogate_is_refused),
         TEST(deep_nesting_is_refused),
         TEST(damaged_line_is_survived),
