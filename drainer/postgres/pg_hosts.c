@@ -1,7 +1,7 @@
 /* pg_hosts.c: see pg_hosts.h. */
 #include "drainer/postgres/pg_hosts.h"
 
-#include <libpq-fe.h>
+#include <event2/event.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,4 +70,18 @@ void pg_hosts_release(struct pg_hosts *hosts)
     free(hosts->hostaddr);
     free(hosts->port);
     *hosts = (struct pg_hosts){NULL, NULL, NULL};
+}
+
+int pg_hosts_poll(PGconn *connection)
+{
+    switch (PQconnectPoll(connection)) {
+    case PGRES_POLLING_READING:
+        return EV_READ;
+    case PGRES_POLLING_WRITING:
+        return EV_WRITE;
+    case PGRES_POLLING_OK:
+        return 0;
+    default:
+        return -1;
+    }
 }

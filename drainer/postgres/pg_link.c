@@ -58,7 +58,7 @@ static const char session_sql[] =
 enum { OPENING_SESSION, OPENING_PREDECESSOR };
 enum { PREDECESSOR_TIMEOUT_MS = 5000 };
 
-/* How a command has gone so far. */
+/* The outcome of a command so far. */
 enum command_outcome { COMMAND_GOOD, COMMAND_FAILED, COMMAND_NOT_REPLICATED };
 
 /* A session in the server; pid 0: none. */
@@ -368,19 +368,14 @@ static void link_refuse(struct pg_link *link)
 
 static void link_go_on_connecting(struct pg_link *link)
 {
-    switch (PQconnectPoll(link->connection)) {
-    case PGRES_POLLING_READING:
-        link_watch(link, EV_READ);
-        break;
-    case PGRES_POLLING_WRITING:
-        link_watch(link, EV_WRITE);
-        break;
-    case PGRES_POLLING_OK:
+    int event = pg_hosts_poll(link->connection);
+
+    if (event > 0) {
+        link_watch(link, (short)event);
+    } else if (event == 0) {
         link_on_connected(link);
-        break;
-    default:
+    } else {
         link_refuse(link);
-        break;
     }
 }
 

@@ -296,17 +296,13 @@ static bool session_read(struct web_session *session)
 
 static void session_poll_connect(struct web_session *session)
 {
-    switch (PQconnectPoll(session->connection)) {
-    case PGRES_POLLING_READING:
-        session_watch(session, EV_READ);
-        break;
-    case PGRES_POLLING_WRITING:
-        session_watch(session, EV_WRITE);
-        break;
-    case PGRES_POLLING_OK:
+    int event = pg_hosts_poll(session->connection);
+
+    if (event > 0) {
+        session_watch(session, (short)event);
+    } else if (event == 0) {
         session_prepare(session);
-        break;
-    default:
+    } else {
         session_lose(session, NULL);
     }
 }
