@@ -24,6 +24,8 @@
 
 enum {
     REQUEST_BYTES = 8192,
+    CONNECTIONS_USUAL = 32,
+    TIMEOUT_USUAL_S = 5,
     BACKLOG = 64,
     HOST_BYTES = 128,
     ADDRESS_BYTES = HOST_BYTES + 16,
@@ -261,11 +263,6 @@ static int request_take_head(struct http_request *request, size_t length)
 const char *http_request_path(const struct http_request *request)
 {
     return request->path;
-}
-
-const char *http_request_address(const struct http_request *request)
-{
-    return request->address;
 }
 
 const char *http_request_header(const struct http_request *request, const char *name)
@@ -520,6 +517,12 @@ struct http_server *http_server_open(struct event_base *base,
     }
     server->base = base;
     server->options = *options;
+    if (options->max_connections == 0) {
+        server->options.max_connections = CONNECTIONS_USUAL;
+    }
+    if (options->request_timeout_s == 0) {
+        server->options.request_timeout_s = TIMEOUT_USUAL_S;
+    }
     server->resume = evtimer_new(base, on_resume, server);
     if (!http_server_listen(server, error, error_size)) {
         http_server_close(server);

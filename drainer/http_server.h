@@ -17,10 +17,10 @@ struct http_request;
 struct http_server;
 
 struct http_server_options {
-    const char *where; /* "HOST:PORT", "[::1]:PORT", or "PORT" or ":PORT" on 127.0.0.1 */
-    unsigned max_connections;
+    const char *where;        /* "HOST:PORT", "[::1]:PORT", or "PORT" or ":PORT" on 127.0.0.1 */
+    unsigned max_connections; /* 0: 32 */
     unsigned max_per_address; /* 0: any number */
-    int request_timeout_s;    /* for the request, and again for the answer to be taken */
+    int request_timeout_s;    /* for the request, and again for the answer to be taken; 0: 5 */
     void (*handler)(struct http_request *, void *arg); /* answers now or later */
     void *arg;
 };
@@ -36,8 +36,7 @@ const char *http_server_address(const struct http_server *);
 
 /* --- a request: GET or HEAD, others are refused before --- */
 
-const char *http_request_path(const struct http_request *);    /* decoded, without the query */
-const char *http_request_address(const struct http_request *); /* of the client, without port */
+const char *http_request_path(const struct http_request *); /* decoded, without the query */
 
 /* Returns the value of a header line, or NULL. */
 const char *http_request_header(const struct http_request *, const char *name);

@@ -27,10 +27,6 @@
 #include "schema/record.h"
 
 enum {
-    CONNECTIONS_MAX = 32,
-    TIMEOUT_S = 5,
-    HTTP_OK = 200,
-    HTTP_SERVUNAVAIL = 503,
     FASTEST_US = 127,
     STANDING_MS = 3000,       /* an entry that is the oldest for this long is stuck */
     LOOK_MS = 2000,           /* between two looks at a stream's gauge */
@@ -386,14 +382,14 @@ static void put_all(struct evbuffer *out, const struct monitor *monitor)
 static int fill_metrics(struct evbuffer *body, const struct monitor *monitor)
 {
     put_all(body, monitor);
-    return HTTP_OK;
+    return 200;
 }
 
 static int fill_healthz(struct evbuffer *body, const struct monitor *monitor)
 {
     (void)monitor;
     evbuffer_add_printf(body, "ok\n");
-    return HTTP_OK;
+    return 200;
 }
 
 /* A command that takes long mostly waits for a lock; who holds it is known once it gives up. */
@@ -477,10 +473,10 @@ static int fill_readyz(struct evbuffer *body, const struct monitor *monitor)
     }
     streams_each_trouble(monitor->options.streams, put_trouble, body);
     if (evbuffer_get_length(body) > 0) {
-        return HTTP_SERVUNAVAIL;
+        return 503;
     }
     evbuffer_add_printf(body, "ready\n");
-    return HTTP_OK;
+    return 200;
 }
 
 /* --- the interface --- */
@@ -526,11 +522,8 @@ struct monitor *monitor_create(const struct monitor_options *options, char *erro
     }
     monitor->server =
         http_server_open(options->base,
-                         &(struct http_server_options){.where = options->address,
-                                                       .max_connections = CONNECTIONS_MAX,
-                                                       .request_timeout_s = TIMEOUT_S,
-                                                       .handler = on_request,
-                                                       .arg = monitor},
+                         &(struct http_server_options){
+                             .where = options->address, .handler = on_request, .arg = monitor},
                          error, error_size);
     if (monitor->server == NULL) {
         monitor_destroy(monitor);

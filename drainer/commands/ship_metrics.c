@@ -11,8 +11,6 @@
 #include "drainer/process_metrics.h"
 #include "producer/blotter.h"
 
-enum { CONNECTIONS_MAX = 32, TIMEOUT_S = 5, HTTP_OK = 200, HTTP_NOT_FOUND = 404 };
-
 struct ship_metrics {
     struct http_server *server;
     struct ship_facts facts;
@@ -120,7 +118,7 @@ static void ship_metrics_put(struct evbuffer *out, const struct ship_metrics *me
 static void ship_metrics_on_request(struct http_request *request, void *arg)
 {
     struct evbuffer *body = evbuffer_new();
-    int code = HTTP_OK;
+    int code = 200;
 
     if (body == NULL) {
         abort();
@@ -130,7 +128,7 @@ static void ship_metrics_on_request(struct http_request *request, void *arg)
     } else if (strcmp(http_request_path(request), "/healthz") == 0) {
         evbuffer_add_printf(body, "ok\n");
     } else {
-        code = HTTP_NOT_FOUND;
+        code = 404;
     }
     http_request_reply(request, code, "text/plain; version=0.0.4; charset=utf-8", NULL, body);
     evbuffer_free(body);
@@ -147,11 +145,8 @@ struct ship_metrics *ship_metrics_open(struct event_base *base, const char *addr
     metrics->facts = *facts;
     metrics->server =
         http_server_open(base,
-                         &(struct http_server_options){.where = address,
-                                                       .max_connections = CONNECTIONS_MAX,
-                                                       .request_timeout_s = TIMEOUT_S,
-                                                       .handler = ship_metrics_on_request,
-                                                       .arg = metrics},
+                         &(struct http_server_options){
+                             .where = address, .handler = ship_metrics_on_request, .arg = metrics},
                          error, error_size);
     if (metrics->server == NULL) {
         free(metrics);
