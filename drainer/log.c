@@ -13,6 +13,7 @@
 
 #include "drainer/terminal.h"
 #include "schema/clock.h"
+#include "schema/hash.h"
 
 enum {
     WINDOW_MS = 10000,
@@ -163,30 +164,22 @@ static void write_line(enum log_level level, const char *object, const char *tex
 
 /* --- repeats --- */
 
-static uint64_t hash_byte(uint64_t hash, unsigned char c)
-{
-    return (hash ^ c) * UINT64_C(1099511628211); /* FNV-1a */
-}
-
-/* Never 0. */
+/* Returns a number that lines have in common which differ in their numbers alone; never 0. */
 static uint64_t line_hash(enum log_level level, const char *object, const char *text)
 {
-    uint64_t hash = hash_byte(UINT64_C(14695981039346656037), (unsigned char)level);
-    bool digits = false;
+    static const char digits[] = "0123456789";
+    uint64_t hash = hash64_add((uint64_t)level, object, strlen(object));
 
-    for (; *object != '\0'; object++) {
-        hash = hash_byte(hash, (unsigned char)*object);
-    }
-    hash = hash_byte(hash, 0);
-    for (; *text != '\0'; text++) {
-        bool digit = *text >= '0' && *text <= '9';
+    for (;;) {
+        size_t length = strcspn(text, digits);
 
-        if (!digit || !digits) {
-            hash = hash_byte(hash, digit ? '0' : (unsigned char)*text);
+        hash = hash64_add(hash, text, length);
+        text += length;
+        if (*text == '\0') {
+            return hash | 1;
         }
-        digits = digit;
+        text += strspn(text, digits);
     }
-    return hash | 1;
 }
 
 static void recent_forget(struct recent *recent)

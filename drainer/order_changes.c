@@ -8,6 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "schema/array.h"
+#include "schema/hash.h"
 #include "schema/record.h"
 
 struct event_time {
@@ -56,16 +58,18 @@ void text_set_add(struct text_set *set, const char *text, size_t length)
     size_t at = order_first_of_length(set, length);
     char *copy = strndup(text, length);
 
-    set->texts = realloc(set->texts, (set->count + 1) * sizeof *set->texts);
-    if (set->texts == NULL || copy == NULL) {
+    if (copy == NULL) {
         abort();
     }
+    set->texts =
+        array_grow_or_abort(set->texts, &set->capacity, set->count + 1, sizeof *set->texts);
     memmove(set->texts + at + 1, set->texts + at, (set->count - at) * sizeof *set->texts);
     set->texts[at] = (struct text){copy, length};
     set->count++;
 }
 
-bool text_set_has(const struct text_set *set, const unsigned char *text, size_t length)
+/* Ignores the case of ASCII letters. */
+static bool text_set_has(const struct text_set *set, const unsigned char *text, size_t length)
 {
     for (size_t i = order_first_of_length(set, length);
          i < set->count && set->texts[i].length == length; i++) {
@@ -124,12 +128,12 @@ size_t order_changes_count(const struct order_changes *changes)
 
 static void order_grow(struct order_changes *changes)
 {
-    changes->capacity = changes->capacity == 0 ? 256 : changes->capacity * 2;
+    changes->orders = array_grow_or_abort(changes->orders, &changes->capacity, changes->count + 1,
+                                          sizeof *changes->orders);
     changes->slot_count = changes->capacity * 2;
-    changes->orders = realloc(changes->orders, changes->capacity * sizeof *changes->orders);
     free(changes->slots);
     changes->slots = calloc(changes->slot_count, sizeof *changes->slots);
-    if (changes->orders == NULL || changes->slots == NULL) {
+    if (changes->slots == NULL) {
         abort();
     }
     for (size_t i = 0; i < changes->count; i++) {
@@ -169,10 +173,7 @@ static bool same_or_empty(const struct copy_field *a, const struct copy_field *b
 
 static uint64_t order_mix(uint64_t h, const struct copy_field *field)
 {
-    for (int32_t i = 0; i < field->length; i++) {
-        h = (h ^ field->bytes[i]) * UINT64_C(0x100000001b3);
-    }
-    return (h ^ 0xff) * UINT64_C(0x100000001b3);
+    return hash64_add(h, field->bytes, field->length > 0 ? (size_t)field->length : 0);
 }
 
 static bool order_numbered_by_symbol(const struct order_changes *changes,
@@ -182,8 +183,8 @@ static bool order_numbered_by_symbol(const struct order_changes *changes,
                         (size_t)fields[IDENTITY_exchange].length);
 }
 
-/* Which id the order goes by: the venue's, or ours while that is unknown. NULL: neither, it is not
- * kept in `orders`. */
+/* Returns the id that the order goes by: the venue's, or ours while that is unknown. NULL: neither,
+ * it is not kept in `orders`. */
 static const struct copy_field *key_id(const struct copy_field *fields)
 {
     return order_is_id(&fields[ORDER_order_id])          ? &fields[ORDER_order_id]
@@ -193,13 +194,13 @@ static const struct copy_field *key_id(const struct copy_field *fields)
 
 static uint64_t key_hash(const struct copy_field *fields, bool by_symbol)
 {
-    uint64_t h = order_mix(UINT64_C(0xcbf29ce484222325), &fields[IDENTITY_exchange]);
+    uint64_t h = order_mix(0, &fields[IDENTITY_exchange]);
 
     h = order_mix(order_mix(h, &fields[ORDER_account]), key_id(fields));
     if (by_symbol) {
         h = order_mix(h, &fields[ORDER_symbol]);
     }
-    return h ^ (h >> 29);
+    return h;
 }
 
 static bool order_has_key(const struct copy_buffer *rows, const struct changed_order *order,
@@ -275,7 +276,7 @@ static bool follows_filled_quantity(int field)
            field == ORDER_average_price || field == ORDER_cost;
 }
 
-/* Is less filled than an event before has said already? */
+/* Says whether less is filled than an event before has said already. */
 static bool is_out_of_date(const struct copy_buffer *rows, const struct changed_order *order,
                            const struct event *event)
 {

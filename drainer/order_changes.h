@@ -21,11 +21,9 @@ struct text_set {
         char *bytes;
         size_t length;
     } * texts; /* the shortest first */
-    size_t count;
+    size_t count, capacity;
 };
 void text_set_add(struct text_set *, const char *text, size_t length);
-bool text_set_has(const struct text_set *, const unsigned char *text,
-                  size_t length); /* ASCII case ignored */
 void text_set_release(struct text_set *);
 
 struct order_changes;

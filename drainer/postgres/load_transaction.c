@@ -9,6 +9,7 @@
 #include "drainer/book_rows.h"
 #include "drainer/postgres/sql_text.h"
 #include "drainer/redis/streams.h"
+#include "schema/array.h"
 
 #define COLUMN(name, kind, meaning) ", " #name
 static const char identity_columns[] = "producer_id, seq, recorded_at, exchange, lane";
@@ -57,13 +58,8 @@ struct load_transaction {
 
 static void load_chunk_add(struct load_transaction *t, const void *bytes, size_t length)
 {
-    if (t->chunk_count == t->chunk_capacity) {
-        t->chunk_capacity = t->chunk_capacity == 0 ? 64 : t->chunk_capacity * 2;
-        t->chunks = realloc(t->chunks, t->chunk_capacity * sizeof *t->chunks);
-        if (t->chunks == NULL) {
-            abort();
-        }
-    }
+    t->chunks =
+        array_grow_or_abort(t->chunks, &t->chunk_capacity, t->chunk_count + 1, sizeof *t->chunks);
     t->chunks[t->chunk_count++] = (struct pg_chunk){bytes, length};
 }
 
@@ -258,13 +254,8 @@ static struct producer_progress *load_progress_of(struct load_transaction *t,
             return &t->progress[i];
         }
     }
-    if (t->progress_count == t->progress_capacity) {
-        t->progress_capacity = t->progress_capacity == 0 ? 16 : t->progress_capacity * 2;
-        t->progress = realloc(t->progress, t->progress_capacity * sizeof *t->progress);
-        if (t->progress == NULL) {
-            abort();
-        }
-    }
+    t->progress = array_grow_or_abort(t->progress, &t->progress_capacity, t->progress_count + 1,
+                                      sizeof *t->progress);
     t->progress[t->progress_count] =
         (struct producer_progress){.producer_id = entry->producer_id, .stream = entry->stream};
     return &t->progress[t->progress_count++];
@@ -396,13 +387,8 @@ static void load_note_stream(struct load_transaction *t, const struct entry *ent
             return;
         }
     }
-    if (t->stream_count == t->stream_capacity) {
-        t->stream_capacity = t->stream_capacity == 0 ? 16 : t->stream_capacity * 2;
-        t->streams = realloc(t->streams, t->stream_capacity * sizeof *t->streams);
-        if (t->streams == NULL) {
-            abort();
-        }
-    }
+    t->streams = array_grow_or_abort(t->streams, &t->stream_capacity, t->stream_count + 1,
+                                     sizeof *t->streams);
     struct stream_entry_id before = entry->stream->loaded_id;
     t->streams[t->stream_count++] = (struct stream_load){
         entry->stream, stream_entry_id_compare(entry->id, before) > 0 ? entry->id : before};

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "schema/array.h"
+
 void sql_text_clear(struct sql_text *sql)
 {
     sql->length = 0;
@@ -33,10 +35,7 @@ void sql_text_add(struct sql_text *sql, const char *format, ...)
             sql->length += (size_t)length;
             return;
         }
-        sql->capacity = (sql->capacity + (size_t)length + 1) * 2;
-        sql->text = realloc(sql->text, sql->capacity);
-        if (sql->text == NULL) {
-            abort();
-        }
+        sql->text =
+            array_grow_or_abort(sql->text, &sql->capacity, sql->length + (size_t)length + 1, 1);
     }
 }
