@@ -27,7 +27,7 @@ struct mirror_lease {
     bool asked, settled; /* for every stream, after a look for them; and answered */
 };
 
-/* How many streams this mirror should read. */
+/* Returns how many streams this mirror should read. */
 static size_t fair_share(const struct mirror_lease *lease)
 {
     size_t present = 0;
@@ -78,28 +78,17 @@ static void ask_for_stream(struct mirror_lease *lease, struct stream *stream, bo
                                           (uintptr_t)stream, 7, argv, NULL) == 0;
 }
 
-/* A stream that is given up goes once all that was read of it is stored. */
+/* Frees a stream that is given up once all that was read of it is stored. */
 static void leave(struct stream *stream)
 {
-    if (stream->state == STREAM_LEAVING && stream->in_hand == 0 && !stream->asked) {
+    if (stream_is_left(stream)) {
         stream_enter(stream, STREAM_FREE);
     }
 }
 
-/* Counts the streams that are read, and not being given up. */
-static size_t kept_streams(const struct streams *streams)
-{
-    size_t kept = 0;
-
-    for (size_t i = 0; i < streams->count; i++) {
-        kept += stream_is_held(streams->all[i]) && streams->all[i]->state != STREAM_LEAVING;
-    }
-    return kept;
-}
-
 void mirror_lease_run(struct mirror_lease *lease)
 {
-    size_t kept = kept_streams(lease->streams), wanted = 0, count = lease->streams->count;
+    size_t kept = streams_kept(lease->streams), wanted = 0, count = lease->streams->count;
 
     if (lease->awaited > 0) {
         return;

@@ -24,6 +24,7 @@
 #include "drainer/postgres/sql_text.h"
 #include "schema/array.h"
 #include "schema/clock.h"
+#include "schema/hash.h"
 
 /* The first number of the drainers' common lock, in the two-number form:
  * blotter_internal.lock_class() + 1.
@@ -103,11 +104,6 @@ void lease_destroy(struct lease *lease)
     }
 }
 
-static bool lease_is_left(const struct stream *stream)
-{
-    return stream->state == STREAM_LEAVING && stream->in_hand == 0 && !stream->asked;
-}
-
 static size_t lease_present_streams(const struct streams *streams)
 {
     size_t present = 0;
@@ -116,17 +112,6 @@ static size_t lease_present_streams(const struct streams *streams)
         present += streams->all[i]->present || stream_is_held(streams->all[i]);
     }
     return present;
-}
-
-/* Streams that are LEAVING do not count: they would make others leave with them. */
-static size_t lease_kept_streams(const struct streams *streams)
-{
-    size_t kept = 0;
-
-    for (size_t i = 0; i < streams->count; i++) {
-        kept += stream_is_held(streams->all[i]) && streams->all[i]->state != STREAM_LEAVING;
-    }
-    return kept;
 }
 
 static size_t lease_share(const struct lease *lease)
@@ -139,12 +124,12 @@ static size_t lease_share(const struct lease *lease)
     return capped ? lease->ceiling : share;
 }
 
-/* Is the share not reached since a drainer has come or gone? It may be by one for each drainer, as
- * it is rounded up. */
+/* Says whether the share is not reached yet since a drainer has come or gone. By one for each
+ * drainer it need not be, as it is rounded up. */
 static bool lease_is_settling(const struct lease *lease)
 {
     return clock_monotonic_ms() < lease->settling_until_ms &&
-           lease_kept_streams(lease->options.streams) + lease->members <= lease_share(lease);
+           streams_kept(lease->options.streams) + lease->members <= lease_share(lease);
 }
 
 unsigned lease_interval_ms(const struct lease *lease)
@@ -157,8 +142,8 @@ unsigned lease_interval_ms(const struct lease *lease)
                                                                      : lease->options.interval_ms;
 }
 
-/* A stream that has just appeared does not wait for the interval; but where thousands appear one
- * after the other, a run for each few of them would be looks at all of them. */
+/* A stream that has just appeared does not wait for the interval. But where thousands appear one
+ * after the other, a run for each few of them would look at all of them. */
 bool lease_due(const struct lease *lease)
 {
     int64_t since = clock_monotonic_ms() - lease->ran_at_ms;
@@ -169,7 +154,7 @@ bool lease_due(const struct lease *lease)
         return true;
     }
     for (size_t i = 0; i < lease->options.streams->count; i++) {
-        if (lease_is_left(lease->options.streams->all[i])) {
+        if (stream_is_left(lease->options.streams->all[i])) {
             return true;
         }
     }
@@ -196,7 +181,7 @@ static void lease_ask_to_unlock(struct lease *lease)
     for (size_t i = 0; i < streams->count; i++) {
         struct stream *stream = streams->all[i];
 
-        if (lease_is_left(stream)) {
+        if (stream_is_left(stream)) {
             sql_text_add(&lease->sql, "%s%" PRId64,
                          lease->asked_count == first
                              ? "SELECT 'left', n - 1, pg_advisory_unlock(key)::text FROM unnest('{"
@@ -210,17 +195,15 @@ static void lease_ask_to_unlock(struct lease *lease)
     }
 }
 
-/* The second number of the common lock: of the pattern, and of the first stream that is there, so
- * that drainers of other patterns, or of another Redis, are not counted. Drainers that see
- * different streams for a moment count too few members, which only makes them try more. */
+/* Returns the second number of the common lock: of the pattern, and of the first stream that is
+ * there, so that drainers of other patterns, or of another Redis, are not counted. Drainers that
+ * see different streams for a moment count too few members, which only makes them try more. */
 static uint32_t lease_member_key_of(const struct lease *lease)
 {
     const struct streams *streams = lease->options.streams;
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
+    const char *pattern = lease->options.pattern == NULL ? "" : lease->options.pattern;
+    uint64_t h = hash64(pattern, strlen(pattern));
 
-    for (const char *at = lease->options.pattern; at != NULL && *at != '\0'; at++) {
-        h = (h ^ (unsigned char)*at) * UINT64_C(0x100000001b3);
-    }
     for (size_t i = 0; i < streams->count; i++) {
         if (streams->all[i]->present || stream_is_held(streams->all[i])) {
             h ^= (uint64_t)streams->all[i]->lock_key;
@@ -248,8 +231,8 @@ static void lease_ask_to_join(struct lease *lease)
     lease->member_key = key;
 }
 
-/* How far PostgreSQL says that the streams are loaded which are tried, or were locked by a run that
- * failed: asked behind the locks. */
+/* Asks, behind the locks, how far the streams are loaded that are tried, or that were locked by a
+ * run that failed. */
 static void lease_ask_for_counters(struct lease *lease)
 {
     const struct streams *streams = lease->options.streams;
@@ -291,8 +274,8 @@ static void lease_ask_to_lock(struct lease *lease, size_t lacking)
     lease_ask_for_counters(lease);
 }
 
-/* A lock was obtained. The stream is read once its counter is known, which is asked for behind the
- * lock: until then its predecessor may have committed. */
+/* Notes that a lock was obtained. The stream is read once its counter is known, which is asked for
+ * behind the lock: until then its predecessor may have committed. */
 static void lease_on_locked(struct lease *lease, struct stream *stream)
 {
     stream_enter(stream, STREAM_LOCKED);
@@ -303,7 +286,7 @@ static void lease_on_locked(struct lease *lease, struct stream *stream)
     lease->fresh[lease->fresh_count++] = stream;
 }
 
-/* "blotter:okx 1767225600000-3": a stream's newest loaded entry, beside its counter. */
+/* Takes a stream's counter, and its newest loaded entry: "blotter:okx 1767225600000-3". */
 static void lease_on_loaded(struct lease *lease, long long n, const char *text)
 {
     size_t length = strcspn(text, " ");
@@ -368,7 +351,7 @@ static size_t lease_claiming_streams(const struct streams *streams)
 /* Locks as many as the share lacks of those that others have given up, if they have. */
 static void lease_ask_to_try(struct lease *lease)
 {
-    size_t lacking = lease_share(lease) - lease_kept_streams(lease->options.streams);
+    size_t lacking = lease_share(lease) - streams_kept(lease->options.streams);
 
     if (lease_claiming_streams(lease->options.streams) > CLAIMING_MAX) {
         return;
@@ -427,9 +410,10 @@ static void lease_ask_to_undo(struct lease *lease)
     sql_text_add(&lease->sql, "}'); ");
 }
 
-/* The table of locks: who shares the streams, which locks this session holds, which streams nobody
- * holds, and who holds one and is no drainer. NOT IN, and IN that cannot be made a join, hash: a
- * join of lists whose lengths the planner does not know compares each stream with each lock. */
+/* Asks for the table of locks: who shares the streams, which locks this session holds, which
+ * streams nobody holds, and who holds one and is no drainer. NOT IN, and IN that cannot be made a
+ * join, hash: a join of lists whose lengths the planner does not know compares each stream with
+ * each lock. */
 static void lease_ask_for_locks(struct lease *lease)
 {
     struct sql_text *sql = &lease->sql;
@@ -458,8 +442,8 @@ static void lease_ask_for_locks(struct lease *lease)
         lease->member_key, first, first);
 }
 
-/* Sessions that are no drainer's and hold what a loading transaction waits for: the lock of a merge
- * of orders, or a table. */
+/* Asks for sessions that are no drainer's and hold what a loading transaction waits for: the lock
+ * of a merge of orders, or a table. */
 static void lease_ask_for_blockers(struct lease *lease)
 {
     if (!lease->name_blockers) {
@@ -472,8 +456,8 @@ static void lease_ask_for_blockers(struct lease *lease)
         "pid, usename, application_name, l.mode, "
         "coalesce(l.relation::regclass::text, 'an advisory lock of Blotter''s')) "
         "FROM pg_locks l JOIN pg_stat_activity USING (pid) WHERE l.granted AND "
-        "pid <> pg_backend_pid() AND l.database = (SELECT oid FROM pg_database WHERE datname = "
-        "current_database()) AND NOT EXISTS (SELECT FROM pg_locks m WHERE m.pid = l.pid AND "
+        "pid <> pg_backend_pid() AND l.database = " LEASE_DATABASE
+        " AND NOT EXISTS (SELECT FROM pg_locks m WHERE m.pid = l.pid AND "
         "m.locktype = 'advisory' AND m.classid = " MEMBERS_CLASS ") AND "
         "(l.locktype = 'advisory' AND l.objsubid = 2 AND l.classid::bigint = " MEMBERS_CLASS " - 1 "
         "OR l.relation IN (SELECT c.oid FROM pg_class c JOIN pg_namespace s ON s.oid = "
@@ -506,7 +490,7 @@ static void lease_on_members(struct lease *lease, long long number)
     lease->members = number == 0 ? 1 : (unsigned)number;
 }
 
-/* Somebody has come or gone since the last look. */
+/* Wants a look where a drainer has come or gone since the last one. */
 static void lease_on_drainers(struct lease *lease, long long number)
 {
     lease->look_wanted = !lease->looks && number != lease->drainers;
@@ -540,7 +524,7 @@ static bool lease_is_foreign(const struct lease *lease, const struct stream *str
     return false;
 }
 
-/* Troubles over leases that the run has not met again are over. */
+/* Ends the troubles over leases that the run has not met again. */
 static void lease_end_troubles(struct lease *lease)
 {
     struct streams *streams = lease->options.streams;
@@ -557,7 +541,8 @@ static void lease_end_troubles(struct lease *lease)
     }
 }
 
-/* pid 0: the holder could not be ended; who it is, or "": nobody holds the lock. */
+/* Takes what became of a stuck stream's holder. pid 0: it could not be ended; who: it is, or "":
+ * nobody holds the lock. */
 static void lease_on_fenced(struct lease *lease, long long pid, const char *who)
 {
     if (pid != 0) {
@@ -582,7 +567,7 @@ static bool lease_on_stream_row(struct lease *lease, const char *what, struct st
         lease_on_foreign_holder(lease, stream, text);
         return true;
     }
-    if (strcmp(what, "left") == 0 && lease_is_left(stream)) {
+    if (strcmp(what, "left") == 0 && stream_is_left(stream)) {
         stream_enter(stream, STREAM_FREE);
         return true;
     }
@@ -643,11 +628,12 @@ static void lease_on_rows(void *owner, const PGresult *result)
     }
 }
 
-/* Streams that the reading side does not have yet go first, all of them. */
+/* Gives up what is over the share: first, and all of them, streams that the reading side does not
+ * have yet; then at most so many others. */
 static void lease_give_up(struct lease *lease, size_t most)
 {
     struct streams *streams = lease->options.streams;
-    size_t kept = lease_kept_streams(streams), wanted = lease_share(lease);
+    size_t kept = streams_kept(streams), wanted = lease_share(lease);
 
     for (; lease->fresh_count > 0 && kept > wanted; kept--) {
         stream_enter(lease->fresh[--lease->fresh_count], STREAM_LEAVING);
@@ -718,7 +704,7 @@ static void lease_on_done(void *owner, const struct pg_failure *failure)
     }
 }
 
-/* Streams whose random id has changed are leased by another number from now on. */
+/* Leases streams whose random id has changed by another number from now on. */
 static void lease_renew_keys(struct lease *lease)
 {
     struct streams *streams = lease->options.streams;
@@ -760,21 +746,21 @@ static void lease_send(struct lease *lease, void (*on_done)(void *owner, const s
                                                   .owner = lease});
 }
 
-/* A stream that was free may be another's by now: then the next run looks again, at once unless it
- * comes soon. */
+/* Ends a run that has tried to lock. A stream that was free may be another's by now: then the next
+ * run looks again, at once unless it comes soon. */
 static void lease_on_tried(void *owner, const struct pg_failure *failure)
 {
     struct lease *lease = owner;
 
     lease->look_wanted = failure == NULL && !lease_is_settling(lease) &&
-                         lease_kept_streams(lease->options.streams) < lease_share(lease);
+                         streams_kept(lease->options.streams) < lease_share(lease);
     lease_on_done(lease, failure);
 }
 
 static void lease_on_looked(void *owner, const struct pg_failure *failure)
 {
     struct lease *lease = owner;
-    size_t kept = lease_kept_streams(lease->options.streams), wanted = lease_share(lease);
+    size_t kept = streams_kept(lease->options.streams), wanted = lease_share(lease);
     size_t lacking = kept < wanted ? wanted - kept : 0;
     bool tries = (lease->free_count > 0 && lacking > 0) || lease->fresh_count > 0;
 
@@ -849,7 +835,8 @@ static void lease_on_history(void *owner, const struct pg_failure *failure)
     }
 }
 
-/* While a stream is refused, a person may have accepted its history. */
+/* Says whether to ask for the history: once a session, and while a stream is refused, as a person
+ * may have accepted it. */
 static bool lease_asks_history(const struct lease *lease)
 {
     const struct streams *streams = lease->options.streams;
@@ -881,7 +868,7 @@ void lease_name_blockers(struct lease *lease)
 
 void lease_relieve(struct lease *lease)
 {
-    size_t kept = lease_kept_streams(lease->options.streams);
+    size_t kept = streams_kept(lease->options.streams);
 
     lease->ceiling = kept > 1 ? kept / 2 : 1;
     lease->ceiling_until_ms = clock_monotonic_ms() + CEILING_MS;

@@ -48,10 +48,11 @@
 enum {
     CAREFUL_MS = 30000,
     SAME_STATE_LIMIT = 3,
-    HURRIED_LOCK_MS = 250, /* for a lock that was met before, while others may wait behind it */
-    OTHERS_MS = 10000,     /* others may, as long after some were loaded */
-    HELD_MAX = 4,          /* exchanges in a row: then it is no exchange's lock */
-    RANGES_MAX = 64,       /* halving at most 2^31 entries never needs half of them */
+    HURRIED_LOCK_MS =
+        250,           /* instead of lock_timeout, where other exchanges may wait behind it ... */
+    OTHERS_MS = 10000, /* ... which they may for so long after records were loaded */
+    HELD_MAX = 4,      /* exchanges in a row: then it is no exchange's lock */
+    RANGES_MAX = 64,   /* halving at most 2^31 entries never needs half of them */
     RANGES_NAMED_MAX = RANGES_MAX / 2 - 2, /* most, where PostgreSQL names the entry to split at */
     TABLE_NAME_BYTES = 64,
 };
@@ -133,8 +134,8 @@ static void loader_stop(struct loader *loader, const struct pg_failure *failure,
     loader_finish(loader, &stop);
 }
 
-/* A single entry has failed: it becomes a reject, with PostgreSQL's own words; a reject that fails
- * becomes one that touches nothing but the table rejects. */
+/* Makes a reject of a single entry that has failed, with PostgreSQL's own words; and of a reject
+ * that fails one that touches nothing but the table rejects. */
 static void loader_reject(struct loader *loader, const struct pg_failure *failure)
 {
     struct entry *entry = &loader->batch->entries[loader->current.from];
@@ -175,8 +176,8 @@ static void loader_bisect(struct loader *loader, const struct pg_failure *failur
     loader_next_range(loader);
 }
 
-/* Data and integrity errors are about values; so is what a function raises about a row. Of other
- * errors only those are that name a row, and no limit of the server's (class 54). */
+/* Says whether an error may be the server's and no record's: neither is it about values, as errors
+ * of data and integrity are, nor has a good record been loaded in spite of it. */
 static bool loader_suspects_server(const struct loader *loader, const struct pg_failure *failure)
 {
     return failure->action == PG_ACTION_DATA && !pg_failure_is_about_values(failure) &&
@@ -210,15 +211,15 @@ static void loader_load_good_record(struct loader *loader, const struct pg_failu
     pg_link_run(loader->link, &command);
 }
 
-/* Rejects the n-th row of a table, from 1, behind the cursor. */
+/* Rejects the n-th row of the cursor's kind, from 1. False: it is not behind the cursor. */
 static bool loader_reject_row(struct loader *loader, struct row_cursor *cursor, unsigned long n,
                               const struct pg_failure *failure)
 {
     for (; cursor->at < loader->current.to && cursor->row < n; cursor->at++) {
         struct entry *entry = &loader->batch->entries[cursor->at];
+        bool counts = entry->fate == ENTRY_ROW && (int)entry->kind == cursor->kind;
 
-        cursor->row += entry->fate == ENTRY_ROW && (int)entry->kind == cursor->kind;
-        if (cursor->row == n && entry->fate == ENTRY_ROW && (int)entry->kind == cursor->kind) {
+        if (counts && ++cursor->row == n) {
             batch_reject(loader->batch, entry, failure->sqlstate, failure->message);
             cursor->at++;
             return true;
@@ -272,8 +273,8 @@ static void loader_begin_by_exchange(struct loader *loader)
     }
 }
 
-/* Leaves the exchange out. What the batch has of it behind these records may not overtake them, so
- * it is not bisected. */
+/* Leaves the exchange of the range out, in all of the batch: its later records may not overtake
+ * these. */
 static void loader_hold(struct loader *loader, const struct pg_failure *failure)
 {
     const struct batch *batch = loader->batch;
@@ -305,7 +306,7 @@ static void loader_on_lock(struct loader *loader, const struct pg_failure *failu
     }
 }
 
-/* Tells whether the record is to be found that an error comes from which may pass by itself. */
+/* Says whether an error that may pass by itself has come so often that its record is looked for. */
 static bool loader_is_worn_out(struct loader *loader, const struct pg_failure *failure)
 {
     bool same = strcmp(failure->sqlstate, loader->last_state) == 0;
@@ -344,7 +345,8 @@ static void loader_on_failure(struct loader *loader, const struct pg_failure *fa
 
 /* --- running --- */
 
-/* A trigger has dropped rows of the range, which is committed without them. */
+/* Loads the range again to find the rows that a trigger has dropped: it is committed without them.
+ */
 static void loader_find_dropped(struct loader *loader, const char *table, size_t sent,
                                 size_t stored)
 {
@@ -419,7 +421,7 @@ static void loader_on_days_made(void *owner, const struct pg_failure *failure)
     }
 }
 
-/* False: all days of the range are known. */
+/* Asks for the days of the range. False: all of them are known. */
 static bool loader_make_days(struct loader *loader)
 {
     if (!days_ask(&loader->days, loader->batch, loader->current.from, loader->current.to,
@@ -441,7 +443,7 @@ static void loader_run_range(struct loader *loader)
     }
 }
 
-/* Streams of which everything was loaded are not expected to wait the next time. */
+/* Expects no lock the next time for the streams of which everything was loaded. */
 static void loader_note_free(const struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++) {
@@ -473,16 +475,16 @@ static void loader_next_range(struct loader *loader)
     loader_finish(loader, loader->held > 0 ? &loader->held_for : NULL);
 }
 
-/* Forgets what was held up before. Tells whether some of the streams were, the last time. */
-static bool loader_expects_lock(const struct batch *batch)
+/* Clears the marks of the batch before. Returns whether it left out one of these streams. */
+static bool loader_clear_held(const struct batch *batch)
 {
-    bool expected = false;
+    bool any = false;
 
     for (size_t i = 0; i < batch->count; i++) {
         batch->entries[i].stream->held_up = false;
-        expected = expected || batch->entries[i].stream->held_times > 0;
+        any = any || batch->entries[i].stream->held_times > 0;
     }
-    return expected;
+    return any;
 }
 
 /* --- the interface --- */
@@ -528,7 +530,7 @@ void loader_load(struct loader *loader, struct batch *batch, loader_done *on_don
     loader->any_loaded = false;
     loader->held = 0;
     loader_push_range(loader, (struct batch_range){0, batch->count});
-    if (loader_expects_lock(batch)) {
+    if (loader_clear_held(batch)) {
         loader_begin_by_exchange(loader);
     }
     loader_next_range(loader);

@@ -223,11 +223,6 @@ void streams_release(struct streams *streams)
 
 /* --- states --- */
 
-const char *stream_state_text(enum stream_state state)
-{
-    return state_texts[state];
-}
-
 void stream_enter(struct stream *stream, enum stream_state state)
 {
     if (stream->state == state) {
@@ -264,6 +259,11 @@ bool stream_is_held(const struct stream *stream)
     return stream->state != STREAM_FREE;
 }
 
+bool stream_is_left(const struct stream *stream)
+{
+    return stream->state == STREAM_LEAVING && stream->in_hand == 0 && !stream->asked;
+}
+
 size_t streams_held(const struct streams *streams)
 {
     size_t held = 0;
@@ -272,6 +272,16 @@ size_t streams_held(const struct streams *streams)
         held += stream_is_held(streams->all[i]);
     }
     return held;
+}
+
+size_t streams_kept(const struct streams *streams)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < streams->count; i++) {
+        kept += stream_is_held(streams->all[i]) && streams->all[i]->state != STREAM_LEAVING;
+    }
+    return kept;
 }
 
 size_t streams_to_read(const struct streams *streams, const struct node *node, struct stream **out)

@@ -64,7 +64,7 @@ struct trouble {
     char *why;
 };
 
-/* How much waits in a stream, as Redis said it last; kept up to date by its holder. */
+/* The amount that waits in a stream, as Redis said it last; its holder keeps it up to date. */
 struct stream_gauge {
     bool known;
     int64_t lag; /* entries that the group has not read; -1: Redis does not know, there are some */
@@ -138,7 +138,7 @@ struct stream {
     struct trouble troubles[TROUBLE_SOURCES];
 };
 
-/* Which PostgreSQL is loaded: its newest row of blotter_internal.history. */
+/* The PostgreSQL that is loaded, by its newest row of blotter_internal.history. */
 struct stream_history {
     char id[40];     /* "": not known, then no stream is fenced */
     char system[24]; /* pg_control_system's identifier */
@@ -168,12 +168,12 @@ void streams_release(struct streams *);
 
 /* The one place where a stream's state changes. */
 void stream_enter(struct stream *, enum stream_state);
-const char *stream_state_text(enum stream_state);
 
 /* Leaves a stream alone for a while, and then claims what the batches had of it, from which the
  * caller removes it. */
 void stream_put_back(struct stream *, unsigned ms);
 bool stream_is_held(const struct stream *);
+bool stream_is_left(const struct stream *); /* LEAVING, and nothing of it is in hand any more */
 
 /* The number of the advisory lock that is a stream's lease: SHA-256 of its random id and its name,
  * cut to 64 bits. A name alone could be forged into another's number. */
@@ -186,6 +186,7 @@ void streams_set_lock_key(struct streams *, struct stream *, int64_t key);
 /* Collects those to be read from the node into out, which has room for all. Returns how many. */
 size_t streams_to_read(const struct streams *, const struct node *, struct stream **out);
 size_t streams_held(const struct streams *);
+size_t streams_kept(const struct streams *); /* of these, without those that are being given up */
 
 /* Notes, and logs when it changes, what stands in the way; `since` stays while the source has any.
  * stream NULL: no stream in particular. */
