@@ -230,8 +230,9 @@ static bool cluster_ask_masters(struct redis_visit *visit, const struct cluster_
     return found;
 }
 
-bool cluster_masters_ask(const struct cluster_question *question, struct cluster_masters *masters,
-                         char why[REDIS_VISIT_WHY_BYTES])
+/* Blocks until one of the nodes has answered. False: why says what the last one said. */
+static bool cluster_masters_ask(const struct cluster_question *question,
+                                struct cluster_masters *masters, char why[REDIS_VISIT_WHY_BYTES])
 {
     *masters = (struct cluster_masters){NULL, 0};
     return cluster_ask_each(question, cluster_ask_masters, masters, why);

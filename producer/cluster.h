@@ -73,13 +73,10 @@ struct cluster_masters {
 bool cluster_masters_parse(const struct redisReply *, const struct redis_host *here,
                            struct cluster_masters *);
 
-/* Blocks until one of the nodes has answered. False: why says what the last one said. */
-bool cluster_masters_ask(const struct cluster_question *, struct cluster_masters *,
-                         char why[REDIS_VISIT_WHY_BYTES]);
-
 typedef void cluster_masters_done(void *owner, const struct cluster_masters *, const char *why);
 
-/* The same in the background; `done` gets no masters where none has answered. */
+/* Asks one node after the other in the background. Where none has answered `done` gets no masters,
+ * and what the last one said. */
 struct background *cluster_masters_start(struct event_base *, const struct cluster_question *,
                                          cluster_masters_done *, void *owner);
 

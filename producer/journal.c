@@ -77,8 +77,12 @@ static __attribute__((noinline, cold)) int answer_no_room(struct journal *journa
     return BLOTTER_FULL;
 }
 
-uint32_t journal_encode_session(const struct journal *journal, const struct blotter_session *wanted,
-                                unsigned char *body, unsigned *fields)
+/* Encodes a session record that surely fits: what is too long for the slot is left out. Returns the
+ * body's length. */
+enum { JOURNAL_SESSION_BYTES = 1024 };
+static uint32_t journal_encode_session(const struct journal *journal,
+                                       const struct blotter_session *wanted, unsigned char *body,
+                                       unsigned *fields)
 {
     struct blotter_session session = *wanted;
     const char **dispensable[] = {&session.extra, &session.journal, &session.host, &session.version,
@@ -389,8 +393,8 @@ bool journal_is_closed(const struct journal *journal)
 
 /* --- release --- */
 
-/* Has every claimed position been published? A thread that claimed one writes it within
- * nanoseconds, unless it was stopped. */
+/* Waits until every claimed position is published, and says whether it is. A thread that claimed
+ * one writes it within nanoseconds, unless it was stopped. */
 static bool wait_for_submitters(const struct journal *journal)
 {
     uint64_t next = journal_next(journal), position = journal_cursor(&journal->header->floor);

@@ -77,7 +77,7 @@ static inline uint64_t journal_next(const struct journal *journal)
     return atomic_load_explicit(&journal->header->next.value, memory_order_acquire) & NEXT_POSITION;
 }
 
-/* Does it take no more records? As after its writer's end, until another opens it. */
+/* Says whether it takes no more records, as after its writer's end, until another opens it. */
 static inline bool journal_is_closing(const struct journal *journal)
 {
     uint64_t next = atomic_load_explicit(&journal->header->next.value, memory_order_acquire);
@@ -108,14 +108,14 @@ struct journal_identity {
     uint64_t base;
 };
 
-/* Was the file copied from the one that its owner had open? That one may still be in use, so
- * nothing is written in its name. */
+/* Says whether the file was copied from the one that its owner had open. That one may still be in
+ * use, so nothing is written in its name. */
 bool journal_is_copy(const struct journal *);
 
 /* Returns the last record's identity, also if it lies below floor: its slot is still there. */
 struct journal_identity journal_last_identity(const struct journal *, uint64_t next, bool *closed);
 
-/* Has its last writer written `closed`, or nothing at all? */
+/* Says whether its last writer has written `closed`, or nothing at all. */
 bool journal_is_closed(const struct journal *);
 
 /* --- used by recovery --- */
@@ -123,12 +123,6 @@ bool journal_is_closed(const struct journal *);
 /* Fills a claimed slot and publishes it. */
 void journal_publish(struct journal *, uint64_t position, const struct journal_slot *head,
                      const unsigned char *body, uint64_t body_checksum);
-
-/* Encodes a session record that surely fits: what is too long for the slot is left out. Returns the
- * body's length. */
-enum { JOURNAL_SESSION_BYTES = 1024 };
-uint32_t journal_encode_session(const struct journal *, const struct blotter_session *,
-                                unsigned char *body, unsigned *fields);
 
 /* Encodes a session record for a claimed slot and publishes it; head says all but kind, fields and
  * length. */

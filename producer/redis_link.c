@@ -107,7 +107,7 @@ static void on_owned(void *owner, uintptr_t tag, struct redisReply *reply)
     }
 }
 
-/* Does an answer say that the stream is elsewhere, or come behind one that did? */
+/* Says whether an answer tells that the stream is elsewhere, or comes behind one that did. */
 static bool leads_away(struct redis_link *link, const struct in_flight *in_flight,
                        const redisReply *reply)
 {
@@ -192,7 +192,6 @@ static void go_down(struct redis_link *link)
 
 static void redis_link_go_up(struct redis_link *link)
 {
-    link->epoch++;
     link->heard_ms = link->asked_ms = clock_monotonic_coarse_ms();
     link->doubt[0] = '\0';
     link->round_trip_ms = link->heard_ms - link->since_ms; /* of the greeting */
@@ -212,7 +211,7 @@ static void on_settle(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-/* Does the node own the slot by now? */
+/* Asks whether the node owns the slot by now. */
 static void ask_for_slot(struct redis_link *link)
 {
     const char *words[6];
@@ -398,11 +397,6 @@ enum redis_link_state redis_link_state(const struct redis_link *link)
 bool redis_link_up(const struct redis_link *link)
 {
     return link != NULL && link->state == REDIS_LINK_UP;
-}
-
-uint64_t redis_link_epoch(const struct redis_link *link)
-{
-    return link->epoch;
 }
 
 const char *redis_link_last_error(const struct redis_link *link)

@@ -7,7 +7,7 @@
  * Never frees a hiredis context inside one of its callbacks. Every command's callback is called
  * exactly once.
  *
- * An entry id, or any state read from the server, belongs to one epoch: after a reconnect it may be
+ * An entry id, or any state read from the server, belongs to one connection: the next may lead to
  * another server.
  *
  * One thread: the one that runs the base. Blocks: never. */
@@ -89,15 +89,13 @@ void redis_link_reset(struct redis_link *, const char *why);
  * every command in flight its NULL. May be called from a callback. */
 bool redis_link_follow(struct redis_link *, const char *error);
 
-/* Is it at a node to which the stream's slot is still being moved? Keys that are missing there may
- * be on the old one. */
+/* Says whether it is at a node to which the stream's slot is still being moved. Keys that are
+ * missing there may be on the old one. */
 bool redis_link_is_asking(const struct redis_link *);
 
 enum redis_link_state redis_link_state(const struct redis_link *);
 const char *redis_link_state_text(enum redis_link_state);
 bool redis_link_up(const struct redis_link *); /* NULL: false */
-uint64_t redis_link_epoch(
-    const struct redis_link *); /* 1 at the first connection that came up, then one more each */
 const char *
 redis_link_last_error(const struct redis_link *); /* "" if none so far; never holds a secret */
 const char *

@@ -41,7 +41,6 @@ struct redis_link {
     bool asking;                      /* at a node that does not own the slot yet */
     redisAsyncContext *context;
     struct redis_reader *reader; /* of the context, which frees it */
-    uint64_t epoch;
     unsigned
         attempts; /* in a row that did not lead to a lasting connection; also picks the address */
     unsigned greetings;    /* answers to the greeting that are still to come */
@@ -74,7 +73,7 @@ void redis_link_lose_connection(struct redis_link *, const redisAsyncContext *);
 /* Stops looking for a host or a master. */
 void redis_link_cancel_lookups(struct redis_link *);
 
-/* Is there an attempt or a connection, not given up yet? */
+/* Says whether there is an attempt or a connection, not given up yet. */
 bool redis_link_is_open(const struct redis_link *);
 
 /* --- redis_connect.c --- */

@@ -117,7 +117,8 @@ static bool is_trade(uint64_t marks)
     return HAS(takerOrMaker) || (HAS(price) && HAS(amount) && (HAS(order) || HAS(id) || HAS(side)));
 }
 
-enum ccxt_shape ccxt_shape_of(uint64_t marks)
+/* Returns the shape of an object that has these marks: the first rule that applies. */
+static enum ccxt_shape ccxt_shape_of(uint64_t marks)
 {
     if (HAS(free) && HAS(total)) {
         return CCXT_SHAPE_BALANCE;

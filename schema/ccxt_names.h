@@ -181,11 +181,9 @@ enum ccxt_shape { CCXT_SHAPES(X) };
 /* The bit of a key whose value is neither null nor missing; 0: the key tells nothing. */
 uint64_t ccxt_mark(const char *key, size_t length, bool value_is_map);
 
-/* The shape of an object that has these marks: the first rule that applies. */
-enum ccxt_shape ccxt_shape_of(uint64_t marks);
-
-/* Which cash flow it is: TRANSFER, TRANSACTION, FUNDING, or LEDGER where nothing tells. moved: its
- * type is deposit or withdrawal; bare: it has an id, a time, an amount and a status alone. */
+/* Returns which cash flow it is: TRANSFER, TRANSACTION, FUNDING, or LEDGER where nothing tells.
+ * moved: its type is deposit or withdrawal; bare: it has an id, a time, an amount and a status
+ * alone. */
 enum ccxt_shape ccxt_cash_shape_of(uint64_t marks, bool moved, bool bare);
 
 /* The keys of `info` that may have the venue's own word for the type of a cash flow, the best

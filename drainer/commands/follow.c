@@ -28,7 +28,6 @@ enum {
     PATIENCE_MS = 5000, /* of a transaction that holds everything back */
     WINDOW = 1000,      /* transactions at a time */
     HISTORY_BYTES = 64,
-    TOKEN_BYTES = HISTORY_BYTES + 32,
 };
 static const char token_begin[] = "{\"token\": \"";
 

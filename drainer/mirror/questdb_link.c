@@ -254,11 +254,6 @@ void questdb_get(struct questdb_link *link, const char *path, questdb_reply *rep
     request(link, EVHTTP_REQ_GET, path, NULL, reply, owner);
 }
 
-bool questdb_link_busy(const struct questdb_link *link)
-{
-    return link->busy;
-}
-
 const char *questdb_link_place(const struct questdb_link *link)
 {
     return link->conf.place;

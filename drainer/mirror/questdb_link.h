@@ -46,7 +46,6 @@ void questdb_exec(struct questdb_link *, const char *sql, questdb_reply *, void 
 /* Asks for a page, as /settings. */
 void questdb_get(struct questdb_link *, const char *path, questdb_reply *, void *owner);
 
-bool questdb_link_busy(const struct questdb_link *);
 const char *questdb_link_place(const struct questdb_link *);
 
 #endif

@@ -56,7 +56,7 @@ static bool pooler_shares(PGconn *first, PGconn *second)
     return shares;
 }
 
-bool pg_is_pooled_by_transaction(struct pg *pg)
+static bool pg_is_pooled_by_transaction(struct pg *pg)
 {
     int backend = pooler_backend_of(pg->connection, "SELECT pg_backend_pid()");
     bool shares = false;

@@ -6,11 +6,9 @@
 
 #include "drainer/postgres/pg_blocking.h"
 
-/* Tells whether a pooler in transaction or statement mode is between here and PostgreSQL. Opens a
- * second connection, if there is a pooler at all. */
-bool pg_is_pooled_by_transaction(struct pg *);
-
-/* False: there is one; the error has been printed, and exit_code is set. */
+/* Looks for a pooler in transaction or statement mode between here and PostgreSQL, with a second
+ * connection if there is a pooler at all. False: there is one; the error has been printed, and
+ * exit_code is set. */
 bool pg_refuse_pooler(struct pg *);
 
 #endif

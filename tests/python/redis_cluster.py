@@ -1,7 +1,6 @@
 """A Redis Cluster of real servers: masters and replicas on this machine, slots that are moved, nodes that die, come and go."""
 
 import secrets
-import time
 
 import engines
 
@@ -179,9 +178,3 @@ class Cluster:
     def accepts_write(self, key, other_than):
         """Does another node take writes for the key's slot?"""
         return any(self.tries(node, "SET", f"probe:{{{key}}}", 1) == "OK" for node in self.alive() if node is not other_than)
-
-    def await_owner(self, key, other_than, timeout=60):
-        """How long it took until another node served the key."""
-        began = time.monotonic()
-        engines.await_true(lambda: self.owner_now(key) not in (None, other_than), "another node serves the stream", timeout)
-        return time.monotonic() - began

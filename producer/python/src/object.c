@@ -189,11 +189,8 @@ static int merge_extra(struct object_call *call, const struct key *key, struct j
 {
     char *own = *(char **)((char *)&call->given.of + key->offset);
     char **theirs = (char **)((char *)&line->order + key->offset);
-    if ((call->given.given >> key->field & 1) == 0 && own == NULL) {
-        return 0;
-    }
-    if (*theirs == NULL) {
-        *theirs = own;
+    if (own == NULL || *theirs == NULL) {
+        *theirs = own != NULL ? own : *theirs;
         return 0;
     }
     size_t length = strlen(*theirs) - 1; /* without its brace */
@@ -214,12 +211,11 @@ static int lay_over(struct object_call *call, struct json_line *line)
 {
     const struct key_table *table = table_of(call, line->kind);
     const struct draft *constants = call->recorders[line->kind].constants;
-    const uint64_t extra = UINT64_C(1) << table->extra->field;
     union draft_struct *of = (union draft_struct *)&line->order;
     if (line->nested) {
         draft_give(&call->given, call->given.given & NESTED_KEYWORDS, table, of, false);
     } else {
-        draft_give(&call->given, call->given.given & ~extra, table, of, true);
+        draft_give(&call->given, call->given.given, table, of, true);
         if (merge_extra(call, table->extra, line) != 0) {
             return -1;
         }

@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 FIELDS = ("order_id", "symbol", "side", "status", "price", "quantity")
-PARTS = ", ".join(FIELDS)
 TABLE = f"CREATE TABLE orders (venue text, {', '.join(f'{name} text' for name in FIELDS)})"
 ARRIVAL_TIMEOUT = 60  # seconds, for what arrives later
 
