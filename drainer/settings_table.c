@@ -92,7 +92,7 @@ static bool parse_bool(const char *text, bool *out)
     return false;
 }
 
-/* Is it one of "a|b|c"? */
+/* Says whether it is one of "a|b|c". */
 static bool is_choice(const char *text, const char *choices)
 {
     size_t length = strlen(text);
@@ -164,7 +164,7 @@ bool setting_parse_duration(const char *text, int64_t *ms)
     return setting_parse_number(text, durations, ms);
 }
 
-/* Is there `key = x` in a connection string, or ?key=x in a URL? */
+/* Says whether there is `key = x` in a connection string, or ?key=x in a URL. */
 static bool names_a_secret(const char *place, const char *key)
 {
     for (const char *at = strcasestr(place, key); at != NULL; at = strcasestr(at + 1, key)) {

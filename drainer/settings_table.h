@@ -244,7 +244,7 @@ bool setting_parse_duration(const char *text, int64_t *ms);
 /* Writes what is allowed: "a duration from 1s to 1d, as in 500ms, 5s, 2m, 1h". */
 void setting_describe_allowed(const struct setting *, char *out, size_t size);
 
-/* Does a URL or connection string hold a password? */
+/* Says whether a URL or connection string holds a password. */
 bool setting_holds_password(const char *place);
 
 #endif

@@ -48,7 +48,7 @@ void confirm_forget_entry(struct confirm *, uint64_t position);
 void confirm_skip(struct confirm *, uint64_t position);
 
 bool confirm_is_settled(const struct confirm *, uint64_t position);
-/* Is it neither settled nor evicted? */
+/* Says whether it is neither settled nor evicted. */
 bool confirm_is_open(const struct confirm *, uint64_t position);
 /* Everything below is settled. */
 uint64_t confirm_committed(const struct confirm *);

@@ -20,7 +20,8 @@ void journal_clock_init(struct journal_clock *clock)
     atomic_init(&clock->jump_ns, 0);
 }
 
-/* Is it a jump ahead that has not lasted yet? Only the thread that measures calls it. */
+/* Says whether it is a jump ahead that has not lasted yet. Only the thread that measures calls it.
+ */
 static bool is_doubtful(struct journal_clock *clock, int64_t ahead_ns, int64_t monotonic_ns)
 {
     int64_t since = atomic_load_explicit(&clock->jump_since_ns, memory_order_relaxed);

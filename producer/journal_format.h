@@ -173,8 +173,8 @@ static inline uint64_t journal_slot_checksum(uint32_t version, const struct jour
                                            shape);
 }
 
-/* Does the slot hold this position? Its checksum, which covers the position, matches, and its kind
- * is known. */
+/* Says whether the slot holds this position: its checksum, which covers the position, matches, and
+ * its kind is known. */
 bool journal_slot_holds(uint32_t version, uint32_t slot_bytes, const struct journal_slot *,
                         uint64_t position);
 
@@ -198,7 +198,8 @@ bool journal_target_get(const struct journal_target *, struct journal_target *ou
 /* Reads the geometry from either place. 0, or CORRUPT or FORMAT with a text. */
 int journal_read_geometry(int fd, uint64_t size, struct journal_geometry *, char *error);
 
-/* Was nothing recorded in the file yet: is it empty, or did its maker die in the middle? */
+/* Says whether nothing was recorded in the file yet: it is empty, or its maker died in the middle.
+ */
 bool journal_is_unfinished(int fd, uint64_t size);
 
 #endif

@@ -47,7 +47,7 @@ struct journal {
     } follows;
 };
 
-/* Is it the handle of a parent process? No system call. */
+/* Says whether it is the handle of a parent process. No system call. */
 static inline bool journal_forked(const struct journal *journal)
 {
     return *journal->alive == 0;

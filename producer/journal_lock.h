@@ -16,10 +16,11 @@ void journal_unlock(int fd, enum journal_lock);
 bool journal_is_locked(int fd, enum journal_lock);
 
 uint64_t journal_inode(int fd);
-/* Does the path still name the file that is open? */
+/* Says whether the path still names the file that is open. */
 bool journal_is_at(int fd, const char *path);
 
-/* May the file be trusted: is it of this user, writable by no other, and with one name only? */
+/* Says whether the file may be trusted: it is this user's, no other may write it, and it has one
+ * name only. */
 bool journal_is_ours(const struct stat *);
 
 /* Puts the journal on the list of those whose descriptor a forked child has to close. False: errno.

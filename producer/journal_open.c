@@ -31,7 +31,8 @@ enum {
 
 /* --- locking --- */
 
-/* Has the process that opened the file last ended? A hint: it may be another container's. */
+/* Says whether the process that opened the file last has ended. A hint: it may be another
+ * container's. */
 static bool is_owner_dead(int fd)
 {
     struct journal_geometry geometry;
@@ -191,7 +192,7 @@ static int find_geometry(int fd, uint64_t size, const struct journal_options *op
     return status;
 }
 
-/* Are the file's records for another Redis than the writer's, going by the URLs? */
+/* Says whether the file's records are for another Redis than the writer's, going by the URLs. */
 static bool is_for_another(int fd, const char *url)
 {
     struct journal_target raw, target;
@@ -201,7 +202,7 @@ static bool is_for_another(int fd, const char *url)
            journal_target_get(&raw, &target) && strcmp(target.url, url) != 0;
 }
 
-/* Can a writer not use it for new records? */
+/* Says whether a writer cannot use it for new records. */
 static bool is_other(int fd, const struct journal_geometry *geometry,
                      const struct journal_options *options)
 {

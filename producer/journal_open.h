@@ -37,7 +37,7 @@ int journal_open(struct journal **, const char *path, const struct journal_optio
 int journal_open_in_folder(struct journal **, const char *folder, const struct journal_options *,
                            char error[JOURNAL_ERROR_BYTES]);
 
-/* Is it a folder, or by a slash at its end meant to be one? */
+/* Says whether it is a folder, or meant to be one by a slash at its end. */
 bool journal_is_folder(const char *path);
 
 /* Would journal_open find a journal there that lacks a sender? Locks and changes nothing. OK; BUSY:

@@ -198,8 +198,9 @@ void journal_boot_id(char out[40])
     close(fd);
 }
 
-/* Was the machine not started again since the owner opened the journal? Where the kernel did not
- * say then, or does not now (no /proc), only a file that cannot outlive a boot tells. */
+/* Says whether the machine was not started again since the owner opened the journal. Where the
+ * kernel did not say then, or does not now (no /proc), only a file that cannot outlive a boot
+ * tells. */
 static bool is_same_boot(const struct journal *journal)
 {
     const struct journal_owner *owner = &journal->header->owner;

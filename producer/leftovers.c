@@ -56,7 +56,7 @@ static void close_leftover(struct leftover **at)
     free(leftover);
 }
 
-/* Is all of it committed, or does a new owner wait for us to give it back? */
+/* Says whether all of it is committed, or a new owner waits for us to give it back. */
 static bool is_over(const struct leftover *leftover)
 {
     struct journal *journal = leftover->journal;

@@ -57,7 +57,7 @@ void loss_check(struct loss *, uint64_t floor, uint64_t sent);
  * nearly full, so wait less. */
 void loss_look(struct loss *, uint64_t first, uint64_t sent, bool pressed, int64_t now_ms);
 
-/* Has the last look seen such signs, or an error? */
+/* Says whether the last look has seen such signs, or an error. */
 bool loss_is_strange(const struct loss *);
 
 /* Should confirmations be read, and looks follow, as fast as they can? */

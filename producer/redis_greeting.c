@@ -30,7 +30,8 @@ const char **redis_link_stream_question(const struct redis_link *link, const cha
 /* The purpose of a command of the greeting. */
 enum greeting { GREETING_MAY_FAIL, GREETING_MUST_SUCCEED, GREETING_ROLE, GREETING_STREAM };
 
-/* Does the node not serve the stream, now or at all? A missing right is no reason to leave. */
+/* Says whether the node does not serve the stream, now or at all. A missing right is no reason to
+ * leave. */
 static bool is_no_node(const redisReply *reply)
 {
     enum redis_error_action action =

@@ -85,7 +85,7 @@ static void on_master_again(void *owner, const struct sentinel_answer *answer)
     }
 }
 
-/* Is the connection one to this address? */
+/* Says whether the connection is one to this address. */
 static bool peer_is(const struct redis_link *link, const char *address)
 {
     struct sockaddr_storage peer;

@@ -25,7 +25,7 @@ struct refusals {
  * answer. Returns whether it is one. */
 bool refusals_note(struct refusals *, enum refusal_question, const struct redisReply *);
 
-/* Is the error one that a person has to end, by changing rights? */
+/* Says whether the error is one that a person has to end, by changing rights. */
 bool refusals_is_forbidden(const struct redisReply *);
 
 /* A new connection: nothing is refused yet. */

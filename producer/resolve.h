@@ -17,7 +17,7 @@ enum { RESOLVE_ADDRESS_BYTES = 64 }; /* an address as text */
  * none. Called once, from the loop, unless cancelled. */
 typedef void resolve_done(void *owner, const char *address, const char *why);
 
-/* Is it an IPv4 or IPv6 address already? */
+/* Says whether it is an IPv4 or IPv6 address already. */
 bool resolve_is_literal(const char *host);
 
 /* To be cancelled by background_cancel until `done` is called. NULL: no memory, descriptor or

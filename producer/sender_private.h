@@ -91,7 +91,7 @@ void sender_go_back(struct sender *);
 /* Frees the slots of confirmed records: confirm's on_settled. */
 void sender_settle(void *sender);
 
-/* Has the interval passed since? Then it begins anew. */
+/* Says whether the interval has passed since; then it begins anew. */
 bool sender_due(int64_t *last_ms, int64_t now, int64_t interval_ms);
 
 /* Looks whether Redis still has what was sent. */

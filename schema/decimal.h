@@ -20,7 +20,7 @@
  * or more than LIMIT_DECIMAL_DIGITS digits. `out` may not overlap `text`. */
 int decimal_canonical(const char *text, size_t length, char *out);
 
-/* Is it canonical already, and within the limits? */
+/* Says whether it is canonical already, and within the limits. */
 bool decimal_is_canonical(const char *text, size_t length);
 
 /* Writes the shortest canonical text that reads back as the same double to `out`

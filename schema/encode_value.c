@@ -34,7 +34,8 @@ void encoder_misplace(struct encoder *encoder, unsigned index, enum record_fault
 
 /* --- text --- */
 
-/* Is there room for a str of that length? The first comparison is enough nearly always. */
+/* Says whether there is room for a str of that length. The first comparison is enough nearly
+ * always. */
 static inline bool str_fits(const struct encoder *encoder, const unsigned char *at, size_t length)
 {
     size_t head_bytes = length <= ENCODER_FIXSTR_MAX ? 1 : length <= UINT8_MAX ? 2 : 3;

@@ -109,7 +109,7 @@ static inline uint64_t record_missing(enum record_kind kind, uint64_t present)
     return *row;
 }
 
-/* Is it a number that this field (of kind INT, or the identity's) may have? Numbers that count
+/* Says whether this field (of kind INT, or the identity's) may have this number. Numbers that count
  * records are at most RECORD_SEQ_MAX, so that nobody computes beyond 64 bits with them. */
 bool record_integer_valid(enum record_kind, unsigned index, int64_t value);
 #define RECORD_SEQ_MAX (INT64_C(1) << 53)
@@ -269,7 +269,7 @@ int record_decode_object(enum record_kind, const struct record_object *, const v
                          size_t length, struct record_scratch *, struct record *,
                          struct record_problem *);
 
-/* Is it UTF-8 (no surrogates, no overlong forms) without NUL? */
+/* Checks that it is UTF-8 (no surrogates, no overlong forms) without NUL. */
 enum record_fault text_check(const char *text, size_t length);
 
 #endif

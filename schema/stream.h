@@ -36,7 +36,7 @@ struct stream_entry_id {
     uint64_t ms, seq;
 };
 
-/* Is it a valid exchange or lane name: [a-z0-9._-]{1,32}? */
+/* Says whether it is a valid exchange or lane name: [a-z0-9._-]{1,32}. */
 bool stream_name_part_valid(const char *text, size_t length);
 
 /* Writes the stream's name; lane may be NULL or "". */

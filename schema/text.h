@@ -39,8 +39,8 @@ static inline uint32_t text_load4(const void *at)
     return word;
 }
 
-/* Are they the same? For texts of a few bytes, where the call of memcmp is most of its time: two
- * words that overlap, wherever the text is longer than one. */
+/* Says whether they are the same. For texts of a few bytes, where the call of memcmp is most of its
+ * time: two words that overlap, wherever the text is longer than one. */
 static inline bool text_same(const char *a, const char *b, size_t length)
 {
     if (length > 16) {

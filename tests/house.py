@@ -40,6 +40,9 @@ MODEL_NAMES = ("version 1", "pgbouncer", "small", "librdb", "hiredis", "reftable
 
 # Words that make the first clause of a comment its subject, or hide the subject.
 CLAUSES = ("What", "Who", "Of", "Those", "Where", "That", "Whoever", "None", "Nothing", "Such")
+# More of them, and questions, by which those codebases were not measured.
+MORE_CLAUSES = ("How", "Why", "Which", "Whether")
+QUESTION = re.compile(r"(Is|Are|Was|Were|Does|Do|Did|Has|Have|Can|May|Must)\b[^.?:]*\?")
 
 FUNCTION_NAME = re.compile(r"([A-Za-z_]\w*)\s*\(")
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.M)
@@ -101,10 +104,9 @@ def comments(name, text):
         before = line
 
 
-def opens_with_clause(comment):
+def opens_with(comment, words):
     # "rows.c: of ...": the file's name comes first
-    words = re.sub(r"^[\w./]+: ?", "", comment).split(" ", 1)
-    return words[0].rstrip(",") in CLAUSES
+    return re.sub(r"^[\w./]+: ?", "", comment).split(" ", 1)[0].rstrip(",") in words
 
 
 def circles(includes):
@@ -176,12 +178,15 @@ class House:
                 if len(line) > COLUMNS:
                     self.long_lines.append(f"{name}:{number}")
         self.long_share = 100 * len(self.long_lines) / total
-        self.comment_count, self.clauses = 0, []
+        self.comment_count, self.clauses, self.more_clauses = 0, [], []
         for name in tracked(".c", ".h", ".sql", ".py", ".sh"):
             for number, comment in comments(name, text_of(name)):
                 self.comment_count += 1
-                if opens_with_clause(comment):
-                    self.clauses.append(f"{name}:{number}: {' '.join(comment.split())[:70]}")
+                place = f"{name}:{number}: {' '.join(comment.split())[:70]}"
+                if opens_with(comment, CLAUSES):
+                    self.clauses.append(place)
+                elif opens_with(comment, MORE_CLAUSES) or QUESTION.match(comment):
+                    self.more_clauses.append(place)
 
     def in_two_files(self):
         return {name: files for name, files in self.names.items() if len(files) > 1 and name != "main"}
@@ -231,7 +236,7 @@ def check():
     house = House()
     found = [f"{place}: longer than {COLUMNS} columns" for place in house.long_lines]
     found += [f"{place}: a body without braces" for place in house.bare_bodies()]
-    found += [f"{place} (put the subject first)" for place in house.clauses]
+    found += [f"{place} (put the subject first)" for place in house.clauses + house.more_clauses]
     for group in circles(module_includes(house.all_c)):
         found.append(f"include each other: {', '.join(group)}")
     twice = house.in_two_files()

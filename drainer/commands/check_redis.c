@@ -289,7 +289,7 @@ static void check_transport(struct check *check, const struct redis *redis)
     }
 }
 
-/* Are there streams where the settings look, or elsewhere? */
+/* Checks whether there are streams where the settings look, or elsewhere. */
 static void check_places(struct check *check, const struct stream_survey *survey, const char *info)
 {
     const char *keyspace = strstr(info, "# Keyspace");
@@ -363,7 +363,7 @@ static bool check_clock(struct check *check, struct redis *redis)
     return reply != NULL;
 }
 
-/* Is each slot served, and none left half moved? */
+/* Checks whether each slot is served, and none was left half moved. */
 static void check_cluster(struct check *check, struct redis *redis)
 {
     redisReply *info = redis_ask(redis, "CLUSTER", "INFO", NULL);

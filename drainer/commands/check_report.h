@@ -32,7 +32,7 @@ void check_report(struct check *, enum check_result, const char *where, const ch
 void check_report_clock(struct check *, const char *where, int64_t before_ms, int64_t theirs_ms,
                         int64_t after_ms);
 
-/* Is it this machine, so that nobody can listen? NULL: a socket file. */
+/* Says whether it is this machine, so that nobody can listen. NULL: a socket file. */
 bool check_host_is_local(const char *host);
 
 /* Looks at Redis, and at its streams unless it is asked for a producer. False: the connection was

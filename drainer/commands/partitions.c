@@ -91,7 +91,7 @@ static int parse_days(const char *text)
                : 0;
 }
 
-/* Is it a day that the calendar has, as in "2026-05-01"? */
+/* Says whether it is a day that the calendar has, as in "2026-05-01". */
 static bool is_date(const char *text)
 {
     struct tm tm = {0}, again;

@@ -10,9 +10,9 @@
 
 struct json_t;
 
-/* How a column's cells are aligned, and what they are in JSON. The text of a NUMBER is a JSON
- * number; of a BOOL, t or f. An ID is a number of more than 53 bits, so it is a string in JSON:
- * JavaScript and jq would round it. */
+/* The type of a column: its alignment, and what its cells are in JSON. The text of a NUMBER is a
+ * JSON number; of a BOOL, t or f. An ID is a number of more than 53 bits, so it is a string in
+ * JSON: JavaScript and jq would round it. */
 enum report_type { REPORT_TEXT, REPORT_NUMBER, REPORT_BOOL, REPORT_ID };
 
 struct report;

@@ -272,7 +272,7 @@ static bool is_moving(struct ship *ship)
     return timeout == 0 || now - ship->moved_ms < timeout;
 }
 
-/* How many of the journals are left alone, as their records are for another Redis? */
+/* Counts the journals that are left alone, as their records are for another Redis. */
 static int64_t count_left_alone(const struct ship *ship)
 {
     int64_t ship_count = 0;

@@ -43,10 +43,10 @@ struct shipment_counts {
 int shipment_open(struct shipment **, const char *path, struct event_base *,
                   const struct settings *, char error[JOURNAL_ERROR_BYTES]);
 
-/* Is that file its journal? Not if another one has taken its name. */
+/* Says whether that file is its journal: not if another one has taken its name. */
 bool shipment_is(const struct shipment *, const char *path);
 
-/* Why its records are not sent: they are for another Redis. NULL: they are sent. */
+/* Returns why its records are not sent, as they are for another Redis. NULL: they are sent. */
 const char *shipment_left_alone(const struct shipment *);
 
 /* Looks for new records. */

@@ -25,7 +25,8 @@ struct load_facts {
 /* Asks PostgreSQL. False: on failure, which has been printed. */
 bool load_facts_read(struct load_facts *, struct pg *);
 
-/* Is the server a master? False also where it cannot tell. The connection may be lost: false. */
+/* Says whether the server is a master. False also where it does not tell, or the connection is
+ * lost. */
 bool stalls_redis_is_master(struct redis *);
 
 /* Finds the streams that have waited for longer than max_behind_ms (0: 5 s). Columns stream,

@@ -129,8 +129,8 @@ void ilp_put_integer(struct copy_buffer *out, const char *name, int64_t value)
 
 /* --- decimals --- */
 
-/* How much of canonical digits a column of 38 places takes: all but zeros at the end. 0: the number
- * does not fit. */
+/* Returns how much of canonical digits a column of 38 places takes: all but zeros at the end. 0:
+ * the number does not fit. */
 static size_t fitting_length(const char *digits, size_t length)
 {
     const char *point = memchr(digits, '.', length);

@@ -21,7 +21,7 @@
 
 enum { ILP_DECIMAL_PLACES = 38 }; /* before the point, and behind it */
 
-/* How the server's tables take decimals. */
+/* The form in which the server's tables take decimals. */
 struct ilp_form {
     bool as_double[RECORD_KINDS][RECORD_FIELDS_MAX]; /* the column is a DOUBLE */
 };

@@ -72,8 +72,9 @@ static void write_gathered(struct mirror *mirror)
     mirror_writer_write(mirror->writer, batch);
 }
 
-/* Is there something to send, and either no more to come now, or it has waited long enough? A batch
- * that is full reads no more. A small request costs QuestDB nearly what a large one does. */
+/* Says whether there is something to send, and either no more comes now, or it has waited long
+ * enough. A batch that is full reads no more. A small request costs QuestDB nearly what a large one
+ * does. */
 static bool is_gathered(const struct mirror *mirror)
 {
     const struct batch *batch = mirror->gathering;

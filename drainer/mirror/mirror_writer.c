@@ -215,7 +215,7 @@ static void reject(struct mirror_writer *writer, struct entry *entry, const char
     send_batch(writer);
 }
 
-/* Did the server name the same line as before, often enough to try without its record? */
+/* Says whether the server names the same line as before, often enough to try without its record. */
 static bool suspects(struct mirror_writer *writer, const struct questdb_answer *answer)
 {
     struct entry *entry = answer->line == 0 ? NULL : entry_of_line(writer, answer->line);

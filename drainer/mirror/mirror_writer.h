@@ -54,7 +54,7 @@ void mirror_writer_write(struct mirror_writer *, struct batch *);
 
 const struct mirror_counters *mirror_writer_counters(const struct mirror_writer *);
 
-/* Why nothing is stored; "": nothing is in the way. The action says whether it passes. */
+/* Returns why nothing is stored; "": nothing is in the way. The action says whether it passes. */
 const char *mirror_writer_trouble(const struct mirror_writer *, enum questdb_action *);
 
 #endif

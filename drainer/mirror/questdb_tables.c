@@ -103,7 +103,7 @@ static json_t *find_row(json_t *rows, const char *name)
     return NULL;
 }
 
-/* Is it one of the columns by which a row is told from others? */
+/* Says whether it is one of the columns by which a row is told from others. */
 static bool is_key(json_t *rows, const char *name)
 {
     return json_is_true(json_array_get(find_row(rows, name), 3));

@@ -53,36 +53,37 @@ void booker_start(struct booker *);
 /* So many rows were committed to the queue. */
 void booker_wake(struct booker *, size_t rows);
 
-/* How long a booking is rested from, in milliseconds: rows of the newest commit, how long the
- * booking took, how far the books are behind. */
+/* Returns how long to rest after a booking, in milliseconds, by the rows of the newest commit, how
+ * long the booking took, and how far the books are behind. */
 int64_t booker_rest_ms(size_t commit_rows, int64_t booking_ms, int64_t lag_ms);
 
-/* How many rows the next booking may take, where the last one might take rows_max. */
+/* Returns how many rows the next booking may take, where the last one might take rows_max. */
 int64_t booker_next_rows(int64_t rows_max, bool full, int64_t booking_ms);
 
-/* How long it pauses where it keeps up, in milliseconds: the shorter the booking was, the sooner
- * the next one comes. */
+/* Returns how long to pause where booking keeps up, in milliseconds: the shorter the booking was,
+ * the sooner the next one comes. */
 int64_t booker_pause_ms(int64_t booking_ms);
 
 /* Somebody waits for booker_is_done(): the queue is looked at until it is empty. */
 void booker_finish(struct booker *);
 
-/* Has the whole queue been seen empty since the last wake? */
+/* Says whether the whole queue was seen empty since the last wake. */
 bool booker_is_done(const struct booker *);
 
-/* How many rows wait to be booked, at least: of those that were there when booker_finish() looked
- * first, or of those that this drainer has queued. */
+/* Returns how many rows wait to be booked, at least: of those that were there when booker_finish()
+ * looked first, or of those that this drainer has queued. */
 int64_t booker_left(const struct booker *);
 
-/* Is its session there? Without one a clean stop does not wait: the queue is in PostgreSQL, and the
- * next drainer books it. */
+/* Says whether its session is there. Without one a clean stop does not wait: the queue is in
+ * PostgreSQL, and the next drainer books it. */
 bool booker_is_connected(const struct booker *);
 
-/* How long the oldest row that this drainer queued has waited to be booked, at most: it counts from
- * when all rows were last seen booked, as a booking does not tell whose rows it took. 0: none. */
+/* Returns how long the oldest row that this drainer queued has waited to be booked, at most: it
+ * counts from when all rows were last seen booked, as a booking does not tell whose rows it took.
+ * 0: none waits. */
 int64_t booker_lag_ms(const struct booker *);
 
-/* Why nothing is booked; NULL: all is well. */
+/* Returns why nothing is booked; NULL: all is well. */
 const char *booker_trouble(const struct booker *);
 
 const struct booker_counters *booker_counters(const struct booker *);

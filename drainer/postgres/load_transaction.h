@@ -41,7 +41,7 @@ struct pg_command load_transaction_command(struct load_transaction *);
 const char *load_transaction_short_table(const struct load_transaction *, size_t *sent,
                                          size_t *stored);
 
-/* How many rows it queues for the books, but for those that staging queues. */
+/* Returns how many rows it queues for the books, but for those that staging queues. */
 size_t load_transaction_queued(const struct load_transaction *);
 
 /* The transaction is committed: raises the counters of its streams as PostgreSQL has. */

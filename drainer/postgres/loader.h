@@ -39,7 +39,7 @@ void loader_load(struct loader *, struct batch *, loader_done *, void *owner);
 /* A new session: what was known of the old one's server (days, mode) is forgotten. */
 void loader_forget_session(struct loader *);
 
-/* Was a duplicate met recently, so that batches had better be careful? */
+/* Says whether a duplicate was met recently, so that batches had better be careful. */
 bool loader_is_careful(const struct loader *);
 
 const struct load_stats *loader_stats(const struct loader *);

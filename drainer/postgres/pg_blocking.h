@@ -28,7 +28,7 @@ void pg_close(struct pg *);
  * whatever its status. */
 PGconn *pg_connect(const struct settings *);
 
-/* Is the schema there, and not older than this program? */
+/* Checks that the schema is there, and not older than this program. */
 bool pg_check_schema(struct pg *);
 
 /* The newest migration applied; 0: there is no schema; -1: said. */

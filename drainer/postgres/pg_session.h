@@ -8,7 +8,7 @@
 
 struct settings;
 
-/* How the database wants orders to be merged. */
+/* The database's own lists by which orders are merged. */
 struct pg_session {
     struct text_set venues_by_symbol, terminal_statuses;
 };

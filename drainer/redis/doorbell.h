@@ -32,7 +32,7 @@ void doorbell_start(struct doorbell *);
 /* Waits behind the last id read of every stream that is being read, if it does not wait already. */
 void doorbell_arm(struct doorbell *);
 
-/* Does its connection wait for all streams that were read when it was armed? */
+/* Says whether its connection waits for all streams that were read when it was armed. */
 bool doorbell_waits_for_all(const struct doorbell *);
 
 #endif

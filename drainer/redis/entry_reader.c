@@ -79,7 +79,7 @@ static enum part part_of(const struct entry_reader *reader, const redisReadTask 
                                         : PART_TREE;
 }
 
-/* How many arrays the value is in, as far as that matters: 0 to 3. */
+/* Counts the arrays that the value is in, as far as that matters: 0 to 3. */
 static int depth_of(const redisReadTask *task)
 {
     int depth = 0;

@@ -85,7 +85,7 @@ intake_last_error(const struct intake *);  /* of the connection; "": none; holds
 bool intake_looked(const struct intake *); /* were streams looked for, since it started? */
 bool intake_quiet(const struct intake *);  /* every command has been answered */
 bool intake_awaits_entries(const struct intake *); /* a read or claim is not answered */
-/* Was every stream held read to its end, but for those that are refused? */
+/* Says whether every stream held was read to its end, but for those that are refused. */
 bool intake_drained(const struct intake *);
 void intake_set_reading(struct intake *, bool allowed); /* false: only what is under way */
 

@@ -105,7 +105,7 @@ void nodes_route(struct nodes *nodes, struct stream *stream, struct node *node)
     }
 }
 
-/* Does the error pass once a slot has been moved? Others are named at once. */
+/* Says whether the error passes once a slot has been moved. Others are named at once. */
 static bool nodes_is_moving(const char *error)
 {
     return strncmp(error, "ASK ", 4) == 0 || strncmp(error, "TRYAGAIN", 8) == 0;

@@ -35,7 +35,7 @@ enum {
                                 batch so many times */
 };
 
-/* Which answer a tag belongs to: the tag is generation * READING_ANSWERS + answer. */
+/* The answers that are waited for. A tag is generation * READING_ANSWERS + answer. */
 enum reading_answer { READING_STREAMS, READING_CLAIM, READING_RELOAD, READING_ANSWERS };
 
 void reading_init(struct reading *reading, struct intake *intake, const struct settings *settings,
@@ -234,7 +234,8 @@ static struct stream *page_stream(const struct reading *reading)
     return reading->pages[reading->pages_answered];
 }
 
-/* Is the stream still in the state in which the page was asked for, and on this node? */
+/* Says whether the stream is still in the state in which the page was asked for, and on this node.
+ */
 static bool is_paging(const struct reading *reading, const struct stream *stream,
                       enum stream_state state)
 {

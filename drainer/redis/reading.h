@@ -103,7 +103,7 @@ void reading_forget(struct reading *);
 /* The connection is gone, and every command with it. */
 void reading_on_link_down(struct reading *);
 
-/* Is every stream held read to its end? */
+/* Says whether every stream held is read to its end. */
 bool reading_drained(const struct reading *);
 
 #endif

@@ -9,8 +9,8 @@
 #include "drainer/redis/streams.h"
 #include "producer/redis_link.h"
 
-/* Which seqs are settled, as runs. In the order they were added until settled_sort(), then sorted
- * and disjoint. */
+/* A run of seqs that are settled. They are in the order in which they were added until
+ * settled_sort(), then sorted and disjoint. */
 struct settled_run {
     int64_t producer_id, from, to;
 };
@@ -27,7 +27,7 @@ void settled_release(struct settled *);
 enum { CONFIRMATION_BYTES = 8192 };
 int64_t settled_confirmation(const struct settled *, size_t *at, char ranges[CONFIRMATION_BYTES]);
 
-/* How batches are settled; the owner fills it. */
+/* The settling of batches; the owner fills it. */
 struct settling {
     const struct stream_history *history; /* of PostgreSQL: what the stream must be claimed for */
     const char *holder;                   /* ... and by whom (taking.h) */

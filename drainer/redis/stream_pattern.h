@@ -8,7 +8,7 @@
 
 enum { STREAM_PATTERN_BYTES = 512 };
 
-/* Does one of the patterns match the name? */
+/* Says whether one of the patterns matches the name. */
 bool stream_pattern_matches(const char *patterns, const char *name, size_t length);
 
 /* Writes the pattern to look with by SCAN MATCH: the only one, or one that covers all. */

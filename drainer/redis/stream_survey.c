@@ -167,7 +167,7 @@ static bool count_behind(struct surveyed_stream *stream, struct redis *redis, co
     return true;
 }
 
-/* How long the first entry behind an id has waited; nothing behind it: 0. */
+/* Notes how long the first entry behind an id has waited; nothing behind it: 0. */
 static bool look_at_unread(const struct stream_survey *survey, struct surveyed_stream *stream,
                            struct redis *redis, const char *id)
 {

@@ -505,7 +505,7 @@ static void on_gauge(void *owner, uintptr_t tag, struct redisReply *reply)
                                           .oldest_ms = (int64_t)oldest.ms};
 }
 
-/* Is anything to be expected of a look at the stream, or was there none for long? */
+/* Says whether a look at the stream may show anything new, or there was none for long. */
 static bool is_gauge_due(const struct stream *stream, int64_t now)
 {
     bool reads = stream->state == STREAM_READING &&
@@ -544,7 +544,7 @@ static struct stream *next_of(const struct stream_watch *watch, struct round *ro
     return watch->streams->all[round->next];
 }
 
-/* Is Redis late? Looks that pile up would keep it so. */
+/* Says whether Redis is late: looks that pile up would keep it so. */
 static bool is_behind(const struct stream *stream)
 {
     return stream->link != NULL && redis_link_unanswered(stream->link) > BEHIND;

@@ -35,7 +35,7 @@ struct web_query *web_pool_ask(struct web_pool *, const char *sql, int parameter
 /* Forgets a query whose `done` was not called yet. The statement may still run to its end. */
 void web_pool_cancel(struct web_pool *, struct web_query *);
 
-/* Why PostgreSQL is away; "": it is there, or was not asked yet. */
+/* Returns why PostgreSQL is away; "": it is there, or was not asked yet. */
 const char *web_pool_trouble(const struct web_pool *);
 
 #endif

@@ -18,7 +18,7 @@ void web_status_follow(struct web_status *, bool);
 /* The last answer as JSON, or "null". */
 const char *web_status_json(const struct web_status *);
 
-/* Why there is none, as the child's last line on stderr tells; "": there is one. */
+/* Returns why there is none, as the child's last line on stderr tells; "": there is one. */
 const char *web_status_trouble(const struct web_status *);
 
 #endif

@@ -78,7 +78,7 @@ static void append_slice(struct prepared *file, const struct copy_buffer *rows)
     file->count++;
 }
 
-/* Which rows the drainer has stored, in which transactions. */
+/* The rows that the drainer has stored, and their transactions. */
 struct stored {
     uint64_t *indexes; /* of the rows, as they lie in the table */
     uint64_t *ends;    /* of each transaction */

@@ -74,7 +74,7 @@ def generate(cursor, events, days, symbols, orders=None):
     cursor.execute("SET session_replication_role = origin")
 
 
-# How many days a question may read.
+# The days that a question may read.
 QUESTIONS = {
     "all positions": ("SELECT * FROM blotter.positions", 0, LIMIT_MS),
     "positions of a strategy": ("SELECT symbol, position_side, quantity, average_price FROM blotter.positions WHERE exchange = 'binance' AND account = 'main' AND strategy = 'mm3'", 0, LIMIT_MS),

@@ -21,7 +21,7 @@ enum { CHAOS_DESK_PRODUCERS = 2 };
 
 extern const char *const chaos_exchanges[CHAOS_EXCHANGES];
 
-/* Which exchange a desk's producer serves: two desks serve each. */
+/* Returns the exchange that a desk's producer serves: two desks serve each. */
 unsigned chaos_desk_exchange(unsigned desk, unsigned producer);
 
 /* The process: `PROGRAM desk NUMBER FOLDER TIME_NS BEGAN_MS DURATION_MS PER_SECOND`. It submits so

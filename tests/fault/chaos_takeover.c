@@ -37,7 +37,7 @@ static const char swap_script[] =
     "end\n"
     "return number - tonumber(ARGV[1])\n";
 
-/* Which of them were delivered, and are not pending any more. */
+/* Lists those that were delivered, and are not pending any more. */
 static const char acknowledged_script[] =
     "local all, numbers = redis.call('LRANGE', 'takeover', 0, -1), {}\n"
     "local function parts(id) local ms, seq = id:match('(%d+)-(%d+)') return tonumber(ms), "

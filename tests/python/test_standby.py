@@ -15,7 +15,7 @@ standby = None
 times = {}  # texts by name: low, middle, high
 known = None  # blotter.orders at the middle
 
-# How each function of schema blotter is asked; the records lie between low and high, and middle is among them.
+# A call of each function of schema blotter; the records lie between low and high, and middle is among them.
 CALLS = {
     "candles": "blotter.candles('BTC/USDT:USDT', '1 second', %(low)s, %(high)s)",
     "equity": "blotter.equity(NULL, %(low)s, %(high)s, 'hour')",

@@ -89,7 +89,7 @@ static inline bool msgpack_same_value(struct unpack_reader *reader, const msgpac
     return false;
 }
 
-/* Do both readers make the same of these bytes: the same value and its end, or none? */
+/* Says whether both readers make the same of these bytes: the same value and its end, or none. */
 static inline bool msgpack_readers_agree(const unsigned char *bytes, size_t size)
 {
     msgpack_unpacked theirs;

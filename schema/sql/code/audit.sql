@@ -1,4 +1,4 @@
--- Is anything missing? Sequence numbers are dense per producer, so what is not there shows, and sessions say how far each got. A producer
+-- Finds what is missing. Sequence numbers are dense per producer, so what is not there shows, and sessions say how far each got. A producer
 -- belongs to one stream: what another stream says of it counts nothing for it, and is shown as forged.
 
 CREATE FUNCTION blotter_internal.range_list(seqs int8multirange, most int DEFAULT 10) RETURNS text

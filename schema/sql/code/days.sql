@@ -82,7 +82,7 @@ DECLARE
     suffix text := '_' || to_char(day, 'YYYYMMDD');
     parent text;
 BEGIN
-    -- Is the day there already, in all tables? Without a lock, as this is asked for every batch that meets a new day.
+    -- Looks first whether the day is there already, in all tables; without a lock, as this is asked for every batch that meets a new day.
     IF day < (SELECT r.first_day FROM blotter_internal.retention r) THEN
         RETURN 'expired';
     END IF;

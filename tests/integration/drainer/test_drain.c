@@ -155,7 +155,7 @@ static void a_lone_record_is_visible_within_250_ms(void **state)
 
 /* --- taking over, and sharing --- */
 
-/* How many streams the drainer of that name holds. */
+/* Counts the streams that the drainer of that name holds. */
 #define HELD(name)                                                               \
     "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE " \
     "a.application_name = 'blotter drain " name "' AND "                         \

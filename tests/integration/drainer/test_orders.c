@@ -209,7 +209,7 @@ static void client_id_first_and_the_venues_id_later_is_one_row(void **state)
     assert_string_equal(orders(), "4611 f BTC/USDT mm-17 open 10.100");
 }
 
-/* Whether a batch has both, or the merge meets the row of one before. */
+/* Holds where a batch has both, and where the merge meets the row of one before. */
 static void a_late_open_does_not_reopen(void **state)
 {
     (void)state;

@@ -48,7 +48,7 @@ static int eventfd_of_ours(void)
     return fd;
 }
 
-/* How often it was written to since it was read last; waits for the first. */
+/* Returns how often it was written to since it was read last; waits for the first. */
 static uint64_t times_told(int fd, int timeout_ms)
 {
     struct pollfd wanted = {.fd = fd, .events = POLLIN};

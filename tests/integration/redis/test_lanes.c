@@ -109,7 +109,7 @@ static void await_stored(blotter_producer *producer, int64_t seq)
     assert_true(status == BLOTTER_OK || (status == BLOTTER_NO_SENDER && is_sent(producer, seq)));
 }
 
-/* How long that takes, in ns, each order by itself: sorted. */
+/* Measures how long that takes, in ns, each order by itself: sorted. */
 static void time_orders(blotter_producer *producer, int64_t times[ORDERS])
 {
     for (int i = 0; i < ORDERS; i++) {

@@ -67,7 +67,8 @@ static void what_is_acknowledged_is_removed_but_for_a_tail(void **state)
     assert_lag_is(0);
 }
 
-/* Which on a busy machine may be slower than the producers: what waits for it cannot be trimmed. */
+/* Waits for the drainer, which on a busy machine may be slower than the producers: what waits for
+ * it cannot be trimmed. */
 static void wait_for_the_drainer(struct load *load)
 {
     load_stop(load);

@@ -63,7 +63,7 @@ said() { # NAME TEXT
     cat "$dir/$1.out" >&2
     exit 1
 }
-# How many sessions wait for another.
+# Counts the sessions that wait for another.
 waiting() {
     for _ in $(seq 2000); do
         if [ "$(sql -c "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")" = "$1" ]; then

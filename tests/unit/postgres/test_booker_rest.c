@@ -62,8 +62,8 @@ static void rests_shrink_as_the_books_fall_behind(void **state)
     assert_int_equal(booker_rest_ms(BACKLOG_ROWS, BOOKING_MS, INT64_C(86400000)), 0);
 }
 
-/* How far the books are behind after so long a load, each second of which takes needed_ms to book.
- */
+/* Returns how far the books are behind after so long a load, each second of which takes needed_ms
+ * to book. */
 static int64_t lag_after(int64_t seconds, int64_t needed_ms)
 {
     int64_t lag_ms = 0;

@@ -63,7 +63,8 @@ static void one_entry_that_is_not_valid_keeps_all_out_and_is_named(void **state)
 
 /* --- bindings --- */
 
-/* Is every field of the first body in the second, and the other way round? The order is free. */
+/* Checks that every field of the first body is in the second, and the other way round. The order is
+ * free. */
 static void assert_same_record(const struct journal_slot *one, const struct journal_slot *other)
 {
     static char scratch_bytes[2][RECORD_SCRATCH_BYTES];

@@ -100,7 +100,7 @@ static void make_records(void)
 
 /* --- the dead journal is recovered --- */
 
-/* Which submit was answered with that seq; -1: none. */
+/* Returns which submit was answered with that seq; -1: none. */
 static int number_of(const struct owner *owner, int64_t seq)
 {
     for (int i = 0; i < SUBMITS_MAX; i++) {
@@ -373,7 +373,7 @@ static void look_away(void)
     live.fd = -1;
 }
 
-/* Is this another moment than the last one that was looked at? */
+/* Says whether this is another moment than the last one that was looked at. */
 static bool has_changed(void)
 {
     size_t size = look();
