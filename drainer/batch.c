@@ -14,8 +14,8 @@
 
 #include "drainer/book_rows.h"
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/order_changes.h"
-#include "schema/array.h"
 #include "schema/clock.h"
 #include "schema/hash.h"
 #include "schema/stream.h"

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "schema/array.h"
+#include "drainer/memory.h"
 #include "schema/decimal.h"
 
 #define EPOCH_2000_US INT64_C(946684800000000)

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "drainer/log.h"
+#include "drainer/memory.h"
 
 enum {
     REQUEST_BYTES = 8192,
@@ -240,10 +241,7 @@ static int request_take_head(struct http_request *request, size_t length)
 {
     struct evbuffer *in = bufferevent_get_input(request->stream);
 
-    request->head = malloc(length + 2);
-    if (request->head == NULL) {
-        abort();
-    }
+    request->head = memory_or_abort(malloc(length + 2));
     evbuffer_remove(in, request->head, length);
     evbuffer_drain(in, evbuffer_get_length(in)); /* a body is of no interest */
     memset(request->head + length, '\0', 2);
@@ -395,10 +393,7 @@ static void on_connection(struct evconnlistener *listener, evutil_socket_t fd,
         evutil_closesocket(fd);
         return;
     }
-    struct http_request *request = calloc(1, sizeof *request);
-    if (request == NULL) {
-        abort();
-    }
+    struct http_request *request = memory_or_abort(calloc(1, sizeof *request));
     memcpy(request->address, address, sizeof address);
     request->server = server;
     request->stream = bufferevent_socket_new(server->base, fd, BEV_OPT_CLOSE_ON_FREE);
@@ -510,11 +505,8 @@ struct http_server *http_server_open(struct event_base *base,
                                      const struct http_server_options *options, char *error,
                                      size_t error_size)
 {
-    struct http_server *server = calloc(1, sizeof *server);
+    struct http_server *server = memory_or_abort(calloc(1, sizeof *server));
 
-    if (server == NULL) {
-        abort();
-    }
     server->base = base;
     server->options = *options;
     if (options->max_connections == 0) {

@@ -8,6 +8,7 @@
 
 #include "drainer/commands.h"
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/settings.h"
 #include "drainer/settings_help.h"
 
@@ -39,7 +40,7 @@ static void log_misspelt(void *arg, const char *name, const char *meant)
 /* Logs what is doubtful about the settings. */
 static void log_warnings(const struct settings *settings)
 {
-    char *lines = settings->warnings == NULL ? NULL : strdup(settings->warnings), *rest = NULL;
+    char *lines = memory_copy(settings->warnings), *rest = NULL;
 
     for (char *line = lines == NULL ? NULL : strtok_r(lines, "\n", &rest); line != NULL;
          line = strtok_r(NULL, "\n", &rest)) {

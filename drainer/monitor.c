@@ -13,6 +13,7 @@
 
 #include "drainer/http_server.h"
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/metrics_text.h"
 #include "drainer/postgres/booker.h"
 #include "drainer/postgres/lease.h"
@@ -510,11 +511,8 @@ static void on_request(struct http_request *request, void *arg)
 struct monitor *monitor_create(const struct monitor_options *options, char *error,
                                size_t error_size)
 {
-    struct monitor *monitor = calloc(1, sizeof *monitor);
+    struct monitor *monitor = memory_or_abort(calloc(1, sizeof *monitor));
 
-    if (monitor == NULL) {
-        abort();
-    }
     monitor->options = *options;
     if (options->sink != NULL) {
         monitor->sink = *options->sink;

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "schema/array.h"
+#include "drainer/memory.h"
 #include "schema/hash.h"
 #include "schema/record.h"
 
@@ -56,11 +56,8 @@ static size_t order_first_of_length(const struct text_set *set, size_t length)
 void text_set_add(struct text_set *set, const char *text, size_t length)
 {
     size_t at = order_first_of_length(set, length);
-    char *copy = strndup(text, length);
+    char *copy = memory_or_abort(strndup(text, length));
 
-    if (copy == NULL) {
-        abort();
-    }
     set->texts =
         array_grow_or_abort(set->texts, &set->capacity, set->count + 1, sizeof *set->texts);
     memmove(set->texts + at + 1, set->texts + at, (set->count - at) * sizeof *set->texts);
@@ -94,11 +91,8 @@ void text_set_release(struct text_set *set)
 struct order_changes *order_changes_create(const struct text_set *venues_by_symbol,
                                            const struct text_set *terminal_statuses)
 {
-    struct order_changes *changes = calloc(1, sizeof *changes);
+    struct order_changes *changes = memory_or_abort(calloc(1, sizeof *changes));
 
-    if (changes == NULL) {
-        abort();
-    }
     changes->venues_by_symbol = venues_by_symbol;
     changes->terminal_statuses = terminal_statuses;
     return changes;
@@ -132,10 +126,7 @@ static void order_grow(struct order_changes *changes)
                                           sizeof *changes->orders);
     changes->slot_count = changes->capacity * 2;
     free(changes->slots);
-    changes->slots = calloc(changes->slot_count, sizeof *changes->slots);
-    if (changes->slots == NULL) {
-        abort();
-    }
+    changes->slots = memory_or_abort(calloc(changes->slot_count, sizeof *changes->slots));
     for (size_t i = 0; i < changes->count; i++) {
         size_t slot = changes->orders[i].hash & (changes->slot_count - 1);
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/memory.h"
 #include "drainer/metrics_text.h"
 #include "drainer/record_json.h"
 #include "drainer/redis/streams.h"
@@ -60,10 +61,7 @@ struct producer_counters {
 
 struct producer_counters *producer_counters_create(void)
 {
-    struct producer_counters *made = calloc(1, sizeof *made);
-    if (made == NULL) {
-        abort();
-    }
+    struct producer_counters *made = memory_or_abort(calloc(1, sizeof *made));
     return made;
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/memory.h"
 #include "schema/json_write.h"
 #include "schema/unpack.h"
 
@@ -65,10 +66,7 @@ static json_t *json_of_part(const char *part, size_t length)
 char *record_json_of_entry(const void *bytes, size_t length)
 {
     /* strtoul in take_part reads no further than this NUL */
-    char *copy = malloc(length + 1);
-    if (copy == NULL) {
-        abort();
-    }
+    char *copy = memory_or_abort(malloc(length + 1));
     const char *at = copy, *end = copy + length, *name, *value;
     size_t name_length, value_length;
     json_t *object = NULL;

@@ -11,6 +11,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "drainer/memory.h"
+
 static const char variable_prefix[] = "BLOTTER_";
 
 extern char **environ;
@@ -44,10 +46,7 @@ static char *variable_of(const struct settings *settings, const struct setting *
 {
     char *text = NULL;
     size_t length = 0;
-    FILE *out = open_memstream(&text, &length);
-    if (out == NULL) {
-        abort();
-    }
+    FILE *out = memory_or_abort(open_memstream(&text, &length));
     fputs(variable_prefix, out);
     for (const char *at = setting->name; *at != '\0'; at++) {
         fputc(toupper((unsigned char)*at), out);
@@ -72,14 +71,10 @@ static char **environment_of(const struct settings *settings, enum command_id co
     while (environ[count] != NULL) {
         count++;
     }
-    char **made = calloc(count + setting_count + 1, sizeof *made);
-    if (made == NULL) {
-        abort();
-    }
+    char **made = memory_or_abort(calloc(count + setting_count + 1, sizeof *made));
     for (size_t i = 0; i < count; i++) {
-        if (strncmp(environ[i], variable_prefix, strlen(variable_prefix)) != 0 &&
-            (made[used++] = strdup(environ[i])) == NULL) {
-            abort();
+        if (strncmp(environ[i], variable_prefix, strlen(variable_prefix)) != 0) {
+            made[used++] = memory_copy(environ[i]);
         }
     }
     for (size_t i = 0; i < setting_count; i++) {

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/memory.h"
+
 enum { NAME_BYTES = 64 };
 
 /* clang-format off */
@@ -116,10 +118,7 @@ static const struct unit *units_of(enum setting_type type)
 void setting_set_text(char **member, const char *text)
 {
     free(*member);
-    *member = text == NULL ? NULL : strdup(text);
-    if (text != NULL && *member == NULL) {
-        abort();
-    }
+    *member = memory_copy(text);
 }
 
 bool setting_assign(struct settings *settings, const struct setting *setting, const char *text)

@@ -33,16 +33,4 @@ static inline void *array_grow(void *array, size_t *capacity, size_t needed, siz
     return grown;
 }
 
-/* The same for programs that end without memory: Redis and the journals keep what was not loaded.
- */
-static inline void *array_grow_or_abort(void *array, size_t *capacity, size_t needed,
-                                        size_t element_bytes)
-{
-    void *grown = array_grow(array, capacity, needed, element_bytes);
-    if (grown == NULL) {
-        abort();
-    }
-    return grown;
-}
-
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "drainer/commands/since.h"
+#include "drainer/memory.h"
 #include "drainer/postgres/pg_blocking.h"
 
 /* Makes the statement. NULL: on failure, which has been printed. The caller frees it. */
@@ -19,11 +20,8 @@ static char *make_copy(struct pg *pg, const char *since, const char *before)
                  "SELECT format('COPY (%s) TO STDOUT WITH (FORMAT csv, HEADER)', "
                  "blotter_internal.export_query($1, $2, $3::timestamptz, $4::timestamptz))",
                  4, values);
-    char *sql = result == NULL ? NULL : strdup(PQgetvalue(result, 0, 0));
+    char *sql = result == NULL ? NULL : memory_copy(PQgetvalue(result, 0, 0));
 
-    if (result != NULL && sql == NULL) {
-        abort();
-    }
     PQclear(result);
     return sql;
 }

@@ -8,6 +8,7 @@
 
 #include "drainer/commands.h"
 #include "drainer/commands/report.h"
+#include "drainer/memory.h"
 #include "drainer/record_json.h"
 #include "drainer/settings_table.h"
 #include "producer/blotter.h"
@@ -106,10 +107,7 @@ static void journal_print_text(const char *path, const struct journal_picture *p
 static char *json_of_body(const struct journal_slot *slot)
 {
     enum { MAP16 = 0xde, MAP16_BYTES = 3 };
-    unsigned char *map = malloc(MAP16_BYTES + slot->length);
-    if (map == NULL) {
-        abort();
-    }
+    unsigned char *map = memory_or_abort(malloc(MAP16_BYTES + slot->length));
     map[0] = MAP16;
     map[1] = (unsigned char)(slot->fields >> 8);
     map[2] = (unsigned char)slot->fields;

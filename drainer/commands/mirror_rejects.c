@@ -14,6 +14,7 @@
 #include "drainer/batch.h"
 #include "drainer/commands.h"
 #include "drainer/commands/report.h"
+#include "drainer/memory.h"
 #include "drainer/mirror/base64.h"
 #include "drainer/mirror/mirror.h"
 #include "drainer/mirror/questdb_tables.h"
@@ -212,13 +213,10 @@ static const char *decode_reject(struct mirror_rejects *rejects, const char *nam
     json_t *row = json_array_get(json_object_get(rejects->json, "dataset"), 0);
     const char *kind = text_at(row, 0), *raw = text_at(row, 1);
     size_t length = raw == NULL ? 0 : strlen(raw);
-    unsigned char *bytes = malloc(length + 3);
+    unsigned char *bytes = memory_or_abort(malloc(length + 3));
     struct stream *stream = streams_add(&rejects->streams, name, strlen(name));
     struct stream_entry_id id = {0, 0};
 
-    if (bytes == NULL) {
-        abort();
-    }
     long got = base64_decode(raw == NULL ? "" : raw, length, bytes);
     bool whole = got >= 0 && got == json_integer_value(json_array_get(row, 2));
     batch_clear(&rejects->batch);

@@ -15,10 +15,10 @@
 #include "drainer/commands.h"
 #include "drainer/commands/line_input.h"
 #include "drainer/commands/log_event.h"
+#include "drainer/memory.h"
 #include "drainer/settings_table.h"
 #include "producer/blotter.h"
 #include "producer/redis_url.h"
-#include "schema/array.h"
 #include "schema/clock.h"
 #include "schema/json_lines.h"
 

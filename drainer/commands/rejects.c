@@ -8,6 +8,7 @@
 #include "drainer/commands/rejects.h"
 #include "drainer/commands/report.h"
 #include "drainer/commands/since.h"
+#include "drainer/memory.h"
 #include "drainer/postgres/pg_blocking.h"
 #include "drainer/record_json.h"
 #include "drainer/terminal.h"
@@ -85,11 +86,8 @@ static size_t decode_hex(char *hex)
 /* Reads the reject's bytes as JSON. NULL: they cannot be read, or were cut. */
 static char *record_of(const PGresult *result)
 {
-    char *bytes = strdup(PQgetvalue(result, 0, PQfnumber(result, "raw")));
+    char *bytes = memory_copy(PQgetvalue(result, 0, PQfnumber(result, "raw")));
 
-    if (bytes == NULL) {
-        abort();
-    }
     size_t length = decode_hex(bytes);
     char *record = record_json_of_entry(bytes, length);
     free(bytes);
@@ -227,10 +225,7 @@ static bool take_ids(struct rejects_selection *selection, const struct settings 
     if (selection->id_count == 0) {
         return true;
     }
-    selection->ids = malloc(selection->id_count * 20 + 2);
-    if (selection->ids == NULL) {
-        abort();
-    }
+    selection->ids = memory_or_abort(malloc(selection->id_count * 20 + 2));
     for (int i = 1; i < settings->argument_count; i++) {
         if (!is_number(settings->arguments[i])) {
             command_fail(

@@ -17,12 +17,12 @@
 #include "drainer/commands/rejects.h"
 #include "drainer/commands/report.h"
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/postgres/loading.h"
 #include "drainer/postgres/pg_blocking.h"
 #include "drainer/postgres/pg_pooler.h"
 #include "drainer/postgres/sql_text.h"
 #include "drainer/redis/streams.h"
-#include "schema/array.h"
 #include "schema/clock.h"
 
 enum {
@@ -164,9 +164,8 @@ static bool replay_add_row(struct replay *replay, const PGresult *page, int row)
     char *kind =
         (char *)PQunescapeBytea((unsigned char *)PQgetvalue(page, row, PAGE_KIND), &kind_length);
 
-    if (raw == NULL || kind == NULL) {
-        abort();
-    }
+    memory_or_abort(raw);
+    memory_or_abort(kind);
     count = split_fields(replay, raw, length);
     if (count == 0) {
         put_field(replay, count++, kind, kind_length);

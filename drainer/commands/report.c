@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "drainer/memory.h"
 #include "drainer/terminal.h"
-#include "schema/array.h"
 
 enum { COLUMNS_MAX = 32 };
 
@@ -21,17 +21,9 @@ struct report {
     PGresult *names_of; /* holds the names, if they come from a result */
 };
 
-static void *checked(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
-
 struct report *report_create(void)
 {
-    return checked(calloc(1, sizeof(struct report)));
+    return memory_or_abort(calloc(1, sizeof(struct report)));
 }
 
 void report_destroy(struct report *report)
@@ -59,7 +51,7 @@ void report_cell(struct report *report, const char *text)
 {
     report->cells = array_grow_or_abort(report->cells, &report->capacity, report->count + 1,
                                         sizeof *report->cells);
-    report->cells[report->count++] = text == NULL ? NULL : checked(strdup(text));
+    report->cells[report->count++] = memory_copy(text);
 }
 
 void report_number(struct report *report, int64_t number)
@@ -111,7 +103,7 @@ struct report *report_of_result(const PGresult *result)
 {
     struct report *report = report_create();
 
-    report->names_of = checked(PQcopyResult(result, PG_COPYRES_ATTRS));
+    report->names_of = memory_or_abort(PQcopyResult(result, PG_COPYRES_ATTRS));
     for (int column = 0; column < PQnfields(result); column++) {
         const char *name = PQfname(report->names_of, column);
 

@@ -18,6 +18,7 @@
 #include "drainer/commands/ship_metrics.h"
 #include "drainer/commands/shipment.h"
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/redis/redis_blocking.h"
 #include "drainer/settings_table.h"
 #include "producer/blotter.h"
@@ -81,10 +82,7 @@ static struct unfit *find_unfit(struct ship *ship, const char *path)
             return each;
         }
     }
-    struct unfit *made = calloc(1, sizeof *made);
-    if (made == NULL) {
-        abort();
-    }
+    struct unfit *made = memory_or_abort(calloc(1, sizeof *made));
     snprintf(made->path, sizeof made->path, "%s", path);
     made->next = ship->unfit;
     ship->unfit = made;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "drainer/http_server.h"
+#include "drainer/memory.h"
 #include "drainer/metrics_text.h"
 #include "drainer/process_metrics.h"
 #include "producer/blotter.h"
@@ -138,10 +139,7 @@ struct ship_metrics *ship_metrics_open(struct event_base *base, const char *addr
                                        const struct ship_facts *facts, char *error,
                                        size_t error_size)
 {
-    struct ship_metrics *metrics = calloc(1, sizeof *metrics);
-    if (metrics == NULL) {
-        abort();
-    }
+    struct ship_metrics *metrics = memory_or_abort(calloc(1, sizeof *metrics));
     metrics->facts = *facts;
     metrics->server =
         http_server_open(base,

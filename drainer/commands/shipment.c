@@ -8,6 +8,7 @@
 
 #include "drainer/commands/log_event.h"
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/settings_table.h"
 #include "producer/journal_lock.h"
 #include "producer/journal_open.h"
@@ -65,13 +66,9 @@ static void say_taken(const struct shipment *shipment)
 int shipment_open(struct shipment **out, const char *path, struct event_base *base,
                   const struct settings *settings, char error[JOURNAL_ERROR_BYTES])
 {
-    struct shipment *shipment = calloc(1, sizeof *shipment);
-    int status;
-
-    if (shipment == NULL) {
-        abort();
-    }
-    status = journal_open(&shipment->journal, path, &(struct journal_options){.send = true}, error);
+    struct shipment *shipment = memory_or_abort(calloc(1, sizeof *shipment));
+    int status =
+        journal_open(&shipment->journal, path, &(struct journal_options){.send = true}, error);
     if (status != 0) {
         free(shipment);
         return status;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/redis/intake.h"
 #include "drainer/redis/redis_reply.h"
 #include "drainer/redis/scripts.h"
@@ -140,11 +141,8 @@ unsigned mirror_lease_members(const struct mirror_lease *lease)
 struct mirror_lease *mirror_lease_create(struct intake *intake, struct streams *streams,
                                          const char *name, bool takes_all)
 {
-    struct mirror_lease *lease = calloc(1, sizeof *lease);
+    struct mirror_lease *lease = memory_or_abort(calloc(1, sizeof *lease));
 
-    if (lease == NULL) {
-        abort();
-    }
     *lease = (struct mirror_lease){
         .intake = intake, .streams = streams, .name = name, .takes_all = takes_all};
     return lease;

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/mirror/questdb_tables.h"
 #include "drainer/mirror/reject_line.h"
 
@@ -251,11 +252,8 @@ static void mirror_writer_on_written(void *owner, const struct questdb_answer *a
 
 static void send_batch(struct mirror_writer *writer)
 {
-    struct evbuffer *body = evbuffer_new();
+    struct evbuffer *body = memory_or_abort(evbuffer_new());
 
-    if (body == NULL) {
-        abort();
-    }
     writer->state = WRITER_WRITING;
     for (int kind = 0; kind < RECORD_KINDS; kind++) {
         put_kind_rows(writer, (enum record_kind)kind, body);
@@ -309,11 +307,8 @@ void mirror_writer_start(struct mirror_writer *writer)
 
 struct mirror_writer *mirror_writer_create(const struct mirror_writer_options *options)
 {
-    struct mirror_writer *writer = calloc(1, sizeof *writer);
+    struct mirror_writer *writer = memory_or_abort(calloc(1, sizeof *writer));
 
-    if (writer == NULL) {
-        abort();
-    }
     writer->options = *options;
     writer->tables = questdb_tables_create(options->link, &writer->form);
     writer->timer = evtimer_new(options->base, mirror_writer_on_timer, writer);

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/memory.h"
 #include "drainer/mirror/base64.h"
 #include "drainer/mirror/questdb_tls.h"
 
@@ -141,10 +142,7 @@ static void on_response(struct evhttp_request *request, void *arg)
         struct evbuffer *body = evhttp_request_get_input_buffer(request);
 
         link->length = evbuffer_get_length(body);
-        link->body = malloc(link->length + 1);
-        if (link->body == NULL) {
-            abort();
-        }
+        link->body = memory_or_abort(malloc(link->length + 1));
         evbuffer_remove(body, link->body, link->length);
         link->body[link->length] = '\0';
     }
@@ -236,13 +234,10 @@ void questdb_write(struct questdb_link *link, struct evbuffer *lines, questdb_re
 
 void questdb_exec(struct questdb_link *link, const char *sql, questdb_reply *reply, void *owner)
 {
-    char *encoded = evhttp_uriencode(sql, -1, 0);
-    size_t size = encoded == NULL ? 0 : strlen(encoded) + 32;
-    char *path = malloc(size);
+    char *encoded = memory_or_abort(evhttp_uriencode(sql, -1, 0));
+    size_t size = strlen(encoded) + 32;
+    char *path = memory_or_abort(malloc(size));
 
-    if (encoded == NULL || path == NULL) {
-        abort();
-    }
     snprintf(path, size, "/exec?query=%s", encoded);
     request(link, EVHTTP_REQ_GET, path, NULL, reply, owner);
     free(encoded);
@@ -280,11 +275,8 @@ static void authorize(struct questdb_link *link)
 struct questdb_link *questdb_link_create(struct event_base *base, const struct questdb_conf *conf,
                                          char *error, size_t error_size)
 {
-    struct questdb_link *link = calloc(1, sizeof *link);
+    struct questdb_link *link = memory_or_abort(calloc(1, sizeof *link));
 
-    if (link == NULL) {
-        abort();
-    }
     link->base = base;
     link->conf = *conf;
     if (conf->tls && (link->tls = questdb_tls_create(conf, error, error_size)) == NULL) {

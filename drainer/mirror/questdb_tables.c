@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "drainer/log.h"
+#include "drainer/memory.h"
 
 enum {
     TABLES = RECORD_KINDS + 1, /* those of the kinds, and the rejects */
@@ -285,11 +286,8 @@ void questdb_tables_prepare(struct questdb_tables *tables, questdb_reply *done, 
 
 struct questdb_tables *questdb_tables_create(struct questdb_link *link, struct ilp_form *form)
 {
-    struct questdb_tables *tables = calloc(1, sizeof *tables);
+    struct questdb_tables *tables = memory_or_abort(calloc(1, sizeof *tables));
 
-    if (tables == NULL) {
-        abort();
-    }
     tables->link = link;
     tables->form = form;
     return tables;

@@ -13,6 +13,8 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include "drainer/memory.h"
+
 struct questdb_tls {
     SSL_CTX *context;
 };
@@ -20,11 +22,9 @@ struct questdb_tls {
 struct questdb_tls *questdb_tls_create(const struct questdb_conf *conf, char *error,
                                        size_t error_size)
 {
-    struct questdb_tls *tls = calloc(1, sizeof *tls);
+    struct questdb_tls *tls = memory_or_abort(calloc(1, sizeof *tls));
 
-    if (tls == NULL || (tls->context = SSL_CTX_new(TLS_client_method())) == NULL) {
-        abort();
-    }
+    tls->context = memory_or_abort(SSL_CTX_new(TLS_client_method()));
     SSL_CTX_set_min_proto_version(tls->context, TLS1_2_VERSION);
     SSL_CTX_set_verify(tls->context, conf->unverified ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
     if (conf->tls_roots[0] == '\0') {

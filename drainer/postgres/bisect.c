@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/memory.h"
 #include "drainer/redis/streams.h"
 
 /* The entry that the failed COPY was at; the range's end: not known. */
@@ -51,11 +52,8 @@ void bisect_sort_exchanges(struct batch *batch, struct batch_range range)
 {
     struct entry *entries = batch->entries + range.from;
     size_t count = range.to - range.from, sorted_count = 0;
-    struct entry *sorted = calloc(count, sizeof *sorted);
+    struct entry *sorted = memory_or_abort(calloc(count, sizeof *sorted));
 
-    if (sorted == NULL) {
-        abort();
-    }
     for (size_t i = 0; i < count; i++) {
         const char *exchange = entries[i].stream == NULL ? NULL : entries[i].stream->exchange;
 

@@ -19,10 +19,10 @@
 #include <string.h>
 
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/postgres/history.h"
 #include "drainer/postgres/pg_result.h"
 #include "drainer/postgres/sql_text.h"
-#include "schema/array.h"
 #include "schema/clock.h"
 #include "schema/hash.h"
 
@@ -80,11 +80,8 @@ struct lease {
 
 struct lease *lease_create(struct pg_link *link, const struct lease_options *options)
 {
-    struct lease *lease = calloc(1, sizeof *lease);
+    struct lease *lease = memory_or_abort(calloc(1, sizeof *lease));
 
-    if (lease == NULL) {
-        abort();
-    }
     lease->link = link;
     lease->options = *options;
     lease->members = 1;

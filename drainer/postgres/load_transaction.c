@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "drainer/book_rows.h"
+#include "drainer/memory.h"
 #include "drainer/postgres/sql_text.h"
 #include "drainer/redis/streams.h"
-#include "schema/array.h"
 
 #define COLUMN(name, kind, meaning) ", " #name
 static const char identity_columns[] = "producer_id, seq, recorded_at, exchange, lane";
@@ -422,11 +422,8 @@ static void load_add_counters(struct load_transaction *t)
 
 struct load_transaction *load_transaction_create(const struct load_transaction_options *options)
 {
-    struct load_transaction *t = calloc(1, sizeof *t);
+    struct load_transaction *t = memory_or_abort(calloc(1, sizeof *t));
 
-    if (t == NULL) {
-        abort();
-    }
     t->options = *options;
     t->changes = order_changes_create(options->venues_by_symbol, options->terminal_statuses);
     return t;

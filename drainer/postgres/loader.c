@@ -37,6 +37,7 @@
 #include <time.h>
 
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/postgres/bisect.h"
 #include "drainer/postgres/days.h"
 #include "drainer/postgres/good_record.h"
@@ -491,11 +492,8 @@ static bool loader_clear_held(const struct batch *batch)
 
 struct loader *loader_create(struct pg_link *link, const struct loader_options *options)
 {
-    struct loader *loader = calloc(1, sizeof *loader);
+    struct loader *loader = memory_or_abort(calloc(1, sizeof *loader));
 
-    if (loader == NULL) {
-        abort();
-    }
     loader->link = link;
     loader->options = *options;
     loader->transaction = load_transaction_create(

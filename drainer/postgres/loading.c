@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/postgres/pg_session.h"
 #include "drainer/settings_table.h"
 
@@ -57,11 +58,8 @@ static struct pg_link *loading_make_link(struct loading *loading)
 
 struct loading *loading_create(const struct loading_options *options)
 {
-    struct loading *loading = calloc(1, sizeof *loading);
+    struct loading *loading = memory_or_abort(calloc(1, sizeof *loading));
 
-    if (loading == NULL) {
-        abort();
-    }
     loading->options = *options;
     loading->link = loading_make_link(loading);
     loading->loader = loader_create(

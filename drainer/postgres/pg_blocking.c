@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/postgres/migrations.h"
 #include "drainer/postgres/pg_hosts.h"
 #include "drainer/postgres/pg_result.h"
@@ -125,10 +126,7 @@ static PGconn *pg_connect_start(const struct settings *settings, unsigned first)
     const char *const values[] = {
         milliseconds, settings->postgres, hosts.host, hosts.hostaddr, hosts.port, "UTF8", name,
         NULL};
-    PGconn *connection = PQconnectStartParams(keywords, values, 1);
-    if (connection == NULL) {
-        abort();
-    }
+    PGconn *connection = memory_or_abort(PQconnectStartParams(keywords, values, 1));
     pg_hosts_release(&hosts);
     return connection;
 }

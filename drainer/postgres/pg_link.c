@@ -33,6 +33,7 @@
 #include <sys/socket.h>
 
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/postgres/pg_hosts.h"
 #include "drainer/postgres/pg_result.h"
 #include "schema/clock.h"
@@ -109,16 +110,6 @@ static const unsigned next_states[] = {
 
 static void link_on_io(evutil_socket_t fd, short what, void *arg);
 static void link_on_timer(evutil_socket_t fd, short what, void *arg);
-
-static char *link_copy_string(const char *text)
-{
-    char *copy = strdup(text == NULL ? "" : text);
-
-    if (copy == NULL) {
-        abort();
-    }
-    return copy;
-}
 
 static void link_arm_timer(struct pg_link *link, unsigned ms)
 {
@@ -259,11 +250,8 @@ static void link_connect(struct pg_link *link)
         "4000", link->application_name,
         link->conninfo, hosts.host, hosts.hostaddr, hosts.port, "UTF8", NULL};
     /* clang-format on */
-    link->connection = PQconnectStartParams(keywords, values, 1);
+    link->connection = memory_or_abort(PQconnectStartParams(keywords, values, 1));
     pg_hosts_release(&hosts);
-    if (link->connection == NULL) {
-        abort();
-    }
     link_enter(link, PG_LINK_CONNECTING, link->options.connect_timeout_ms);
     if (PQstatus(link->connection) == CONNECTION_BAD) {
         link_lose(link, NULL);
@@ -464,7 +452,7 @@ static void link_take_error(struct pg_link *link, const PGresult *result)
     }
     const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
     free(link->detail);
-    link->detail = detail == NULL ? NULL : link_copy_string(detail);
+    link->detail = memory_copy(detail);
     pg_failure_of_result(&link->failure, result);
     link->outcome = COMMAND_FAILED;
 }
@@ -637,15 +625,12 @@ static void link_on_timer(evutil_socket_t fd, short what, void *arg)
 
 struct pg_link *pg_link_create(const struct pg_link_options *options)
 {
-    struct pg_link *link = calloc(1, sizeof *link);
+    struct pg_link *link = memory_or_abort(calloc(1, sizeof *link));
 
-    if (link == NULL) {
-        abort();
-    }
     link->options = *options;
-    link->conninfo = link_copy_string(options->conninfo);
-    link->application_name = link_copy_string(options->application_name);
-    link->prepare_sql = link_copy_string(options->prepare_sql);
+    link->conninfo = memory_copy(options->conninfo);
+    link->application_name = memory_copy(options->application_name);
+    link->prepare_sql = memory_copy(options->prepare_sql == NULL ? "" : options->prepare_sql);
     link->timer = evtimer_new(options->base, link_on_timer, link);
     return link;
 }

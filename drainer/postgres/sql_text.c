@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "schema/array.h"
+#include "drainer/memory.h"
 
 void sql_text_clear(struct sql_text *sql)
 {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/memory.h"
 #include "drainer/redis/redis_reply.h"
 #include "producer/redis_url.h"
 
@@ -95,12 +96,9 @@ static void doorbell_on_change(void *owner, bool up, const char *why)
 
 static void doorbell_wait_for(struct bell *bell, struct stream **streams, size_t count)
 {
-    const char **argv = calloc(6 + 2 * count, sizeof(char *));
-    char(*ids)[STREAM_ENTRY_ID_BYTES] = calloc(count, sizeof *ids);
+    const char **argv = memory_or_abort(calloc(6 + 2 * count, sizeof(char *)));
+    char(*ids)[STREAM_ENTRY_ID_BYTES] = memory_or_abort(calloc(count, sizeof *ids));
 
-    if (argv == NULL || ids == NULL) {
-        abort();
-    }
     argv[0] = "XREAD";
     argv[1] = "COUNT";
     argv[2] = "1";
@@ -193,10 +191,8 @@ void doorbell_arm(struct doorbell *doorbell)
         (doorbell->bells[0].armed || !redis_link_up(doorbell->bells[0].link))) {
         return;
     }
-    streams = calloc(doorbell->options.streams->count + 1, sizeof(struct stream *));
-    if (streams == NULL) {
-        abort();
-    }
+    streams =
+        memory_or_abort(calloc(doorbell->options.streams->count + 1, sizeof(struct stream *)));
     count = streams_to_read(doorbell->options.streams, doorbell->options.node, streams);
     if (count > 0 && doorbell->options.each_alone) {
         arm_each(doorbell, streams, count);
@@ -214,28 +210,15 @@ bool doorbell_waits_for_all(const struct doorbell *doorbell)
     return !doorbell->options.each_alone && doorbell->bells[0].armed;
 }
 
-static char *copy_or_abort(const char *text)
-{
-    char *copy = text == NULL ? NULL : strdup(text);
-
-    if (text != NULL && copy == NULL) {
-        abort();
-    }
-    return copy;
-}
-
 struct doorbell *doorbell_create(const struct doorbell_options *options, char *error,
                                  size_t error_size)
 {
-    struct doorbell *doorbell = calloc(1, sizeof *doorbell);
+    struct doorbell *doorbell = memory_or_abort(calloc(1, sizeof *doorbell));
 
-    if (doorbell == NULL) {
-        abort();
-    }
     doorbell->options = *options;
-    doorbell->url = copy_or_abort(options->link.url);
-    doorbell->password = copy_or_abort(options->link.password);
-    doorbell->name = copy_or_abort(options->link.name);
+    doorbell->url = memory_copy(options->link.url);
+    doorbell->password = memory_copy(options->link.password);
+    doorbell->name = memory_copy(options->link.name);
     if (options->link.node != NULL) {
         doorbell->host = *options->link.node;
     }

@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/memory.h"
 #include "drainer/redis/redis_reply.h"
-#include "schema/array.h"
 
 enum {
     KEPT_BYTES_MAX = 65536, /* an entry of an unusual size leaves no more behind */
@@ -431,12 +431,10 @@ static void *entry_reader_create_bool(const redisReadTask *task, int value)
 
 struct entry_reader *entry_reader_create(const struct entry_reader_options *options)
 {
-    struct entry_reader *reader = calloc(1, sizeof *reader);
-    redisReader *plain = redisReaderCreate(); /* the only way to hiredis' own functions */
+    struct entry_reader *reader = memory_or_abort(calloc(1, sizeof *reader));
+    /* the only way to hiredis' own functions */
+    redisReader *plain = memory_or_abort(redisReaderCreate());
 
-    if (reader == NULL || plain == NULL) {
-        abort();
-    }
     reader->options = *options;
     reader->trees = reader->functions = *plain->fn;
     redisReaderFree(plain);

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/redis/doorbell.h"
 #include "drainer/redis/intake_private.h"
 #include "drainer/redis/nodes.h"
@@ -449,11 +450,8 @@ void intake_set_reading(struct intake *intake, bool allowed)
 
 struct intake *intake_create(const struct intake_options *options, char *error, size_t error_size)
 {
-    struct intake *intake = calloc(1, sizeof *intake);
+    struct intake *intake = memory_or_abort(calloc(1, sizeof *intake));
 
-    if (intake == NULL) {
-        abort();
-    }
     intake->options = *options;
     options->streams->max_streams = (size_t)options->settings->max_streams;
     options->streams->max_lanes = (size_t)options->settings->max_lanes;
@@ -473,10 +471,8 @@ struct intake *intake_create(const struct intake_options *options, char *error, 
     intake->watch =
         stream_watch_create(intake, &intake->nodes, options->settings, options->consumer,
                             taking_holder(intake->taking), options->streams);
-    intake->tick = event_new(options->base, -1, EV_PERSIST, intake_on_tick, intake);
-    if (intake->tick == NULL) {
-        abort();
-    }
+    intake->tick =
+        memory_or_abort(event_new(options->base, -1, EV_PERSIST, intake_on_tick, intake));
     return intake;
 }
 

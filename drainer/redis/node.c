@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/memory.h"
 #include "drainer/redis/doorbell.h"
 #include "drainer/redis/entry_reader.h"
 #include "drainer/redis/intake_private.h"
@@ -119,12 +120,9 @@ static bool create_links(struct node *node, const struct intake_options *options
 struct node *node_create(struct intake *intake, const struct intake_options *options,
                          const struct redis_host *host, char *error, size_t error_size)
 {
-    struct node *node = calloc(1, sizeof *node);
+    struct node *node = memory_or_abort(calloc(1, sizeof *node));
     char at[REDIS_URL_HOST_BYTES + 16];
 
-    if (node == NULL) {
-        abort();
-    }
     node->intake = intake;
     node->listed = true;
     snprintf(node->name, sizeof node->name, "Redis");

@@ -8,12 +8,12 @@
 #include <string.h>
 
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/redis/intake_private.h"
 #include "drainer/settings.h"
 #include "producer/background.h"
 #include "producer/redis_error.h"
 #include "producer/redis_link.h"
-#include "schema/array.h"
 #include "schema/clock.h"
 
 enum {
@@ -282,10 +282,7 @@ static void nodes_ask_seeds(struct nodes *nodes)
     if (nodes->question != NULL) {
         return;
     }
-    known = calloc(nodes->count + 1, sizeof *known);
-    if (known == NULL) {
-        abort();
-    }
+    known = memory_or_abort(calloc(nodes->count + 1, sizeof *known));
     for (size_t i = 0; i < nodes->count; i++) {
         known[i] = nodes->all[i]->host;
     }

@@ -15,13 +15,13 @@
 #include <string.h>
 
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/redis/entry_reader.h"
 #include "drainer/redis/intake_private.h"
 #include "drainer/redis/redis_reply.h"
 #include "drainer/settings.h"
 #include "producer/redis_error.h"
 #include "producer/redis_link.h"
-#include "schema/array.h"
 #include "schema/clock.h"
 
 enum {
@@ -648,14 +648,11 @@ static void note_alone(struct reading *reading, struct stream **streams, size_t 
  * one command each. */
 static void read_streams(struct reading *reading)
 {
-    struct stream **streams = calloc(reading->streams->count + 1, sizeof(struct stream *));
-    const char **argv = calloc(7 + 2 * reading->streams->count, sizeof(char *));
+    size_t all = reading->streams->count, count, step;
+    struct stream **streams = memory_or_abort(calloc(all + 1, sizeof(struct stream *)));
+    const char **argv = memory_or_abort(calloc(7 + 2 * all, sizeof(char *)));
     char most[24];
-    size_t count, step;
 
-    if (streams == NULL || argv == NULL) {
-        abort();
-    }
     count =
         choose_streams(reading, streams, streams_to_read(reading->streams, reading->node, streams));
     if (reading->each_alone) {

@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/memory.h"
 #include "producer/redis_error.h"
 #include "producer/redis_tls.h"
 #include "producer/redis_visit.h"
 #include "producer/sentinel.h"
-#include "schema/array.h"
 
 enum { WORDS_MAX = 16, REDIRECTS_MAX = 5 };
 
@@ -276,10 +276,8 @@ bool redis_masters(struct redis *redis, struct cluster_masters *masters)
 
     snprintf(here.host, sizeof here.host, "%.*s", (int)sizeof here.host - 1, redis->url.host);
     if (!redis->url.cluster) {
-        *masters = (struct cluster_masters){.nodes = calloc(1, sizeof here), .count = 1};
-        if (masters->nodes == NULL) {
-            abort();
-        }
+        masters->nodes = memory_or_abort(calloc(1, sizeof here));
+        masters->count = 1;
         masters->nodes[0] = here;
         return true;
     }

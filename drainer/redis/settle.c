@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/memory.h"
 #include "drainer/redis/scripts.h"
 #include "drainer/redis/streams.h"
-#include "schema/array.h"
 #include "schema/decimal.h"
 
 enum {

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/memory.h"
 #include "drainer/redis/redis_reply.h"
 #include "drainer/redis/stream_pattern.h"
-#include "schema/array.h"
 
 enum {
     COUNT_PAGE = 1000,

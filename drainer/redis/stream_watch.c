@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/redis/intake_private.h"
 #include "drainer/redis/nodes.h"
 #include "drainer/redis/redis_reply.h"
@@ -665,11 +666,8 @@ struct stream_watch *stream_watch_create(struct intake *intake, const struct nod
                                          const struct settings *settings, const char *consumer,
                                          const char *holder, struct streams *streams)
 {
-    struct stream_watch *watch = calloc(1, sizeof *watch);
+    struct stream_watch *watch = memory_or_abort(calloc(1, sizeof *watch));
 
-    if (watch == NULL) {
-        abort();
-    }
     *watch = (struct stream_watch){.intake = intake,
                                    .nodes = nodes,
                                    .settings = settings,

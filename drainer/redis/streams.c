@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "drainer/log.h"
-#include "schema/array.h"
+#include "drainer/memory.h"
 #include "schema/clock.h"
 #include "schema/sha256.h"
 
@@ -54,10 +54,7 @@ static void streams_index_add(struct streams *streams, struct stream *stream)
     if (2 * (streams->indexed + 1) > streams->index_capacity) {
         free(streams->index);
         streams->index_capacity = 4 * (streams->count + 16);
-        streams->index = calloc(streams->index_capacity, sizeof(struct stream *));
-        if (streams->index == NULL) {
-            abort();
-        }
+        streams->index = memory_or_abort(calloc(streams->index_capacity, sizeof(struct stream *)));
         streams->indexed = 0;
         for (size_t i = 0; i < streams->count; i++) {
             if (streams->all[i] != stream) {
@@ -187,10 +184,7 @@ struct stream *streams_add(struct streams *streams, const char *name, size_t len
         !streams_has_room(streams, name, length, exchange, lane)) {
         return stream;
     }
-    stream = calloc(1, sizeof *stream);
-    if (stream == NULL) {
-        abort();
-    }
+    stream = memory_or_abort(calloc(1, sizeof *stream));
     streams_insert(streams, streams_place(streams, name, length), stream);
     stream_name(stream->name, exchange, lane);
     memcpy(stream->exchange, exchange, sizeof exchange);
@@ -326,10 +320,7 @@ void streams_trouble(struct streams *streams, struct stream *stream, enum troubl
     }
     log_warn(object_of(streams, stream), "%s", why);
     free(trouble->why);
-    trouble->why = strdup(why);
-    if (trouble->why == NULL) {
-        abort();
-    }
+    trouble->why = memory_copy(why);
     if (trouble->since_ms == 0) {
         trouble->since_ms = clock_wall_ms();
     }

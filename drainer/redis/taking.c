@@ -9,6 +9,7 @@
 #include <sys/random.h>
 
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/redis/intake_private.h"
 #include "drainer/redis/redis_reply.h"
 #include "drainer/redis/scripts.h"
@@ -111,10 +112,7 @@ static void note_incident(struct stream *stream, struct stream_entry_id first, i
     struct stream_incident *incident = stream->incident;
 
     if (incident == NULL) {
-        incident = calloc(1, sizeof *incident);
-    }
-    if (incident == NULL) {
-        abort();
+        incident = memory_or_abort(calloc(1, sizeof *incident));
     }
     *incident = (struct stream_incident){
         .what = "PostgreSQL went back in time further than the stream's kept tail reaches",
@@ -261,12 +259,9 @@ void taking_begin(struct taking *taking, struct stream *stream)
 
 struct taking *taking_create(struct intake *intake, struct streams *streams, const char *consumer)
 {
-    struct taking *taking = calloc(1, sizeof *taking);
+    struct taking *taking = memory_or_abort(calloc(1, sizeof *taking));
     char digits[STREAM_ID_DIGITS + 1];
 
-    if (taking == NULL) {
-        abort();
-    }
     *taking = (struct taking){.intake = intake, .streams = streams};
     random_digits(digits); /* two drainers of one name are two holders */
     snprintf(taking->holder, sizeof taking->holder, "%s:%s", consumer, digits);

@@ -21,6 +21,7 @@
 #include "drainer/commands.h"
 #include "drainer/http_server.h"
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/record_json.h"
 #include "drainer/settings.h"
 #include "drainer/web/api.h"
@@ -200,22 +201,17 @@ static unsigned hex_value(char digit)
  * where the bytes are no record. The caller frees it. */
 static char *record_text_of_hex(const char *hex, size_t digits)
 {
-    unsigned char *bytes = malloc(digits / 2 + 1);
-    if (bytes == NULL) {
-        abort();
-    }
+    unsigned char *bytes = memory_or_abort(malloc(digits / 2 + 1));
     for (size_t i = 0; i < digits / 2; i++) {
         bytes[i] = (unsigned char)(hex_value(hex[2 * i]) << 4 | hex_value(hex[2 * i + 1]));
     }
     char *decoded = record_json_of_entry(bytes, digits / 2);
     json_t *string = decoded == NULL ? json_null() : json_string(decoded);
-    char *text = json_dumps(string == NULL ? json_null() : string, JSON_ENCODE_ANY);
+    char *text =
+        memory_or_abort(json_dumps(string == NULL ? json_null() : string, JSON_ENCODE_ANY));
     json_decref(string);
     free(decoded);
     free(bytes);
-    if (text == NULL) {
-        abort();
-    }
     return text;
 }
 
@@ -302,10 +298,7 @@ static void api_answer(struct web *web, struct http_request *request, const stru
         web_reply_answer(request, has_record, text, length);
         return;
     }
-    struct web_request *waiting = calloc(1, sizeof *waiting);
-    if (waiting == NULL) {
-        abort();
-    }
+    struct web_request *waiting = memory_or_abort(calloc(1, sizeof *waiting));
     *waiting = (struct web_request){.request = request, .has_record = has_record};
     waiting->waiter =
         web_answers_ask(web->answers, query, &values, generation, web_on_answer, waiting);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/memory.h"
 #include "schema/clock.h"
 
 enum {
@@ -53,10 +54,7 @@ struct web_answers {
 
 static struct api_values *values_copy(const struct api_values *values)
 {
-    struct api_values *copy = malloc(sizeof *copy);
-    if (copy == NULL) {
-        abort();
-    }
+    struct api_values *copy = memory_or_abort(malloc(sizeof *copy));
     *copy = *values;
     for (int i = 0; i < copy->count; i++) {
         copy->value[i] = values->value[i] == NULL ? NULL : copy->bytes[i];
@@ -178,10 +176,7 @@ static void answer_keep(struct answer *answer, const char *text, size_t length)
         answer_remove(answer);
         return;
     }
-    answer->text = malloc(length + 1);
-    if (answer->text == NULL) {
-        abort();
-    }
+    answer->text = memory_or_abort(malloc(length + 1));
     memcpy(answer->text, text, length);
     answer->length = length;
     answer->state = ANSWER_READY;
@@ -209,10 +204,7 @@ static void web_answers_on_answer(void *arg, enum web_answer result, const char 
 
 struct web_answers *web_answers_create(struct web_pool *pool)
 {
-    struct web_answers *answers = calloc(1, sizeof *answers);
-    if (answers == NULL) {
-        abort();
-    }
+    struct web_answers *answers = memory_or_abort(calloc(1, sizeof *answers));
     answers->pool = pool;
     return answers;
 }
@@ -247,10 +239,7 @@ bool web_answers_find(struct web_answers *answers, const struct api_query *query
 static struct answer *answers_put(struct web_answers *answers, const struct api_query *query,
                                   const struct api_values *values)
 {
-    struct answer *answer = calloc(1, sizeof *answer);
-    if (answer == NULL) {
-        abort();
-    }
+    struct answer *answer = memory_or_abort(calloc(1, sizeof *answer));
     bool waits = answers_look(answers, ANSWER_ASKED, query, values) != NULL;
     answers_make_room(answers);
     *answer = (struct answer){.next = answers->first,
@@ -280,10 +269,7 @@ struct web_waiter *web_answers_ask(struct web_answers *answers, const struct api
         }
         answer->generation = generation; /* it is asked for now or later */
     }
-    struct web_waiter *waiter = calloc(1, sizeof *waiter);
-    if (waiter == NULL) {
-        abort();
-    }
+    struct web_waiter *waiter = memory_or_abort(calloc(1, sizeof *waiter));
     *waiter = (struct web_waiter){.next = answer->waiters, .done = done, .arg = arg};
     answer->waiters = waiter;
     return waiter;

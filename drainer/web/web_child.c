@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/self_spawn.h"
 
 enum { RESTART_MIN_S = 1, RESTART_MAX_S = 64, STEADY_S = 60 };
@@ -62,10 +63,7 @@ static void on_web_child_died(evutil_socket_t fd, short what, void *arg)
 
 struct web_child *web_child_start(struct event_base *base, const struct settings *settings)
 {
-    struct web_child *child = calloc(1, sizeof *child);
-    if (child == NULL) {
-        abort();
-    }
+    struct web_child *child = memory_or_abort(calloc(1, sizeof *child));
     *child = (struct web_child){.settings = settings, .pause_s = RESTART_MIN_S, .base = base};
     child->restart = evtimer_new(base, web_child_on_restart, child);
     child->died = evsignal_new(base, SIGCHLD, on_web_child_died, child);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "drainer/http_server.h"
+#include "drainer/memory.h"
 #include "drainer/web/web_pool.h"
 #include "drainer/web/web_status.h"
 #include "schema/clock.h"
@@ -81,10 +82,7 @@ static void live_send(struct web_live *live, const char *event, const char *data
         abort();
     }
     size_t length = evbuffer_get_length(text);
-    const void *bytes = evbuffer_pullup(text, -1);
-    if (bytes == NULL) {
-        abort();
-    }
+    const void *bytes = memory_or_abort(evbuffer_pullup(text, -1));
     for (struct viewer *viewer = live->viewers, *next; viewer != NULL; viewer = next) {
         next = viewer->next;
         if (http_request_backlog(viewer->request) > BEHIND_BYTES) {
@@ -155,17 +153,11 @@ unsigned web_live_generation(const struct web_live *live)
 struct web_live *web_live_create(struct event_base *base, struct web_pool *pool,
                                  struct web_status *status)
 {
-    struct web_live *live = calloc(1, sizeof *live);
-    if (live == NULL) {
-        abort();
-    }
+    struct web_live *live = memory_or_abort(calloc(1, sizeof *live));
     live->generation = 1;
     live->pool = pool;
     live->status = status;
-    live->timer = event_new(base, -1, EV_PERSIST, web_live_on_look, live);
-    if (live->timer == NULL) {
-        abort();
-    }
+    live->timer = memory_or_abort(event_new(base, -1, EV_PERSIST, web_live_on_look, live));
     return live;
 }
 
@@ -186,10 +178,7 @@ void web_live_destroy(struct web_live *live)
 
 void web_live_add(struct web_live *live, struct http_request *request, const char *headers)
 {
-    struct viewer *viewer = calloc(1, sizeof *viewer);
-    if (viewer == NULL) {
-        abort();
-    }
+    struct viewer *viewer = memory_or_abort(calloc(1, sizeof *viewer));
     *viewer = (struct viewer){.next = live->viewers, .live = live, .request = request};
     if (live->viewers == NULL) {
         const struct timeval pause = {.tv_usec = LOOK_MS * 1000};

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/postgres/pg_hosts.h"
 #include "drainer/postgres/pg_result.h"
 #include "drainer/web/api.h"
@@ -379,10 +380,8 @@ static void web_pool_on_turn(evutil_socket_t fd, short what, void *arg)
 
 struct web_pool *web_pool_create(struct event_base *base, const char *conninfo, int timeout_ms)
 {
-    struct web_pool *pool = calloc(1, sizeof *pool);
-    if (pool == NULL || (pool->conninfo = strdup(conninfo)) == NULL) {
-        abort();
-    }
+    struct web_pool *pool = memory_or_abort(calloc(1, sizeof *pool));
+    pool->conninfo = memory_copy(conninfo);
     pool->base = base;
     pool->timeout_ms = timeout_ms;
     pool->last = &pool->first;
@@ -421,18 +420,11 @@ struct web_query *web_pool_ask(struct web_pool *pool, const char *sql, int param
     if (pool->waiting >= QUEUE_MAX) {
         return NULL;
     }
-    struct web_query *query = calloc(1, sizeof *query);
-    if (query == NULL) {
-        abort();
-    }
+    struct web_query *query = memory_or_abort(calloc(1, sizeof *query));
     *query = (struct web_query){.parameters = parameters, .done = done, .arg = arg};
-    if ((query->sql = strdup(sql)) == NULL) {
-        abort();
-    }
+    query->sql = memory_copy(sql);
     for (int i = 0; i < parameters; i++) {
-        if (values[i] != NULL && (query->values[i] = strdup(values[i])) == NULL) {
-            abort();
-        }
+        query->values[i] = memory_copy(values[i]);
     }
     *pool->last = query;
     pool->last = &query->next;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "drainer/log.h"
+#include "drainer/memory.h"
 #include "drainer/self_spawn.h"
 
 /* A line has 200 bytes for a stream, and is not read on from where it reaches the limit. */
@@ -108,10 +109,8 @@ static struct bufferevent *status_read(struct web_status *status, int fd,
                                        bufferevent_data_cb on_data, bufferevent_event_cb on_end)
 {
     evutil_make_socket_nonblocking(fd);
-    struct bufferevent *pipe = bufferevent_socket_new(status->base, fd, BEV_OPT_CLOSE_ON_FREE);
-    if (pipe == NULL) {
-        abort();
-    }
+    struct bufferevent *pipe =
+        memory_or_abort(bufferevent_socket_new(status->base, fd, BEV_OPT_CLOSE_ON_FREE));
     bufferevent_setcb(pipe, on_data, NULL, on_end, status);
     bufferevent_setwatermark(pipe, EV_READ, 0, LINE_MAX_BYTES);
     bufferevent_enable(pipe, EV_READ);
@@ -153,10 +152,7 @@ static void status_start(struct web_status *status)
 
 struct web_status *web_status_create(struct event_base *base, const struct settings *settings)
 {
-    struct web_status *status = calloc(1, sizeof *status);
-    if (status == NULL) {
-        abort();
-    }
+    struct web_status *status = memory_or_abort(calloc(1, sizeof *status));
     status->base = base;
     status->settings = settings;
     status->restart = evtimer_new(base, on_restart, status);
