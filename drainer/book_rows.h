@@ -15,7 +15,7 @@
 void book_rows_put(const struct record *, const struct copy_buffer *rows,
                    const uint32_t columns[RECORD_FIELDS_MAX], struct copy_buffer *out);
 
-/* The columns of such a row, for COPY. */
+/* Returns the columns of such a row, for COPY. */
 const char *book_rows_columns(void);
 
 #endif

@@ -33,7 +33,7 @@ void copy_put_int32(struct copy_buffer *, int32_t value);
 void copy_put_int64(struct copy_buffer *, int64_t value);
 void copy_put_bool(struct copy_buffer *, int value);
 
-/* One row: every field of the record's kind, in the order of fields.h. columns gets where each
+/* Writes a row: every field of the record's kind, in the order of fields.h. columns gets where each
  * begins in the buffer. */
 void copy_put_record(struct copy_buffer *, const struct record *,
                      uint32_t columns[RECORD_FIELDS_MAX]);

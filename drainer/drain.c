@@ -153,7 +153,8 @@ static void note_failure(struct drain *drain, const struct pg_failure *failure)
     }
 }
 
-/* A failure over locks: fewer leases where the table of locks is full, else a look at who waits. */
+/* Acts on a failure over locks: fewer leases where the table of locks is full, else a look at who
+ * waits. */
 static void ease_locks(struct drain *drain, const struct pg_failure *failure)
 {
     if (failure->lock_table_full) {

@@ -114,7 +114,7 @@ static const char *http_reason(int code)
 }
 
 void http_request_reply(struct http_request *request, int code, const char *type,
-                        const char *headers, struct evbuffer *body)
+                        const char *headers, const void *body, size_t length)
 {
     struct evbuffer *out = bufferevent_get_output(request->stream);
 
@@ -124,22 +124,19 @@ void http_request_reply(struct http_request *request, int code, const char *type
     if (evbuffer_add_printf(out,
                             "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
                             "Cache-Control: no-store\r\nConnection: close\r\n%s\r\n",
-                            code, http_reason(code), type, evbuffer_get_length(body),
+                            code, http_reason(code), type, length,
                             headers == NULL ? "" : headers) < 0 ||
-        (!request->head_only && evbuffer_add_buffer(out, body) != 0)) {
+        (!request->head_only && evbuffer_add(out, body, length) != 0)) {
         abort();
     }
 }
 
 static void request_refuse(struct http_request *request, int code, const char *why)
 {
-    struct evbuffer *body = evbuffer_new();
+    char body[64];
+    int length = snprintf(body, sizeof body, "%s\n", why);
 
-    if (body == NULL || evbuffer_add_printf(body, "%s\n", why) < 0) {
-        abort();
-    }
-    http_request_reply(request, code, "text/plain", NULL, body);
-    evbuffer_free(body);
+    http_request_reply(request, code, "text/plain", NULL, body, (size_t)length);
 }
 
 void http_request_stream(struct http_request *request, const char *type, const char *headers)

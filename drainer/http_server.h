@@ -49,9 +49,9 @@ bool http_request_query(const struct http_request *, const char *name, char *out
 void http_request_on_closed(struct http_request *, void (*on_closed)(void *arg), void *arg);
 
 /* Answers; the request is gone. type: of the body; headers: more lines, each with its CRLF, or
- * NULL. The body is emptied. */
+ * NULL. */
 void http_request_reply(struct http_request *, int code, const char *type, const char *headers,
-                        struct evbuffer *body);
+                        const void *body, size_t length);
 
 /* Begins an answer without end, such as text/event-stream. */
 void http_request_stream(struct http_request *, const char *type, const char *headers);

@@ -493,7 +493,7 @@ static const struct {
 
 static void on_request(struct http_request *request, void *arg)
 {
-    struct evbuffer *body = evbuffer_new();
+    struct evbuffer *body = memory_or_abort(evbuffer_new());
     const char *type = "text/plain";
     int code = 404;
 
@@ -504,7 +504,8 @@ static void on_request(struct http_request *request, void *arg)
             code = pages[i].fill(body, arg);
         }
     }
-    http_request_reply(request, code, type, NULL, body);
+    http_request_reply(request, code, type, NULL, evbuffer_pullup(body, -1),
+                       evbuffer_get_length(body));
     evbuffer_free(body);
 }
 

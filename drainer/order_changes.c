@@ -156,7 +156,7 @@ static bool same(const struct copy_field *a, const struct copy_field *b)
            (a->length <= 0 || memcmp(a->bytes, b->bytes, (size_t)a->length) == 0);
 }
 
-/* An absent account and an empty one are the same key. */
+/* Compares by the rule that an absent account and an empty one are the same key. */
 static bool same_or_empty(const struct copy_field *a, const struct copy_field *b)
 {
     return (a->length <= 0 && b->length <= 0) || same(a, b);
@@ -260,7 +260,8 @@ static bool has_nothing_remaining(const struct event *event)
            copy_numeric_is_zero(remaining);
 }
 
-/* These describe the fill up to filled_quantity: what belongs to a smaller one is out of date. */
+/* Says whether the field describes the fill up to filled_quantity: then that of a smaller one is
+ * out of date. */
 static bool follows_filled_quantity(int field)
 {
     return field == ORDER_filled_quantity || field == ORDER_remaining_quantity ||

@@ -16,12 +16,9 @@ char *record_json_of_msgpack(const void *bytes, size_t length)
 {
     struct unpack_reader reader = {bytes, (const unsigned char *)bytes + length};
     size_t capacity = length * GROWTH + 64;
-    char *text = malloc(capacity);
+    char *text = memory_or_abort(malloc(capacity));
     struct unpack_value value;
 
-    if (text == NULL) {
-        abort();
-    }
     struct json_writer writer = {.at = text, .end = text + capacity - 1};
     if (unpack_next(&reader, &value) != RECORD_FAULT_NONE ||
         json_write_value(&writer, &reader, &value, 0) != RECORD_FAULT_NONE || writer.full) {
@@ -88,4 +85,21 @@ char *record_json_of_entry(const void *bytes, size_t length)
     char *text = json_dumps(object, 0);
     json_decref(object);
     return text;
+}
+
+static unsigned hex_value(char digit)
+{
+    return (unsigned)(digit <= '9' ? digit - '0' : digit - 'a' + 10);
+}
+
+char *record_json_of_hex(const char *hex, size_t digits)
+{
+    unsigned char *bytes = memory_or_abort(malloc(digits / 2 + 1));
+
+    for (size_t i = 0; i < digits / 2; i++) {
+        bytes[i] = (unsigned char)(hex_value(hex[2 * i]) << 4 | hex_value(hex[2 * i + 1]));
+    }
+    char *json = record_json_of_entry(bytes, digits / 2);
+    free(bytes);
+    return json;
 }

@@ -52,9 +52,9 @@ bool confirm_is_settled(const struct confirm *, uint64_t position);
 bool confirm_is_open(const struct confirm *, uint64_t position);
 /* Everything below is settled. */
 uint64_t confirm_committed(const struct confirm *);
-/* The first position from `floor` on that is not settled. */
+/* Returns the first position from `floor` on that is not settled. */
 uint64_t confirm_first_open(const struct confirm *, uint64_t floor);
-/* The last position below `sent` that is not settled; 0: none. */
+/* Returns the last position below `sent` that is not settled; 0: none. */
 uint64_t confirm_last_open(const struct confirm *, uint64_t sent);
 uint64_t confirm_open_within(const struct confirm *, uint64_t from, uint64_t to);
 

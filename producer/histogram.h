@@ -14,7 +14,7 @@ struct histogram {
 /* Negative values, which a clock that was set may give, count as 0. */
 void histogram_add(struct histogram *, int64_t value);
 
-/* The largest value that a bucket counts. */
+/* Returns the largest value that a bucket counts. */
 int64_t histogram_last_value(unsigned bucket);
 
 void histogram_copy(const struct histogram *, struct blotter_histogram *);

@@ -147,11 +147,11 @@ static inline size_t journal_bytes(uint32_t slots, uint32_t slot_bytes)
 int journal_fail(char *error, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Version 1's part of what follows. */
+/* Computes version 1's part of what follows. */
 uint64_t journal_slot_checksum_1(const struct journal_slot *head, uint64_t position, uint64_t shape,
                                  uint64_t body_checksum);
 
-/* Kind, flags, fields and length, as they lie in memory. */
+/* Returns kind, flags, fields and length as they lie in memory. */
 static inline uint64_t journal_slot_shape(const struct journal_slot *head)
 {
     return (uint64_t)head->length << 32 | (uint64_t)head->fields << 16 |

@@ -35,7 +35,7 @@ enum journal_slot_state journal_slot_state(const struct journal_span *span, uint
     return last_lap && span->same_boot ? SLOT_UNPUBLISHED : SLOT_DAMAGED;
 }
 
-/* The largest position that any slot holds; 0 if none does. */
+/* Returns the largest position that any slot holds; 0 if none does. */
 static uint64_t largest_held(const struct journal *journal, uint64_t intact_bytes)
 {
     struct journal_span all = {.journal = journal, .intact_bytes = intact_bytes};

@@ -60,7 +60,7 @@ void loss_look(struct loss *, uint64_t first, uint64_t sent, bool pressed, int64
 /* Says whether the last look has seen such signs, or an error. */
 bool loss_is_strange(const struct loss *);
 
-/* Should confirmations be read, and looks follow, as fast as they can? */
+/* Says whether confirmations should be read, and looks follow, as fast as they can. */
 bool loss_is_impatient(const struct loss *);
 
 /* Gives the records that the last look saw waiting in the stream: only these may be evicted. */

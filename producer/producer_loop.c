@@ -204,7 +204,7 @@ static struct producer_loop *loop_new(char *error)
     return loop;
 }
 
-/* A free place, or the loop with the fewest users. */
+/* Returns a free place, or the loop with the fewest users. */
 static struct producer_loop **best_place(void)
 {
     struct producer_loop **best = &loops[0];

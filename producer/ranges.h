@@ -20,7 +20,7 @@ struct ranges {
 /* Adds [from, to). What would make one range too many is dropped: the set may hold less than it was
  * told. */
 void ranges_add(struct ranges *, uint64_t from, uint64_t to);
-/* The end of the range that holds `position`, or `position` itself if none does. */
+/* Returns the end of the range that holds `position`, or `position` itself if none does. */
 uint64_t ranges_end(const struct ranges *, uint64_t position);
 /* Counts the positions of [from, to) that are in the set. */
 uint64_t ranges_within(const struct ranges *, uint64_t from, uint64_t to);

@@ -70,7 +70,7 @@ struct redis_link;
  * NULL callback are refused. */
 typedef void redis_link_reply(void *owner, uintptr_t tag, struct redisReply *reply);
 
-/* NULL with a message in error, when the URL is wrong. Does not connect. */
+/* Makes a link, which does not connect yet. NULL, with a message in error: the URL is wrong. */
 struct redis_link *redis_link_create(const struct redis_link_options *, char *error,
                                      size_t error_size);
 /* Takes NULL. Pending callbacks are called with NULL first, on_change is not called. Not from a

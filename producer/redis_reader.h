@@ -36,7 +36,8 @@ struct redis_reader_options {
 struct redis_reader *redis_reader_attach(struct redisAsyncContext *, struct event_base *,
                                          const struct redis_reader_options *);
 
-/* When bytes came last, CLOCK_MONOTONIC; 0: never. A long answer is one that is still alive. */
+/* Returns when bytes came last, CLOCK_MONOTONIC; 0: never. A long answer is one that is still
+ * alive. */
 int64_t redis_reader_heard_ms(const struct redis_reader *);
 
 /* hiredis' own reply functions with the first two checks; privdata is the reader. */

@@ -175,7 +175,8 @@ static void explain_error(unsigned long code, const char *why, char *text, size_
     }
 }
 
-/* OpenSSL's word for what the other side did by hanging up, or for nothing that it knows. */
+/* Returns OpenSSL's word for what the other side did by hanging up, or for nothing that it knows.
+ */
 static bool is_end(unsigned long code)
 {
     return code == 0 || ERR_GET_LIB(code) != ERR_LIB_SSL ||

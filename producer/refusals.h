@@ -28,7 +28,7 @@ bool refusals_note(struct refusals *, enum refusal_question, const struct redisR
 /* Says whether the error is one that a person has to end, by changing rights. */
 bool refusals_is_forbidden(const struct redisReply *);
 
-/* A new connection: nothing is refused yet. */
+/* Forgets all refusals, as for a new connection. */
 void refusals_forget(struct refusals *);
 
 #endif

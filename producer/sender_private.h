@@ -79,7 +79,7 @@ static inline void sender_show(_Atomic int64_t *shown, int64_t value)
 
 void sender_set_state(struct sender *, enum sender_state);
 
-/* The oldest position that is kept. */
+/* Returns the oldest position that is kept. */
 uint64_t sender_floor(const struct sender *);
 
 /* Publishes the cursor `sent`, which others see. */

@@ -77,7 +77,7 @@ static void measure(const struct record_source *what, uint32_t capacity)
     last_sizes = sizes;
 }
 
-/* submit_refuse, for a record. */
+/* Does what submit_refuse does, for a record. */
 static __attribute__((noinline, cold)) int
 submit_refuse_record(blotter_producer *producer, const struct record_source *what,
                      const struct record_problem *problem)

@@ -22,8 +22,8 @@ struct xadd {
 bool xadd_init(struct xadd *, const struct journal *, const char *stream);
 void xadd_release(struct xadd *);
 
-/* The whole command in RESP for a record, valid until the next one. NULL: it is of no kind that is
- * known, or longer than a slot is. */
+/* Returns the whole command in RESP for a record, valid until the next one. NULL: it is of no kind
+ * that is known, or longer than a slot is. */
 const char *xadd_command(struct xadd *, const struct journal_slot *, size_t *length);
 
 #endif

@@ -95,7 +95,8 @@ static bool parse_number(const char *at, const char *end, struct number *number)
     return true;
 }
 
-/* The digit `position` places right of where the digits begin; zeros lie on both sides of them. */
+/* Returns the digit `position` places right of where the digits begin; zeros lie on both sides of
+ * them. */
 static char digit_at(const struct number *number, int position)
 {
     return position >= 0 && position < number->digit_count ? number->digits[position] : '0';
@@ -329,7 +330,7 @@ static unsigned digits_value(const char *at, unsigned count)
     return value;
 }
 
-/* The digits before the point: the first group has what is over. */
+/* Adds groups of the digits before the point: the first has what is over. */
 static void add_whole(struct groups *groups, const char *at, unsigned count)
 {
     for (unsigned digits = (count + 3) % 4 + 1; count > 0; digits = 4) {

@@ -27,7 +27,7 @@ bool decimal_is_canonical(const char *text, size_t length);
  * [LIMIT_DECIMAL_BYTES]. Returns its length, or -1: NaN, infinite, or too many digits. */
 int decimal_from_double(double value, char *out);
 
-/* The same for a float: 0.1f is 0.1. */
+/* Does the same for a float: 0.1f is 0.1. */
 int decimal_from_float(float value, char *out);
 
 enum { DECIMAL_FLOAT_BYTES = 32 };

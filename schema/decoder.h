@@ -59,7 +59,7 @@ enum record_fault decoder_value(struct decoder *, unsigned index, const struct u
 enum record_fault decoder_extra_member(struct decoder *, const char *name,
                                        const unsigned char *first);
 
-/* The same, and counts it: the field cannot take the value that came under that name. */
+/* Does the same, and counts it: the field cannot take the value that came under that name. */
 enum record_fault decoder_misplace(struct decoder *, unsigned index, const char *name,
                                    const unsigned char *first, enum record_fault why);
 
@@ -126,7 +126,7 @@ static inline bool decoder_is_nothing(const struct unpack_value *value)
            ((value->type == UNPACK_STR || unpack_is_container(value)) && value->length == 0);
 }
 
-/* The reader of a value that has been skipped, so that it is whole. */
+/* Returns the reader of a value that has been skipped, so that it is whole. */
 static inline struct unpack_reader decoder_reader_at(const struct decoder *decoder,
                                                      const unsigned char *first)
 {
@@ -191,7 +191,7 @@ typedef bool decoder_keep_member(struct decoder *, const struct unpack_value *of
 bool decoder_write_rest(struct decoder *, const unsigned char *map, decoder_keep_member *keep,
                         const struct unpack_value *of, unsigned depth);
 
-/* The same, as a member of `extra`. */
+/* Does the same, as a member of `extra`. */
 void decoder_extra_rest(struct decoder *, const char *name, const unsigned char *map,
                         decoder_keep_member *keep);
 

@@ -224,7 +224,7 @@ put_fields(struct encoder *encoder, unsigned char *at, const struct layout *layo
     return at;
 }
 
-/* put_fields(), where every byte that is read is watched. */
+/* Does what put_fields() does, where every byte that is read is watched. */
 static __attribute__((noinline, cold)) unsigned char *
 put_fields_watched(struct encoder *encoder, unsigned char *at, const struct layout *layout,
                    const char *words_end)

@@ -51,7 +51,7 @@ static unsigned skip_digits(struct json_scan *scan)
     return (unsigned)(scan->at - first);
 }
 
-/* The value of an exponent's digits, or a number that is too large anyway. */
+/* Returns the value of an exponent's digits, or a number that is too large anyway. */
 static long exponent_value(const char *at, const char *end)
 {
     long value = 0;
@@ -142,7 +142,7 @@ static enum record_fault check_escape(struct json_scan *scan)
     return unit >= 0xdc00 && unit <= 0xdfff ? RECORD_FAULT_NONE : RECORD_FAULT_NOT_JSON;
 }
 
-/* The opening quote has been read. */
+/* Checks a string whose opening quote has been read. */
 static enum record_fault check_string(struct json_scan *scan)
 {
     while (scan->at < scan->end) {
@@ -197,7 +197,7 @@ static enum record_fault check_key(struct json_scan *scan)
     return accept(scan, ':') ? RECORD_FAULT_NONE : RECORD_FAULT_NOT_JSON;
 }
 
-/* An object or an array, whose opening bracket has been read; depth counts it. */
+/* Checks an object or an array whose opening bracket has been read; depth counts it. */
 static enum record_fault check_members(struct json_scan *scan, bool object, unsigned depth)
 {
     char close = object ? '}' : ']';
@@ -246,7 +246,7 @@ static enum record_fault check_value(struct json_scan *scan, unsigned depth)
     }
 }
 
-/* The object that the text is, with blanks around it. */
+/* Checks the object that the text is, with blanks around it. */
 static enum record_fault check_whole_object(struct json_scan *scan)
 {
     skip_blanks(scan);
@@ -292,7 +292,7 @@ bool json_read_list(const char *text, size_t length, struct json_scan *elements)
     return good && scan.at == scan.end;
 }
 
-/* One value of amounts: a number, or a string that holds one. */
+/* Reads one value of amounts: a number, or a string that holds one. */
 static enum record_fault read_amount(struct json_scan *scan, struct json_writer *out)
 {
     char canonical[LIMIT_DECIMAL_BYTES];
@@ -506,7 +506,7 @@ bool json_slice_is_absent(struct json_slice value)
     return !(map ? json_read_member(&scan, &member) : json_read_element(&scan, &member.value));
 }
 
-/* The character of an escape, whose backslash has been read. */
+/* Returns the character of an escape whose backslash has been read. */
 static unsigned read_escape(struct json_scan *scan)
 {
     static const char letters[] = "bfnrt", meanings[] = "\b\f\n\r\t";

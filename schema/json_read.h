@@ -26,7 +26,7 @@ bool json_slice_is_one_of(struct json_slice quoted, const char *const *names); /
  * pairs, numbers in numeric's range, at most LIMIT_NESTING deep and LIMIT_EXTRA_BYTES long. */
 enum record_fault json_read_object(const char *text, size_t length);
 
-/* The same of any length. *offset is how far it is good. */
+/* Does the same for any length. *offset is how far it is good. */
 enum record_fault json_read_line(const char *text, size_t length, size_t *offset);
 
 /* Checks that it is one list that may be within such an object. False: it is none. */

@@ -181,7 +181,7 @@ struct record_source {
 int record_encode_source(const struct record_source *, unsigned char *out, size_t capacity,
                          unsigned *fields, struct record_problem *);
 
-/* The same, of a struct alone. */
+/* Does the same for a struct alone. */
 static inline int record_encode(enum record_kind kind, const void *record, unsigned char *out,
                                 size_t capacity, unsigned *fields, struct record_problem *problem)
 {

@@ -46,17 +46,17 @@ void stream_id_name(char out[STREAM_KEY_BYTES], const char *stream);
 void stream_load_name(char out[STREAM_KEY_BYTES], const char *stream);
 void stream_mirror_name(char out[STREAM_KEY_BYTES], const char *stream);
 
-/* The lane in the name of a stream of that exchange; "" if it has none. */
+/* Returns the lane in the name of a stream of that exchange; "" if it has none. */
 const char *stream_lane(const char *name, const char *exchange);
 
 /* Splits a stream's name into exchange and lane ("" if none). False: not one of ours. */
 bool stream_parse(const char *name, size_t length, char exchange[LIMIT_EXCHANGE_BYTES + 1],
                   char lane[LIMIT_EXCHANGE_BYTES + 1]);
 
-/* "ms-seq". False: it is not that, or a number is larger than 64 bits. */
+/* Parses "ms-seq". False: it is not that, or a number is larger than 64 bits. */
 bool stream_entry_id_parse(const char *text, size_t length, struct stream_entry_id *);
 void stream_entry_id_format(char out[STREAM_ENTRY_ID_BYTES], struct stream_entry_id);
-/* Negative, 0 or positive, as a is before, the same as, or behind b. */
+/* Returns a number below, at or above 0, as a is before, the same as, or behind b. */
 int stream_entry_id_compare(struct stream_entry_id a, struct stream_entry_id b);
 
 #endif

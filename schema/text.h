@@ -7,8 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The length, 1 to 4, of the UTF-8 sequence that begins at `at`, or 0: not one (surrogates and
- * overlong forms are none). Needs at < end, reads nothing at or behind end. */
+/* Returns the length, 1 to 4, of the UTF-8 sequence that begins at `at`, or 0: not one (surrogates
+ * and overlong forms are none). Needs at < end, reads nothing at or behind end. */
 unsigned text_sequence(const unsigned char *at, const unsigned char *end);
 
 /* Writes a code point as UTF-8, and returns the place behind it. */
@@ -24,7 +24,7 @@ static inline char *text_put_utf8(char *at, uint32_t point)
     return at;
 }
 
-/* Eight bytes that may lie anywhere. */
+/* Loads eight bytes that may lie anywhere. */
 static inline uint64_t text_load8(const void *at)
 {
     uint64_t word;

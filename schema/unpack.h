@@ -202,7 +202,7 @@ static inline enum record_fault unpack_skip(struct unpack_reader *reader,
     }
 }
 
-/* The time of a msgpack timestamp (ext -1), or of an integer, in nanoseconds since 1970.
+/* Reads the time of a msgpack timestamp (ext -1), or of an integer, in nanoseconds since 1970.
  * Faults: WRONG_TYPE; OUT_OF_RANGE: not a time, or not one that an int64 of nanoseconds holds. */
 static inline enum record_fault unpack_time_ns(const struct unpack_value *value, int64_t *time_ns)
 {

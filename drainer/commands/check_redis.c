@@ -231,7 +231,8 @@ static bool try_right(struct redis *redis, const char *user, const char *command
     return known;
 }
 
-/* The stream to ask for: the exchange's, that of the setting streams, or one that it matches. */
+/* Returns the stream to ask for: the exchange's, that of the setting streams, or one that it
+ * matches. */
 static void choose_stream(const struct settings *settings, char out[KEY_BYTES])
 {
     if (settings->exchange != NULL) {

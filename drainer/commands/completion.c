@@ -39,7 +39,7 @@ static void print_commands(void)
     }
 }
 
-/* A case for each command: its flags and verbs. */
+/* Writes a case for each command: its flags and verbs. */
 static void print_words_of_commands(void)
 {
     for (int i = 0; i < COMMAND_COUNT; i++) {
@@ -60,7 +60,7 @@ static void print_words_of_commands(void)
     }
 }
 
-/* A case for each flag with a choice or a file. */
+/* Writes a case for each flag with a choice or a file. */
 static void print_values_of_flags(void)
 {
     for (size_t j = 0; j < setting_count; j++) {

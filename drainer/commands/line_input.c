@@ -52,7 +52,7 @@ static void drop(struct line_input *input, size_t length)
     input->length -= length;
 }
 
-/* The rest of a line that was too long, as far as it is in the buffer. */
+/* Skips the rest of a line that was too long, as far as it is in the buffer. */
 static void skip_rest(struct line_input *input)
 {
     const char *begin = input->buffer + input->begin, *newline = memchr(begin, '\n', input->length);
@@ -61,7 +61,7 @@ static void skip_rest(struct line_input *input)
     input->skipping = newline == NULL;
 }
 
-/* The next line that is in the buffer. False: there is no whole one. */
+/* Takes the next line that is in the buffer. False: there is no whole one. */
 static bool line_input_take_line(struct line_input *input, enum line_result *result,
                                  const char **text, size_t *length)
 {

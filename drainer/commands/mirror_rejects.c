@@ -120,8 +120,8 @@ static bool split_id(const char *id, char stream[STREAM_NAME_BYTES],
     return true;
 }
 
-/* The rejects that are meant: those named, else all that are open. NULL: the exit code is set, the
- * reason printed. The caller's. */
+/* Returns the rejects that are meant: those named, else all that are open. NULL: the exit code is
+ * set, the reason printed. The caller's. */
 static json_t *choose_rejects(struct mirror_rejects *rejects, enum exit_code *code)
 {
     const struct settings *settings = rejects->settings;
@@ -250,7 +250,7 @@ static bool write_record(struct mirror_rejects *rejects)
     return rejects->action == QUESTDB_DONE;
 }
 
-/* False: the server failed, and nothing more is tried. */
+/* Stores a reject again. False: the server failed, and nothing more is tried. */
 static bool replay_one(struct mirror_rejects *rejects, const char *stream, const char *entry)
 {
     char sql[SQL_BYTES];

@@ -72,26 +72,12 @@ static void print_bytes(const char *hex)
     }
 }
 
-/* Decodes hexadecimal in place. Returns the number of bytes. */
-static size_t decode_hex(char *hex)
-{
-    size_t length = strlen(hex) / 2;
-
-    for (size_t at = 0; at < length; at++) {
-        hex[at] = (char)byte_at(hex, at);
-    }
-    return length;
-}
-
 /* Reads the reject's bytes as JSON. NULL: they cannot be read, or were cut. */
 static char *record_of(const PGresult *result)
 {
-    char *bytes = memory_copy(PQgetvalue(result, 0, PQfnumber(result, "raw")));
+    const char *hex = PQgetvalue(result, 0, PQfnumber(result, "raw"));
 
-    size_t length = decode_hex(bytes);
-    char *record = record_json_of_entry(bytes, length);
-    free(bytes);
-    return record;
+    return record_json_of_hex(hex, strlen(hex));
 }
 
 /* Prints a reject. Its texts are of anybody's making. */

@@ -294,7 +294,7 @@ static int64_t left_to_send(const struct ship *ship)
     return left;
 }
 
-/* With --once: is it over? */
+/* Ends a run with --once where nothing is left to send. */
 static void check_end(struct ship *ship)
 {
     if (left_to_send(ship) == 0) {
@@ -473,7 +473,7 @@ static int ship_listen(struct ship *ship)
                : EXIT_CODE_DONE;
 }
 
-/* With --once: what is there now is all there is to do. Returns an exit code. */
+/* Begins with what is there now: with --once that is all there is to do. Returns an exit code. */
 static int begin_once(struct ship *ship)
 {
     char error[JOURNAL_ERROR_BYTES];

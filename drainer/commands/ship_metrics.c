@@ -118,12 +118,9 @@ static void ship_metrics_put(struct evbuffer *out, const struct ship_metrics *me
 
 static void ship_metrics_on_request(struct http_request *request, void *arg)
 {
-    struct evbuffer *body = evbuffer_new();
+    struct evbuffer *body = memory_or_abort(evbuffer_new());
     int code = 200;
 
-    if (body == NULL) {
-        abort();
-    }
     if (strcmp(http_request_path(request), "/metrics") == 0) {
         ship_metrics_put(body, arg);
     } else if (strcmp(http_request_path(request), "/healthz") == 0) {
@@ -131,7 +128,8 @@ static void ship_metrics_on_request(struct http_request *request, void *arg)
     } else {
         code = 404;
     }
-    http_request_reply(request, code, "text/plain; version=0.0.4; charset=utf-8", NULL, body);
+    http_request_reply(request, code, "text/plain; version=0.0.4; charset=utf-8", NULL,
+                       evbuffer_pullup(body, -1), evbuffer_get_length(body));
     evbuffer_free(body);
 }
 

@@ -57,7 +57,7 @@ enum shipment_state shipment_look(struct shipment *);
 
 struct shipment_counts shipment_counts(const struct shipment *, const struct settings *);
 
-/* "": all is well. Else what Redis, or the connection to it, says; valid until the next call. */
+/* Returns what Redis, or the connection to it, says; "": all is well. Valid until the next call. */
 const char *shipment_trouble(const struct shipment *);
 
 /* Lets go of the journal, and removes its file if nothing more is to be done with it. Not from a

@@ -34,7 +34,7 @@ void ilp_put_symbol(struct copy_buffer *, const char *name, const void *bytes, s
 void ilp_put_text(struct copy_buffer *, const char *name, const void *bytes, size_t length);
 void ilp_put_integer(struct copy_buffer *, const char *name, int64_t value);
 
-/* The type of a field's column: "SYMBOL", "VARCHAR", "LONG" ... */
+/* Returns the type of a field's column: "SYMBOL", "VARCHAR", "LONG" ... */
 const char *ilp_column_type(enum record_kind, unsigned index, bool as_double);
 
 /* Appends the columns of a kind's table but the timestamp, for CREATE TABLE: "seq" LONG, ... */

@@ -148,7 +148,7 @@ static void put_kind_rows(const struct mirror_writer *writer, enum record_kind k
     }
 }
 
-/* The entry whose row is that line of what was sent. NULL: it is a line of the rejects. */
+/* Finds the entry whose row is that line of what was sent. NULL: it is a line of the rejects. */
 static struct entry *entry_of_line(const struct mirror_writer *writer, size_t line)
 {
     struct batch *batch = writer->batch;

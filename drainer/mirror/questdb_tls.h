@@ -17,7 +17,7 @@ struct questdb_tls;
 struct questdb_tls *questdb_tls_create(const struct questdb_conf *, char *error, size_t error_size);
 void questdb_tls_destroy(struct questdb_tls *); /* takes NULL */
 
-/* A stream for one connection. NULL: no memory. */
+/* Makes a stream for one connection. NULL: no memory. */
 struct bufferevent *questdb_tls_stream(struct questdb_tls *, struct event_base *, const char *host);
 
 /* Replaces `why` where TLS was the reason that the connection ended. */

@@ -50,7 +50,7 @@ struct booker *booker_create(const struct booker_options *);
 void booker_destroy(struct booker *); /* takes NULL */
 void booker_start(struct booker *);
 
-/* So many rows were committed to the queue. */
+/* Notes that so many rows were committed to the queue. */
 void booker_wake(struct booker *, size_t rows);
 
 /* Returns how long to rest after a booking, in milliseconds, by the rows of the newest commit, how
@@ -64,7 +64,7 @@ int64_t booker_next_rows(int64_t rows_max, bool full, int64_t booking_ms);
  * the sooner the next one comes. */
 int64_t booker_pause_ms(int64_t booking_ms);
 
-/* Somebody waits for booker_is_done(): the queue is looked at until it is empty. */
+/* Looks at the queue until it is empty, for one who waits for booker_is_done(). */
 void booker_finish(struct booker *);
 
 /* Says whether the whole queue was seen empty since the last wake. */

@@ -35,8 +35,8 @@ void lease_destroy(struct lease *);
 /* Tells whether it is time for a run, or a stream is to be given back. */
 bool lease_due(const struct lease *);
 
-/* From one run to the next. Streams that change hands are read by nobody, so both sides hurry then.
- */
+/* Returns the time from one run to the next. Streams that change hands are read by nobody, so both
+ * sides hurry then. */
 unsigned lease_interval_ms(const struct lease *);
 
 /* Looks at the shares, unlocks streams that are LEAVING with nothing in a batch, takes free ones,
@@ -54,7 +54,7 @@ void lease_name_blockers(struct lease *);
  * rest for ten minutes. */
 void lease_relieve(struct lease *);
 
-/* The session is gone, and its locks with it: every stream is FREE. */
+/* Forgets a session that is gone, and its locks: every stream is FREE. */
 void lease_forget(struct lease *);
 
 unsigned lease_members(const struct lease *); /* drainers seen at the last run, this one included */

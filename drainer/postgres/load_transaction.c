@@ -282,7 +282,7 @@ static void load_count_progress(struct load_transaction *t)
     }
 }
 
-/* A member of every element as an array. */
+/* Writes a member of every element as an array. */
 static void load_add_array(struct load_transaction *t, size_t member_offset)
 {
     struct sql_text *sql = &t->sql;
@@ -297,7 +297,7 @@ static void load_add_array(struct load_transaction *t, size_t member_offset)
     sql_text_add(sql, "}'");
 }
 
-/* The exchange and the lane of every element as an array: names of streams need no escapes. */
+/* Writes the exchange and the lane of every element as arrays: names of streams need no escapes. */
 static void load_add_streams(struct load_transaction *t)
 {
     struct sql_text *sql = &t->sql;

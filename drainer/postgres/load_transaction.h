@@ -33,11 +33,11 @@ void load_transaction_destroy(struct load_transaction *); /* takes NULL */
 void load_transaction_build(struct load_transaction *, const struct batch *, struct batch_range,
                             unsigned lock_ms, enum load_end);
 
-/* For pg_link_run(); the callbacks are left to the caller. */
+/* Returns the command for pg_link_run(), without callbacks. */
 struct pg_command load_transaction_command(struct load_transaction *);
 
-/* The table of a COPY that has stored fewer rows than it was given, because a trigger has dropped
- * some; NULL: there is none. */
+/* Returns the table of a COPY that has stored fewer rows than it was given, because a trigger has
+ * dropped some; NULL: there is none. */
 const char *load_transaction_short_table(const struct load_transaction *, size_t *sent,
                                          size_t *stored);
 

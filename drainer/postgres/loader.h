@@ -36,7 +36,7 @@ void loader_destroy(struct loader *);
 
 void loader_load(struct loader *, struct batch *, loader_done *, void *owner);
 
-/* A new session: what was known of the old one's server (days, mode) is forgotten. */
+/* Forgets what was known of the old session's server (days, mode), as there is a new one. */
 void loader_forget_session(struct loader *);
 
 /* Says whether a duplicate was met recently, so that batches had better be careful. */

@@ -31,13 +31,14 @@ PGconn *pg_connect(const struct settings *);
 /* Checks that the schema is there, and not older than this program. */
 bool pg_check_schema(struct pg *);
 
-/* The newest migration applied; 0: there is no schema; -1: said. */
+/* Returns the newest migration applied; 0: there is no schema; -1: it failed, which has been
+ * printed. */
 int pg_schema_version(struct pg *);
 
 /* Tells whether a database of version 0 has the tables of version 1, which it noted elsewhere. */
 bool pg_holds_version_1(struct pg *);
 
-/* Newest migration that this program has; it runs on this version and newer. */
+/* Returns the newest migration that this program has; it runs on this version and newer. */
 int pg_schema_needed(void);
 
 /* Runs one statement with text parameters, or several without. NULL: said, exit_code is set. The
@@ -47,11 +48,11 @@ PGresult *pg_query(struct pg *, const char *sql, int parameters, const char *con
 /* The same, for what returns nothing. */
 bool pg_run(struct pg *, const char *sql);
 
-/* The one door for failures: says what the server or the connection said about `doing`, sets
- * exit_code. result may be NULL. Returns the exit code. */
+/* Prints what the server or the connection said about `doing`, and sets exit_code: every failure
+ * comes here. result may be NULL. Returns the exit code. */
 int pg_fail(struct pg *, const PGresult *result, const char *doing);
 
-/* A message of libpq as one line, without what follows the first line of a server's error. */
+/* Writes a message of libpq as one line, without what follows the first line of a server's error. */
 void pg_one_line(const char *message, char *out, size_t size);
 
 #endif

@@ -72,8 +72,8 @@ void pg_failure_of_result(struct pg_failure *failure, const PGresult *result)
     failure->lock_table_full = pg_failure_is_of_locks(failure, result);
 }
 
-/* The SQLSTATE in a server's message as libpq writes it when told to be verbose: "FATAL:  28P01:
- * password ...". */
+/* Finds the SQLSTATE in a server's message as libpq writes it when told to be verbose: "FATAL:
+ * 28P01: password ...". */
 static void pg_failure_find_sqlstate(const char *message, char sqlstate[6])
 {
     static const char characters[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";

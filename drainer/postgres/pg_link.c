@@ -187,7 +187,7 @@ static unsigned link_next_backoff(struct pg_link *link, enum pg_action action)
     return ms / 2 + (unsigned)(random() % (ms / 2 + 1));
 }
 
-/* The one door for a lost connection. The running command, if any, is in doubt. */
+/* Ends a lost connection: nothing else does. The running command, if any, is in doubt. */
 static void pg_link_fail(struct pg_link *link, const struct pg_failure *failure)
 {
     bool had_command = link_has_command(link);
@@ -287,7 +287,8 @@ static void widen_unix_socket(int fd)
     }
 }
 
-/* The session's first command: ends the session before this one, if it is still there. */
+/* Writes the session's first command, which ends the session before this one if it is still there.
+ */
 static const char *link_opening_sql(struct pg_link *link)
 {
     free(link->opening_sql);
@@ -305,7 +306,8 @@ static const char *link_opening_sql(struct pg_link *link)
     return link->opening_sql;
 }
 
-/* The rows of the opening: this session's name, what became of its predecessor, and the user's. */
+/* Takes the rows of the opening: this session's name, what became of its predecessor, and the
+ * user's. */
 static void link_take_opening_rows(struct pg_link *link, const PGresult *result)
 {
     bool has_row = PQntuples(result) > 0;
@@ -402,7 +404,7 @@ static enum copy_progress link_put_copy_data(struct pg_link *link)
     return COPY_PUT_ALL;
 }
 
-/* False: the connection is lost, and link->connection NULL. */
+/* Puts data as far as it goes. False: the connection is lost, and link->connection NULL. */
 static bool link_go_on_copying(struct pg_link *link)
 {
     /* A COPY without data is a mistake of ours: the server is told, so that nothing commits. */

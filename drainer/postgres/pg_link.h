@@ -87,12 +87,12 @@ void pg_link_reconnect(struct pg_link *, const char *why);
 enum pg_link_state pg_link_state(const struct pg_link *);
 bool pg_link_ready(const struct pg_link *);
 
-/* The server's process that this session began with. Another one that answers later means that a
- * pooler shares sessions between transactions. */
+/* Returns the server's process that this session began with. Another one that answers later means
+ * that a pooler shares sessions between transactions. */
 int pg_link_backend(const struct pg_link *);
 
-/* The DETAIL of the error that the last command failed with, or "". Valid until the next command.
- */
+/* Returns the DETAIL of the error that the last command failed with, or "". Valid until the next
+ * command. */
 const char *pg_link_error_detail(const struct pg_link *);
 
 /* When the last command began, and when all rows of its last COPY were sent; CLOCK_MONOTONIC. */

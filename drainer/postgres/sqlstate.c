@@ -70,7 +70,7 @@ bool sqlstate_is_raised(const char *source_file)
     return false;
 }
 
-/* The length of the prefix if the state begins with it, else 0. */
+/* Returns the length of the prefix if the state begins with it, else 0. */
 static size_t match_length(const char *sqlstate, const char *prefix)
 {
     size_t length = strlen(prefix);

@@ -138,7 +138,8 @@ static struct bell *add_bell(struct doorbell *doorbell, char *error, size_t erro
     return bell;
 }
 
-/* A connection that is free; made where all wait and more are allowed. NULL: none is. */
+/* Returns a connection that is free; it is made where all wait and more are allowed. NULL: none is.
+ */
 static struct bell *free_bell(struct doorbell *doorbell)
 {
     char ignored[256];

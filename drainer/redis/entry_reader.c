@@ -160,7 +160,7 @@ static void end_long_value(struct entry_reader *reader)
     }
 }
 
-/* The entry turns out to be too long: what has come of it is added up. */
+/* Adds up what has come of an entry that turns out to be too long. */
 static void begin_long_entry(struct entry_reader *reader)
 {
     const char *at = reader->kept;

@@ -63,14 +63,14 @@ void intake_start(struct intake *);
  * under way. */
 void intake_read(struct intake *);
 
-/* Everything in the batch is committed: acknowledges it and confirms it to the producers. */
+/* Acknowledges everything in a batch that is committed, and confirms it to the producers. */
 void intake_settle(struct intake *, const struct batch *);
 
 /* The batches were emptied, or will be: what they held, and what answers under way still bring, is
  * claimed again. */
 void intake_forget(struct intake *);
 
-/* A lease was won: makes sure of the group, claims, reads. */
+/* Takes a stream whose lease was won: makes sure of the group, claims, reads. */
 void intake_take(struct intake *, struct stream *);
 
 /* Removes this drainer's name from the group of each stream, where it has nothing pending.

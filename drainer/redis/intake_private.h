@@ -15,7 +15,7 @@ struct intake_counters *intake_count(struct intake *);
 
 bool intake_may_read(const struct intake *); /* intake_set_reading */
 
-/* The connection to a node is up, or lost. */
+/* Notes that the connection to a node is up, or lost. */
 void intake_on_node_up(struct intake *, struct node *);
 void intake_on_node_down(struct intake *, struct node *, const char *why);
 
@@ -23,8 +23,8 @@ void intake_on_node_down(struct intake *, struct node *, const char *why);
  * again. */
 void intake_meet(struct intake *, struct stream *);
 
-/* An error answer: names the trouble, resets the link where it leads to the wrong server, and
- * pauses reading, longer each time. In a cluster, what says that a stream is elsewhere concerns
+/* Acts on an error answer: names the trouble, resets the link where it leads to the wrong server,
+ * and pauses reading, longer each time. In a cluster, what says that a stream is elsewhere concerns
  * only that. stream NULL: of all streams on the node. */
 void intake_on_error(struct intake *, struct node *, struct stream *, const char *command,
                      const redisReply *);
@@ -46,7 +46,7 @@ void intake_on_reloaded(struct intake *, struct stream *);
 /* The stream is not ours any more in Redis: it is claimed anew, and all that is pending with it. */
 void intake_on_fenced(struct intake *, struct stream *);
 
-/* A look for streams has found one on the node. */
+/* Notes a stream that a look has found on the node. */
 void intake_on_seen(struct intake *, struct stream *, struct node *);
 
 /* A stream was found whose random id is not known. */

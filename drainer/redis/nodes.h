@@ -36,17 +36,17 @@ void nodes_start(struct nodes *);
 /* Now and then: asks for the masters, routes what has no node, drops nodes that are none. */
 void nodes_tick(struct nodes *);
 
-/* The stream is served by this node from now on; NULL: by none that is known. */
+/* Notes that the stream is served by this node from now on; NULL: by none that is known. */
 void nodes_route(struct nodes *, struct stream *, struct node *);
 
 /* Takes an error about a stream that says where it is, or that this cannot be said at the moment.
  * False: it is another error. */
 bool nodes_take_error(struct nodes *, struct stream *, const char *error);
 
-/* The stream was answered well. */
+/* Notes that a command about the stream was answered well. */
 void nodes_on_success(struct stream *);
 
-/* A node that cannot be reached is a trouble. */
+/* Makes a trouble of a node that cannot be reached. */
 void nodes_show_trouble(struct nodes *);
 
 bool nodes_any_up(const struct nodes *);

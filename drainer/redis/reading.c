@@ -228,7 +228,7 @@ static uint16_t deliveries_of(const struct reading *reading, struct stream_entry
     return 0;
 }
 
-/* The stream of the page that is answered next. */
+/* Returns the stream of the page that is answered next. */
 static struct stream *page_stream(const struct reading *reading)
 {
     return reading->pages[reading->pages_answered];
@@ -358,7 +358,7 @@ static void on_read(struct reading *reading, bool current, const redisReply *rep
     }
 }
 
-/* From where on the stream is loaded again: what --from asks for, or what PostgreSQL lacks. */
+/* Returns where the stream is loaded again from: what --from asks for, or what PostgreSQL lacks. */
 static struct stream_entry_id reload_begin(const struct reading *reading,
                                            const struct stream *stream)
 {
@@ -371,7 +371,7 @@ static struct stream_entry_id reload_begin(const struct reading *reading,
     return stream->reload_from;
 }
 
-/* The stream is read from now on. */
+/* Reads the stream from now on. */
 static void begin_reading(struct reading *reading, struct stream *stream)
 {
     stream_enter(stream, STREAM_READING);

@@ -92,7 +92,7 @@ bool reading_awaits(const struct reading *); /* a read, claim or reload is not a
 /* Frees what it holds. */
 void reading_release(struct reading *);
 
-/* The stream may have something new; NULL: any of them. */
+/* Notes that the stream may have something new; NULL: any of them. */
 void reading_wake(struct reading *, struct stream *);
 
 /* Reads the streams that the doorbell does not wait for yet, which waits for others. */
@@ -100,7 +100,7 @@ void reading_wake_unwaited(struct reading *);
 
 /* Answers to commands already sent bring no entries from now on. */
 void reading_forget(struct reading *);
-/* The connection is gone, and every command with it. */
+/* Forgets every command of a connection that is gone. */
 void reading_on_link_down(struct reading *);
 
 /* Says whether every stream held is read to its end. */

@@ -238,7 +238,7 @@ static bool connect_and_greet(struct redis *redis)
     return connect_now(redis) && start_tls(redis) && redis_blocking_greet(redis);
 }
 
-/* The context of a node that was left before; NULL: there is none. */
+/* Finds the context of a node that was left before; NULL: there is none. */
 static redisContext *take_place(struct redis *redis, const struct redis_host *host)
 {
     for (size_t i = 0; i < redis->place_count; i++) {

@@ -48,7 +48,7 @@ void redis_reply_free(redisReply *);
 /* The masters of a cluster; else the one server. False: said, exit_code is set. */
 bool redis_masters(struct redis *, struct cluster_masters *);
 
-/* The connection is to this node of the cluster from now on. False: said, exit_code is set. */
+/* Connects to this node of the cluster. False: the error has been printed, exit_code is set. */
 bool redis_go_to(struct redis *, const struct redis_host *);
 
 /* Says what an error reply, or the lost connection if reply is NULL, means for `doing`. Returns the

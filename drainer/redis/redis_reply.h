@@ -16,7 +16,7 @@ bool reply_parse_id(const redisReply *, struct stream_entry_id *);
 /* For an answer that is no error: REDIS_ERROR_OTHER. */
 enum redis_error_action reply_error_action(const redisReply *);
 
-/* The value behind a key in a flat list of pairs (XINFO); NULL: none. */
+/* Finds the value behind a key in a flat list of pairs (XINFO); NULL: none. */
 const redisReply *reply_map_get(const redisReply *map, const char *key);
 
 #endif

@@ -23,7 +23,7 @@ struct stream_watch *stream_watch_create(struct intake *, const struct nodes *,
 void stream_watch_destroy(struct stream_watch *);
 
 void stream_watch_tick(struct stream_watch *); /* every now and then, while a node is up */
-/* The node's link is new: look for streams at the next tick. */
+/* Looks for streams at the next tick, as the node's link is new. */
 void stream_watch_look_now(struct stream_watch *, struct node *);
 bool stream_watch_looked(
     const struct stream_watch *); /* has it completed a look since it was created? */

@@ -166,7 +166,7 @@ struct stream *streams_find(const struct streams *, const char *name,
                             size_t length); /* NULL: not known */
 void streams_release(struct streams *);
 
-/* The one place where a stream's state changes. */
+/* Changes the stream's state, which nothing else does. */
 void stream_enter(struct stream *, enum stream_state);
 
 /* Leaves a stream alone for a while, and then claims what the batches had of it, from which the
@@ -175,8 +175,8 @@ void stream_put_back(struct stream *, unsigned ms);
 bool stream_is_held(const struct stream *);
 bool stream_is_left(const struct stream *); /* LEAVING, and nothing of it is in hand any more */
 
-/* The number of the advisory lock that is a stream's lease: SHA-256 of its random id and its name,
- * cut to 64 bits. A name alone could be forged into another's number. */
+/* Returns the number of the advisory lock that is a stream's lease: SHA-256 of its random id and
+ * its name, cut to 64 bits. A name alone could be forged into another's number. */
 int64_t stream_lease_key(const struct stream *);
 
 /* Gives a stream that number. Where another stream has the same, which takes 2^32 tries of somebody

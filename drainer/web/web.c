@@ -6,7 +6,6 @@
  * viewer's browser. */
 #include <assert.h>
 #include <errno.h>
-#include <event2/buffer.h>
 #include <event2/event.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -77,15 +76,10 @@ static const char response_headers[] =
     "Cross-Origin-Opener-Policy: same-origin\r\n"
     "Cross-Origin-Resource-Policy: same-origin\r\n";
 
-static void web_reply(struct http_request *request, int code, const char *type, const void *bytes,
-                      size_t length)
+static void web_reply_json(struct http_request *request, int code, const char *text, size_t length)
 {
-    struct evbuffer *body = evbuffer_new();
-    if (body == NULL || evbuffer_add(body, bytes, length) != 0) {
-        abort();
-    }
-    http_request_reply(request, code, type, response_headers, body);
-    evbuffer_free(body);
+    http_request_reply(request, code, "application/json; charset=utf-8", response_headers, text,
+                       length);
 }
 
 /* An error as JSON: {"error": reason}. The reason is put into quotes as JSON wants it. */
@@ -105,7 +99,7 @@ static void web_refuse(struct http_request *request, int code, const char *reaso
         }
     }
     length += (size_t)snprintf(text + length, sizeof text - length, "\"}\n");
-    web_reply(request, code, "application/json; charset=utf-8", text, length);
+    web_reply_json(request, code, text, length);
 }
 
 /* --- who may ask --- */
@@ -191,27 +185,17 @@ static void on_request_gone(void *arg)
     free(waiting);
 }
 
-static unsigned hex_value(char digit)
-{
-    return (unsigned)(digit <= '9' ? digit - '0' : digit - 'a' + 10);
-}
-
 /* Decodes a record from its bytes in hexadecimal, as PostgreSQL writes them. Returns JSON of a
  * string that holds JSON, so that no number of the record is read as a double by a browser; "null"
  * where the bytes are no record. The caller frees it. */
 static char *record_text_of_hex(const char *hex, size_t digits)
 {
-    unsigned char *bytes = memory_or_abort(malloc(digits / 2 + 1));
-    for (size_t i = 0; i < digits / 2; i++) {
-        bytes[i] = (unsigned char)(hex_value(hex[2 * i]) << 4 | hex_value(hex[2 * i + 1]));
-    }
-    char *decoded = record_json_of_entry(bytes, digits / 2);
+    char *decoded = record_json_of_hex(hex, digits);
     json_t *string = decoded == NULL ? json_null() : json_string(decoded);
     char *text =
         memory_or_abort(json_dumps(string == NULL ? json_null() : string, JSON_ENCODE_ANY));
     json_decref(string);
     free(decoded);
-    free(bytes);
     return text;
 }
 
@@ -220,19 +204,17 @@ static void web_reply_record(struct http_request *request, const char *text, siz
 {
     const char *line_end = memchr(text, '\n', length);
     if (line_end == NULL) { /* there is no such reject */
-        web_reply(request, 200, "application/json; charset=utf-8", text, length);
+        web_reply_json(request, 200, text, length);
         return;
     }
     char *record = record_text_of_hex(line_end + 1, length - (size_t)(line_end + 1 - text));
-    struct evbuffer *body = evbuffer_new();
-    if (body == NULL || evbuffer_add(body, text, (size_t)(line_end - text) - 1) != 0) {
-        abort();
-    }
-    if (evbuffer_add_printf(body, ", \"record\": %s}", record) < 0) {
-        abort();
-    }
-    http_request_reply(request, 200, "application/json; charset=utf-8", response_headers, body);
-    evbuffer_free(body);
+    size_t before = (size_t)(line_end - text) - 1; /* without its brace */
+    size_t room = before + strlen(record) + 32;
+    char *body = memory_or_abort(malloc(room));
+    memcpy(body, text, before);
+    int behind = snprintf(body + before, room - before, ", \"record\": %s}", record);
+    web_reply_json(request, 200, body, before + (size_t)behind);
+    free(body);
     free(record);
 }
 
@@ -242,7 +224,7 @@ static void web_reply_answer(struct http_request *request, bool has_record, cons
     if (has_record) {
         web_reply_record(request, text, length);
     } else {
-        web_reply(request, 200, "application/json; charset=utf-8", text, length);
+        web_reply_json(request, 200, text, length);
     }
 }
 
@@ -342,7 +324,8 @@ static void on_web_request(struct http_request *request, void *arg)
     }
     for (size_t i = 0; i < page_file_count; i++) {
         if (strcmp(path, page_files[i].path) == 0) {
-            web_reply(request, 200, page_files[i].type, page_files[i].bytes, page_files[i].length);
+            http_request_reply(request, 200, page_files[i].type, response_headers,
+                               page_files[i].bytes, page_files[i].length);
             return;
         }
     }

@@ -15,7 +15,7 @@ void web_status_destroy(struct web_status *);
 /* Somebody looks, or nobody any more: starts or ends the child. */
 void web_status_follow(struct web_status *, bool);
 
-/* The last answer as JSON, or "null". */
+/* Returns the last answer as JSON, or "null". */
 const char *web_status_json(const struct web_status *);
 
 /* Returns why there is none, as the child's last line on stderr tells; "": there is one. */
