@@ -52,7 +52,8 @@ bool pg_run(struct pg *, const char *sql);
  * comes here. result may be NULL. Returns the exit code. */
 int pg_fail(struct pg *, const PGresult *result, const char *doing);
 
-/* Writes a message of libpq as one line, without what follows the first line of a server's error. */
+/* Writes a message of libpq as one line, without what follows the first line of a server's error.
+ */
 void pg_one_line(const char *message, char *out, size_t size);
 
 #endif
