@@ -370,12 +370,6 @@ static void on_books_timeout(evutil_socket_t fd, short what, void *arg)
     struct drain *drain = arg;
 
     (void)fd, (void)what;
-    if (books_are_waited_for(drain)) {
-        log_warn("books",
-                 "stopped with at least %" PRId64 " rows to be booked: the next drainer of their "
-                 "exchange does it",
-                 booker_left(drain->booker));
-    }
     drain->books_left = true;
     drain_arm_stop(drain);
     turn_soon(drain);
@@ -605,6 +599,12 @@ static void log_end(const struct drain *drain)
 {
     const struct loader_counters *loader = &loader_stats(drain->loader)->counters;
 
+    if (!booker_is_done(drain->booker) && booker_left(drain->booker) > 0) {
+        log_warn("books",
+                 "stopped with at least %" PRId64 " rows to be booked: the next drainer of their "
+                 "exchange does it",
+                 booker_left(drain->booker));
+    }
     log_info("drain",
              "stopped: rows=%" PRIu64 " transactions=%" PRIu64 " rejected=%" PRIu64
              " expired=%" PRIu64 " acked=%" PRIu64,
