@@ -67,6 +67,22 @@ DELETE FROM blotter.orders WHERE exchange = 'lat';
 DELETE FROM blotter_internal.fill WHERE exchange = 'lat';
 DELETE FROM blotter_internal.position WHERE exchange = 'lat';
 
+-- Before a day is analyzed for the first time, too, an intent's answer is looked up by its order, and not in all that the day has recorded since.
+BEGIN;
+SELECT blotter_internal.make_day('2026-08-03');
+INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, client_order_id, order_id)
+SELECT 20, n, '2026-08-03 15:00Z'::timestamptz + n * interval '1 ms', 'lat', 'i' || n / 2, CASE WHEN n % 2 = 1 THEN 'L' || n / 2 END FROM generate_series(2, 2001) AS n;
+SELECT blotter_internal.rebuild_orders();
+CREATE TEMPORARY VIEW looked_at AS
+SELECT sum(pg_stat_get_xact_tuples_returned(i.indexrelid)) AS entries FROM pg_index i
+WHERE i.indrelid IN ('blotter_internal.order_events_20260803'::regclass, 'blotter_internal.fill'::regclass);
+CREATE TEMPORARY TABLE looked_before AS SELECT * FROM looked_at;
+SELECT count(*) AS answered FROM blotter_internal.answered_intents('2026-08-03Z', '2026-08-04Z') \gset
+SELECT now.entries - before.entries AS entries FROM looked_at AS now, looked_before AS before \gset
+ROLLBACK;
+SELECT test.same('all_intents_of_a_day_without_statistics_are_answered', :'answered', '1000');
+SELECT test.ok('each_by_its_own_events', :entries < 20000, :'entries');
+
 -- Audit. Producer 1 has 1 to 12 and says nothing.
 SELECT test.same('without_a_word_from_the_producer_it_is_open', test.seqs(1), 'open 12 12');
 INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event, last_seq) VALUES (1, 13, '2026-08-01 11:00Z', 'okx', 'closed', 13);
