@@ -141,7 +141,11 @@ static void log_standing(struct monitor *monitor, const struct still *still)
                                          : monitor->standing_pause_ms * 2;
     }
     monitor->log_standing_at_ms = now + monitor->standing_pause_ms;
-    if (still->count > 1) {
+    if (still->count == 0) {
+        log_info("drain", "none of its streams stands still any more");
+    } else if (still->count == 2) {
+        snprintf(more, sizeof more, ", nor has ");
+    } else if (still->count > 2) {
         snprintf(more, sizeof more, ", nor have %zu others: ", still->count - 1);
     }
     if (still->count > 0) {

@@ -56,7 +56,9 @@
     X("3F000", MIGRATE, "; `blotter migrate` makes what is missing") \
     X("42P01", MIGRATE, "; `blotter migrate` makes what is missing") \
     X("42883", MIGRATE, "; `blotter migrate` makes what is missing") \
-    X("42501", RIGHTS, "; the role needs blotter_reader or blotter_drainer")
+    X("42501", RIGHTS, \
+      "; looking takes the role blotter_reader, loading, replay and discard blotter_drainer, " \
+      "migrate the owner of the schema")
 /* clang-format on */
 #define X(name, text) PG_ACTION_##name,
 enum pg_action { PG_ACTIONS(X) PG_ACTIONS_COUNT };

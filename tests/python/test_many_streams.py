@@ -172,6 +172,7 @@ class ManyStreams(unittest.TestCase):
             named = {name for drainer in self.drainers for name in re.findall(r"^(blotter:x\d+): its oldest", engines.ready(drainer)[1], re.M)}
             self.assertEqual(len(named), STREAMS)
         locker.close()
+        engines.await_true(lambda: all("stands still any more" in drainer.text() for drainer in self.drainers), "the log says when it is over")
         for drainer in self.drainers:
             lines = [line for line in drainer.text().splitlines() if "has not moved for" in line]
             self.assertRegex(lines[-1], r"nor have \d\d+ others: (blotter:x\d+, ){3}blotter:x\d+ \.\.\.")
