@@ -22,6 +22,7 @@ from urllib.parse import urlencode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "python"))
 import engines
+import psycopg2
 import support
 from browser import chromium
 from selenium.webdriver.common.action_chains import ActionChains
@@ -253,6 +254,37 @@ class Api(unittest.TestCase):
 
         support.wait_until(shown)  # an answer may be a tenth of a second old
         self.assertEqual(shown(), [("0", "0")])
+
+    def test_a_strategy_without_fills_is_shown_in_the_currency_of_the_desk(self):
+        publish(fill("leads-1", "leads-1", "100", "1", strategy="leads", fee="0.25", fee_currency="AAA"))
+        publish(*[{"kind": "cash", "type": "funding", "entry_id": "f-" + currency, "currency": currency, "amount": "-1", "account": "main", "strategy": "funded"}
+                  for currency in ("AAA", "USDT")])  # fmt: skip
+
+        def shown():
+            return [p["currency"] for s in ask("/api/overview")[1]["strategies"] if s["strategy"] == "funded" for p in s["pnl"]]
+
+        support.wait_until(shown)  # an answer may be a tenth of a second old
+        self.assertEqual(shown(), ["USDT", "AAA"])
+
+    def test_the_pipeline_counts_records_and_names_processes(self):
+        """A transaction loads many records, and a heartbeat does not say which process sent it."""
+
+        def loaded():
+            return next((s["records"] for s in ask("/api/pipeline")[1]["streams"] if s["stream"] == "blotter:counted"), None)
+
+        publish(order("count-0"), exchange="counted")
+        support.wait_until(lambda: loaded() == 3)  # opened and closed beside it
+        publish(*[order(f"count-{n}") for n in range(100)], exchange="counted")
+        support.wait_until(lambda: loaded() == 105)
+        servers.query(
+            "INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event, host, pid, version)"
+            " VALUES (77, 1, now() - interval '1 hour', 'counted', 'opened', 'desk-1', 4711, '1'), (77, 9, now(), 'counted', 'heartbeat', NULL, NULL, NULL)")  # fmt: skip
+
+        def named():
+            return [(p["host"], p["pid"], p["alive"]) for p in ask("/api/pipeline")[1]["producers"] if p["producer_id"] == "77"]
+
+        support.wait_until(lambda: named() == [("desk-1", 4711, True)])
+        servers.query("DELETE FROM blotter_internal.sessions WHERE producer_id = 77")
 
     def test_a_replaced_order_is_not_counted_open(self):
         publish(order("old", client_order_id="c-old", strategy="amends"), order("new", client_order_id="c-new", orig_client_order_id="c-old", strategy="amends"))
@@ -532,6 +564,15 @@ class Page(unittest.TestCase):
         publish(*[{"kind": "balance", "account": "told", "currency": "XRP", "total": total, "snapshot": now - age * 1_000_000_000} for total, age in (("5", 120), ("7", 60))])
         show("reconciliation")
         support.wait_until(lambda: re.search("not as the venue says · .*: ours [^ ]+, theirs ", browser.find_element(By.ID, "verdict").text))
+        # what may have been traded since the venue was asked is not known, and counted beside what differs
+        publish({"kind": "position", "account": "asked", "symbol": "SOL/USDT:USDT", "quantity": "1", "snapshot": now - 60_000_000_000})
+        publish(fill("told-1", "told-1", "100", "2", symbol="SOL/USDT:USDT", account="asked", exchange_time=now))
+        show("desk")
+        show("reconciliation")
+        await_cells("Reconciliation", lambda row: row[0] == "not known" and row[4] == "SOL/USDT:USDT")
+        agrees = [row[0] for row in cells("Reconciliation")]
+        said = browser.find_element(By.CSS_SELECTOR, "main h2").text
+        self.assertIn(f"{agrees.count('no')} of {len(agrees)} differ, {agrees.count('not known')} not known", said)
         browser.refresh()
         show("desk")
         support.wait_until(lambda: "not as the venue says" in browser.find_element(By.ID, "verdict").text)
@@ -548,6 +589,27 @@ class Page(unittest.TestCase):
         await_cells("Streams", lambda row: row[0] == "okx")
         await_cells("Audit", lambda row: row[1] == "okx")
         await_cells("Latency", lambda row: row[1] == "okx")
+
+    def test_a_strategy_says_that_it_has_other_currencies(self):
+        publish(fill("both-1", "both-1", "100", "1", strategy="both", fee="0.25", fee_currency="BNB"))
+        show("desk")
+        row = next(row for row in await_cells("Strategies", lambda row: row[0] == "both") if row[0] == "both")
+        self.assertTrue(row[1].endswith(" USDT …"), row)
+        self.assertEqual(browser.execute_script("return [...document.querySelectorAll('[title^=\"and \"]')].map((e) => e.title).filter((t) => t.endsWith('BNB'))"), ["and −0.2500 BNB"])
+
+    def test_latency_that_takes_too_long_hides_no_other_figure(self):
+        publish(order("slow-1"))
+        with contextlib.closing(psycopg2.connect(servers.settings["BLOTTER_POSTGRES"])) as connection, connection.cursor() as holder:
+            holder.execute("LOCK TABLE blotter_internal.fill")  # of all that the page asks, latency alone reads it
+            show("pipeline")
+            await_cells("Streams", lambda row: row[0] == "okx" and row[9] == "nothing missing")
+            await_cells("Audit", lambda row: row[1] == "okx")
+            support.wait_until(lambda: "took longer than 5 s" in browser.find_element(By.CSS_SELECTOR, "section[aria-label=Latency]").text)
+            self.assertNotIn("no figures", browser.find_element(By.ID, "main").text)
+        show("desk")
+        show("pipeline")
+        await_cells("Latency", lambda row: row[1] == "okx")
+        browser.get_log("browser")  # the answer that said so
 
     def test_it_comes_back_when_web_was_away(self):
         """As after a laptop's sleep: the stream of events is gone, and what was committed meanwhile is shown."""

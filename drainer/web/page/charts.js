@@ -11,10 +11,14 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 
 // Draws again when the window or the colours change.
 function keepDrawn(element, draw) {
-  const observer = new ResizeObserver(() => (element.isConnected ? draw() : observer.disconnect()));
+  const redraw = () => {
+    if (element.isConnected) return draw();
+    observer.disconnect();
+    dark.removeEventListener("change", redraw); // it would hold the chart for as long as the page is open
+  };
+  const observer = new ResizeObserver(redraw);
   observer.observe(element);
-  const onScheme = () => (element.isConnected ? draw() : dark.removeEventListener("change", onScheme));
-  dark.addEventListener("change", onScheme);
+  dark.addEventListener("change", redraw);
 }
 
 // {from, lines: [{strategy, points: [[seconds, pnl]]}]}: strategy null is the desk, drawn strong.

@@ -56,9 +56,10 @@ export const fillId = (f) => [f.exchange, f.trade_id, f.order_id, f.side].join("
 
 function strategyColumns(lines) {
   const of = (r) => r.pnl?.[0];
+  const others = (r) => (r.pnl ?? []).slice(1).filter((p) => p.total !== null && !isZero(p.total)).map((p) => "and " + signed(round(p.total, 4)) + " " + (p.currency || "?")).join(", ") || null;
   return [
     strategyColumn,
-    { title: "PnL", decimal: true, key: (r) => of(r)?.total, text: (r) => h("span", null, money(of(r)?.total), h("span", { class: "dim" }, " " + (of(r)?.currency ?? ""))) },
+    { title: "PnL", decimal: true, key: (r) => of(r)?.total, text: (r) => h("span", null, money(of(r)?.total), h("span", { class: "dim", title: others(r) }, " " + (of(r)?.currency ?? "") + (others(r) ? " …" : ""))) },
     { title: "fills", key: (r) => r.fills, text: (r) => count(r.fills) },
     { title: "open", key: (r) => r.open_orders, text: (r) => count(r.open_orders) },
     { title: "last", key: (r) => r.last_at, text: (r) => ago(r.last_at) },
@@ -89,7 +90,7 @@ export function deskPage(main, frame) {
     lines.clear();
     for (const line of answer.lines) if (line.strategy !== null) lines.set(line.strategy, line.points);
     for (const element of main.querySelectorAll("[data-spark]")) element.replaceChildren(spark(lines.get(element.dataset.spark)));
-    curveNote.textContent = answer.currency ? `${answer.currency}, with unrealised, net of fees` : "";
+    curveNote.textContent = answer.currency ? `${answer.currency}, net of fees, with unrealised at the last fills' prices` : "";
     chart(answer);
   }
 

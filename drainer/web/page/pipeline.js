@@ -1,6 +1,6 @@
 // pipeline.js: how records get from the strategies into PostgreSQL: streams, producers, latency, the
 // audit; and records that did not get there.
-import { ask } from "/api.js";
+import { ask, Refused } from "/api.js";
 import { isZero, signed } from "/decimal.js";
 import { age, ago, amount, card, count, factsOf, fullness, h, hourTime, milliseconds, name, plural, scroll, time } from "/dom.js";
 import { accountColumn, exchangeColumn, symbolColumn, table } from "/table.js";
@@ -14,7 +14,7 @@ const isLate = (seconds) => (seconds > 30 ? "down" : seconds > 5 ? "warn" : "");
 
 const streamColumns = [
   { title: "stream", left: true, words: true, key: (r) => r.stream, text: (r) => name(r.stream.replace(/^blotter:/, "")) },
-  { title: "producers", key: (r) => r.alive, text: (r) => (r.alive === 0 ? h("span", { class: "dim" }, "none alive") : r.alive + " alive") },
+  { title: "producers", key: (r) => r.alive, text: (r) => (r.alive ? r.alive + " alive" : h("span", { class: "dim" }, r.alive === 0 ? "none alive" : "–")) },
   { title: "journal", left: true, key: (r) => (r.slots ? r.held / r.slots : -1), text: (r) => h("span", null, fullness(r.held, r.slots), r.trouble ? h("span", { class: "down" }, " " + r.trouble) : "") },
   { title: "records/s", key: (r) => r.rate, text: (r) => (r.rate === null ? h("span", { class: "dim" }, "–") : r.rate.toFixed(r.rate < 100 ? 1 : 0)) },
   { title: "waiting", key: (r) => r.lag, text: (r) => count(r.lag) },
@@ -22,7 +22,7 @@ const streamColumns = [
   { title: "oldest", key: (r) => r.behind, text: (r) => (r.behind === null ? h("span", { class: "dim" }, "–") : h("span", { class: isLate(r.behind) }, age(r.behind))) },
   { title: "record → row, p50 / p99", minor: true, key: (r) => r.ms?.[1], text: (r) => pair(r.ms) },
   { title: "drainer", left: true, words: true, minor: true, key: (r) => r.drainer, text: (r) => h("span", { class: "dim" }, name(r.drainer)) },
-  { title: "audit", left: true, words: true, key: (r) => r.audit, text: (r) => h("span", { class: r.audit === "nothing missing" ? "up" : r.bad ? "down" : "dim" }, r.audit) },
+  { title: "audit", left: true, words: true, key: (r) => r.audit, text: (r) => h("span", { class: r.audit === "nothing missing" ? "up" : r.bad ? "down" : "dim" }, r.audit ?? "–") },
 ];
 
 // "blotter:okx:lane" has exchange okx and lane lane.
@@ -53,13 +53,13 @@ export function pipelineCard(place) {
   const streams = table(streamColumns, "Streams", (r) => r.stream, { limit: 200, more: (all) => `200 of ${all}, the slowest first; blotter status shows all` });
   const note = h("span");
   let status = null, answer = null;
-  const seen = new Map(); // stream -> [{at, n}]
+  const seen = new Map(); // stream -> [{at, records}]
 
   function noteRates() {
     const at = Date.parse(answer.now);
     for (const s of answer.streams) {
       const samples = seen.get(s.stream) ?? [];
-      if (samples.length === 0 || samples.at(-1).at < at) samples.push({ at, n: s.n });
+      if (samples.length === 0 || samples.at(-1).at < at) samples.push({ at, records: s.records });
       if (samples.length > RATES_KEPT) samples.shift();
       seen.set(s.stream, samples);
     }
@@ -69,7 +69,7 @@ export function pipelineCard(place) {
   function rateOf(stream) {
     const samples = seen.get(stream) ?? [], last = samples.at(-1);
     const first = samples.find((s) => last.at - s.at <= 10000);
-    return last && first && last.at - first.at >= 500 ? Math.max(0, (1000 * (last.n - first.n)) / (last.at - first.at)) : null;
+    return last && first && last.at - first.at >= 500 ? Math.max(0, (1000 * (last.records - first.records)) / (last.at - first.at)) : null;
   }
 
   function rows() {
@@ -81,9 +81,9 @@ export function pipelineCard(place) {
     const names = new Set([...inRedis.keys(), ...(answer?.streams ?? []).map((s) => s.stream)]);
     return [...names].map((stream) => {
       const s = inRedis.get(stream), at = placeOf(stream), exchange = at.split("\n")[0], audit = audits.get(at);
-      return { stream, ...(facts.get(at) ?? { alive: 0, held: null, slots: null, trouble: "" }), rate: rateOf(stream), lag: s?.lag ?? null, pending: s?.pending ?? null,
+      return { stream, ...(facts.get(at) ?? { alive: answer === null ? null : 0, held: null, slots: null, trouble: "" }), rate: rateOf(stream), lag: s?.lag ?? null, pending: s?.pending ?? null,
         behind: s ? Number(s.behind_s ?? 0) : null, ms: flow.get(exchange) ?? null, drainer: drainers.get(at) ?? null, bad: (audit?.bad ?? 0) > 0,
-        audit: audit === undefined ? "no producer with numbers" : audit.bad > 0 ? `${audit.bad} ${audit.states}` : "nothing missing" };
+        audit: answer === null ? null : audit === undefined ? "no producer with numbers" : audit.bad > 0 ? `${audit.bad} ${audit.states}` : "nothing missing" };
     }).sort((a, b) => (b.behind ?? 0) - (a.behind ?? 0) || (a.stream < b.stream ? -1 : 1));
   }
 
@@ -151,22 +151,39 @@ export function pipelinePage(main, frame) {
     card("Producers", "w12", "heard of in the last two minutes; counters of their last heartbeat", scroll("", producers.element)),
     card("Latency", "w12", "this hour and the last: median / p99 / largest", latency),
     card("Audit", "w12", "by counters; blotter audit looks at every row", scroll("", audit.element)));
-  let columns = "", rows = null, latencyAt = 0, latencyRows = [];
+  let columns = "", rows = null, latencyAt = 0;
+
+  async function drawLatency() {
+    let latencyRows;
+    try {
+      latencyRows = await ask("latency", { hours: 1 });
+    } catch (error) {
+      if (error instanceof Refused) throw error;
+      rows = null;
+      latency.replaceChildren(h("p", { class: "warn" }, error.message));
+      return;
+    }
+    const row = latencyRows[0] ?? { recorded_to_stored_ms: null }, keys = Object.keys(row).join();
+    if (rows === null || columns !== keys) {
+      columns = keys;
+      rows = table(latencyColumns(row), "Latency", (r) => [r.hour, r.exchange, r.kind].join("\n"));
+      latency.replaceChildren(rows.element);
+    }
+    rows.fill(latencyRows, "Nothing was recorded in the last hour.");
+  }
+
   return {
     onStatus: (status) => pipeline.fill(status),
     refresh: async () => {
-      const [answer, auditRows, newLatency] = await Promise.all([ask("pipeline"), ask("audit"), Date.now() - latencyAt > LATENCY_MS ? ask("latency", { hours: 1 }) : null]);
-      if (newLatency !== null) [latencyRows, latencyAt] = [newLatency, Date.now()];
+      const [answer, auditRows] = await Promise.all([ask("pipeline"), ask("audit")]);
       pipeline.fill(frame.status(), answer);
       producers.fill(answer.producers, "No producer with a sender of its own was heard of.");
       audit.fill(auditRows, "No producer yet.");
-      const row = latencyRows[0] ?? { recorded_to_stored_ms: null }, keys = Object.keys(row).join();
-      if (rows === null || columns !== keys) {
-        columns = keys;
-        rows = table(latencyColumns(row), "Latency", (r) => [r.hour, r.exchange, r.kind].join("\n"));
-        latency.replaceChildren(rows.element);
+      // the latency last: nothing else waits for it, or is missing where it takes too long
+      if (Date.now() - latencyAt > LATENCY_MS) {
+        latencyAt = Date.now();
+        await drawLatency();
       }
-      rows.fill(latencyRows, "Nothing was recorded in the last hour.");
     },
   };
 }
@@ -226,17 +243,18 @@ export function reconciliationPage(main, frame, parameters) {
   ], "Reconciliation", (r) => [r.exchange, r.account, r.kind, r.market_type, r.symbol, r.position_side, r.currency].join("\n"));
   const verdict = h("span");
   const choice = h("select", { onchange: () => (location.hash = "#/reconciliation" + (choice.value ? "?show=" + choice.value : "")) },
-    [["", "everything"], ["differs", "what differs"]].map(([value, text]) => h("option", { value, selected: value === only }, text)));
+    [["", "everything"], ["differs", "what differs or is not known"]].map(([value, text]) => h("option", { value, selected: value === only }, text)));
   main.append(card("Reconciliation", "w12", verdict, h("div", { class: "filters", role: "search" }, h("label", null, "show", choice)), scroll("tall", rows.element)));
   let askedAt = 0;
   return {
     refresh: async () => {
       if (Date.now() - askedAt < RECONCILIATION_MS) return;
-      const all = await ask("reconciliation"), wrong = all.filter((r) => r.agrees !== true);
+      const all = await ask("reconciliation"), wrong = all.filter((r) => r.agrees !== true), differ = wrong.filter((r) => r.agrees === false).length;
       askedAt = Date.now();
       frame.compared(all);
-      verdict.replaceChildren(h("span", { class: wrong.length > 0 ? "down" : all.length > 0 ? "up" : "" },
-        all.length === 0 ? "the venues have not been asked" : wrong.length === 0 ? `all ${all.length} agree` : `${wrong.length} of ${all.length} differ`));
+      const unknown = wrong.length - differ, rest = unknown > 0 ? `, ${unknown} not known` : "";
+      verdict.replaceChildren(h("span", { class: differ > 0 ? "down" : unknown > 0 ? "warn" : all.length > 0 ? "up" : "" },
+        all.length === 0 ? "the venues have not been asked" : wrong.length === 0 ? `all ${all.length} agree` : (differ > 0 ? `${differ} of ${all.length} differ` : `${all.length - unknown} agree`) + rest));
       rows.fill(only === "differs" ? wrong : all, all.length === 0
         ? "Nothing to compare: record what the venue's fetch_positions and fetch_balance say, and its trades and orders with origin venue."
         : "Everything agrees.");

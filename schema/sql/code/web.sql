@@ -96,15 +96,17 @@ COMMENT ON COLUMN blotter_internal.positions_today.mark_price IS 'the venue''s o
 COMMENT ON COLUMN blotter_internal.positions_today.realized_today IS 'since midnight UTC, before fees and funding';
 COMMENT ON COLUMN blotter_internal.positions_today.unrealized_pnl IS 'of what is open, at the mark price';
 
--- A heartbeat comes every ten seconds, so two minutes have one of every producer that lives.
+-- A heartbeat comes every ten seconds, so two minutes have one of every producer that lives. Which process it is, its first record says alone.
 CREATE VIEW blotter_internal.producers AS
-SELECT DISTINCT ON (s.producer_id) s.producer_id, s.exchange, s.lane, s.event, s.recorded_at, s.host, s.pid, s.version,
+SELECT s.producer_id, s.exchange, s.lane, s.event, s.recorded_at, o.host, o.pid, o.version,
        s.event <> 'closed' AND s.recorded_at >= now() - interval '30 seconds' AS alive,
        (s.extra ->> 'held')::bigint AS held, (s.extra ->> 'slots')::bigint AS slots, (s.extra ->> 'full')::bigint AS "full",
        (s.extra ->> 'evicted')::bigint AS evicted, (s.extra ->> 'redis_up')::bigint AS redis_up, (s.extra ->> 'last_error_at_ns')::bigint AS last_error_at_ns
-FROM blotter_internal.sessions s
-WHERE s.recorded_at >= now() - interval '2 minutes' AND s.event IN ('opened', 'heartbeat', 'closed')
-ORDER BY s.producer_id, s.seq DESC;
+FROM (SELECT DISTINCT ON (x.producer_id) x.* FROM blotter_internal.sessions x
+      WHERE x.recorded_at >= now() - interval '2 minutes' AND x.event IN ('opened', 'heartbeat', 'closed')
+      ORDER BY x.producer_id, x.seq DESC) AS s
+LEFT JOIN LATERAL (SELECT x.host, x.pid, x.version FROM blotter_internal.sessions x
+                   WHERE x.producer_id = s.producer_id AND x.event = 'opened' ORDER BY x.seq LIMIT 1) AS o ON true;
 COMMENT ON VIEW blotter_internal.producers IS 'Producers that were heard of in the last two minutes, with the counters of their last heartbeat.';
 COMMENT ON COLUMN blotter_internal.producers.producer_id IS 'the producer';
 COMMENT ON COLUMN blotter_internal.producers.exchange IS 'its exchange';

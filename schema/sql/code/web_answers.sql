@@ -53,8 +53,8 @@ BEGIN
             FULL JOIN held h USING (strategy)
             FULL JOIN (SELECT x.strategy, sum(x.fills) AS fills,
                               json_agg(json_build_object('currency', x.currency, 'net', x.net_pnl::text, 'unrealized', x.unrealized_pnl::text,
-                                                         'total', (x.net_pnl + coalesce(x.unrealized_pnl, 0))::text) ORDER BY x.fills DESC, x.currency) AS pnl
-                       FROM money x GROUP BY x.strategy) AS m USING (strategy)
+                                                         'total', (x.net_pnl + coalesce(x.unrealized_pnl, 0))::text) ORDER BY x.fills DESC, x.of_all DESC, x.currency) AS pnl
+                       FROM (SELECT m.*, sum(m.fills) OVER (PARTITION BY m.currency) AS of_all FROM money m) AS x GROUP BY x.strategy) AS m USING (strategy)
         )
         SELECT json_build_object(
             'now', now(),
@@ -130,8 +130,10 @@ BEGIN
     RETURN (
         SELECT json_build_object(
             'now', now(),
-            'streams', (SELECT coalesce(json_agg(json_build_object('stream', l.stream, 'n', l.n, 'updated_at', l.updated_at) ORDER BY l.stream), '[]')
-                        FROM (SELECT * FROM blotter_internal.loaded x ORDER BY x.updated_at DESC LIMIT 1000) AS l),
+            'streams', (SELECT coalesce(json_agg(json_build_object('stream', l.stream, 'n', l.n, 'records', coalesce(r.records, 0), 'updated_at', l.updated_at) ORDER BY l.stream), '[]')
+                        FROM (SELECT * FROM blotter_internal.loaded x ORDER BY x.updated_at DESC LIMIT 1000) AS l
+                        LEFT JOIN (SELECT concat_ws(':', 'blotter', p.exchange, nullif(p.lane, '')) AS stream, sum(p.stored + p.rejected + p.expired) AS records
+                                   FROM blotter_internal.progress p GROUP BY 1) AS r ON r.stream = l.stream),
             'producers', (SELECT coalesce(json_agg(json_build_object(
                               'producer_id', p.producer_id::text, 'exchange', p.exchange, 'lane', p.lane, 'alive', p.alive, 'last_at', p.recorded_at,
                               'host', p.host, 'pid', p.pid, 'version', p.version, 'held', p.held, 'slots', p.slots, 'full', p."full",
