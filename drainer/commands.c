@@ -3,6 +3,8 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "drainer/settings_help.h"
 #include "drainer/settings_table.h"
@@ -29,6 +31,24 @@ int command_fail(const struct settings *settings, enum exit_code code, const cha
     va_end(arguments);
     fputc('\n', stderr);
     return code;
+}
+
+bool command_consumer(const struct settings *settings, char out[CONSUMER_BYTES])
+{
+    const char *consumer = settings->consumer == NULL ? "" : settings->consumer;
+    char host[64] = "";
+
+    gethostname(host, sizeof host - 1);
+    snprintf(out, CONSUMER_BYTES, "%s-%ld", host, (long)getpid());
+    if (strlen(consumer) >= CONSUMER_BYTES) {
+        command_fail(settings, EXIT_CODE_USAGE, "setting consumer: longer than %d bytes",
+                     CONSUMER_BYTES - 1);
+        return false;
+    }
+    if (consumer[0] != '\0') {
+        strcpy(out, consumer);
+    }
+    return true;
 }
 
 int command_help(const struct settings *settings)

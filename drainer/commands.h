@@ -3,6 +3,8 @@
 #ifndef BLOTTER_DRAINER_COMMANDS_H
 #define BLOTTER_DRAINER_COMMANDS_H
 
+#include <stdbool.h>
+
 #include "drainer/command_list.h"
 
 struct settings;
@@ -21,6 +23,11 @@ int command_run(const struct settings *);
  */
 int command_fail(const struct settings *, enum exit_code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Writes the name of this process in a consumer group: the setting consumer, else HOST-PID. False:
+ * it is too long, which has been printed; cut, it might be another's. */
+enum { CONSUMER_BYTES = 128 };
+bool command_consumer(const struct settings *, char out[CONSUMER_BYTES]);
 
 #define X(id, name, arguments, fewest, most, text) int command_##name(const struct settings *);
 COMMANDS(X)

@@ -67,7 +67,7 @@ enum drain_session {
 
 struct drain {
     const struct settings *settings;
-    char drainer[128];
+    char drainer[CONSUMER_BYTES];
     struct event_base *base;
     struct event *turn_event, *retry_timer, *summary_timer, *stop_timer, *books_timer, *sigterm,
         *sigint;
@@ -614,18 +614,6 @@ static void log_end(const struct drain *drain)
 
 /* --- start and end --- */
 
-static void name_drainer(struct drain *drain)
-{
-    char host[64] = "";
-
-    if (drain->settings->consumer != NULL && drain->settings->consumer[0] != '\0') {
-        snprintf(drain->drainer, sizeof drain->drainer, "%s", drain->settings->consumer);
-        return;
-    }
-    gethostname(host, sizeof host - 1);
-    snprintf(drain->drainer, sizeof drain->drainer, "%s-%ld", host, (long)getpid());
-}
-
 /* The name goes into SQL text. */
 static bool name_is_plain(const char *name)
 {
@@ -633,22 +621,21 @@ static bool name_is_plain(const char *name)
                name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")] == '\0';
 }
 
-/* --from: an entry id, "ms" or "ms-seq", or a time in UTC, 2026-05-01T12:00:00Z (the seconds may be
- * left out). */
+/* Reads --from: an entry id, "ms" or "ms-seq", or a time in UTC since 1970, 2026-05-01T12:00:00Z
+ * (the seconds may be left out). */
 static bool parse_from(const char *text, struct stream_entry_id *id)
 {
     struct tm tm = {0};
+    char whole[STREAM_ENTRY_ID_BYTES];
     const char *end;
-    char *rest;
 
     if ((end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm)) != NULL ||
         (end = strptime(text, "%Y-%m-%dT%H:%MZ", &tm)) != NULL) {
         *id = (struct stream_entry_id){(uint64_t)timegm(&tm) * 1000, 0};
-        return *end == '\0';
+        return *end == '\0' && timegm(&tm) >= 0;
     }
-    id->ms = strtoull(text, &rest, 10);
-    id->seq = *rest == '-' ? strtoull(rest + 1, &rest, 10) : 0;
-    return rest != text && *rest == '\0' && text[0] != '-';
+    int length = snprintf(whole, sizeof whole, "%s%s", text, strchr(text, '-') == NULL ? "-0" : "");
+    return length < (int)sizeof whole && stream_entry_id_parse(whole, (size_t)length, id);
 }
 
 static bool read_from(struct drain *drain)
@@ -812,7 +799,9 @@ int command_drain(const struct settings *settings)
 
     signal(SIGPIPE, SIG_IGN);
     srandom((unsigned)time(NULL) ^ (unsigned)getpid());
-    name_drainer(&drain);
+    if (!command_consumer(settings, drain.drainer)) {
+        return EXIT_CODE_USAGE;
+    }
     if (!name_is_plain(drain.drainer)) {
         return command_fail(settings, EXIT_CODE_USAGE,
                             "setting consumer: \"%s\": expected letters, digits, '.', '_' and '-'",

@@ -39,7 +39,7 @@ enum mirror_phase { MIRROR_STARTING, MIRROR_RUNNING, MIRROR_STOPPING, MIRROR_SIG
 
 struct mirror {
     const struct settings *settings;
-    char name[128];
+    char name[CONSUMER_BYTES];
     struct event_base *base;
     struct event *turn_event, *lease_timer, *summary_timer, *stop_timer, *sigterm, *sigint;
     struct streams streams;
@@ -263,19 +263,6 @@ bool mirror_read_conf(const struct settings *settings, struct questdb_conf *conf
     return true;
 }
 
-/* A name that no other mirror has, also where the setting is the same. */
-static void name_mirror(struct mirror *mirror)
-{
-    char host[64] = "";
-
-    gethostname(host, sizeof host - 1);
-    if (mirror->settings->consumer != NULL && mirror->settings->consumer[0] != '\0') {
-        snprintf(mirror->name, sizeof mirror->name, "%.100s", mirror->settings->consumer);
-    } else {
-        snprintf(mirror->name, sizeof mirror->name, "%s-%ld", host, (long)getpid());
-    }
-}
-
 static bool create_servers(struct mirror *mirror, const struct questdb_conf *conf)
 {
     const struct settings *settings = mirror->settings;
@@ -396,14 +383,14 @@ int mirror_run(const struct settings *given)
     struct mirror mirror = {.settings = settings,
                             .streams = {.group = STREAM_MIRROR_GROUP, .beside = true}};
     struct questdb_conf conf;
-    int code = mirror_read_conf(settings, &conf) ? mirror_check_redis(settings) : EXIT_CODE_USAGE;
+    bool good = command_consumer(settings, mirror.name) && mirror_read_conf(settings, &conf);
+    int code = good ? mirror_check_redis(settings) : EXIT_CODE_USAGE;
 
     if (code != EXIT_CODE_DONE) {
         return code;
     }
     with_room.batch_bytes *= LINE_FACTOR;
     srandom((unsigned)time(NULL) ^ (unsigned)getpid());
-    name_mirror(&mirror);
     mirror.gathering = &mirror.batches[0];
     mirror.base = event_base_new();
     mirror_create_events(&mirror);

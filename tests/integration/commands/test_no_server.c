@@ -121,6 +121,17 @@ static void a_redis_that_is_not_there_or_does_not_answer_is_told(void **state)
     fixture_redis_resume(silent);
 }
 
+/* Two names that differ at their ends alone would be one; an id beyond 64 bits, and a time before
+ * 1970, would be behind all that there is. */
+static void what_does_not_fit_is_refused(void **state)
+{
+    (void)state;
+    const char *name = fixture_format("BLOTTER_CONSUMER=%0128d", 1);
+    TRY({{name}, {"drain", "mirror"}, 2, {"setting consumer", "127 bytes"}},
+        {{"BLOTTER_FROM=18446744073709551616"}, {"drain"}, 2, {"setting from"}},
+        {{"BLOTTER_FROM=1969-12-31T23:59:59Z"}, {"drain"}, 2, {"setting from"}});
+}
+
 static void without_postgresql_each_command_says_so(void **state)
 {
     (void)state;
@@ -296,6 +307,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, story_begin, story_end)
     static const struct CMUnitTest tests[] = {
         TEST(a_redis_that_is_not_there_or_does_not_answer_is_told),
+        TEST(what_does_not_fit_is_refused),
         TEST(without_postgresql_each_command_says_so),
         TEST(a_postgresql_that_does_not_answer_is_not_waited_for_for_ever),
         TEST(a_wrong_password_for_redis_is_told_and_not_printed),
