@@ -77,6 +77,12 @@ class Refusals(unittest.TestCase):
         self.misplaces("exchange_time", datetime.datetime(2024, 1, 1), "2024-01-01T00:00:00")
         late = datetime.datetime(9999, 1, 1, tzinfo=datetime.timezone.utc)
         self.misplaces("exchange_time", late, "9999-01-01T00:00:00+00:00")
+        early = datetime.datetime(1969, 12, 31, microsecond=500, tzinfo=datetime.timezone.utc)
+        self.misplaces("exchange_time", early, early.isoformat())
+        recorder = Recorder("kraken")
+        recorder.position({"symbol": "BTC/USDT:USDT", "contracts": 1, "timestamp": early})
+        (row,) = recorder.positions
+        self.assertEqual((row["exchange_time"], row["extra"]), (None, {"timestamp": early.isoformat()}))
 
     def test_a_wrong_fee_is_kept_in_extra(self):
         recorder = Recorder("kraken")

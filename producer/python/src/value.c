@@ -275,6 +275,11 @@ bool value_is_time(PyObject *value)
     return PyDate_Check(value) || PyTime_Check(value); /* a datetime is a date */
 }
 
+static bool is_ms(double units)
+{
+    return units >= (double)CCXT_TIME_MS_MIN && units < (double)CCXT_TIME_MS_MAX;
+}
+
 static enum outcome datetime_since(struct value_context *context, PyObject *value, PyObject *offset,
                                    int64_t *ns)
 {
@@ -288,7 +293,7 @@ static enum outcome datetime_since(struct value_context *context, PyObject *valu
     int64_t us = PyDateTime_DATE_GET_MICROSECOND(value) - PyDateTime_DELTA_GET_MICROSECONDS(offset);
     seconds -= PyDateTime_DELTA_GET_DAYS(offset) * 86400 + PyDateTime_DELTA_GET_SECONDS(offset);
     if (__builtin_mul_overflow(seconds, ns_per_s, ns) ||
-        __builtin_add_overflow(*ns, us * 1000, ns)) {
+        __builtin_add_overflow(*ns, us * 1000, ns) || !is_ms((double)(*ns / NS_PER_MS))) {
         return value_fail(context, PyExc_ValueError, "out of range");
     }
     return TAKEN;
@@ -306,11 +311,6 @@ static enum outcome datetime_time(struct value_context *context, PyObject *value
     enum outcome outcome = datetime_since(context, value, offset, ns);
     Py_DECREF(offset);
     return outcome;
-}
-
-static bool is_ms(double units)
-{
-    return units >= (double)CCXT_TIME_MS_MIN && units < (double)CCXT_TIME_MS_MAX;
 }
 
 /* Accepts a number only in the unit that is wanted and within its bounds: a guess could be wrong.
