@@ -54,7 +54,7 @@ FAULT_TESTS := $(patsubst %.c,%,$(wildcard tests/fault/test_*.c))
 FUZZERS := $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(patsubst %.c,%,$(wildcard tests/bench/bench_*.c))
 # SQL: tables by their number, what brings version 1 here, then functions and views in the order in which they need each other.
-BOOKS := books_copies books books_fold books_booking books_views books_lists
+BOOKS := books_copies books books_fold books_booking books_views books_lists books_roll
 SQL_CODE := drop columns days progress fence staging orders merge orders_at $(BOOKS) views summaries audit retention locks reports reconciliation web web_answers rights
 SQL := $(sort $(wildcard schema/sql/[0-9]*.sql)) schema/sql/from_version_1.sql $(SQL_CODE:%=schema/sql/code/%.sql)
 

@@ -16,7 +16,8 @@
     X(AUDIT, audit, "", 0, 0, "show whether any accepted record is missing from PostgreSQL") \
     X(REJECTS, rejects, "list|show|replay|discard [ID ...]", 1, 1000, \
       "list the records that could not be stored, show one, load them again, or set them aside") \
-    X(PARTITIONS, partitions, "list|drop", 1, 1, "list the days that are kept, or drop old ones") \
+    X(PARTITIONS, partitions, "list|drop|roll", 1, 1, \
+      "list the days that are kept, drop old ones, or roll old fills") \
     X(JOURNAL, journal, "PATH", 1, 1, "show what a journal holds, without changing it") \
     X(CHECK, check, "", 0, 0, \
       "look for versions, rights and server settings that would lose records") \

@@ -160,8 +160,8 @@
     X(dry_run, BOOL, "no", REJECTS | PARTITIONS, ANY, \
       "change nothing; print what replay, discard or drop would do") \
     X(older_than, STRING, NONE, PARTITIONS, VALUE("DAYS|DATE"), \
-      "drop days that have been over for this long (90d), or those before a day (2026-05-01); " \
-      "UTC") \
+      "drop days, or roll fills, that have been over for this long (90d), or those before a day " \
+      "(2026-05-01); UTC") \
     X(limit, COUNT, "50", REJECTS | MIRROR, RANGE(1, 1000000), \
       "most rejects listed, the latest first") \
     X(web, BOOL, "no", DRAIN, ANY, \

@@ -1,4 +1,5 @@
-/* partitions.c: `blotter partitions list|drop`: lists the days that are kept, and drops old ones.
+/* partitions.c: `blotter partitions list|drop|roll`: lists the days that are kept, drops old ones,
+ * and rolls old fills.
  *
  * A day is dropped in three steps, and schema/sql/code/days.sql says why a crash between them
  * confuses nothing: it is aggregated, in one transaction; its tables are detached, which waits for
@@ -6,6 +7,9 @@
  * does whatever is due for any table, also what an earlier run did not finish. A step that somebody
  * else's transaction blocks is tried again, each time for no longer than lock_timeout, so that
  * drainers that need a new day get their turn in between.
+ *
+ * Fills are rolled in pieces, each a transaction that leaves the books whole
+ * (schema/sql/code/books_roll.sql); a run that is cut off is gone on with by the next one.
  *
  * One run at a time, by an advisory lock of the session; and only for the owner of the schema. */
 #include <jansson.h>
@@ -23,6 +27,7 @@
 enum {
     ATTEMPTS = 12,   /* at a step that waits for others */
     DAYS_MAX = 9999, /* of --older-than: older than all there is */
+    ROLL_DAYS = 2,   /* fills of these are not rolled */
 };
 
 /* --- the days there are --- */
@@ -77,6 +82,11 @@ static int print_days(struct pg *pg, struct report *report, const char *none)
     return first_day[0] == '\0' ? pg->exit_code : EXIT_CODE_DONE;
 }
 
+static int partitions_list(struct pg *pg)
+{
+    return print_days(pg, list_days(pg, NULL, NULL), "no day has been made yet");
+}
+
 /* --- which days to drop --- */
 
 /* Reads "90d"; 0: it is something else. */
@@ -106,13 +116,14 @@ static bool is_date(const char *text)
     return strftime(written, sizeof written, "%Y-%m-%d", &again) > 0 && strcmp(written, text) == 0;
 }
 
-/* Finds the first day to keep, by the server's clock. False: on failure, which has been printed. */
-static bool read_older_than(struct pg *pg, char before[11])
+/* Finds the first day to keep, by the server's clock, where so many days are always kept. False: on
+ * failure, which has been printed. */
+static bool read_older_than(struct pg *pg, int kept_days, char before[11])
 {
     const char *text = pg->settings->older_than;
     int days_old = text == NULL ? 0 : parse_days(text);
-    char number[16];
-    const char *const values[] = {number, days_old == 0 ? text : NULL};
+    char number[16], kept[16];
+    const char *const values[] = {number, days_old == 0 ? text : NULL, kept};
 
     if (text == NULL || (days_old == 0 && !is_date(text))) {
         pg->exit_code = command_fail(pg->settings, EXIT_CODE_USAGE,
@@ -123,11 +134,12 @@ static bool read_older_than(struct pg *pg, char before[11])
         return false;
     }
     snprintf(number, sizeof number, "%d", days_old);
+    snprintf(kept, sizeof kept, "%d", kept_days);
     PGresult *result =
         pg_query(pg,
-                 "SELECT to_char(b, 'YYYY-MM-DD'), b <= blotter_internal.today() FROM "
+                 "SELECT to_char(b, 'YYYY-MM-DD'), b <= blotter_internal.today() - $3::int FROM "
                  "coalesce($2::date, blotter_internal.today() - $1::int) AS b",
-                 2, values);
+                 3, values);
     if (result == NULL) {
         return false;
     }
@@ -135,8 +147,11 @@ static bool read_older_than(struct pg *pg, char before[11])
     snprintf(before, 11, "%s", PQgetvalue(result, 0, 0));
     PQclear(result);
     if (!over) {
-        pg->exit_code = command_fail(pg->settings, EXIT_CODE_USAGE,
-                                     "setting older_than: %s is still to come (UTC)", before);
+        pg->exit_code =
+            command_fail(pg->settings, EXIT_CODE_USAGE,
+                         kept_days == 0 ? "setting older_than: %s is still to come (UTC)"
+                                        : "setting older_than: %s is less than two days ago (UTC)",
+                         before);
     }
     return over;
 }
@@ -153,10 +168,10 @@ static bool check_owner(struct pg *pg)
     }
     bool may = PQgetvalue(result, 0, 0)[0] == 't';
     if (!may) {
-        pg->exit_code =
-            command_fail(pg->settings, EXIT_CODE_USAGE,
-                         "dropping days is for the owner of the schema, %s; this user is %s",
-                         PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2));
+        pg->exit_code = command_fail(
+            pg->settings, EXIT_CODE_USAGE,
+            "dropping days and rolling fills are for the owner of the schema, %s; this user is %s",
+            PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2));
     }
     PQclear(result);
     return may;
@@ -172,7 +187,7 @@ static bool lock_others_out(struct pg *pg)
 
     if (result != NULL && !locked) {
         pg->exit_code = command_fail(pg->settings, EXIT_CODE_NO,
-                                     "another `blotter partitions drop` is at work");
+                                     "another `blotter partitions drop` or `roll` is at work");
     }
     PQclear(result);
     return locked;
@@ -195,10 +210,9 @@ static bool is_blocked(const PGresult *result)
 
 enum step { STEP_DONE, STEP_BLOCKED, STEP_FAILED /* the error has been printed */ };
 
-/* what: a table, or the days to aggregate. */
-static enum step run_step(struct pg *pg, const char *sql, const char *what)
+/* what: a table, the days to aggregate, or fills. */
+static enum step judge_step(struct pg *pg, const PGresult *result, const char *what)
 {
-    PGresult *result = PQexec(pg->connection, sql);
     ExecStatusType status = PQresultStatus(result);
     enum step step = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK ? STEP_DONE
                      : is_blocked(result)                                    ? STEP_BLOCKED
@@ -209,6 +223,14 @@ static enum step run_step(struct pg *pg, const char *sql, const char *what)
     } else if (step == STEP_BLOCKED) {
         log_info(what, "in use; trying again");
     }
+    return step;
+}
+
+static enum step run_step(struct pg *pg, const char *sql, const char *what)
+{
+    PGresult *result = PQexec(pg->connection, sql);
+    enum step step = judge_step(pg, result, what);
+
     PQclear(result);
     return step;
 }
@@ -268,7 +290,7 @@ static int partitions_drop(struct pg *pg)
     char before[11], first_day[11];
     struct report *report;
 
-    if (!read_older_than(pg, before) || !check_owner(pg)) {
+    if (!read_older_than(pg, 0, before) || !check_owner(pg)) {
         return pg->exit_code;
     }
     read_first_day(pg, first_day);
@@ -287,22 +309,106 @@ static int partitions_drop(struct pg *pg)
     return print_days(pg, report, "nothing to drop");
 }
 
+/* --- rolling --- */
+
+/* Rolls one piece, and finds the position where the next one begins; 0: there is none. */
+static enum step roll_piece(struct pg *pg, const char *before, int *position, int64_t *rolled)
+{
+    char sql[160];
+    PGresult *result;
+    enum step step;
+
+    snprintf(sql, sizeof sql,
+             "SELECT coalesce(next_position, 0), rolled FROM blotter_internal.roll_fills("
+             "blotter_internal.day_begins('%s'), %d)",
+             before, *position);
+    result = PQexec(pg->connection, sql);
+    step = judge_step(pg, result, "fills");
+    if (step == STEP_DONE) {
+        *position = (int)strtol(PQgetvalue(result, 0, 0), NULL, 10);
+        *rolled += strtoll(PQgetvalue(result, 0, 1), NULL, 10);
+    }
+    PQclear(result);
+    return step;
+}
+
+static bool roll(struct pg *pg, const char *before)
+{
+    int position = 0;
+    int64_t rolled = 0;
+
+    for (int attempt = 0; attempt < ATTEMPTS;) {
+        enum step step = roll_piece(pg, before, &position, &rolled);
+
+        if (step == STEP_FAILED) {
+            return false;
+        } else if (step == STEP_DONE && position == 0) {
+            return true;
+        } else if (step == STEP_DONE) {
+            log_info("fills", "rolled %lld", (long long)rolled);
+        }
+        attempt = step == STEP_DONE ? 0 : attempt + 1;
+    }
+    return partitions_give_up(pg, "fills");
+}
+
+static int partitions_roll(struct pg *pg)
+{
+    char before[11];
+    const char *const values[] = {before};
+    PGresult *result;
+    struct report *report;
+
+    if (!read_older_than(pg, ROLL_DAYS, before) || !check_owner(pg) ||
+        (!pg->settings->dry_run && (!lock_others_out(pg) || !set_lock_timeout(pg)))) {
+        return pg->exit_code;
+    }
+    result = pg_query(pg,
+                      "SELECT exchange, positions, fills, unsure FROM "
+                      "blotter_internal.list_rolls(blotter_internal.day_begins($1::date))",
+                      1, values);
+    if (result == NULL) {
+        return pg->exit_code;
+    }
+    report = report_of_result(result);
+    PQclear(result);
+    if (!pg->settings->dry_run && !roll(pg, before)) {
+        report_destroy(report);
+        return pg->exit_code;
+    }
+    if (pg->settings->json) {
+        report_print_json(json_pack("{s:b, s:s, s:o}", "dry_run", pg->settings->dry_run, "before",
+                                    before, "exchanges", report_json(report)),
+                          stdout);
+    } else if (report_rows(report) == 0) {
+        printf("no fills before %s to roll\n", before);
+    } else {
+        report_print(report, stdout);
+        printf("\nfills before %s %s\n", before, pg->settings->dry_run ? "to be rolled" : "rolled");
+    }
+    report_destroy(report);
+    return EXIT_CODE_DONE;
+}
+
 int command_partitions(const struct settings *settings)
 {
-    bool lists = strcmp(settings->arguments[0], "list") == 0,
-         drops = strcmp(settings->arguments[0], "drop") == 0;
+    static int (*const verbs[])(struct pg *) = {partitions_list, partitions_drop, partitions_roll};
+    static const char *const names[] = {"list", "drop", "roll"};
+    size_t verb = 0;
     struct pg pg;
     int code;
 
-    if (!lists && !drops) {
-        return command_fail(settings, EXIT_CODE_USAGE, "expected list or drop, not \"%.64s\"",
+    while (verb < 3 && strcmp(settings->arguments[0], names[verb]) != 0) {
+        verb++;
+    }
+    if (verb == 3) {
+        return command_fail(settings, EXIT_CODE_USAGE, "expected list, drop or roll, not \"%.64s\"",
                             settings->arguments[0]);
     }
     if (!pg_open(&pg, settings) || !pg_check_schema(&pg) || !pg_refuse_pooler(&pg)) {
         code = pg.exit_code;
     } else {
-        code = lists ? print_days(&pg, list_days(&pg, NULL, NULL), "no day has been made yet")
-                     : partitions_drop(&pg);
+        code = verbs[verb](&pg);
     }
     pg_close(&pg);
     return code;

@@ -826,6 +826,10 @@ CREATE TABLE blotter_internal.position (
     last_trade_id text COLLATE "C",
     last_side text COLLATE "C",
     last_price numeric,
+    rolled_before timestamptz,
+    rolled_at timestamptz,
+    rolled_trade_id text COLLATE "C",
+    rolled_side text COLLATE "C",
     PRIMARY KEY (exchange, account, strategy, market_type, symbol, position_side)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX position_symbol ON blotter_internal.position (exchange, symbol);
@@ -855,6 +859,10 @@ COMMENT ON COLUMN blotter_internal.position.unpriced IS 'fills whose value is no
 COMMENT ON COLUMN blotter_internal.position.sideless IS 'fills of which nobody knows whether they bought or sold';
 COMMENT ON COLUMN blotter_internal.position.last_trade_id IS 'with last_fill_at and last_side the place of the newest fill in the order of fills';
 COMMENT ON COLUMN blotter_internal.position.last_side IS 'see last_trade_id';
+COMMENT ON COLUMN blotter_internal.position.rolled_before IS 'its fills before this full hour are rolled: what they came to is in position_hour, who they were in rolled_fill; null: it has all its fills';
+COMMENT ON COLUMN blotter_internal.position.rolled_at IS 'with rolled_trade_id and rolled_side the place of the last fill that is rolled in the order of fills';
+COMMENT ON COLUMN blotter_internal.position.rolled_trade_id IS 'see rolled_at';
+COMMENT ON COLUMN blotter_internal.position.rolled_side IS 'see rolled_at';
 
 -- Not partitioned and not dropped with days, so that a copy that comes late is known for one, and dropping days changes nothing.
 CREATE TABLE blotter_internal.fill (
@@ -901,6 +909,40 @@ COMMENT ON COLUMN blotter_internal.fill.client_order_id IS 'where no copy names 
 COMMENT ON COLUMN blotter_internal.fill.cost IS 'as a trade gave it; null: price, quantity and contract tell';
 COMMENT ON COLUMN blotter_internal.fill.fee IS '+ paid, - rebate';
 COMMENT ON COLUMN blotter_internal.fill.copies IS 'all copies of the trade id, in its first fill, where they differ in what they say of who traded what';
+
+-- A fill that is rolled leaves what a copy that comes later is known by. Without a unique key, as a venue may number its trades per symbol.
+CREATE TABLE blotter_internal.rolled_fill (
+    position_id int NOT NULL,
+    lacks smallint NOT NULL,
+    trade_id text COLLATE "C" NOT NULL,
+    order_id text COLLATE "C",
+    side text COLLATE "C"
+);
+CREATE INDEX rolled_fill_trade ON blotter_internal.rolled_fill (trade_id);
+COMMENT ON INDEX blotter_internal.rolled_fill_trade IS 'is a copy one of a fill that is rolled?';
+COMMENT ON TABLE blotter_internal.rolled_fill IS 'The identities of fills that are rolled, so that a copy of one changes nothing.';
+COMMENT ON COLUMN blotter_internal.rolled_fill.position_id IS 'as in fill';
+COMMENT ON COLUMN blotter_internal.rolled_fill.lacks IS 'as in fill';
+COMMENT ON COLUMN blotter_internal.rolled_fill.trade_id IS 'as in fill';
+COMMENT ON COLUMN blotter_internal.rolled_fill.order_id IS 'as in fill';
+COMMENT ON COLUMN blotter_internal.rolled_fill.side IS 'as in fill';
+
+CREATE TABLE blotter_internal.rolled_lot (
+    position_id int NOT NULL,
+    n int NOT NULL,
+    at timestamptz NOT NULL,
+    trade_id text COLLATE "C" NOT NULL,
+    quantity numeric NOT NULL,
+    cost numeric NOT NULL,
+    PRIMARY KEY (position_id, n)
+);
+COMMENT ON TABLE blotter_internal.rolled_lot IS 'The lots that were open, first in, first out, when the fills before were rolled: where fifo starts from.';
+COMMENT ON COLUMN blotter_internal.rolled_lot.position_id IS 'whose';
+COMMENT ON COLUMN blotter_internal.rolled_lot.n IS 'place: the least is closed first';
+COMMENT ON COLUMN blotter_internal.rolled_lot.at IS 'when it was opened';
+COMMENT ON COLUMN blotter_internal.rolled_lot.trade_id IS 'by which fill';
+COMMENT ON COLUMN blotter_internal.rolled_lot.quantity IS 'what is left of it: + long, - short';
+COMMENT ON COLUMN blotter_internal.rolled_lot.cost IS 'what that cost';
 
 -- The state at the end of each hour that has fills, and what the hour added.
 CREATE TABLE blotter_internal.position_hour (

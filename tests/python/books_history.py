@@ -30,7 +30,9 @@ BUYS = ("buy", "BUY", "1")
 
 
 class History:
-    def __init__(self, seed, executions=60, exchange=None):
+    def __init__(self, seed, executions=60, exchange=None, sure=False):
+        """sure: every price and every contract is recorded."""
+        self.sure = sure
         self.random = random.Random(seed)
         self.exchange = exchange or f"x{seed}"
         self.records = []
@@ -39,7 +41,7 @@ class History:
         self._seq = (seed + 1) * 100_000  # an identity is one record's, in all histories
         self.span = self.random.choice((HOUR // 2, 30 * HOUR))
         self.scale = self.random.choice(("usual", "usual", "tiny", "huge"))
-        self.markets = self.random.sample(MARKETS, self.random.randint(1, 3))
+        self.markets = self.random.sample([m for m in MARKETS if m[3] or m[1] in ("spot", "margin") or not sure], self.random.randint(1, 3))
         self._instruments()
         while len(self.records) < executions:
             self._execution(self._order())
@@ -160,7 +162,7 @@ class History:
 
     def _instruments(self):
         for symbol, market_type, _, records in self.markets:
-            for record in records if self._chance(0.8) else ():
+            for record in records if self._chance(0.8) or self.sure else ():
                 self.records.append(self._identity("instrument") | record | {"symbol": symbol, "market_type": market_type})
 
     # --- what is recorded of it ---
@@ -177,7 +179,7 @@ class History:
             quantity = "-" + quantity
         if self._chance(0.03):  # a copy that differs
             quantity = f"{'-' if quantity[0] == '-' else ''}1{quantity.lstrip('-')}"
-        price = truth["price"] if self._chance(0.95) else None
+        price = truth["price"] if self._chance(0.95) or self.sure else None
         if record["kind"] == "order":
             record |= {"last_price": price, "last_quantity": quantity, "cost": "12345", "event": "fill"}
         else:

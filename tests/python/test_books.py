@@ -25,7 +25,7 @@ import psycopg2.extras
 
 import support
 from books_history import HOUR, START, History
-from books_model import Books
+from books_model import Books, copy_of
 from orders_model import NUMBERS, TEXTS, has_ended, orders_at, random_events
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
@@ -141,6 +141,17 @@ class Case(unittest.TestCase):
         self.database = Database()
         self.addCleanup(self.database.__exit__)
 
+    def new_database(self, name):
+        """One whose tables are empty and have no statistics when the session plans."""
+        self.database.run(f"CREATE DATABASE {name}")
+        conninfo = f"{servers.settings['BLOTTER_POSTGRES']} dbname={name}"
+        self.assertEqual(servers.run("migrate", "--postgres", conninfo)[0], 0)
+        database = Database(conninfo)
+        self.addCleanup(database.__exit__)
+        database.run("UPDATE blotter_internal.retention SET days_back = 100000")
+        database.run("SELECT blotter_internal.make_day(d::date) FROM generate_series('2025-11-22'::date, '2025-12-04'::date, '1 day') AS d")
+        return database
+
     def assert_books(self, history, label):
         model = Books(history.records, history.orders)
         with self.subTest(label):
@@ -234,6 +245,31 @@ class Case(unittest.TestCase):
         self.assertEqual(found, {slot: (fills, None if realized is None else shown(realized)) for slot, (fills, realized) in expected.items()})
 
 
+def play(database, exchange, records, order_steps, dice):
+    """Loads and books, in batches of random size, what orders are known of meanwhile."""
+    steps = [("record", r) for r in records] + [("order", step) for step in order_steps]
+    dice.shuffle(steps)
+    later, batch = [], []
+    for what, step in steps:
+        if what == "record":
+            batch.append(step)
+        else:
+            row, learnt = step
+            database.learn_order(row | dict.fromkeys(learnt, ""))
+            later += [row] if learnt else []
+        if dice.random() < 0.2:
+            database.load(batch)
+            batch = []
+        if later and dice.random() < 0.1:
+            database.learn_order(later.pop(dice.randrange(len(later))))
+        if dice.random() < 0.15:
+            database.book(exchange, dice.choice((1, 3, 10, 1000)))
+    database.load(batch)
+    for row in later:
+        database.learn_order(row)
+    database.book_all(exchange)
+
+
 def seeds():
     given = os.environ.get("BLOTTER_BOOKS_SEEDS")
     if given:
@@ -242,35 +278,11 @@ def seeds():
 
 
 class RandomHistories(Case):
-    def play(self, history, dice):
-        """Loads and books, in batches of random size, what orders are known of meanwhile."""
-        steps = [("record", r) for r in history.records] + [("order", step) for step in history.order_steps]
-        dice.shuffle(steps)
-        later, batch = [], []
-        for what, step in steps:
-            if what == "record":
-                batch.append(step)
-            else:
-                row, learnt = step
-                self.database.learn_order(row | dict.fromkeys(learnt, ""))
-                later += [row] if learnt else []
-            if dice.random() < 0.2:
-                self.database.load(batch)
-                batch = []
-            if later and dice.random() < 0.1:
-                self.database.learn_order(later.pop(dice.randrange(len(later))))
-            if dice.random() < 0.15:
-                self.database.book(history.exchange, dice.choice((1, 3, 10, 1000)))
-        self.database.load(batch)
-        for row in later:
-            self.database.learn_order(row)
-        self.database.book_all(history.exchange)
-
     def test_books_are_what_the_definitions_say(self):
         for count, seed in enumerate(seeds()):
             print(f"# seed {seed}", flush=True)
             history, dice = History(seed, exchange=f"r{seed}"), random.Random(seed)
-            self.play(history, dice)
+            play(self.database, history.exchange, history.records, history.order_steps, dice)
             model = self.assert_books(history, f"seed {seed}")
             with self.subTest(f"seed {seed}: at a time"):
                 self.assert_at(history, model, START + dice.randint(0, history.span))
@@ -313,6 +325,230 @@ class RandomHistories(Case):
         self.database.book_all(history.exchange)
         self.assertEqual(failures, [])
         self.assert_books(history, f"seed {seed}")
+
+
+def hour_of(hour):
+    """So many full hours after START, which is one."""
+    return START + hour * HOUR
+
+
+def roll(database, before, most=3, pieces=None):
+    """Rolls fills before a time, in small pieces, so many at most. Returns how many fills."""
+    position, total = 0, 0
+    while position is not None and pieces != 0:
+        position, rolled = database.run("SELECT next_position, rolled FROM blotter_internal.roll_fills(%s, %s, %s)", time_of(before), position, most)[0]
+        total += rolled
+        pieces = None if pieces is None else pieces - 1
+    return total
+
+
+class Rolls(Case):
+    """Two databases that are told the same; in one of them fills are rolled. Every number stays what it is in the other, and what it is by the definitions."""
+
+    def setUp(self):
+        super().setUp()
+        self.plain = self.new_database(f"plain_{self._testMethodName[-20:]}")
+        self.database = self.new_database(f"rolled_{self._testMethodName[-20:]}")
+
+    def both(self, sql, *values):
+        answers = [database.run(sql, *values) for database in (self.database, self.plain)]
+        self.assertEqual(*answers, sql)
+        return answers[0]
+
+    def rolled_before(self):
+        return microseconds_of(self.database.run("SELECT coalesce(max(rolled_before), '2000-01-01Z') FROM blotter_internal.position")[0][0])
+
+    def assert_numbers(self, dice, span, rebuilt=False):
+        """rebuilt: hours that add up to nothing may be there or not, and equity has a row for each."""
+        rolled = self.rolled_before()
+
+        def any_time():
+            at = START + dice.randint(-HOUR, span + 2 * HOUR)
+            return at if at >= rolled and dice.random() < 0.5 else at // HOUR * HOUR
+
+        for _ in range(4):
+            low, high = sorted((any_time(), any_time()))
+            keys = dice.sample(("hour", "day", "exchange", "account", "strategy", "market_type", "symbol"), dice.randint(1, 4))
+            self.both("SELECT * FROM blotter.pnl(%s, %s, %s)", time_of(low), time_of(high), ",".join(keys))
+            self.both("SELECT p.*::text FROM blotter.positions_at(%s) AS p ORDER BY p", time_of(high))
+            if not rebuilt:
+                self.both("SELECT * FROM blotter.equity(NULL, %s, %s, %s)", time_of(low), time_of(high), dice.choice(("day", "hour")))
+            low = max(low, rolled)
+            self.both("SELECT f::text FROM blotter.fifo(%s, %s) AS f ORDER BY 1", time_of(low), time_of(max(low, high)))
+        self.both("SELECT p.*::text FROM blotter.positions AS p ORDER BY p")
+        self.both("SELECT f.*::text FROM blotter.fills AS f WHERE f.at >= %s ORDER BY f", time_of(rolled))
+        kept = self.database.run("SELECT (SELECT count(*) FROM blotter_internal.fill) + (SELECT count(*) FROM blotter_internal.rolled_fill)")
+        self.assertEqual(kept, self.plain.run("SELECT count(*) FROM blotter_internal.fill"))
+
+    def parts(self, history, horizons):
+        """What is known before each roll and after the last: all records of the trades before its horizon, some later ones, and all of their orders."""
+        trades, orders = {}, {}
+        for record in history.records:
+            copy = copy_of(record) if record["kind"] in ("order", "trade", "base") else None
+            trades.setdefault((copy and copy.trade_id) or id(record), []).append(record)
+        first = {}
+        for fill in Books(history.records, history.orders).fills:
+            first[fill.trade_id] = min(first.get(fill.trade_id, fill.at), fill.at)
+        parts = [([], []) for _ in range(len(horizons) + 1)]
+        for trade_id, records in trades.items():
+            last = next((i for i, horizon in enumerate(horizons) if first.get(trade_id, horizon) < horizon), len(horizons))
+            part = 0 if records[0]["kind"] == "instrument" else history.random.randint(0, last)
+            parts[part][0].extend(records)
+            for record in records:
+                for name in ("order_id", "client_order_id"):
+                    orders[record.get(name)] = min(part, orders.get(record.get(name), part))
+        for row, learnt in history.order_steps:
+            part = min(orders.get(row[name], len(horizons)) for name in ("order_id", "client_order_id"))
+            parts[part][1].append((row, learnt))
+        return parts
+
+    def test_no_number_changes_whatever_comes_after(self):
+        rolled, count = 0, 0
+        for count, seed in enumerate(itertools.islice(seeds(), None if support.ALL else 5), 1):
+            print(f"# seed {seed}", flush=True)
+            history, dice = History(seed, executions=100, exchange=f"r{seed}", sure=seed % 4 > 0), random.Random(seed)
+            times = sorted(fill.at for fill in Books(history.records, history.orders).fills)
+            horizons = sorted((dice.choice(times) // HOUR + 1) * HOUR for _ in range(2))
+            known = []
+            for part, (records, order_steps) in enumerate(self.parts(history, horizons)):
+                again = [r | {"seq": r["seq"] + 30_000 * part} for r in known if dice.random() < 0.3 and (r.get("trade_id") or "self")[:4] != "self" and copy_of(r) and copy_of(r).rank < 3]
+                known += records + again
+                for database in (self.database, self.plain):
+                    play(database, history.exchange, records + again, order_steps, random.Random(seed + part))
+                with self.subTest(f"seed {seed}, part {part}"):
+                    self.assertEqual(self.database.run("SELECT error FROM blotter_internal.book_errors"), [])
+                    self.assert_numbers(dice, history.span)
+                    if part < len(horizons):
+                        rolled += roll(self.database, horizons[part] - HOUR, pieces=3)  # of a run that was cut off
+                        rolled += roll(self.database, horizons[part])
+                        self.assertEqual(roll(self.database, horizons[part]), 0)
+                        self.assert_numbers(dice, history.span)
+            history.records = known
+            model = self.assert_books(history, f"seed {seed}")
+            with self.subTest(f"seed {seed}: at a time"):
+                for _ in range(3):
+                    low, high = sorted(hour_of(dice.randint(0, 31)) for _ in range(2))
+                    self.assert_at(history, model, low)
+                    self.assert_pnl(history, model, low, high)
+            with self.subTest(f"seed {seed}: rebuilt"):
+                for database in (self.database, self.plain):
+                    database.run("SELECT blotter_internal.rebuild_positions()")
+                self.assert_books(history, f"seed {seed}: rebuilt")
+                self.assert_numbers(dice, history.span, rebuilt=True)
+        self.assertGreater(rolled, count)
+
+    def test_before_a_horizon_nothing_changes_any_more_and_what_would_change_it_is_named(self):
+        """Records come in any order, and fills are rolled at any time: what is late then is set aside, and all else is right."""
+        hours = "SELECT position_id, hour, quantity, open_cost, realized_pnl, fee_value, fills FROM blotter_internal.position_hour h"
+        rolled = 0
+        for seed in itertools.islice(seeds(), None if support.ALL else 5):
+            print(f"# seed {seed}", flush=True)
+            history, dice = History(seed, executions=150, exchange=f"a{seed}", sure=seed % 4 > 0), random.Random(seed)
+            kept, cuts = {}, sorted(dice.sample(range(len(history.records)), 4))
+            for low, high in zip([0, *cuts], [*cuts, len(history.records)]):
+                play(self.database, history.exchange, history.records[low:high], history.order_steps if low == 0 else [], dice)
+                rolled += roll(self.database, START + dice.randint(0, history.span + HOUR))
+                done = self.database.run(f"{hours} WHERE hour < (SELECT p.rolled_before FROM blotter_internal.position p WHERE p.id = h.position_id)")
+                kept |= {row[:2]: row[2:] for row in done}
+            with self.subTest(f"seed {seed}"):
+                now = {row[:2]: row[2:] for row in self.database.run(hours)}
+                self.assertEqual({key: now.get(key) for key in kept}, kept)
+                before = self.positions(history.exchange)
+                days = self.database.run("SELECT * FROM blotter_internal.pnl_day d WHERE (realized, fee_value, funding, fills) <> (0, 0, 0, 0) ORDER BY d")
+                self.database.run("SELECT blotter_internal.rebuild_positions()")
+                self.assertEqual(self.positions(history.exchange), before)
+                self.assertEqual({row[:2]: row[2:] for row in self.database.run(hours)}, now)
+                self.assertEqual(self.database.run("SELECT * FROM blotter_internal.pnl_day d WHERE (realized, fee_value, funding, fills) <> (0, 0, 0, 0) ORDER BY d"), days)
+                for (error,) in self.database.run("SELECT error FROM blotter_internal.book_errors"):
+                    self.assertRegex(error, "(trade .* rolled|fills of .* are rolled)")
+        self.assertGreater(rolled, 0)
+
+    def trade(self, trade_id, hour, side, quantity, price="100", **more):
+        self.seq = getattr(self, "seq", 0) + 1
+        record = {"kind": "trade", "producer_id": 5, "seq": self.seq, "recorded_at": START + 48 * HOUR + self.seq, "exchange_time": hour_of(hour) + 60_000_000, "exchange": "x"}
+        return record | {"account": "main", "strategy": "s", "symbol": "BTC/USDT", "market_type": "spot", "trade_id": trade_id, "side": side, "quantity": quantity, "price": price} | more
+
+    def book(self, *records):
+        self.database.load(records)
+        self.database.book_all("x")
+
+    def test_what_comes_too_late_is_named_and_says_what_to_do(self):
+        state = "SELECT quantity, open_cost, realized_pnl, fills FROM blotter.positions WHERE symbol = 'BTC/USDT'"
+        self.book(self.trade("1", 0, "buy", "2"), self.trade("2", 1, "sell", "1", "110"), self.trade("3", 5, "buy", "1", "120", order_id="o3"))
+        expected = [(Decimal(2), Decimal(220), Decimal(10), 3)]
+        self.assertEqual(self.database.run(state), expected)
+        self.assertEqual(roll(self.database, hour_of(4)), 2)
+        event = {"kind": "order", "exchange": "x", "producer_id": 5, "recorded_at": START + 48 * HOUR}
+        refused = [
+            self.trade("4", 1, "buy", "1"),
+            event | {"seq": 1001, "trade_id": "1", "event": "bust"},
+            event | {"seq": 1002, "trade_id": "2", "event": "correct", "last_quantity": "3"},
+            self.trade("1", 6, "buy", "9"),
+            self.trade("3", 1, "buy", "1", "120", order_id="o3", origin="venue"),  # the venue says when it was
+            event | {"kind": "instrument", "seq": 1003, "symbol": "BTC/USDT", "market_type": "spot", "base": "BTC", "quote": "USDT", "contract_size": "5"},
+        ]
+        copies = [self.trade("1", 0, "buy", "2", fee="1", fee_currency="USDT"), event | {"seq": 1004, "trade_id": "2", "last_quantity": "1", "event": "fill"}]
+        other = self.trade("1", 6, "buy", "7", "10", symbol="ETH/USDT")  # the venue numbers its trades per symbol
+        self.book(*refused, *copies, other)
+        self.assertEqual(self.database.run(state), expected)
+        self.assertEqual(self.database.run("SELECT quantity FROM blotter.positions WHERE symbol = 'ETH/USDT'"), [(7,)])
+        errors = self.database.run("SELECT \"row\" ->> 'seq', error FROM blotter_internal.book_errors ORDER BY id")
+        self.assertEqual({int(seq) for seq, _ in errors}, {r["seq"] for r in refused})
+        self.assertEqual(sum("blotter.position_base" in error for _, error in errors), 5)
+        with self.assertRaisesRegex(psycopg2.errors.RaiseException, "are rolled"):
+            self.database.run("SELECT * FROM blotter.positions_at(%s)", time_of(hour_of(1) + 1))
+        with self.assertRaisesRegex(psycopg2.errors.RaiseException, "are rolled"):
+            self.database.run("SELECT * FROM blotter.pnl(%s, %s)", time_of(hour_of(0) + 1), time_of(hour_of(5)))
+        with self.assertRaisesRegex(psycopg2.errors.RaiseException, "are rolled"):
+            self.database.run("SELECT * FROM blotter.fifo(%s)", time_of(hour_of(1)))
+        self.assertEqual(self.database.run("SELECT quantity FROM blotter.positions_at(%s)", time_of(hour_of(3) + 1)), [(1,)])
+        self.assertEqual(self.database.run("SELECT opened_by, quantity FROM blotter.fifo(%s)", time_of(hour_of(2))), [])
+        # what the messages say
+        self.database.run("INSERT INTO blotter.position_base (exchange, account, strategy, market_type, symbol, at, quantity, price) VALUES ('x', 'main', 's', 'spot', 'BTC/USDT', %s, 1, 100)", time_of(hour_of(4)))
+        self.book(self.trade("5", 7, "sell", "1", "130"))
+        self.assertEqual(self.database.run("SELECT quantity, fills FROM blotter.positions WHERE symbol = 'BTC/USDT'"), [(2, 5)])
+        self.assertEqual(self.database.run("SELECT opened_by, quantity, realized_pnl FROM blotter.fifo(%s)", time_of(hour_of(2))), [("1", 1, 30)])
+
+    def test_a_position_of_which_only_rolled_fills_are_left_is_what_they_made_it(self):
+        numbers = "SELECT strategy, quantity, open_cost, (fees ->> 'USDT')::numeric, fills, first_fill_at, last_fill_at, average_price FROM blotter.positions WHERE fills > 0 ORDER BY 1"
+        paid = {"fee": "0.5", "fee_currency": "USDT", "strategy": ""}
+        self.book(self.trade("1", 0, "buy", "2", **paid), self.trade("2", 1, "sell", "1", "110", **paid))
+        before = self.database.run(numbers)
+        self.assertEqual(roll(self.database, hour_of(4)), 2)
+        self.book(self.trade("3", 5, "buy", "1", order_id="o3", **paid), self.trade("4", 1, "buy", "7", order_id="o3", **paid))
+        self.database.learn_order({"exchange": "x", "account": "main", "order_id": "o3", "strategy": "b"})
+        self.database.book_all("x")
+        rows = self.database.run(numbers)
+        self.assertEqual(rows[:-1], before)
+        self.assertEqual(rows[-1][:2], ("b", 1))
+        self.assertEqual(self.database.run("SELECT \"row\" ->> 'trade_id' FROM blotter_internal.book_errors"), [("4",)])
+        self.database.run("SELECT blotter_internal.rebuild_positions()")
+        self.assertEqual(self.database.run(numbers), rows)
+        self.book(self.trade("5", 2, "sell", "1", "130", **paid))
+        self.assertEqual(self.database.run(numbers)[0][1:5], (0, 0, Decimal("1.5"), 3))
+
+    def test_fills_that_share_a_trade_id_stay_known_together(self):
+        state = "SELECT quantity, realized_pnl, fills, (fees ->> 'USDT')::numeric FROM blotter.positions WHERE fills > 0"
+        sides = [("1", 0, "buy", "2"), ("1", 5, "sell", "2", "110")]
+        self.book(*(self.trade(*side, order_id=f"o{side[2]}") for side in sides), self.trade("2", 0, "buy", "3"))
+        self.assertEqual(roll(self.database, hour_of(4)), 1)
+        self.book(*(self.trade(*side, order_id=f"o{side[2]}") for side in sides))
+        self.assertEqual(self.database.run(state), [(3, 20, 3, None)])
+        self.book(self.trade(*sides[1], order_id="osell", fee="1", fee_currency="USDT"))
+        self.assertEqual(self.database.run(state), [(3, 20, 3, 1)])
+        self.assertEqual(self.database.run("SELECT error FROM blotter_internal.book_errors"), [])
+
+    def test_an_order_whose_fills_are_rolled_keeps_no_other_from_learning(self):
+        self.book(self.trade("1", 0, "buy", "2", strategy="b"), self.trade("2", 3, "buy", "2", strategy="b"))
+        roll(self.database, hour_of(2))
+        late = [self.trade(str(n), 0, "buy", "1", strategy="", order_id=f"o{n}", symbol=symbol) for n, symbol in ((4, "BTC/USDT"), (5, "XRP/USDT"))]
+        self.book(*late)
+        values = ", ".join(f"('x', 'main', 'o{n}', 'o{n}', 'b', '2025-01-01Z', '2025-01-01Z', {n}, 1)" for n in (4, 5))
+        self.database.run(f"INSERT INTO blotter.orders (exchange, account, order_key, order_id, strategy, first_recorded_at, recorded_at, seq, producer_id) VALUES {values}")
+        self.database.book_all("x")
+        rows = self.database.run("SELECT symbol, strategy, quantity FROM blotter.positions WHERE quantity <> 0 ORDER BY 1, 2")
+        self.assertEqual(rows, [("BTC/USDT", "", 1), ("BTC/USDT", "b", 4), ("XRP/USDT", "b", 1)])
+        self.assertEqual(self.database.run("SELECT \"row\" -> 'order_keys' FROM blotter_internal.book_errors"), [(["oo4"],)])
 
 
 class Orders(Case):
@@ -483,7 +719,8 @@ class Work(Case):
 
     READ = """SELECT sum(pg_stat_get_xact_tuples_returned(c.oid)) FROM pg_class c LEFT JOIN pg_index i ON i.indexrelid = c.oid
               WHERE coalesce(i.indrelid, c.oid) IN ('blotter_internal.fill'::regclass, 'blotter_internal.position'::regclass, 'blotter.orders'::regclass,
-                                                    'blotter_internal.position_hour'::regclass, 'blotter_internal.position_checkpoint'::regclass)"""
+                                                    'blotter_internal.position_hour'::regclass, 'blotter_internal.position_checkpoint'::regclass,
+                                                    'blotter_internal.rolled_fill'::regclass)"""
 
     CALLS = """SELECT coalesce(sum(f.calls), 0) FROM pg_stat_xact_user_functions f JOIN pg_proc p ON p.oid = f.funcid
                WHERE p.provolatile = 'v' AND p.proname <> 'is_bloated'"""
@@ -491,17 +728,6 @@ class Work(Case):
     def setUp(self):
         super().setUp()
         self.seqs = itertools.count(1)
-
-    def new_database(self, name):
-        """One whose tables are empty and have no statistics when the session plans."""
-        self.database.run(f"CREATE DATABASE {name}")
-        conninfo = f"{servers.settings['BLOTTER_POSTGRES']} dbname={name}"
-        self.assertEqual(servers.run("migrate", "--postgres", conninfo)[0], 0)
-        database = Database(conninfo)
-        self.addCleanup(database.__exit__)
-        database.run("UPDATE blotter_internal.retention SET days_back = 100000")
-        database.run("SELECT blotter_internal.make_day('2025-11-24')")
-        return database
 
     def fill(self, trade, at, **more):
         record = {"kind": "order", "producer_id": 7, "seq": next(self.seqs), "recorded_at": START + at, "exchange_time": START + at, "exchange": "work"}
@@ -528,6 +754,24 @@ class Work(Case):
             self.assertGreaterEqual(booked, 200)
             self.assertLess(read, 12 * booked, f"batch {batch}")
         self.assertEqual(database.run("SELECT sum(fills) FROM blotter.positions WHERE strategy <> ''"), [(1200,)])
+
+    def test_a_booking_after_a_roll_reads_no_more(self):
+        database = self.new_database("work_rolled")
+        for hour in range(6):
+            trades = range(hour * 200, hour * 200 + 200)
+            database.load([self.fill(trade, hour * HOUR + trade, strategy=f"s{trade % 5}") for trade in trades])
+            booked, read = self.book(database)
+            self.assertEqual(booked, 200)
+            self.assertLess(read, 12 * booked, f"hour {hour}")
+            roll(database, hour_of(hour))
+            if hour > 1:
+                again = [self.fill(trade, (hour - 2) * HOUR + trade, strategy=f"s{trade % 5}") for trade in range(hour * 200 - 400, hour * 200 - 200)]
+                database.load(again)
+                booked, read = self.book(database)
+                self.assertEqual(booked, 200)
+                self.assertLess(read, 5 * booked, f"copies of hour {hour - 2}")
+        self.assertEqual(database.run("SELECT sum(fills) FROM blotter.positions"), [(1200,)])
+        self.assertEqual(database.run("SELECT (SELECT count(*) FROM blotter_internal.fill), (SELECT count(*) FROM blotter_internal.rolled_fill)"), [(200, 1000)])
 
     def sides(self, trades, sides=("buy", "sell")):
         return [self.fill(t, 1000 * t, side=s, order_id=f"{s}{t}", strategy=f"s{t % 3}", fee="0.1", fee_currency="USDT") for t in trades for s in sides]
@@ -591,7 +835,6 @@ class Work(Case):
 
     def test_positions_at_reads_no_more_for_a_time_long_ago_than_for_one_just_now(self):
         database = self.new_database("work_at")
-        database.run("SELECT blotter_internal.make_day('2025-11-25')")
         for batch in range(4):
             records = [self.fill(i, i * HOUR // 100, strategy=f"s{i % 2}", fee="0.1", fee_currency="USDT") for i in range(batch * 500, batch * 500 + 500)]
             database.load(records)
@@ -777,7 +1020,7 @@ class Drainers(Case):
             sums[0] += Decimal("0.25") * (-1 if i % 7 == 0 else 1)
             sums[1] += 1
             sums[2] += Decimal("0.01")
-        rows = servers.query("SELECT strategy, quantity, fills, (fees ->> 'USDT')::numeric AS fees FROM blotter.positions WHERE exchange = %s", exchange)
+        rows = servers.query("SELECT strategy, quantity, fills, (fees ->> 'USDT')::numeric AS fees FROM blotter.positions WHERE exchange = %s AND market_type = ''", exchange)
         self.assertEqual({row["strategy"]: [row["quantity"], row["fills"], row["fees"]] for row in rows}, expected)
 
     def test_drainers_that_are_killed_book_each_fill_once(self):
@@ -815,6 +1058,50 @@ class Drainers(Case):
         with path.open("w") as file:
             drainer = servers.start(servers.program, "drain", *options, stderr=file)
         return drainer, path.read_text
+
+    def test_rolling_that_is_killed_leaves_the_books_whole_and_the_next_run_goes_on(self):
+        """Between two pieces, while a drainer books: the second waits for the lock that bookings take."""
+        exchanges, old = ("rolled", "rolled-last"), microseconds_of(datetime.datetime.now(datetime.timezone.utc)) - 9 * 24 * HOUR
+        with Database() as database:
+            database.run("SELECT blotter_internal.make_day(%s)", time_of(old).date())
+            for exchange in exchanges:
+                trade = {"kind": "trade", "producer_id": 77, "exchange": exchange, "account": "main", "strategy": "s0", "symbol": "BTC/USDT", "market_type": "spot"}
+                ids = ((i, i + 1000 * exchanges.index(exchange)) for i in range(1, 101))
+                database.load([trade | {"seq": seq, "recorded_at": old + i, "trade_id": f"t{i}", "side": ("buy", "sell")[i % 3 == 0], "price": str(100 + i % 9), "quantity": "2"} for i, seq in ids])
+                database.book_all(exchange)
+        known = "SELECT exchange, symbol, quantity, average_price, realized_pnl, fills FROM blotter.positions WHERE exchange IN ('rolled', 'rolled-last') AND strategy = 's0' AND market_type = 'spot' ORDER BY 1"
+        left = "SELECT p.exchange, count(f) AS n FROM blotter_internal.position p LEFT JOIN blotter_internal.fill f ON f.position_id = p.id WHERE p.exchange IN ('rolled', 'rolled-last') AND market_type = 'spot' GROUP BY 1 ORDER BY 1"
+        waiting = "SELECT count(*) AS n FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.application_name = 'blotter partitions' AND l.locktype = 'advisory' AND NOT l.granted"
+        before, drainer = servers.query(known), servers.drain()
+        self.assertEqual([row["fills"] for row in before], [100, 100])
+        code, said = servers.run("partitions", "roll", "--older-than", "1d")
+        self.assertEqual((code, "less than two days ago" in said), (2, True), said)
+        code, said = servers.run("partitions", "roll", "--older-than", "3d", "--dry-run", "--json")
+        self.assertEqual(code, 0, said)
+        would = [row for row in json.loads(said)["exchanges"] if row["exchange"] in exchanges]
+        self.assertEqual(would, [{"exchange": exchange, "positions": 1, "fills": 100, "unsure": 0} for exchange in exchanges])
+        for victim in ("program", "postgres"):
+            let_go = self.hold("hashtext('rolled-last books')")
+            run = servers.start(servers.program, "partitions", "roll", "--older-than", "3d", "--lock-timeout", "5m")
+            support.wait_until(lambda: servers.query(waiting)[0]["n"] == 1)
+            self.publish("rolled", 100 * (victim == "postgres"), 100)
+            if victim == "program":
+                run.kill()
+            else:
+                servers.tell("kill postgres")
+                servers.tell("start postgres")
+            self.assertNotEqual(run.wait(support.TIMEOUT), 0)
+            let_go()
+            support.wait_until(lambda: servers.query("SELECT FROM pg_stat_activity WHERE application_name = 'blotter partitions'") == [])
+            self.assertEqual([row["n"] for row in servers.query(left)][0], 0)
+            self.assertEqual(servers.query(known), before)
+        code, said = servers.run("partitions", "roll", "--older-than", "3d")
+        self.assertEqual(code, 0, said)
+        self.assertEqual([row["n"] for row in servers.query(left)], [0, 0])
+        self.assertEqual(servers.query(known), before)
+        drainer.terminate()
+        self.assertEqual(drainer.wait(support.TIMEOUT), 0)
+        self.end("rolled", 200)
 
     def test_a_stop_waits_for_a_backlog_of_the_books(self):
         let_go = self.hold("hashtext('backlog books')")

@@ -438,6 +438,7 @@ DECLARE
     copies bigint;
     known boolean := false;
 BEGIN
+    PERFORM blotter_internal.drop_rolled_copies();
     PERFORM blotter_internal.find_new_fills();
     SELECT count(*) INTO found_fills FROM pg_temp.booking_fills;
     SELECT count(*) INTO copies FROM pg_temp.booking_copies c WHERE c.trade_id IS NOT NULL;
@@ -460,37 +461,56 @@ COMMENT ON FUNCTION blotter_internal.book_fills() IS
 
 -- --- instruments and cash ---------------------------------------------------------------------------------------------------
 
--- Takes a position out of the books but for its row, and notes all its fills as changes.
-CREATE FUNCTION blotter_internal.forget_position(p blotter_internal.position) RETURNS void
-    LANGUAGE plpgsql
+CREATE FUNCTION blotter_internal.add_hours_to_days(p blotter_internal.position, since timestamptz, sign int) RETURNS void
+    LANGUAGE sql
     AS $$
-BEGIN
     INSERT INTO blotter_internal.pnl_day AS d (exchange, account, strategy, currency, day, realized, fee_value, fills)
-    SELECT p.exchange, p.account, p.strategy, x.currency, x.day, -sum(x.realized), -sum(x.fee_value), -sum(x.fills)
-    FROM (SELECT p.currency, blotter_internal.day_of(h.hour) AS day, h.realized_pnl - coalesce(lag(h.realized_pnl) OVER (ORDER BY h.hour), 0) AS realized,
+    SELECT p.exchange, p.account, p.strategy, x.currency, x.day, sign * sum(x.realized), sign * sum(x.fee_value), sign * sum(x.fills)
+    FROM (SELECT p.currency, blotter_internal.day_of(h.hour) AS day, h.hour, h.realized_pnl - coalesce(lag(h.realized_pnl) OVER (ORDER BY h.hour), 0) AS realized,
                  h.fee_value, h.fills
           FROM blotter_internal.position_hour h WHERE h.position_id = p.id
           UNION ALL
-          SELECT e.key, blotter_internal.day_of(h.hour), 0, e.value::numeric, 0
+          SELECT e.key, blotter_internal.day_of(h.hour), h.hour, 0, e.value::numeric, 0
           FROM blotter_internal.position_hour h
           CROSS JOIN LATERAL jsonb_each_text(blotter_internal.add_amounts(h.other_fees, CASE WHEN h.fee_currency IS NOT NULL THEN jsonb_build_object(h.fee_currency, h.fee) END)) AS e
           WHERE h.position_id = p.id AND NOT blotter_internal.is_valued(p.inverse, p.base, p.quote, p.currency, e.key)) AS x
+    WHERE x.hour >= since
     GROUP BY x.currency, x.day
     ON CONFLICT (strategy, exchange, account, currency, day) DO UPDATE SET
         realized = d.realized + excluded.realized, fee_value = d.fee_value + excluded.fee_value, fills = d.fills + excluded.fills;
-    DELETE FROM blotter_internal.position_hour h WHERE h.position_id = p.id;
+$$;
+COMMENT ON FUNCTION blotter_internal.add_hours_to_days(blotter_internal.position, timestamptz, int) IS
+    'Adds what the hours of a position from one on say to the days, or with -1 takes it away.';
+
+-- Takes a position out of the books but for its row and what is rolled, and notes its fills as changes.
+CREATE FUNCTION blotter_internal.forget_position(p blotter_internal.position) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    since timestamptz := coalesce(p.rolled_before, '-infinity');
+    h blotter_internal.position_hour;
+BEGIN
+    IF p.last_fill_at < since THEN
+        RETURN; -- all that it has is rolled
+    END IF;
+    PERFORM blotter_internal.add_hours_to_days(p, since, -1);
+    DELETE FROM blotter_internal.position_hour o WHERE o.position_id = p.id AND o.hour >= since;
     DELETE FROM blotter_internal.position_checkpoint c WHERE c.position_id = p.id;
-    UPDATE blotter_internal.position o SET quantity = 0, open_cost = 0, realized_pnl = 0, fee_currency = NULL, fee = 0, other_fees = NULL, fee_value = 0, fills = 0,
-           unpriced = 0, sideless = 0, first_fill_at = NULL, last_fill_at = NULL, last_trade_id = NULL, last_side = NULL, last_price = NULL
+    SELECT o.* INTO h FROM blotter_internal.position_hour o WHERE o.position_id = p.id ORDER BY o.hour DESC LIMIT 1;
+    UPDATE blotter_internal.position o SET quantity = coalesce(h.quantity, 0), open_cost = coalesce(h.open_cost, 0), realized_pnl = coalesce(h.realized_pnl, 0),
+           fee_currency = CASE WHEN p.rolled_before IS NOT NULL THEN p.fee_currency END, fee = coalesce(h.total_fee, 0), other_fees = h.total_other_fees,
+           fee_value = coalesce((SELECT sum(b.fee_value) FROM blotter_internal.position_hour b WHERE b.position_id = p.id), 0), fills = coalesce(h.total_fills, 0),
+           unpriced = 0, sideless = 0, first_fill_at = CASE WHEN p.rolled_before IS NOT NULL THEN p.first_fill_at END, last_fill_at = p.rolled_at,
+           last_trade_id = p.rolled_trade_id, last_side = p.rolled_side, last_price = h.last_price
     WHERE o.id = p.id;
     DELETE FROM pg_temp.booking_changes c WHERE c.position_id = p.id;
     INSERT INTO pg_temp.booking_changes (position_id, at, trade_id, side, sign, moves, order_id, n, price, quantity, cost, fee, fee_currency, fees, rolled)
     SELECT f.position_id, f.at, f.trade_id, f.side, 1, true, f.order_id, f.n, f.price, f.quantity, f.cost, f.fee, f.fee_currency, f.fees, f.rolled
-    FROM blotter_internal.fill f WHERE f.position_id = p.id;
+    FROM blotter_internal.fill f WHERE f.position_id = p.id AND f.at >= since;
 END
 $$;
 COMMENT ON FUNCTION blotter_internal.forget_position(blotter_internal.position) IS
-    'Takes out of hours, days and the position what its fills had come to, so that they are all booked again.';
+    'Takes out of hours, days and the position what its fills had come to, so that they are all booked again; what is rolled stays.';
 
 -- A contract that changes changes every value: the positions of the symbol are computed again.
 CREATE FUNCTION blotter_internal.book_instruments() RETURNS void
@@ -523,6 +543,9 @@ BEGIN
             SELECT * INTO c FROM blotter_internal.contract_of(p.exchange, p.symbol, p.market_type);
             IF (c.inverse, c.unvalued, c.by_cost, c.assumed, c.takes_fees, c.multiplier, c.base, c.quote, c.currency)
                IS DISTINCT FROM (p.inverse, p.unvalued, p.by_cost, p.assumed, p.takes_fees, p.multiplier, p.base, p.quote, p.currency) THEN
+                IF p.rolled_before IS NOT NULL THEN
+                    RAISE EXCEPTION 'fills of % before % are rolled, so that what its contract is cannot change any more: it stays as it was', p.symbol, p.rolled_before;
+                END IF;
                 PERFORM blotter_internal.forget_position(p);
                 UPDATE blotter_internal.position o SET inverse = c.inverse, unvalued = c.unvalued, by_cost = c.by_cost, assumed = c.assumed,
                        takes_fees = c.takes_fees, multiplier = c.multiplier, base = c.base, quote = c.quote, currency = c.currency

@@ -75,9 +75,9 @@ BEGIN
            CASE WHEN k.late THEN coalesce(s.quantity, 0) ELSE k.quantity END,
            CASE WHEN k.late THEN coalesce(s.open_cost, 0) ELSE k.open_cost END,
            CASE WHEN k.late THEN coalesce(s.realized_pnl, 0) ELSE k.realized_pnl END,
-           CASE WHEN k.late THEN l.at ELSE k.last_fill_at END,
-           CASE WHEN k.late THEN l.trade_id ELSE k.last_trade_id END,
-           CASE WHEN k.late THEN l.side ELSE k.last_side END,
+           CASE WHEN k.late THEN coalesce(l.at, k.rolled_at) ELSE k.last_fill_at END,
+           CASE WHEN k.late THEN coalesce(l.trade_id, k.rolled_trade_id) ELSE k.last_trade_id END,
+           CASE WHEN k.late THEN coalesce(l.side, k.rolled_side) ELSE k.last_side END,
            CASE WHEN k.late THEN s.last_price ELSE k.last_price END
     FROM (SELECT p.id, min(c.at) FILTER (WHERE c.moves) AS first_at,
                  bool_or(c.moves AND (c.sign < 0 OR c.at < p.last_fill_at
@@ -88,7 +88,9 @@ BEGIN
                  min(p.fills) AS fills, min(p.quantity) AS quantity, min(p.open_cost) AS open_cost,
                  min(p.realized_pnl) AS realized_pnl, min(p.last_fill_at) AS last_fill_at,
                  min(p.last_trade_id) AS last_trade_id, min(p.last_side) AS last_side,
-                 min(p.last_price) AS last_price
+                 min(p.last_price) AS last_price, min(p.rolled_before) AS rolled_before,
+                 min(p.rolled_at) AS rolled_at, min(p.rolled_trade_id) AS rolled_trade_id,
+                 min(p.rolled_side) AS rolled_side
           FROM pg_temp.booking_changes c
           JOIN pg_temp.booking_positions p ON p.id = c.position_id
           GROUP BY p.id OFFSET 0) AS k
@@ -115,6 +117,7 @@ BEGIN
                        WHERE k.late AND f.position_id = k.id
                          AND f.at = (SELECT b.at FROM blotter_internal.fill b
                                      WHERE b.position_id = k.id AND b.at < s.since
+                                       AND b.at >= coalesce(k.rolled_before, '-infinity')
                                      ORDER BY b.at DESC LIMIT 1)
                        ORDER BY length(f.trade_id) DESC, f.trade_id DESC, f.side DESC
                        LIMIT 1) AS l ON true;
@@ -420,7 +423,7 @@ BEGIN
                             OR coalesce(p.fee_currency, n.fee_currency) = n.fee_currency
                                AND n.fee IS NOT NULL THEN p.other_fees
                           ELSE blotter_internal.add_hourly_fees(p.id, p.other_fees) END,
-        first_fill_at = CASE WHEN n.late
+        first_fill_at = CASE WHEN n.late AND p.rolled_before IS NULL
                              THEN (SELECT min(f.at) FROM blotter_internal.fill f
                                    WHERE f.position_id = p.id)
                              ELSE coalesce(p.first_fill_at, n.since) END,
@@ -508,6 +511,7 @@ BEGIN
         RETURN;
     END IF;
     PERFORM blotter_internal.find_booking_positions();
+    PERFORM blotter_internal.refuse_rolled_changes();
     PERFORM blotter_internal.sum_changes();
     PERFORM blotter_internal.find_starts();
     PERFORM blotter_internal.drop_late_checkpoints()
@@ -586,6 +590,14 @@ BEGIN
         IF NOT blotter_internal.is_rows_fault(SQLSTATE, context) THEN
             RAISE;
         ELSIF n = 1 THEN
+            -- One order of many whose fills cannot learn from it keeps none of the others from it.
+            INSERT INTO blotter_internal.book_queue (kind, exchange, order_keys)
+            SELECT q.kind, q.exchange, ARRAY[k]
+            FROM blotter_internal.book_queue q CROSS JOIN LATERAL unnest(q.order_keys) AS k
+            WHERE q.ctid = tids[1] AND cardinality(q.order_keys) > 1;
+            IF FOUND THEN
+                RETURN 0;
+            END IF;
             INSERT INTO blotter_internal.book_errors (sqlstate, error, "row")
             SELECT SQLSTATE, SQLERRM, jsonb_strip_nulls(to_jsonb(q)) FROM blotter_internal.book_queue q WHERE q.ctid = tids[1];
             RETURN 1;
@@ -729,9 +741,9 @@ BEGIN
     FROM (SELECT DISTINCT p.exchange FROM blotter_internal.position p ORDER BY 1) AS e;
     PERFORM blotter_internal.empty_booking();
     DELETE FROM blotter_internal.pnl_day;
-    DELETE FROM blotter_internal.position_hour;
     UPDATE blotter_internal.position SET funding = NULL;
     FOR one IN SELECT * FROM blotter_internal.position p ORDER BY p.id LOOP
+        PERFORM blotter_internal.add_hours_to_days(one, '-infinity', 1);
         PERFORM blotter_internal.forget_position(one);
         n := n + 1;
         IF n % 100 = 0 THEN
@@ -747,7 +759,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION blotter_internal.rebuild_positions() IS
-    'Computes positions, hours and days from the fills again. The numbers are the same, digit for digit; it is for a doubt, or after a row was changed by hand. Returns the number of positions.';
+    'Computes positions, hours and days from the fills again. The numbers are the same, digit for digit; it is for a doubt, or after a row was changed by hand. Of a position whose old fills are rolled it starts from the hours before. Returns the number of positions.';
 
 -- --- what queues rows beside the drainer ------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ SELECT p.exchange, p.account, p.strategy, p.market_type, p.symbol, p.position_si
 FROM blotter_internal.fill f
 JOIN blotter_internal.position p ON p.id = f.position_id
 WHERE NOT f.rolled;
-COMMENT ON VIEW blotter.fills IS 'Your executions, once each, whatever copies came of them (order event, own trade, venue''s history, resends): each field from the best copy that has it, and what none has from the order. A self-trade is two. A trade without a trade_id is none: nothing would tell it from a copy. To take one out, record an order event bust with its trade_id; to change one, an event correct with the new values. Example: SELECT * FROM blotter.fills WHERE exchange = ''okx'' AND symbol = ''BTC/USDT:USDT'' ORDER BY at DESC LIMIT 100;';
+COMMENT ON VIEW blotter.fills IS 'Your executions, once each, whatever copies came of them (order event, own trade, venue''s history, resends): each field from the best copy that has it, and what none has from the order. A self-trade is two. A trade without a trade_id is none: nothing would tell it from a copy. To take one out, record an order event bust with its trade_id; to change one, an event correct with the new values. Those that `blotter partitions roll` rolled are not in it any more. Example: SELECT * FROM blotter.fills WHERE exchange = ''okx'' AND symbol = ''BTC/USDT:USDT'' ORDER BY at DESC LIMIT 100;';
 COMMENT ON COLUMN blotter.fills.exchange IS 'the stream''s exchange';
 COMMENT ON COLUMN blotter.fills.price IS 'price';
 COMMENT ON COLUMN blotter.fills.fee_currency IS 'currency of fee; null: not given';
@@ -157,6 +157,7 @@ CREATE FUNCTION blotter.positions_at(t timestamptz)
     SET enable_mergejoin = off SET jit = off
     AS $$
 BEGIN
+    PERFORM blotter_internal.refuse_rolled_time(t);
     RETURN QUERY
         SELECT p.exchange, p.account, p.strategy, p.market_type, p.symbol, p.position_side, blotter_internal.shown(s.quantity),
                blotter_internal.average_price(p.inverse, p.multiplier, p.unpriced = 0 AND NOT p.unvalued, s.quantity, s.open_cost),
@@ -187,7 +188,7 @@ BEGIN
            OR EXISTS (SELECT FROM blotter_internal.funding u WHERE u.position_id = p.id AND u.at < t AND u.counts);
 END
 $$;
-COMMENT ON FUNCTION blotter.positions_at(timestamptz) IS 'The positions as the fills before a time make them, with what is known of those fills today. Example: SELECT * FROM blotter.positions_at(''2026-11-29 08:00Z'') WHERE quantity <> 0;';
+COMMENT ON FUNCTION blotter.positions_at(timestamptz) IS 'The positions as the fills before a time make them, with what is known of those fills today. Within an hour whose fills are rolled it raises an error: ask for a full hour (UTC). Example: SELECT * FROM blotter.positions_at(''2026-11-29 08:00Z'') WHERE quantity <> 0;';
 
 -- --- PnL --------------------------------------------------------------------------------------------------------------------
 
@@ -307,6 +308,7 @@ DECLARE
                                  WHERE v.mark_price IS NOT NULL AND v.recorded_at < high AND v.recorded_at >= high - interval '1 day');
     by_day boolean := blotter_internal.day_of(low) = low AND (blotter_internal.day_of(high) = high OR high >= now()) AND NOT keys && ARRAY['hour', 'symbol', 'market_type'];
 BEGIN
+    PERFORM blotter_internal.refuse_rolled_time(t) FROM unnest(ARRAY[low, high]) AS t;
     IF by_day THEN
         RETURN QUERY
             SELECT d.day, d.exchange, d.account, d.strategy, NULL::text, NULL::text, d.currency, d.fills, d.realized, NULL::numeric, d.fee_value, d.funding,
@@ -377,7 +379,7 @@ BEGIN
         ORDER BY 1, 2, 3, 4, 5, 6, 7;
 END
 $$;
-COMMENT ON FUNCTION blotter.pnl(timestamptz, timestamptz, text) IS 'Profit and loss of the fills and funding from a time (inclusive) to another (exclusive), by any list of hour, day, exchange, account, strategy, market_type, symbol; a row for each currency: a fee in BNB is a row of BNB. realized_pnl is before fees and funding, null while a price is missing; fees in base or quote are valued at the price of their fill. net_pnl = realized_pnl - fees + funding. unrealized_pnl (not by hour or day) is of what is open at the end, at the venue''s mark price of the last day, else at the last fill''s price; null: of a part of it no price or contract is known. Example, today by strategy: SELECT * FROM blotter.pnl(date_trunc(''day'', now(), ''UTC''));';
+COMMENT ON FUNCTION blotter.pnl(timestamptz, timestamptz, text) IS 'Profit and loss of the fills and funding from a time (inclusive) to another (exclusive), by any list of hour, day, exchange, account, strategy, market_type, symbol; a row for each currency: a fee in BNB is a row of BNB. realized_pnl is before fees and funding, null while a price is missing; fees in base or quote are valued at the price of their fill. net_pnl = realized_pnl - fees + funding. unrealized_pnl (not by hour or day) is of what is open at the end, at the venue''s mark price of the last day, else at the last fill''s price; null: of a part of it no price or contract is known. A time within an hour whose fills are rolled raises an error: ask for full hours (UTC). Example, today by strategy: SELECT * FROM blotter.pnl(date_trunc(''day'', now(), ''UTC''));';
 
 CREATE FUNCTION blotter.equity(of_strategy text DEFAULT NULL, "from" timestamptz DEFAULT '-infinity', "to" timestamptz DEFAULT 'infinity', step text DEFAULT 'day')
     RETURNS TABLE (at timestamptz, strategy text, currency text, realized_pnl numeric, fees numeric, funding numeric, equity numeric)
@@ -388,6 +390,7 @@ BEGIN
     IF step NOT IN ('day', 'hour') THEN
         RAISE EXCEPTION 'equity goes by day or hour, not by "%"', step USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    PERFORM blotter_internal.refuse_rolled_time("to") WHERE step = 'hour';
     RETURN QUERY
         WITH steps AS (
             SELECT d.day AS at, d.strategy, d.currency, sum(d.realized) AS realized, sum(d.fee_value) AS fees, sum(d.funding) AS funding, bool_or(u.day IS NOT NULL) AS unknown

@@ -6,7 +6,7 @@ CREATE FUNCTION blotter_internal.worth(inverse boolean, multiplier numeric, quan
                 WHEN inverse THEN quantity * multiplier / price ELSE quantity * multiplier * price END;
 COMMENT ON FUNCTION blotter_internal.worth(boolean, numeric, numeric, numeric) IS 'What a signed quantity is worth at a price, in the currency of its PnL; 0 where no price is known.';
 
--- Total PnL needs no average cost: it is what the position is worth, less what its fills cost. Only the newest 10,000 fills are looked at,
+-- Total PnL needs no average cost: it is what the position is worth, less what its fills cost. Only the newest 10,000 fills are looked at, and none that may be rolled,
 -- so that a curve costs the same on any day; before them it goes by the hours that the books keep. What the two leave between them is the
 -- step at `cut`, so that the sum is always what the books say now.
 CREATE FUNCTION blotter_internal.curve_steps(low timestamptz, high timestamptz, step interval)
@@ -16,7 +16,8 @@ CREATE FUNCTION blotter_internal.curve_steps(low timestamptz, high timestamptz, 
     SET jit = off
     AS $$
 DECLARE
-    cut timestamptz := coalesce((SELECT f.at FROM blotter_internal.fill f WHERE f.at >= low AND f.at < high ORDER BY f.at DESC OFFSET 10000 LIMIT 1), low);
+    cut timestamptz := coalesce(greatest((SELECT f.at FROM blotter_internal.fill f WHERE f.at >= low AND f.at < high ORDER BY f.at DESC OFFSET 10000 LIMIT 1),
+                                         (SELECT least(high, max(p.rolled_before)) FROM blotter_internal.position p WHERE p.rolled_at >= low)), low);
 BEGIN
     RETURN QUERY
         WITH pieces AS MATERIALIZED (
@@ -38,7 +39,11 @@ BEGIN
                                     * (blotter_internal.worth(p.inverse, p.multiplier, p.quantity, p.last_price) - sign(p.quantity) * p.open_cost) AS total_now,
                    coalesce(b.total, 0) AS total_low,
                    p.quantity - coalesce(s.dq, 0) AS quantity_cut,
-                   (SELECT x.price FROM blotter_internal.fill x WHERE x.position_id = p.id AND x.at < cut AND x.price IS NOT NULL ORDER BY x.at DESC LIMIT 1) AS price_cut,
+                   coalesce((SELECT x.price FROM blotter_internal.fill x
+                             WHERE x.position_id = p.id AND x.at >= coalesce(p.rolled_before, '-infinity') AND x.at < cut AND x.price IS NOT NULL
+                             ORDER BY x.at DESC LIMIT 1),
+                            (SELECT x.last_price FROM blotter_internal.position_hour x WHERE x.position_id = p.id AND x.hour < p.rolled_before
+                             ORDER BY x.hour DESC LIMIT 1)) AS price_cut,
                    (SELECT sum(x.fee_value) FROM blotter_internal.position_hour x WHERE x.position_id = p.id AND x.hour >= low) AS fees
             FROM blotter_internal.position p
             LEFT JOIN (SELECT x.position_id, sum(x.dq) AS dq FROM pieces x GROUP BY 1) AS s ON s.position_id = p.id

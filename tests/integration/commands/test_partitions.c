@@ -334,7 +334,7 @@ static void a_run_that_is_killed_while_it_waits_is_finished_by_the_next(void **s
     story_await_int(1, "SELECT count(*) FROM blotter_internal.partitions WHERE state = 'finalize'");
     struct fixture_program *second = story_run(1, "partitions", "drop", "--older-than", kept);
     story_assert_says(fixture_program_stderr(second),
-                      "another `blotter partitions drop` is at work");
+                      "another `blotter partitions drop` or `roll` is at work");
     fixture_program_stop(killed, SIGKILL, STORY_TIMEOUT_MS);
     assert_string_equal(what_is_known(), before);
     PQfinish(reader);
