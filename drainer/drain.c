@@ -234,6 +234,9 @@ static void put_back_held(struct drain *drain, struct batch *batch,
         batch_drop(&drain->batches[0], stream);
         batch_drop(&drain->batches[1], stream);
     }
+    if (drain->gathering->count == 0) {
+        batch_clear(drain->gathering); /* it is not loaded, so the room is free now */
+    }
 }
 
 /* Ends the troubles over locks of streams that are loaded, or not ours any more. */
@@ -276,9 +279,11 @@ static void on_loaded(void *owner, struct batch *batch, const struct pg_failure 
     struct drain *drain = owner;
 
     drain->use = drain->use == SESSION_LOADING ? SESSION_FREE : drain->use;
+    if (failure != NULL && strcmp(failure->sqlstate, "55P03") == 0) {
+        put_back_held(drain, batch, failure);
+    }
     if (batch->state == BATCH_COMMITTED) {
         if (failure != NULL) {
-            put_back_held(drain, batch, failure);
             ease_locks(drain, failure);
         }
         settle_loaded(drain, batch);

@@ -52,7 +52,7 @@ enum {
     HURRIED_LOCK_MS =
         250,           /* instead of lock_timeout, where other exchanges may wait behind it ... */
     OTHERS_MS = 10000, /* ... which they may for so long after records were loaded */
-    HELD_MAX = 4,      /* exchanges in a row: then it is no exchange's lock */
+    HELD_MAX = 4,      /* exchanges in a row: then it may be no exchange's lock */
     RANGES_MAX = 64,   /* halving at most 2^31 entries never needs half of them */
     RANGES_NAMED_MAX = RANGES_MAX / 2 - 2, /* most, where PostgreSQL names the entry to split at */
     TABLE_NAME_BYTES = 64,
@@ -274,9 +274,8 @@ static void loader_begin_by_exchange(struct loader *loader)
     }
 }
 
-/* Leaves the exchange of the range out, in all of the batch: its later records may not overtake
- * these. */
-static void loader_hold(struct loader *loader, const struct pg_failure *failure)
+/* Marks the exchange of the range in all of the batch: its later records may not overtake these. */
+static void loader_mark_held(const struct loader *loader)
 {
     const struct batch *batch = loader->batch;
     const char *exchange = batch->entries[loader->current.from].stream->exchange;
@@ -289,9 +288,6 @@ static void loader_hold(struct loader *loader, const struct pg_failure *failure)
             stream->held_times++;
         }
     }
-    loader->held++;
-    loader->held_for = *failure;
-    loader_next_range(loader);
 }
 
 static void loader_on_lock(struct loader *loader, const struct pg_failure *failure)
@@ -300,10 +296,15 @@ static void loader_on_lock(struct loader *loader, const struct pg_failure *failu
         loader_push_range(loader, loader->current);
         loader_begin_by_exchange(loader);
         loader_next_range(loader);
-    } else if (loader->held + 1 >= HELD_MAX && !loader->any_loaded) {
+        return;
+    }
+    loader_mark_held(loader);
+    loader->held++;
+    if (loader->held >= HELD_MAX && !loader->any_loaded) {
         loader_finish(loader, failure);
     } else {
-        loader_hold(loader, failure);
+        loader->held_for = *failure;
+        loader_next_range(loader);
     }
 }
 

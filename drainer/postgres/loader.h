@@ -28,7 +28,7 @@ struct loader_options {
 
 /* failure NULL: every entry of the batch is settled and committed. With a failure, and the batch
  * BATCH_COMMITTED: all but those of the streams that are held_up. Else nothing of it may be
- * acknowledged. */
+ * acknowledged; with 55P03 others have to come before the streams that are held_up. */
 typedef void loader_done(void *owner, struct batch *, const struct pg_failure *failure);
 
 struct loader *loader_create(struct pg_link *, const struct loader_options *);

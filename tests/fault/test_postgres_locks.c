@@ -7,6 +7,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/fixture/drainers.h"
@@ -137,6 +139,72 @@ static void an_exchange_that_waits_for_a_lock_holds_up_no_other(void **state)
     story_audit(0);
 }
 
+/* Of so many in a row none can be loaded: it might be a lock on all. */
+static void many_exchanges_that_wait_hold_up_no_other(void **state)
+{
+    (void)state;
+    static const char *const held[] = {"a", "b", "c", "d", "e"};
+    enum { HELD = sizeof held / sizeof held[0] };
+    struct fixture_program *drainer = drainer_by(NULL, NULL, "d1", "--lock-timeout", "100ms");
+    story_publish(0, "free", two_changes(1, 2));
+    for (int i = 0; i < HELD; i++) {
+        story_publish(0, held[i], two_changes(1, 2));
+    }
+    story_await_int(HELD + 1, "SELECT count(*) FROM blotter.orders");
+    PGconn *holder =
+        holder_of("BEGIN; SELECT FROM blotter.orders WHERE exchange <> 'free' FOR UPDATE");
+    fixture_program_signal(drainer, SIGSTOP); /* so that all come in one batch */
+    story_publish(0, "free", two_changes(3, 4));
+    for (int i = 0; i < HELD; i++) {
+        story_publish(0, held[i], two_changes(3, 4));
+    }
+    fixture_program_signal(drainer, SIGCONT);
+    story_await_int(4, "SELECT count(*) FROM blotter.order_events WHERE exchange = 'free'");
+    assert_int_equal(story_int("SELECT count(*) FROM blotter.order_events"), 2 * HELD + 4);
+    PQfinish(holder);
+    story_await_int(4 * (HELD + 1), "SELECT count(*) FROM blotter.order_events");
+    story_await_drained();
+    drainer_stop(drainer);
+    story_audit(0);
+}
+
+static const char *large_changes(int count)
+{
+    enum { LINE_BYTES = 1024 };
+    static const char line[] = "{\"order_id\": \"A\", \"status\": \"open\", \"filled_quantity\": "
+                               "\"%d\", \"extra\": {\"x\": \"%0500d\"}}\n";
+    char *text = calloc((size_t)count, LINE_BYTES);
+    for (int i = 0, length = 0; i < count; i++) {
+        length += snprintf(text + length, LINE_BYTES, line, i + 1, i);
+    }
+    const char *lines = fixture_format("%s", text);
+    free(text);
+    return lines;
+}
+
+/* While its records wait, the batch that is gathered behind them is full of its records, too. */
+static void an_exchange_that_waits_leaves_room_for_others(void **state)
+{
+    (void)state;
+    enum { LARGE = 400 };
+    struct fixture_program *drainer =
+        drainer_by(NULL, NULL, "d1", "--lock-timeout", "300ms", "--batch-bytes", "64KiB");
+    story_publish(0, "held", large_changes(LARGE)); /* from then on it reads as many as it wants */
+    story_await_int(LARGE, "SELECT count(*) FROM blotter.order_events");
+    PGconn *holder = holder_of("BEGIN; SELECT FROM blotter.orders FOR UPDATE");
+    fixture_program_signal(drainer, SIGSTOP); /* so that both batches are full */
+    story_publish(0, "held", large_changes(LARGE));
+    fixture_program_signal(drainer, SIGCONT);
+    drainer_await_says(drainer, "its records wait, and are read again");
+    story_publish(0, "free", two_changes(1, 2));
+    story_await_int(2, "SELECT count(*) FROM blotter.order_events WHERE exchange = 'free'");
+    PQfinish(holder);
+    story_await_int(2 * LARGE, "SELECT count(*) FROM blotter.order_events WHERE exchange = 'held'");
+    story_await_drained();
+    drainer_stop(drainer);
+    story_audit(0);
+}
+
 static void locked_progress_is_waited_for(void **state)
 {
     (void)state;
@@ -175,6 +243,8 @@ int main(void)
         TEST(a_locked_table_is_waited_for),
         TEST(locked_rows_of_orders_are_waited_for),
         TEST(an_exchange_that_waits_for_a_lock_holds_up_no_other),
+        TEST(many_exchanges_that_wait_hold_up_no_other),
+        TEST(an_exchange_that_waits_leaves_room_for_others),
         TEST(locked_progress_is_waited_for),
         TEST(a_deadlock_is_got_over),
     };
