@@ -32,6 +32,7 @@
 #define MEMBERS_CLASS "1651273589"
 enum {
     CEILING_MS = 600000,
+    BEYOND_MS = 600000,
     LOOK_ALWAYS = 256,        /* of so many streams, each run looks */
     LOOK_STREAM_US = 400,     /* else from one look to the next, for each stream ... */
     NEW_STREAM_US = 50,       /* ... sooner where others have appeared */
@@ -74,7 +75,8 @@ struct lease {
     bool name_blockers;
     size_t ceiling; /* most streams to hold until ceiling_until_ms */
     int64_t ceiling_until_ms;
-    const char *distrust; /* why the session cannot be trusted; NULL: it can */
+    int64_t beyond_until_ms; /* all streams are taken that nobody has */
+    const char *distrust;    /* why the session cannot be trusted; NULL: it can */
     struct sql_text sql;
 };
 
@@ -114,8 +116,8 @@ static size_t lease_present_streams(const struct streams *streams)
 static size_t lease_share(const struct lease *lease)
 {
     size_t present = lease_present_streams(lease->options.streams);
-    size_t share =
-        lease->options.take_all ? present : (present + lease->members - 1) / lease->members;
+    bool all = lease->options.take_all || clock_monotonic_ms() < lease->beyond_until_ms;
+    size_t share = all ? present : (present + lease->members - 1) / lease->members;
     bool capped = clock_monotonic_ms() < lease->ceiling_until_ms && lease->ceiling < share;
 
     return capped ? lease->ceiling : share;
@@ -538,13 +540,31 @@ static void lease_end_troubles(struct lease *lease)
     }
 }
 
+/* Takes more than the share from now on: records wait in a stream that nobody holds, as it was given
+ * up for a drainer that stands still, or may hold no more. While shares are settling another one may
+ * just be taking it. */
+static void lease_go_beyond(struct lease *lease)
+{
+    if (clock_monotonic_ms() < lease->settling_until_ms) {
+        return;
+    }
+    log_warn(lease->fenced->name, "no drainer has taken it: what nobody holds is taken beyond the "
+                                  "share, for ten minutes");
+    lease->beyond_until_ms = clock_monotonic_ms() + BEYOND_MS;
+}
+
 /* Takes what became of a stuck stream's holder. pid 0: it could not be ended; who: it is, or "":
  * nobody holds the lock. */
 static void lease_on_fenced(struct lease *lease, long long pid, const char *who)
 {
+    if (lease->fenced == NULL) {
+        return;
+    }
     if (pid != 0) {
         log_warn("lease", "the session of a stuck drainer was terminated, pid %lld", pid);
-    } else if (who[0] != '\0' && lease->fenced != NULL) {
+    } else if (who[0] == '\0') {
+        lease_go_beyond(lease);
+    } else {
         lease_on_foreign_holder(lease, lease->fenced, who);
         log_warn(lease->fenced->name,
                  "the session that holds its lease cannot be ended: %s; the owner of Blotter's "

@@ -473,6 +473,33 @@ static void streams_over_the_share_are_given_up_as_they_are_taken(void **state)
     assert_in_range(most, 1, 128);
 }
 
+/* The other one has joined, and stands still. */
+static void what_nobody_takes_is_taken_beyond_the_share(void **state)
+{
+    struct sharer *one = &sharers[0], *two = &sharers[1];
+
+    (void)state;
+    share_streams(one, two, 40);
+    for (int i = 0; i < 5; i++) {
+        run(one);
+    }
+    assert_int_equal(streams_held(&one->streams), 40 - 16);
+    for (int64_t until = fixture_now_ms() + LOOP_TIMEOUT_MS;
+         streams_held(&one->streams) < 40 && fixture_now_ms() < until;) {
+        lease_fence(one->lease, streams_find(&one->streams, "blotter:s000", 12));
+        run(one);
+    }
+    assert_int_equal(streams_held(&one->streams), 40);
+    run(one);
+    assert_int_equal(streams_in(one, STREAM_READING), 40);
+    lease_destroy(one->lease);
+    pg_link_destroy(one->link);
+    one->lease = NULL;
+    one->link = NULL;
+    run(two);
+    assert_int_equal(two->taken, 40);
+}
+
 static void incident_is_stored(void **state)
 {
     struct sharer *one = &sharers[0];
@@ -608,6 +635,7 @@ int main(void)
         TEST(stream_locked_by_a_run_that_failed_is_taken_with_its_counter),
         TEST(what_others_give_up_of_many_streams_is_taken_at_the_next_run),
         TEST(streams_over_the_share_are_given_up_as_they_are_taken),
+        TEST(what_nobody_takes_is_taken_beyond_the_share),
         TEST(incident_is_stored),
         TEST(stream_with_another_random_id_is_leased_by_another_number),
         TEST(stream_is_kept_while_entries_of_it_are_in_hand_or_on_their_way),
