@@ -134,6 +134,19 @@ int journal_probe(const char *path, char error[JOURNAL_ERROR_BYTES])
     return status;
 }
 
+bool journal_is_unmade(const char *path)
+{
+    struct stat file;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0) {
+        return false;
+    }
+    bool unmade = fstat(fd, &file) == 0 && journal_is_ours(&file) &&
+                  journal_is_unfinished(fd, (uint64_t)file.st_size);
+    close(fd);
+    return unmade;
+}
+
 bool journal_is_folder(const char *path)
 {
     struct stat file;

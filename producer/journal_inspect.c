@@ -9,6 +9,7 @@
 
 #include "producer/blotter.h"
 #include "producer/journal.h"
+#include "producer/journal_open.h"
 #include "producer/journal_recover.h"
 #include "producer/journal_span.h"
 
@@ -112,6 +113,9 @@ static int inspect_open(int fd, const char *path, const struct inspection *inspe
                             S_ISDIR(st.st_mode) ? "folder" : "special file");
     }
     int status = journal_read_geometry(fd, (uint64_t)st.st_size, &geometry, error);
+    if (status == BLOTTER_CORRUPT && journal_is_unfinished(fd, (uint64_t)st.st_size)) {
+        return journal_fail(error, status, JOURNAL_UNMADE);
+    }
     if (status != 0) {
         return status;
     }

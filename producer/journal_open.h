@@ -45,6 +45,13 @@ bool journal_is_folder(const char *path);
  */
 int journal_probe(const char *path, char error[JOURNAL_ERROR_BYTES]);
 
+/* Is it a file that will be a journal, and holds nothing yet? Reads all of it. */
+bool journal_is_unmade(const char *path);
+#define JOURNAL_UNMADE                                                                      \
+    "it holds nothing: the process that made it ended before it recorded anything, or the " \
+    "machine "                                                                              \
+    "before anything was on its disk; the next producer that opens a journal of this name uses it"
+
 /* Makes the default folder, /dev/shm/blotter-<uid>, if need be, and refuses one that belongs to
  * another user. */
 int journal_default_folder(char out[JOURNAL_PATH_BYTES], char error[JOURNAL_ERROR_BYTES]);

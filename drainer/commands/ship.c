@@ -36,6 +36,7 @@ struct unfit {
     struct unfit *next;
     unsigned looks; /* in a row; at the first one it may be in the making */
     bool seen;      /* at this look */
+    bool unmade;    /* it will be a journal, and holds nothing yet */
     char path[JOURNAL_PATH_BYTES];
 };
 
@@ -95,9 +96,26 @@ static void note_unfit(struct ship *ship, const char *path, const char *why)
 
     unfit->seen = true;
     unfit->looks++;
-    if (unfit->looks == (ship->settings->once ? 1 : 2)) {
+    if (unfit->looks != (ship->settings->once ? 1 : 2)) {
+        return;
+    }
+    unfit->unmade = journal_is_unmade(path);
+    if (unfit->unmade) {
+        log_info(name_of(path), "left alone: " JOURNAL_UNMADE);
+    } else {
         log_warn(name_of(path), "left alone: %s", why);
     }
+}
+
+/* Are there files in which records may be, and which we cannot read? */
+static bool has_unfit(const struct ship *ship)
+{
+    const struct unfit *each = ship->unfit;
+
+    while (each != NULL && each->unmade) {
+        each = each->next;
+    }
+    return each != NULL;
 }
 
 /* Forgets the files that this look did not see: they are gone, or have become journals. */
@@ -298,7 +316,7 @@ static int64_t left_to_send(const struct ship *ship)
 static void check_end(struct ship *ship)
 {
     if (left_to_send(ship) == 0) {
-        bool all = ship->unfit == NULL && count_left_alone(ship) == 0;
+        bool all = !has_unfit(ship) && count_left_alone(ship) == 0;
 
         ship_stop(ship, all ? EXIT_CODE_DONE : EXIT_CODE_NO);
     } else if (!is_moving(ship)) {
@@ -481,7 +499,12 @@ static int begin_once(struct ship *ship)
 
     if (ship->is_folder) {
         look_in_folder(ship);
-    } else if ((status = ship_take(ship, ship->place, error)) != BLOTTER_OK) {
+    } else {
+        status = ship_take(ship, ship->place, error);
+    }
+    if (status == BLOTTER_CORRUPT && journal_is_unmade(ship->place)) {
+        note_unfit(ship, ship->place, error);
+    } else if (status != BLOTTER_OK) {
         return command_fail(ship->settings, EXIT_CODE_NO, "setting journal: %s: %s", ship->place,
                             status == BLOTTER_BUSY ? "the process that writes it sends by itself"
                                                    : error);

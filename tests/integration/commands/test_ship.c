@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -164,6 +165,40 @@ static void a_file_is_named_once(void **state)
     const char *first = strstr(fixture_program_stderr(ship), "notes.txt");
     assert_null(strstr(first + 1, "notes.txt"));
     story_assert_says(fixture_program_stderr(ship), "stopped: journals=1 left_alone=");
+}
+
+static const char *write_zeros(const char *name, off_t bytes)
+{
+    const char *path = fixture_format("%s/%s", story_journals(), name);
+    fixture_write_file(path, "");
+    if (truncate(path, bytes) != 0) {
+        fixture_fail("cannot make %s longer", path);
+    }
+    return path;
+}
+
+/* A process was killed while it made them. */
+static void files_that_became_no_journal_are_named_and_no_failure(void **state)
+{
+    (void)state;
+    const char *zeros = write_zeros("okx.0", 1 << 20), *empty = write_zeros("okx.1", 0);
+    struct fixture_program *ship = story_run(0, "ship", "--once");
+    story_assert_says(fixture_program_stderr(ship), "object=okx.0 msg=\"left alone: it holds noth");
+    story_assert_says(fixture_program_stderr(ship), "object=okx.1 msg=\"left alone: it holds noth");
+    story_assert_says(fixture_program_stdout(ship), "{\"journals\": 0, ");
+    ship = story_run(0, "ship", "--once", "--journal", zeros);
+    story_assert_says(fixture_program_stderr(ship), "object=okx.0 msg=\"left alone: it holds noth");
+    story_run(0, "ship", "--once", "--journal", empty);
+    story_assert_says(fixture_program_stderr(story_run(1, "journal", zeros)), "it holds nothing: ");
+    int fd = open(zeros, O_WRONLY | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, "x", 1, 1 << 19), 1);
+    ship = story_run(1, "ship", "--once"); /* something was in it */
+    story_assert_says(fixture_program_stderr(ship), "object=okx.0 msg=\"left alone: this is not a");
+    assert_int_equal(pwrite(fd, "", 1, 1 << 19), 1);
+    close(fd);
+    struct strategy *strategy = start_small("okx", false);
+    assert_string_equal(strategy_journal(strategy), zeros);
+    strategy_kill(strategy);
 }
 
 /* --- who adopts --- */
@@ -409,6 +444,7 @@ int main(void)
         TEST(a_killed_strategy_is_adopted),
         TEST(a_whole_folder_is_sent_and_what_cannot_be_read_is_named),
         TEST(a_file_is_named_once),
+        TEST(files_that_became_no_journal_are_named_and_no_failure),
         TEST(two_processes_serve_one_exchange),
         TEST(a_strategy_that_restarts_adopts_what_it_left),
         TEST(a_strategy_without_a_sender_restarts_while_it_is_followed),
