@@ -187,7 +187,7 @@ python: $(BUILD)/libblotter.a $(BUILD)/blotter.pc
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(FIXTURE_OBJECTS) $(PROGRAM_OBJECTS) $(EMBEDDED) $(BUILD)/libblotter_inside.a
 	$(LINK) -o $@ $^ $(TEST_LIBS)
 
-$(BUILD)/tests/integration/producer/test_submit_calls: | $(BUILD)/libblotter.so
+$(addprefix $(BUILD)/tests/integration/producer/,test_submit_calls test_unload): | $(BUILD)/libblotter.so
 
 # A fuzz target as a test, which replays its corpus.
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libblotter_inside.a
