@@ -52,6 +52,8 @@ THREAD_TESTS := $(addprefix tests/unit/,producer/test_journal_threads producer/t
 INTEGRATION_TESTS := $(patsubst %.c,%,$(wildcard tests/integration/*/test_*.c))
 FAULT_TESTS := $(patsubst %.c,%,$(wildcard tests/fault/test_*.c))
 FUZZERS := $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+# What fuzzers take of the program.
+FUZZED := batch book_rows copy log order_changes terminal commands/record_json mirror/questdb_conf redis/entry_reader redis/redis_reply
 BENCHES := $(patsubst %.c,%,$(wildcard tests/bench/bench_*.c))
 # SQL: tables by their number, what brings version 1 here, then functions and views in the order in which they need each other.
 BOOKS := books_copies books books_fold books_booking books_views books_lists books_roll
@@ -190,8 +192,8 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(FIXTURE_OBJECTS) $(PROGRAM_OBJECTS) $(EMB
 $(addprefix $(BUILD)/tests/integration/producer/,test_submit_calls test_unload): | $(BUILD)/libblotter.so
 
 # A fuzz target as a test, which replays its corpus.
-$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libblotter_inside.a
-	$(LINK) -o $@ $^ $(LIB_LIBS) $(shell $(PKG_CONFIG) --libs $(MSGPACK))
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(FUZZED:%=$(BUILD)/drainer/%.o) $(BUILD)/libblotter_inside.a
+	$(LINK) -o $@ $^ $(LIB_LIBS) $(shell $(PKG_CONFIG) --libs $(MSGPACK) jansson)
 
 # Goes into servers, which have no sanitizer.
 $(BUILD)/tests/fixture/preload/ill_disk.so: tests/fixture/preload/ill_disk.c
@@ -275,9 +277,13 @@ test-python: python program $(BUILD)/tests/python/serve
 # the seeds once it is mended; and its own corpus, from which the next run goes on.
 FUZZ_SECONDS ?= 60
 FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
-$(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(SCHEMA:%=schema/%.c) $(JOURNAL:%=producer/%.c) $(wildcard schema/*.h producer/*.h)
+FUZZ_SOURCES := $(SCHEMA:%=schema/%.c) $(JOURNAL:%=producer/%.c) producer/redis_error.c producer/redis_url.c $(FUZZED:%=drainer/%.c)
+$(FUZZ_SOURCES:%.c=$(BUILD)/fuzz/%.o): $(BUILD)/fuzz/%.o: %.c $(wildcard schema/*.h producer/*.h drainer/*.h drainer/*/*.h)
 	@mkdir -p $(@D)
-	clang $(FUZZ_CFLAGS) -o $@ $(filter %.c,$^) $(shell $(PKG_CONFIG) --libs $(MSGPACK))
+	clang $(FUZZ_CFLAGS) -c -o $@ $<
+$(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES:%.c=$(BUILD)/fuzz/%.o)
+	@mkdir -p $(@D)
+	clang $(FUZZ_CFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs $(MSGPACK) hiredis jansson)
 fuzz: $(FUZZERS:tests/fuzz/fuzz_%=$(BUILD)/fuzz/%)
 	@set -e; for fuzzer in $(FUZZERS:tests/fuzz/fuzz_%=%); do \
 	    mkdir -p $(BUILD)/fuzz/corpus/$$fuzzer; \
