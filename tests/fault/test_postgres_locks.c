@@ -139,7 +139,7 @@ static void an_exchange_that_waits_for_a_lock_holds_up_no_other(void **state)
     story_audit(0);
 }
 
-/* Of so many in a row none can be loaded: it might be a lock on all. */
+/* So many in a row cannot be loaded that it might be a lock on all. */
 static void many_exchanges_that_wait_hold_up_no_other(void **state)
 {
     (void)state;

@@ -13,7 +13,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* What is said of a URL is a URL of the same place. */
+/* The place that messages name is a URL again, and of the same place. */
 static void try_redis_url(const char *text)
 {
     static struct redis_url url, again;
