@@ -23,7 +23,7 @@ static void try_redis_url(const char *text)
         CHECK(strncmp(error, "Redis URL: ", 11) == 0);
         return;
     }
-    CHECK(url.unix_socket || url.port > 0);
+    CHECK(url.unix_socket || url.sentinel || url.port > 0);
     if (redis_url_parse(&again, url.place, error, sizeof error) == 0) {
         CHECK(strcmp(again.place, url.place) == 0 && again.user[0] == '\0');
     }
