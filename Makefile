@@ -53,7 +53,7 @@ INTEGRATION_TESTS := $(patsubst %.c,%,$(wildcard tests/integration/*/test_*.c))
 FAULT_TESTS := $(patsubst %.c,%,$(wildcard tests/fault/test_*.c))
 FUZZERS := $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 # What fuzzers take of the program.
-FUZZED := batch book_rows copy log order_changes terminal commands/record_json mirror/questdb_conf redis/entry_reader redis/redis_reply
+FUZZED := batch book_rows copy log order_changes terminal mirror/questdb_conf record_json redis/entry_reader redis/redis_reply
 BENCHES := $(patsubst %.c,%,$(wildcard tests/bench/bench_*.c))
 # SQL: tables by their number, what brings version 1 here, then functions and views in the order in which they need each other.
 BOOKS := books_copies books books_fold books_booking books_views books_lists books_roll

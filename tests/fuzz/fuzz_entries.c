@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "drainer/batch.h"
-#include "drainer/commands/record_json.h"
 #include "drainer/order_changes.h"
+#include "drainer/record_json.h"
 #include "drainer/redis/entry_reader.h"
 #include "schema/clock.h"
 #include "tests/fuzz/check.h"
