@@ -45,7 +45,7 @@ bool journal_is_folder(const char *path);
  */
 int journal_probe(const char *path, char error[JOURNAL_ERROR_BYTES]);
 
-/* Is it a file that will be a journal, and holds nothing yet? Reads all of it. */
+/* Says whether it is a file that will be a journal, and holds nothing yet. Reads all of it. */
 bool journal_is_unmade(const char *path);
 #define JOURNAL_UNMADE                                                                      \
     "it holds nothing: the process that made it ended before it recorded anything, or the " \

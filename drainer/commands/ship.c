@@ -107,7 +107,7 @@ static void note_unfit(struct ship *ship, const char *path, const char *why)
     }
 }
 
-/* Are there files in which records may be, and which we cannot read? */
+/* Says whether there are files in which records may be, and which we cannot read. */
 static bool has_unfit(const struct ship *ship)
 {
     const struct unfit *each = ship->unfit;

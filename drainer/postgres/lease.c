@@ -540,9 +540,9 @@ static void lease_end_troubles(struct lease *lease)
     }
 }
 
-/* Takes more than the share from now on: records wait in a stream that nobody holds, as it was given
- * up for a drainer that stands still, or may hold no more. While shares are settling another one may
- * just be taking it. */
+/* Takes more than the share from now on: records wait in a stream that nobody holds, as it was
+ * given up for a drainer that stands still, or may hold no more. While shares are settling another
+ * one may just be taking it. */
 static void lease_go_beyond(struct lease *lease)
 {
     if (clock_monotonic_ms() < lease->settling_until_ms) {
