@@ -215,7 +215,7 @@ static struct recent *recent_find(uint64_t hash)
     return oldest;
 }
 
-/* False: the line is held back, as a repetition. */
+/* Says whether to write the line. False: it is held back, as a repetition. */
 static bool recent_add(enum log_level level, const char *object, const char *text)
 {
     int64_t now = clock_monotonic_ms();

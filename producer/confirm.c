@@ -254,7 +254,7 @@ static void confirm_take_ranges(struct confirm *confirm, const struct segment *s
     }
 }
 
-/* One entry: [id, [field, value, ...]] */
+/* Takes one entry: [id, [field, value, ...]]. */
 static void confirm_take_entry(struct confirm *confirm, struct segment *segment,
                                const redisReply *entry)
 {

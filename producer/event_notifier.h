@@ -36,7 +36,7 @@ void event_notifier_release(struct event_notifier *);
 /* Tells of an event as it is. */
 void event_notifier_event(struct event_notifier *, enum blotter_event, const char *text);
 
-/* The connection is up: place, borrowed; or is not: why. */
+/* Tells that the connection is up: place, borrowed; or is not: why. */
 void event_notifier_up(struct event_notifier *, const char *place);
 void event_notifier_down(struct event_notifier *, const char *why);
 
@@ -46,19 +46,20 @@ void event_notifier_refused(struct event_notifier *, enum refused, const char *e
 /* full: how often it was so far; held: places taken of so many slots. */
 void event_notifier_full(struct event_notifier *, uint64_t full, uint64_t held, uint64_t slots);
 
-/* So many records were found damaged when the journal was opened; told once, and set to 0. */
+/* Tells that so many records were found damaged when the journal was opened; once, and sets it to
+ * 0. */
 void event_notifier_damaged(struct event_notifier *, uint64_t *records, const char *path);
 
 /* Tells how msync of the journal at this path ended: 0, or errno. */
 void event_notifier_synced(struct event_notifier *, int error, const char *path);
 
-/* The journal is left alone, told once for each connection: why. */
+/* Tells, once for each connection, why the journal is left alone. */
 void event_notifier_left_alone(struct event_notifier *, const char *why);
 
-/* The wall clock is so far ahead of where it was, and not believed; 0: it is believed. */
+/* Tells that the wall clock is so far ahead of where it was that it is not believed; 0: it is. */
 void event_notifier_clock(struct event_notifier *, int64_t jump_ns);
 
-/* So many sent records were evicted; that is over. */
+/* Tell that so many sent records were evicted; that this is over. */
 void event_notifier_evicted(struct event_notifier *, uint64_t records);
 void event_notifier_eviction_over(struct event_notifier *);
 

@@ -40,9 +40,9 @@ int journal_open_in_folder(struct journal **, const char *folder, const struct j
 /* Says whether it is a folder, or meant to be one by a slash at its end. */
 bool journal_is_folder(const char *path);
 
-/* Would journal_open find a journal there that lacks a sender? Locks and changes nothing. OK; BUSY:
- * it has one, or its writer is still making it; or CORRUPT, FORMAT, NOT_OURS, SYSTEM with a text.
- */
+/* Says whether journal_open would find a journal there that lacks a sender. Locks and changes
+ * nothing. OK; BUSY: it has one, or its writer is still making it; or CORRUPT, FORMAT, NOT_OURS,
+ * SYSTEM with a text. */
 int journal_probe(const char *path, char error[JOURNAL_ERROR_BYTES]);
 
 /* Says whether it is a file that will be a journal, and holds nothing yet. Reads all of it. */

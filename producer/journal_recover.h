@@ -15,9 +15,9 @@ void journal_boot_id(char out[40]);
  * CLOSED. */
 void journal_recover(struct journal *, bool no_sender);
 
-/* Sender: is the writer dead? Then what it could not write is written (`void`; `closed`, once there
- * is room for it), and the writer's lock given back. Call it now and then. Returns whether the
- * journal has no living writer now. */
+/* Asks, for the sender, whether the writer is dead. Then what it could not write is written
+ * (`void`; `closed`, once there is room for it), and the writer's lock given back. Call it now and
+ * then. Returns whether the journal has no living writer now. */
 bool journal_adopt(struct journal *);
 
 /* Sender of a living writer: are the cursors such as a sender can have left? Mends those that are
@@ -45,7 +45,7 @@ int journal_inspect(const char *path, struct journal_picture *, char error[JOURN
 typedef void journal_inspector(void *arg, uint64_t position, const struct journal_slot *slot,
                                const char *state);
 
-/* The same, and shows the records. each: NULL: none. */
+/* Does the same, and shows the records. each: NULL: none. */
 int journal_inspect_records(const char *path, journal_inspector *each, void *arg,
                             struct journal_picture *, char error[JOURNAL_ERROR_BYTES]);
 

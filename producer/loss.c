@@ -259,7 +259,7 @@ static void loss_on_pending(void *owner, uintptr_t tag, struct redisReply *reply
     end_look(loss);
 }
 
-/* One group: [name, drainers, ..., last-delivered-id, 1-1, ...] */
+/* Takes one group: [name, drainers, ..., last-delivered-id, 1-1, ...]. */
 static void take_group(struct look *look, const redisReply *group)
 {
     struct stream_entry_id last = {0, 0};

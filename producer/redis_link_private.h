@@ -67,7 +67,7 @@ void redis_link_watch_on(struct redis_link *);
  * number of times. */
 void redis_link_lose(struct redis_link *, const char *why);
 
-/* The same, where a command got no answer. */
+/* Does the same, where a command got no answer. */
 void redis_link_lose_connection(struct redis_link *, const redisAsyncContext *);
 
 /* Stops looking for a host or a master. */

@@ -113,7 +113,7 @@ static bool begin_long_string(struct redis_reader *reader)
     return true;
 }
 
-/* The string has come: hiredis gets its beginning as if that were all. */
+/* Hands hiredis the beginning of a string that has come, as if that were all. */
 static void end_long_string(struct redis_reader *reader)
 {
     redisReader *hiredis = reader->context->c.reader;

@@ -243,7 +243,7 @@ static bool take_parameters(struct redis_url *url, struct slice query)
            (url->cert[0] == '\0') == (url->key[0] == '\0');
 }
 
-/* NAME[/DB] */
+/* Takes NAME[/DB]. */
 static bool take_service(struct redis_url *url, struct slice path)
 {
     struct slice name = path, db = {NULL, 0};

@@ -55,8 +55,8 @@ struct redis_url {
 /* Writes "host:port", with an IPv6 address in brackets. Returns the length, as snprintf does. */
 size_t redis_host_format(char *out, size_t size, const char *host, int port);
 
-/* 0; or -1 with a message that repeats nothing of the URL but its scheme, as the rest may hold a
- * secret. */
+/* Returns 0; or -1 with a message that repeats nothing of the URL but its scheme, as the rest may
+ * hold a secret. */
 int redis_url_parse(struct redis_url *, const char *text, char *error, size_t error_size);
 
 #endif

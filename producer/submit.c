@@ -89,7 +89,7 @@ submit_refuse_record(blotter_producer *producer, const struct record_source *wha
     return status;
 }
 
-/* The record is good, but values of it are in `extra`: counted, and named by blotter_problem. */
+/* Counts a good record's values that are in `extra`, and has blotter_problem name them. */
 static __attribute__((noinline, cold)) void note_misplaced(blotter_producer *producer,
                                                            const struct record_problem *problem)
 {

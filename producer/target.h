@@ -46,7 +46,7 @@ void target_init(struct target *, const char *stream);
  * was. */
 void target_ask(struct target *);
 
-/* A new connection. */
+/* Begins anew for a new connection. */
 void target_on_up(struct target *);
 
 #endif

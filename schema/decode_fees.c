@@ -400,7 +400,7 @@ static enum record_fault move_list(struct decoder *decoder, const struct fee_fie
     return RECORD_FAULT_NONE;
 }
 
-/* A cash flow has one fee: of a list that says more none is taken. */
+/* Takes the one fee that a cash flow has: of a list that says more none is taken. */
 static enum record_fault finish_cash_fee(struct decoder *decoder, const struct fee_fields *fields,
                                          struct fee *single, const struct fee_list *list)
 {

@@ -97,7 +97,7 @@ static void check_pooling(struct check *check, struct pg *pg)
     pg_close(&other);
 }
 
-/* Without USAGE on the schema nothing in it can be asked. */
+/* Checks for USAGE on the schema, without which nothing in it can be asked. */
 static void check_pg_rights(struct check *check, struct pg *pg)
 {
     PGresult *result =

@@ -136,7 +136,7 @@ static void check_persistence(struct check *check, const char *info)
     }
 }
 
-/* A user with the smallest rights may not ask. */
+/* Checks appendfsync, for which a user with the smallest rights may not ask. */
 static void check_fsync(struct check *check, struct redis *redis)
 {
     redisReply *reply = redis_ask(redis, "CONFIG", "GET", "appendfsync", NULL);

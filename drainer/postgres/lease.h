@@ -50,8 +50,8 @@ void lease_fence(struct lease *, struct stream *);
  * the log at the next run. */
 void lease_name_blockers(struct lease *);
 
-/* PostgreSQL's table of locks is full: gives half of the streams back, and takes no more than the
- * rest for ten minutes. */
+/* Gives half of the streams back, as PostgreSQL's table of locks is full, and takes no more than
+ * the rest for ten minutes. */
 void lease_relieve(struct lease *);
 
 /* Forgets a session that is gone, and its locks: every stream is FREE. */

@@ -44,7 +44,7 @@ const char *load_transaction_short_table(const struct load_transaction *, size_t
 /* Returns how many rows it queues for the books, but for those that staging queues. */
 size_t load_transaction_queued(const struct load_transaction *);
 
-/* The transaction is committed: raises the counters of its streams as PostgreSQL has. */
+/* Raises the counters of the streams as PostgreSQL has: the transaction is committed. */
 void load_transaction_committed(struct load_transaction *);
 
 #endif

@@ -31,7 +31,7 @@ void loading_start(struct loading *);
 struct pg_link *loading_link(struct loading *);
 struct loader *loading_loader(struct loading *);
 
-/* For a batch to merge its orders in while it gathers; NULL where orders are not kept. */
+/* Makes what a batch merges its orders in while it gathers; NULL where orders are not kept. */
 struct order_changes *loading_order_changes(struct loading *);
 
 #endif

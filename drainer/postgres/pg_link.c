@@ -428,7 +428,8 @@ static bool link_go_on_copying(struct pg_link *link)
     return true;
 }
 
-/* The answer to a COPY says how many rows it has stored: a user's trigger may have dropped some. */
+/* Takes from the answer to a COPY how many rows it has stored: a user's trigger may have dropped
+ * some. */
 static void link_take_command_end(struct pg_link *link, const PGresult *result)
 {
     if (link->copy_index > 0 && strncmp(PQcmdStatus((PGresult *)result), "COPY ", 5) == 0) {
@@ -577,7 +578,7 @@ static void link_go_on_running(struct pg_link *link, short what)
     }
 }
 
-/* Between commands the server only speaks to say good-bye. */
+/* Reads what comes between commands, when the server only speaks to say good-bye. */
 static void link_on_idle_input(struct pg_link *link)
 {
     if (PQconsumeInput(link->connection) != 1 || PQstatus(link->connection) != CONNECTION_OK) {

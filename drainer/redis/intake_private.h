@@ -19,8 +19,8 @@ bool intake_may_read(const struct intake *); /* intake_set_reading */
 void intake_on_node_up(struct intake *, struct node *);
 void intake_on_node_down(struct intake *, struct node *, const char *why);
 
-/* A stream is on a connection that is new to it: its id is asked for, and if it is held it is taken
- * again. */
+/* Notes a stream on a connection that is new to it: its id is asked for, and if it is held it is
+ * taken again. */
 void intake_meet(struct intake *, struct stream *);
 
 /* Acts on an error answer: names the trouble, resets the link where it leads to the wrong server,
@@ -29,7 +29,7 @@ void intake_meet(struct intake *, struct stream *);
 void intake_on_error(struct intake *, struct node *, struct stream *, const char *command,
                      const redisReply *);
 
-/* A command about the stream, or about all on the node, was answered well: the trouble is over. */
+/* Ends the trouble: a command about the stream, or about all on the node, was answered well. */
 void intake_on_success(struct intake *, struct node *, struct stream *);
 
 /* The group of some stream on the node is gone, and with it what was pending: all are made sure of,
@@ -49,10 +49,10 @@ void intake_on_fenced(struct intake *, struct stream *);
 /* Notes a stream that a look has found on the node. */
 void intake_on_seen(struct intake *, struct stream *, struct node *);
 
-/* A stream was found whose random id is not known. */
+/* Asks for the random id of a stream that was found. */
 void intake_ask_id(struct intake *, struct stream *);
 
-/* Another drainer's stream has entries waiting and makes no progress. */
+/* Notes another drainer's stream that has entries waiting and makes no progress. */
 void intake_on_stuck(struct intake *, struct stream *);
 
 #endif

@@ -121,7 +121,7 @@ static bool start_tls(struct redis *redis)
     return true;
 }
 
-/* False: the error has been printed. */
+/* Checks that the answer is no error, and frees it. False: the error has been printed. */
 static bool expect_ok(struct redis *redis, redisReply *reply, const char *doing)
 {
     bool ok = reply != NULL && reply->type != REDIS_REPLY_ERROR;

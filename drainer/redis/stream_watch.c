@@ -349,7 +349,7 @@ static void trim(struct stream_watch *watch, struct stream *stream)
                         (int)(sizeof argv / sizeof argv[0]), argv, NULL);
 }
 
-/* CLUSTER INFO: a cluster of one node has no streams elsewhere. */
+/* Takes CLUSTER INFO: a cluster of one node has no streams elsewhere. */
 static void on_cluster_size(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct streams *streams = ((struct stream_watch *)owner)->streams;
@@ -367,7 +367,7 @@ static void on_cluster_size(void *owner, uintptr_t tag, struct redisReply *reply
     }
 }
 
-/* INFO memory: "maxmemory:N", 0 where there is no limit. */
+/* Takes INFO memory: "maxmemory:N", 0 where there is no limit. */
 static void on_memory(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct node *node = owner;
@@ -484,7 +484,7 @@ static void stream_watch_look_at_pending(struct stream_watch *watch, struct stre
                         NULL);
 }
 
-/* The script's answer: lag, pending, the oldest id. */
+/* Takes the script's answer: lag, pending, the oldest id. */
 static void on_gauge(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     const struct stream_watch *watch = owner;

@@ -144,7 +144,7 @@ static bool host_is_allowed(const struct web *web, const char *host)
     return false;
 }
 
-/* An Origin is that of the page itself: scheme://HOST. */
+/* Says whether an Origin is that of the page itself: scheme://HOST. */
 static bool origin_is_ours(const char *origin, const char *host)
 {
     const char *place = strstr(origin, "://");
