@@ -165,12 +165,12 @@ void event_notifier_clock(struct event_notifier *notifier, int64_t jump_ns)
 void event_notifier_evicted(struct event_notifier *notifier, uint64_t records)
 {
     char text[96];
-    if (notifier->told_evicted || records == 0) {
+    if (notifier->told_evicted) {
         return;
     }
     notifier->told_evicted = true;
     snprintf(text, sizeof text,
-             "%llu records so far: PostgreSQL is behind by more than the journal holds",
+             "%llu records by now: PostgreSQL is behind by more than the journal holds",
              (unsigned long long)records);
     event_notifier_event(notifier, BLOTTER_EVENT_EVICTED, text);
 }

@@ -164,7 +164,10 @@ static void sender_make_room(struct sender *sender)
     }
     uint64_t open = confirm_open_within(sender->confirm, floor, target);
     sender_count(&sender->evicted, (int64_t)open);
-    event_notifier_evicted(&sender->notifier, open);
+    if (open > 0) {
+        event_notifier_evicted(&sender->notifier, (uint64_t)atomic_load_explicit(
+                                                      &sender->evicted, memory_order_relaxed));
+    }
     raise_floor(sender, target);
 }
 

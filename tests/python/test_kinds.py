@@ -377,8 +377,10 @@ class Kinds(unittest.TestCase):
         with blotter.Producer("gate", journal=servers.journal("full"), sender="none", slots=64, on_error="reject") as producer:
             seqs = [producer.order(id=str(number)) for number in range(100)]
             self.assertEqual(seqs.count(0), 100 - 63)
-            self.assertEqual(producer.cash({"amount": 1}), 0)
-            self.assertGreaterEqual(producer.stats().full, 100 - 63)
+            self.assertEqual(producer.cash({"amount": 1, "code": "USDT", "id": "1"}), 0)
+            self.assertEqual((producer.stats().full, producer.stats().refused), (100 - 63 + 1, 0))
+            self.assertEqual(producer.cash({"amount": 1}), 0)  # no currency: its reject finds no room
+            self.assertEqual((producer.stats().full, producer.stats().refused), (100 - 63 + 2, 1))
 
     def test_closing_and_waiting_in_a_coroutine(self):
         async def run():

@@ -228,7 +228,7 @@ with blotter.Producer("kraken", sender="none", slots=64) as producer:
             self.producer.order(order_id="1")
         with self.assertRaisesRegex(blotter.Full, "nothing was recorded"):
             self.producer.order(order_id="1")
-        self.assertEqual(self.producer.stats().full, 1)
+        self.assertEqual((self.producer.stats().full, self.producer.stats().refused), (1, 0))
         self.assertEqual(self.producer.close(), 64)
 
     def test_a_closed_producer_says_so(self):

@@ -64,7 +64,8 @@ class Producer:
 
         Never waits, whatever is down. Raises blotter.Full when the journal is full; ValueError or TypeError for a record without an order
         id, an object of another kind, or an unknown keyword; RuntimeError once closed, and in a forked child. Then nothing is recorded.
-        With on_error='reject' it never raises: what cannot be recorded goes to blotter.rejects, and 0 is returned.
+        With on_error='reject' it never raises and returns 0: what cannot be recorded goes to blotter.rejects; what a full
+        journal refuses is counted in stats().full, and there is an event.
         """
     def trade(self, info: Mapping[str, Any] | None = None, /, **fields: Unpack[TradeFields]) -> int:
         """Record one execution, your own or a public trade; return its sequence number, 1 or more.

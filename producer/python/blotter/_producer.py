@@ -21,7 +21,7 @@ class Producer(_core.Producer, Recording):
     exchange          name of the stream, of a-z 0-9 . _ - and at most 32 characters
     account, strategy constants of all records; an object's own value comes first
     on_error          'raise', or 'reject': what cannot be recorded goes to blotter.rejects and is counted, the call returns 0, and
-                      recording never raises
+                      recording never raises; what a full journal refuses is counted alone
     redis             URL: redis://[user:password@]host:port/db, rediss:// the same with TLS, its certificates by
                       ?cacert=FILE&cert=FILE&key=FILE, unix:///path; None: $BLOTTER_REDIS, else redis://127.0.0.1:6379
     redis_password    instead of the URL's; None: $BLOTTER_REDIS_PASSWORD, if set

@@ -86,6 +86,10 @@ class Recording:
             return self._refuse(kind, info, fields, problem)
 
     def _refuse(self, kind, info, fields, problem):
+        if isinstance(problem, _core.Full):  # counted; a reject would find no room
+            if self._producer._rejects:
+                return 0
+            raise problem
         if not self._producer._rejects:
             self._producer._count_refused()
             raise problem

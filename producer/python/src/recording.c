@@ -244,6 +244,13 @@ static PyObject *recording_refuse(struct producer *producer, PyObject *object,
                                   PyObject *names)
 {
     PyObject *type, *problem, *traceback, *result = NULL;
+    if (PyErr_ExceptionMatches(producer->core->full)) { /* counted; a reject would find no room */
+        if (!producer->rejects) {
+            return NULL;
+        }
+        PyErr_Clear();
+        return PyLong_FromLong(0);
+    }
     if (!producer->rejects || !PyErr_ExceptionMatches(PyExc_Exception)) {
         producer->refused++;
         return NULL;
