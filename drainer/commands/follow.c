@@ -18,6 +18,7 @@
 
 #include "drainer/log.h"
 #include "drainer/postgres/pg_blocking.h"
+#include "drainer/postgres/pg_pooler.h"
 #include "drainer/postgres/pg_result.h"
 #include "schema/clock.h"
 
@@ -274,7 +275,8 @@ static void wait_ms(int ms)
 static bool follow_connect(struct follow *follow)
 {
     follow->connected =
-        pg_open(&follow->pg, follow->settings) && pg_check_schema(&follow->pg) &&
+        pg_open(&follow->pg, follow->settings) && pg_refuse_pooler(&follow->pg) &&
+        pg_check_schema(&follow->pg) &&
         pg_run(&follow->pg, "SET default_transaction_read_only = on; SET jit = off");
     return follow->connected;
 }

@@ -80,7 +80,8 @@ bool pg_refuse_pooler(struct pg *pg)
     pg->exit_code = command_fail(
         pg->settings, EXIT_CODE_USAGE,
         "setting postgres: a connection pooler in transaction mode is between here and "
-        "PostgreSQL, where locks and temporary tables of a session are lost: set pool_mode = "
+        "PostgreSQL, where locks, settings and temporary tables of a session are lost: set "
+        "pool_mode = "
         "session for this database, or connect to PostgreSQL itself");
     return false;
 }
