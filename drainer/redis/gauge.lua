@@ -3,8 +3,10 @@
 -- KEYS[1] stream; ARGV: our group. Returns how many entries it has not read (-1: not known, some),
 -- how many are pending, and the oldest entry id of both ("": none).
 
--- After Redis has reloaded its append-only file its lag is nil, or the one at the file's last
--- rewrite, for ever. So one entry is looked for.
+-- After Redis has reloaded its append-only file its lag is nil, or too large by what waited at the
+-- file's last rewrite, for as long as the stream is busy; so it is once a replica has become the
+-- master. So entries are looked for, and counted where they are few.
+local FEW, BYTES = 100, 65536
 local lag, pending, after = redis.call('XLEN', KEYS[1]), 0, '-'
 for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   local group = {}
@@ -13,8 +15,16 @@ for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
     lag, pending, after = group['lag'] or -1, group['pending'], '(' .. group['last-delivered-id']
   end
 end
-local first = redis.call('XRANGE', KEYS[1], after, '+', 'COUNT', 1)[1]
-if not first then lag = 0 end
+local first, seen, bytes = nil, 0, 0
+while seen < math.max(1, math.min(lag, FEW)) and bytes < BYTES do
+  local entry = redis.call('XRANGE', KEYS[1], after, '+', 'COUNT', 1)[1]
+  if not entry then
+    if lag > seen or seen == 0 then lag = seen end
+    break
+  end
+  first, seen, after = first or entry, seen + 1, '(' .. entry[1]
+  for _, value in ipairs(entry[2]) do bytes = bytes + #value end
+end
 local oldest = first and first[1] or ''
 if pending > 0 then oldest = redis.call('XPENDING', KEYS[1], ARGV[1])[2] or oldest end
 return {lag, pending, oldest}

@@ -11,6 +11,7 @@
 
 enum {
     COUNT_PAGE = 1000,
+    COUNT_FEW = 100,
     COUNT_PAGES_MAX = 20,
 };
 
@@ -167,16 +168,22 @@ static bool count_behind(struct surveyed_stream *stream, struct redis *redis, co
     return true;
 }
 
-/* Notes how long the first entry behind an id has waited; nothing behind it: 0. */
+/* Notes how long the first entry behind an id has waited; nothing behind it: 0. Where fewer entries
+ * are there than Redis' lag says, they are what waits (gauge.lua). */
 static bool look_at_unread(const struct stream_survey *survey, struct surveyed_stream *stream,
                            struct redis *redis, const char *id)
 {
-    char from[STREAM_ENTRY_ID_BYTES + 1];
+    char from[STREAM_ENTRY_ID_BYTES + 1], count[16];
+    int look = stream->lag < COUNT_FEW ? (int)stream->lag : COUNT_FEW;
 
     snprintf(from, sizeof from, "(%s", id);
-    redisReply *reply = redis_ask(redis, "XRANGE", stream->name, from, "+", "COUNT", "1", NULL);
+    snprintf(count, sizeof count, "%d", look);
+    redisReply *reply = redis_ask(redis, "XRANGE", stream->name, from, "+", "COUNT", count, NULL);
     if (reply == NULL) {
         return false;
+    }
+    if (reply_is_array(reply, 1) && (int)reply->elements < look) {
+        stream->lag = (int64_t)reply->elements;
     }
     if (reply_is_array(reply, 1) && reply_is_array(reply->element[0], 1) &&
         reply_is_string(reply->element[0]->element[0])) {

@@ -62,6 +62,15 @@ class Lag(unittest.TestCase):
         self.assertNotIn("no progress", standby.text())
         self.assertEqual(holder.stop(), 0, holder.text())
         self.assertNotIn("SQLSTATE", holder.text())
+        # what comes now waits, and nothing else
+        with engines.RedisClient(redis.port) as client:
+            length = client("XLEN", "blotter:okx")
+            self.assertEqual(publish(redis, 60, 3)[0], 0)
+            come = client("XLEN", "blotter:okx") - length
+            self.assertGreaterEqual(come, 3)
+            gauge = client("EVAL", (support.TREE / "drainer/redis/gauge.lua").read_text(), "1", "blotter:okx", "drainers")
+        status = subprocess.run([BLOTTER, "status", "--json", "--redis", redis.url], capture_output=True, text=True, env=support.plain_environment())
+        self.assertEqual((gauge[0], json.loads(status.stdout)["streams"][0]["lag"]), (come, come))
 
     @staticmethod
     def looks(client):
