@@ -221,8 +221,9 @@ static const char *reason_of_reject(struct record *record, char *text, size_t si
     return text;
 }
 
-static const char *batch_decode(struct record *record, const struct raw_field *fields,
-                                size_t field_count, char *text, size_t size, unsigned *misplaced)
+static const char *batch_decode(struct record *record, const char *exchange,
+                                const struct raw_field *fields, size_t field_count, char *text,
+                                size_t size, unsigned *misplaced)
 {
     static char scratch_bytes[RECORD_SCRATCH_BYTES]; /* the drainer has one thread */
     struct record_scratch scratch = {.bytes = scratch_bytes, .capacity = sizeof scratch_bytes};
@@ -242,7 +243,7 @@ static const char *batch_decode(struct record *record, const struct raw_field *f
         return text;
     }
     record->kind = (enum record_kind)kind;
-    if (record_decode(record->kind, fields[1].bytes, fields[1].length, &scratch, record,
+    if (record_decode(record->kind, exchange, fields[1].bytes, fields[1].length, &scratch, record,
                       &problem) != 0) {
         snprintf(text, size, "%s%s%s", problem.field == NULL ? "" : problem.field,
                  problem.field == NULL ? "" : ": ", record_fault_text(problem.fault));
@@ -342,7 +343,8 @@ void batch_add(struct batch *batch, struct stream *stream, const char *exchange,
     keep_kind(batch, entry, field_count == 0 ? "" : fields[0].bytes,
               field_count == 0 ? 0 : fields[0].length);
 
-    reason = batch_decode(&record, fields, field_count, text, sizeof text, &entry->misplaced);
+    reason =
+        batch_decode(&record, exchange, fields, field_count, text, sizeof text, &entry->misplaced);
     entry->kind = record.kind;
     if (reason == NULL) {
         if (!record.values[IDENTITY_producer_id].present) {

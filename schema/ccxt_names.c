@@ -1,9 +1,10 @@
 /* ccxt_names.c: see ccxt_names.h. */
 #include "schema/ccxt_names.h"
 
-#include <string.h>
+#include "schema/text.h"
 
-#define NAME(name, field, how, rank) {#name, (uint8_t)(field), CCXT_##how, rank},
+#define NAME(name, field, how, rank) \
+    {#name, sizeof #name - 1, (uint8_t)(field), CCXT_##how, rank},
 
 /* clang-format off */
 #define NAMES_OF_ORDER CCXT_ORDER_NAMES
@@ -30,7 +31,7 @@ const struct ccxt_name *ccxt_name_find(enum record_kind kind, const char *name, 
 {
     for (unsigned i = 0; i < ccxt_names[kind].count; i++) {
         const struct ccxt_name *found = &ccxt_names[kind].names[i];
-        if (strlen(found->name) == length && memcmp(found->name, name, length) == 0) {
+        if (found->length == length && text_same(found->name, name, length)) {
             return found;
         }
     }
@@ -64,13 +65,16 @@ _Static_assert(MARK_COUNT <= 64, "a bit for each");
 
 uint64_t ccxt_mark(const char *key, size_t length, bool value_is_map)
 {
-    static const char *const names[] = {
-#define X(name) #name,
+    static const struct {
+        const char *text;
+        uint8_t length;
+    } names[] = {
+#define X(name) {#name, sizeof #name - 1},
         MARKS(X) MAP_MARKS(X)
 #undef X
     };
     for (unsigned i = 0; i < MARK_COUNT; i++) {
-        if (strlen(names[i]) == length && memcmp(names[i], key, length) == 0) {
+        if (names[i].length == length && text_same(names[i].text, key, length)) {
             return i >= MARK_free && !value_is_map ? 0 : UINT64_C(1) << i;
         }
     }

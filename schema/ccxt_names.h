@@ -137,6 +137,7 @@ enum { CCXT_NO_FIELD = UINT8_MAX };
 
 struct ccxt_name {
     const char *name;
+    uint8_t length;
     uint8_t field; /* its index in the kind's record_schema, or CCXT_NO_FIELD */
     uint8_t how;   /* enum ccxt_how */
     uint8_t rank;

@@ -24,7 +24,7 @@ static int decode_find_field(const struct decoder *decoder, const struct unpack_
     for (unsigned index = 0; index < decoder->schema->field_count; index++) {
         const struct record_field *field = &decoder->schema->fields[index];
         if (field->name_length == key->length &&
-            memcmp(field->name, key->bytes, key->length) == 0) {
+            text_same(field->name, (const char *)key->bytes, key->length)) {
             return (int)index;
         }
     }
@@ -291,9 +291,10 @@ static void decode_tell_misplaced(const struct decoder *decoder, struct record_p
     }
 }
 
-int record_decode_object(enum record_kind kind, const struct record_object *object,
-                         const void *bytes, size_t length, struct record_scratch *scratch,
-                         struct record *record, struct record_problem *problem)
+static int decode_any(enum record_kind kind, const char *exchange,
+                      const struct record_object *object, const void *bytes, size_t length,
+                      struct record_scratch *scratch, struct record *record,
+                      struct record_problem *problem)
 {
     const struct record_schema *schema = &record_schemas[kind];
     const unsigned char *at = bytes;
@@ -308,6 +309,7 @@ int record_decode_object(enum record_kind kind, const struct record_object *obje
     decoder.low = scratch->bytes + scratch->capacity;
     decoder.json = (struct json_writer){.at = scratch->bytes, .end = decoder.low};
     decoder.comma = false;
+    decoder.exchange = exchange;
     decoder.object = object;
     decoder.json.digits = object != NULL;
     decoder.ccxt.any = false;
@@ -329,9 +331,16 @@ int record_decode_object(enum record_kind kind, const struct record_object *obje
     return 0;
 }
 
-int record_decode(enum record_kind kind, const void *bytes, size_t length,
+int record_decode_object(enum record_kind kind, const struct record_object *object,
+                         const void *bytes, size_t length, struct record_scratch *scratch,
+                         struct record *record, struct record_problem *problem)
+{
+    return decode_any(kind, object->exchange, object, bytes, length, scratch, record, problem);
+}
+
+int record_decode(enum record_kind kind, const char *exchange, const void *bytes, size_t length,
                   struct record_scratch *scratch, struct record *record,
                   struct record_problem *problem)
 {
-    return record_decode_object(kind, NULL, bytes, length, scratch, record, problem);
+    return decode_any(kind, exchange, NULL, bytes, length, scratch, record, problem);
 }

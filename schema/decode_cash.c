@@ -48,12 +48,12 @@ static enum record_fault keep_place(struct decoder *decoder, const char *name,
 
 static bool exchange_begins(const struct decoder *decoder, const char *name)
 {
-    return decoder->object != NULL && strncmp(decoder->object->exchange, name, strlen(name)) == 0;
+    return decoder->exchange != NULL && strncmp(decoder->exchange, name, strlen(name)) == 0;
 }
 
 static bool exchange_has(const struct decoder *decoder, const char *name)
 {
-    return decoder->object != NULL && strstr(decoder->object->exchange, name) != NULL;
+    return decoder->exchange != NULL && strstr(decoder->exchange, name) != NULL;
 }
 
 /* --- the venue's own message --- */

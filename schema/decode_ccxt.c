@@ -9,6 +9,7 @@
 #include "schema/decimal.h"
 #include "schema/decoder.h"
 #include "schema/iso_time.h"
+#include "schema/text.h"
 
 enum { NS_PER_MS = 1000000 };
 
@@ -27,26 +28,25 @@ static const struct hint_name {
     enum record_kind kind;
     struct ccxt_name name;
 } hints[] = {
-    {RECORD_CASH, {"direction", CCXT_NO_FIELD, HINT_DIRECTION, 0}},
-    {RECORD_CASH, {"before", CCXT_NO_FIELD, HINT_BEFORE, 0}},
-    {RECORD_CASH, {"addressTo", CCXT_NO_FIELD, HINT_ADDRESS_TO, 0}},
-    {RECORD_POSITION, {"side", CCXT_NO_FIELD, HINT_SIDE, 0}},
-    {RECORD_INSTRUMENT, {"precision", CCXT_NO_FIELD, HINT_PRECISION, 0}},
-    {RECORD_INSTRUMENT, {"limits", CCXT_NO_FIELD, HINT_LIMITS, 0}},
-    {RECORD_INSTRUMENT, {"spot", CCXT_NO_FIELD, HINT_SPOT, 0}},
-    {RECORD_INSTRUMENT, {"contract", CCXT_NO_FIELD, HINT_CONTRACT, 0}},
+#define HINT(kind, name, hint) \
+    {RECORD_##kind, {#name, sizeof #name - 1, CCXT_NO_FIELD, HINT_##hint, 0}}
+    HINT(CASH, direction, DIRECTION),
+    HINT(CASH, before, BEFORE),
+    HINT(CASH, addressTo, ADDRESS_TO),
+    HINT(POSITION, side, SIDE),
+    HINT(INSTRUMENT, precision, PRECISION),
+    HINT(INSTRUMENT, limits, LIMITS),
+    HINT(INSTRUMENT, spot, SPOT),
+    HINT(INSTRUMENT, contract, CONTRACT),
+#undef HINT
 };
-
-static bool key_is(const char *key, size_t length, const char *name)
-{
-    return length == strlen(name) && memcmp(key, name, length) == 0;
-}
 
 const struct ccxt_name *decoder_ccxt_find(enum record_kind kind, const char *key, size_t length)
 {
     for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++) {
-        if (hints[i].kind == kind && key_is(key, length, hints[i].name.name)) {
-            return &hints[i].name;
+        const struct ccxt_name *name = &hints[i].name;
+        if (hints[i].kind == kind && name->length == length && text_same(name->name, key, length)) {
+            return name;
         }
     }
     return kind < RECORD_KINDS ? ccxt_name_find(kind, key, length) : NULL;

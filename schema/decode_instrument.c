@@ -125,7 +125,7 @@ static enum record_fault check_map(struct decoder *decoder, const char *name,
 static const char *quantity_unit(const struct decoder *decoder)
 {
     const struct record_value *inverse = &decoder->record->values[INSTRUMENT_inverse];
-    bool deribit = decoder->object != NULL && strcmp(decoder->object->exchange, "deribit") == 0;
+    bool deribit = decoder->exchange != NULL && strcmp(decoder->exchange, "deribit") == 0;
 
     if (!decoder->ccxt.at.contract) {
         return "base";

@@ -26,6 +26,7 @@ struct ccxt_keys {
 };
 
 struct decoder {
+    const char *exchange;               /* NULL: not known */
     const struct record_object *object; /* NULL: a record on the wire */
     struct unpack_reader reader;
     const struct record_schema *schema;

@@ -263,7 +263,7 @@ static int json_line_find_field(enum record_kind kind, const char *name, size_t 
 
     for (unsigned i = RECORD_IDENTITY_FIELDS; i < schema->field_count; i++) {
         if (schema->fields[i].name_length == length &&
-            memcmp(schema->fields[i].name, name, length) == 0) {
+            text_same(schema->fields[i].name, name, length)) {
             return (int)i;
         }
     }
@@ -466,7 +466,10 @@ static void take_unknown_key(struct json_draft *draft, const struct json_member 
 /* Returns the mark of a key; of one whose value is absent only that of being a map. */
 static uint64_t mark_of(const char *name, size_t length, bool map, bool absent)
 {
-    return ccxt_mark(name, length, map) & ~(absent ? ccxt_mark(name, length, false) : 0);
+    if (!absent) {
+        return ccxt_mark(name, length, map);
+    }
+    return map ? ccxt_mark(name, length, true) & ~ccxt_mark(name, length, false) : 0;
 }
 
 static void take_member(struct json_draft *draft, const struct json_member *member)
@@ -477,7 +480,9 @@ static void take_member(struct json_draft *draft, const struct json_member *memb
     int field = json_line_find_field(kind, draft->string, length);
     const struct ccxt_name *ccxt = decoder_ccxt_find(kind, draft->string, length);
 
-    draft->marks |= mark_of(draft->string, length, map, absent);
+    if (kind == RECORD_CASH || !draft->source->recognised) {
+        draft->marks |= mark_of(draft->string, length, map, absent);
+    }
     absent = absent && !is_kept_empty(draft, field, ccxt, member->value);
     if (absent || is_time_of_zero(kind, field, ccxt, member->value) ||
         json_slice_is_key(member->key, "exchange") ||
@@ -673,6 +678,13 @@ static size_t room_of(size_t length)
     return 6 * length + 4096;
 }
 
+/* The room for what the decoder makes of them. */
+static size_t scratch_of(size_t length)
+{
+    size_t room = 2 * room_of(length);
+    return room < RECORD_SCRATCH_BYTES ? room : RECORD_SCRATCH_BYTES;
+}
+
 int json_line_open(struct json_line *line, struct json_workspace *workspace,
                    const struct json_source *source, const char *text, size_t length)
 {
@@ -693,7 +705,7 @@ int json_line_open(struct json_line *line, struct json_workspace *workspace,
         return complain_at(line, text, length, offset, fault);
     }
     if (!reserve(line, &workspace->memory, &workspace->capacity,
-                 3 * room_of(length) + RECORD_SCRATCH_BYTES)) {
+                 3 * room_of(length) + scratch_of(length))) {
         return -1;
     }
     return take_envelope(line, workspace->memory, source, text, length);
@@ -708,7 +720,7 @@ int json_line_take(struct json_line *line, struct json_workspace *workspace,
                                .ticks = source->precision_mode == TICK_SIZE,
                                .string = workspace->memory,
                                .extra = workspace->memory + part};
-    struct record_scratch scratch = {workspace->memory + 3 * part, RECORD_SCRATCH_BYTES, 0};
+    struct record_scratch scratch = {workspace->memory + 3 * part, scratch_of(length), 0};
 
     draft.packed = draft.packed_end = (unsigned char *)workspace->memory + 2 * part + 8;
     take_members(&draft, text, length);

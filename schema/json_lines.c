@@ -20,7 +20,6 @@ static int json_lines_refuse(struct json_lines *lines, const char *where, const 
 /* Makes room for one more record, which is not counted yet; NULL: there is no memory. */
 static struct json_line *next_line(struct json_lines *lines)
 {
-    size_t before = lines->capacity;
     struct json_line *grown =
         array_grow(lines->lines, &lines->capacity, lines->count + 1, sizeof *lines->lines);
 
@@ -29,7 +28,9 @@ static struct json_line *next_line(struct json_lines *lines)
         return NULL;
     }
     lines->lines = grown;
-    memset(grown + before, 0, (lines->capacity - before) * sizeof *grown);
+    if (lines->count == lines->made) {
+        memset(&grown[lines->made++], 0, sizeof *grown);
+    }
     return &grown[lines->count];
 }
 
@@ -420,7 +421,7 @@ void json_lines_clear(struct json_lines *lines)
 
 void json_lines_release(struct json_lines *lines)
 {
-    for (size_t i = 0; i < lines->capacity; i++) {
+    for (size_t i = 0; i < lines->made; i++) {
         json_line_release(&lines->lines[i]);
     }
     free(lines->lines);

@@ -11,7 +11,7 @@ struct json_lines {
     size_t count;
     char problem[2 * JSON_LINE_PROBLEM_BYTES]; /* of what was refused: "trades: price: …" */
     /* internal */
-    size_t capacity;
+    size_t made, capacity; /* of lines */
     struct json_workspace workspace;
     char *text; /* a part of an object as one of its own */
     size_t text_capacity;

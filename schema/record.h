@@ -248,9 +248,10 @@ struct record_scratch {
  * given, their types are checked, that producer_id, seq and recorded_at are given together, are
  * positive, recorded_at not before LIMIT_RECORDED_AT_MIN_NS, and that exchange is a valid name. A
  * problem within an unknown key is one of `extra`; json_write.h says what JSON becomes of msgpack.
- * Returns 0, or -1 with *problem set. */
-int record_decode(enum record_kind, const void *bytes, size_t length, struct record_scratch *,
-                  struct record *, struct record_problem *);
+ * exchange: whose stream it is from, as ccxt's names mean something else at some; or NULL. Returns
+ * 0, or -1 with *problem set. */
+int record_decode(enum record_kind, const char *exchange, const void *bytes, size_t length,
+                  struct record_scratch *, struct record *, struct record_problem *);
 
 /* The source of an object of ccxt's, or of a strategy's own: what is known beside what it says. */
 struct record_object {

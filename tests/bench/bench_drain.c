@@ -132,7 +132,7 @@ static void encode_row(const struct backlog *backlog, uint64_t index, struct cop
     uint32_t columns[RECORD_FIELDS_MAX];
     size_t length = backlog_record(backlog, index, wire);
 
-    if (record_decode(RECORD_ORDER, wire, length, &scratch, &record, &problem) != 0) {
+    if (record_decode(RECORD_ORDER, NULL, wire, length, &scratch, &record, &problem) != 0) {
         fixture_fail("a sample order does not decode: %s", record_fault_text(problem.fault));
     }
     copy_put_record(out, &record, columns);

@@ -21,7 +21,7 @@ static int64_t recorded_at_of(const struct reject *reject)
     struct record_problem problem;
     struct record record;
 
-    if (record_decode(RECORD_ORDER, reject->raw, reject->length, &scratch, &record, &problem) !=
+    if (record_decode(RECORD_ORDER, NULL, reject->raw, reject->length, &scratch, &record, &problem) !=
         0) {
         return 0;
     }

@@ -102,7 +102,7 @@ static void decode(enum record_kind kind, const void *bytes, size_t size,
     struct record record;
     struct record_problem problem;
 
-    int result = record_decode(kind, bytes, size, &scratch, &record, &problem);
+    int result = record_decode(kind, "bybit", bytes, size, &scratch, &record, &problem);
     CHECK(scratch.used <= scratch.capacity);
     CHECK(result == 0 || problem.fault != RECORD_FAULT_NONE);
     CHECK(result != 0 || (problem.misplaced > 0) >= (problem.fault != RECORD_FAULT_NONE));

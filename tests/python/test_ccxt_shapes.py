@@ -1,8 +1,13 @@
 """ccxt's objects with a value that is wrong, empty or of another library: the record is kept, and the value with it. No servers."""
 
 import datetime
+import enum
+import itertools
+import json
 import math
+import random
 import tempfile
+import types
 import unittest
 from decimal import Decimal
 
@@ -18,6 +23,29 @@ TRADE = {"symbol": "S", "price": 1, "amount": 2}
 CASH = {"currency": "USDT", "amount": 1}
 POSITION = {"symbol": "B", "contracts": 1, "side": "long", "entryPrice": 1.0}
 MARKET = {"symbol": "S", "base": "B", "quote": "Q", "spot": True}
+
+
+FULL = {
+    "order": ORDER | {
+        "info": {"a": 1}, "clientOrderId": "c", "timestamp": MS, "datetime": "2025-11-23T12:13:20.123Z", "lastTradeTimestamp": None, "type": "limit",
+        "timeInForce": "GTC", "postOnly": False, "side": "buy", "price": 67123.1, "triggerPrice": None, "stopPrice": None, "amount": "1.50", "cost": 0.0,
+        "filled": 0.5, "status": "open", "fee": {"cost": 0.1, "currency": "USDT", "rate": None}, "fees": [{"cost": 0.1, "currency": "USDT", "rate": None}],
+        "trades": [], "leverage": 3,
+    },
+    "trade": TRADE | {
+        "info": {}, "id": "t", "order": "1", "timestamp": MS, "datetime": "2025-11-23T12:13:20.123Z", "side": "sell", "takerOrMaker": "maker", "cost": 2,
+        "fee": {"cost": "0.10", "currency": "USDT"}, "fees": [],
+    },
+}  # fmt: skip
+OTHER_KEYS = {
+    "order": ("order_id", "client_order_id", "exchange_time", "quantity", "price", "fee_currency", "fee_rate", "trigger_price", "post_only", "extra",
+              "exchange", "kind", "any", "free", "currency", "contracts", "txid", 5, None),
+    "trade": ("order_id", "trade_id", "exchange_time", "quantity", "liquidity", "fee_currency", "extra", "exchange", "kind", "any", "filled", "code", 2.5),
+}  # fmt: skip
+
+
+class Word(str, enum.Enum):
+    BUY = "buy"
 
 
 class NumberOfOurOwn:
@@ -40,16 +68,34 @@ class ShortFloat:
         return "1.1"
 
 
+def odd_values():
+    fee = {"cost": 0.1, "currency": "USDT"}
+    nested = {"a": {"info": 1, "b": None, "c": [None, {}]}, "e": {}, "f": [[]]}
+    return [
+        None, "", [], {}, (), 0, 1, -1, 5.0, 5.5, -0.5, -0.0, 0.1, True, False, math.nan, math.inf, 1e22, 1e-9, 5e-324, 1e308, 10**18, 2**63, 10**30, 10**400,
+        "1", "-1", "-0", "+1.5", "1.50", "01", "1e3", "1E-8", " 1", "1 ", "1_0", "NaN", "Infinity", "0x10", "abc", "buy", "x" * 1100, "9" * 140, "\0", "a\0b", "\ud800", "é",
+        '"\\\n', Word.BUY, b"x", Decimal("1.10"), Decimal("-1E+3"), Decimal("NaN"), NumberOfOurOwn(7), ShortFloat(), 1j, object,
+        MS, str(MS), MS + 0.5, MS + 0.1, MS * 10**6, str(MS * 10**6), MS // 1000, float(MS), f" {MS}", f"+{MS}", f"{MS}.5", TIME, TIME.replace(tzinfo=None), TIME.date(),
+        "2025-11-23T12:13:20.123Z", "2025-11-23T12:13:20.123456Z", "2025-11-23T12:13:20+02:00", "1970-01-01T00:00:00Z", "2025-11-23",
+        "binance", "okx", "order", "trade", '{"a": 1}', '{"a": ', "{}", "[]",
+        fee, fee | {"rate": 0.1}, fee | {"tier": 1}, fee | {"info": {}}, fee | {"cost": None}, fee | {"cost": "abc"}, fee | {"cost": -1}, fee | {"currency": 5}, {"cost": 1},
+        {"currency": "A"}, {"USDT": 0.1, "BNB": "2"}, [fee], [fee | {"rate": None}], [fee, fee], [fee, fee | {"currency": "BNB"}], [fee, {}], [None], [5], (fee,), [[fee]],
+        nested, [nested], {1: 2}, {"a": math.nan}, {"a": b"x"}, {"a": Decimal("1.10")}, {"a": TIME}, types.MappingProxyType({"a": None}), [{"id": "t", "price": 1, "amount": 2}],
+        ["t1", {"id": "t2"}],
+    ]  # fmt: skip
+
+
 class Shapes(unittest.TestCase):
     def setUp(self):
         self.recorder = Recorder("binance", slot_bytes=8192)
 
-    def record(self, kind, given, recorder=None, **keywords):
+    def record(self, kind, given, calls=None, /, **keywords):
         """The rows that a call gives, without what is null, and how many values were misplaced."""
-        recorder = recorder or self.recorder
+        calls = calls or self.recorder
+        recorder = getattr(calls, "producer", calls)
         recorder.clear()
         before = recorder.stats().misplaced
-        getattr(recorder, kind)(given, **keywords)
+        getattr(calls, kind)(given, **keywords)
         added = {"producer_id", "seq", "recorded_at", "exchange", "snapshot"}
         rows = [{name: value for name, value in row.items() if value is not None and name not in added} for _, row in recorder.rows]
         return rows, recorder.stats().misplaced - before
@@ -58,6 +104,32 @@ class Shapes(unittest.TestCase):
         rows, misplaced = self.record(kind, given, **keywords)
         self.assertEqual(len(rows), 1)
         return rows[0], misplaced
+
+    # --- plain dicts, which are read by a shorter way than all other mappings ---
+
+    def outcome(self, calls, kind, given, keywords):
+        try:
+            return json.dumps(self.record(kind, given, calls, **keywords), sort_keys=True, default=repr)
+        except (TypeError, ValueError, RecursionError) as problem:
+            return f"{type(problem).__name__}: {problem}"
+
+    def test_a_plain_dict_is_read_as_any_other_mapping(self):
+        chance, values = random.Random(5), odd_values()
+        plain, with_info = self.recorder, Recorder("binance", slot_bytes=8192, info=True)
+        bound = plain.bind(symbol="S", side="sell", account="main")
+        calls = []
+        for kind, full in FULL.items():
+            keys = [*full, *OTHER_KEYS[kind]]
+            calls += [(kind, {key: value}, {}) for key, value in itertools.product(keys, values)]
+            names = [key for key in keys if isinstance(key, str) and key not in ("any", "free", "currency", "contracts", "txid", "filled", "code", "leverage", "info")]
+            for _ in range(6000):
+                changes = {key: chance.choice(values) for key in chance.sample(keys, chance.choice((2, 3)))}
+                calls.append((kind, changes, {name: chance.choice(values) for name in chance.sample(names, chance.choice((0, 0, 1, 2)))}))
+        for kind, changes, keywords in calls:
+            for given in (FULL[kind] | changes, {"id": "1", "symbol": "S", "price": 1, "amount": 2} | changes):
+                by = chance.choice((plain, plain, with_info, bound))
+                found = self.outcome(by, kind, given, keywords)
+                self.assertEqual(found, self.outcome(by, kind, types.MappingProxyType(given), keywords), (kind, given, keywords))
 
     # --- fees ---
 

@@ -23,6 +23,7 @@ static struct record record;
 static struct record_problem problem;
 static char scratch_bytes[RECORD_SCRATCH_BYTES];
 static struct record_scratch scratch = {scratch_bytes, sizeof scratch_bytes, 0};
+static const char *exchange; /* whose stream the record is from */
 
 static inline int begin_packing(void **state)
 {
@@ -49,7 +50,7 @@ static inline int decode_bytes(enum record_kind kind, const void *bytes, size_t 
     free(kept);
     kept = exact;
     memset(&record, 0xa5, sizeof record);
-    return record_decode(kind, exact, length, &scratch, &record, &problem);
+    return record_decode(kind, exchange, exact, length, &scratch, &record, &problem);
 }
 
 static inline int decode_packed(enum record_kind kind)

@@ -83,7 +83,7 @@ static PyObject *book_trade(PyObject *self, PyObject *const *args, Py_ssize_t co
 static PyObject *book_object(PyObject *object, PyObject *args)
 {
     struct book *self = (struct book *)object;
-    return is_made(self) ? record_object(self->producer, self->recorders, args) : NULL;
+    return is_made(self) ? record_arguments(self->producer, self->recorders, object, args) : NULL;
 }
 
 #define RECORD(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS

@@ -7,10 +7,7 @@
 #include "schema/decimal.h"
 #include "schema/limits.h"
 
-enum {
-    RANK_OF_MAPPINGS = 4, /* keywords win */
-    NS_PER_MS = 1000000,
-};
+enum { NS_PER_MS = 1000000 };
 
 union member {
     const char *text;
@@ -81,21 +78,22 @@ static bool is_same(const union draft_struct *of, const struct key *key, union m
     return strcmp(other.text, value.text) == 0;
 }
 
-/* Chooses between two keys of one field. A keyword replaces the mapping's same key; of two
- * different keys the other one is kept in `extra` unless it has the same value. */
-static enum outcome choose(struct draft *draft, const struct key *key, union member value,
-                           const struct draft_source *source)
+/* Chooses between two keys of one field, unless they say the same: that of the lower rank, and the
+ * other one is kept in `extra`. */
+static enum outcome choose(struct draft *draft, const struct key *key, union member value)
 {
     struct draft_source other = draft->sources[key->field];
-    bool same = is_same(&draft->of, key, value), better = source->rank < other.rank;
-    if (better) {
-        store(draft, key, value, source);
-    }
-    if (same || other.key == source->key) {
+    if (is_same(&draft->of, key, value)) {
         return TAKEN;
     }
-    return better ? json_add(&draft->extra, other.name, other.value)
-                  : json_add(&draft->extra, source->name, source->value);
+    if (!draft->options.flat) {
+        return ODD;
+    }
+    if (key->rank >= other.key->rank) {
+        return json_add(&draft->extra, draft->now.name, draft->now.value);
+    }
+    store(draft, key, value, &draft->now);
+    return json_add(&draft->extra, other.name, other.value);
 }
 
 /* Compares with a constant of the binding. A value that differs wins, for this record. */
@@ -110,7 +108,7 @@ static bool is_constant(struct draft *draft, const struct key *key, union member
 static inline enum outcome place(struct draft *draft, const struct key *key, union member value)
 {
     if (is_given(draft, key)) {
-        return choose(draft, key, value, &draft->now);
+        return choose(draft, key, value);
     }
     if ((draft->constant >> key->field & 1) != 0 && is_constant(draft, key, value)) {
         return TAKEN;
@@ -145,8 +143,8 @@ static bool is_decimal_text(const char *text)
     return decimal_is_canonical(text, length) || decimal_canonical(text, length, canonical) >= 0;
 }
 
-/* Checks the digits only where the key is not the field's own name: the library keeps a wrong value
- * in `extra` too, but under the field's name. */
+/* Checks the digits, unless the library does, which keeps a wrong value in `extra` under the field's
+ * own name. */
 static inline enum outcome take_decimal(struct draft *draft, const struct key *key, PyObject *value)
 {
     union member member;
@@ -154,7 +152,8 @@ static inline enum outcome take_decimal(struct draft *draft, const struct key *k
     if (outcome != TAKEN || *member.text == '\0') {
         return outcome;
     }
-    if (key->rank > 0 && !is_double(member.text) && !is_decimal_text(member.text)) {
+    if ((key->rank > 0 || !draft->options.flat) && !is_double(member.text) &&
+        !is_decimal_text(member.text)) {
         return draft_fail(draft, PyExc_ValueError,
                           "not a finite decimal number of at most 128 digits");
     }
@@ -175,11 +174,21 @@ static bool is_absent_time(PyObject *value)
            (PyUnicode_CheckExact(value) && PyUnicode_GET_LENGTH(value) == 0);
 }
 
+/* Says whether it is a time whose digits count: object.c reads these as they are written. */
+static bool is_written_time(PyObject *value)
+{
+    return PyUnicode_Check(value) ||
+           (PyFloat_Check(value) && floor(PyFloat_AS_DOUBLE(value)) != PyFloat_AS_DOUBLE(value));
+}
+
 static enum outcome take_time(struct draft *draft, const struct key *key, PyObject *value)
 {
     union member member;
     if (is_absent_time(value)) {
         return TAKEN;
+    }
+    if (!draft->options.flat && is_written_time(value)) {
+        return ODD;
     }
     enum outcome outcome =
         value_time(&draft->context, value, (enum ccxt_how)key->how, &member.time);
@@ -218,11 +227,6 @@ static bool is_named(PyObject *name, const char *wanted)
     return PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, wanted) == 0;
 }
 
-static const struct key *find_name(const struct draft *draft, const char *name)
-{
-    return key_of_name(draft->options.table, name, strlen(name));
-}
-
 static enum outcome take_fee_part(struct draft *draft, PyObject *name, PyObject *value)
 {
     enum outcome outcome = ODD; /* keys beside these */
@@ -231,9 +235,9 @@ static enum outcome take_fee_part(struct draft *draft, PyObject *name, PyObject 
     }
     if (is_named(name, "cost")) {
         outcome = take_decimal(draft, draft->options.table->fee, value);
-    } else if (is_named(name, "currency")) {
+    } else if (is_named(name, "currency") && PyUnicode_Check(value)) {
         outcome = take_text(draft, draft->options.table->fee_currency, value);
-    } else if (is_named(name, "rate") && draft->options.table->fee_rate != NULL) {
+    } else if (is_named(name, "rate")) {
         outcome = take_decimal(draft, draft->options.table->fee_rate, value);
     }
     return outcome == FAILED && draft->context.problem_type != NULL ? ODD : outcome;
@@ -244,7 +248,6 @@ static enum outcome take_fee_dict(struct draft *draft, PyObject *fee)
     PyObject *name, *value;
     Py_ssize_t position = 0;
     enum outcome outcome = TAKEN;
-    draft->now.rank++; /* fee_currency itself comes first */
     while (outcome == TAKEN && PyDict_Next(fee, &position, &name, &value)) {
         Py_INCREF(value);
         outcome = take_fee_part(draft, name, value);
@@ -302,7 +305,9 @@ static enum outcome take_only_fee(struct draft *draft, PyObject *fee)
     }
     if (!is_given(draft, key) && !is_given(draft, draft->options.table->fee_currency)) {
         draft->now = draft->fees;
-        return take_fee_dict(draft, fee);
+        enum outcome outcome = take_fee_dict(draft, fee);
+        bool rate_alone = !is_given(draft, key) && is_given(draft, draft->options.table->fee_rate);
+        return outcome == TAKEN && rate_alone ? ODD : outcome;
     }
     return is_given(draft, key) && is_same_fee(draft->sources[key->field].value, fee) ? TAKEN : ODD;
 }
@@ -321,32 +326,16 @@ static enum outcome draft_finish_fees(struct draft *draft)
     return outcome;
 }
 
-/* Says whether it is one of ccxt's fees, and not a map of our own from currencies to amounts. */
-static bool is_fee(PyObject *value)
-{
-    PyObject *name;
-    Py_ssize_t position = 0;
-    while (PyDict_Check(value) && PyDict_Next(value, &position, &name, NULL)) {
-        if (is_named(name, "cost")) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static enum outcome take_fees(struct draft *draft, const struct key *key, PyObject *value)
 {
     if (value_is_absent(value)) {
         return TAKEN;
     }
-    if (draft->options.flat || PyUnicode_Check(value) || (PyDict_Check(value) && !is_fee(value))) {
+    if (draft->options.flat) {
         return take_amounts(draft, key, value);
     }
-    if (!PyList_CheckExact(value)) {
-        return ODD;
-    }
     draft->fees = draft->now;
-    return TAKEN;
+    return PyList_CheckExact(value) ? TAKEN : ODD;
 }
 
 /* --- keys of no field --- */
@@ -357,20 +346,20 @@ static enum outcome take_exchange(struct draft *draft, PyObject *value)
         (PyUnicode_Check(value) && PyUnicode_Compare(value, draft->options.exchange) == 0)) {
         return TAKEN;
     }
-    draft->options.strict = true;
+    draft->options.strict = true; /* it costs the record */
     return draft_fail(draft, PyExc_ValueError, "not the exchange that this producer records");
-}
-
-static enum outcome take_kind(struct draft *draft, PyObject *value)
-{
-    return is_named(value, record_schemas[draft->options.table->kind].name)
-               ? TAKEN
-               : json_add(&draft->extra, draft->now.name, value);
 }
 
 static enum outcome take_other(struct draft *draft, PyObject *value)
 {
     return value_is_absent(value) ? TAKEN : json_add(&draft->extra, draft->now.name, value);
+}
+
+static enum outcome take_kind(struct draft *draft, PyObject *value)
+{
+    return is_named(value, record_schemas[draft->options.table->kind].name) ? TAKEN
+           : draft->options.flat ? take_other(draft, value)
+                                 : ODD;
 }
 
 static enum outcome take_info(struct draft *draft, PyObject *value)
@@ -384,12 +373,38 @@ static enum outcome take_info(struct draft *draft, PyObject *value)
     return outcome;
 }
 
+/* Says whether it is a plain dict whose keys are those of no field, which a wrong value of the field
+ * would be kept under. */
+static bool is_plain_extra(const struct draft *draft, PyObject *value)
+{
+    PyObject *name;
+    Py_ssize_t position = 0;
+    bool plain = PyDict_CheckExact(value);
+    while (plain && PyDict_Next(value, &position, &name, NULL)) {
+        plain = PyUnicode_Check(name) && key_find(draft->options.table, name) == NULL;
+    }
+    return plain;
+}
+
 static enum outcome take_extra(struct draft *draft, PyObject *value)
 {
+    if (!draft->options.flat && !is_plain_extra(draft, value)) {
+        return ODD;
+    }
     draft->extra.prune = false;
     enum outcome outcome = json_add_all(&draft->extra, value);
     draft->extra.prune = true;
     return outcome;
+}
+
+/* A keyword comes before the timestamp of the mapping. */
+static enum outcome take_datetime(struct draft *draft, PyObject *value)
+{
+    if (value_is_absent(value)) {
+        return TAKEN;
+    }
+    draft->datetime = draft->now;
+    return draft->keywords ? ODD : TAKEN;
 }
 
 static enum outcome take_trades(struct draft *draft, PyObject *value)
@@ -421,8 +436,7 @@ static enum outcome take_known(struct draft *draft, const struct key *key, PyObj
     case CCXT_FEE:
         return take_fee(draft, key, value);
     case CCXT_DATETIME:
-        draft->datetime = draft->now;
-        return TAKEN;
+        return take_datetime(draft, value);
     case CCXT_TRADES:
         return take_trades(draft, value);
     case CCXT_INFO:
@@ -440,11 +454,11 @@ static enum outcome take_known(struct draft *draft, const struct key *key, PyObj
 /* Keeps a value in `extra` that its field cannot take. */
 static enum outcome draft_misplace(struct draft *draft, PyObject *name, PyObject *value)
 {
-    if (draft->options.strict || draft->context.problem_type == NULL) {
+    if (draft->context.problem_type == NULL || (draft->options.strict && draft->options.flat)) {
         return FAILED;
     }
-    if (value_is_absent(value)) {
-        return TAKEN;
+    if (value_is_absent(value) || !draft->options.flat) {
+        return value_is_absent(value) ? TAKEN : ODD;
     }
     if (draft->wrong.name == NULL) {
         draft->wrong = draft->now;
@@ -458,7 +472,7 @@ static enum outcome draft_misplace(struct draft *draft, PyObject *name, PyObject
 static enum outcome take_unknown(struct draft *draft, PyObject *name, PyObject *value)
 {
     draft->has_unknown = true;
-    if (draft->rank == 0) { /* a keyword */
+    if (draft->keywords || draft->options.flat) {
         PyErr_Format(PyExc_TypeError, "%s() has no field '%U'",
                      record_schemas[draft->options.table->kind].name, name);
         return draft_fail(draft, NULL, NULL);
@@ -507,7 +521,7 @@ take_plain(struct draft *draft, const struct key *key, PyObject *name, PyObject 
     }
     *(const char **)((char *)&draft->of + key->offset) = text;
     draft->given |= bit;
-    draft->sources[key->field] = (struct draft_source){name, value, key, draft->rank + key->rank};
+    draft->sources[key->field] = (struct draft_source){name, value, key};
     return true;
 }
 
@@ -517,8 +531,7 @@ static enum outcome take_pair(struct draft *draft, Py_ssize_t at, PyObject *name
         return TAKEN;
     }
     if (!PyUnicode_Check(name)) {
-        draft->now = (struct draft_source){.name = name, .value = value};
-        return take_other(draft, value);
+        return ODD;
     }
     const struct key *key = key_find_at(draft->options.table, draft->options.memory, at, name);
     if (key == NULL) {
@@ -528,7 +541,7 @@ static enum outcome take_pair(struct draft *draft, Py_ssize_t at, PyObject *name
     if (take_plain(draft, key, name, value)) {
         return TAKEN;
     }
-    draft->now = (struct draft_source){name, value, key, draft->rank + key->rank};
+    draft->now = (struct draft_source){name, value, key};
     enum outcome outcome = take_known(draft, key, value);
     return outcome == FAILED ? draft_misplace(draft, name, value) : outcome;
 }
@@ -538,7 +551,7 @@ static enum outcome take_dict(struct draft *draft, PyObject *dict)
     PyObject *name, *value;
     Py_ssize_t position = 0;
     enum outcome outcome = TAKEN;
-    draft->rank = RANK_OF_MAPPINGS;
+    draft->keywords = false;
     for (Py_ssize_t at = 0; outcome == TAKEN && PyDict_Next(dict, &position, &name, &value); at++) {
         const struct key *key = key_remembered(draft->options.memory, at, name);
         if (key == NULL || !take_plain(draft, key, name, value)) {
@@ -551,7 +564,7 @@ static enum outcome take_dict(struct draft *draft, PyObject *dict)
 static enum outcome take_keywords(struct draft *draft, PyObject *const *values, PyObject *names)
 {
     enum outcome outcome = TAKEN;
-    draft->rank = 0;
+    draft->keywords = true;
     for (Py_ssize_t i = 0; outcome == TAKEN && i < PyTuple_GET_SIZE(names); i++) {
         outcome = take_pair(draft, KEYS_REMEMBERED, PyTuple_GET_ITEM(names, i), values[i]);
     }
@@ -566,6 +579,9 @@ static enum outcome draft_finish_datetime(struct draft *draft)
 {
     const struct key *key = draft->options.table->exchange_time;
     union member time;
+    if (!draft->options.flat && !PyUnicode_CheckExact(draft->datetime.value)) {
+        return ODD;
+    }
     if (key != NULL && value_iso_time(draft->datetime.value, &time.time)) {
         if (is_given(draft, key) && is_same(&draft->of, key, time)) {
             return TAKEN;
@@ -584,40 +600,20 @@ static enum outcome draft_finish_datetime(struct draft *draft)
 /* Says whether ccxt's amount of a trade is negative: its sign is the side, which object.c knows. */
 static bool is_negative_trade(const struct draft *draft)
 {
-    const struct draft_source *source = &draft->sources[TRADE_quantity];
     if (draft->options.table->kind != RECORD_TRADE || (draft->given >> TRADE_quantity & 1) == 0 ||
-        source->key->rank == 0 || draft->options.flat) {
+        draft->options.flat) {
         return false;
     }
     const char *text = draft->of.trade.quantity;
-    return is_double(text) ? PyFloat_AS_DOUBLE(source->value) < 0 : *text == '-';
+    return is_double(text) ? PyFloat_AS_DOUBLE(draft->sources[TRADE_quantity].value) < 0
+                           : *text == '-';
 }
 
-/* Says whether it names itself by our own names: then no key of it is ccxt's. */
-static bool has_own_id(const struct draft *draft)
+/* Says whether it may be an object of another kind: only a mapping with keys that are no field's. */
+static bool may_be_other(const struct draft *draft, PyObject *dict)
 {
-    static const char *const names[] = {"order_id", "client_order_id", "trade_id", "entry_id"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const struct key *key = find_name(draft, names[i]);
-        if (key != NULL && is_given(draft, key) && draft->sources[key->field].key == key) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Refuses objects of another kind. Only a mapping with keys that are no field's can be one. */
-static enum outcome check_kind(struct draft *draft, PyObject *dict)
-{
-    if (!draft->has_unknown || draft->options.flat || dict == NULL || has_own_id(draft)) {
-        return TAKEN;
-    }
-    const char *veto = ccxt_kind_veto(draft->options.table->kind, key_marks(dict));
-    if (veto == NULL) {
-        return TAKEN;
-    }
-    PyErr_Format(PyExc_ValueError, "this is %s", veto);
-    return draft_fail(draft, NULL, NULL);
+    return draft->has_unknown && !draft->options.flat && dict != NULL &&
+           ccxt_kind_veto(draft->options.table->kind, key_marks(dict)) != NULL;
 }
 
 static bool is_unset(const union draft_struct *of, const struct key *key)
@@ -651,9 +647,9 @@ static void merge_constants(struct draft *draft)
 
 static enum outcome finish(struct draft *draft, PyObject *dict)
 {
-    enum outcome outcome = check_kind(draft, dict);
-    if (outcome == TAKEN && draft->fees.name != NULL) {
-        outcome = draft_finish_fees(draft);
+    enum outcome outcome = draft->fees.name != NULL ? draft_finish_fees(draft) : TAKEN;
+    if (outcome == TAKEN && may_be_other(draft, dict)) {
+        outcome = ODD;
     }
     if (outcome == TAKEN && draft->datetime.name != NULL) {
         outcome = draft_finish_datetime(draft);
@@ -733,30 +729,12 @@ static void raise_problem(const struct draft_source *source, PyObject *type, con
     Py_DECREF(value);
 }
 
-/* Returns a dict of a mapping; NULL with an exception set. */
-static PyObject *copy_mapping(PyObject *mapping)
-{
-    if (PyDict_CheckExact(mapping)) {
-        return PyDict_Copy(mapping);
-    }
-    if (!value_is_mapping(mapping)) {
-        PyErr_Format(PyExc_TypeError, "%.100R: a mapping is wanted, not %s", mapping,
-                     Py_TYPE(mapping)->tp_name);
-        return NULL;
-    }
-    PyObject *copy = PyDict_New();
-    if (copy != NULL && PyDict_Update(copy, mapping) != 0) {
-        Py_CLEAR(copy);
-    }
-    return copy;
-}
-
 static enum outcome take_again(struct draft *draft, PyObject *mapping, PyObject *const *values,
                                PyObject *names)
 {
     end(draft);
     begin(draft, false);
-    if (mapping != NULL && (draft->copy = copy_mapping(mapping)) == NULL) {
+    if (mapping != NULL && (draft->copy = PyDict_Copy(mapping)) == NULL) {
         return draft_fail(draft, NULL, NULL);
     }
     return take_all(draft, draft->copy, values, names);
@@ -775,10 +753,10 @@ enum outcome draft_take(struct draft *draft, const struct draft_options *options
         return FAILED;
     }
     PyObject *mapping = count == 1 && args[0] != Py_None ? args[0] : NULL;
-    enum outcome outcome = AGAIN;
-    if (mapping == NULL || PyDict_CheckExact(mapping)) {
-        outcome = take_all(draft, mapping, args + count, names);
+    if (mapping != NULL && !PyDict_CheckExact(mapping)) {
+        return ODD;
     }
+    enum outcome outcome = take_all(draft, mapping, args + count, names);
     if (outcome == AGAIN) {
         outcome = take_again(draft, mapping, args + count, names);
     }

@@ -21,7 +21,6 @@ union draft_struct {
 struct draft_source {
     PyObject *name, *value; /* borrowed from what was given */
     const struct key *key;
-    unsigned rank;
 };
 
 struct draft_options {
@@ -42,8 +41,8 @@ struct draft {
     union draft_struct of;
     uint64_t given;     /* bit i: field i of the record_schema */
     uint64_t constant;  /* the same of the constants */
-    unsigned rank;      /* added to that of the keys */
     unsigned misplaced; /* how many values are in `extra` because their field cannot take them */
+    bool keywords;      /* these are read now */
     bool has_unknown;   /* the mapping has keys that are no field's */
     bool overrides;     /* it differs from the constants: they are merged in */
     struct draft_source datetime, fees, now; /* `now`: what is looked at */

@@ -298,16 +298,6 @@ static enum outcome put_members(struct json *json, PyObject *dict, size_t begin,
     return outcome;
 }
 
-/* Copies a mapping that is not a plain dict. */
-static PyObject *as_dict(PyObject *mapping)
-{
-    PyObject *dict = PyDict_New();
-    if (dict != NULL && PyDict_Update(dict, mapping) != 0) {
-        Py_CLEAR(dict);
-    }
-    return dict;
-}
-
 static enum outcome put_mapping(struct json *json, PyObject *mapping, size_t begin, int depth)
 {
     if (PyDict_CheckExact(mapping)) {
@@ -316,7 +306,7 @@ static enum outcome put_mapping(struct json *json, PyObject *mapping, size_t beg
     if (json->context->plain_only) {
         return AGAIN;
     }
-    PyObject *dict = as_dict(mapping);
+    PyObject *dict = value_copy_mapping(mapping);
     enum outcome outcome =
         dict ? put_members(json, dict, begin, depth) : value_fail(json->context, NULL, NULL);
     Py_XDECREF(dict);
@@ -480,7 +470,7 @@ static enum outcome add_mapping(struct json *json, PyObject *mapping)
     size_t before = json->used;
     enum outcome outcome = begin_member(json);
     if (outcome == TAKEN) {
-        outcome = put_mapping(json, mapping, before + 1, 1);
+        outcome = put_mapping(json, mapping, before + 1, 2); /* as if it were a member */
     }
     if (outcome != TAKEN || json->used == before + 1) {
         json->used = before; /* the mapping is empty, or nothing is added */

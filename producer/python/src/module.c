@@ -90,20 +90,6 @@ static int module_exec(PyObject *module)
 
 /* --- functions --- */
 
-/* Finds why an object is not of a kind, or None. */
-static PyObject *module_veto(PyObject *module, PyObject *args)
-{
-    (void)module;
-    const char *kind_name;
-    PyObject *dict;
-    if (!PyArg_ParseTuple(args, "sO!:veto", &kind_name, &PyDict_Type, &dict)) {
-        return NULL;
-    }
-    int kind = record_kind_of(kind_name, strlen(kind_name));
-    const char *veto = kind >= 0 ? ccxt_kind_veto((enum record_kind)kind, key_marks(dict)) : NULL;
-    return veto != NULL ? PyUnicode_FromString(veto) : Py_NewRef(Py_None);
-}
-
 /* Writes any object as JSON text, as a record's `extra` is written. */
 static PyObject *module_json_text(PyObject *module, PyObject *dict)
 {
@@ -125,7 +111,6 @@ static PyObject *module_json_text(PyObject *module, PyObject *dict)
 }
 
 static PyMethodDef functions[] = {
-    {"veto", module_veto, METH_VARARGS, NULL},
     {"json_text", module_json_text, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -4,6 +4,8 @@
  * The object is written as JSON, and read as `blotter publish` reads its lines: there is one set of
  * rules. The keywords of the call, and the constants of a binding, are then laid over the records.
  */
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "producer.h"
@@ -24,11 +26,11 @@ struct object_call {
     struct producer *producer;
     struct recorder *recorders;
     enum record_kind kind;
-    PyObject *info;     /* a dict, or a list of them */
-    PyObject *keywords; /* a dict */
+    PyObject *info;     /* a dict, or a list of them; nobody else has them */
+    PyObject *keywords; /* a dict; nor has anybody else that */
     int precision_mode;
-    struct draft given; /* what the keywords say */
-    struct value_context context;
+    struct draft *given; /* what the keywords say */
+    struct value_context *context;
     struct json_lines lines;
     struct blotter_entry *entries;
 };
@@ -38,17 +40,108 @@ static const struct key_table *table_of(const struct object_call *call, enum rec
     return &call->producer->core->keys[kind];
 }
 
+/* --- the arguments --- */
+
+static bool object_has(PyObject *dict, const char *name)
+{
+    PyObject *value = PyDict_GetItemString(dict, name);
+    return value != NULL && !value_is_absent(value);
+}
+
+/* Says whether it names itself by our own names: then no key of it is ccxt's. */
+static bool has_own_id(const struct object_call *call, PyObject *info)
+{
+    static const char *const names[] = {"order_id", "client_order_id", "trade_id", "entry_id"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (object_has(info, names[i]) || object_has(call->keywords, names[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Returns a mapping as a dict of our own, unless it is an object of another kind; NULL with an
+ * exception set. place: where it stands, for messages. */
+static PyObject *copy_object(const struct object_call *call, PyObject *info, const char *place)
+{
+    if (!value_is_mapping(info)) {
+        return PyErr_Format(PyExc_TypeError, "%s%.100R: a mapping is wanted, not %s", place, info,
+                            Py_TYPE(info)->tp_name);
+    }
+    PyObject *copy = value_copy_mapping(info);
+    const char *veto = copy != NULL ? ccxt_kind_veto(call->kind, key_marks(copy)) : NULL;
+    if (veto != NULL && !has_own_id(call, copy)) {
+        PyErr_Format(PyExc_ValueError, "%sthis is %s", place, veto);
+        Py_CLEAR(copy);
+    }
+    return copy;
+}
+
+static PyObject *copy_list(const struct object_call *call, PyObject *given)
+{
+    char place[32];
+    PyObject *list = PySequence_List(given);
+    if (call->kind != RECORD_POSITION) {
+        PyErr_Format(PyExc_TypeError, "%s() takes one mapping, not a list",
+                     record_schemas[call->kind].name);
+        Py_CLEAR(list);
+    }
+    for (Py_ssize_t i = 0; list != NULL && i < PyList_GET_SIZE(list); i++) {
+        snprintf(place, sizeof place, "[%zd]: ", i);
+        PyObject *copy = copy_object(call, PyList_GET_ITEM(list, i), place);
+        if (copy == NULL || PyList_SetItem(list, i, copy) != 0) {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
+}
+
+/* Moves those keywords to the object that change what other keys of it mean. */
+static int move_shaped(const struct object_call *call)
+{
+    static const char *const names[] = {"fee", "fees", "trades", "amount", "side"};
+    bool any = call->kind <= RECORD_TRADE && PyDict_GET_SIZE(call->keywords) > 0;
+    for (size_t i = 0; any && i < sizeof names / sizeof *names; i++) {
+        PyObject *value = PyDict_GetItemString(call->keywords, names[i]);
+        if (value != NULL && !value_is_absent(value) &&
+            (PyDict_SetItemString(call->info, names[i], value) != 0 ||
+             PyDict_DelItemString(call->keywords, names[i]) != 0)) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Takes copies, as Python code may run while they are read. Returns -1 with an exception set. */
+static int take_arguments(struct object_call *call, PyObject *info, PyObject *keywords)
+{
+    call->keywords = PyDict_Copy(keywords);
+    if (call->keywords == NULL) {
+        return -1;
+    }
+    call->info = info == Py_None                             ? PyDict_New()
+                 : PyList_Check(info) || PyTuple_Check(info) ? copy_list(call, info)
+                                                             : copy_object(call, info, "");
+    return call->info != NULL ? move_shaped(call) : -1;
+}
+
 /* --- the object as JSON --- */
 
 /* Returns a time as the digits that JSON has of it: a datetime, or a number of another library. */
 static PyObject *time_object(struct object_call *call, const struct key *key, PyObject *value)
 {
     int64_t ns;
-    if (PyFloat_Check(value) && key->how == CCXT_TIME_NS) { /* a double cannot hold today's */
-        return PyObject_Str(value);
+    if (PyFloat_Check(value) && PyFloat_AS_DOUBLE(value) != 0 &&
+        isfinite(PyFloat_AS_DOUBLE(value)) && key->how == CCXT_TIME_NS) {
+        /* a double cannot hold today's: it must not become an integer */
+        PyObject *text = PyFloat_Type.tp_repr(value);
+        PyObject *number =
+            text != NULL ? PyObject_CallOneArg(call->context->decimal_type, text) : NULL;
+        Py_XDECREF(text);
+        return number;
     }
     if (PyLong_CheckExact(value) || PyUnicode_Check(value) || PyFloat_Check(value) ||
-        value_time(&call->context, value, (enum ccxt_how)key->how, &ns) != TAKEN) {
+        value_time(call->context, value, (enum ccxt_how)key->how, &ns) != TAKEN) {
         return PyErr_Occurred() != NULL ? NULL : Py_NewRef(value);
     }
     if (key->how == CCXT_TIME_NS) {
@@ -69,7 +162,7 @@ static PyObject *plain_object(struct object_call *call, const struct key *key, P
     if (key->how == CCXT_TIME_NS || key->how == CCXT_TIME_MS || key->how == CCXT_TIME_EITHER) {
         return time_object(call, key, value);
     }
-    if (key->how == CCXT_BOOL && value_bool(&call->context, value, &flag) == TAKEN) {
+    if (key->how == CCXT_BOOL && value_bool(call->context, value, &flag) == TAKEN) {
         return PyBool_FromLong(flag);
     }
     return Py_NewRef(value);
@@ -87,7 +180,7 @@ static enum outcome add_pair(struct object_call *call, struct json *json, PyObje
     }
     PyObject *plain = plain_object(call, key, value);
     if (plain == NULL) {
-        return value_fail(&call->context, NULL, NULL);
+        return value_fail(call->context, NULL, NULL);
     }
     /* an order's trades have messages of their own; elsewhere it matters what was there */
     json->prune = !whole && !call->producer->take_info && call->kind <= RECORD_TRADE;
@@ -107,7 +200,7 @@ static const char *write_object(struct object_call *call, struct json *json, PyO
     }
     if (outcome != TAKEN) {
         if (PyErr_Occurred() == NULL) {
-            PyErr_SetString(call->context.problem_type, call->context.problem);
+            PyErr_SetString(call->context->problem_type, call->context->problem);
         }
         return NULL;
     }
@@ -120,7 +213,7 @@ static const char *write_object(struct object_call *call, struct json *json, PyO
 static bool is_told(const struct object_call *call, unsigned field)
 {
     const struct draft *constants = call->recorders[call->kind].constants;
-    return (call->given.given >> field & 1) != 0 ||
+    return (call->given->given >> field & 1) != 0 ||
            (constants != NULL && (constants->given >> field & 1) != 0);
 }
 
@@ -130,7 +223,7 @@ static const char *account_of(const struct object_call *call)
     if (call->kind != RECORD_CASH || !is_told(call, CASH_account)) {
         return NULL;
     }
-    return (call->given.given >> CASH_account & 1) != 0 ? call->given.of.cash.account
+    return (call->given->given >> CASH_account & 1) != 0 ? call->given->of.cash.account
                                                         : constants->of.cash.account;
 }
 
@@ -151,17 +244,29 @@ static struct json_source source_of(const struct object_call *call)
     };
 }
 
+static void raise_unread(const struct object_call *call, PyObject *dict)
+{
+    const char *problem = call->lines.problem;
+    PyObject *exchange = PyDict_GetItemString(dict, "exchange");
+    if (exchange != NULL && strncmp(problem, "exchange:", strlen("exchange:")) == 0) {
+        PyErr_Format(PyExc_ValueError,
+                     "exchange: %.100R: not the exchange that this producer records", exchange);
+    } else {
+        PyErr_SetString(PyExc_ValueError, problem);
+    }
+}
+
 static int read_dict(struct object_call *call, const struct json_source *source, PyObject *dict)
 {
     struct json json;
     int status = -1;
-    json_init(&json, &call->context);
+    json_init(&json, call->context);
     json.mark = true;
     const char *text = write_object(call, &json, dict);
     if (text != NULL) {
         status = json_lines_add(&call->lines, source, text, strlen(text));
         if (status != 0) {
-            PyErr_SetString(PyExc_ValueError, call->lines.problem);
+            raise_unread(call, dict);
         }
     }
     json_release(&json);
@@ -187,14 +292,14 @@ static int read_object(struct object_call *call)
 /* Adds the members of the keyword `extra` to those of a record. */
 static int merge_extra(struct object_call *call, const struct key *key, struct json_line *line)
 {
-    char *own = *(char **)((char *)&call->given.of + key->offset);
+    char *own = *(char **)((char *)&call->given->of + key->offset);
     char **theirs = (char **)((char *)&line->order + key->offset);
     if (own == NULL || *theirs == NULL) {
         *theirs = own != NULL ? own : *theirs;
         return 0;
     }
     size_t length = strlen(*theirs) - 1; /* without its brace */
-    char *both = arena_take(&call->context.arena, length + 1 + strlen(own) + 1);
+    char *both = arena_take(&call->context->arena, length + 1 + strlen(own) + 1);
     if (both == NULL) {
         return -1;
     }
@@ -213,9 +318,9 @@ static int lay_over(struct object_call *call, struct json_line *line)
     const struct draft *constants = call->recorders[line->kind].constants;
     union draft_struct *of = (union draft_struct *)&line->order;
     if (line->nested) {
-        draft_give(&call->given, call->given.given & NESTED_KEYWORDS, table, of, false);
+        draft_give(call->given, call->given->given & NESTED_KEYWORDS, table, of, false);
     } else {
-        draft_give(&call->given, call->given.given, table, of, true);
+        draft_give(call->given, call->given->given, table, of, true);
         if (merge_extra(call, table->extra, line) != 0) {
             return -1;
         }
@@ -242,7 +347,7 @@ static void raise_value(struct object_call *call, PyObject *dict, const char *pr
     while (field != NULL && PyErr_Occurred() == NULL &&
            PyDict_Next(dict, &position, &name, &value)) {
         const struct key *key = PyUnicode_Check(name) ? key_find(options.table, name) : NULL;
-        if (key == NULL || key->field != field->field) {
+        if (key == NULL || key->field != field->field || value_is_absent(value)) {
             continue;
         }
         struct draft draft;
@@ -292,7 +397,7 @@ static PyObject *submit_object(struct object_call *call)
 {
     struct producer *producer = call->producer;
     size_t count = call->lines.count;
-    unsigned misplaced = call->given.misplaced;
+    unsigned misplaced = call->given->misplaced;
     call->entries = PyMem_Calloc(count + 1, sizeof *call->entries);
     if (call->entries == NULL) {
         return PyErr_NoMemory();
@@ -323,37 +428,60 @@ static int read_keywords(struct object_call *call)
     options.flat = true;
     options.merge = false;
     options.constants = NULL;
-    return draft_take(&call->given, &options, args, 1, NULL) == TAKEN ? 0 : -1;
+    return draft_take(call->given, &options, args, 1, NULL) == TAKEN ? 0 : -1;
 }
 
-PyObject *record_object(struct producer *producer, struct recorder *recorders, PyObject *args)
+static PyObject *record_copies(struct object_call *call)
 {
-    struct object_call call = {.producer = producer, .recorders = recorders};
+    struct draft given;
+    struct value_context context;
     PyObject *result = NULL;
+    call->given = &given;
+    call->context = &context;
+    context.decimal_type = call->producer->core->decimal_type;
+    context.plain_only = false;
+    arena_init(&context.arena);
+    if (read_keywords(call) == 0 && read_object(call) == 0) {
+        result = submit_object(call);
+    }
+    draft_release(&given);
+    json_lines_release(&call->lines);
+    arena_release(&context.arena);
+    PyMem_Free(call->entries);
+    return result;
+}
+
+PyObject *record_object(struct producer *producer, struct recorder *recorders, PyObject *object,
+                        enum record_kind kind, PyObject *info, PyObject *keywords,
+                        int precision_mode)
+{
+    struct object_call call = {.producer = producer,
+                               .recorders = recorders,
+                               .kind = kind,
+                               .precision_mode = precision_mode};
+    PyObject *result = NULL;
+    if (producer_is_open(producer) && take_arguments(&call, info, keywords) == 0) {
+        result = record_copies(&call);
+    }
+    Py_XDECREF(call.info);
+    Py_XDECREF(call.keywords);
+    return result != NULL ? result : recording_refuse(producer, object, kind, info, keywords);
+}
+
+PyObject *record_arguments(struct producer *producer, struct recorder *recorders, PyObject *object,
+                           PyObject *args)
+{
     const char *name;
-    if (!PyArg_ParseTuple(args, "sOO!i:_record_object", &name, &call.info, &PyDict_Type,
-                          &call.keywords, &call.precision_mode)) {
+    PyObject *info, *keywords;
+    int precision_mode;
+    if (!PyArg_ParseTuple(args, "sOO!i:_record_object", &name, &info, &PyDict_Type, &keywords,
+                          &precision_mode)) {
         return NULL;
     }
     int kind = record_kind_of(name, strlen(name));
-    if (kind < 0 || kind >= RECORD_KINDS || kind == RECORD_SESSION ||
-        (!PyDict_Check(call.info) && !PyList_Check(call.info))) {
-        PyErr_Format(PyExc_TypeError, "%s: a kind of record and a dict, or a list, are wanted",
-                     name);
-        return NULL;
+    if (kind < 0 || kind >= RECORD_KINDS || kind == RECORD_SESSION) {
+        return PyErr_Format(PyExc_TypeError, "%s: a kind of record is wanted", name);
     }
-    if (!producer_is_open(producer)) {
-        return NULL;
-    }
-    call.kind = (enum record_kind)kind;
-    call.context.decimal_type = producer->core->decimal_type;
-    arena_init(&call.context.arena);
-    if (read_keywords(&call) == 0 && read_object(&call) == 0) {
-        result = submit_object(&call);
-    }
-    draft_release(&call.given);
-    json_lines_release(&call.lines);
-    arena_release(&call.context.arena);
-    PyMem_Free(call.entries);
-    return result;
+    return record_object(producer, recorders, object, (enum record_kind)kind, info, keywords,
+                         precision_mode);
 }

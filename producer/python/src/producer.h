@@ -39,14 +39,23 @@ int recorders_bind(struct recorder *, const struct producer *, PyObject *constan
 void recorders_release(struct recorder *);
 
 /* Records the arguments of a call and returns its seq; NULL with an exception set. `object` is the
- * producer or the binding that was called; its Python code hands on what is ODD. */
+ * producer or the binding that was called. */
 PyObject *record_call(struct producer *, struct recorder *, PyObject *object, enum record_kind,
                       PyObject *const *args, Py_ssize_t count, PyObject *names);
 
-/* Records what an object of ccxt's is, as schema/json_lines.h reads it, together or not at all, and
- * returns the first seq. args: the kind; a dict, or a list of them; the keywords of the call as a
- * dict; ccxt's precisionMode, or 0. */
-PyObject *record_object(struct producer *, struct recorder *, PyObject *args);
+/* The same of what is more than a dict of fields, as schema/json_lines.h reads it: together or not
+ * at all; returns the first seq. info: a mapping, None, or a list of mappings, of positions.
+ * precision_mode: ccxt's, or 0. */
+PyObject *record_object(struct producer *, struct recorder *, PyObject *object, enum record_kind,
+                        PyObject *info, PyObject *keywords, int precision_mode);
+
+/* The same of the arguments of a call of Python code: the name of the kind, info, a dict of the
+ * keywords, precision_mode. */
+PyObject *record_arguments(struct producer *, struct recorder *, PyObject *object, PyObject *args);
+
+/* Turns the exception that is set into a reject, if the producer was opened for that. */
+PyObject *recording_refuse(struct producer *, PyObject *object, enum record_kind, PyObject *info,
+                           PyObject *keywords);
 
 struct draft_options recorder_options(const struct producer *, struct recorder *, enum record_kind);
 

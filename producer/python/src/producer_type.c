@@ -37,14 +37,7 @@ static PyObject *producer_trade(PyObject *object, PyObject *const *args, Py_ssiz
 static PyObject *producer_object(PyObject *object, PyObject *args)
 {
     struct producer *self = (struct producer *)object;
-    return record_object(self, self->recorders, args);
-}
-
-static PyObject *producer_count_refused(PyObject *object, PyObject *unused)
-{
-    (void)unused;
-    ((struct producer *)object)->refused++;
-    return Py_NewRef(Py_None);
+    return record_arguments(self, self->recorders, object, args);
 }
 
 static PyObject *producer_reject(PyObject *object, PyObject *args)
@@ -586,7 +579,6 @@ static PyMethodDef methods[] = {
     {"_events", producer_events, METH_NOARGS, NULL},
     {"_record_object", producer_object, METH_VARARGS, NULL},
     {"_counters", producer_counters, METH_NOARGS, NULL},
-    {"_count_refused", producer_count_refused, METH_NOARGS, NULL},
     {"_reject", producer_reject, METH_VARARGS, NULL},
     {"_reached", producer_reached, METH_VARARGS, NULL},
     {"_notify", producer_notify, METH_VARARGS, NULL},
@@ -600,8 +592,6 @@ static PyMemberDef members[] = {
     {"exchange", T_OBJECT, offsetof(struct producer, exchange), READONLY, "the exchange, as given"},
     {"_defaults", T_OBJECT, offsetof(struct producer, defaults), READONLY,
      "constants of all records"},
-    {"_rejects", T_BOOL, offsetof(struct producer, rejects), READONLY,
-     "whether on_error is reject"},
     {"_tape", T_OBJECT, offsetof(struct producer, tape), READONLY,
      "the records of blotter.testing"},
     {"closed", T_BOOL, offsetof(struct producer, closed), READONLY, "whether close() was called"},

@@ -224,26 +224,10 @@ static PyObject *keywords_of(PyObject *const *values, PyObject *names)
     return dict;
 }
 
-/* Leaves a call to the object's own Python code. */
-static PyObject *record_odd(PyObject *object, enum record_kind kind, PyObject *const *args,
-                            Py_ssize_t count, PyObject *names)
+PyObject *recording_refuse(struct producer *producer, PyObject *object, enum record_kind kind,
+                           PyObject *info, PyObject *keywords)
 {
-    PyObject *keywords = keywords_of(args + count, names);
-    if (keywords == NULL) {
-        return NULL;
-    }
-    PyObject *result = PyObject_CallMethod(object, "_record_odd", "sOO", record_schemas[kind].name,
-                                           count > 0 ? args[0] : Py_None, keywords);
-    Py_DECREF(keywords);
-    return result;
-}
-
-/* Turns the exception that is set into a reject, if the producer was opened for that. */
-static PyObject *recording_refuse(struct producer *producer, PyObject *object,
-                                  enum record_kind kind, PyObject *const *args, Py_ssize_t count,
-                                  PyObject *names)
-{
-    PyObject *type, *problem, *traceback, *result = NULL;
+    PyObject *type, *problem, *traceback;
     if (PyErr_ExceptionMatches(producer->core->full)) { /* counted; a reject would find no room */
         if (!producer->rejects) {
             return NULL;
@@ -257,15 +241,33 @@ static PyObject *recording_refuse(struct producer *producer, PyObject *object,
     }
     PyErr_Fetch(&type, &problem, &traceback);
     PyErr_NormalizeException(&type, &problem, &traceback);
-    PyObject *keywords = keywords_of(args + count, names);
-    if (keywords != NULL) {
-        result = PyObject_CallMethod(object, "_reject_call", "sOOO", record_schemas[kind].name,
-                                     count > 0 ? args[0] : Py_None, keywords, problem);
-    }
-    Py_XDECREF(keywords);
+    PyObject *result = PyObject_CallMethod(object, "_reject_call", "sOOO",
+                                           record_schemas[kind].name, info, keywords, problem);
     Py_XDECREF(type);
     Py_XDECREF(problem);
     Py_XDECREF(traceback);
+    return result;
+}
+
+/* Records what is ODD, or refuses the call, whose exception is set. */
+static PyObject *record_otherwise(struct producer *producer, struct recorder *recorders,
+                                  PyObject *object, enum record_kind kind, bool odd,
+                                  PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    PyObject *info = count > 0 ? args[0] : Py_None, *result = NULL;
+    PyObject *type, *problem, *traceback;
+    PyErr_Fetch(&type, &problem, &traceback);
+    PyObject *keywords = keywords_of(args + count, names);
+    if (keywords == NULL) {
+        Py_XDECREF(type);
+        Py_XDECREF(problem);
+        Py_XDECREF(traceback);
+        return NULL;
+    }
+    PyErr_Restore(type, problem, traceback);
+    result = odd ? record_object(producer, recorders, object, kind, info, keywords, 0)
+                 : recording_refuse(producer, object, kind, info, keywords);
+    Py_DECREF(keywords);
     return result;
 }
 
@@ -277,20 +279,18 @@ PyObject *record_call(struct producer *producer, struct recorder *recorders, PyO
     const struct draft_options options = recorder_options(producer, recorder, kind);
     struct draft draft;
     PyObject *result = NULL;
-    if (!producer_is_open(producer)) {
-        return recording_refuse(producer, object, kind, args, count, names);
+    enum outcome outcome = FAILED;
+    if (producer_is_open(producer)) {
+        outcome = draft_take(&draft, &options, args, count, names);
+        if (outcome == TAKEN) {
+            int64_t seq = recording_submit(producer, recorder, kind, &draft);
+            result = seq > 0 ? PyLong_FromLongLong(seq) : raise_refused(producer, &draft, seq);
+        }
+        draft_release(&draft);
     }
-    enum outcome outcome = draft_take(&draft, &options, args, count, names);
-    if (outcome == TAKEN) {
-        int64_t seq = recording_submit(producer, recorder, kind, &draft);
-        producer->misplaced += seq > 0 ? draft.misplaced : 0;
-        result = seq > 0 ? PyLong_FromLongLong(seq) : raise_refused(producer, &draft, seq);
-    }
-    draft_release(&draft);
-    if (outcome == ODD) {
-        return record_odd(object, kind, args, count, names);
-    }
-    return result != NULL ? result : recording_refuse(producer, object, kind, args, count, names);
+    return result != NULL ? result
+                          : record_otherwise(producer, recorders, object, kind, outcome == ODD,
+                                             args, count, names);
 }
 
 /* --- rejects --- */

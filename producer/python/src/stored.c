@@ -98,7 +98,7 @@ static int64_t stored_add(struct producer *producer, const struct blotter_entry 
     size_t head_length = record_encode_head(&identity, fields, head);
     unsigned char *begin = bytes + HEAD_BYTES - head_length;
     memcpy(begin, head, head_length);
-    if (record_decode(kind, begin, head_length + (size_t)length, scratch, &record, &problem) != 0) {
+    if (record_decode(kind, NULL, begin, head_length + (size_t)length, scratch, &record, &problem) != 0) {
         return refuse_record(producer, &problem, index);
     }
     PyObject *object = row_object(producer, &record);
@@ -110,8 +110,9 @@ static int64_t stored_add(struct producer *producer, const struct blotter_entry 
 int64_t stored_submit(struct producer *producer, const struct blotter_entry *entries, size_t count)
 {
     int64_t first = PyList_GET_SIZE(producer->tape) + 1, status = BLOTTER_SYSTEM;
-    unsigned char *bytes = PyMem_Malloc(LIMIT_RECORD_BYTES);
-    struct record_scratch scratch = {PyMem_Malloc(RECORD_SCRATCH_BYTES), RECORD_SCRATCH_BYTES, 0};
+    unsigned char *bytes = PyMem_Malloc(HEAD_BYTES + producer->slot_capacity);
+    size_t room = LIMIT_RECORD_BYTES + 8 * producer->slot_capacity; /* more than a slot's needs */
+    struct record_scratch scratch = {PyMem_Malloc(room), room, 0};
     PyObject *list = PyList_New(0);
     if (producer->closed) {
         status = BLOTTER_CLOSED;

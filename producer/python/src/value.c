@@ -268,6 +268,18 @@ bool value_is_mapping(PyObject *value)
     return PyDict_Check(value) || PyObject_HasAttrString(value, "keys");
 }
 
+PyObject *value_copy_mapping(PyObject *mapping)
+{
+    if (PyDict_CheckExact(mapping)) {
+        return PyDict_Copy(mapping);
+    }
+    PyObject *copy = PyDict_New();
+    if (copy != NULL && PyDict_Update(copy, mapping) != 0) {
+        Py_CLEAR(copy);
+    }
+    return copy;
+}
+
 /* --- times --- */
 
 bool value_is_time(PyObject *value)

@@ -68,6 +68,9 @@ bool value_is_number(const struct value_context *, PyObject *value); /* also num
 bool value_is_time(PyObject *value);    /* a datetime, date or time: it has isoformat */
 bool value_is_mapping(PyObject *value); /* dict() takes it for one; not where plain_only */
 
+/* Returns a mapping as a new dict; NULL with an exception set. */
+PyObject *value_copy_mapping(PyObject *mapping);
+
 enum outcome value_fail(struct value_context *, PyObject *type, const char *problem);
 
 #endif

@@ -260,6 +260,39 @@ static void a_wrong_destination_spoils_no_other_field(void **state)
     assert_field(IDENTITY_lane, "fast");
 }
 
+static void some_exchanges_mean_something_else(void **state)
+{
+    static const char *const settling[] = {"okx", "myokx", "bybit"};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        for (int known = 0; known < 2; known++) {
+            exchange = known ? settling[i] : "kraken";
+            pack_map(5), PAIR("id", "1"), PAIR("currency", "USDT"), PAIR("amount", "-5"),
+                PAIR("type", "fee"), pack_text("info"), pack_map(1),
+                PAIR("type", i < 2 ? "8" : "SETTLEMENT");
+            decode_as(RECORD_CASH, 0, known ? "{\"type\":\"fee\"}" : NULL);
+            assert_field(CASH_type, known ? "funding" : "fee");
+        }
+    }
+    for (int i = 0; i < 3; i++) {
+        exchange = ((const char *const[]){"bybit", "phemex", "binance"})[i];
+        pack_map(4), PAIR("code", "USD"), PAIR("amount", "0.1"), PAIR("symbol", "BTC/USD:BTC"),
+            pack_text("info"), pack_map(1), PAIR("execFee", "0.1");
+        decode_as(RECORD_CASH, 0, i == 0 ? "{\"code\":\"USD\"}" : NULL);
+        assert_field(CASH_amount, i < 2 ? "-0.1" : "0.1");
+        assert_field(CASH_currency, i == 0 ? "BTC" : "USD");
+    }
+    for (int known = 0; known < 2; known++) {
+        exchange = known ? "deribit" : NULL;
+        pack_map(3), PAIR("symbol", "X"), pack_text("contract"), msgpack_pack_true(&pack),
+            pack_text("inverse"), msgpack_pack_true(&pack);
+        decode_as(RECORD_INSTRUMENT, 0, NULL);
+        assert_field(INSTRUMENT_quantity_unit, known ? "quote" : "contracts");
+    }
+    exchange = NULL;
+}
+
 static void a_short_position_is_negative(void **state)
 {
     (void)state;
@@ -363,7 +396,7 @@ static void random_bytes_are_survived_by_every_kind(void **state)
             bytes[random_below((unsigned)size)] = (unsigned char)random_next();
         }
         enum record_kind kind = (enum record_kind)random_below(RECORD_KINDS);
-        if (record_decode(kind, bytes, size, &scratch, &record, &problem) == 0) {
+        if (record_decode(kind, NULL, bytes, size, &scratch, &record, &problem) == 0) {
             const struct record_value *extra = &record.values[record_schemas[kind].field_count - 1];
             assert_true(!extra->present ||
                         json_read_object(extra->bytes, extra->length) == RECORD_FAULT_NONE);
@@ -388,6 +421,7 @@ int main(void)
         cmocka_unit_test(a_negative_amount_of_a_trade_is_a_sale),
         cmocka_unit_test(cash_that_leaves_the_account_is_negative),
         cmocka_unit_test(a_wrong_destination_spoils_no_other_field),
+        cmocka_unit_test(some_exchanges_mean_something_else),
         cmocka_unit_test(a_short_position_is_negative),
         cmocka_unit_test(the_side_of_a_flat_position_and_a_word_of_the_venue_are_kept),
         cmocka_unit_test(milliseconds_may_be_text_or_have_a_fraction),

@@ -320,7 +320,7 @@ static void every_flipped_byte_is_survived(void **state)
             unsigned char *bytes = malloc(length);
             memcpy(bytes, wire, length);
             bytes[at] ^= (unsigned char)flip;
-            if (record_decode(RECORD_ORDER, bytes, length, &scratch, &record, &problem) == 0) {
+            if (record_decode(RECORD_ORDER, NULL, bytes, length, &scratch, &record, &problem) == 0) {
                 assert_record_is_sound(bytes, length);
             } else {
                 assert_int_not_equal(problem.fault, RECORD_FAULT_NONE);
@@ -340,7 +340,7 @@ static void random_bytes_are_survived(void **state)
         for (unsigned changes = random_below(12); changes > 0; changes--) {
             bytes[random_below((unsigned)size)] = (unsigned char)random_next();
         }
-        if (record_decode(RECORD_ORDER, bytes, size, &scratch, &record, &problem) == 0) {
+        if (record_decode(RECORD_ORDER, NULL, bytes, size, &scratch, &record, &problem) == 0) {
             assert_record_is_sound(bytes, size);
         }
         free(bytes);
@@ -357,7 +357,7 @@ static void a_small_scratch_is_too_small_and_never_exceeded(void **state)
         char *bytes = malloc(capacity + 1);
         struct record_scratch small = {bytes, capacity, 0};
         bytes[capacity] = 'x';
-        int result = record_decode(RECORD_ORDER, wire, length, &small, &record, &problem);
+        int result = record_decode(RECORD_ORDER, NULL, wire, length, &small, &record, &problem);
         assert_true(result == 0 || problem.fault == RECORD_FAULT_TOO_LONG);
         assert_true(result == 0 || !fitted);
         assert_true(small.used <= capacity);
