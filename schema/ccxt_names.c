@@ -3,8 +3,7 @@
 
 #include "schema/text.h"
 
-#define NAME(name, field, how, rank) \
-    {#name, sizeof #name - 1, (uint8_t)(field), CCXT_##how, rank},
+#define NAME(name, field, how, rank) {#name, sizeof #name - 1, (uint8_t)(field), CCXT_##how, rank},
 
 /* clang-format off */
 #define NAMES_OF_ORDER CCXT_ORDER_NAMES

@@ -24,22 +24,23 @@ enum hint {
     HINT_SPOT,
     HINT_CONTRACT,
 };
+/* clang-format off */
+#define HINT(kind, name, hint) \
+    {RECORD_##kind, {#name, sizeof #name - 1, CCXT_NO_FIELD, HINT_##hint, 0}},
 static const struct hint_name {
     enum record_kind kind;
     struct ccxt_name name;
 } hints[] = {
-#define HINT(kind, name, hint) \
-    {RECORD_##kind, {#name, sizeof #name - 1, CCXT_NO_FIELD, HINT_##hint, 0}}
-    HINT(CASH, direction, DIRECTION),
-    HINT(CASH, before, BEFORE),
-    HINT(CASH, addressTo, ADDRESS_TO),
-    HINT(POSITION, side, SIDE),
-    HINT(INSTRUMENT, precision, PRECISION),
-    HINT(INSTRUMENT, limits, LIMITS),
-    HINT(INSTRUMENT, spot, SPOT),
-    HINT(INSTRUMENT, contract, CONTRACT),
-#undef HINT
+    HINT(CASH, direction, DIRECTION)
+    HINT(CASH, before, BEFORE)
+    HINT(CASH, addressTo, ADDRESS_TO)
+    HINT(POSITION, side, SIDE)
+    HINT(INSTRUMENT, precision, PRECISION)
+    HINT(INSTRUMENT, limits, LIMITS)
+    HINT(INSTRUMENT, spot, SPOT)
+    HINT(INSTRUMENT, contract, CONTRACT)
 };
+/* clang-format on */
 
 const struct ccxt_name *decoder_ccxt_find(enum record_kind kind, const char *key, size_t length)
 {

@@ -21,8 +21,8 @@ static int64_t recorded_at_of(const struct reject *reject)
     struct record_problem problem;
     struct record record;
 
-    if (record_decode(RECORD_ORDER, NULL, reject->raw, reject->length, &scratch, &record, &problem) !=
-        0) {
+    if (record_decode(RECORD_ORDER, NULL, reject->raw, reject->length, &scratch, &record,
+                      &problem) != 0) {
         return 0;
     }
     return record.values[IDENTITY_recorded_at].integer;

@@ -2,8 +2,10 @@
  * and the constants of a binding.
  *
  * A plain dict of plain values is read where it is. Reading anything else may run Python code,
- * which may change the dict, so a copy is made first. Nothing made here outlives the draft. A value
- * that its field cannot take is kept in `extra` under the name it was given by, and counted. */
+ * which may change the dict, so a copy is made first. Nothing made here outlives the draft. What
+ * means more than its field's value, or does not fit the field, is ODD: object.c reads it, by the
+ * rules for all other objects. Keywords have no such: a value that its field cannot take is kept in
+ * `extra` under the name it was given by, and counted. */
 #ifndef BLOTTER_PYTHON_DRAFT_H
 #define BLOTTER_PYTHON_DRAFT_H
 

@@ -224,7 +224,7 @@ static const char *account_of(const struct object_call *call)
         return NULL;
     }
     return (call->given->given >> CASH_account & 1) != 0 ? call->given->of.cash.account
-                                                        : constants->of.cash.account;
+                                                         : constants->of.cash.account;
 }
 
 static struct json_source source_of(const struct object_call *call)
@@ -433,20 +433,16 @@ static int read_keywords(struct object_call *call)
 
 static PyObject *record_copies(struct object_call *call)
 {
-    struct draft given;
-    struct value_context context;
     PyObject *result = NULL;
-    call->given = &given;
-    call->context = &context;
-    context.decimal_type = call->producer->core->decimal_type;
-    context.plain_only = false;
-    arena_init(&context.arena);
+    call->context->decimal_type = call->producer->core->decimal_type;
+    call->context->plain_only = false;
+    arena_init(&call->context->arena);
     if (read_keywords(call) == 0 && read_object(call) == 0) {
         result = submit_object(call);
     }
-    draft_release(&given);
+    draft_release(call->given);
     json_lines_release(&call->lines);
-    arena_release(&context.arena);
+    arena_release(&call->context->arena);
     PyMem_Free(call->entries);
     return result;
 }
@@ -455,10 +451,14 @@ PyObject *record_object(struct producer *producer, struct recorder *recorders, P
                         enum record_kind kind, PyObject *info, PyObject *keywords,
                         int precision_mode)
 {
+    struct draft given;
+    struct value_context context;
     struct object_call call = {.producer = producer,
                                .recorders = recorders,
                                .kind = kind,
-                               .precision_mode = precision_mode};
+                               .precision_mode = precision_mode,
+                               .given = &given,
+                               .context = &context};
     PyObject *result = NULL;
     if (producer_is_open(producer) && take_arguments(&call, info, keywords) == 0) {
         result = record_copies(&call);

@@ -98,7 +98,8 @@ static int64_t stored_add(struct producer *producer, const struct blotter_entry 
     size_t head_length = record_encode_head(&identity, fields, head);
     unsigned char *begin = bytes + HEAD_BYTES - head_length;
     memcpy(begin, head, head_length);
-    if (record_decode(kind, NULL, begin, head_length + (size_t)length, scratch, &record, &problem) != 0) {
+    if (record_decode(kind, NULL, begin, head_length + (size_t)length, scratch, &record,
+                      &problem) != 0) {
         return refuse_record(producer, &problem, index);
     }
     PyObject *object = row_object(producer, &record);

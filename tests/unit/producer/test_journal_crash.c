@@ -133,8 +133,9 @@ static void check_session(const struct journal *journal, const struct journal_sl
     unsigned char wire[RECORD_HEAD_BYTES_MAX + 1024];
     size_t length = record_encode_head(&identity, slot->fields, wire);
     memcpy(wire + length, slot->body, slot->length);
-    assert_int_equal(
-        record_decode(RECORD_SESSION, NULL, wire, length + slot->length, &scratch, &record, &problem), 0);
+    assert_int_equal(record_decode(RECORD_SESSION, NULL, wire, length + slot->length, &scratch,
+                                   &record, &problem),
+                     0);
     const struct record_value *event = &record.values[SESSION_event];
     voids += event->length == 4 && memcmp(event->bytes, "void", 4) == 0;
     assert_int_equal(event->length == 6 && memcmp(event->bytes, "closed", 6) == 0,

@@ -320,7 +320,8 @@ static void every_flipped_byte_is_survived(void **state)
             unsigned char *bytes = malloc(length);
             memcpy(bytes, wire, length);
             bytes[at] ^= (unsigned char)flip;
-            if (record_decode(RECORD_ORDER, NULL, bytes, length, &scratch, &record, &problem) == 0) {
+            if (record_decode(RECORD_ORDER, NULL, bytes, length, &scratch, &record, &problem) ==
+                0) {
                 assert_record_is_sound(bytes, length);
             } else {
                 assert_int_not_equal(problem.fault, RECORD_FAULT_NONE);
