@@ -143,8 +143,8 @@ static bool is_decimal_text(const char *text)
     return decimal_is_canonical(text, length) || decimal_canonical(text, length, canonical) >= 0;
 }
 
-/* Checks the digits, unless the library does, which keeps a wrong value in `extra` under the field's
- * own name. */
+/* Checks the digits, unless the library does, which keeps a wrong value in `extra` under the
+ * field's own name. */
 static inline enum outcome take_decimal(struct draft *draft, const struct key *key, PyObject *value)
 {
     union member member;
@@ -373,8 +373,8 @@ static enum outcome take_info(struct draft *draft, PyObject *value)
     return outcome;
 }
 
-/* Says whether it is a plain dict whose keys are those of no field, which a wrong value of the field
- * would be kept under. */
+/* Says whether it is a plain dict whose keys are those of no field, which a wrong value of the
+ * field would be kept under. */
 static bool is_plain_extra(const struct draft *draft, PyObject *value)
 {
     PyObject *name;
@@ -609,7 +609,8 @@ static bool is_negative_trade(const struct draft *draft)
                            : *text == '-';
 }
 
-/* Says whether it may be an object of another kind: only a mapping with keys that are no field's. */
+/* Says whether it may be an object of another kind: only a mapping with keys that are no field's.
+ */
 static bool may_be_other(const struct draft *draft, PyObject *dict)
 {
     return draft->has_unknown && !draft->options.flat && dict != NULL &&
