@@ -215,7 +215,7 @@ static void check_decoder(const unsigned char *wire, size_t length, enum record_
     struct record record;
     struct record_problem problem;
 
-    CHECK(record_decode(kind, wire, length, &scratch, &record, &problem) == 0);
+    CHECK(record_decode(kind, NULL, wire, length, &scratch, &record, &problem) == 0);
     CHECK(problem.misplaced == 0);
 }
 

@@ -328,6 +328,12 @@ class Shapes(unittest.TestCase):
             self.assertEqual({type(value) for value in found}, {kind})
             self.assertEqual(list(map(Decimal, map(str, found))), list(map(Decimal, ("1e-8", "0", "8.5", "1.5", "0.25", "1e-7", "1.5"))))
 
+    def test_fees_come_back_with_the_digits_that_a_driver_has_of_them_as_floats(self):
+        self.row("order", ORDER | {"fees": [{"cost": "0.07", "currency": "A"}, {"cost": "0.08", "currency": "B"}]})
+        row = self.recorder.orders[0] | {"fees": {"A": 0.07, "B": 0.08}}
+        for kind, wanted in ((Decimal, [Decimal("0.07"), Decimal("0.08")]), (str, ["0.07", "0.08"]), (float, [0.07, 0.08])):
+            self.assertEqual([fee["cost"] for fee in blotter.to_ccxt(row, number=kind)["fees"]], wanted)
+
     def test_a_time_of_another_unit_comes_back_as_it_was(self):
         for value in (MS * 1000, MS * 10**6, 10**30, MS // 1000, "soon", 5.5):
             _, misplaced = self.row("order", ORDER | {"timestamp": value, "lastTradeTimestamp": value})

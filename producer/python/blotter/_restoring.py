@@ -179,7 +179,7 @@ class _Restored(dict):
         elif "fee" in extra:
             fee["cost"] = _numbers(extra["fee"], self.number, True)
         several = row.get("fees") or {}
-        others = [{"cost": self.number(cost), "currency": currency} for currency, cost in several.items() if currency != row.get("fee_currency")]
+        others = [{"cost": self.number(_exact(cost)), "currency": currency} for currency, cost in several.items() if currency != row.get("fee_currency")]
         known = any(value is not None for value in fee.values())
         self["fee"] = fee if known else no_fee
         self["fees"] = _numbers(extra["fees"], self.number, True) if "fees" in extra else [fee, *others] if fee["cost"] is not None else others
