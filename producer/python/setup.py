@@ -14,6 +14,9 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
+if sys.version_info < (3, 11):  # an old pip does not look at requires-python first
+    sys.exit("blotter needs Python 3.11 or newer, and this is %d.%d" % sys.version_info[:2])
+
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parent.parent
 
