@@ -156,11 +156,13 @@ PGconn *pg_connect(const struct settings *settings)
 {
     unsigned hosts = pg_hosts_count(settings->postgres);
 
-    for (unsigned first = 0;; first++) {
+    for (unsigned first = 0, next;; first = next) {
         PGconn *connection = pg_connect_start(settings, first);
 
         PQsetNoticeProcessor(connection, ignore_notice, NULL);
-        if (pg_connect_await(connection, settings->connect_timeout) || first + 1 >= hosts) {
+        bool settled = pg_connect_await(connection, settings->connect_timeout);
+        next = pg_hosts_behind(settings->postgres, first, connection);
+        if (settled || next >= hosts) {
             return connection;
         }
         PQfinish(connection);

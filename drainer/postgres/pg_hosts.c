@@ -64,6 +64,37 @@ unsigned pg_hosts_count(const char *conninfo)
     return count;
 }
 
+/* Says whether a list's item of that number is this text; a list of one item is all hosts'. */
+static bool pg_hosts_item_is(const char *list, unsigned number, const char *text)
+{
+    for (number %= pg_hosts_items(list); number > 0; number--) {
+        list = strchr(list, ',') + 1;
+    }
+    return text != NULL && strncmp(list, text, strlen(text)) == 0 &&
+           (list[strlen(text)] == ',' || list[strlen(text)] == '\0');
+}
+
+unsigned pg_hosts_behind(const char *conninfo, unsigned first, const PGconn *connection)
+{
+    PQconninfoOption *options = PQconninfoParse(conninfo, NULL);
+    const char *hosts = NULL, *addresses = NULL, *ports = NULL;
+    unsigned count = pg_hosts_count(conninfo), passed = 0;
+
+    for (PQconninfoOption *each = options; each != NULL && each->keyword != NULL; each++) {
+        hosts = strcmp(each->keyword, "host") == 0 ? each->val : hosts;
+        addresses = strcmp(each->keyword, "hostaddr") == 0 ? each->val : addresses;
+        ports = strcmp(each->keyword, "port") == 0 ? each->val : ports;
+    }
+    hosts = hosts != NULL ? hosts : addresses;
+    while (hosts != NULL && passed < count &&
+           (!pg_hosts_item_is(hosts, first + passed, PQhost(connection)) ||
+            (ports != NULL && !pg_hosts_item_is(ports, first + passed, PQport(connection))))) {
+        passed++;
+    }
+    PQconninfoFree(options);
+    return first + 1 + (passed < count ? passed : 0);
+}
+
 void pg_hosts_release(struct pg_hosts *hosts)
 {
     free(hosts->host);

@@ -21,6 +21,10 @@ void pg_hosts_release(struct pg_hosts *);
 /* Returns how many hosts there are, at least 1. */
 unsigned pg_hosts_count(const char *conninfo);
 
+/* Returns the number of the host behind the one that an attempt, which began with `first`, waits
+ * for: those before it have refused. */
+unsigned pg_hosts_behind(const char *conninfo, unsigned first, const PGconn *);
+
 /* Goes on with an attempt. Returns what to wait for, EV_READ or EV_WRITE; 0: it is connected; -1:
  * it has failed. The socket may be another one each time. */
 int pg_hosts_poll(PGconn *);

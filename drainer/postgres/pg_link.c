@@ -619,7 +619,7 @@ static void link_on_timer(evutil_socket_t fd, short what, void *arg)
         return;
     }
     if (link->state == PG_LINK_CONNECTING) {
-        link->first_host++;
+        link->first_host = pg_hosts_behind(link->conninfo, link->first_host, link->connection);
     }
     link_lose(link, "no answer in time");
 }

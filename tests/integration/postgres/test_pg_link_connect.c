@@ -138,12 +138,13 @@ static void next_host_is_taken_where_one_is_silent(void **state)
     (void)state;
     fixture_postgres_pause(silent);
     open_link_with((struct pg_link_options){
-        .conninfo = fixture_format("host=127.0.0.1,127.0.0.1 port=%d,%d user=postgres "
+        .conninfo = fixture_format("host=127.0.0.1,127.0.0.1,127.0.0.1 port=1,%d,%d user=postgres "
                                    "dbname=blotter",
                                    fixture_postgres_port(silent), port),
         .command_timeout_ms = TIMEOUT_MS,
         .connect_timeout_ms = 2000});
     run_until(&seen.ups, 1);
+    assert_int_equal(seen.downs, 1); /* the one before it refuses, and is no place to begin again */
     run("SHOW port");
     assert_int_equal(atoi(seen.value), port);
     fixture_postgres_resume(silent);
