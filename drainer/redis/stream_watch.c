@@ -419,16 +419,19 @@ static uint64_t progress_of(const redisReply *groups, const char *ours)
     return 0;
 }
 
+static bool is_gauge(const redisReply *reply)
+{
+    return reply_is_array(reply, 5) && reply->element[0]->type == REDIS_REPLY_INTEGER &&
+           reply->element[1]->type == REDIS_REPLY_INTEGER && reply_is_string(reply->element[2]);
+}
+
 /* Looks before anybody is disturbed: Redis may remember a lag that is none (gauge.lua). */
 static void on_stuck_gauge(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     const struct stream_watch *watch = owner;
     struct stream *stream = (struct stream *)tag;
-    bool known = reply != NULL && reply_is_array(reply, 3) &&
-                 reply->element[0]->type == REDIS_REPLY_INTEGER &&
-                 reply->element[1]->type == REDIS_REPLY_INTEGER;
 
-    if (known && stream->state == STREAM_FREE &&
+    if (reply != NULL && is_gauge(reply) && stream->state == STREAM_FREE &&
         (reply->element[0]->integer != 0 || reply->element[1]->integer != 0)) {
         intake_on_stuck(watch->intake, stream);
     }
@@ -436,9 +439,15 @@ static void on_stuck_gauge(void *owner, uintptr_t tag, struct redisReply *reply)
 
 static void ask_gauge(struct stream_watch *watch, struct stream *stream, redis_link_reply *on_reply)
 {
-    const char *argv[] = {"EVAL", script_gauge, "1", stream->name, watch->streams->group};
+    char read[STREAM_ENTRY_ID_BYTES] = "", next[STREAM_ENTRY_ID_BYTES] = "";
+    const char *argv[] = {"EVAL", script_gauge, "1", stream->name, watch->streams->group,
+                          read,   next};
 
-    redis_link_sendv_as(stream->link, watch, on_reply, (uintptr_t)stream, 5, argv, NULL);
+    if (stream->large_next.ms != 0) {
+        stream_entry_id_format(read, stream->large_behind);
+        stream_entry_id_format(next, stream->large_next);
+    }
+    redis_link_sendv_as(stream->link, watch, on_reply, (uintptr_t)stream, 7, argv, NULL);
 }
 
 static void on_progress(void *owner, uintptr_t tag, struct redisReply *reply)
@@ -484,18 +493,21 @@ static void stream_watch_look_at_pending(struct stream_watch *watch, struct stre
                         NULL);
 }
 
-/* Takes the script's answer: lag, pending, the oldest id. */
+/* Takes the script's answer: lag, pending, the oldest id; and a large entry that comes next, behind
+ * what was read. */
 static void on_gauge(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     const struct stream_watch *watch = owner;
     struct stream *stream = (struct stream *)tag;
     struct stream_entry_id oldest = {0, 0};
 
-    if (reply == NULL || intake_follow(watch->intake, stream, reply) || !reply_is_array(reply, 3) ||
-        reply->element[0]->type != REDIS_REPLY_INTEGER ||
-        reply->element[1]->type != REDIS_REPLY_INTEGER || !reply_is_string(reply->element[2])) {
+    if (reply == NULL || intake_follow(watch->intake, stream, reply) || !is_gauge(reply)) {
         stream->gauge.known = false; /* the key is gone, or of another type */
         return;
+    }
+    if (!reply_parse_id(reply->element[3], &stream->large_behind) ||
+        !reply_parse_id(reply->element[4], &stream->large_next)) {
+        stream->large_next = (struct stream_entry_id){0, 0};
     }
     if (reply->element[2]->len > 0) {
         reply_parse_id(reply->element[2], &oldest);

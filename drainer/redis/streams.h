@@ -121,7 +121,10 @@ struct stream {
     struct stream_standing standing;
     int64_t gauged_at_ms, trimmed_at_ms; /* when Redis was asked last; CLOCK_MONOTONIC */
     struct stream_entry_id gauged_id;    /* last_read then */
-    int64_t pending_at_ms;               /* the same for the look at what is pending */
+    struct stream_entry_id
+        large_next,        /* a large entry that the group has not read; 0-0: none ... */
+        large_behind;      /* ... while it has read to there */
+    int64_t pending_at_ms; /* the same for the look at what is pending */
     struct stream_entry_id pending_id;
     bool any_pending;            /* something was then */
     bool acknowledged;           /* something was, since it was trimmed last */

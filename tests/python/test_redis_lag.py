@@ -72,9 +72,30 @@ class Lag(unittest.TestCase):
         status = subprocess.run([BLOTTER, "status", "--json", "--redis", redis.url], capture_output=True, text=True, env=support.plain_environment())
         self.assertEqual((gauge[0], json.loads(status.stdout)["streams"][0]["lag"]), (come, come))
 
+    def test_a_large_entry_that_waits_is_written_out_once(self):
+        """Redis takes twenty seconds for one of a gigabyte, and serves nobody else meanwhile."""
+        redis = running.redis()
+        drainer = drain(redis.url, "d")
+        engines.await_true(lambda: engines.ready(drainer)[0] == 200, "a drainer that is ready")
+        servers.tell("kill postgres")
+        self.addCleanup(servers.tell, "start postgres")
+        with engines.RedisClient(redis.port) as client:
+            client("XADD", "blotter:okx", "*", "order", b"x" * (2 << 20))
+            engines.await_true(lambda: engines.sample(drainer, 'blotter_stream_lag{stream="blotter:okx"}') == 1, "it waits")
+            written, looks = self.calls(client, "xrange"), self.calls(client, "eval")
+            engines.await_true(lambda: self.calls(client, "eval") > looks + 2, "it is looked at again")
+            self.assertEqual(self.calls(client, "xrange"), written)
+            self.assertGreater(engines.sample(drainer, 'blotter_stream_oldest_seconds{stream="blotter:okx"}'), 2)
+            client("XTRIM", "blotter:okx", "MAXLEN", 0)
+            engines.await_true(lambda: engines.sample(drainer, 'blotter_stream_lag{stream="blotter:okx"}') == 0, "nothing waits")
+        drainer.kill()
+
+    def looks(self, client):
+        return self.calls(client, "xinfo|groups")
+
     @staticmethod
-    def looks(client):
-        line = next((line for line in client("INFO", "commandstats").splitlines() if line.startswith("cmdstat_xinfo|groups:")), "calls=0,")
+    def calls(client, command):
+        line = next((line for line in client("INFO", "commandstats").splitlines() if line.startswith(f"cmdstat_{command}:")), "calls=0,")
         return int(line.split("calls=")[1].split(",")[0])
 
     @staticmethod
