@@ -152,6 +152,11 @@ class Case(unittest.TestCase):
         database.run("SELECT blotter_internal.make_day(d::date) FROM generate_series('2025-11-22'::date, '2025-12-04'::date, '1 day') AS d")
         return database
 
+    def drop_days(self, before):
+        self.database.run("SELECT blotter_internal.aggregate_days(%s)", before)
+        for table in ("order_events", "trades", "cash", "instruments", "balances", "venue_positions"):
+            self.database.run(f"DELETE FROM blotter.{table} WHERE recorded_at < %s", before + "Z")
+
     def assert_books(self, history, label):
         model = Books(history.records, history.orders)
         with self.subTest(label):
@@ -436,6 +441,15 @@ class Rolls(Case):
                 self.assert_books(history, f"seed {seed}: rebuilt")
                 self.assert_numbers(dice, history.span, rebuilt=True)
         self.assertGreater(rolled, count)
+        self.drop_days("2025-12-04")
+        self.assert_books(history, "days dropped")
+        self.assert_numbers(dice, history.span, rebuilt=True)
+        late = [r | {"seq": r["seq"] + 90_000, "recorded_at": r["recorded_at"] + 20 * 24 * HOUR} for r in again]
+        self.database.run("SELECT blotter_internal.make_day(d::date) FROM generate_series('2025-12-14'::date, '2025-12-17'::date, '1 day') AS d")
+        self.database.load(late)
+        self.database.book_all(history.exchange)
+        self.assertEqual(self.database.run("SELECT error FROM blotter_internal.book_errors"), [])
+        self.assert_numbers(dice, history.span, rebuilt=True)
 
     def test_before_a_horizon_nothing_changes_any_more_and_what_would_change_it_is_named(self):
         """Records come in any order, and fills are rolled at any time: what is late then is set aside, and all else is right."""
@@ -599,11 +613,6 @@ class Days(Case):
             database.run("UPDATE blotter_internal.retention SET first_day = '2015-01-01'")
             for (partition,) in database.run("SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgname = 'refuse_row'"):
                 database.run(f"DROP TRIGGER refuse_row ON {partition}")
-
-    def drop_days(self, before):
-        self.database.run("SELECT blotter_internal.aggregate_days(%s)", before)
-        for table in ("order_events", "trades", "cash", "instruments", "balances", "venue_positions"):
-            self.database.run(f"DELETE FROM blotter.{table} WHERE recorded_at < %s", before + "Z")
 
     def numbers(self, history, dice):
         """What people ask, at granularities by chance."""
