@@ -393,7 +393,7 @@ class Rolls(Case):
             trades.setdefault((copy and copy.trade_id) or id(record), []).append(record)
         first = {}
         for fill in Books(history.records, history.orders).fills:
-            first[fill.trade_id] = min(first.get(fill.trade_id, fill.at), fill.at)
+            first[fill.trade_id] = min(first.get(fill.trade_id, fill.at), fill.at, *(r["recorded_at"] for r in trades[fill.trade_id]))  # a copy that comes first may know no more
         parts = [([], []) for _ in range(len(horizons) + 1)]
         for trade_id, records in trades.items():
             last = next((i for i, horizon in enumerate(horizons) if first.get(trade_id, horizon) < horizon), len(horizons))
