@@ -6,6 +6,7 @@
 #include "drainer/commands/report.h"
 #include "drainer/commands/since.h"
 #include "drainer/postgres/pg_blocking.h"
+#include "drainer/postgres/pg_pooler.h"
 
 /* X(state, what it means; NULL: nothing to worry about) */
 /* clang-format off */
@@ -222,7 +223,8 @@ int command_audit(const struct settings *settings)
     int code = EXIT_CODE_USAGE;
 
     if (since_parse(settings, "since", settings->since, since)) {
-        code = pg_open(&pg, settings) && pg_check_schema(&pg) && query(&audit, &pg, since)
+        code = pg_open(&pg, settings) && pg_refuse_pooler(&pg) && pg_check_schema(&pg) &&
+                       query(&audit, &pg, since)
                    ? audit_print(&audit)
                    : pg.exit_code;
         pg_close(&pg);

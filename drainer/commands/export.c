@@ -7,6 +7,7 @@
 #include "drainer/commands/since.h"
 #include "drainer/memory.h"
 #include "drainer/postgres/pg_blocking.h"
+#include "drainer/postgres/pg_pooler.h"
 
 /* Makes the statement. NULL: on failure, which has been printed. The caller frees it. */
 static char *make_copy(struct pg *pg, const char *since, const char *before)
@@ -64,8 +65,9 @@ int command_export(const struct settings *settings)
 
     if (since_parse(settings, "since", settings->since, since) &&
         since_parse(settings, "before", settings->before, before)) {
-        char *sql =
-            pg_open(&pg, settings) && pg_check_schema(&pg) ? make_copy(&pg, since, before) : NULL;
+        char *sql = pg_open(&pg, settings) && pg_refuse_pooler(&pg) && pg_check_schema(&pg)
+                        ? make_copy(&pg, since, before)
+                        : NULL;
 
         code = sql == NULL ? pg.exit_code : copy_out(&pg, sql);
         free(sql);

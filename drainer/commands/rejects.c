@@ -10,6 +10,7 @@
 #include "drainer/commands/since.h"
 #include "drainer/memory.h"
 #include "drainer/postgres/pg_blocking.h"
+#include "drainer/postgres/pg_pooler.h"
 #include "drainer/record_json.h"
 #include "drainer/terminal.h"
 
@@ -264,8 +265,9 @@ int command_rejects(const struct settings *settings)
                             settings->arguments[0]);
     }
     if (select_rejects(&selection, settings)) {
-        code = pg_open(&pg, settings) && pg_check_schema(&pg) ? verbs[verb].run(&pg, &selection)
-                                                              : pg.exit_code;
+        code = pg_open(&pg, settings) && pg_refuse_pooler(&pg) && pg_check_schema(&pg)
+                   ? verbs[verb].run(&pg, &selection)
+                   : pg.exit_code;
         pg_close(&pg);
     }
     free(selection.ids);

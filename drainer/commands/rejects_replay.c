@@ -20,7 +20,6 @@
 #include "drainer/memory.h"
 #include "drainer/postgres/loading.h"
 #include "drainer/postgres/pg_blocking.h"
-#include "drainer/postgres/pg_pooler.h"
 #include "drainer/postgres/sql_text.h"
 #include "drainer/redis/streams.h"
 #include "schema/clock.h"
@@ -370,7 +369,7 @@ static int replay_end(const struct replay *replay, const struct rejects_selectio
 int rejects_replay(struct pg *pg, const struct rejects_selection *selection)
 {
     struct replay replay = {.pg = pg, .settings = pg->settings};
-    int code = pg_refuse_pooler(pg) ? connect_loader(&replay) : pg->exit_code;
+    int code = connect_loader(&replay);
 
     begin_report(&replay);
     if (code == EXIT_CODE_DONE) {

@@ -86,7 +86,11 @@ class Modes(unittest.TestCase):
 
     def test_by_transaction_it_is_refused_with_what_to_do(self):
         pooler = self.pooler("transaction")
-        for command in (["drain", "--once"], ["migrate"], ["partitions", "list"], ["rejects", "replay"], ["follow", "--once"]):
+        commands = (
+            ["drain", "--once"], ["migrate"], ["partitions", "list"], ["rejects", "list"], ["rejects", "replay"], ["follow", "--once"], ["status"],
+            ["audit"], ["export", "orders"],
+        )  # fmt: skip
+        for command in commands:
             done = self.blotter(pooler.conninfo, *command)
             self.assertEqual(done.returncode, 2, (command, done.stdout, done.stderr))
             self.assertRegex(done.stderr, re.compile("pooler in transaction mode.*pool_mode = session"), command)
