@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { PATIENCE_MIN_MS = 2000 };
+
 static unsigned pg_hosts_items(const char *list)
 {
     unsigned count = 1;
@@ -62,6 +64,13 @@ unsigned pg_hosts_count(const char *conninfo)
     }
     PQconninfoFree(options);
     return count;
+}
+
+unsigned pg_hosts_patience_ms(const char *conninfo, unsigned all_ms)
+{
+    unsigned ms = all_ms / pg_hosts_count(conninfo);
+
+    return ms > PATIENCE_MIN_MS ? ms : PATIENCE_MIN_MS;
 }
 
 /* Says whether a list's item of that number is this text; a list of one item is all hosts'. */

@@ -252,7 +252,8 @@ static void link_connect(struct pg_link *link)
     /* clang-format on */
     link->connection = memory_or_abort(PQconnectStartParams(keywords, values, 1));
     pg_hosts_release(&hosts);
-    link_enter(link, PG_LINK_CONNECTING, link->options.connect_timeout_ms);
+    link_enter(link, PG_LINK_CONNECTING,
+               pg_hosts_patience_ms(link->conninfo, link->options.connect_timeout_ms));
     if (PQstatus(link->connection) == CONNECTION_BAD) {
         link_lose(link, NULL);
         return;

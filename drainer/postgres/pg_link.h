@@ -67,7 +67,7 @@ struct pg_link_options {
     /* ready: prepared; else the connection is lost, or could not be made. */
     void (*on_change)(void *owner, bool ready, const struct pg_failure *why);
     void *owner;
-    unsigned connect_timeout_ms;
+    unsigned connect_timeout_ms; /* of all hosts together */
     unsigned command_timeout_ms; /* a command that takes longer is in doubt: the link reconnects */
 };
 

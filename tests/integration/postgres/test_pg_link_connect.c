@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "drainer/log.h"
+#include "drainer/postgres/pg_hosts.h"
 #include "tests/integration/postgres/pg_link_seen.h"
 
 static void link_is_ready_when_its_session_is_prepared(void **state)
@@ -152,6 +153,14 @@ static void next_host_is_taken_where_one_is_silent(void **state)
     fixture_postgres_stop(good, FIXTURE_FAST);
 }
 
+static void hosts_share_the_time_that_connecting_may_take(void **state)
+{
+    (void)state;
+    assert_int_equal(pg_hosts_patience_ms("dbname=blotter", 10000), 10000);
+    assert_int_equal(pg_hosts_patience_ms("host=a,b dbname=blotter", 10000), 5000);
+    assert_int_equal(pg_hosts_patience_ms("host=a,b,c,d,e,f,g dbname=blotter", 10000), 2000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -164,6 +173,7 @@ int main(void)
         TEST(session_that_cannot_be_prepared_is_no_session),
         TEST(next_host_is_taken_where_one_refuses_or_is_read_only),
         TEST(next_host_is_taken_where_one_is_silent),
+        cmocka_unit_test(hosts_share_the_time_that_connecting_may_take),
     };
     log_open(LOG_ERROR);
     return cmocka_run_group_tests_name("pg_link_connect", tests, start_server, NULL);
