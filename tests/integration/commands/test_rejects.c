@@ -315,7 +315,8 @@ static void a_drainers_role_replays_and_discards_and_a_readers_lists(void **stat
               "EXCEPTION WHEN duplicate_object THEN NULL; END$$");
     reject(4, " 1 2 ");
     story_assert_says(said(run_as("looker", 0, "list")), "no_doge");
-    story_assert_says(fixture_program_stderr(run_as("looker", 2, "discard")), "the role needs");
+    story_assert_says(fixture_program_stderr(run_as("looker", 2, "discard")),
+                      "discard blotter_drainer");
     run_as("looker", 2, "replay");
     assert_int_equal(story_int(OPEN), 2);
     story_sql(DOGE_AGAIN);

@@ -496,7 +496,10 @@ static void what_nobody_takes_is_taken_beyond_the_share(void **state)
     pg_link_destroy(one->link);
     one->lease = NULL;
     one->link = NULL;
-    run(two);
+    for (int64_t until = fixture_now_ms() + LOOP_TIMEOUT_MS;
+         two->taken < 40 && fixture_now_ms() < until;) {
+        run(two); /* PostgreSQL ends a session in its own time */
+    }
     assert_int_equal(two->taken, 40);
 }
 
