@@ -283,6 +283,10 @@ def seeds():
 
 
 class RandomHistories(Case):
+    def setUp(self):
+        super().setUp()
+        self.database = self.new_database(f"histories_{self._testMethodName[-20:]}")  # what others roll is rolled for whoever asks of a time
+
     def test_books_are_what_the_definitions_say(self):
         for count, seed in enumerate(seeds()):
             print(f"# seed {seed}", flush=True)
