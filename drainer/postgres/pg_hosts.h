@@ -21,8 +21,8 @@ void pg_hosts_release(struct pg_hosts *);
 /* Returns how many hosts there are, at least 1. */
 unsigned pg_hosts_count(const char *conninfo);
 
-/* Returns how long an attempt may take, in milliseconds, so that all hosts together are tried within
- * all_ms; but 2 s at least, which a distant one with TLS may need. */
+/* Returns how long an attempt may take, in milliseconds, so that all hosts are tried within all_ms
+ * together; but 2 s at least, which a distant one with TLS may need. */
 unsigned pg_hosts_patience_ms(const char *conninfo, unsigned all_ms);
 
 /* Returns the number of the host behind the one that an attempt, which began with `first`, waits

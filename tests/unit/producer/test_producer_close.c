@@ -113,7 +113,9 @@ static int close_under_load(enum blotter_sender sender, int wake, int after_us)
         accepted += check_submitter(journal, i);
     }
     bool has_closed = accepted + 1 < RING_SLOTS;
-    assert_int_equal(unsent, accepted > 0 ? 1 + accepted + has_closed : 0);
+    if (accepted > 0 || unsent != 0) { /* else nobody came to write `opened` */
+        assert_int_equal(unsent, 1 + accepted + has_closed);
+    }
     die(journal);
     unlink(path);
     return accepted;
