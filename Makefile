@@ -181,10 +181,11 @@ $(BUILD)/example/%: $(BUILD)/producer/example/%.o $(BUILD)/libblotter.a
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $^ $(LIB_LIBS)
 
-# Its sources are listed in setup.py, which pip uses as well; it makes anew what is older than its sources.
+# Its sources are listed in setup.py, which pip uses as well; it makes anew what is older than its sources. ../../schema/ of build-temp has to
+# be another folder than ours: the program would be linked again from its objects.
 python: $(BUILD)/libblotter.a $(BUILD)/blotter.pc
 	BLOTTER_BUILD=$(abspath $(BUILD)) CC='$(CC)' CFLAGS='$(WARNINGS) $(SANITIZE) $(CFLAGS)' LDFLAGS='$(SANITIZE) $(LDFLAGS)' \
-	    $(PYTHON) -W ignore producer/python/setup.py -q build --build-base $(abspath $(BUILD))/python.tmp --build-lib $(abspath $(BUILD))/python
+	    $(PYTHON) -W ignore producer/python/setup.py -q build --build-base $(abspath $(BUILD))/python.tmp --build-temp $(abspath $(BUILD))/python.tmp/objects/core --build-lib $(abspath $(BUILD))/python
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(FIXTURE_OBJECTS) $(PROGRAM_OBJECTS) $(EMBEDDED) $(BUILD)/libblotter_inside.a
 	$(LINK) -o $@ $^ $(TEST_LIBS)
