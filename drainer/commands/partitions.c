@@ -23,11 +23,13 @@
 #include "drainer/log.h"
 #include "drainer/postgres/pg_blocking.h"
 #include "drainer/postgres/pg_pooler.h"
+#include "schema/clock.h"
 
 enum {
     ATTEMPTS = 12,   /* at a step that waits for others */
     DAYS_MAX = 9999, /* of --older-than: older than all there is */
     ROLL_DAYS = 2,   /* fills of these are not rolled */
+    ROLL_SAID_MS = 5000,
 };
 
 /* --- the days there are --- */
@@ -335,7 +337,7 @@ static enum step roll_piece(struct pg *pg, const char *before, int *position, in
 static bool roll(struct pg *pg, const char *before)
 {
     int position = 0;
-    int64_t rolled = 0;
+    int64_t rolled = 0, said_ms = clock_monotonic_ms();
 
     for (int attempt = 0; attempt < ATTEMPTS;) {
         enum step step = roll_piece(pg, before, &position, &rolled);
@@ -344,8 +346,9 @@ static bool roll(struct pg *pg, const char *before)
             return false;
         } else if (step == STEP_DONE && position == 0) {
             return true;
-        } else if (step == STEP_DONE) {
-            log_info("fills", "rolled %lld", (long long)rolled);
+        } else if (step == STEP_DONE && clock_monotonic_ms() >= said_ms + ROLL_SAID_MS) {
+            log_info("fills", "rolled %lld so far", (long long)rolled);
+            said_ms = clock_monotonic_ms();
         }
         attempt = step == STEP_DONE ? 0 : attempt + 1;
     }

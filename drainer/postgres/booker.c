@@ -144,6 +144,7 @@ static void booker_on_failed(struct booker *booker, const struct pg_failure *fai
     if (strcmp(failure->sqlstate, "55P03") != 0) { /* another drainer books for so long */
         booker->rows_max = ROWS_MIN;
     }
+    booker->resting = false; /* the timer is for the retry now */
     booker->waiting = true;
     booker->woken = true;
     booker_set_timer(booker, booker->retry_ms);

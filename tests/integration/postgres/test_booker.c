@@ -152,6 +152,30 @@ static void the_temporary_tables_are_emptied_while_nobody_waits_for_a_booking(vo
     assert_int_equal(booker_counters(seen.booker)->failures, 0);
 }
 
+/* As pg_cancel_backend() may do it. */
+static void emptying_that_fails_stops_no_booking(void **state)
+{
+    (void)state;
+    fixture_postgres_run(
+        server, "CREATE TABLE public.cancelled (); DO $do$ BEGIN EXECUTE regexp_replace("
+                "pg_get_functiondef('blotter_internal.empty_booking(bigint)'::regprocedure), "
+                "'BEGIN', 'BEGIN IF rows = 0 AND to_regclass(''public.cancelled'') IS NOT NULL "
+                "THEN RAISE query_canceled; END IF;'); END $do$");
+    begin(SMALL_COMMIT * 20, 0, 0);
+    run_until_booked();
+    for (int64_t end_ms = fixture_now_ms() + LOOP_TIMEOUT_MS;
+         booker_counters(seen.booker)->failures == 0 && fixture_now_ms() < end_ms;) {
+        event_base_loop(seen.base, EVLOOP_ONCE);
+    }
+    assert_int_equal(booker_counters(seen.booker)->failures, 1);
+    fixture_postgres_run(server, "DROP TABLE public.cancelled; TRUNCATE blotter_internal.fill");
+    queue_fills(SMALL_COMMIT);
+    booker_wake(seen.booker, SMALL_COMMIT);
+    assert_true(loop_until(seen.base, &seen.books_empty, seen.books_empty + 1));
+    assert_int_equal(booked_fills(), SMALL_COMMIT);
+    assert_null(booker_trouble(seen.booker));
+}
+
 static void a_booker_whose_end_is_waited_for_does_not_rest(void **state)
 {
     (void)state;
@@ -216,6 +240,7 @@ int main(void)
         TEST(bookings_follow_small_batches_without_a_rest),
         TEST(what_is_committed_within_a_pause_is_booked_together),
         TEST(the_temporary_tables_are_emptied_while_nobody_waits_for_a_booking),
+        TEST(emptying_that_fails_stops_no_booking),
         TEST(a_booker_whose_end_is_waited_for_does_not_rest),
         TEST(what_is_another_drainers_to_book_is_neither_waited_for_nor_behind),
         TEST(a_session_of_an_older_schema_is_made_anew),
