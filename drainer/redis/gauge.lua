@@ -10,8 +10,7 @@
 -- master. So entries are looked for, and counted where they are few.
 local FEW, BYTES = 100, 65536
 -- Redis takes seconds to write out a large one, and serves nobody else meanwhile: once is enough.
-local length = redis.call('XLEN', KEYS[1])
-local lag, pending, after, read = length, 0, '-', '0-0'
+local lag, pending, after, read = redis.call('XLEN', KEYS[1]), 0, '-', '0-0'
 for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   local group = {}
   for i = 1, #flat, 2 do group[flat[i]] = flat[i + 1] end
@@ -20,7 +19,8 @@ for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
     after = '(' .. read
   end
 end
-local first, seen, bytes, large = nil, 0, 0, read == ARGV[2] and length > 0
+-- A lag that is not known may come of its deletion.
+local first, seen, bytes, large = nil, 0, 0, read == ARGV[2] and lag > 0
 if large then first = {ARGV[3]} end
 while not large and seen < math.max(1, math.min(lag, FEW)) and bytes < BYTES do
   local entry = redis.call('XRANGE', KEYS[1], after, '+', 'COUNT', 1)[1]
