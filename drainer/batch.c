@@ -162,7 +162,8 @@ static struct record_value text_value(const char *text)
         .bytes = text, .length = (uint32_t)strlen(text), .present = *text != '\0'};
 }
 
-/* The checks that need to know the stream and the time. NULL: all is well. */
+/* Checks what needs to know the stream and the time, and fills in the exchange where it is missing.
+ * Returns the problem, perhaps in `text`; NULL: none. */
 static const char *batch_check_identity(struct record *record, const char *exchange, int64_t now_ns,
                                         char *text, size_t size)
 {
@@ -198,7 +199,7 @@ static void note_identity(struct entry *entry, const struct record *record)
     entry->recorded_at_us = record->values[IDENTITY_recorded_at].integer / NS_PER_US;
 }
 
-/* The field that is at fault has no value, whatever the decoder left there. */
+/* Removes the value of the field that is at fault, whatever the decoder left there. */
 static void forget_field_at_fault(struct record *record, const struct record_problem *problem)
 {
     for (int i = IDENTITY_producer_id; i <= IDENTITY_recorded_at; i++) {
@@ -209,7 +210,7 @@ static void forget_field_at_fault(struct record *record, const struct record_pro
     }
 }
 
-/* A strategy's own reject: its reason is why it is one here. */
+/* Makes a reject of a strategy's own one: its reason is why it is one here. */
 static const char *reason_of_reject(struct record *record, char *text, size_t size)
 {
     const struct record_value *about = &record->values[REJECT_about];

@@ -88,7 +88,7 @@ struct batch {
 void batch_release(struct batch *);
 void batch_clear(struct batch *); /* keeps the memory; it gathers again */
 
-/* The one place where a batch's state changes, but for batch_clear. */
+/* Changes a batch's state: nothing else does, but for batch_clear. */
 void batch_enter(struct batch *, enum batch_state);
 size_t batch_bytes(const struct batch *);
 

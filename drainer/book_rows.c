@@ -82,7 +82,7 @@ static bool is_zero(const struct record_value *value)
     return true;
 }
 
-/* The kind of a record in the queue; '\0': it says nothing to the books. */
+/* Returns the kind of a record in the queue; '\0': it says nothing to the books. */
 static char kind_of(const struct record *record)
 {
     const struct record_value *values = record->values;

@@ -115,7 +115,7 @@ static unsigned char *write_value(unsigned char *p, enum field_kind kind,
     abort();
 }
 
-/* More than any row of this record takes, so that the writers need not look. */
+/* Returns more bytes than any row of this record takes, so that the writers need not look. */
 static size_t row_bound(const struct record *record, unsigned fields)
 {
     size_t bound = 2;

@@ -53,7 +53,7 @@ struct copy_field {
     int32_t length;
 };
 
-/* The column that begins there. */
+/* Reads the column that begins there. */
 static inline struct copy_field copy_field_at(const unsigned char *column)
 {
     uint32_t big;

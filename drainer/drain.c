@@ -164,9 +164,9 @@ static void ease_locks(struct drain *drain, const struct pg_failure *failure)
     }
 }
 
-/* A session's temporary tables are those of the schema when it began. So an error that needs a
- * person may only need a new session: after a migration, or a column that a user has added. That is
- * tried at once. */
+/* Tries a new session at once where an error needs a person. A session's temporary tables are those
+ * of the schema when it began, so a new one may be all that is needed: after a migration, or a
+ * column that a user has added. */
 static enum pg_action try_new_session(struct drain *drain, const struct pg_failure *failure)
 {
     bool first = drain->failures == 0;
@@ -178,7 +178,7 @@ static enum pg_action try_new_session(struct drain *drain, const struct pg_failu
     return first ? PG_ACTION_RETRY : failure->action;
 }
 
-/* The books follow each commit that says something to them. */
+/* Wakes the booker after each commit that says something to the books. */
 static void wake_booker(struct drain *drain, bool careful)
 {
     uint64_t queued = loader_stats(drain->loader)->counters.queued;
@@ -207,7 +207,7 @@ static void count_rows(struct drain *drain, const struct batch *batch)
     }
 }
 
-/* Streams whose records wait for a lock give way to the others, and come again. */
+/* Lets streams whose records wait for a lock give way to the others; they come again. */
 static void put_back_held(struct drain *drain, struct batch *batch,
                           const struct pg_failure *failure)
 {
@@ -299,7 +299,7 @@ static void on_loaded(void *owner, struct batch *batch, const struct pg_failure 
     turn_soon(drain);
 }
 
-/* The other batch is empty, or about to be: it is settled next. */
+/* Loads what is gathered. The other batch is empty, or about to be: it is settled next. */
 static void load_gathered(struct drain *drain)
 {
     struct batch *batch = drain->gathering;
@@ -345,7 +345,8 @@ static void on_stuck(void *owner, struct stream *stream)
 
 /* --- stopping --- */
 
-/* Once all is loaded: the books may still be behind, by as much as a backlog takes. */
+/* Says whether the books have followed, once all is loaded: they may still be behind, by as much as
+ * a backlog takes. */
 static bool all_is_booked(struct drain *drain)
 {
     if (!drain->finishing) {
@@ -355,8 +356,9 @@ static bool all_is_booked(struct drain *drain)
     return booker_is_done(drain->booker);
 }
 
-/* A clean stop leaves the queue of the books empty, if that takes no longer than stop_timeout. What
- * is left is as safe there as any record, and is the next drainer's. */
+/* Says whether a stop waits for the books. A clean one leaves their queue empty, if that takes no
+ * longer than stop_timeout. What is left is as safe there as any record, and is the next drainer's.
+ */
 static bool books_are_waited_for(const struct drain *drain)
 {
     return !drain->books_left && booker_is_connected(drain->booker) &&
@@ -465,7 +467,8 @@ static bool all_is_loaded(const struct drain *drain)
            intake_drained(drain->intake);
 }
 
-/* A server that cannot be reached from the start is more likely a wrong setting than an outage. */
+/* Ends the program where Redis cannot be reached from the start: that is more likely a wrong
+ * setting than an outage. */
 static void check_first_connection(struct drain *drain)
 {
     const char *error = intake_last_error(drain->intake);
@@ -519,7 +522,8 @@ static void use_link(struct drain *drain)
     }
 }
 
-/* A turn comes at each of the intake's ticks; leases that change hands do not wait for one. */
+/* Asks for a turn soon where leases change hands: they do not wait for the intake's ticks, each of
+ * which brings one. */
 static void turn_for_lease(struct drain *drain)
 {
     unsigned ms = lease_interval_ms(drain->lease);
@@ -590,7 +594,8 @@ static void drain_on_summary(evutil_socket_t fd, short what, void *arg)
     drain->summary_loader = *now;
 }
 
-/* A run with --once has not loaded everything where other nodes of a cluster have streams. */
+/* Fails a run with --once where other nodes of a cluster have streams: it has not loaded
+ * everything. */
 static void note_part(struct drain *drain)
 {
     const char *why = drain->streams.troubles[TROUBLE_PART].why;
@@ -619,7 +624,7 @@ static void log_end(const struct drain *drain)
 
 /* --- start and end --- */
 
-/* The name goes into SQL text. */
+/* Says whether the name may go into SQL text. */
 static bool name_is_plain(const char *name)
 {
     return name[strspn(

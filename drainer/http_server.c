@@ -405,7 +405,7 @@ static void on_connection(struct evconnlistener *listener, evutil_socket_t fd,
     bufferevent_enable(request->stream, EV_READ | EV_WRITE);
 }
 
-/* Without a pause libevent would try again, and log, a hundred thousand times a second. */
+/* Pauses: else libevent would try again, and log, a hundred thousand times a second. */
 static void on_accept_error(struct evconnlistener *listener, void *arg)
 {
     struct http_server *server = arg;

@@ -62,8 +62,8 @@ static double oldest_seconds(const struct stream_gauge *gauge)
 
 /* --- standing still --- */
 
-/* The first entry that waits was not there at the look before: it stands since it was added, as far
- * as the clock of Redis can be believed. */
+/* Returns how long an entry that was not there at the look before has waited: since it was added,
+ * as far as the clock of Redis can be believed. */
 static int64_t waited_before_seen(const struct stream_standing *standing, int64_t oldest_ms)
 {
     int64_t age_ms = clock_wall_ms() - oldest_ms;
@@ -123,8 +123,8 @@ static void still_add(struct still *still, const struct stream *stream)
     still->number = (still->number ^ (uintptr_t)stream) * UINT64_C(1099511628211);
 }
 
-/* One line for all of them, less and less often while they are the same: /readyz and /metrics name
- * each. */
+/* Logs one line for all of them, less and less often while they are the same: /readyz and /metrics
+ * name each. */
 static void log_standing(struct monitor *monitor, const struct still *still)
 {
     int64_t now = clock_monotonic_ms();
@@ -276,7 +276,7 @@ static bool stream_held(const struct stream *stream, double *value)
     return true;
 }
 
-/* Names of streams are of characters that need no quoting (schema/stream.h). */
+/* Writes a gauge with a line for each stream. Their names need no quoting (schema/stream.h). */
 static void put_streams(struct evbuffer *out, const struct streams *streams, const char *name,
                         const char *meaning, stream_value *value_of)
 {
@@ -397,7 +397,8 @@ static int fill_healthz(struct evbuffer *body, const struct monitor *monitor)
     return 200;
 }
 
-/* A command that takes long mostly waits for a lock; who holds it is known once it gives up. */
+/* Says that a command takes long. It mostly waits for a lock; who holds it is known once it gives
+ * up. */
 static void put_awaited_answer(struct evbuffer *out, const struct monitor *monitor)
 {
     struct pg_link_times times = pg_link_times(monitor->options.link);
@@ -445,7 +446,7 @@ static void put_trouble(void *out, const char *object, int64_t since_ms, const c
     evbuffer_add_printf(out, "%s: since %s: %s\n", object, text, why);
 }
 
-/* Loading goes on while the books wait, so nobody would notice. */
+/* Says that the books wait: nobody would notice, as loading goes on. */
 static void put_books_behind(struct evbuffer *out, const struct monitor *monitor)
 {
     const struct booker *booker = monitor->options.booker;

@@ -49,7 +49,7 @@ struct monitor_options { /* all borrowed */
     int64_t max_behind_ms;               /* 0: however far behind, it is ready */
 };
 
-/* NULL, with a text in error: the address is wrong, or cannot be listened on. */
+/* Listens. NULL, with a text in error: the address is wrong, or cannot be listened on. */
 struct monitor *monitor_create(const struct monitor_options *, char *error, size_t error_size);
 void monitor_destroy(struct monitor *); /* takes NULL */
 

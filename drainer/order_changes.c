@@ -144,7 +144,7 @@ static bool given(const struct copy_field *field)
     return field->length >= 0;
 }
 
-/* Some venues write 0 for an id that there is not. */
+/* Says whether it is an id: some venues write 0 where there is none. */
 static bool order_is_id(const struct copy_field *field)
 {
     return field->length > 0 && !(field->length == 1 && field->bytes[0] == '0');
@@ -251,7 +251,7 @@ static bool is_terminal(const struct order_changes *changes, const struct copy_f
            text_set_has(changes->terminal_statuses, status->bytes, (size_t)status->length);
 }
 
-/* An event without a status says that its order has ended if nothing remains. */
+/* Says whether an event without a status says that its order has ended, as nothing remains. */
 static bool has_nothing_remaining(const struct event *event)
 {
     const struct copy_field *remaining = &event->fields[ORDER_remaining_quantity];
@@ -303,8 +303,8 @@ static void order_apply(const struct order_changes *changes, const struct copy_b
     note_state(changes, order, event);
 }
 
-/* Two ids of the client for one order, or events out of order: the stored events decide, not this
- * summary of them. */
+/* Says whether the stored events decide, not this summary of them: an order has two ids of the
+ * client, or events are out of order. */
 static bool needs_rebuild(const struct copy_buffer *rows, const struct changed_order *order,
                           const struct event *event)
 {
@@ -404,7 +404,7 @@ static size_t column_length(const struct copy_buffer *rows, uint32_t column)
     return 4 + (given(&field) ? (size_t)field.length : 0);
 }
 
-/* Columns that lie side by side are written as one. */
+/* Writes the columns, those that lie side by side as one. */
 static void put_columns(struct copy_buffer *out, const struct copy_buffer *rows,
                         const uint32_t *columns, int count)
 {

@@ -28,7 +28,7 @@ void text_set_release(struct text_set *);
 
 struct order_changes;
 
-/* The sets are borrowed: venues that number orders per symbol; statuses that end an order, in lower
+/* Borrows the sets: venues that number orders per symbol; statuses that end an order, in lower
  * case. */
 struct order_changes *order_changes_create(const struct text_set *venues_by_symbol,
                                            const struct text_set *terminal_statuses);

@@ -111,8 +111,8 @@ static void heard_fill(struct heard_producer *heard, const json_t *extra)
     heard->error_at_ns = error_at_ns > 0 ? error_at_ns : 0;
 }
 
-/* `extra` may stand in the record as an object or as text that holds one. Returns a new reference,
- * or NULL. */
+/* Reads `extra`, which may stand in the record as an object or as text that holds one. Returns a
+ * new reference, or NULL. */
 static json_t *extra_of(const json_t *record)
 {
     json_t *extra = json_object_get(record, "extra");

@@ -8,9 +8,9 @@
 /* Makes JSON of one msgpack value. NULL: it cannot be read, or has no JSON. The caller frees it. */
 char *record_json_of_msgpack(const void *bytes, size_t length);
 
-/* Make a JSON object of an entry's fields as a reject keeps them: a msgpack map, or Redis' own form
- * of several fields, "$5\r\norder\r\n$1...". The second reads the bytes in hexadecimal, as
- * PostgreSQL writes them. */
+/* Makes a JSON object of an entry's fields as a reject keeps them: a msgpack map, or Redis' own
+ * form of several fields, "$5\r\norder\r\n$1...". record_json_of_hex reads the bytes in
+ * hexadecimal, as PostgreSQL writes them. */
 char *record_json_of_entry(const void *bytes, size_t length);
 char *record_json_of_hex(const char *hex, size_t digits);
 

@@ -97,7 +97,8 @@ static void environment_free(char **environment)
     free(environment);
 }
 
-/* In the child: ours is the parent, whose death ends us, also if it has died already. */
+/* Becomes the program, in the child: ours is the parent, whose death ends us, also if it has died
+ * already. */
 static void child_exec(pid_t parent, char *const argv[], char **environment, int out, int err)
 {
     sigset_t none;

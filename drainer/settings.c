@@ -67,7 +67,7 @@ static int bad_value(const struct loading *loading, const struct setting *settin
     return -1;
 }
 
-/* `name` is without its value, which may be a secret. */
+/* Complains of a flag. `name` is without its value, which may be a secret. */
 static int unknown_flag(const struct loading *loading, const char *name, size_t length)
 {
     char given[NAME_BYTES], flag[NAME_BYTES] = "";
@@ -449,7 +449,7 @@ void settings_release(struct settings *settings)
     setting_set_text(&settings->warnings, NULL);
 }
 
-/* The setting that a variable of the environment is meant for; NULL: none is near. */
+/* Finds the setting that a variable of the environment is meant for; NULL: none is near. */
 static const char *find_meant(const char *name, char meant[NAME_BYTES + 8])
 {
     char lower[NAME_BYTES];

@@ -36,7 +36,7 @@ static const char *settings_help_value_of(const struct setting *setting)
     }
 }
 
-/* Words, wrapped, in the column behind the flags. */
+/* Prints words, wrapped, in the column behind the flags. */
 static void print_wrapped(FILE *out, const char *text)
 {
     size_t column = FLAG_COLUMN;

@@ -55,7 +55,7 @@ static const struct unit sizes[] = {{"", 1},          {"B", 1},         {"KiB", 
                                     {"MiB", 1 << 20}, {"GiB", 1 << 30}, {NULL, 0}};
 static const struct unit counts[] = {{"", 1}, {NULL, 0}};
 
-/* Digits and a suffix. */
+/* Reads digits and a suffix. */
 static bool setting_parse_number(const char *text, const struct unit *units, int64_t *out)
 {
     char *end;

@@ -58,8 +58,8 @@ static void background_on_ready(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-/* All signals are blocked: the host program's handlers must not run on a thread it does not know.
- */
+/* Starts the thread. All signals are blocked: the host program's handlers must not run on a thread
+ * it does not know. */
 static int background_start_thread(struct background *background)
 {
     sigset_t all, before;

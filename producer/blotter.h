@@ -291,7 +291,7 @@ int blotter_wait(blotter_producer *producer, int64_t seq, enum blotter_stage sta
 /* Does the same for everything accepted so far, and everything that this journal held before. */
 int blotter_flush(blotter_producer *producer, enum blotter_stage stage, int timeout_ms);
 
-/* For event loops: writes 1 to `fd`, an eventfd, when the record `seq` of this producer and all
+/* Writes 1 to `fd`, an eventfd in an event loop, when the record `seq` of this producer and all
  * before it have reached the stage, at once if they have, or when the producer is closed.
  * blotter_wait with timeout 0 then says which. Once only: ask again for the next. A descriptor has
  * one request for each stage; the next one takes its place, and seq 0 withdraws it. Once it was

@@ -20,7 +20,7 @@ bool cluster_host_equal(const struct redis_host *a, const struct redis_host *b)
 
 /* --- redirections --- */
 
-/* A node that does not know its own name gives none, or "?". */
+/* Says whether a node knows its own name: else it gives none, or "?". */
 static bool is_named(const char *host, size_t length)
 {
     return length > 0 && !(length == 1 && host[0] == '?');
@@ -168,7 +168,7 @@ static void cluster_add_master(struct cluster_masters *masters, const struct red
     }
 }
 
-/* A range of slots: [from, to, [host, port, id, ...], replica, ...]. A host may be nil. */
+/* Takes a range of slots: [from, to, [host, port, id, ...], replica, ...]. A host may be nil. */
 static bool cluster_take_range(struct cluster_masters *masters, const redisReply *range,
                                const struct redis_host *here)
 {
@@ -315,7 +315,7 @@ static bool cluster_task_copy(struct cluster_task *task, const struct cluster_qu
 static const struct background_task cluster_task_functions = {cluster_task_work, cluster_task_done,
                                                               cluster_task_release};
 
-/* One of `done` and `masters_done` is NULL. */
+/* Starts asking on a thread. One of `done` and `masters_done` is NULL. */
 static struct background *cluster_task_start(struct event_base *base,
                                              const struct cluster_question *question,
                                              cluster_done *done, cluster_masters_done *masters_done,

@@ -84,7 +84,8 @@ static struct segment *confirm_add_segment(struct confirm *confirm)
     return segment;
 }
 
-/* The first segment also has the records of the same producer that were evicted. */
+/* Returns a segment's first position. The first segment also has the records of the same producer
+ * that were evicted. */
 static uint64_t first_of(const struct confirm *confirm, uint64_t position, uint64_t base)
 {
     uint64_t first = confirm->committed > base + 1 ? confirm->committed : base + 1;
@@ -128,7 +129,7 @@ void confirm_note_entry(struct confirm *confirm, uint64_t position, struct strea
     }
 }
 
-/* relaxed: only senders touch them, one after the other */
+/* Reads the slot's entry id. relaxed: only senders touch it, one after the other. */
 struct stream_entry_id confirm_entry(const struct confirm *confirm, uint64_t position)
 {
     struct journal_slot *slot = journal_slot_at(confirm->options.journal, position);
@@ -210,7 +211,7 @@ static void forget_settled_segments(struct confirm *confirm)
 
 /* --- reading --- */
 
-/* A seq in decimal at *at, before `end`. 0: none. */
+/* Reads a seq in decimal at *at, before `end`. 0: none. */
 static uint64_t take_number(const char **at, const char *end)
 {
     uint64_t value = 0;
@@ -275,7 +276,7 @@ static void confirm_take_entry(struct confirm *confirm, struct segment *segment,
 
 static bool ask_segment(struct confirm *, const struct segment *);
 
-/* tag: the low bits of the producer_id, as segments move in their list. */
+/* Finds a segment, as they move in their list. tag: the low bits of the producer_id. */
 static struct segment *segment_of(struct confirm *confirm, uintptr_t tag)
 {
     for (size_t i = 0; i < confirm->segment_count; i++) {

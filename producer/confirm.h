@@ -50,7 +50,7 @@ void confirm_skip(struct confirm *, uint64_t position);
 bool confirm_is_settled(const struct confirm *, uint64_t position);
 /* Says whether it is neither settled nor evicted. */
 bool confirm_is_open(const struct confirm *, uint64_t position);
-/* Notes that everything below is settled. */
+/* Returns the position below which everything is settled. */
 uint64_t confirm_committed(const struct confirm *);
 /* Returns the first position from `floor` on that is not settled. */
 uint64_t confirm_first_open(const struct confirm *, uint64_t floor);

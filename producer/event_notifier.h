@@ -40,10 +40,11 @@ void event_notifier_event(struct event_notifier *, enum blotter_event, const cha
 void event_notifier_up(struct event_notifier *, const char *place);
 void event_notifier_down(struct event_notifier *, const char *why);
 
-/* Redis answers this with an error, or does not: NULL. */
+/* Tells that Redis answers this with an error, or does not: NULL. */
 void event_notifier_refused(struct event_notifier *, enum refused, const char *error);
 
-/* full: how often it was so far; held: places taken of so many slots. */
+/* Tells that the journal is full. full: how often it was so far; held: places taken of so many
+ * slots. */
 void event_notifier_full(struct event_notifier *, uint64_t full, uint64_t held, uint64_t slots);
 
 /* Tells that so many records were found damaged when the journal was opened; once, and sets it to
@@ -59,7 +60,7 @@ void event_notifier_left_alone(struct event_notifier *, const char *why);
 /* Tells that the wall clock is so far ahead of where it was that it is not believed; 0: it is. */
 void event_notifier_clock(struct event_notifier *, int64_t jump_ns);
 
-/* Tell that so many sent records were evicted; that this is over. */
+/* Tells that so many sent records were evicted, or that this is over. */
 void event_notifier_evicted(struct event_notifier *, uint64_t records);
 void event_notifier_eviction_over(struct event_notifier *);
 

@@ -17,7 +17,7 @@ static uint64_t held_by(const struct journal *journal)
     return journal_next(journal) - journal_cursor(&journal->header->floor);
 }
 
-/* Up to where records were seen to wait, lately. */
+/* Returns up to where records were seen to wait, lately. */
 static uint64_t below_lately(struct waiting waiting)
 {
     /* the coarse clock, as this is called for each answer */

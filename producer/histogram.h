@@ -11,7 +11,7 @@ struct histogram {
     _Atomic uint64_t sum;
 };
 
-/* Negative values, which a clock that was set may give, count as 0. */
+/* Counts a value. Negative ones, which a clock that was set may give, count as 0. */
 void histogram_add(struct histogram *, int64_t value);
 
 /* Returns the largest value that a bucket counts. */

@@ -66,8 +66,8 @@ static inline bool has_room(const struct journal *journal, uint64_t next, uint64
     return next + count - floor <= journal->slots;
 }
 
-/* There was no room behind `next` as it was read. Returns FULL; or 0, to look again: it was closed
- * since, or others have claimed, so that floor may even be beyond it. */
+/* Answers that there was no room behind `next` as it was read. Returns FULL; or 0, to look again:
+ * it was closed since, or others have claimed, so that floor may even be beyond it. */
 static __attribute__((noinline, cold)) int answer_no_room(struct journal *journal, uint64_t next)
 {
     if (atomic_load_explicit(&journal->header->next.value, memory_order_acquire) != next) {
@@ -156,7 +156,7 @@ static bool is_flagged(uint64_t next)
     return next - 1 >= NEXT_POSITION;
 }
 
-/* `next` is 0 or has a flag. Returns 0: look at it again; or the answer. */
+/* Decides where `next` is 0 or has a flag. Returns 0: look at it again; or the answer. */
 static __attribute__((noinline)) int claim_flagged(struct journal *journal, uint64_t next,
                                                    unsigned count)
 {
@@ -297,8 +297,8 @@ int64_t journal_append_session(struct journal *journal, const char *event, const
     }
 }
 
-/* Either this producer has appended nothing, or `closed` is there, or there is no room for it: then
- * the process that adopts the journal writes it. */
+/* Says whether this producer has appended nothing, or `closed` is there, or there is no room for
+ * it: then the process that adopts the journal writes it. */
 static bool cannot_write_closed(const struct journal *journal, uint64_t next)
 {
     return (next & NEXT_OPENING) != 0 || !has_room(journal, next & NEXT_POSITION, 1) ||

@@ -71,7 +71,8 @@ static inline struct journal_slot *journal_slot_at(const struct journal *journal
                                    (size_t)(position & (journal->slots - 1)) * journal->slot_bytes);
 }
 
-/* acquire: what was stored before the cursor moved is seen with it */
+/* Reads where the next record goes. acquire: what was stored before the cursor moved is seen with
+ * it. */
 static inline uint64_t journal_next(const struct journal *journal)
 {
     return atomic_load_explicit(&journal->header->next.value, memory_order_acquire) & NEXT_POSITION;
@@ -89,8 +90,8 @@ static inline uint64_t journal_cursor(const struct journal_cursor *cursor)
     return atomic_load_explicit(&cursor->value, memory_order_acquire);
 }
 
-/* The sender only. release: a submitter that sees `floor` move may overwrite what the sender has
- * read before. */
+/* Moves a cursor. The sender only. release: a submitter that sees `floor` move may overwrite what
+ * the sender has read before. */
 static inline void journal_cursor_set(struct journal_cursor *cursor, uint64_t position)
 {
     atomic_store_explicit(&cursor->value, position, memory_order_release);

@@ -17,8 +17,8 @@ static inline uint64_t word_at(const unsigned char *at)
     return word;
 }
 
-/* The last length % 8 bytes, which are some, as a word: from a word that ends with them, where it
- * lies within the bytes. */
+/* Returns the last length % 8 bytes, which are some, as a word: from a word that ends with them,
+ * where it lies within the bytes. */
 static inline uint64_t last_word(const unsigned char *end, size_t length)
 {
     uint64_t word = 0;
@@ -87,7 +87,8 @@ static inline uint64_t join(uint64_t a, uint64_t b, uint64_t c, uint64_t d)
         return join(crc(crc(crc(1, a), e), f), crc(2, b), crc(3, c), crc(4, d));               \
     }
 
-/* CRC-32C of four bits; the table of 16 words is made by hand from the polynomial 0x82f63b78. */
+/* Computes CRC-32C, four bits at a time; the table of 16 words is made by hand from the polynomial
+ * 0x82f63b78. */
 static uint64_t crc_by_table(uint64_t crc, uint64_t word)
 {
     static const uint32_t table[16] = {

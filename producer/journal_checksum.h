@@ -12,17 +12,17 @@
 uint64_t journal_checksum_1(const void *bytes, size_t length);
 uint64_t journal_checksum_2(const void *bytes, size_t length);
 
-/* Any thread. */
+/* Computes the checksum of that version of the format. Any thread. */
 static inline uint64_t journal_checksum(uint32_t version, const void *bytes, size_t length)
 {
     return version == 1 ? journal_checksum_1(bytes, length) : journal_checksum_2(bytes, length);
 }
 
-/* Version 2's of six words, as if they lay behind each other in memory. */
+/* Computes version 2's of six words, as if they lay behind each other in memory. */
 uint64_t journal_checksum_of_words(uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
                                    uint64_t f);
 
-/* journal_checksum of version 2 without the instruction; both give the same number. For tests. */
+/* Computes version 2's without the instruction; both give the same number. For tests. */
 uint64_t journal_checksum_by_table(const void *bytes, size_t length);
 
 /* Mixes a word into a lane of version 1. */

@@ -14,7 +14,7 @@
 
 enum { NAMES_MAX = 100000 };
 
-/* The lowest number from this one on of a journal that is there already; NAMES_MAX: none. */
+/* Finds the lowest number from this one on of a journal that is there already; NAMES_MAX: none. */
 static unsigned next_existing(const char *folder, const char *name, unsigned from)
 {
     DIR *entries = opendir(folder);

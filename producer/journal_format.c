@@ -186,7 +186,8 @@ static bool all_zero(int fd, uint64_t from, uint64_t to)
     return true;
 }
 
-/* The last page's geometry is written first, and may be there in part. */
+/* Says whether the file was never finished. The last page's geometry is written first, and may be
+ * there in part. */
 bool journal_is_unfinished(int fd, uint64_t size)
 {
     static const struct journal_geometry nothing;

@@ -192,7 +192,7 @@ void journal_owner_seal(struct journal_owner *, uint32_t version);
 bool journal_owner_valid(const struct journal_owner *, uint32_t version);
 
 void journal_target_set(struct journal_target *, const char *url, const char *stream_id);
-/* False: not known. */
+/* Reads the target. False: not known. */
 bool journal_target_get(const struct journal_target *, struct journal_target *out);
 
 /* Reads the geometry from either place. 0, or CORRUPT or FORMAT with a text. */

@@ -47,7 +47,7 @@ static int fill_holes(int fd, uint64_t bytes)
     return result != 0 && (errno == ENOSPC || errno == EDQUOT) ? errno : 0;
 }
 
-/* The limit is looked at before, as exceeding it raises SIGXFSZ. */
+/* Reserves the file's blocks. The limit is looked at before, as exceeding it raises SIGXFSZ. */
 static int reserve_blocks(int fd, uint64_t size, uint64_t bytes)
 {
     struct rlimit limit;
@@ -167,7 +167,8 @@ void journal_unmap(struct journal *journal)
     }
 }
 
-/* Adding nothing atomically keeps what a process on the other side may be storing. */
+/* Touches each page. Adding nothing atomically keeps what a process on the other side may be
+ * storing. */
 static void touch(char *from, size_t bytes)
 {
     for (size_t at = 0; at < bytes; at += JOURNAL_PAGE_BYTES) {

@@ -108,7 +108,8 @@ static int check_file(int fd, const char *path, char *error)
     return journal_is_ours(&file) ? 0 : fail_as_not_ours(path, &file, error);
 }
 
-/* Others may have put there what cannot even be opened: a link, a folder, a file of theirs. */
+/* Says why it cannot be opened. Others may have put there what cannot even be opened: a link, a
+ * folder, a file of theirs. */
 static int fail_to_open(const char *path, int problem, char *error)
 {
     struct stat file;
@@ -236,9 +237,9 @@ static void write_geometry(struct journal *journal, const struct journal_geometr
     memcpy(&journal->header->geometry, geometry, sizeof *geometry);
 }
 
-/* The writer's lock is held. The cursors belong to the sender: they are decided here only if there
- * is none now. A fresh file has none, even if a process that looks for work has the lock for a
- * moment. */
+/* Recovers, with the writer's lock held. The cursors belong to the sender: they are decided here
+ * only if there is none now. A fresh file has none, even if a process that looks for work has the
+ * lock for a moment. */
 static void recover(struct journal *journal, bool fresh)
 {
     bool locked = !journal->sender && journal_lock(journal->lock_fd, JOURNAL_LOCK_SENDER) == 0;
@@ -376,7 +377,8 @@ static void undo(struct journal *journal)
     free(journal);
 }
 
-/* A relative path would name another file once the process has changed its directory. */
+/* Makes a path absolute: a relative one would name another file once the process has changed its
+ * directory. */
 static char *absolute_path(const char *path)
 {
     char *absolute = NULL;

@@ -174,7 +174,8 @@ static void set_closed(struct journal *journal, uint64_t next)
     atomic_store_explicit(&journal->header->next.value, next | NEXT_CLOSED, memory_order_release);
 }
 
-/* The slot in which a file was cut off may seem whole at the next open, if its record was short. */
+/* Wipes the slot in which a file was cut off: it may seem whole at the next open, if its record was
+ * short. */
 static void wipe_cut_slot(const struct journal *journal)
 {
     uint64_t slots_end = journal->map_bytes - JOURNAL_PAGE_BYTES;
@@ -251,8 +252,8 @@ bool journal_adopt(struct journal *journal)
     return true;
 }
 
-/* While the writer lives it goes by the value itself: to take the smaller one of value and
- * complement could lead below what it has overwritten by now. */
+/* Mends a cursor. While the writer lives it goes by the value itself: to take the smaller one of
+ * value and complement could lead below what it has overwritten by now. */
 static void mend(struct journal_cursor *cursor, uint64_t low, uint64_t high)
 {
     uint64_t value = journal_cursor(cursor);

@@ -20,8 +20,8 @@ void journal_recover(struct journal *, bool no_sender);
  * then. Returns whether the journal has no living writer now. */
 bool journal_adopt(struct journal *);
 
-/* Sender of a living writer: are the cursors such as a sender can have left? Mends those that are
- * not. False: the writer is still opening the journal. */
+/* Mends, for the sender of a living writer, those cursors that no sender can have left so. False:
+ * the writer is still opening the journal. */
 bool journal_mend_cursors(struct journal *);
 
 struct journal_picture {

@@ -18,7 +18,7 @@ static bool is_intact(const struct journal_span *span, uint64_t position)
     return end <= span->intact_bytes;
 }
 
-/* Rules 1, 3, 4, 5. */
+/* Applies rules 1, 3, 4 and 5. */
 enum journal_slot_state journal_slot_state(const struct journal_span *span, uint64_t position)
 {
     const struct journal *journal = span->journal;
@@ -60,7 +60,7 @@ uint64_t journal_hint(const struct journal_cursor *cursor, uint64_t low, uint64_
     return smaller >= low && smaller <= high ? smaller : otherwise;
 }
 
-/* Rule 2. */
+/* Applies rule 2. */
 void journal_decide_span(struct journal_span *span)
 {
     const struct journal *journal = span->journal;

@@ -20,7 +20,7 @@ struct journal_span {
 /* Decides next and floor: rule 2. */
 void journal_decide_span(struct journal_span *);
 
-/* Rules 1, 3, 4, 5. */
+/* Decides a slot's state, by rules 1, 3, 4 and 5. */
 enum journal_slot_state journal_slot_state(const struct journal_span *, uint64_t position);
 
 /* Returns the smaller of a cursor and its complement, or `otherwise` if that is no position within

@@ -66,8 +66,8 @@ void loss_on_up(struct loss *loss)
 
 /* --- entries --- */
 
-/* XRANGE of one id: is it this record, which is open? (One that is not may be overwritten at this
- * moment.) */
+/* Says whether the answer to XRANGE of one id is this record, which is open. (One that is not may
+ * be overwritten at this moment.) */
 static bool holds_record(const struct loss *loss, const redisReply *reply, uint64_t position)
 {
     const struct journal *journal = loss->options.journal;
@@ -164,8 +164,9 @@ void loss_check(struct loss *loss, uint64_t floor, uint64_t sent)
 
 /* --- the look --- */
 
-/* A new sender may come so late that confirmations have expired, and with a full journal nothing
- * moves until it sends again: so it has no patience until it has seen records wait. */
+/* Says whether to wait least: a new sender may come so late that confirmations have expired, and
+ * with a full journal nothing moves until it sends again. So it has no patience until it has seen
+ * records wait. */
 bool loss_is_impatient(const struct loss *loss)
 {
     return !loss->seen_waiting && loss->silent_since_ms != 0;
@@ -246,7 +247,8 @@ static void on_entry(void *owner, uintptr_t position, struct redisReply *reply)
     end_look(loss);
 }
 
-/* XPENDING with a range. That there is no group is found out by the next answer, too. */
+/* Takes the answer to XPENDING with a range. That there is no group is found out by the next
+ * answer, too. */
 static void loss_on_pending(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     (void)tag;

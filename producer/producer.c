@@ -250,7 +250,7 @@ static void destroy_sender(void *arg)
     producer->sender = NULL;
 }
 
-/* Everything but the handle itself and the journal. */
+/* Releases everything but the handle itself and the journal. */
 static void release_sender(blotter_producer *producer)
 {
     if (producer->loop != NULL) {

@@ -36,7 +36,7 @@ struct blotter_producer {
     struct blotter_producer *next_kept;
 };
 
-/* False: the producer is closed. Cancellation is off until producer_leave. */
+/* Enters a call. False: the producer is closed. Cancellation is off until producer_leave. */
 bool producer_enter(blotter_producer *, int *cancel_state);
 void producer_leave(blotter_producer *, int cancel_state);
 

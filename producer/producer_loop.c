@@ -117,8 +117,8 @@ struct event_base *producer_loop_base(const struct producer_loop *loop)
 
 /* --- making and ending --- */
 
-/* libevent ends the process where it lacks a descriptor, so it is asked only if there are enough.
- */
+/* Says whether there are enough descriptors for libevent, which ends the process where it lacks
+ * one. */
 static bool has_descriptors(void)
 {
     int fds[LOOP_DESCRIPTORS];
@@ -151,8 +151,8 @@ static bool make_base(struct producer_loop *loop)
     return loop->called != NULL && event_add(loop->called, NULL) == 0;
 }
 
-/* All signals blocked: SIGPIPE, which hiredis' writes would raise, and the program's handlers,
- * which do not know the thread. Returns 0 or an errno. */
+/* Starts the thread, with all signals blocked: SIGPIPE, which hiredis' writes would raise, and the
+ * program's handlers, which do not know the thread. Returns 0 or an errno. */
 static int start_thread(struct producer_loop *loop)
 {
     sigset_t all, before;

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* The first range that ends at or behind `position`. */
+/* Finds the first range that ends at or behind `position`. */
 static size_t first_reaching(const struct ranges *ranges, uint64_t position)
 {
     size_t low = 0, high = ranges->count;

@@ -44,8 +44,8 @@ static void on_disconnect(const redisAsyncContext *context, int status)
     redis_link_lose(link, context->err ? context->errstr : "closed by the server");
 }
 
-/* Options of the socket may fail on exotic systems; the watch over answers is what finds a dead
- * peer, these only help. */
+/* Sets options of the socket, which may fail on exotic systems; the watch over answers is what
+ * finds a dead peer, these only help. */
 static void set_socket_options(const struct redis_link *link, int fd)
 {
     int on = 1, idle = KEEPALIVE_IDLE_S, interval = KEEPALIVE_INTERVAL_S, count = KEEPALIVE_COUNT;
@@ -77,8 +77,8 @@ bool redis_link_expects_answer(struct redis_link *link)
     return true;
 }
 
-/* The reply functions are set before any byte comes: hiredis prepares for an answer before it
- * begins. */
+/* Sets the reply functions before any byte comes: hiredis prepares for an answer before it begins.
+ */
 static bool attach_reader(struct redis_link *link)
 {
     const struct redis_link_options *options = &link->options;
@@ -102,7 +102,7 @@ static bool attach_reader(struct redis_link *link)
     return true;
 }
 
-/* address: of the host, as text; NULL for a Unix socket */
+/* Connects. address: of the host, as text; NULL for a Unix socket. */
 static void connect_to(struct redis_link *link, const char *address)
 {
     redis_link_set_state(link, REDIS_LINK_CONNECTING);

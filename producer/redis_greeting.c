@@ -8,9 +8,9 @@
 #include "producer/redis_error.h"
 #include "producer/redis_link_private.h"
 
-/* AUTH and SELECT must succeed. The last command only shows that the server talks to us: an ACL may
- * forbid CLIENT, and PING is refused while the disk is full, but without a password or a free
- * connection there is nothing to do here. */
+/* Says whether the connection can be used. AUTH and SELECT must succeed. The last command only
+ * shows that the server talks to us: an ACL may forbid CLIENT, and PING is refused while the disk
+ * is full, but without a password or a free connection there is nothing to do here. */
 static bool greeting_accepted(const redisReply *reply, bool must_succeed)
 {
     if (reply->type != REDIS_REPLY_ERROR) {

@@ -81,7 +81,7 @@ static void push_in_flight(struct redis_link *link, struct in_flight in_flight)
     in_flight_push(&link->in_flight, in_flight);
 }
 
-/* ASKING counts for one command, and is said before each. */
+/* Says ASKING where it is needed: it counts for one command, and is said before each. */
 static bool say_asking(struct redis_link *link)
 {
     static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
@@ -97,7 +97,7 @@ static bool say_asking(struct redis_link *link)
     return true;
 }
 
-/* The node that the slot is moved to has answered without ASKING: it owns the slot. */
+/* Notes that the node that the slot is moved to owns it, if it has answered well without ASKING. */
 static void on_owned(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct redis_link *link = owner;
@@ -237,8 +237,8 @@ int64_t redis_link_late_ms(const struct redis_link *link)
     return clock_monotonic_coarse_ms() - (oldest->sent_ms > heard ? oldest->sent_ms : heard);
 }
 
-/* A server that does not answer is as good as none: the kernel still acknowledges for a stopped
- * process, and says nothing about a peer that vanished while the line was idle. */
+/* Watches over answers. A server that gives none is as good as none: the kernel still acknowledges
+ * for a stopped process, and says nothing about a peer that vanished while the line was idle. */
 static void watch(struct redis_link *link)
 {
     int64_t now = clock_monotonic_coarse_ms(), limit = (int64_t)link->options.answer_timeout_ms;

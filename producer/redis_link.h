@@ -83,7 +83,7 @@ void redis_link_start(struct redis_link *);
  * callback. */
 void redis_link_reset(struct redis_link *, const char *why);
 
-/* In a cluster: Redis has answered "ASK slot host:port" to a command that adds to the stream. The
+/* Follows, in a cluster, the error "ASK slot host:port" to a command that adds to the stream: the
  * link goes there, and says ASKING before each command until the slot has moved. False, and nothing
  * done: with another error, or another kind of URL. MOVED is followed by the link itself, and gives
  * every command in flight its NULL. May be called from a callback. */
@@ -124,12 +124,12 @@ int64_t redis_link_late_ms(const struct redis_link *);     /* how long the oldes
  * ms at most. */
 unsigned redis_link_round_trip_ms(const struct redis_link *);
 
-/* For custom reply functions, which are called while an answer is being read: the callback and the
- * tag of the command that it answers. NULL: none is awaited, or one without callback. */
+/* Returns, for custom reply functions, which are called while an answer is being read, the callback
+ * and the tag of the command that it answers. NULL: none is awaited, or one without callback. */
 redis_link_reply *redis_link_answering(const struct redis_link *, uintptr_t *tag);
 
-/* For custom reply functions, as an answer begins: false, and the connection ends, where no command
- * waits for one. */
+/* Says, for custom reply functions, as an answer begins, whether a command waits for one. False:
+ * the connection ends. */
 bool redis_link_expects_answer(struct redis_link *);
 
 #endif

@@ -99,8 +99,8 @@ void redis_link_learn(struct redis_link *, const struct redis_host *node);
 struct background *redis_link_ask_nodes(struct redis_link *, const struct redis_host *avoid,
                                         cluster_done *done);
 
-/* While an answer is late the master may be dead or cut off, and another be in its place: asks
- * sentinels or other nodes, unless they are being asked. Sentinels are asked now and then in any
+/* Asks sentinels or other nodes, unless they are being asked: while an answer is late the master
+ * may be dead or cut off, and another be in its place. Sentinels are asked now and then in any
  * case: a master that is cut off from them, and not from us, goes on answering. */
 void redis_link_ask_others(struct redis_link *, int64_t late_ms);
 

@@ -45,8 +45,8 @@ static bool has_others(const struct redis_link *link)
     return link->url.sentinel || link->stream != NULL;
 }
 
-/* Half of each delay is random, so that the clients of a restarted server do not all come at once.
- */
+/* Returns the next delay. Half of each is random, so that the clients of a restarted server do not
+ * all come at once. */
 static unsigned backoff_ms(struct redis_link *link)
 {
     if (link->attempts == 0) {

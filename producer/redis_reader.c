@@ -49,8 +49,8 @@ struct redis_reader {
 
 /* --- a string that is too long --- */
 
-/* The length of the string at the reader's position, and where its bytes begin. False: no string
- * stands there. */
+/* Finds the length of the string at the reader's position, and where its bytes begin. False: no
+ * string stands there. */
 static bool find_string(const redisReader *reader, uint64_t *length, size_t *begin)
 {
     const char *at = reader->buf + reader->pos, *end = reader->buf + reader->len;

@@ -40,7 +40,7 @@ struct redis_reader *redis_reader_attach(struct redisAsyncContext *, struct even
  * alive. */
 int64_t redis_reader_heard_ms(const struct redis_reader *);
 
-/* hiredis' own reply functions with the first two checks; privdata is the reader. */
+/* Returns hiredis' own reply functions with the first two checks; privdata is the reader. */
 const struct redisReplyObjectFunctions *redis_reader_functions(void);
 
 #endif

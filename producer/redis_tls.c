@@ -35,7 +35,7 @@ static bool redis_tls_fail(char *error, size_t error_size, const char *what, con
     return false;
 }
 
-/* A key with a passphrase is refused: OpenSSL would ask at the terminal. */
+/* Refuses a key with a passphrase: OpenSSL would ask at the terminal. */
 static int no_passphrase(char *text, int size, int writing, void *arg)
 {
     (void)text, (void)size, (void)writing, (void)arg;
@@ -115,7 +115,7 @@ static bool expect_host(SSL *ssl, const char *host)
     return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
 }
 
-/* hiredis takes one reference where it succeeds, and ours stays. */
+/* Begins TLS. hiredis takes one reference where it succeeds, and ours stays. */
 int redis_tls_start(struct redis_tls *tls, const char *host, struct redisContext *context)
 {
     SSL_free(tls->ssl);
@@ -153,8 +153,8 @@ static void explain_refusal(long result, char *text, size_t size)
     snprintf(text, size, "TLS: the server's certificate is refused: %s; %s", why, advice);
 }
 
-/* A server that wants a certificate hangs up when ours is missing, and its alert is lost if we have
- * written meanwhile. */
+/* Explains that the server refuses us, or hangs up: one that wants a certificate does when ours is
+ * missing, and its alert is lost if we have written meanwhile. */
 static void explain_refused(const char *how, const char *why, char *text, size_t size)
 {
     snprintf(text, size,
@@ -163,7 +163,7 @@ static void explain_refused(const char *how, const char *why, char *text, size_t
              how, why);
 }
 
-/* The server's alerts are OpenSSL's reasons from 1000 on. */
+/* Explains an error of OpenSSL's. The server's alerts are its reasons from 1000 on. */
 static void explain_error(unsigned long code, const char *why, char *text, size_t size)
 {
     const char *said = ERR_reason_error_string(code);
@@ -242,8 +242,8 @@ static void explain_tls(struct redis_tls *tls, bool connected, bool greeted, con
 
 #endif
 
-/* A TLS server takes our first command for a broken handshake: it says so in TLS (an alert begins
- * with \x15), or hangs up. */
+/* Explains a failure without TLS: a TLS server takes our first command for a broken handshake, and
+ * says so in TLS (an alert begins with \x15), or hangs up. */
 static void explain_plain(bool greeted, const char *why, char *text, size_t size)
 {
     bool alert = strstr(why, "Protocol error") != NULL,

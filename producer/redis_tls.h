@@ -16,7 +16,7 @@ struct redisContext;
 struct redis_tls;
 struct redis_url;
 
-/* For a URL with `tls`. Reads the files. NULL with a message in error. */
+/* Reads the files of a URL with `tls`. NULL with a message in error. */
 struct redis_tls *redis_tls_create(const struct redis_url *, char *error, size_t error_size);
 void redis_tls_destroy(struct redis_tls *); /* takes NULL; after the contexts that use it */
 

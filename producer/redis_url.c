@@ -195,7 +195,7 @@ static bool take_yes(struct slice value, bool *out)
     return *out;
 }
 
-/* name=value: of the files the name is that of redis-cli's option. */
+/* Takes name=value: of the files the name is that of redis-cli's option. */
 static bool take_parameter(struct redis_url *url, struct slice parameter)
 {
     struct {

@@ -20,8 +20,8 @@ typedef void resolve_done(void *owner, const char *address, const char *why);
 /* Says whether it is an IPv4 or IPv6 address already. */
 bool resolve_is_literal(const char *host);
 
-/* To be cancelled by background_cancel until `done` is called. NULL: no memory, descriptor or
- * thread (errno says which); `done` is not called then. */
+/* Starts to look a name up; to be cancelled by background_cancel until `done` is called. NULL: no
+ * memory, descriptor or thread (errno says which); `done` is not called then. */
 struct background *resolve_start(struct event_base *, const char *host, unsigned pick,
                                  resolve_done *, void *owner);
 

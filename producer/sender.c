@@ -96,7 +96,7 @@ void sender_go_back(struct sender *sender)
     sender->stale = sender->in_flight;
 }
 
-/* Order of stores: floor never is beyond sent, whoever looks. */
+/* Frees the slots below. The order of stores: floor never is beyond sent, whoever looks. */
 static void raise_floor(struct sender *sender, uint64_t position)
 {
     struct journal_header *header = sender->journal->header;
@@ -192,8 +192,8 @@ static void sender_refuse(struct sender *sender, const char *error)
     }
 }
 
-/* In a cluster: is the stream on another node? The link goes there, and sends from this record on.
- */
+/* Leaves, in a cluster, for the node that has the stream. The link goes there, and sends from this
+ * record on. */
 static bool sender_leave_node(struct sender *sender, const redisReply *reply)
 {
     if (reply->type == REDIS_REPLY_ERROR && redis_link_follow(sender->link, reply->str)) {
@@ -208,7 +208,7 @@ static bool sender_leave_node(struct sender *sender, const redisReply *reply)
     return false;
 }
 
-/* Only what this producer has submitted, and only the first time that it is sent. */
+/* Times only what this producer has submitted, and only the first time that it is sent. */
 static void time_answer(struct sender *sender, uint64_t position)
 {
     struct journal *journal = sender->journal;

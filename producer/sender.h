@@ -50,8 +50,8 @@ void sender_poll(struct sender *);
 int sender_wait(struct sender *, uint64_t position, enum blotter_stage, int timeout_ms,
                 int cancel_state);
 
-/* From `on` to off confirmations are read as often as while a thread waits: for a caller that runs
- * the base itself until it has what it waits for. */
+/* Has confirmations read, from `on` to off, as often as while a thread waits: for a caller that
+ * runs the base itself until it has what it waits for. */
 void sender_hurry(struct sender *, bool on);
 
 /* Writes 1 to fd, once, when `position` has reached the stage; one request for each fd and stage.
@@ -59,7 +59,7 @@ void sender_hurry(struct sender *, bool on);
 int sender_notify(struct sender *, int fd, enum blotter_stage, uint64_t position);
 void sender_withdraw(struct sender *, int fd, enum blotter_stage);
 
-/* All threads that wait, or begin to, get CLOSED; every notice is given. Any thread. */
+/* Gives all threads that wait, or begin to, CLOSED; every notice is given. Any thread. */
 void sender_release_waiters(struct sender *);
 
 /* Fills in what the sender knows: resent, evicted, connects, errors, redis_up, last_error. Any

@@ -66,7 +66,7 @@ struct sender {
     struct histogram submit_to_sent_ns;
 };
 
-/* relaxed: counters that only people look at */
+/* Adds to a counter. relaxed: only people look at them. */
 static inline void sender_count(_Atomic int64_t *counter, int64_t more)
 {
     atomic_fetch_add_explicit(counter, more, memory_order_relaxed);

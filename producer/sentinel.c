@@ -30,7 +30,8 @@ static void sentinel_take_answer(struct redis_visit *visit, const redisReply *re
     }
 }
 
-/* Asked before the address: an epoch that is higher than the address's would hide the next one. */
+/* Asks for the epoch, before the address is asked for: an epoch that is higher than the address's
+ * would hide the next one. */
 static int64_t ask_for_epoch(struct redis_visit *visit, const char *service)
 {
     const char *words[] = {"SENTINEL", "MASTER", service};

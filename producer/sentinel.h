@@ -32,8 +32,8 @@ void sentinel_ask(const struct redis_url *, unsigned first, int64_t known,
 
 typedef void sentinel_done(void *owner, const struct sentinel_answer *);
 
-/* The same without blocking the loop; to be cancelled by background_cancel until `done` is called.
- * NULL: no memory, descriptor or thread (errno says which). */
+/* Does the same without blocking the loop; to be cancelled by background_cancel until `done` is
+ * called. NULL: no memory, descriptor or thread (errno says which). */
 struct background *sentinel_start(struct event_base *, const struct redis_url *, unsigned first,
                                   int64_t known, sentinel_done *, void *owner);
 

@@ -82,7 +82,7 @@ static void on_id_set(void *owner, uintptr_t tag, struct redisReply *reply)
     ask_id(target); /* which may be another's that was quicker */
 }
 
-/* The journal's own id is put back where it is missing. */
+/* Puts the journal's own id back where it is missing. */
 static void set_id(struct target *target)
 {
     struct journal_target known;

@@ -54,7 +54,8 @@ void waiters_leave(struct waiters *waiters, bool in_hurry)
     atomic_fetch_sub(&waiters->count, 1);
 }
 
-/* Under the mutex, so that a descriptor is not written to once its notice was withdrawn. */
+/* Gives a notice. Under the mutex, so that a descriptor is not written to once its notice was
+ * withdrawn. */
 static void notice_give(int fd)
 {
     uint64_t one = 1;
@@ -63,7 +64,7 @@ static void notice_give(int fd)
     }
 }
 
-/* Under the mutex. */
+/* Removes a notice. Under the mutex. */
 static void notice_drop(struct waiters *waiters, struct notice **at)
 {
     struct notice *notice = *at;
@@ -72,7 +73,7 @@ static void notice_drop(struct waiters *waiters, struct notice **at)
     free(notice);
 }
 
-/* Under the mutex. */
+/* Gives the notices that are due. Under the mutex. */
 static void give_notices(struct waiters *waiters)
 {
     struct notice **at = &waiters->notices;
@@ -160,7 +161,7 @@ int waiters_wait(struct waiters *waiters, const struct journal_cursor *cursor, u
     return status;
 }
 
-/* Under the mutex. */
+/* Withdraws a notice. Under the mutex. */
 static void drop_asked(struct waiters *waiters, int fd, const struct journal_cursor *cursor)
 {
     for (struct notice **at = &waiters->notices; *at != NULL; at = &(*at)->next) {

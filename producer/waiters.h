@@ -23,7 +23,7 @@ struct waiters {
 void waiters_init(struct waiters *);
 void waiters_release(struct waiters *); /* no thread waits any more */
 
-/* All threads that wait, or begin to, get CLOSED; every notice is given. */
+/* Gives all threads that wait, or begin to, CLOSED; every notice is given. */
 void waiters_close(struct waiters *);
 
 /* Tells that the sender has moved a cursor. Costs little while no thread waits. */

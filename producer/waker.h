@@ -17,10 +17,10 @@ struct waker {
     void *arg;
 };
 
-/* on_wake runs in the loop; it sees whatever was published before a waker_wake. False: out of
- * memory or descriptors. */
+/* Makes a waker. on_wake runs in the loop; it sees whatever was published before a waker_wake.
+ * False: out of memory or descriptors. */
 bool waker_init(struct waker *, struct event_base *, void (*on_wake)(void *arg), void *arg);
-/* Also after waker_init has failed, or of zeroes. */
+/* Releases it; also after waker_init has failed, or of zeroes. */
 void waker_release(struct waker *);
 
 void waker_wake(struct waker *); /* any thread */

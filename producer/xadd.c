@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The words in front of the record: *5 XADD stream * kind, or *6 XADD stream NOMKSTREAM * kind. */
+/* Writes the words in front of the record: *5 XADD stream * kind, or *6 XADD stream NOMKSTREAM *
+ * kind. */
 static size_t xadd_prefix(char out[XADD_PREFIX_BYTES], const char *stream, bool existing_only,
                           const char *kind)
 {

@@ -183,15 +183,16 @@ static bool is_cash(enum ccxt_shape shape)
     return shape >= CCXT_SHAPE_TRANSFER && shape <= CCXT_SHAPE_CASH;
 }
 
-/* A position of which only the time of its last change is known has that key in common with
- * orders. */
+/* Recognises a position of which only the time of its last change is known: it has that key in
+ * common with orders. */
 static bool is_empty_position(uint64_t marks)
 {
     uint64_t others = marks & ~(UINT64_C(1) << MARK_lastUpdateTimestamp);
     return ccxt_shape_of(others) == CCXT_SHAPE_UNKNOWN;
 }
 
-/* Orders and trades look alike without their nulls, so only `filled` tells them apart. */
+/* Says whether an object of that shape may be of the kind. Orders and trades look alike without
+ * their nulls, so only `filled` tells them apart. */
 static bool is_allowed(enum record_kind kind, enum ccxt_shape shape, uint64_t marks)
 {
     if (shape == CCXT_SHAPE_UNKNOWN) {

@@ -179,7 +179,7 @@ const struct ccxt_name *ccxt_name_find(enum record_kind, const char *name, size_
 enum ccxt_shape { CCXT_SHAPES(X) };
 #undef X
 
-/* The bit of a key whose value is neither null nor missing; 0: the key tells nothing. */
+/* Returns the bit of a key whose value is neither null nor missing; 0: the key tells nothing. */
 uint64_t ccxt_mark(const char *key, size_t length, bool value_is_map);
 
 /* Returns which cash flow it is: TRANSFER, TRANSACTION, FUNDING, or LEDGER where nothing tells.

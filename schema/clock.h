@@ -30,7 +30,7 @@ static inline int64_t clock_monotonic_ms(void)
     return clock_read_ns(CLOCK_MONOTONIC) / 1000000;
 }
 
-/* Cheaper, and up to four milliseconds late. */
+/* Reads the same, cheaper, and up to four milliseconds late. */
 static inline int64_t clock_monotonic_coarse_ms(void)
 {
     return clock_read_ns(CLOCK_MONOTONIC_COARSE) / 1000000;

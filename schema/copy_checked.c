@@ -21,7 +21,7 @@ bool chunk_is_watched = true;
 bool chunk_is_watched = false;
 #endif
 
-/* A request that only memcheck answers: it is nonzero there. Other tools do not mind. */
+/* Makes a request that only memcheck answers: it is nonzero there. Other tools do not mind. */
 static bool has_memcheck(void)
 {
 #if defined(VALGRIND_MAKE_MEM_DEFINED_IF_ADDRESSABLE)

@@ -238,8 +238,8 @@ static bool reads_back(const char *text, double value, bool is_float)
     return is_float ? strtof(text, NULL) == (float)value : strtod(text, NULL) == value;
 }
 
-/* At a power of two the doubles above are twice as far apart as those below, and the decimal that
- * reads back may be the next one up from the nearest. */
+/* Tries the next decimal up from the nearest: at a power of two the doubles above are twice as far
+ * apart as those below, and it may be the one that reads back. */
 static bool next_reads_back(char *text, double value, bool is_float)
 {
     char *last = strchr(text, 'e') - 1;
@@ -319,7 +319,7 @@ static void add_group(struct groups *groups, unsigned value)
     }
 }
 
-/* The value of up to four digits. */
+/* Returns the value of up to four digits. */
 static unsigned digits_value(const char *at, unsigned count)
 {
     unsigned value = 0;

@@ -328,7 +328,7 @@ static bool is_list_of_maps(const struct decoder *decoder, const unsigned char *
     return !walk.map;
 }
 
-/* A number of ours, or what has been read of {"cost", "currency"}. */
+/* Reads a number of ours, or takes what has been read of {"cost", "currency"}. */
 static void read_single(const struct decoder *decoder, const struct fee_fields *fields,
                         struct fee *single)
 {

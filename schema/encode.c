@@ -103,7 +103,8 @@ static __attribute__((noinline, cold)) int encode_fail(struct record_problem *pr
     return -1;
 }
 
-/* The record lacks one of these fields: names one whose value was wrong, else the first. */
+/* Fails, as the record lacks one of these fields: names one whose value was wrong, else the first.
+ */
 static int fail_missing(struct record_problem *problem, const struct encoder *encoder,
                         uint64_t missing)
 {
@@ -185,11 +186,11 @@ put_quickly(struct encoder *encoder, unsigned char *at, uint8_t kind, uint64_t m
     return NULL;
 }
 
-/* A loop over a table, although the same loop unrolled is faster while it is hot: it is five times
- * the code, and slower when it is cold, which is how a strategy that trades now and then finds it.
- * Most values are short texts or decimals, for which one look at the room is enough. One number
- * counts up to 0 through the struct and, by a factor, through the table: two instructions to skip a
- * word that is not given. */
+/* Writes the fields by a loop over a table, although the same loop unrolled is faster while it is
+ * hot: it is five times the code, and slower when it is cold, which is how a strategy that trades
+ * now and then finds it. Most values are short texts or decimals, for which one look at the room is
+ * enough. One number counts up to 0 through the struct and, by a factor, through the table: two
+ * instructions to skip a word that is not given. */
 static inline __attribute__((always_inline)) unsigned char *
 put_fields(struct encoder *encoder, unsigned char *at, const struct layout *layout,
            const char *words_end, const uintptr_t places)

@@ -162,7 +162,7 @@ unsigned char *encoder_key(struct encoder *encoder, unsigned char *at,
     return at + field->name_length;
 }
 
-/* Numbers that count records, of sessions, are bounded. */
+/* Writes a number that counts records, of a session: it is bounded. */
 static unsigned char *put_counter(struct encoder *encoder, unsigned char *at, unsigned index,
                                   int64_t value)
 {

@@ -41,7 +41,7 @@ static inline size_t encoder_room(const struct encoder *encoder, const unsigned 
 
 unsigned char *encoder_refuse(struct encoder *, enum record_fault);
 
-/* There is no room. */
+/* Fails: there is no room. */
 unsigned char *encoder_full(struct encoder *);
 
 void encoder_misplace(struct encoder *, unsigned index, enum record_fault);

@@ -7,7 +7,7 @@ struct iso_scan {
     const char *at, *end;
 };
 
-/* Its years begin in March, so that the leap day is the last. */
+/* Counts in years that begin in March, so that the leap day is the last. */
 int64_t iso_time_days(int64_t year, int64_t month, int64_t day)
 {
     year -= month <= 2;

@@ -678,7 +678,7 @@ static size_t room_of(size_t length)
     return 6 * length + 4096;
 }
 
-/* The room for what the decoder makes of them. */
+/* Returns the room for what the decoder makes of them. */
 static size_t scratch_of(size_t length)
 {
     size_t room = 2 * room_of(length);

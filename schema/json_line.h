@@ -60,9 +60,9 @@ struct json_workspace {
     size_t capacity;
 };
 
-/* Each returns 0; or -1 with the problem, which names the field where there is one. The first
- * checks the text of an object, without its newline, and finds its kind; the second reads it. The
- * record's strings are valid until the line is opened again. */
+/* Checks the text of an object, without its newline, and finds its kind; json_line_take reads it.
+ * Both return 0; or -1 with the problem, which names the field where there is one. The record's
+ * strings are valid until the line is opened again. */
 int json_line_open(struct json_line *, struct json_workspace *, const struct json_source *,
                    const char *text, size_t length);
 int json_line_take(struct json_line *, struct json_workspace *, const struct json_source *,

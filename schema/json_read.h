@@ -39,7 +39,7 @@ enum record_fault json_read_amounts(const char *text, size_t length, struct json
 
 /* --- text that has been checked --- */
 
-/* The part of an object's text that is between its braces, without blanks at its ends. */
+/* Returns the part of an object's text that is between its braces, without blanks at its ends. */
 const char *json_read_inside(const char *text, size_t length, size_t *inside_length);
 
 /* Reads an object's members one after the other. */
@@ -54,7 +54,7 @@ bool json_read_member(struct json_scan *, struct json_member *);
 bool json_find_member(struct json_slice object, const char *name, const char *alias,
                       struct json_slice *value);
 
-/* Write a member, by its own name or another, and a comma. They return the end. */
+/* Writes a member, by its own name or another, and a comma. Returns the end. */
 char *json_copy_member(char *out, const struct json_member *);
 char *json_copy_value(char *out, const char *name, struct json_slice value);
 

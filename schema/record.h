@@ -88,7 +88,7 @@ enum {
 /* The schemas by kind, also without a table; of a number that is no kind all is NULL and 0. */
 extern const struct record_schema record_schemas[RECORD_WIRE_KINDS];
 
-/* The kind of that wire name, or -1. */
+/* Returns the kind of that wire name, or -1. */
 int record_kind_of(const char *name, size_t length);
 bool record_kind_known(unsigned kind);
 
@@ -97,8 +97,8 @@ enum { RECORD_REQUIRED_MAX = 3 };
 extern const uint64_t record_required[RECORD_WIRE_KINDS][RECORD_REQUIRED_MAX + 1]
     __attribute__((visibility("hidden")));
 
-/* The fields of which one is required and none is given, as bits, or 0. Bit i of `present`: the
- * field of index i is given. */
+/* Returns the fields of which one is required and none is given, as bits, or 0. Bit i of `present`:
+ * the field of index i is given. */
 static inline uint64_t record_missing(enum record_kind kind, uint64_t present)
 {
     const uint64_t *row = record_required[kind];

@@ -52,14 +52,14 @@ unsigned text_sequence(const unsigned char *at, const unsigned char *end)
     return continuation_bytes(at, end, 4);
 }
 
-/* True when a byte is 0 or above 0x7f. (A borrow from a byte below can only come from a 0, so
+/* Says whether a byte is 0 or above 0x7f. (A borrow from a byte below can only come from a 0, so
  * nothing is missed.) */
 static bool needs_a_look(uint64_t word)
 {
     return ((word - TEXT_ONES) | word) & TEXT_HIGH_BITS;
 }
 
-/* Short texts in one word, or two that overlap; the bytes that a word lacks are not 0. */
+/* Looks at short texts in one word, or two that overlap; the bytes that a word lacks are not 0. */
 static bool short_needs_a_look(const unsigned char *at, size_t length)
 {
     if (length >= 4) {

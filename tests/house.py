@@ -20,6 +20,7 @@ TREE = Path(__file__).resolve().parent.parent
 PRODUCT = ("schema/", "producer/", "drainer/")
 COLUMNS = 100
 NAMES_IN_TWO_FILES = 18  # pgbouncer's figure; ours may not be larger
+WITHOUT_VERB = 5  # so many comments of functions may begin without a verb
 
 # Measured in the same way on pgbouncer 13a344f2, tarantool/small 1af780b, redis/librdb 35f0f1a,
 # hiredis 29ea279 and git's reftable; version 1 is commit 152f64c of this repository.
@@ -43,6 +44,16 @@ CLAUSES = ("What", "Who", "Of", "Those", "Where", "That", "Whoever", "None", "No
 # More of them, and questions, by which those codebases were not measured.
 MORE_CLAUSES = ("How", "Why", "Which", "Whether")
 QUESTION = re.compile(r"(Is|Are|Was|Were|Does|Do|Did|Has|Have|Can|May|Must)\b[^.?:]*\?")
+
+# A comment in the first column, if the head of a function follows.
+FUNCTION_COMMENT = re.compile(
+    r"^/\*+\s*((?:(?!\*/).)*)\*/[ \t]*\n(?!typedef|extern|[#/}\n])(?:[^;{}=(\n]|\n(?!\n))*\b[a-z]\w*\s*\(", re.S | re.M)  # fmt: skip
+VERB = re.compile(r"[A-Z][a-z]+s\b")  # in the third person, "Returns" ...
+# ... if it is not one of these words, which end like one.
+NO_VERBS = (
+    "Always", "Columns", "Digits", "Entries", "Its", "Kinds", "Options", "Orders", "Others", "Redis", "Rows", "Rules",
+    "Streams", "Texts", "This", "Words",
+)  # fmt: skip
 
 FUNCTION_NAME = re.compile(r"([A-Za-z_]\w*)\s*\(")
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.M)
@@ -102,6 +113,15 @@ def comments(name, text):
         if line.startswith(mark) and not before.startswith(mark) and not line.startswith("#!"):
             yield number, line.lstrip(mark + " ")
         before = line
+
+
+def without_verb(text):
+    """(line number, comment) of each function's comment that does not begin with what the function does."""
+    for found in FUNCTION_COMMENT.finditer(text):
+        comment = re.sub(r"^[\w./]+\.[ch]: ?", "", " ".join(found[1].replace("\n *", " ").split()))
+        verb = VERB.match(comment)
+        if not comment.startswith(("---", "clang-format")) and (verb is None or verb[0] in NO_VERBS):
+            yield text.count("\n", 0, found.start()) + 1, comment
 
 
 def opens_with(comment, words):
@@ -178,6 +198,8 @@ class House:
                 if len(line) > COLUMNS:
                     self.long_lines.append(f"{name}:{number}")
         self.long_share = 100 * len(self.long_lines) / total
+        self.without_verb = [f"{name}:{number}: {comment[:70]}" for name in self.product
+                             for number, comment in without_verb(text_of(name))]  # fmt: skip
         self.comment_count, self.clauses, self.more_clauses = 0, [], []
         for name in tracked(".c", ".h", ".sql", ".py", ".sh"):
             for number, comment in comments(name, text_of(name)):
@@ -221,7 +243,8 @@ class House:
 
 def table():
     heads = ("", "now", *MODEL_NAMES)
-    rows = [(what, now, *MODELS[what]) for what, now in House().rows()]
+    house = House()
+    rows = [(what, now, *MODELS[what]) for what, now in house.rows()]
     widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
     for row in (heads, *rows):
         print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |")
@@ -229,6 +252,7 @@ def table():
             print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
     sizes = {part: sum(text_of(n).count("\n") for n in tracked(".c", ".h", ".sql", ".lua", ".py", ".pyi") if n.startswith(part))
              for part in PRODUCT}  # fmt: skip
+    print(f"comments of functions that begin without a verb: {len(house.without_verb)}")
     print("lines: " + ", ".join(f"{part} {lines}" for part, lines in sizes.items()))
 
 
@@ -237,6 +261,8 @@ def check():
     found = [f"{place}: longer than {COLUMNS} columns" for place in house.long_lines]
     found += [f"{place}: a body without braces" for place in house.bare_bodies()]
     found += [f"{place} (put the subject first)" for place in house.clauses + house.more_clauses]
+    if len(house.without_verb) > WITHOUT_VERB:
+        found += [f"{place} (begin with a verb: Returns, Writes)" for place in house.without_verb]
     for group in circles(module_includes(house.all_c)):
         found.append(f"include each other: {', '.join(group)}")
     twice = house.in_two_files()

@@ -58,7 +58,7 @@ static enum audit_state state_of(const PGresult *result, int row)
     return (enum audit_state)state;
 }
 
-/* The worst state that a producer has. */
+/* Returns the worst state that a producer has. */
 static enum audit_state verdict_of(const struct audit *audit)
 {
     int worst = AUDIT_STATE_COUNT - 1;

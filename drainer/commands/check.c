@@ -40,7 +40,7 @@ static void check_stalls(struct check *check, struct redis *redis,
     report_destroy(stalls);
 }
 
-/* The reason is on stderr. */
+/* Reports a server that could not be looked at. The reason is on stderr. */
 static void report_unseen(struct check *check, bool seen, const char *where)
 {
     if (!seen) {

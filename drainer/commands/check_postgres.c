@@ -76,8 +76,9 @@ static int backend_pid(struct pg *pg)
     return pid;
 }
 
-/* A pooler gives a process id of its own. One that pools by transaction hands a second connection
- * the server process that the first has just used, though the first is still open. */
+/* Checks that no pooler is there that pools by transaction. A pooler gives a process id of its own.
+ * By transaction it hands a second connection the server process that the first has just used,
+ * though the first is still open. */
 static void check_pooling(struct check *check, struct pg *pg)
 {
     struct pg other = {.settings = pg->settings};

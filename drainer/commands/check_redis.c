@@ -37,7 +37,7 @@ static const char *info_value(const char *info, const char *key, char out[VALUE_
     return out;
 }
 
-/* Valkey says that it is some Redis, too. */
+/* Checks the version. Valkey says that it is some Redis, too. */
 static void check_version(struct check *check, const char *info)
 {
     char value[VALUE_BYTES], valkey[VALUE_BYTES];
@@ -72,7 +72,7 @@ static void check_mode(struct check *check, const char *info)
     }
 }
 
-/* Also says where a failover would lose records. */
+/* Checks that it is a master, and says where a failover would lose records. */
 static void check_role(struct check *check, struct redis *redis, const char *info)
 {
     char role[VALUE_BYTES], replicas[VALUE_BYTES];
@@ -318,7 +318,8 @@ static void check_places(struct check *check, const struct stream_survey *survey
                  others[0] == '\0' ? "" : "; other databases with keys:", others);
 }
 
-/* The group of `blotter mirror` holds back trimming, also where no mirror runs any more. */
+/* Reports what waits for `blotter mirror`: its group holds back trimming, also where no mirror runs
+ * any more. */
 static void check_mirrors(struct check *check, const struct stream_survey *survey)
 {
     int64_t waiting = 0;

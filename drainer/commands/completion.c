@@ -6,7 +6,7 @@
 #include "drainer/commands.h"
 #include "drainer/settings_table.h"
 
-/* The words that may follow a command: "list|show ID" begins with list and show. */
+/* Prints the words that may follow a command: "list|show ID" begins with list and show. */
 static void print_verbs(const struct command *command)
 {
     size_t length = strcspn(command->arguments, " ");

@@ -130,8 +130,8 @@ static int64_t number_at(const PGresult *result, int column)
     return strtoll(PQgetvalue(result, 0, column), NULL, 10);
 }
 
-/* A database that lost transactions gives their numbers to others: the token's history must be
- * this database's. */
+/* Checks that the token's history is this database's: one that lost transactions gives their
+ * numbers to others. */
 static bool check_history(struct follow *follow, const char *history)
 {
     if (follow->history[0] == '\0' || strcmp(follow->history, "none") == 0) {

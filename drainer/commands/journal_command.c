@@ -103,7 +103,7 @@ static void journal_print_text(const char *path, const struct journal_picture *p
     }
 }
 
-/* The body is a map without its head. NULL: it cannot be read. The caller frees it. */
+/* Makes JSON of the body, a map without its head. NULL: it cannot be read. The caller frees it. */
 static char *json_of_body(const struct journal_slot *slot)
 {
     enum { MAP16 = 0xde, MAP16_BYTES = 3 };
@@ -117,7 +117,8 @@ static char *json_of_body(const struct journal_slot *slot)
     return json;
 }
 
-/* A journal_inspector. The body's own keys stand in `record`, as its writer gave them. */
+/* Prints a record, as a journal_inspector. The body's own keys stand in `record`, as its writer
+ * gave them. */
 static void journal_print_record(void *arg, uint64_t position, const struct journal_slot *slot,
                                  const char *state)
 {

@@ -31,7 +31,7 @@ struct line_input {
 void line_input_open(struct line_input *, int fd, const sigset_t *waiting_mask);
 void line_input_close(struct line_input *); /* leaves the descriptor open */
 
-/* text is valid until the next call. */
+/* Reads the next line. text is valid until the next call. */
 enum line_result line_input_next(struct line_input *, const char **text, size_t *length);
 
 #endif

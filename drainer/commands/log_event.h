@@ -5,7 +5,8 @@
 
 #include "producer/blotter.h"
 
-/* link, journal: the objects of lines about the connection to Redis, and about records. */
+/* Logs an event. link, journal: the objects of lines about the connection to Redis, and about
+ * records. */
 void log_event(const char *link, const char *journal, enum blotter_event, const char *text);
 
 #endif

@@ -172,7 +172,7 @@ static bool read_digest(struct migration *m)
 
 /* --- changing it --- */
 
-/* The line that an error is at; 0: the server does not tell. */
+/* Returns the line that an error is at; 0: the server does not tell. */
 static unsigned error_line(const PGresult *result, const char *sql)
 {
     const char *field = PQresultErrorField(result, PG_DIAG_STATEMENT_POSITION);
@@ -327,7 +327,7 @@ static bool migrate(struct migration *m)
     return true;
 }
 
-/* Streams that were loaded into another server, as Redis remembers, are taken over by this one. */
+/* Lets this server take over streams that were loaded into another one, as Redis remembers. */
 static bool accept_history(struct pg *pg)
 {
     PGresult *result = pg_query(pg, "SELECT blotter_internal.accept_history()", 0, NULL);

@@ -51,7 +51,7 @@ static void on_reject_answer(void *owner, const struct questdb_answer *answer)
     event_base_loopbreak(rejects->base);
 }
 
-/* False: the statement failed, which has been printed. */
+/* Asks, and waits for the answer. False: the statement failed, which has been printed. */
 static bool ask_questdb(struct mirror_rejects *rejects, const char *sql)
 {
     questdb_exec(rejects->link, sql, on_reject_answer, rejects);

@@ -212,7 +212,8 @@ static bool is_blocked(const PGresult *result)
 
 enum step { STEP_DONE, STEP_BLOCKED, STEP_FAILED /* the error has been printed */ };
 
-/* what: a table, the days to aggregate, or fills. */
+/* Says how a step ended, and prints why it failed. what: a table, the days to aggregate, or fills.
+ */
 static enum step judge_step(struct pg *pg, const PGresult *result, const char *what)
 {
     ExecStatusType status = PQresultStatus(result);

@@ -247,7 +247,7 @@ static struct shipment_counts ship_count(const struct ship *ship)
     return sum;
 }
 
-/* The first of the journals in which records wait for Redis, and why; NULL: none. */
+/* Says why records wait for Redis, by the first of the journals in which they do; NULL: in none. */
 static const char *trouble(const struct ship *ship)
 {
     for (const struct shipment *each = ship->shipments; each != NULL; each = each->next) {
@@ -299,7 +299,8 @@ static int64_t count_left_alone(const struct ship *ship)
     return ship_count;
 }
 
-/* Records that --once waits for: those of journals that are left alone are not among them. */
+/* Counts the records that --once waits for: those of journals that are left alone are not among
+ * them. */
 static int64_t left_to_send(const struct ship *ship)
 {
     int64_t left = 0;
@@ -422,7 +423,8 @@ static bool find_place(struct ship *ship)
     return true;
 }
 
-/* So that a wrong URL or password is an error at once; from then on Redis may come and go. */
+/* Connects once, so that a wrong URL or password is an error at once; from then on Redis may come
+ * and go. */
 static int check_redis(struct ship *ship)
 {
     struct redis redis;

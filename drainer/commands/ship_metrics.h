@@ -19,7 +19,7 @@ struct ship_facts {
     const struct settings *settings;
 };
 
-/* NULL, with a text in error: the address is wrong, or cannot be listened on. */
+/* Listens. NULL, with a text in error: the address is wrong, or cannot be listened on. */
 struct ship_metrics *ship_metrics_open(struct event_base *, const char *address,
                                        const struct ship_facts *, char *error, size_t error_size);
 void ship_metrics_close(struct ship_metrics *); /* takes NULL */

@@ -103,8 +103,9 @@ void shipment_poll(struct shipment *shipment)
     sender_poll(shipment->sender);
 }
 
-/* With CLAIMED the writer's lock is taken, but nobody has begun to write: who opens a journal takes
- * a moment for that, or waits for the sender's role, which we have. */
+/* Looks how the journal stands. With CLAIMED the writer's lock is taken, but nobody has begun to
+ * write: a process that opens a journal takes a moment for that, or waits for the sender's role,
+ * which we have. */
 enum shipment_state shipment_look(struct shipment *shipment)
 {
     const struct journal *journal = shipment->journal;

@@ -9,7 +9,7 @@
 #include "drainer/commands.h"
 #include "drainer/settings_table.h"
 
-/* 2026-05-01, or with a time in UTC: 2026-05-01T12:00Z, 2026-05-01T12:00:00Z. */
+/* Recognises 2026-05-01, or with a time in UTC: 2026-05-01T12:00Z, 2026-05-01T12:00:00Z. */
 static bool since_is_time(const char *text)
 {
     static const char *const formats[] = {"%Y-%m-%d", "%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M:%SZ"};

@@ -195,7 +195,7 @@ static void status_print_json(const struct status *status)
     report_print_json(json, stdout);
 }
 
-/* The columns that one reads at a glance; --json has all. */
+/* Prints the columns that one reads at a glance; --json has all. */
 static void print_streams(const struct status *status)
 {
     struct report *report = report_create();

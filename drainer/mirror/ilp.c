@@ -290,7 +290,7 @@ static unsigned char *put_value(unsigned char *at, const struct record_field *fi
     }
 }
 
-/* The most bytes that a record's line can have. */
+/* Returns the most bytes that a record's line can have. */
 static size_t line_bound(const struct record *record)
 {
     const struct record_schema *schema = &record_schemas[record->kind];

@@ -147,7 +147,8 @@ static bool all_is_mirrored(const struct mirror *mirror)
 
 /* --- the turn --- */
 
-/* A server that cannot be used from the start is more likely a wrong setting than an outage. */
+/* Ends the program where QuestDB cannot be used from the start: that is more likely a wrong setting
+ * than an outage. */
 static void check_start(struct mirror *mirror)
 {
     enum questdb_action action;
@@ -198,7 +199,7 @@ static void on_lease_timer(evutil_socket_t fd, short what, void *arg)
     mirror_turn_soon(mirror);
 }
 
-/* A holder that stands still loses its lease by itself. */
+/* Does nothing: a holder that stands still loses its lease by itself. */
 static void on_stream_stuck(void *owner, struct stream *stream)
 {
     (void)owner, (void)stream;
@@ -366,7 +367,7 @@ static void mirror_release(struct mirror *mirror)
     event_base_free(mirror->base);
 }
 
-/* Redis has to answer at the start; prints why it does not. */
+/* Checks that Redis answers at the start; prints why it does not. */
 static int mirror_check_redis(const struct settings *settings)
 {
     struct redis redis;

@@ -12,7 +12,8 @@ struct intake;
 struct mirror_lease;
 struct streams;
 
-/* name: of this mirror, unique; takes_all: not only its fair share. */
+/* Makes a mirror's side of the leases. name: of this mirror, unique; takes_all: not only its fair
+ * share. */
 struct mirror_lease *mirror_lease_create(struct intake *, struct streams *, const char *name,
                                          bool takes_all);
 void mirror_lease_destroy(struct mirror_lease *); /* takes NULL */

@@ -29,7 +29,8 @@ struct questdb_conf {
     char place[QUESTDB_PART_BYTES + 32]; /* scheme, host and port, for messages */
 };
 
-/* 0; or -1 with a message that repeats nothing of the string but names of settings. */
+/* Reads a connection string. Returns 0; or -1 with a message that repeats nothing of the string but
+ * names of settings. */
 int questdb_conf_parse(struct questdb_conf *, const char *text, char *error, size_t error_size);
 
 #endif

@@ -159,7 +159,7 @@ static void on_closed(struct evhttp_connection *connection, void *arg)
 
 /* --- requests --- */
 
-/* False: there is no memory or descriptor for it. */
+/* Makes a connection, unless there is one. False: there is no memory or descriptor for it. */
 static bool connect_if_needed(struct questdb_link *link)
 {
     struct bufferevent *stream = NULL;

@@ -32,7 +32,7 @@ struct questdb_answer {
 
 typedef void questdb_reply(void *owner, const struct questdb_answer *);
 
-/* NULL, with a text in error: there is no TLS here, or its files cannot be read. */
+/* Makes a link. NULL, with a text in error: there is no TLS here, or its files cannot be read. */
 struct questdb_link *questdb_link_create(struct event_base *, const struct questdb_conf *,
                                          char *error, size_t error_size);
 void questdb_link_destroy(struct questdb_link *); /* takes NULL; no callback comes any more */

@@ -40,7 +40,8 @@ static const char *table_name(const struct questdb_tables *tables)
     return tables->table == RECORD_KINDS ? QUESTDB_REJECTS : record_schemas[tables->table].table;
 }
 
-/* The timestamp by which a table is partitioned, and the keys that make a record one row. */
+/* Returns the timestamp by which a table is partitioned; table_keys(), what makes a record one row.
+ */
 static const char *table_time(const struct questdb_tables *tables)
 {
     return tables->table == RECORD_KINDS ? "received_at" : "recorded_at";
@@ -87,7 +88,7 @@ static void add_next_column(struct questdb_tables *tables);
 
 /* --- the columns that are there --- */
 
-/* The row of a column in the answer; NULL: it is missing. */
+/* Finds the row of a column in the answer; NULL: it is missing. */
 static json_t *find_row(json_t *rows, const char *name)
 {
     size_t i;
@@ -245,7 +246,7 @@ static void create_table(struct questdb_tables *tables)
 
 /* --- the server --- */
 
-/* A server without the page is older than decimals. */
+/* Says whether the server has decimals: one without the page is older. */
 static bool has_decimals(const struct questdb_answer *answer)
 {
     json_t *json =

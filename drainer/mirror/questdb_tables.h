@@ -13,7 +13,7 @@
 
 struct questdb_tables;
 
-/* form: is filled, and then says how the tables take decimals. */
+/* Prepares to make the tables. form: is filled, and then says how the tables take decimals. */
 struct questdb_tables *questdb_tables_create(struct questdb_link *, struct ilp_form *form);
 void questdb_tables_destroy(struct questdb_tables *); /* takes NULL */
 

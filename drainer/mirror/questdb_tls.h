@@ -13,7 +13,7 @@ struct bufferevent;
 struct event_base;
 struct questdb_tls;
 
-/* NULL, with a text in error: there is no TLS here, or the file cannot be read. */
+/* Reads the files. NULL, with a text in error: there is no TLS here, or the file cannot be read. */
 struct questdb_tls *questdb_tls_create(const struct questdb_conf *, char *error, size_t error_size);
 void questdb_tls_destroy(struct questdb_tls *); /* takes NULL */
 

@@ -7,7 +7,7 @@
 #include "drainer/memory.h"
 #include "drainer/redis/streams.h"
 
-/* The entry that the failed COPY was at; the range's end: not known. */
+/* Finds the entry that the failed COPY was at; the range's end: not known. */
 static size_t entry_at_fault(const struct batch *batch, struct batch_range range,
                              const struct pg_failure *failure)
 {

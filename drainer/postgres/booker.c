@@ -93,8 +93,8 @@ static void booker_set_timer(struct booker *booker, unsigned ms)
 
 /* --- the statement --- */
 
-/* Streams are sorted by name, so those of an exchange lie together. Names of exchanges need no
- * quoting. Returns whether there are any. */
+/* Lists the exchanges of the streams held, which are sorted by name, so those of an exchange lie
+ * together. Names of exchanges need no quoting. Returns whether there are any. */
 static bool booker_add_exchanges(struct booker *booker)
 {
     const struct streams *streams = booker->options.streams;
@@ -165,8 +165,8 @@ static void booker_on_emptied(void *owner, const struct pg_failure *failure)
     booker_next(booker);
 }
 
-/* Dead rows of the temporary tables make bookings slow, and to be rid of them takes as long as a
- * few bookings. So that is done while nobody waits for one. */
+/* Empties the temporary tables while nobody waits for a booking: their dead rows make bookings
+ * slow, and to be rid of them takes as long as a few. */
 static void booker_empty(struct booker *booker)
 {
     booker->unemptied += booker->rows;
@@ -179,8 +179,8 @@ static void booker_empty(struct booker *booker)
                                                    .owner = booker});
 }
 
-/* A booking has a price of its own, so what is committed within a pause is booked together. While
- * large batches are committed it rests. */
+/* Waits before the next booking, which has a price of its own, so that what is committed within a
+ * pause is booked together; longer while large batches are committed. */
 static void booker_rest(struct booker *booker)
 {
     int64_t booking_ms = clock_monotonic_ms() - booker->began_ms,

@@ -107,7 +107,7 @@ static enum day state_of_answer(const char *answer)
     return state < DAY_STATES ? state : DAY_READY; /* a newer schema's: its partition tells */
 }
 
-/* Rows of a day number and make_day()'s answer. */
+/* Takes rows of a day number and make_day()'s answer. */
 void days_learn(struct days *days, const PGresult *result)
 {
     for (int i = 0; i < PQntuples(result); i++) {

@@ -14,7 +14,7 @@ const char history_sql[] = "BEGIN ISOLATION LEVEL READ COMMITTED; "
                            "SELECT * FROM blotter_internal.open_history(); COMMIT";
 enum { HISTORY_ID, HISTORY_SYSTEM, HISTORY_TIMELINE, HISTORY_ACCEPTS };
 
-/* The ids of all rows, comma separated; malloc()ed. */
+/* Lists the ids of all rows, comma separated; malloc()ed. */
 static char *history_chain(const PGresult *result)
 {
     struct sql_text chain = {0};

@@ -141,8 +141,9 @@ unsigned lease_interval_ms(const struct lease *lease)
                                                                      : lease->options.interval_ms;
 }
 
-/* A stream that has just appeared does not wait for the interval. But where thousands appear one
- * after the other, a run for each few of them would look at all of them. */
+/* Says whether a run is due. A stream that has just appeared does not wait for the interval. But
+ * where thousands appear one after the other, a run for each few of them would look at all of them.
+ */
 bool lease_due(const struct lease *lease)
 {
     int64_t since = clock_monotonic_ms() - lease->ran_at_ms;

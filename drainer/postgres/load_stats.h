@@ -51,7 +51,7 @@ struct load_stats {
 #undef X
 };
 
-/* The entries from .. to - 1 of the batch are committed. */
+/* Counts the entries from .. to - 1 of the batch, which are committed. */
 void load_stats_committed(struct load_stats *, const struct batch *, size_t from, size_t to,
                           struct pg_link_times);
 

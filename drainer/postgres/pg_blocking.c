@@ -69,7 +69,8 @@ int pg_fail(struct pg *pg, const PGresult *result, const char *doing)
                         sqlstate == NULL ? "" : ")", hint);
 }
 
-/* A server that never stops sending notices is left: libpq itself would read them for ever. */
+/* Logs a notice. A server that never stops sending them is left: libpq itself would read them for
+ * ever. */
 static void on_notice(void *arg, const PGresult *result)
 {
     struct pg *pg = arg;
@@ -104,7 +105,7 @@ static bool conninfo_is_malformed(const char *conninfo, char *problem, size_t pr
     return !plain_name && options == NULL;
 }
 
-/* While connecting: libpq would print what any server says, as it is. */
+/* Drops what comes while connecting: libpq would print what any server says, as it is. */
 static void ignore_notice(void *arg, const char *message)
 {
     (void)arg, (void)message;

@@ -20,7 +20,8 @@ struct pg {
 };
 
 /* Connects: client encoding UTF8, time zone UTC, application_name "blotter <command>"; refuses a
- * database that is not UTF8. False: said, exit_code is set. Close it in both cases. */
+ * database that is not UTF8. False: the error has been printed, exit_code is set. Close it in both
+ * cases. */
 bool pg_open(struct pg *, const struct settings *);
 void pg_close(struct pg *);
 
@@ -45,7 +46,7 @@ int pg_schema_needed(void);
  * caller clears the result. */
 PGresult *pg_query(struct pg *, const char *sql, int parameters, const char *const *values);
 
-/* The same, for what returns nothing. */
+/* Does the same, for what returns nothing. */
 bool pg_run(struct pg *, const char *sql);
 
 /* Prints what the server or the connection said about `doing`, and sets exit_code: every failure

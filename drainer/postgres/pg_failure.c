@@ -26,8 +26,8 @@ void pg_failure_of_connection(struct pg_failure *failure, const char *message)
     pg_first_line(failure->message, sizeof failure->message, message);
 }
 
-/* The error's context has a line "COPY order_events, line 14"; with the binary format lines are
- * rows. */
+/* Finds the line "COPY order_events, line 14" of the error's context; with the binary format lines
+ * are rows. */
 static void pg_failure_find_row(struct pg_failure *failure, const char *context)
 {
     for (const char *line = context; line != NULL; line = strchr(line, '\n')) {
@@ -40,8 +40,8 @@ static void pg_failure_find_row(struct pg_failure *failure, const char *context)
     failure->copy_table[0] = '\0';
 }
 
-/* "out of shared memory" and "out of memory" have one SQLSTATE; the place in the server's source
- * tells them apart. */
+/* Tells "out of shared memory" from "out of memory" by the place in the server's source: they have
+ * one SQLSTATE. */
 static bool pg_failure_is_of_locks(const struct pg_failure *failure, const PGresult *result)
 {
     const char *file = PQresultErrorField(result, PG_DIAG_SOURCE_FILE);

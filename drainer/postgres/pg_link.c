@@ -122,7 +122,7 @@ static void link_arm_timer(struct pg_link *link, unsigned ms)
     }
 }
 
-/* The one place where the state changes. The timer always belongs to the state; a COPY is a part of
+/* Changes the state: nothing else does. The timer always belongs to the state; a COPY is a part of
  * its command, and goes on with its timer. */
 static void link_enter(struct pg_link *link, enum pg_link_state state, unsigned timeout_ms)
 {
@@ -275,9 +275,9 @@ static void link_send(struct pg_link *link, const char *sql)
     link_watch(link, PQflush(link->connection) == 1 ? EV_READ | EV_WRITE : EV_READ);
 }
 
-/* A Unix socket's buffer does not grow by itself as TCP's does, and PostgreSQL would wait for us
- * whenever the scheduler does not let us run for the millisecond in which it reads the default of
- * 208 KiB: 3 % of a drain's rate. The kernel caps what we ask. */
+/* Widens a Unix socket's buffer, which does not grow by itself as TCP's does: PostgreSQL would wait
+ * for us whenever the scheduler does not let us run for the millisecond in which it reads the
+ * default of 208 KiB, 3 % of a drain's rate. The kernel caps what we ask. */
 static void widen_unix_socket(int fd)
 {
     int bytes = SEND_BUFFER_BYTES, domain = 0;

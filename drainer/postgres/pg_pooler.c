@@ -14,7 +14,7 @@
 
 enum { ROUNDS = 3, ANSWER_TIMEOUT_MS = 3000 };
 
-/* The backend that answers, or 0: none does in time, or it refuses. */
+/* Returns the backend that answers, or 0: none does in time, or it refuses. */
 static int pooler_backend_of(PGconn *connection, const char *sql)
 {
     int64_t until = clock_monotonic_ms() + ANSWER_TIMEOUT_MS;
@@ -43,8 +43,8 @@ static int pooler_backend_of(PGconn *connection, const char *sql)
     return backend;
 }
 
-/* One round with both connections. 0 from the second: it gets no backend while the first one is
- * open, so the pool is used up, by sessions. */
+/* Says whether one round shows a backend that both connections use. 0 from the second: it gets none
+ * while the first one is open, so the pool is used up, by sessions. */
 static bool pooler_shares(PGconn *first, PGconn *second)
 {
     int mine = pooler_backend_of(first, "SELECT pg_backend_pid()");

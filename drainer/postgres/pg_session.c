@@ -8,7 +8,7 @@
 #include "drainer/postgres/pg_result.h"
 #include "drainer/settings_table.h"
 
-/* Both kinds of session begin with this, and then the rest. */
+/* Writes what both kinds of session begin with, and then the rest. */
 static char *pg_session_begin_sql(const struct settings *settings, const char *rest)
 {
     char *sql = NULL;
@@ -33,14 +33,15 @@ char *pg_session_sql(const struct settings *settings)
                   "SELECT 'status', status FROM blotter_internal.terminal_statuses");
 }
 
-/* The queue is the truth: a booking that a crash takes back is done again. */
+/* Makes the statements of a session that books. The queue is the truth: a booking that a crash
+ * takes back is done again. */
 char *pg_session_books_sql(const struct settings *settings)
 {
     return pg_session_begin_sql(settings, "SET synchronous_commit = off; "
                                           "SELECT blotter_internal.begin_booking()");
 }
 
-/* The rows say themselves what they are. */
+/* Takes rows that say themselves what they are. */
 void pg_session_take(struct pg_session *session, const PGresult *result)
 {
     for (int i = 0; i < PQntuples(result) && PQnfields(result) == 2; i++) {

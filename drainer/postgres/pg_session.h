@@ -13,7 +13,7 @@ struct pg_session {
     struct text_set venues_by_symbol, terminal_statuses;
 };
 
-/* The statements to prepare a session with, one that loads and one that books; malloc()ed. */
+/* Makes the statements to prepare a session with, one that loads and one that books; malloc()ed. */
 char *pg_session_sql(const struct settings *);
 char *pg_session_books_sql(const struct settings *);
 

@@ -41,8 +41,8 @@ static bool is_table_or_day(const char *name, const char *table)
                              name[1 + DAY_BYTES] == '\0');
 }
 
-/* The partitions' keys are named after them: order_events_20260101_pkey. A user's own table, which
- * a trigger of theirs writes to, may have a name that begins like ours. */
+/* Recognises the keys of partitions, which are named after them: order_events_20260101_pkey. A
+ * user's own table, which a trigger of theirs writes to, may have a name that begins like ours. */
 static bool is_event_key(const char *table, const char *constraint)
 {
     size_t length = strlen(constraint);

@@ -73,7 +73,7 @@ enum sqlstate_hint {
     SQLSTATE_RIGHTS
 };
 
-/* text (may be NULL) gets what an operator is to do about the state, or "". */
+/* Finds what an operator is to do about the state; text (may be NULL) gets it, or "". */
 enum sqlstate_hint sqlstate_hint(const char *sqlstate, const char **text);
 
 /* Tells whether a function in a procedural language, such as a user's trigger, raised the error,
@@ -81,10 +81,10 @@ enum sqlstate_hint sqlstate_hint(const char *sqlstate, const char **text);
  * (PG_DIAG_SOURCE_FILE); may be NULL. */
 bool sqlstate_is_raised(const char *source_file);
 
-/* sqlstate: five characters, or "" or NULL where there is none (the connection was lost).
- * constraint: the violated constraint's name or "". raised: such an error carries a state that the
- * function's author chose, so it proves neither that the error passes nor that it needs a person.
- */
+/* Finds what to do. sqlstate: five characters, or "" or NULL where there is none (the connection
+ * was lost). constraint: the violated constraint's name or "". raised: such an error carries a
+ * state that the function's author chose, so it proves neither that the error passes nor that it
+ * needs a person. */
 enum pg_action sqlstate_action(const char *sqlstate, const char *table, const char *constraint,
                                bool raised);
 

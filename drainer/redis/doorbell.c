@@ -44,7 +44,7 @@ static void disarm(struct bell *bell)
     bell->armed = false;
 }
 
-/* The answer names the streams that have something new. */
+/* Rings for the streams that the answer names: they have something new. */
 static void ring_for_each(struct doorbell *doorbell, const redisReply *reply)
 {
     for (size_t i = 0; i < reply->elements; i++) {

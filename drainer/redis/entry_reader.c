@@ -245,8 +245,8 @@ void entry_reader_on_piece(void *owner, uint64_t total, const char *bytes, size_
     add_to_long_value(reader, bytes, length);
 }
 
-/* The last value, nearly always the record, is used where it lies; what came before may be gone
- * from hiredis' buffer by then. */
+/* Takes a value. The last, nearly always the record, is used where it lies; what came before may be
+ * gone from hiredis' buffer by then. */
 static void add_value(struct entry_reader *reader, const char *bytes, size_t length)
 {
     enum { PART_BYTES = 6 }; /* about what a part's length takes */
@@ -410,7 +410,7 @@ static void *entry_reader_create_nil(const redisReadTask *task)
 }
 
 #if HIREDIS_MAJOR >= 1
-/* Kinds of RESP 3, which nobody asked for. */
+/* Takes a kind of RESP 3, as those below do: nobody asked for one. */
 static void *entry_reader_create_double(const redisReadTask *task, double value, char *text,
                                         size_t length)
 {

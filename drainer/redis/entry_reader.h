@@ -48,7 +48,7 @@ struct entry_reader *entry_reader_create(const struct entry_reader_options *);
 void entry_reader_destroy(
     struct entry_reader *); /* takes NULL; after every reader that has its functions */
 
-/* A new connection: the answer that was being read never ends. */
+/* Forgets, on a new connection, the answer that was being read: it never ends. */
 void entry_reader_reset(struct entry_reader *);
 
 /* For the link: its on_piece. A value longer than a record comes in pieces before hiredis has it.
@@ -56,7 +56,7 @@ void entry_reader_reset(struct entry_reader *);
 enum { ENTRY_READER_VALUE_BYTES = LIMIT_RECORD_BYTES };
 void entry_reader_on_piece(void *entry_reader, uint64_t total, const char *bytes, size_t length);
 
-/* For hiredis' reader: its fn; its privdata is the entry reader. */
+/* Returns the fn of hiredis' reader, whose privdata is the entry reader. */
 struct redisReplyObjectFunctions *entry_reader_functions(struct entry_reader *);
 
 #endif

@@ -64,14 +64,12 @@ struct intake_counters *intake_count(struct intake *intake)
 
 /* --- errors --- */
 
-/* In a cluster an answer that sends a stream elsewhere concerns only that. Where it does not name
- * the stream, the next read of it does. */
-static bool is_about_one_stream(const struct intake *intake, const struct node *node,
-                                const redisReply *reply)
+/* Says whether an answer concerns one stream only, as one does that sends it elsewhere in a
+ * cluster. Where it does not name the stream, the next read of it does. */
+static bool is_about_one_stream(const struct intake *intake, const redisReply *reply)
 {
     enum redis_error_action action = reply_error_action(reply);
 
-    (void)node;
     return intake->nodes.is_cluster &&
            (action == REDIS_ERROR_REROUTE || action == REDIS_ERROR_WAIT);
 }
@@ -91,7 +89,7 @@ void intake_on_error(struct intake *intake, struct node *node, struct stream *st
     if ((stream != NULL && intake_follow(intake, stream, reply)) || node == NULL) {
         return;
     }
-    if (stream == NULL && is_about_one_stream(intake, node, reply)) {
+    if (stream == NULL && is_about_one_stream(intake, reply)) {
         reading_wake(&node->reading, NULL);
         return;
     }
@@ -171,8 +169,8 @@ void intake_on_no_group(struct intake *intake, struct node *node, const char *te
 
 /* --- settling and forgetting --- */
 
-/* stream_watch cannot tell which of our pending entries are in a batch, so it does not see what a
- * refused acknowledgement left behind while a stream is busy. */
+/* Has all streams of a node claimed. stream_watch cannot tell which of our pending entries are in a
+ * batch, so it does not see what a refused acknowledgement left behind while a stream is busy. */
 static void claim_all_again(struct intake *intake, const struct node *node)
 {
     struct streams *streams = intake->options.streams;
@@ -360,8 +358,8 @@ static void intake_on_tick(evutil_socket_t fd, short what, void *arg)
     intake_turn(intake);
 }
 
-/* Entries gathered on a connection that is gone could not be acknowledged on the next: they are
- * read again there instead. Those of a cluster's other nodes are loaded. */
+/* Drops entries that were gathered on a connection that is gone: they could not be acknowledged on
+ * the next, and are read again there. Those of a cluster's other nodes are loaded. */
 static void drop_gathering(struct intake *intake)
 {
     struct batch *batch = *intake->options.gathering;
@@ -380,8 +378,8 @@ void intake_on_node_down(struct intake *intake, struct node *node, const char *w
     intake_turn(intake);
 }
 
-/* Entries read before stay loadable, but are not acknowledged: they may be pending still on the new
- * connection's server, so they are claimed again. */
+/* Takes up a stream on a new connection. Entries read before stay loadable, but are not
+ * acknowledged: they may be pending still on its server, so they are claimed again. */
 void intake_meet(struct intake *intake, struct stream *stream)
 {
     if (stream->random_id[0] != '\0') {

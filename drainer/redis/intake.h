@@ -66,8 +66,8 @@ void intake_read(struct intake *);
 /* Acknowledges everything in a batch that is committed, and confirms it to the producers. */
 void intake_settle(struct intake *, const struct batch *);
 
-/* The batches were emptied, or will be: what they held, and what answers under way still bring, is
- * claimed again. */
+/* Forgets what the batches held, which were emptied or will be, and what answers under way still
+ * bring: it is claimed again. */
 void intake_forget(struct intake *);
 
 /* Takes a stream whose lease was won: makes sure of the group, claims, reads. */

@@ -8,7 +8,7 @@
 
 struct node;
 
-/* Something has changed: the owner has its turn. */
+/* Gives the owner its turn: something has changed. */
 void intake_turn(struct intake *);
 
 struct intake_counters *intake_count(struct intake *);
@@ -32,18 +32,18 @@ void intake_on_error(struct intake *, struct node *, struct stream *, const char
 /* Ends the trouble: a command about the stream, or about all on the node, was answered well. */
 void intake_on_success(struct intake *, struct node *, struct stream *);
 
-/* The group of some stream on the node is gone, and with it what was pending: all are made sure of,
- * and read from their beginning. */
+/* Makes sure of all streams on the node, and reads them from their beginning: the group of one of
+ * them is gone, and with it what was pending. */
 void intake_on_no_group(struct intake *, struct node *, const char *text);
 
-/* In a cluster, where an answer about the stream is an error that says that it is elsewhere:
- * follows it. Returns whether it was. */
+/* Follows, in a cluster, an answer about the stream that is an error that says that it is
+ * elsewhere. Returns whether it was. */
 bool intake_follow(struct intake *, struct stream *, const redisReply *);
 
-/* Called when the entries that PostgreSQL had lost of the stream are loaded again and committed. */
+/* Notes that the entries that PostgreSQL had lost of the stream are loaded again and committed. */
 void intake_on_reloaded(struct intake *, struct stream *);
 
-/* The stream is not ours any more in Redis: it is claimed anew, and all that is pending with it. */
+/* Claims the stream anew, and all that is pending with it: it is not ours any more in Redis. */
 void intake_on_fenced(struct intake *, struct stream *);
 
 /* Notes a stream that a look has found on the node. */

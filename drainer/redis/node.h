@@ -26,8 +26,8 @@ struct node {
     int64_t unlisted_at_ms; /* since when it is not */
 };
 
-/* host: of a master of the cluster that the settings name; NULL: the server that they name. NULL
- * with a message in error, when the settings are wrong. */
+/* Makes a node. host: of a master of the cluster that the settings name; NULL: the server that they
+ * name. NULL with a message in error, when the settings are wrong. */
 struct node *node_create(struct intake *, const struct intake_options *,
                          const struct redis_host *host, char *error, size_t error_size);
 void node_destroy(struct node *); /* takes NULL; no stream leads to it any more */
@@ -38,7 +38,7 @@ bool node_is_up(const struct node *);
 /* Reads or claims more of its streams, or waits at the doorbell where there is nothing to read. */
 void node_read(struct node *);
 
-/* Redis refuses something: reading pauses, longer each time, until node_go_on. */
+/* Pauses reading, longer each time, until node_go_on: Redis refuses something. */
 void node_pause(struct node *);
 void node_go_on(struct node *);
 

@@ -38,7 +38,7 @@ bool nodes_any_up(const struct nodes *nodes)
     return false;
 }
 
-/* A node that the cluster does not list any more is not waited for. */
+/* Says whether all nodes are up. One that the cluster does not list any more is not waited for. */
 bool nodes_all_up(const struct nodes *nodes)
 {
     for (size_t i = 0; i < nodes->count; i++) {
@@ -127,7 +127,7 @@ static void nodes_name_error(struct nodes *nodes, struct stream *stream, const c
                            : "");
 }
 
-/* The stream is not read until it is taken again, soon, and less often each time. */
+/* Sets the stream aside: it is not read until it is taken again, soon, and less often each time. */
 static void nodes_set_aside(struct nodes *nodes, struct stream *stream, const char *error)
 {
     int64_t now = clock_monotonic_ms();
@@ -172,7 +172,7 @@ void nodes_on_success(struct stream *stream)
     stream->retry_at_ms = 0;
 }
 
-/* Any node says where a stream is. */
+/* Routes streams that have no node to any that is up: each says where a stream is. */
 static void nodes_route_lost(struct nodes *nodes)
 {
     struct streams *streams = nodes->options->streams;
@@ -190,7 +190,8 @@ static void nodes_route_lost(struct nodes *nodes)
 
 /* --- which masters there are --- */
 
-/* A node that others do not list keeps its streams while it answers: it sends them on by itself. */
+/* Says whether a node gives no answer. One that others do not list keeps its streams while it does:
+ * it sends them on by itself. */
 static bool nodes_is_silent(const struct node *node)
 {
     return !node_is_up(node) || redis_link_late_ms(node->link) >= SILENT_MS;
@@ -217,7 +218,7 @@ static bool nodes_is_listed(const struct cluster_masters *masters, const struct 
     return false;
 }
 
-/* from: the node that said so; NULL: one of the URL. */
+/* Takes the list of masters. from: the node that said so; NULL: one of the URL. */
 static void nodes_apply(struct nodes *nodes, const struct cluster_masters *masters,
                         struct node *from)
 {

@@ -33,7 +33,7 @@ bool nodes_init(struct nodes *, struct intake *, const struct intake_options *, 
 void nodes_release(struct nodes *);
 void nodes_start(struct nodes *);
 
-/* Now and then: asks for the masters, routes what has no node, drops nodes that are none. */
+/* Asks, now and then, for the masters, routes what has no node, drops nodes that are none. */
 void nodes_tick(struct nodes *);
 
 /* Notes that the stream is served by this node from now on; NULL: by none that is known. */

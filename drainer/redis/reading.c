@@ -208,7 +208,8 @@ static void take_read(struct reading *reading, const struct arrival *arrival)
     }
 }
 
-/* An entry that was read before everything was forgotten stays pending under our name. */
+/* Has an entry claimed later that was read before everything was forgotten: it stays pending under
+ * our name. */
 static void leave_read(const struct reading *reading)
 {
     struct stream *stream = reading->answer_stream;
@@ -257,7 +258,8 @@ static void take_claimed(struct reading *reading, const struct arrival *arrival)
     }
 }
 
-/* An entry of a page of the stream, read beside the group: staging finds out what is stored. */
+/* Takes an entry of a page of the stream, read beside the group: staging finds out what is stored.
+ */
 static void take_reloaded(struct reading *reading, const struct arrival *arrival)
 {
     struct stream *stream = page_stream(reading);
@@ -307,7 +309,7 @@ void reading_on_long_entry(void *reading, struct stream_entry_id id, const struc
 
 /* --- answers --- */
 
-/* All reads are answered: none of the streams is asked any more. */
+/* Ends a round, all reads of which are answered: none of the streams is asked any more. */
 static void end_round(struct reading *reading)
 {
     for (size_t i = 0; i < reading->streams->count; i++) {
@@ -318,7 +320,7 @@ static void end_round(struct reading *reading)
     reading->alone_count = 0;
 }
 
-/* stream: NULL, or the only one that was asked for. */
+/* Takes the end of an answer. stream: NULL, or the only one that was asked for. */
 static void take_read_answer(struct reading *reading, struct stream *stream,
                              const redisReply *reply)
 {
@@ -512,7 +514,8 @@ static bool send_reload(struct reading *reading, struct stream *stream, const ch
                                tag_of(reading, READING_RELOAD), 6, range, NULL) == 0;
 }
 
-/* Everything that was loaded again is committed: from now on Redis counts as the server does. */
+/* Reads the stream on: everything that was loaded again is committed, and from now on Redis counts
+ * as the server does. */
 static void end_reload(struct reading *reading, struct stream *stream)
 {
     stream->reloaded = true;
@@ -574,8 +577,8 @@ static void send_pages(struct reading *reading)
 
 /* --- reading --- */
 
-/* A Redis that is far away, or whose disk is slow, is asked for more at a time: one read is under
- * way at a time. reading_room bounds that. */
+/* Returns how many entries one answer may have: of a Redis that is far away, or whose disk is slow,
+ * more, as one read is under way at a time. reading_room bounds that. */
 static size_t most_in_answer(const struct reading *reading, size_t streams)
 {
     size_t entries = reading->streams->beside ? ENTRIES_PER_READ_MAX : streams * ENTRIES_PER_STREAM;

@@ -73,10 +73,11 @@ struct reading {
     size_t entry_bytes; /* running mean, to bound the size of an answer */
 };
 
-/* link, entry_reader: set by the owner once they exist. */
+/* Begins. link, entry_reader: set by the owner once they exist. */
 void reading_init(struct reading *, struct intake *, const struct settings *, const char *consumer);
 
-/* For the link's reader: where the answer that begins has its entries, whose they are, and each. */
+/* Takes an answer, for the link's reader: where it has its entries as it begins, whose they are,
+ * and each. */
 enum entry_place reading_on_answer(void *reading);
 void reading_on_stream(void *reading, const char *name, size_t length);
 void reading_on_entry(void *reading, struct stream_entry_id, const struct raw_field *,
@@ -98,7 +99,7 @@ void reading_wake(struct reading *, struct stream *);
 /* Reads the streams that the doorbell does not wait for yet, which waits for others. */
 void reading_wake_unwaited(struct reading *);
 
-/* Answers to commands already sent bring no entries from now on. */
+/* Has answers to commands already sent bring no entries from now on. */
 void reading_forget(struct reading *);
 /* Forgets every command of a connection that is gone. */
 void reading_on_link_down(struct reading *);

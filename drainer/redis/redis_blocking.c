@@ -21,7 +21,7 @@ void redis_reply_free(redisReply *reply)
     }
 }
 
-/* A server that does not let us in is as good as none. */
+/* Returns the exit code of an answer. A server that does not let us in is as good as none. */
 static enum exit_code code_of(const redisReply *reply)
 {
     if (reply == NULL || reply->type != REDIS_REPLY_ERROR) {
@@ -174,7 +174,8 @@ static bool find_master(struct redis *redis)
     return true;
 }
 
-/* The server that sentinels name may be the old master. False: the error has been printed. */
+/* Checks that the server that sentinels name is a master: it may be the old one. False: the error
+ * has been printed. */
 static bool expect_master(struct redis *redis)
 {
     redisReply *reply = redis_ask(redis, "ROLE", NULL);

@@ -34,8 +34,8 @@ struct redis {
     int exit_code;           /* of the last failure */
 };
 
-/* Connects, authenticates, selects the database. False: said, exit_code is set. Close it in both
- * cases. */
+/* Connects, authenticates, selects the database. False: the error has been printed, exit_code is
+ * set. Close it in both cases. */
 bool redis_open(struct redis *, const struct settings *);
 void redis_close(struct redis *);
 
@@ -45,7 +45,8 @@ void redis_close(struct redis *);
 redisReply *redis_ask(struct redis *, const char *word, ...) __attribute__((sentinel));
 void redis_reply_free(redisReply *);
 
-/* The masters of a cluster; else the one server. False: said, exit_code is set. */
+/* Lists the masters of a cluster; else the one server. False: the error has been printed, exit_code
+ * is set. */
 bool redis_masters(struct redis *, struct cluster_masters *);
 
 /* Connects to this node of the cluster. False: the error has been printed, exit_code is set. */

@@ -13,7 +13,7 @@ bool reply_is_array(const redisReply *, size_t at_least);
 bool reply_is_string(const redisReply *);
 bool reply_is_error(const redisReply *, const char *code); /* does the error begin with it? */
 bool reply_parse_id(const redisReply *, struct stream_entry_id *);
-/* For an answer that is no error: REDIS_ERROR_OTHER. */
+/* Finds what to do about an error; about an answer that is none: REDIS_ERROR_OTHER. */
 enum redis_error_action reply_error_action(const redisReply *);
 
 /* Finds the value behind a key in a flat list of pairs (XINFO); NULL: none. */

@@ -39,7 +39,7 @@ static int compare(const void *a, const void *b)
                   ((const struct surveyed_stream *)b)->name);
 }
 
-/* SCAN may name a key twice. */
+/* Sorts the streams, each once: SCAN may name a key twice. */
 static void stream_survey_sort(struct stream_survey *survey)
 {
     size_t count = 0;
@@ -99,7 +99,7 @@ static bool find_streams(struct stream_survey *survey, struct redis *redis)
 
 /* --- one stream --- */
 
-/* The integer behind a key of XINFO's answer; `unknown` where it is nil or not there. */
+/* Returns the integer behind a key of XINFO's answer; `unknown` where it is nil or not there. */
 static int64_t number_of(const redisReply *map, const char *key, int64_t unknown)
 {
     const redisReply *value = reply_map_get(map, key);
@@ -268,7 +268,7 @@ static bool look_at_missed(struct surveyed_stream *stream, struct redis *redis)
     return true;
 }
 
-/* A stream may go away while it is looked at: then there is nothing to say of it. */
+/* Looks at a stream. It may go away meanwhile: then there is nothing to say of it. */
 static bool stream_survey_look_at(const struct stream_survey *survey,
                                   struct surveyed_stream *stream, struct redis *redis)
 {

@@ -219,8 +219,8 @@ static void count_keys(struct stream_watch *watch)
     }
 }
 
-/* A new stream should be found soon; but to look costs Redis time for every key that it holds, so
- * the keys are counted before. */
+/* Looks for new streams, which should be found soon; but to look costs Redis time for every key
+ * that it holds, so the keys are counted before. */
 static void look_if_due(struct stream_watch *watch)
 {
     unsigned interval =
@@ -315,7 +315,8 @@ static void on_trimmed(void *owner, uintptr_t tag, struct redisReply *reply)
     }
 }
 
-/* keep_bytes is for the tails of all streams of a server together. */
+/* Returns a stream's part of keep_bytes, which is for the tails of all streams of a server
+ * together. */
 static int64_t tail_bytes(const struct stream_watch *watch, const struct node *node)
 {
     int64_t bytes = watch->settings->keep_bytes, present = 0;
@@ -530,14 +531,15 @@ static bool is_gauge_due(const struct stream *stream, int64_t now)
     return !idle || now - stream->gauged_at_ms >= IDLE_INTERVAL_MS;
 }
 
-/* An idle stream is trimmed less often: its tail still grows old. */
+/* Says whether it is time. An idle stream is trimmed less often: its tail still grows old. */
 static bool is_trim_due(const struct stream_watch *watch, const struct stream *stream, int64_t now)
 {
     return stream->acknowledged ||
            now - stream->trimmed_at_ms >= IDLE_TRIMS * watch->settings->trim_interval;
 }
 
-/* Each drainer looks at all streams of all others, so of many streams it is done less often. */
+/* Returns how often each drainer looks at all streams of all others: less often where they are
+ * many. */
 static int64_t progress_interval_ms(const struct stream_watch *watch)
 {
     size_t others = watch->streams->count - streams_held(watch->streams);
@@ -578,7 +580,8 @@ static size_t due_of(const struct stream_watch *watch, struct round *round, int6
     return (size_t)due;
 }
 
-/* All drainers may gauge all streams where nothing is held. */
+/* Returns how often streams are gauged: less often where nothing is held, as all drainers may then
+ * gauge all of them. */
 static int64_t gauge_interval_ms(const struct stream_watch *watch, bool nothing_held)
 {
     int64_t least = nothing_held ? (int64_t)watch->streams->count * GAUGE_STREAM_US / 1000 : 0;
@@ -586,7 +589,7 @@ static int64_t gauge_interval_ms(const struct stream_watch *watch, bool nothing_
     return least > GAUGE_INTERVAL_MS ? least : GAUGE_INTERVAL_MS;
 }
 
-/* nothing_held: PostgreSQL may be away, so no holder looks. */
+/* Asks how much waits in a stream. nothing_held: PostgreSQL may be away, so no holder looks. */
 static void gauge(struct stream_watch *watch, struct stream *stream, bool nothing_held)
 {
     int64_t now = clock_monotonic_ms();
@@ -694,7 +697,8 @@ void stream_watch_destroy(struct stream_watch *watch)
     free(watch);
 }
 
-/* A process that was stopped itself has not seen that others make no progress. */
+/* Forgets how others stood: a process that was stopped itself has not seen whether they made
+ * progress. */
 static void forget_after_a_stop(struct stream_watch *watch)
 {
     int64_t now = clock_monotonic_ms(), since = now - watch->ticked_at_ms;

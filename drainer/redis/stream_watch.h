@@ -15,8 +15,8 @@ struct nodes;
 struct settings;
 struct stream_watch;
 
-/* Everything is borrowed; the intake is told of streams that are there again, of stuck holders, and
- * of a look that is complete. */
+/* Borrows everything; tells the intake of streams that are there again, of stuck holders, and of a
+ * look that is complete. */
 struct stream_watch *stream_watch_create(struct intake *, const struct nodes *,
                                          const struct settings *, const char *consumer,
                                          const char *holder, struct streams *);

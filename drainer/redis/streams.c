@@ -48,7 +48,8 @@ static void streams_index_put(struct streams *streams, struct stream *stream)
     streams->indexed++;
 }
 
-/* A stream that has had another number stays where that led to, until the index is made anew. */
+/* Adds a stream. One that has had another number stays where that led to, until the index is made
+ * anew. */
 static void streams_index_add(struct streams *streams, struct stream *stream)
 {
     if (2 * (streams->indexed + 1) > streams->index_capacity) {

@@ -43,7 +43,8 @@ static bool taking_is_id(const redisReply *reply)
            strspn(reply->str, "0123456789abcdef") == STREAM_ID_DIGITS;
 }
 
-/* Another id than before is another stream of the same name: another server's, or one made anew. */
+/* Takes a stream's random id. Another than before is another stream of the same name: another
+ * server's, or one made anew. */
 static void taking_on_id(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     struct taking *taking = owner;
@@ -123,7 +124,7 @@ static void note_incident(struct stream *stream, struct stream_entry_id first, i
     stream->incident = incident;
 }
 
-/* PostgreSQL lacks transactions that Redis knows of. */
+/* Has the stream loaded again: PostgreSQL lacks transactions that Redis knows of. */
 static void reload(struct stream *stream, const redisReply *reply, bool forked)
 {
     struct stream_entry_id first = {0, 0};

@@ -25,7 +25,7 @@ void taking_ask_id(struct taking *, struct stream *);
 /* Begins to take a stream: it is GROUPING, and in the end CLAIMING, ABSENT or REFUSED. */
 void taking_begin(struct taking *, struct stream *);
 
-/* By which this drainer is known in blotter-load. */
+/* Returns the name by which this drainer is known in blotter-load. */
 const char *taking_holder(const struct taking *);
 
 #endif

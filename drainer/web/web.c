@@ -82,7 +82,7 @@ static void web_reply_json(struct http_request *request, int code, const char *t
                        length);
 }
 
-/* An error as JSON: {"error": reason}. The reason is put into quotes as JSON wants it. */
+/* Answers an error as JSON: {"error": reason}. The reason is put into quotes as JSON wants it. */
 static void web_refuse(struct http_request *request, int code, const char *reason)
 {
     char text[1024];

@@ -103,7 +103,7 @@ static struct web_query *queue_take(struct web_pool *pool)
     return query;
 }
 
-/* Nobody answers while no session can be made: the waiting queries end with the reason. */
+/* Ends the waiting queries with the reason: nobody answers while no session can be made. */
 static void queue_fail(struct web_pool *pool)
 {
     struct web_query *query;
@@ -152,7 +152,7 @@ static bool pool_has_session(const struct web_pool *pool)
     return false;
 }
 
-/* Several attempts that were made at once and fail count as one. */
+/* Waits longer before the next attempt. Several that were made at once and fail count as one. */
 static void pool_back_off(struct web_pool *pool)
 {
     int64_t now = clock_monotonic_ms();

@@ -12,7 +12,7 @@ struct settings;
 struct web_status *web_status_create(struct event_base *, const struct settings *);
 void web_status_destroy(struct web_status *);
 
-/* Somebody looks, or nobody any more: starts or ends the child. */
+/* Starts or ends the child: somebody looks, or nobody any more. */
 void web_status_follow(struct web_status *, bool);
 
 /* Returns the last answer as JSON, or "null". */

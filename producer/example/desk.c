@@ -90,7 +90,7 @@ static int64_t now_ns(clockid_t clock)
     return now.tv_sec * SECOND_NS + now.tv_nsec;
 }
 
-/* 6425010 with 2 digits is "64250.10". Not below zero. */
+/* Writes a decimal: 6425010 with 2 digits is "64250.10". Not below zero. */
 static const char *decimal(char text[32], int64_t units, int digits)
 {
     char *at = text + 31;
@@ -105,9 +105,9 @@ static const char *decimal(char text[32], int64_t units, int digits)
     return at;
 }
 
-/* seq is what submit returned. A strategy goes on whatever it says: FULL means that PostgreSQL has
- * been away for longer than the journal can hold, which is for somebody to be woken up about, not
- * for the strategy to wait for. */
+/* Counts a submit. seq is what it returned. A strategy goes on whatever it says: FULL means that
+ * PostgreSQL has been away for longer than the journal can hold, which is for somebody to be woken
+ * up about, not for the strategy to wait for. */
 static void count_submit(struct exchange *exchange, int64_t began, int64_t seq)
 {
     int64_t took = now_ns(CLOCK_MONOTONIC) - began;
@@ -201,7 +201,7 @@ static void record_trade(struct exchange *exchange, const struct symbol *symbol,
 
 /* --- the simulation --- */
 
-/* 0 .. below - 1 */
+/* Draws a number from 0 to below - 1. */
 static int64_t random_below(struct exchange *exchange, int64_t below)
 {
     exchange->random ^= exchange->random << 13;
@@ -210,7 +210,7 @@ static int64_t random_below(struct exchange *exchange, int64_t below)
     return (int64_t)(exchange->random % (uint64_t)below);
 }
 
-/* One step of a strategy is one update of its order. */
+/* Makes one step of a strategy, which is one update of its order. */
 static void step(struct exchange *exchange, struct strategy *strategy)
 {
     struct order *order = &strategy->order;
@@ -251,7 +251,7 @@ static void move_price(struct exchange *exchange, int number)
                  random_below(exchange, 2) == 0);
 }
 
-/* The exchange's thread: one update at a time, evenly paced, of strategies taken at random. */
+/* Runs the exchange's thread: one update at a time, evenly paced, of strategies taken at random. */
 static void *trade_on_exchange(void *arg)
 {
     struct exchange *exchange = arg;
@@ -325,7 +325,7 @@ static int exchange_open(struct exchange *exchange, int number)
     return 0;
 }
 
-/* The counters of all producers added up. */
+/* Adds up the counters of all producers. */
 static struct blotter_stats stats_of_all(struct exchange *exchanges)
 {
     struct blotter_stats total = {0}, stats;

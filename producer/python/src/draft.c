@@ -166,7 +166,7 @@ static bool is_zero(PyObject *value)
     return PyLong_AsLongLongAndOverflow(value, &overflow) == 0 && overflow == 0;
 }
 
-/* Time 0 is absent, as is an empty text. */
+/* Says whether a time is absent, as 0 is, and an empty text. */
 static bool is_absent_time(PyObject *value)
 {
     return (PyLong_CheckExact(value) && is_zero(value)) ||
@@ -397,7 +397,7 @@ static enum outcome take_extra(struct draft *draft, PyObject *value)
     return outcome;
 }
 
-/* A keyword comes before the timestamp of the mapping. */
+/* Takes a datetime. A keyword comes before the timestamp of the mapping. */
 static enum outcome take_datetime(struct draft *draft, PyObject *value)
 {
     if (value_is_absent(value)) {
@@ -489,7 +489,8 @@ static inline bool has_no_nul(const char *text, size_t length)
     return chunk_place(chunk_bits(chunk_read(text, CHUNK_PLACES) == 0)) == length;
 }
 
-/* The text of a str that can be used where it is, or of a float; NULL: take_known() knows more. */
+/* Returns the text of a str that can be used where it is, or of a float; NULL: take_known() knows
+ * more. */
 static inline __attribute__((always_inline)) const char *
 plain_text(struct draft *draft, const struct key *key, PyObject *value)
 {
@@ -720,8 +721,8 @@ static void raise_shown(const char *problem, PyObject *type, PyObject *name, PyO
     Py_XDECREF(text);
 }
 
-/* Showing a value may run Python code, which may remove it from the caller's dictionary, so it is
- * held. */
+/* Raises it, showing the value. That may run Python code, which may remove it from the caller's
+ * dictionary, so it is held. */
 static void raise_problem(const struct draft_source *source, PyObject *type, const char *problem)
 {
     PyObject *name = Py_NewRef(source->name), *value = Py_NewRef(source->value);
@@ -793,8 +794,8 @@ static bool is_wrong_field(const struct draft *draft, const char *problem)
     return strncmp(problem, name, strlen(name)) == 0 || strcmp(name, "client_order_id") == 0;
 }
 
-/* The strategy may know the field by another name. A required field may be missing because its
- * value was wrong: then that is the problem. */
+/* Raises the problem with the name by which the strategy knows the field. A required field may be
+ * missing because its value was wrong: then that is the problem. */
 void draft_raise(const struct draft *draft, const char *problem)
 {
     const struct draft_source *source = find_source(draft, problem);

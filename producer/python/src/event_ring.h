@@ -29,13 +29,13 @@ struct event {
 
 struct event_ring;
 
-/* Every owner releases it once; the GIL guards the count. */
+/* Makes a ring. Every owner releases it once; the GIL guards the count. */
 struct event_ring *event_ring_create(void); /* NULL: no memory */
 struct event_ring *event_ring_share(struct event_ring *);
 void event_ring_release(struct event_ring *);
 
-/* False in a forked child: the parent's sender may have held the mutex. Nothing but
- * event_ring_release may be called there. */
+/* Says whether this process made it. In a forked child the parent's sender may have held the mutex:
+ * nothing but event_ring_release may be called there. */
 bool event_ring_is_ours(const struct event_ring *);
 
 /* Adds an event, as blotter_options.on_event. Does not block. */

@@ -60,7 +60,7 @@ static inline enum outcome json_text_make_room(struct json *json, size_t bytes)
     return needed <= json->capacity ? TAKEN : grow(json, needed);
 }
 
-/* Within what make_room has made. */
+/* Writes a byte, within what json_text_make_room has made. */
 static inline void put_byte(struct json *json, char byte)
 {
     json->bytes[json->used++] = byte;
@@ -154,7 +154,7 @@ static void put_characters(struct json *json, PyObject *text, Py_ssize_t first, 
     }
 }
 
-/* shown: it is what Python shows of a value that is no text. */
+/* Writes a text. shown: it is what Python shows of a value that is no text. */
 static enum outcome put_text(struct json *json, PyObject *text, bool shown)
 {
     Py_ssize_t length = PyUnicode_GET_LENGTH(text);
@@ -199,7 +199,7 @@ static enum outcome put_shown(struct json *json, PyObject *value)
 
 /* --- numbers, times --- */
 
-/* A float so large or small that it is written with an exponent. */
+/* Writes a float so large or small that it has an exponent. */
 static enum outcome put_extreme(struct json *json, PyObject *value)
 {
     PyObject *text = PyFloat_Type.tp_repr(value);

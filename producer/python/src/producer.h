@@ -43,14 +43,14 @@ void recorders_release(struct recorder *);
 PyObject *record_call(struct producer *, struct recorder *, PyObject *object, enum record_kind,
                       PyObject *const *args, Py_ssize_t count, PyObject *names);
 
-/* The same of what is more than a dict of fields, as schema/json_lines.h reads it: together or not
- * at all; returns the first seq. info: a mapping, None, or a list of mappings, of positions.
+/* Does the same of what is more than a dict of fields, as schema/json_lines.h reads it: together or
+ * not at all; returns the first seq. info: a mapping, None, or a list of mappings, of positions.
  * precision_mode: ccxt's, or 0. */
 PyObject *record_object(struct producer *, struct recorder *, PyObject *object, enum record_kind,
                         PyObject *info, PyObject *keywords, int precision_mode);
 
-/* The same of the arguments of a call of Python code: the name of the kind, info, a dict of the
- * keywords, precision_mode. */
+/* Does the same of the arguments of a call of Python code: the name of the kind, info, a dict of
+ * the keywords, precision_mode. */
 PyObject *record_arguments(struct producer *, struct recorder *, PyObject *object, PyObject *args);
 
 /* Turns the exception that is set into a reject, if the producer was opened for that. */

@@ -18,7 +18,7 @@ const char *stored_problem(void)
     return problem_text;
 }
 
-/* index: of the record among those that are recorded together. */
+/* Says what is wrong with a record. index: of it among those that are recorded together. */
 static int64_t refuse_record(const struct producer *producer, const struct record_problem *problem,
                              size_t index)
 {

@@ -103,8 +103,8 @@ static bool is_integer(PyObject *value)
 
 #define EXACT_BELOW 9007199254740992.0 /* whole numbers that a double holds, all of them */
 
-/* A subclass of str, such as an enum, counts as the str that it is; its own __str__ is not called.
- */
+/* Takes a str, or an id that is a number. A subclass of str, such as an enum, counts as the str
+ * that it is; its own __str__ is not called. */
 enum outcome value_text(struct value_context *context, PyObject *value, const char **out)
 {
     if (PyUnicode_Check(value)) {

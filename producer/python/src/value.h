@@ -36,8 +36,9 @@ struct value_context {
 /* Imports what the conversions need, once for each module. Returns -1 with an exception set. */
 int value_import(void);
 
-/* Texts are valid until the context's arena is released; where plain_only, as long as the value
- * is. A decimal may be a double as blotter_double() writes it; digits never are. */
+/* Reads a value as text, digits or time. Texts are valid until the context's arena is released;
+ * where plain_only, as long as the value is. A decimal may be a double as blotter_double() writes
+ * it; digits never are. */
 enum outcome value_text(struct value_context *, PyObject *value, const char **out);
 enum outcome value_decimal(struct value_context *, PyObject *value, const char **out);
 enum outcome value_digits(struct value_context *, PyObject *value, const char **out);
