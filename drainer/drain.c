@@ -11,7 +11,6 @@
  *
  * When a batch cannot be loaded both are emptied and, after a while, what is pending is claimed
  * again: Redis is the drainer's only memory. */
-#include <assert.h>
 #include <event2/event.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -21,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "drainer/backoff.h"
 #include "drainer/commands.h"
 #include "drainer/log.h"
 #include "drainer/monitor.h"
@@ -37,11 +37,12 @@
 #include "drainer/web/web_child.h"
 #include "producer/redis_error.h"
 #include "producer/redis_url.h"
+#include "producer/timer.h"
 #include "schema/clock.h"
 
 enum {
-    SUMMARY_INTERVAL_S = 60,
-    STOP_TIMEOUT_S = 5,
+    SUMMARY_INTERVAL_MS = 60000,
+    STOP_TIMEOUT_MS = 5000,
     START_TIMEOUT_MS = 5000, /* for the first connection to Redis; later ones are tried for ever */
     RETRY_MIN_MS = 100,
     RETRY_MAX_MS = 2000,
@@ -114,16 +115,10 @@ static void forget_all(struct drain *drain)
 
 static void rest_before_retry(struct drain *drain, enum pg_action action)
 {
-    unsigned ms = drain->retry_ms == 0 ? RETRY_MIN_MS : drain->retry_ms;
-    struct timeval tv;
+    unsigned ms = backoff_next_ms(&drain->retry_ms, RETRY_MIN_MS, RETRY_MAX_MS);
 
-    drain->retry_ms = ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : ms * 2;
-    if (action == PG_ACTION_PERSON) {
-        ms = RETRY_PERSON_MS;
-    }
-    ms = ms / 2 + (unsigned)random() % (ms / 2 + 1);
-    tv = (struct timeval){ms / 1000, (ms % 1000) * 1000};
-    evtimer_add(drain->retry_timer, &tv);
+    ms = action == PG_ACTION_PERSON ? RETRY_PERSON_MS : ms;
+    timer_start(drain->retry_timer, backoff_spread_ms(ms));
     drain->use = drain->use == SESSION_AWAY ? SESSION_AWAY : SESSION_RESTING;
 }
 
@@ -365,35 +360,25 @@ static bool books_are_waited_for(const struct drain *drain)
            !booker_is_done(drain->booker);
 }
 
-static void drain_arm_stop(struct drain *drain)
-{
-    struct timeval tv = {STOP_TIMEOUT_S, 0};
-
-    evtimer_add(drain->stop_timer, &tv);
-}
-
 static void on_books_timeout(evutil_socket_t fd, short what, void *arg)
 {
     struct drain *drain = arg;
 
     (void)fd, (void)what;
     drain->books_left = true;
-    drain_arm_stop(drain);
+    timer_start(drain->stop_timer, STOP_TIMEOUT_MS);
     turn_soon(drain);
 }
 
 static void drain_stop(struct drain *drain, const char *why)
 {
-    int64_t ms = drain->settings->stop_timeout;
-    struct timeval books_tv = {ms / 1000, ms % 1000 * 1000};
-
     if (drain->phase == DRAIN_RUNNING) {
         log_info("drain", "stopping: %s", why);
         drain->phase = DRAIN_STOPPING;
         intake_set_reading(drain->intake, false);
         all_is_booked(drain);
-        drain_arm_stop(drain);
-        evtimer_add(drain->books_timer, &books_tv);
+        timer_start(drain->stop_timer, STOP_TIMEOUT_MS);
+        timer_start(drain->books_timer, drain->settings->stop_timeout);
         turn_soon(drain);
     }
 }
@@ -424,7 +409,7 @@ static void on_stop_timeout(evutil_socket_t fd, short what, void *arg)
 
     (void)fd, (void)what;
     if (!is_busy(drain) && books_are_waited_for(drain)) {
-        drain_arm_stop(drain);
+        timer_start(drain->stop_timer, STOP_TIMEOUT_MS);
         return;
     }
     end_undone(drain, is_busy(drain)             ? "stopped with entries that are not loaded"
@@ -527,10 +512,9 @@ static void use_link(struct drain *drain)
 static void turn_for_lease(struct drain *drain)
 {
     unsigned ms = lease_interval_ms(drain->lease);
-    struct timeval tv = {0, ms * 500};
 
     if (ms < drain->settings->rebalance_interval) {
-        evtimer_add(drain->turn_event, &tv);
+        timer_start(drain->turn_event, ms / 2);
     }
 }
 
@@ -751,8 +735,6 @@ static bool create_monitor(struct drain *drain)
 
 static void drain_create_events(struct drain *drain)
 {
-    struct timeval minute = {SUMMARY_INTERVAL_S, 0};
-
     drain->turn_event = evtimer_new(drain->base, turn, drain);
     drain->retry_timer = evtimer_new(drain->base, drain_on_retry, drain);
     drain->stop_timer = evtimer_new(drain->base, on_stop_timeout, drain);
@@ -760,7 +742,7 @@ static void drain_create_events(struct drain *drain)
     drain->summary_timer = event_new(drain->base, -1, EV_PERSIST, drain_on_summary, drain);
     drain->sigterm = evsignal_new(drain->base, SIGTERM, drain_on_signal, drain);
     drain->sigint = evsignal_new(drain->base, SIGINT, drain_on_signal, drain);
-    evtimer_add(drain->summary_timer, &minute);
+    timer_start(drain->summary_timer, SUMMARY_INTERVAL_MS);
     evsignal_add(drain->sigterm, NULL);
     evsignal_add(drain->sigint, NULL);
 }
@@ -795,8 +777,7 @@ static void drain_release(struct drain *drain)
 static int check_postgres(const struct settings *settings)
 {
     struct pg pg;
-    bool good = pg_open(&pg, settings) && pg_check_schema(&pg) && pg_refuse_pooler(&pg);
-    int code = good ? EXIT_CODE_DONE : pg.exit_code;
+    int code = pg_open_session(&pg, settings) ? EXIT_CODE_DONE : pg.exit_code;
 
     pg_close(&pg);
     return code;

@@ -22,6 +22,7 @@
 
 #include "drainer/log.h"
 #include "drainer/memory.h"
+#include "producer/timer.h"
 
 enum {
     REQUEST_BYTES = 8192,
@@ -83,9 +84,7 @@ static void request_free(struct http_request *request)
 
 static void request_set_deadline(struct http_request *request)
 {
-    struct timeval deadline = {.tv_sec = request->server->options.request_timeout_s};
-
-    evtimer_add(request->timer, &deadline);
+    timer_start(request->timer, request->server->options.request_timeout_s * 1000);
 }
 
 /* --- answering --- */

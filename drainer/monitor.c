@@ -24,6 +24,7 @@
 #include "drainer/redis/intake.h"
 #include "drainer/redis/streams.h"
 #include "producer/blotter.h"
+#include "producer/timer.h"
 #include "schema/clock.h"
 #include "schema/record.h"
 
@@ -534,7 +535,7 @@ struct monitor *monitor_create(const struct monitor_options *options, char *erro
         return NULL;
     }
     monitor->timer = event_new(options->base, -1, EV_PERSIST, on_second, monitor);
-    evtimer_add(monitor->timer, &(struct timeval){.tv_sec = 1});
+    timer_start(monitor->timer, 1000);
     log_info("monitor", "listening on %s: /metrics /healthz /readyz", options->address);
     return monitor;
 }

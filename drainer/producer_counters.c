@@ -4,7 +4,6 @@
 #include <event2/buffer.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -2,7 +2,6 @@
 #include "drainer/record_json.h"
 
 #include <jansson.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 

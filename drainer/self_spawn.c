@@ -2,7 +2,6 @@
  * makes system calls. */
 #include "drainer/self_spawn.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -44,14 +43,11 @@ static bool setting_print(FILE *out, const struct settings *settings, const stru
 /* Returns "BLOTTER_NAME=value", or NULL: the setting is not set. */
 static char *variable_of(const struct settings *settings, const struct setting *setting)
 {
-    char *text = NULL;
+    char *text = NULL, name[SETTING_NAME_BYTES];
     size_t length = 0;
     FILE *out = memory_or_abort(open_memstream(&text, &length));
-    fputs(variable_prefix, out);
-    for (const char *at = setting->name; *at != '\0'; at++) {
-        fputc(toupper((unsigned char)*at), out);
-    }
-    fputc('=', out);
+    setting_variable_name(name, setting->name);
+    fprintf(out, "%s=", name);
     bool given = setting_print(out, settings, setting);
     if (fclose(out) != 0) {
         abort();

@@ -11,10 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum {
-    LINE_BYTES = 4096,
-    NAME_BYTES = 64,
-};
+enum { LINE_BYTES = 4096 };
 
 /* The origin of a value, as it is named in messages. */
 struct origin {
@@ -29,24 +26,6 @@ struct loading {
 };
 
 /* --- complaints: each returns -1 --- */
-
-/* Writes a setting's name as a flag, without the dashes. */
-static void write_flag_name(char out[NAME_BYTES], const char *name)
-{
-    snprintf(out, NAME_BYTES, "%s", name);
-    for (char *at = out; *at != '\0'; at++) {
-        *at = *at == '_' ? '-' : *at;
-    }
-}
-
-/* Writes a setting's name as a variable of the environment. */
-static void write_variable_name(char out[NAME_BYTES + 8], const char *name)
-{
-    snprintf(out, NAME_BYTES + 8, "BLOTTER_%s", name);
-    for (char *at = out; *at != '\0'; at++) {
-        *at = (char)toupper((unsigned char)*at);
-    }
-}
 
 static int bad_value(const struct loading *loading, const struct setting *setting,
                      const struct origin *origin, const char *text)
@@ -70,12 +49,12 @@ static int bad_value(const struct loading *loading, const struct setting *settin
 /* Complains of a flag. `name` is without its value, which may be a secret. */
 static int unknown_flag(const struct loading *loading, const char *name, size_t length)
 {
-    char given[NAME_BYTES], flag[NAME_BYTES] = "";
+    char given[SETTING_NAME_BYTES], flag[SETTING_NAME_BYTES] = "";
 
     snprintf(given, sizeof given, "%.*s", (int)length, name);
     const struct setting *meant = setting_nearest(given, 1u << loading->command);
     if (meant != NULL) {
-        write_flag_name(flag, meant->name);
+        setting_flag_name(flag, meant->name);
     }
     snprintf(loading->error, SETTINGS_ERROR_BYTES,
              "unknown flag --%s%s%s%s; `blotter help %s` lists the flags", given,
@@ -97,9 +76,9 @@ static int unknown_setting(const struct loading *loading, const char *name,
 
 static int flag_of_others(const struct loading *loading, const struct setting *setting)
 {
-    char flag[NAME_BYTES], others[256] = "";
+    char flag[SETTING_NAME_BYTES], others[256] = "";
 
-    write_flag_name(flag, setting->name);
+    setting_flag_name(flag, setting->name);
     for (int i = 0; i < COMMAND_COUNT; i++) {
         if ((setting->commands & (1u << i)) != 0) {
             size_t length = strlen(others);
@@ -116,9 +95,9 @@ static int flag_of_others(const struct loading *loading, const struct setting *s
 
 static int flag_for_secret(const struct loading *loading, const struct setting *setting)
 {
-    char variable[NAME_BYTES + 8];
+    char variable[SETTING_NAME_BYTES];
 
-    write_variable_name(variable, setting->name);
+    setting_variable_name(variable, setting->name);
     snprintf(loading->error, SETTINGS_ERROR_BYTES,
              "setting %s: every user of the machine can read the command line; give a password by "
              "the environment (%s), %s, or the file of --config",
@@ -223,10 +202,10 @@ static int check_arguments(const struct loading *loading, int count)
 
 static int take_environment(const struct loading *loading, const struct setting *setting)
 {
-    char name[NAME_BYTES + 8];
+    char name[SETTING_NAME_BYTES];
     struct origin origin = {name, 0};
 
-    write_variable_name(name, setting->name);
+    setting_variable_name(name, setting->name);
     const char *value = getenv(name);
     if (value != NULL && value[0] != '\0' && !setting_assign(loading->settings, setting, value)) {
         return bad_value(loading, setting, &origin, value);
@@ -450,9 +429,9 @@ void settings_release(struct settings *settings)
 }
 
 /* Finds the setting that a variable of the environment is meant for; NULL: none is near. */
-static const char *find_meant(const char *name, char meant[NAME_BYTES + 8])
+static const char *find_meant(const char *name, char meant[SETTING_NAME_BYTES])
 {
-    char lower[NAME_BYTES];
+    char lower[SETTING_NAME_BYTES];
     size_t length = 0;
 
     for (; name[length] != '\0' && length + 1 < sizeof lower; length++) {
@@ -463,7 +442,7 @@ static const char *find_meant(const char *name, char meant[NAME_BYTES + 8])
     if (nearest == NULL) {
         return NULL;
     }
-    write_variable_name(meant, nearest->name);
+    setting_variable_name(meant, nearest->name);
     return meant;
 }
 
@@ -471,14 +450,14 @@ void settings_find_misspelt(void (*found)(void *arg, const char *name, const cha
                             void *arg)
 {
     static const char prefix[] = "BLOTTER_";
-    char name[NAME_BYTES + 8], known[NAME_BYTES + 8], meant[NAME_BYTES + 8];
+    char name[SETTING_NAME_BYTES], known[SETTING_NAME_BYTES], meant[SETTING_NAME_BYTES];
 
     for (char **variable = environ; *variable != NULL; variable++) {
         size_t length = strcspn(*variable, "=");
         bool is_known = length >= sizeof name || strncmp(*variable, prefix, strlen(prefix)) != 0;
 
         for (size_t i = 0; !is_known && i < setting_count; i++) {
-            write_variable_name(known, setting_table[i].name);
+            setting_variable_name(known, setting_table[i].name);
             is_known = strlen(known) == length && strncmp(known, *variable, length) == 0;
         }
         if (!is_known) {

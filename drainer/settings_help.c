@@ -59,22 +59,18 @@ static void print_setting(FILE *out, const struct setting *setting)
 {
     bool off = setting->type == SETTING_BOOL && strcmp(setting->default_text, "no") == 0;
     const char *value = settings_help_value_of(setting);
-    char flag[128], text[512];
+    char name[SETTING_NAME_BYTES], text[512];
     int width;
 
-    snprintf(flag, sizeof flag, "%s", setting->name);
-    for (char *at = flag; *at != '\0'; at++) {
-        *at = is_secret(setting) ? (char)toupper((unsigned char)*at) : *at == '_' ? '-' : *at;
+    if (is_secret(setting)) {
+        setting_variable_name(name, setting->name);
+        width = fprintf(out, "  %s=", name);
+    } else {
+        setting_flag_name(name, setting->name);
+        width = fprintf(out, "  %s%s%s", setting->type == SETTING_BOOL && !off ? "--[no-]" : "--",
+                        name, value == NULL ? "" : " ");
     }
-    width = fprintf(out, "  %s%s%s%s%s",
-                    is_secret(setting)                      ? "BLOTTER_"
-                    : setting->type == SETTING_BOOL && !off ? "--[no-]"
-                                                            : "--",
-                    flag,
-                    value == NULL        ? ""
-                    : is_secret(setting) ? "="
-                                         : " ",
-                    value == NULL ? "" : value, "");
+    width += fprintf(out, "%s", value == NULL ? "" : value);
     if (width + 1 > FLAG_COLUMN) {
         fprintf(out, "\n");
         width = 0;

@@ -207,6 +207,22 @@ static bool name_is(const struct setting *setting, const char *name, size_t leng
     return true;
 }
 
+void setting_flag_name(char out[SETTING_NAME_BYTES], const char *name)
+{
+    snprintf(out, SETTING_NAME_BYTES, "%s", name);
+    for (char *at = out; *at != '\0'; at++) {
+        *at = *at == '_' ? '-' : *at;
+    }
+}
+
+void setting_variable_name(char out[SETTING_NAME_BYTES], const char *name)
+{
+    snprintf(out, SETTING_NAME_BYTES, "BLOTTER_%s", name);
+    for (char *at = out; *at != '\0'; at++) {
+        *at = (char)toupper((unsigned char)*at);
+    }
+}
+
 const struct setting *setting_find(const char *name, size_t length)
 {
     for (size_t i = 0; i < setting_count; i++) {

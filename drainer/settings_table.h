@@ -221,8 +221,13 @@ struct setting {
     enum setting_type type;
     size_t offset; /* in struct settings */
 };
+enum { SETTING_NAME_BYTES = 72 };
 extern const struct setting setting_table[];
 extern const size_t setting_count;
+
+/* Writes a setting's name as a flag, without the dashes; or as a variable of the environment. */
+void setting_flag_name(char out[SETTING_NAME_BYTES], const char *name);
+void setting_variable_name(char out[SETTING_NAME_BYTES], const char *name);
 
 /* Finds the setting of that name; '-' and '_' are the same. NULL: there is none. */
 const struct setting *setting_find(const char *name, size_t length);

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -58,23 +57,14 @@ static void background_on_ready(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-/* Starts the thread. All signals are blocked: the host program's handlers must not run on a thread
- * it does not know. */
-static int background_start_thread(struct background *background)
+int background_start_thread(pthread_t *thread, void *(*function)(void *), void *arg)
 {
     sigset_t all, before;
-    pthread_attr_t attributes;
-    pthread_t thread;
 
-    if (pthread_attr_init(&attributes) != 0) {
-        return ENOMEM;
-    }
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&thread, &attributes, background_main, background);
+    int error = pthread_create(thread, NULL, function, arg);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
     return error;
 }
 
@@ -99,8 +89,9 @@ struct background *background_start(struct event_base *base, const struct backgr
     background->ready =
         event_new(base, background->ready_fd, EV_READ, background_on_ready, background);
     int error = ENOMEM;
+    pthread_t thread;
     if (background->ready != NULL && event_add(background->ready, NULL) == 0) {
-        error = background_start_thread(background);
+        error = background_start_thread(&thread, background_main, background);
     }
     if (error != 0) {
         /* there is no thread */
@@ -109,6 +100,7 @@ struct background *background_start(struct event_base *base, const struct backgr
         errno = error;
         return NULL;
     }
+    pthread_detach(thread);
     return background;
 }
 

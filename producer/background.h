@@ -3,6 +3,8 @@
 #ifndef BLOTTER_PRODUCER_BACKGROUND_H
 #define BLOTTER_PRODUCER_BACKGROUND_H
 
+#include <pthread.h>
+
 struct event_base;
 struct background;
 
@@ -17,5 +19,9 @@ struct background_task {
 struct background *background_start(struct event_base *base, const struct background_task *task,
                                     void *arg);
 void background_cancel(struct background *); /* takes NULL; `done` is not called any more */
+
+/* Starts a thread with all signals blocked: SIGPIPE, which hiredis' writes would raise, and those
+ * of the host program's handlers, which do not know the thread. Returns 0 or an errno. */
+int background_start_thread(pthread_t *thread, void *(*function)(void *), void *arg);
 
 #endif

@@ -150,7 +150,7 @@ static bool cluster_ask_stream(struct redis_visit *visit, const struct cluster_q
     } else {
         redis_visit_fail(visit, reply->str);
     }
-    redis_visit_free(reply);
+    redis_reply_free(reply);
     return answer->found;
 }
 
@@ -226,7 +226,7 @@ static bool cluster_ask_masters(struct redis_visit *visit, const struct cluster_
         redis_visit_fail(visit, reply->type == REDIS_REPLY_ERROR ? reply->str
                                                                  : "it knows no master with slots");
     }
-    redis_visit_free(reply);
+    redis_reply_free(reply);
     return found;
 }
 

@@ -2,7 +2,6 @@
  * journal_recover.c. */
 #include "producer/journal_open.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "producer/journal_recover.h"
+#include "producer/timer.h"
 
 enum { LEFTOVERS_LOOK_MS = 200 };
 
@@ -91,7 +92,6 @@ static void leftovers_on_look(evutil_socket_t fd, short what, void *arg)
 struct leftovers *leftovers_create(const struct sender_options *options,
                                    const struct journal_others *others)
 {
-    const struct timeval interval = {.tv_usec = LEFTOVERS_LOOK_MS * 1000};
     struct leftovers *leftovers = calloc(1, sizeof *leftovers);
     if (leftovers == NULL) {
         return NULL;
@@ -101,7 +101,7 @@ struct leftovers *leftovers_create(const struct sender_options *options,
     }
     leftovers->look = event_new(options->base, -1, EV_PERSIST, leftovers_on_look, leftovers);
     if (leftovers->first == NULL || leftovers->look == NULL ||
-        event_add(leftovers->look, &interval) != 0) {
+        timer_start(leftovers->look, LEFTOVERS_LOOK_MS) != 0) {
         leftovers_destroy(leftovers);
         return NULL;
     }

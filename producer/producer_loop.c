@@ -4,13 +4,13 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "producer/background.h"
 #include "producer/blotter.h"
 #include "producer/journal_format.h"
 
@@ -151,18 +151,6 @@ static bool make_base(struct producer_loop *loop)
     return loop->called != NULL && event_add(loop->called, NULL) == 0;
 }
 
-/* Starts the thread, with all signals blocked: SIGPIPE, which hiredis' writes would raise, and the
- * program's handlers, which do not know the thread. Returns 0 or an errno. */
-static int start_thread(struct producer_loop *loop)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int problem = pthread_create(&loop->thread, NULL, loop_main, loop);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return problem;
-}
-
 static void loop_free(struct producer_loop *loop)
 {
     if (loop->called != NULL) {
@@ -195,7 +183,8 @@ static struct producer_loop *loop_new(char *error)
     pthread_mutex_init(&loop->calling, NULL);
     pthread_mutex_init(&loop->mutex, NULL);
     pthread_cond_init(&loop->done, NULL);
-    int problem = make_base(loop) ? start_thread(loop) : ENOMEM;
+    int problem =
+        make_base(loop) ? background_start_thread(&loop->thread, loop_main, loop) : ENOMEM;
     if (problem != 0) {
         journal_fail(error, 0, "the sender's thread: %s", strerror(problem));
         loop_free(loop);

@@ -40,7 +40,6 @@
 #include "producer/background.h"
 #include "producer/cluster.h"
 #include "producer/in_flight.h"
-#include "producer/redis_error.h"
 #include "producer/redis_link_private.h"
 #include "producer/redis_reader.h"
 #include "producer/redis_tls.h"
@@ -54,9 +53,7 @@ enum {
     BACKOFF_MAX_MS = 2000,
 };
 
-static void on_timer(evutil_socket_t fd, short what, void *arg);
 static void on_reply(redisAsyncContext *context, void *reply, void *privdata);
-static void on_settle(evutil_socket_t fd, short what, void *arg);
 
 bool redis_link_is_asking(const struct redis_link *link)
 {

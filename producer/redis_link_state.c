@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "producer/redis_link_private.h"
+#include "producer/timer.h"
 #include "schema/clock.h"
 
 enum {
@@ -88,13 +89,6 @@ static unsigned timer_ms(struct redis_link *link, enum redis_link_state state)
     }
 }
 
-static void arm_timer(struct redis_link *link, unsigned delay_ms)
-{
-    struct timeval delay = {.tv_sec = delay_ms / 1000,
-                            .tv_usec = (suseconds_t)(delay_ms % 1000) * 1000};
-    event_add(link->timer, &delay);
-}
-
 void redis_link_set_state(struct redis_link *link, enum redis_link_state state)
 {
     assert(next_states[link->state] & 1u << state);
@@ -102,13 +96,13 @@ void redis_link_set_state(struct redis_link *link, enum redis_link_state state)
     link->since_ms = clock_monotonic_coarse_ms();
     event_del(link->timer);
     if (state != REDIS_LINK_CLOSING) {
-        arm_timer(link, timer_ms(link, state));
+        timer_start(link->timer, timer_ms(link, state));
     }
 }
 
 void redis_link_watch_on(struct redis_link *link)
 {
-    arm_timer(link, watch_ms(link));
+    timer_start(link->timer, watch_ms(link));
 }
 
 void redis_link_cancel_lookups(struct redis_link *link)

@@ -8,7 +8,7 @@
 #include "producer/redis_tls.h"
 #include "producer/redis_url.h"
 
-void redis_visit_free(redisReply *reply)
+void redis_reply_free(redisReply *reply)
 {
     if (reply != NULL) {
         freeReplyObject(reply);
@@ -57,7 +57,7 @@ static bool redis_visit_login(struct redis_visit *visit, const char *user, const
         if (reply != NULL && !ok) {
             redis_visit_fail(visit, reply->str);
         }
-        redis_visit_free(reply);
+        redis_reply_free(reply);
     }
     return ok;
 }

@@ -32,9 +32,9 @@ struct redis_visit_options {
 /* Connects and logs in. False: why says what failed. To be ended in both cases. */
 bool redis_visit_begin(struct redis_visit *, const struct redis_visit_options *);
 
-/* Asks; the caller frees the answer by redis_visit_free. NULL: no answer, why says so. */
+/* Asks; the caller frees the answer by redis_reply_free. NULL: no answer, why says so. */
 struct redisReply *redis_visit_ask(struct redis_visit *, int count, const char *const *words);
-void redis_visit_free(struct redisReply *); /* takes NULL, which hiredis 0.14 does not */
+void redis_reply_free(struct redisReply *); /* takes NULL, which freeReplyObject of 0.14 does not */
 
 /* Notes why the visit was in vain. */
 void redis_visit_fail(struct redis_visit *, const char *why);

@@ -47,7 +47,7 @@ static int64_t ask_for_epoch(struct redis_visit *visit, const char *service)
             epoch = strtoll(value->str, NULL, 10);
         }
     }
-    redis_visit_free(reply);
+    redis_reply_free(reply);
     return epoch;
 }
 
@@ -70,7 +70,7 @@ static void ask_one(const struct redis_url *url, const struct redis_host *at,
         if (reply != NULL) {
             sentinel_take_answer(&visit, reply, url->service, answer);
         }
-        redis_visit_free(reply);
+        redis_reply_free(reply);
     }
     if (!answer->found) {
         snprintf(answer->why, sizeof answer->why, "%s", visit.why);

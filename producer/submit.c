@@ -3,7 +3,6 @@
  * Every record is encoded on the caller's stack, by what fits a slot: 4, 16 or 64 KiB. What a
  * submit calls is marked hot, so that it lies on one page: a strategy that trades now and then
  * finds all of it cold. */
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -12,7 +12,6 @@
  * Nothing is allocated, nothing is written behind the capacity given, and no call is made that
  * could wait. */
 #include <assert.h>
-#include <limits.h>
 #include <string.h>
 
 #include "schema/copy_checked.h"

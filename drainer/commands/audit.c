@@ -223,10 +223,9 @@ int command_audit(const struct settings *settings)
     int code = EXIT_CODE_USAGE;
 
     if (since_parse(settings, "since", settings->since, since)) {
-        code = pg_open(&pg, settings) && pg_refuse_pooler(&pg) && pg_check_schema(&pg) &&
-                       query(&audit, &pg, since)
-                   ? audit_print(&audit)
-                   : pg.exit_code;
+        bool done = pg_open_session(&pg, settings) && query(&audit, &pg, since);
+
+        code = done ? audit_print(&audit) : pg.exit_code;
         pg_close(&pg);
     }
     PQclear(audit.producers);

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "drainer/commands/check_report.h"
-#include "drainer/commands/report.h"
 #include "drainer/redis/redis_blocking.h"
 #include "drainer/redis/redis_reply.h"
 #include "drainer/redis/stream_survey.h"
@@ -72,6 +71,25 @@ static void check_mode(struct check *check, const char *info)
     }
 }
 
+/* Reads a setting of the server, for which a user with the smallest rights may not ask: false, and
+ * that is reported. */
+static bool read_config(struct check *check, struct redis *redis, const char *name,
+                        char out[VALUE_BYTES])
+{
+    redisReply *reply = redis_ask(redis, "CONFIG", "GET", name, NULL);
+    const redisReply *value = reply == NULL ? NULL : reply_map_get(reply, name);
+    bool known = value != NULL && reply_is_string(value);
+
+    if (known) {
+        snprintf(out, VALUE_BYTES, "%s", value->str);
+    } else {
+        check_report(check, CHECK_WARNING, check->redis, name,
+                     "not known: this user may not use CONFIG GET");
+    }
+    redis_reply_free(reply);
+    return known;
+}
+
 /* Checks that it is a master, and says where a failover would lose records. */
 static void check_role(struct check *check, struct redis *redis, const char *info)
 {
@@ -85,21 +103,16 @@ static void check_role(struct check *check, struct redis *redis, const char *inf
     if (!master || strcmp(replicas, "0") == 0) {
         return;
     }
-    redisReply *reply = redis_ask(redis, "CONFIG", "GET", "min-replicas-to-write", NULL);
-    const redisReply *value = reply == NULL ? NULL : reply_map_get(reply, "min-replicas-to-write");
-    if (value == NULL || !reply_is_string(value)) {
-        check_report(check, CHECK_WARNING, check->redis, "min-replicas-to-write",
-                     "not known: this user may not use CONFIG GET");
-    } else {
-        bool none = strcmp(value->str, "0") == 0;
+    char least[VALUE_BYTES];
+    if (read_config(check, redis, "min-replicas-to-write", least)) {
+        bool none = strcmp(least, "0") == 0;
 
         check_report(check, none ? CHECK_WARNING : CHECK_FINE, check->redis,
-                     "min-replicas-to-write", "%s%s", value->str,
+                     "min-replicas-to-write", "%s%s", least,
                      none ? "; a master that is cut off takes records that the next one lacks: "
                             "set it to 1"
                           : "");
     }
-    redis_reply_free(reply);
 }
 
 static void check_memory(struct check *check, const char *info)
@@ -136,25 +149,19 @@ static void check_persistence(struct check *check, const char *info)
     }
 }
 
-/* Checks appendfsync, for which a user with the smallest rights may not ask. */
 static void check_fsync(struct check *check, struct redis *redis)
 {
-    redisReply *reply = redis_ask(redis, "CONFIG", "GET", "appendfsync", NULL);
-    const redisReply *value = reply == NULL ? NULL : reply_map_get(reply, "appendfsync");
+    char value[VALUE_BYTES];
 
-    if (reply != NULL && (value == NULL || !reply_is_string(value))) {
-        check_report(check, CHECK_WARNING, check->redis, "appendfsync",
-                     "not known: this user may not use CONFIG GET");
-    } else if (reply != NULL) {
-        bool always = strcmp(value->str, "always") == 0, never = strcmp(value->str, "no") == 0;
+    if (read_config(check, redis, "appendfsync", value)) {
+        bool always = strcmp(value, "always") == 0, never = strcmp(value, "no") == 0;
 
         check_report(check, never ? CHECK_WARNING : CHECK_FINE, check->redis, "appendfsync", "%s%s",
-                     value->str,
+                     value,
                      always ? ""
                             : "; the last records written are lost with the server: journals send "
                               "them again, other clients do not");
     }
-    redis_reply_free(reply);
 }
 
 /* --- rights --- */

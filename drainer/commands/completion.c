@@ -19,10 +19,10 @@ static void print_verbs(const struct command *command)
 
 static void print_flag(const struct setting *setting)
 {
-    printf(" --");
-    for (const char *at = setting->name; *at != '\0'; at++) {
-        putchar(*at == '_' ? '-' : *at);
-    }
+    char name[SETTING_NAME_BYTES];
+
+    setting_flag_name(name, setting->name);
+    printf(" --%s", name);
 }
 
 static void print_choices(const struct setting *setting)

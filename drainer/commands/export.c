@@ -65,9 +65,7 @@ int command_export(const struct settings *settings)
 
     if (since_parse(settings, "since", settings->since, since) &&
         since_parse(settings, "before", settings->before, before)) {
-        char *sql = pg_open(&pg, settings) && pg_refuse_pooler(&pg) && pg_check_schema(&pg)
-                        ? make_copy(&pg, since, before)
-                        : NULL;
+        char *sql = pg_open_session(&pg, settings) ? make_copy(&pg, since, before) : NULL;
 
         code = sql == NULL ? pg.exit_code : copy_out(&pg, sql);
         free(sql);

@@ -275,8 +275,7 @@ static void wait_ms(int ms)
 static bool follow_connect(struct follow *follow)
 {
     follow->connected =
-        pg_open(&follow->pg, follow->settings) && pg_refuse_pooler(&follow->pg) &&
-        pg_check_schema(&follow->pg) &&
+        pg_open_session(&follow->pg, follow->settings) &&
         pg_run(&follow->pg, "SET default_transaction_read_only = on; SET jit = off");
     return follow->connected;
 }

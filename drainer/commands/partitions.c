@@ -13,7 +13,6 @@
  *
  * One run at a time, by an advisory lock of the session; and only for the owner of the schema. */
 #include <jansson.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -400,7 +399,6 @@ int command_partitions(const struct settings *settings)
     static const char *const names[] = {"list", "drop", "roll"};
     size_t verb = 0;
     struct pg pg;
-    int code;
 
     while (verb < 3 && strcmp(settings->arguments[0], names[verb]) != 0) {
         verb++;
@@ -409,11 +407,7 @@ int command_partitions(const struct settings *settings)
         return command_fail(settings, EXIT_CODE_USAGE, "expected list, drop or roll, not \"%.64s\"",
                             settings->arguments[0]);
     }
-    if (!pg_open(&pg, settings) || !pg_check_schema(&pg) || !pg_refuse_pooler(&pg)) {
-        code = pg.exit_code;
-    } else {
-        code = verbs[verb](&pg);
-    }
+    int code = pg_open_session(&pg, settings) ? verbs[verb](&pg) : pg.exit_code;
     pg_close(&pg);
     return code;
 }

@@ -265,9 +265,7 @@ int command_rejects(const struct settings *settings)
                             settings->arguments[0]);
     }
     if (select_rejects(&selection, settings)) {
-        code = pg_open(&pg, settings) && pg_refuse_pooler(&pg) && pg_check_schema(&pg)
-                   ? verbs[verb].run(&pg, &selection)
-                   : pg.exit_code;
+        code = pg_open_session(&pg, settings) ? verbs[verb].run(&pg, &selection) : pg.exit_code;
         pg_close(&pg);
     }
     free(selection.ids);

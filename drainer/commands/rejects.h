@@ -2,7 +2,6 @@
 #ifndef BLOTTER_DRAINER_COMMANDS_REJECTS_H
 #define BLOTTER_DRAINER_COMMANDS_REJECTS_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "drainer/commands/since.h"

@@ -16,7 +16,6 @@
 #include "drainer/batch.h"
 #include "drainer/commands/rejects.h"
 #include "drainer/commands/report.h"
-#include "drainer/log.h"
 #include "drainer/memory.h"
 #include "drainer/postgres/loading.h"
 #include "drainer/postgres/pg_blocking.h"

@@ -23,12 +23,13 @@
 #include "drainer/settings_table.h"
 #include "producer/blotter.h"
 #include "producer/journal_open.h"
+#include "producer/timer.h"
 #include "schema/clock.h"
 
 enum {
     LOOK_MS = 500,
     LOOK_ONCE_MS = 20, /* with --once somebody waits for us */
-    SUMMARY_S = 60,
+    SUMMARY_MS = 60000,
 };
 
 /* A file that is no journal, or none that we can read: it is named once. */
@@ -55,11 +56,6 @@ struct ship {
     int exit_code;
     struct ship_metrics *metrics; /* NULL: not asked for */
 };
-
-static struct timeval milliseconds(int64_t ms)
-{
-    return (struct timeval){ms / 1000, (suseconds_t)(ms % 1000 * 1000)};
-}
 
 static void ship_stop(struct ship *ship, int exit_code)
 {
@@ -222,12 +218,10 @@ static void look_at_shipments(struct ship *ship)
 /* Starts the timer where a journal has to be polled, else stops it. */
 static void set_polling(struct ship *ship)
 {
-    struct timeval interval = milliseconds(ship->settings->poll_interval);
-
     if (ship->shipments == NULL) {
         evtimer_del(ship->poll);
     } else if (!evtimer_pending(ship->poll, NULL)) {
-        evtimer_add(ship->poll, &interval);
+        timer_start(ship->poll, ship->settings->poll_interval);
     }
 }
 
@@ -438,8 +432,6 @@ static int check_redis(struct ship *ship)
 static void ship_create_events(struct ship *ship)
 {
     struct event_config *config = event_config_new();
-    struct timeval look = milliseconds(ship->settings->once ? LOOK_ONCE_MS : LOOK_MS),
-                   minute = {SUMMARY_S, 0};
 
     event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK |
                                       EVENT_BASE_FLAG_PRECISE_TIMER); /* polls are 1 ms apart */
@@ -450,9 +442,9 @@ static void ship_create_events(struct ship *ship)
     ship->summary = event_new(ship->base, -1, EV_PERSIST, ship_on_summary, ship);
     ship->sigterm = evsignal_new(ship->base, SIGTERM, ship_on_signal, ship);
     ship->sigint = evsignal_new(ship->base, SIGINT, ship_on_signal, ship);
-    evtimer_add(ship->look, &look);
+    timer_start(ship->look, ship->settings->once ? LOOK_ONCE_MS : LOOK_MS);
     if (!ship->settings->once) {
-        evtimer_add(ship->summary, &minute);
+        timer_start(ship->summary, SUMMARY_MS);
     }
     evsignal_add(ship->sigterm, NULL);
     evsignal_add(ship->sigint, NULL);

@@ -129,8 +129,8 @@ static bool look_at_pg(struct status *status)
     struct pg *pg = &status->pg;
 
     if (!status->pg_open) {
-        status->pg_open = pg_open(pg, status->settings) && pg_refuse_pooler(pg) &&
-                          pg_check_schema(pg) && pg_run(pg, "SET lock_timeout = '500ms'");
+        status->pg_open =
+            pg_open_session(pg, status->settings) && pg_run(pg, "SET lock_timeout = '500ms'");
     }
     if (status->pg_open && load_facts_read(&status->facts, pg)) {
         status->tables = read_tables(pg);

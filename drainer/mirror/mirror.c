@@ -24,11 +24,12 @@
 #include "drainer/redis/intake.h"
 #include "drainer/redis/redis_blocking.h"
 #include "drainer/settings_table.h"
+#include "producer/timer.h"
 #include "schema/clock.h"
 
 enum {
-    SUMMARY_S = 60,
-    STOP_S = 5,
+    SUMMARY_MS = 60000,
+    STOP_MS = 5000,
     GATHER_MS = 100, /* that a batch waits for more, where Redis has more or does not answer */
     LINE_FACTOR =
         4, /* a line is longer than a row of COPY, and each request costs QuestDB a commit */
@@ -102,7 +103,7 @@ static void mirror_stop(struct mirror *mirror, const char *why)
     log_info("mirror", "stopping: %s", why);
     mirror->phase = MIRROR_STOPPING;
     intake_set_reading(mirror->intake, false);
-    evtimer_add(mirror->stop_timer, &(struct timeval){.tv_sec = STOP_S});
+    timer_start(mirror->stop_timer, STOP_MS);
     mirror_turn_soon(mirror);
 }
 
@@ -332,17 +333,14 @@ static bool mirror_create_monitor(struct mirror *mirror)
 
 static void mirror_create_events(struct mirror *mirror)
 {
-    int64_t ms = mirror->settings->rebalance_interval;
-    struct timeval interval = {ms / 1000, ms % 1000 * 1000};
-
     mirror->turn_event = evtimer_new(mirror->base, mirror_turn, mirror);
     mirror->lease_timer = event_new(mirror->base, -1, EV_PERSIST, on_lease_timer, mirror);
     mirror->stop_timer = evtimer_new(mirror->base, mirror_on_stop_timeout, mirror);
     mirror->summary_timer = event_new(mirror->base, -1, EV_PERSIST, mirror_on_summary, mirror);
     mirror->sigterm = evsignal_new(mirror->base, SIGTERM, mirror_on_signal, mirror);
     mirror->sigint = evsignal_new(mirror->base, SIGINT, mirror_on_signal, mirror);
-    evtimer_add(mirror->lease_timer, &interval);
-    evtimer_add(mirror->summary_timer, &(struct timeval){.tv_sec = SUMMARY_S});
+    timer_start(mirror->lease_timer, mirror->settings->rebalance_interval);
+    timer_start(mirror->summary_timer, SUMMARY_MS);
     evsignal_add(mirror->sigterm, NULL);
     evsignal_add(mirror->sigint, NULL);
 }

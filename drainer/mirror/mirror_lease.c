@@ -3,7 +3,6 @@
 #include "drainer/mirror/mirror_lease.h"
 
 #include <hiredis/hiredis.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,8 +50,7 @@ static void mirror_lease_on_answer(void *owner, uintptr_t tag, struct redisReply
     }
     if (!reply_is_array(reply, 2) || reply->element[0]->type != REDIS_REPLY_INTEGER ||
         reply->element[1]->type != REDIS_REPLY_INTEGER) {
-        log_warn(stream->name, "asking for its lease: %s",
-                 reply->type == REDIS_REPLY_ERROR ? reply->str : "unexpected kind of answer");
+        log_warn(stream->name, "asking for its lease: %s", reply_problem(reply));
         return;
     }
     unsigned members = (unsigned)reply->element[1]->integer;

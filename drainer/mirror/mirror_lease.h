@@ -6,7 +6,6 @@
 #define BLOTTER_DRAINER_MIRROR_MIRROR_LEASE_H
 
 #include <stdbool.h>
-#include <stddef.h>
 
 struct intake;
 struct mirror_lease;

@@ -16,10 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/backoff.h"
 #include "drainer/log.h"
 #include "drainer/memory.h"
 #include "drainer/mirror/questdb_tables.h"
 #include "drainer/mirror/reject_line.h"
+#include "producer/timer.h"
 
 enum {
     REST_MIN_MS = 100,
@@ -55,11 +57,9 @@ static void send_batch(struct mirror_writer *writer);
 
 static void rest(struct mirror_writer *writer, const struct questdb_answer *answer)
 {
-    unsigned ms = writer->rest_ms == 0 ? REST_MIN_MS : writer->rest_ms;
+    unsigned ms = backoff_next_ms(&writer->rest_ms, REST_MIN_MS, REST_MAX_MS);
     bool person = answer->action != QUESTDB_RETRY;
 
-    writer->rest_ms = ms * 2 > REST_MAX_MS ? REST_MAX_MS : ms * 2;
-    ms = person ? REST_PERSON_MS : ms / 2 + (unsigned)random() % (ms / 2 + 1);
     writer->state = WRITER_RESTING;
     writer->prepared = false;
     writer->failures++;
@@ -74,8 +74,7 @@ static void rest(struct mirror_writer *writer, const struct questdb_answer *answ
                         questdb_link_place(writer->options.link), answer->message,
                         person ? "; this needs a person" : "");
     }
-    struct timeval pause = {ms / 1000, ms % 1000 * 1000};
-    evtimer_add(writer->timer, &pause);
+    timer_start(writer->timer, person ? REST_PERSON_MS : backoff_spread_ms(ms));
 }
 
 static void mirror_writer_recover(struct mirror_writer *writer)

@@ -5,7 +5,6 @@
 #ifndef BLOTTER_DRAINER_MIRROR_QUESTDB_LINK_H
 #define BLOTTER_DRAINER_MIRROR_QUESTDB_LINK_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "drainer/mirror/questdb_conf.h"

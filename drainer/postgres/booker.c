@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/backoff.h"
 #include "drainer/log.h"
 #include "drainer/postgres/pg_link.h"
 #include "drainer/postgres/pg_result.h"
@@ -35,6 +36,7 @@
 #include "drainer/postgres/sql_text.h"
 #include "drainer/redis/streams.h"
 #include "drainer/settings_table.h"
+#include "producer/timer.h"
 #include "schema/clock.h"
 
 enum {
@@ -84,13 +86,6 @@ struct booker {
     struct booker_counters counters;
 };
 
-static void booker_set_timer(struct booker *booker, unsigned ms)
-{
-    struct timeval tv = {ms / 1000, (ms % 1000) * 1000};
-
-    evtimer_add(booker->timer, &tv);
-}
-
 /* --- the statement --- */
 
 /* Lists the exchanges of the streams held, which are sorted by name, so those of an exchange lie
@@ -129,7 +124,6 @@ static void booker_on_rows(void *owner, const PGresult *result)
     }
 }
 
-static void booker_run(struct booker *booker, bool from_first);
 static void booker_next(struct booker *booker);
 
 static void booker_on_failed(struct booker *booker, const struct pg_failure *failure)
@@ -138,16 +132,13 @@ static void booker_on_failed(struct booker *booker, const struct pg_failure *fai
     snprintf(booker->trouble, sizeof booker->trouble, "%s, SQLSTATE %s", failure->message,
              failure->sqlstate[0] == '\0' ? "none" : failure->sqlstate);
     log_warn("books", "not booked: %s: tried again", booker->trouble);
-    booker->retry_ms = booker->retry_ms == 0                 ? RETRY_MIN_MS
-                       : booker->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS
-                                                             : booker->retry_ms * 2;
     if (strcmp(failure->sqlstate, "55P03") != 0) { /* another drainer books for so long */
         booker->rows_max = ROWS_MIN;
     }
     booker->resting = false; /* the timer is for the retry now */
     booker->waiting = true;
     booker->woken = true;
-    booker_set_timer(booker, booker->retry_ms);
+    timer_start(booker->timer, backoff_next_ms(&booker->retry_ms, RETRY_MIN_MS, RETRY_MAX_MS));
     if (failure->action == PG_ACTION_PERSON && !failure->connection_lost) {
         /* its temporary tables may be of before a migration */
         pg_link_reconnect(booker->link, failure->message);
@@ -198,7 +189,7 @@ static void booker_rest(struct booker *booker)
         return;
     }
     booker->resting = true;
-    booker_set_timer(booker, (unsigned)ms);
+    timer_start(booker->timer, ms);
 }
 
 /* Notes what is left to book. What waited before a booking that has looked at all of the queue, and
@@ -303,7 +294,7 @@ static void booker_next(struct booker *booker)
         booker_run(booker, true);
     }
     if (!booker->running && !evtimer_pending(booker->timer, NULL)) {
-        booker_set_timer(booker, TICK_MS);
+        timer_start(booker->timer, TICK_MS);
     }
 }
 

@@ -4,7 +4,6 @@
 #define BLOTTER_DRAINER_POSTGRES_HISTORY_H
 
 #include <libpq-fe.h>
-#include <stdbool.h>
 
 #include "drainer/postgres/sql_text.h"
 #include "drainer/redis/streams.h"

@@ -14,7 +14,6 @@
 #include "drainer/postgres/lease.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +44,12 @@ enum {
     LOCKS_PER_STATEMENT = 64, /* where it fails, it is not known which of them were locked */
 };
 
+/* Streams in the order in which they were added. */
+struct stream_list {
+    struct stream **each;
+    size_t count, capacity;
+};
+
 struct lease {
     struct pg_link *link;
     struct lease_options options;
@@ -54,24 +59,19 @@ struct lease {
     size_t present;       /* streams there were at the last run */
     int64_t looked_at_ms; /* 0: not since the session began */
     int64_t settling_until_ms;
-    struct stream **given; /* over the share, and given up last */
-    size_t given_count, given_capacity;
-    size_t waiting;          /* of these: nobody has taken them, as the last run has seen */
-    int64_t taking_until_ms; /* a try has got streams that others give up */
-    bool undo_wanted;        /* locks may be held that are not known */
-    bool looks, look_wanted; /* this run; the next one */
-    long long drainers;      /* a number made of their sessions */
-    struct stream **asked;   /* those that this run's queries name, by their places here */
-    size_t asked_count, asked_capacity;
-    struct stream **free; /* those that nobody holds, as this run has seen */
-    size_t free_count, free_capacity;
-    struct stream *stuck;    /* its holder is to be ended at the next run */
-    struct stream *fenced;   /* ... is ended in this run */
-    struct stream **foreign; /* held by others than drainers, as this run has shown */
-    size_t foreign_count, foreign_capacity;
-    bool history_open;     /* streams->history is that of this session's server */
-    struct stream **fresh; /* locked, and not yet given to the reading side */
-    size_t fresh_count, fresh_capacity;
+    struct stream_list given;   /* over the share, and given up last */
+    size_t waiting;             /* of these: nobody has taken them, as the last run has seen */
+    int64_t taking_until_ms;    /* a try has got streams that others give up */
+    bool undo_wanted;           /* locks may be held that are not known */
+    bool looks, look_wanted;    /* this run; the next one */
+    long long drainers;         /* a number made of their sessions */
+    struct stream_list asked;   /* those that this run's queries name, by their places here */
+    struct stream_list free;    /* those that nobody holds, as this run has seen */
+    struct stream *stuck;       /* its holder is to be ended at the next run */
+    struct stream *fenced;      /* ... is ended in this run */
+    struct stream_list foreign; /* held by others than drainers, as this run has shown */
+    bool history_open;          /* streams->history is that of this session's server */
+    struct stream_list fresh;   /* locked, and not yet given to the reading side */
     bool name_blockers;
     size_t ceiling; /* most streams to hold until ceiling_until_ms */
     int64_t ceiling_until_ms;
@@ -94,13 +94,20 @@ void lease_destroy(struct lease *lease)
 {
     if (lease != NULL) {
         sql_text_release(&lease->sql);
-        free(lease->asked);
-        free(lease->free);
-        free(lease->fresh);
-        free(lease->foreign);
-        free(lease->given);
+        free(lease->asked.each);
+        free(lease->free.each);
+        free(lease->fresh.each);
+        free(lease->foreign.each);
+        free(lease->given.each);
         free(lease);
     }
+}
+
+static void lease_list_add(struct stream_list *list, struct stream *stream)
+{
+    list->each =
+        array_grow_or_abort(list->each, &list->capacity, list->count + 1, sizeof(struct stream *));
+    list->each[list->count++] = stream;
 }
 
 static size_t lease_present_streams(const struct streams *streams)
@@ -134,7 +141,7 @@ static bool lease_is_settling(const struct lease *lease)
 unsigned lease_interval_ms(const struct lease *lease)
 {
     int64_t now = clock_monotonic_ms();
-    bool gives = lease->given_count > 0 && now < lease->settling_until_ms;
+    bool gives = lease->given.count > 0 && now < lease->settling_until_ms;
     bool takes = now < lease->taking_until_ms && lease_is_settling(lease);
 
     return (gives || takes) && HURRY_MS < lease->options.interval_ms ? HURRY_MS
@@ -164,10 +171,8 @@ bool lease_due(const struct lease *lease)
 /* Returns the place by which an answer names the stream. Its lock's number may change meanwhile. */
 static size_t lease_ask_about(struct lease *lease, struct stream *stream)
 {
-    lease->asked = array_grow_or_abort(lease->asked, &lease->asked_capacity, lease->asked_count + 1,
-                                       sizeof(struct stream *));
-    lease->asked[lease->asked_count] = stream;
-    return lease->asked_count++;
+    lease_list_add(&lease->asked, stream);
+    return lease->asked.count - 1;
 }
 
 /* Behind a list of locks' numbers. */
@@ -176,21 +181,21 @@ static size_t lease_ask_about(struct lease *lease, struct stream *stream)
 static void lease_ask_to_unlock(struct lease *lease)
 {
     const struct streams *streams = lease->options.streams;
-    size_t first = lease->asked_count;
+    size_t first = lease->asked.count;
 
     for (size_t i = 0; i < streams->count; i++) {
         struct stream *stream = streams->all[i];
 
         if (stream_is_left(stream)) {
             sql_text_add(&lease->sql, "%s%" PRId64,
-                         lease->asked_count == first
+                         lease->asked.count == first
                              ? "SELECT 'left', n - 1, pg_advisory_unlock(key)::text FROM unnest('{"
                              : ",",
                          stream->lock_key);
             lease_ask_about(lease, stream);
         }
     }
-    if (lease->asked_count > first) {
+    if (lease->asked.count > first) {
         sql_text_add(&lease->sql, LEASE_KEYS_END);
     }
 }
@@ -239,10 +244,10 @@ static void lease_ask_for_counters(struct lease *lease)
 
     sql_text_add(&lease->sql, "SELECT 'loaded', n, stream || ' ' || coalesce(last_id, '0-0') "
                               "FROM blotter_internal.loaded WHERE stream IN (''");
-    for (size_t i = 0; i < lease->asked_count; i++) {
-        sql_text_add(&lease->sql, ", '%s'", lease->asked[i]->name);
+    for (size_t i = 0; i < lease->asked.count; i++) {
+        sql_text_add(&lease->sql, ", '%s'", lease->asked.each[i]->name);
     }
-    for (size_t i = 0; i < streams->count && lease->fresh_count > 0; i++) {
+    for (size_t i = 0; i < streams->count && lease->fresh.count > 0; i++) {
         if (streams->all[i]->state == STREAM_LOCKED) {
             sql_text_add(&lease->sql, ", '%s'", streams->all[i]->name);
         }
@@ -254,13 +259,13 @@ static void lease_ask_for_counters(struct lease *lease)
  * places. */
 static void lease_ask_to_lock(struct lease *lease, size_t lacking)
 {
-    size_t first = lease->free_count == 0 ? 0 : (size_t)random() % lease->free_count;
-    size_t count = lease->free_count < lacking ? lease->free_count : lacking;
+    size_t first = lease->free.count == 0 ? 0 : (size_t)random() % lease->free.count;
+    size_t count = lease->free.count < lacking ? lease->free.count : lacking;
 
     sql_text_clear(&lease->sql);
-    lease->asked_count = 0;
+    lease->asked.count = 0;
     for (size_t n = 0; n < count; n++) {
-        struct stream *stream = lease->free[(first + n) % lease->free_count];
+        struct stream *stream = lease->free.each[(first + n) % lease->free.count];
 
         if (n % LOCKS_PER_STATEMENT == 0) {
             sql_text_add(
@@ -281,9 +286,7 @@ static void lease_on_locked(struct lease *lease, struct stream *stream)
     stream_enter(stream, STREAM_LOCKED);
     stream->loaded_n = 0;
     stream->loaded_id = (struct stream_entry_id){0, 0};
-    lease->fresh = array_grow_or_abort(lease->fresh, &lease->fresh_capacity, lease->fresh_count + 1,
-                                       sizeof(struct stream *));
-    lease->fresh[lease->fresh_count++] = stream;
+    lease_list_add(&lease->fresh, stream);
 }
 
 /* Takes a stream's counter, and its newest loaded entry: "blotter:okx 1767225600000-3". */
@@ -303,7 +306,7 @@ static void lease_on_loaded(struct lease *lease, long long n, const char *text)
  * about. */
 static struct stream *lease_stream_of(const struct lease *lease, long long place)
 {
-    return place >= 0 && (size_t)place < lease->asked_count ? lease->asked[place] : NULL;
+    return place >= 0 && (size_t)place < lease->asked.count ? lease->asked.each[place] : NULL;
 }
 
 #define LEASE_DATABASE "(SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -323,13 +326,13 @@ static void lease_ask_for_sessions(struct lease *lease)
 static void lease_list_free(struct lease *lease)
 {
     const struct streams *streams = lease->options.streams;
-    size_t first = lease->asked_count;
+    size_t first = lease->asked.count;
 
     for (size_t i = 0; i < streams->count; i++) {
         struct stream *stream = streams->all[i];
 
         if (stream->state == STREAM_FREE && stream->present && !stream->key_taken) {
-            sql_text_add(&lease->sql, "%s%" PRId64, lease->asked_count > first ? "," : "",
+            sql_text_add(&lease->sql, "%s%" PRId64, lease->asked.count > first ? "," : "",
                          stream->lock_key);
             lease_ask_about(lease, stream);
         }
@@ -357,7 +360,7 @@ static void lease_ask_to_try(struct lease *lease)
         return;
     }
     sql_text_add(&lease->sql, "SELECT 'taken', n - 1 + %zu, 't' FROM unnest('{",
-                 lease->asked_count);
+                 lease->asked.count);
     lease_list_free(lease);
     sql_text_add(&lease->sql,
                  "}'::bigint[]) WITH ORDINALITY AS k (key, n) WHERE pg_try_advisory_lock(key) "
@@ -371,8 +374,8 @@ static void lease_ask_about_given(struct lease *lease)
     size_t listed = 0;
 
     lease->waiting = 0;
-    for (size_t i = 0; i < lease->given_count; i++) {
-        const struct stream *stream = lease->given[i];
+    for (size_t i = 0; i < lease->given.count; i++) {
+        const struct stream *stream = lease->given.each[i];
 
         lease->waiting += stream->state == STREAM_LEAVING;
         if (stream->state == STREAM_FREE && stream->present) {
@@ -417,7 +420,7 @@ static void lease_ask_to_undo(struct lease *lease)
 static void lease_ask_for_locks(struct lease *lease)
 {
     struct sql_text *sql = &lease->sql;
-    size_t first = lease->asked_count;
+    size_t first = lease->asked.count;
 
     sql_text_add(sql, "WITH l AS MATERIALIZED (SELECT pid, classid, objid, objsubid, "
                       "classid::bigint << 32 | objid::bigint AS key FROM pg_locks "
@@ -497,27 +500,18 @@ static void lease_on_drainers(struct lease *lease, long long number)
     lease->drainers = number;
 }
 
-static void lease_on_free(struct lease *lease, struct stream *stream)
-{
-    lease->free = array_grow_or_abort(lease->free, &lease->free_capacity, lease->free_count + 1,
-                                      sizeof(struct stream *));
-    lease->free[lease->free_count++] = stream;
-}
-
 static void lease_on_foreign_holder(struct lease *lease, struct stream *stream, const char *who)
 {
     streams_trouble(lease->options.streams, stream, TROUBLE_LEASE,
                     "its lease is held by a session that is no drainer's: %s; end that session",
                     who);
-    lease->foreign = array_grow_or_abort(lease->foreign, &lease->foreign_capacity,
-                                         lease->foreign_count + 1, sizeof(struct stream *));
-    lease->foreign[lease->foreign_count++] = stream;
+    lease_list_add(&lease->foreign, stream);
 }
 
 static bool lease_is_foreign(const struct lease *lease, const struct stream *stream)
 {
-    for (size_t i = 0; i < lease->foreign_count; i++) {
-        if (lease->foreign[i] == stream) {
+    for (size_t i = 0; i < lease->foreign.count; i++) {
+        if (lease->foreign.each[i] == stream) {
             return true;
         }
     }
@@ -590,7 +584,7 @@ static bool lease_on_stream_row(struct lease *lease, const char *what, struct st
         return true;
     }
     if (strcmp(what, "free") == 0 && stream->state == STREAM_FREE) {
-        lease_on_free(lease, stream);
+        lease_list_add(&lease->free, stream);
         return true;
     }
     if (strcmp(what, "taken") == 0 && stream->state == STREAM_FREE) {
@@ -653,27 +647,25 @@ static void lease_give_up(struct lease *lease, size_t most)
     struct streams *streams = lease->options.streams;
     size_t kept = streams_kept(streams), wanted = lease_share(lease);
 
-    for (; lease->fresh_count > 0 && kept > wanted; kept--) {
-        stream_enter(lease->fresh[--lease->fresh_count], STREAM_LEAVING);
+    for (; lease->fresh.count > 0 && kept > wanted; kept--) {
+        stream_enter(lease->fresh.each[--lease->fresh.count], STREAM_LEAVING);
     }
-    lease->given_count = 0;
-    for (size_t i = 0; i < streams->count && kept > wanted && lease->given_count < most; i++) {
+    lease->given.count = 0;
+    for (size_t i = 0; i < streams->count && kept > wanted && lease->given.count < most; i++) {
         if (streams->all[i]->state == STREAM_READING) {
             stream_enter(streams->all[i], STREAM_LEAVING);
             kept--;
-            lease->given = array_grow_or_abort(lease->given, &lease->given_capacity,
-                                               lease->given_count + 1, sizeof(struct stream *));
-            lease->given[lease->given_count++] = streams->all[i];
+            lease_list_add(&lease->given, streams->all[i]);
         }
     }
-    lease->waiting = lease->given_count;
+    lease->waiting = lease->given.count;
 }
 
 /* Gives up what is over the share, a piece once the one before is taken: from then on nobody reads
  * a stream until another drainer has claimed it, which takes longer the more there are. */
 static void lease_give_up_excess(struct lease *lease)
 {
-    bool first = lease->given_count == 0;
+    bool first = lease->given.count == 0;
 
     if (lease->waiting > 0) {
         return;
@@ -687,13 +679,13 @@ static void lease_give_up_excess(struct lease *lease)
 /* Gives the streams that were locked, and whose counters are known, to the reading side. */
 static void lease_hand_over(struct lease *lease)
 {
-    for (size_t i = 0; i < lease->fresh_count; i++) {
-        if (lease->fresh[i]->state ==
+    for (size_t i = 0; i < lease->fresh.count; i++) {
+        if (lease->fresh.each[i]->state ==
             STREAM_LOCKED) { /* else its random id has changed meanwhile */
-            lease->options.on_taken(lease->options.owner, lease->fresh[i]);
+            lease->options.on_taken(lease->options.owner, lease->fresh.each[i]);
         }
     }
-    lease->fresh_count = 0;
+    lease->fresh.count = 0;
 }
 
 static void lease_on_done(void *owner, const struct pg_failure *failure)
@@ -780,9 +772,9 @@ static void lease_on_looked(void *owner, const struct pg_failure *failure)
     struct lease *lease = owner;
     size_t kept = streams_kept(lease->options.streams), wanted = lease_share(lease);
     size_t lacking = kept < wanted ? wanted - kept : 0;
-    bool tries = (lease->free_count > 0 && lacking > 0) || lease->fresh_count > 0;
+    bool tries = (lease->free.count > 0 && lacking > 0) || lease->fresh.count > 0;
 
-    if (lease->fresh_count > 0) {
+    if (lease->fresh.count > 0) {
         lease->taking_until_ms = clock_monotonic_ms() + 2 * (int64_t)lease->options.interval_ms;
         lease->settling_until_ms = clock_monotonic_ms() + SETTLE_MS;
     }
@@ -810,12 +802,12 @@ static void lease_run_locks(struct lease *lease)
 
     lease->looks = lease_is_look_due(lease, present);
     lease->present = present;
-    lease->asked_count = lease->free_count = 0;
+    lease->asked.count = lease->free.count = 0;
     lease->look_wanted = false;
     sql_text_clear(&lease->sql);
     if (lease->looks) {
         lease->looked_at_ms = clock_monotonic_ms();
-        lease->foreign_count = 0;
+        lease->foreign.count = 0;
         lease_renew_keys(lease);
     }
     lease_ask_to_undo(lease);
@@ -916,10 +908,10 @@ void lease_forget(struct lease *lease)
     }
     lease->ran_at_ms = lease->looked_at_ms = 0;
     lease->undo_wanted = false;
-    lease->given_count = lease->waiting = 0;
+    lease->given.count = lease->waiting = 0;
     lease->member_key = 0;
     lease->distrust = NULL;
-    lease->fresh_count = 0;
+    lease->fresh.count = 0;
     lease->history_open = false;
 }
 

@@ -32,10 +32,12 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "drainer/backoff.h"
 #include "drainer/log.h"
 #include "drainer/memory.h"
 #include "drainer/postgres/pg_hosts.h"
 #include "drainer/postgres/pg_result.h"
+#include "producer/timer.h"
 #include "schema/clock.h"
 
 enum { PIECE_BYTES = 65536, SEND_BUFFER_BYTES = 1 << 20 };
@@ -109,16 +111,13 @@ static const unsigned next_states[] = {
 };
 
 static void link_on_io(evutil_socket_t fd, short what, void *arg);
-static void link_on_timer(evutil_socket_t fd, short what, void *arg);
 
 static void link_arm_timer(struct pg_link *link, unsigned ms)
 {
-    struct timeval tv = {ms / 1000, (ms % 1000) * 1000};
-
     if (ms == 0) {
         evtimer_del(link->timer);
     } else {
-        evtimer_add(link->timer, &tv);
+        timer_start(link->timer, ms);
     }
 }
 
@@ -174,31 +173,20 @@ static void link_drop_connection(struct pg_link *link)
     link->connection = NULL;
 }
 
-/* Doubles from BACKOFF_MIN_MS to BACKOFF_MAX_MS; the jitter keeps many drainers from coming back in
- * step. */
-static unsigned link_next_backoff(struct pg_link *link, enum pg_action action)
-{
-    unsigned ms = link->backoff_ms == 0 ? BACKOFF_MIN_MS : link->backoff_ms;
-
-    link->backoff_ms = ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : ms * 2;
-    if (action == PG_ACTION_PERSON) {
-        ms = BACKOFF_PERSON_MS;
-    }
-    return ms / 2 + (unsigned)(random() % (ms / 2 + 1));
-}
-
 /* Ends a lost connection: nothing else does. The running command, if any, is in doubt. */
 static void pg_link_fail(struct pg_link *link, const struct pg_failure *failure)
 {
     bool had_command = link_has_command(link);
     struct pg_command command = link->command;
     struct pg_failure copy = *failure;
+    unsigned ms = backoff_next_ms(&link->backoff_ms, BACKOFF_MIN_MS, BACKOFF_MAX_MS);
 
+    ms = failure->action == PG_ACTION_PERSON ? BACKOFF_PERSON_MS : ms;
     log_warn("postgres", "%s while %s%s%s", copy.message, state_texts[link->state],
              copy.sqlstate[0] ? ", SQLSTATE " : "", copy.sqlstate);
     copy.connection_lost = true;
     link_drop_connection(link);
-    link_enter(link, PG_LINK_WAITING, link_next_backoff(link, copy.action));
+    link_enter(link, PG_LINK_WAITING, backoff_spread_ms(ms));
     if (had_command) {
         command.on_done(command.owner, &copy);
     }

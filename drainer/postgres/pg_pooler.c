@@ -85,3 +85,8 @@ bool pg_refuse_pooler(struct pg *pg)
         "session for this database, or connect to PostgreSQL itself");
     return false;
 }
+
+bool pg_open_session(struct pg *pg, const struct settings *settings)
+{
+    return pg_open(pg, settings) && pg_refuse_pooler(pg) && pg_check_schema(pg);
+}

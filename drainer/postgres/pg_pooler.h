@@ -11,4 +11,8 @@
  * exit_code is set. */
 bool pg_refuse_pooler(struct pg *);
 
+/* Opens a session of PostgreSQL's own in a database that has our schema. False: the error has been
+ * printed, exit_code is set. Close it in both cases. */
+bool pg_open_session(struct pg *, const struct settings *);
+
 #endif

@@ -9,20 +9,19 @@
 
 enum { DAY_BYTES = 8 }; /* 20260101 */
 
-static const struct {
+struct sqlstate_row {
     const char *prefix;
-    enum pg_action action;
-} actions[] = {
-#define X(prefix, action, why) {prefix, PG_ACTION_##action},
+    int meaning; /* enum pg_action or sqlstate_hint */
+    const char *text;
+};
+
+static const struct sqlstate_row actions[] = {
+#define X(prefix, action, why) {prefix, PG_ACTION_##action, why},
     SQLSTATE_ACTIONS(X)
 #undef X
 };
 
-static const struct {
-    const char *prefix;
-    enum sqlstate_hint hint;
-    const char *text;
-} hints[] = {
+static const struct sqlstate_row hints[] = {
 #define X(prefix, hint, text) {prefix, SQLSTATE_##hint, text},
     SQLSTATE_HINTS(X)
 #undef X
@@ -70,28 +69,22 @@ bool sqlstate_is_raised(const char *source_file)
     return false;
 }
 
-/* Returns the length of the prefix if the state begins with it, else 0. */
-static size_t match_length(const char *sqlstate, const char *prefix)
+/* Finds the row with the longest prefix of the state. NULL: none. */
+static const struct sqlstate_row *find_longest(const struct sqlstate_row *rows, size_t count,
+                                               const char *sqlstate)
 {
-    size_t length = strlen(prefix);
-
-    return strncmp(sqlstate, prefix, length) == 0 ? length : 0;
-}
-
-static enum pg_action listed_action(const char *sqlstate)
-{
-    enum pg_action action = PG_ACTION_DATA;
+    const struct sqlstate_row *found = NULL;
     size_t longest = 0;
 
-    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
-        size_t length = match_length(sqlstate, actions[i].prefix);
+    for (size_t i = 0; i < count; i++) {
+        size_t length = strlen(rows[i].prefix);
 
-        if (length > longest) {
+        if (length > longest && strncmp(sqlstate, rows[i].prefix, length) == 0) {
             longest = length;
-            action = actions[i].action;
+            found = &rows[i];
         }
     }
-    return action;
+    return found;
 }
 
 enum pg_action sqlstate_action(const char *sqlstate, const char *table, const char *constraint,
@@ -100,7 +93,9 @@ enum pg_action sqlstate_action(const char *sqlstate, const char *table, const ch
     if (sqlstate == NULL || sqlstate[0] == '\0') {
         return PG_ACTION_RETRY;
     }
-    enum pg_action action = listed_action(sqlstate);
+    const struct sqlstate_row *row =
+        find_longest(actions, sizeof actions / sizeof actions[0], sqlstate);
+    enum pg_action action = row == NULL ? PG_ACTION_DATA : (enum pg_action)row->meaning;
     switch (action) {
     case PG_ACTION_DUPLICATE:
         return is_event_key(table, constraint) ? action : PG_ACTION_DATA;
@@ -116,22 +111,11 @@ enum pg_action sqlstate_action(const char *sqlstate, const char *table, const ch
 
 enum sqlstate_hint sqlstate_hint(const char *sqlstate, const char **text)
 {
-    enum sqlstate_hint hint = SQLSTATE_NONE;
-    size_t longest = 0;
+    const struct sqlstate_row *row =
+        sqlstate == NULL ? NULL : find_longest(hints, sizeof hints / sizeof hints[0], sqlstate);
 
     if (text != NULL) {
-        *text = "";
+        *text = row == NULL ? "" : row->text;
     }
-    for (size_t i = 0; sqlstate != NULL && i < sizeof hints / sizeof hints[0]; i++) {
-        size_t length = match_length(sqlstate, hints[i].prefix);
-
-        if (length > longest) {
-            longest = length;
-            hint = hints[i].hint;
-            if (text != NULL) {
-                *text = hints[i].text;
-            }
-        }
-    }
-    return hint;
+    return row == NULL ? SQLSTATE_NONE : (enum sqlstate_hint)row->meaning;
 }

@@ -19,7 +19,6 @@
 #include <string.h>
 
 #include "drainer/memory.h"
-#include "drainer/redis/redis_reply.h"
 
 enum {
     KEPT_BYTES_MAX = 65536, /* an entry of an unusual size leaves no more behind */

@@ -29,6 +29,7 @@
 #include "drainer/settings.h"
 #include "producer/redis_error.h"
 #include "producer/redis_link.h"
+#include "producer/timer.h"
 #include "schema/clock.h"
 
 enum {
@@ -82,7 +83,7 @@ bool intake_follow(struct intake *intake, struct stream *stream, const redisRepl
 void intake_on_error(struct intake *intake, struct node *node, struct stream *stream,
                      const char *command, const redisReply *reply)
 {
-    const char *text = reply->type == REDIS_REPLY_ERROR ? reply->str : "unexpected kind of answer";
+    const char *text = reply_problem(reply);
     const char *meaning = redis_error_meaning(text);
 
     intake->counters.errors++;
@@ -370,9 +371,8 @@ static void drop_gathering(struct intake *intake)
     }
 }
 
-void intake_on_node_down(struct intake *intake, struct node *node, const char *why)
+void intake_on_node_down(struct intake *intake)
 {
-    (void)node, (void)why;
     nodes_show_trouble(&intake->nodes);
     drop_gathering(intake);
     intake_turn(intake);
@@ -490,10 +490,8 @@ void intake_destroy(struct intake *intake)
 
 void intake_start(struct intake *intake)
 {
-    struct timeval tick = {0, TICK_MS * 1000};
-
     nodes_start(&intake->nodes);
-    event_add(intake->tick, &tick);
+    timer_start(intake->tick, TICK_MS);
 }
 
 bool intake_up(const struct intake *intake)

@@ -15,9 +15,9 @@ struct intake_counters *intake_count(struct intake *);
 
 bool intake_may_read(const struct intake *); /* intake_set_reading */
 
-/* Notes that the connection to a node is up, or lost. */
+/* Notes that the connection to a node is up, or one lost. */
 void intake_on_node_up(struct intake *, struct node *);
-void intake_on_node_down(struct intake *, struct node *, const char *why);
+void intake_on_node_down(struct intake *);
 
 /* Notes a stream on a connection that is new to it: its id is asked for, and if it is held it is
  * taken again. */

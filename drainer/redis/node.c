@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/backoff.h"
 #include "drainer/memory.h"
 #include "drainer/redis/doorbell.h"
 #include "drainer/redis/entry_reader.h"
@@ -17,12 +18,9 @@ enum { PAUSE_MIN_MS = 50, PAUSE_MAX_MS = 2000 };
 
 void node_pause(struct node *node)
 {
-    unsigned pause = node->error_pause_ms * 2;
+    unsigned ms = backoff_next_ms(&node->error_pause_ms, PAUSE_MIN_MS, PAUSE_MAX_MS);
 
-    pause = pause < PAUSE_MIN_MS ? PAUSE_MIN_MS : pause;
-    node->error_pause_ms = pause < PAUSE_MAX_MS ? pause : PAUSE_MAX_MS;
-    node->paused_until_ms =
-        clock_monotonic_ms() + node->error_pause_ms / 2 + random() % (node->error_pause_ms / 2 + 1);
+    node->paused_until_ms = clock_monotonic_ms() + backoff_spread_ms(ms);
 }
 
 void node_go_on(struct node *node)
@@ -47,12 +45,13 @@ static void node_on_change(void *owner, bool up, const char *why)
 {
     struct node *node = owner;
 
+    (void)why;
     if (up) {
         entry_reader_reset(node->reading.entry_reader);
         intake_on_node_up(node->intake, node);
     } else {
         reading_on_link_down(&node->reading);
-        intake_on_node_down(node->intake, node, why);
+        intake_on_node_down(node->intake);
     }
 }
 

@@ -1,7 +1,6 @@
 /* nodes.c: see nodes.h. */
 #include "drainer/redis/nodes.h"
 
-#include <assert.h>
 #include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -7,19 +7,12 @@
 #include <string.h>
 
 #include "drainer/memory.h"
+#include "drainer/redis/redis_reply.h"
 #include "producer/redis_error.h"
 #include "producer/redis_tls.h"
-#include "producer/redis_visit.h"
 #include "producer/sentinel.h"
 
 enum { WORDS_MAX = 16, REDIRECTS_MAX = 5 };
-
-void redis_reply_free(redisReply *reply)
-{
-    if (reply != NULL) {
-        freeReplyObject(reply);
-    }
-}
 
 /* Returns the exit code of an answer. A server that does not let us in is as good as none. */
 static enum exit_code code_of(const redisReply *reply)
@@ -48,13 +41,12 @@ int redis_fail(struct redis *redis, const redisReply *reply, const char *doing)
         errno == EAGAIN) {
         why = "no answer in the time given by the setting connect_timeout";
     }
-    if (reply == NULL) {
+    if (reply != NULL) {
+        why = reply_problem(reply);
+    } else {
         redis_tls_explain(redis->tls, redis->connected, redis->greeted, why, explained,
                           sizeof explained);
         why = explained;
-    }
-    if (reply != NULL) {
-        why = reply->type == REDIS_REPLY_ERROR ? reply->str : "an answer of an unexpected kind";
     }
     if (redis->url.cluster) {
         redis_host_format(node, sizeof node, redis->url.host, redis->url.port);

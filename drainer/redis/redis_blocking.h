@@ -17,6 +17,7 @@
 #include "drainer/settings_table.h"
 #include "producer/cluster.h"
 #include "producer/redis_url.h"
+#include "producer/redis_visit.h"
 
 struct redis_tls;
 
@@ -40,10 +41,8 @@ bool redis_open(struct redis *, const struct settings *);
 void redis_close(struct redis *);
 
 /* Runs a command of C strings, the last NULL. NULL: the connection is lost; said, exit_code is set.
- * The reply may be an error, and is freed by the caller with freeReplyObject, which does not take
- * NULL with hiredis 0.14: redis_reply_free does. */
+ * The reply may be an error, and is freed by the caller with redis_reply_free. */
 redisReply *redis_ask(struct redis *, const char *word, ...) __attribute__((sentinel));
-void redis_reply_free(redisReply *);
 
 /* Lists the masters of a cluster; else the one server. False: the error has been printed, exit_code
  * is set. */

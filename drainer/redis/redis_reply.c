@@ -18,6 +18,11 @@ bool reply_is_error(const redisReply *reply, const char *code)
     return reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, code, strlen(code)) == 0;
 }
 
+const char *reply_problem(const redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_ERROR ? reply->str : "an answer of an unexpected kind";
+}
+
 enum redis_error_action reply_error_action(const redisReply *reply)
 {
     return reply->type == REDIS_REPLY_ERROR ? redis_error_action(reply->str) : REDIS_ERROR_OTHER;
@@ -36,6 +41,18 @@ const redisReply *reply_map_get(const redisReply *map, const char *key)
     for (size_t i = 0; i + 1 < map->elements; i += 2) {
         if (reply_is_string(map->element[i]) && strcmp(map->element[i]->str, key) == 0) {
             return map->element[i + 1];
+        }
+    }
+    return NULL;
+}
+
+const redisReply *reply_find_group(const redisReply *groups, const char *name)
+{
+    for (size_t i = 0; reply_is_array(groups, 0) && i < groups->elements; i++) {
+        const redisReply *found = reply_map_get(groups->element[i], "name");
+
+        if (found != NULL && reply_is_string(found) && strcmp(found->str, name) == 0) {
+            return groups->element[i];
         }
     }
     return NULL;

@@ -107,15 +107,14 @@ static int64_t number_of(const redisReply *map, const char *key, int64_t unknown
     return value == NULL || value->type != REDIS_REPLY_INTEGER ? unknown : value->integer;
 }
 
-static bool id_of(const redisReply *map, const char *key, char out[STREAM_ENTRY_ID_BYTES])
+/* Reads the last id that a group has; without one `out` stays as it is. */
+static void last_delivered_of(const redisReply *group, char out[STREAM_ENTRY_ID_BYTES])
 {
-    const redisReply *value = reply_map_get(map, key);
+    const redisReply *value = reply_map_get(group, "last-delivered-id");
 
-    if (value == NULL || !reply_is_string(value)) {
-        return false;
+    if (value != NULL && reply_is_string(value)) {
+        snprintf(out, STREAM_ENTRY_ID_BYTES, "%s", value->str);
     }
-    snprintf(out, STREAM_ENTRY_ID_BYTES, "%s", value->str);
-    return true;
 }
 
 static int64_t age_of(const struct stream_survey *survey, const char *id)
@@ -123,18 +122,6 @@ static int64_t age_of(const struct stream_survey *survey, const char *id)
     int64_t age = survey->now_ms - strtoll(id, NULL, 10);
 
     return age < 0 ? 0 : age;
-}
-
-static const redisReply *find_group(const redisReply *groups, const char *wanted)
-{
-    for (size_t i = 0; reply_is_array(groups, 0) && i < groups->elements; i++) {
-        const redisReply *name = reply_map_get(groups->element[i], "name");
-
-        if (name != NULL && reply_is_string(name) && strcmp(name->str, wanted) == 0) {
-            return groups->element[i];
-        }
-    }
-    return NULL;
 }
 
 /* Counts entries behind an id, page by page, up to a limit. Only ids are looked at, but Redis sends
@@ -225,7 +212,7 @@ static bool look_at_group(const struct stream_survey *survey, struct surveyed_st
         stream->consumers = number_of(group, "consumers", 0);
         stream->pending = number_of(group, "pending", 0);
         stream->lag = number_of(group, "lag", -1);
-        id_of(group, "last-delivered-id", last_delivered);
+        last_delivered_of(group, last_delivered);
     }
     return (stream->lag >= 0 || count_behind(stream, redis, last_delivered)) &&
            (stream->lag == 0 || look_at_unread(survey, stream, redis, last_delivered)) &&
@@ -242,7 +229,7 @@ static bool look_at_mirror(struct surveyed_stream *stream, struct redis *redis,
     if (group == NULL) {
         return true;
     }
-    id_of(group, "last-delivered-id", from + 1);
+    last_delivered_of(group, from + 1);
     redisReply *reply = redis_ask(redis, "XRANGE", stream->name, from, "+", "COUNT", "1", NULL);
     if (reply == NULL) {
         return false;
@@ -279,8 +266,8 @@ static bool stream_survey_look_at(const struct stream_survey *survey,
 
     if (done && info->type == REDIS_REPLY_INTEGER) {
         stream->length = info->integer;
-        done = look_at_group(survey, stream, redis, find_group(groups, STREAM_GROUP)) &&
-               look_at_mirror(stream, redis, find_group(groups, STREAM_MIRROR_GROUP)) &&
+        done = look_at_group(survey, stream, redis, reply_find_group(groups, STREAM_GROUP)) &&
+               look_at_mirror(stream, redis, reply_find_group(groups, STREAM_MIRROR_GROUP)) &&
                look_at_missed(stream, redis);
     } else if (done && info->type == REDIS_REPLY_ERROR) {
         redis_fail(redis, info, stream->name);

@@ -128,8 +128,7 @@ static bool take_names(struct stream_watch *watch, struct node *node, const redi
         reply->element[1]->type != REDIS_REPLY_ARRAY) {
         streams_trouble(watch->streams, NULL, TROUBLE_LOOK,
                         "%s: new streams cannot be found: SCAN: %s", node->name,
-                        reply->type == REDIS_REPLY_ERROR ? reply->str
-                                                         : "unexpected kind of answer");
+                        reply_problem(reply));
         return false;
     }
     for (size_t i = 0; i < reply->element[1]->elements; i++) {
@@ -399,25 +398,20 @@ static void on_cluster_enabled(void *owner, uintptr_t tag, struct redisReply *re
  */
 static uint64_t progress_of(const redisReply *groups, const char *ours)
 {
-    for (size_t i = 0; i < groups->elements; i++) {
-        const redisReply *group = groups->element[i];
-        const redisReply *name = reply_map_get(group, "name"),
-                         *pending = reply_map_get(group, "pending");
-        const redisReply *delivered = reply_map_get(group, "last-delivered-id"),
-                         *lag = reply_map_get(group, "lag");
-        struct stream_entry_id id;
+    const redisReply *group = reply_find_group(groups, ours);
+    struct stream_entry_id id;
 
-        if (name == NULL || !reply_is_string(name) || strcmp(name->str, ours) != 0 ||
-            pending == NULL || delivered == NULL || !reply_parse_id(delivered, &id)) {
-            continue;
-        }
-        if (pending->integer == 0 &&
-            (lag == NULL || lag->type != REDIS_REPLY_INTEGER || lag->integer == 0)) {
-            return 0;
-        }
-        return (id.ms * 31 + id.seq) * 31 + (uint64_t)pending->integer + 1;
+    if (group == NULL) {
+        return 0;
     }
-    return 0;
+    const redisReply *pending = reply_map_get(group, "pending"), *lag = reply_map_get(group, "lag");
+    const redisReply *delivered = reply_map_get(group, "last-delivered-id");
+    if (pending == NULL || delivered == NULL || !reply_parse_id(delivered, &id) ||
+        (pending->integer == 0 &&
+         (lag == NULL || lag->type != REDIS_REPLY_INTEGER || lag->integer == 0))) {
+        return 0;
+    }
+    return (id.ms * 31 + id.seq) * 31 + (uint64_t)pending->integer + 1;
 }
 
 static bool is_gauge(const redisReply *reply)

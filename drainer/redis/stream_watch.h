@@ -5,7 +5,6 @@
 #define BLOTTER_DRAINER_REDIS_STREAM_WATCH_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 #include "drainer/redis/streams.h"
 

@@ -9,8 +9,6 @@
 #ifndef BLOTTER_DRAINER_REDIS_TAKING_H
 #define BLOTTER_DRAINER_REDIS_TAKING_H
 
-#include <stdbool.h>
-
 #include "drainer/redis/streams.h"
 
 struct intake;

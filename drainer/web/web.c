@@ -15,7 +15,6 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #include "drainer/commands.h"
 #include "drainer/http_server.h"

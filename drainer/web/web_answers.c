@@ -216,7 +216,7 @@ void web_answers_destroy(struct web_answers *answers)
     }
     while (answers->first != NULL) {
         if (answers->first->state == ANSWER_ASKED) {
-            web_pool_cancel(answers->pool, answers->first->asked);
+            web_pool_cancel(answers->first->asked);
         }
         answer_remove(answers->first);
     }

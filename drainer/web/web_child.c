@@ -10,6 +10,7 @@
 #include "drainer/log.h"
 #include "drainer/memory.h"
 #include "drainer/self_spawn.h"
+#include "producer/timer.h"
 
 enum { RESTART_MIN_S = 1, RESTART_MAX_S = 64, STEADY_S = 60 };
 
@@ -57,8 +58,7 @@ static void on_web_child_died(evutil_socket_t fd, short what, void *arg)
     log_warn("web", "blotter web ended with %s %d: started again in %d s, loading goes on",
              WIFSIGNALED(status) ? "signal" : "exit status",
              WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), child->pause_s);
-    const struct timeval pause = {.tv_sec = child->pause_s};
-    evtimer_add(child->restart, &pause);
+    timer_start(child->restart, child->pause_s * 1000);
 }
 
 struct web_child *web_child_start(struct event_base *base, const struct settings *settings)

@@ -14,6 +14,7 @@
 #include "drainer/memory.h"
 #include "drainer/web/web_pool.h"
 #include "drainer/web/web_status.h"
+#include "producer/timer.h"
 #include "schema/clock.h"
 
 enum {
@@ -46,8 +47,9 @@ struct web_live {
     char state[STATE_BYTES];
 };
 
-static void viewer_remove(struct viewer *viewer)
+static void viewer_remove(void *arg)
 {
+    struct viewer *viewer = arg;
     struct web_live *live = viewer->live;
     for (struct viewer **at = &live->viewers; *at != NULL; at = &(*at)->next) {
         if (*at == viewer) {
@@ -60,11 +62,6 @@ static void viewer_remove(struct viewer *viewer)
         evtimer_del(live->timer);
         web_status_follow(live->status, false);
     }
-}
-
-static void on_viewer_gone(void *arg)
-{
-    viewer_remove(arg);
 }
 
 /* Ends a viewer that does not read, or all at the end. */
@@ -170,7 +167,7 @@ void web_live_destroy(struct web_live *live)
         viewer_end(live->viewers);
     }
     if (live->query != NULL) {
-        web_pool_cancel(live->pool, live->query);
+        web_pool_cancel(live->query);
     }
     event_free(live->timer);
     free(live);
@@ -181,13 +178,12 @@ void web_live_add(struct web_live *live, struct http_request *request, const cha
     struct viewer *viewer = memory_or_abort(calloc(1, sizeof *viewer));
     *viewer = (struct viewer){.next = live->viewers, .live = live, .request = request};
     if (live->viewers == NULL) {
-        const struct timeval pause = {.tv_usec = LOOK_MS * 1000};
-        evtimer_add(live->timer, &pause);
+        timer_start(live->timer, LOOK_MS);
         web_status_follow(live->status, true);
         live->generation++; /* what was committed meanwhile was not seen */
     }
     live->viewers = viewer;
-    http_request_on_closed(request, on_viewer_gone, viewer);
+    http_request_on_closed(request, viewer_remove, viewer);
     http_request_stream(request, "text/event-stream", headers);
     live->looks = 0;
 }

@@ -434,9 +434,8 @@ struct web_query *web_pool_ask(struct web_pool *pool, const char *sql, int param
     return query;
 }
 
-void web_pool_cancel(struct web_pool *pool, struct web_query *query)
+void web_pool_cancel(struct web_query *query)
 {
-    (void)pool;
     query->done = NULL;
 }
 

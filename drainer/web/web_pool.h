@@ -8,7 +8,6 @@
 #define BLOTTER_DRAINER_WEB_WEB_POOL_H
 
 #include <event2/event.h>
-#include <stdbool.h>
 #include <stddef.h>
 
 enum web_answer {
@@ -33,7 +32,7 @@ struct web_query *web_pool_ask(struct web_pool *, const char *sql, int parameter
                                const char *const *values, web_pool_done *, void *arg);
 
 /* Forgets a query whose `done` was not called yet. The statement may still run to its end. */
-void web_pool_cancel(struct web_pool *, struct web_query *);
+void web_pool_cancel(struct web_query *);
 
 /* Returns why PostgreSQL is away; "": it is there, or was not asked yet. */
 const char *web_pool_trouble(const struct web_pool *);

@@ -17,9 +17,10 @@
 #include "drainer/log.h"
 #include "drainer/memory.h"
 #include "drainer/self_spawn.h"
+#include "producer/timer.h"
 
 /* A line has 200 bytes for a stream, and is not read on from where it reaches the limit. */
-enum { LINE_MAX_BYTES = 8 * 1024 * 1024, RESTART_S = 2, TROUBLE_BYTES = 256 };
+enum { LINE_MAX_BYTES = 8 * 1024 * 1024, RESTART_MS = 2000, TROUBLE_BYTES = 256 };
 
 struct web_status {
     struct event_base *base;
@@ -95,8 +96,7 @@ static void on_gone(struct bufferevent *out, short what, void *arg)
     free(status->json);
     status->json = NULL;
     status_end(status);
-    const struct timeval pause = {.tv_sec = RESTART_S};
-    evtimer_add(status->restart, &pause);
+    timer_start(status->restart, RESTART_MS);
 }
 
 static void on_err_gone(struct bufferevent *err, short what, void *arg)

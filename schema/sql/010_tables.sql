@@ -433,9 +433,6 @@ CREATE TABLE blotter_internal.gone_seqs (
     PRIMARY KEY (producer_id, exchange, lane)
 );
 COMMENT ON TABLE blotter_internal.gone_seqs IS 'Records that are settled but have no row any more, so that the audit stays exact after days were dropped.';
-COMMENT ON COLUMN blotter_internal.gone_seqs.producer_id IS 'whose records';
-COMMENT ON COLUMN blotter_internal.gone_seqs.exchange IS 'the stream''s exchange';
-COMMENT ON COLUMN blotter_internal.gone_seqs.lane IS 'the stream''s lane; empty: none';
 COMMENT ON COLUMN blotter_internal.gone_seqs.dropped IS 'seqs that were stored, and dropped with their day';
 COMMENT ON COLUMN blotter_internal.gone_seqs.expired IS 'seqs that came after their day had been dropped, and were not stored';
 
@@ -463,9 +460,6 @@ CREATE TABLE blotter_internal.day_seqs (
 );
 COMMENT ON TABLE blotter_internal.day_seqs IS 'Which seqs of each producer have rows of a day, of all kinds together.';
 COMMENT ON COLUMN blotter_internal.day_seqs.day IS 'UTC day of recorded_at';
-COMMENT ON COLUMN blotter_internal.day_seqs.producer_id IS 'whose records';
-COMMENT ON COLUMN blotter_internal.day_seqs.exchange IS 'the stream''s exchange';
-COMMENT ON COLUMN blotter_internal.day_seqs.lane IS 'the stream''s lane; empty: none';
 COMMENT ON COLUMN blotter_internal.day_seqs.seqs IS 'the seqs that have a row';
 COMMENT ON COLUMN blotter_internal.day_seqs.row_count IS 'how many rows those are; more than seqs: some are doubled';
 COMMENT ON COLUMN blotter_internal.day_seqs.first_at IS 'the earliest recorded_at among them';
@@ -657,10 +651,6 @@ CREATE TABLE blotter_internal.client_only_ids (
     PRIMARY KEY (client_order_id, exchange, account, scope)
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE blotter_internal.client_only_ids IS 'Client ids that came without an order id at some time: an event that binds them may change which order those events belong to.';
-COMMENT ON COLUMN blotter_internal.client_only_ids.client_order_id IS 'the client id';
-COMMENT ON COLUMN blotter_internal.client_only_ids.exchange IS 'as in orders';
-COMMENT ON COLUMN blotter_internal.client_only_ids.account IS 'as in orders';
-COMMENT ON COLUMN blotter_internal.client_only_ids.scope IS 'as in orders';
 COMMENT ON COLUMN blotter_internal.client_only_ids.settled_order IS 'the only order that ever carried it, if all its client-only events belong to that; nothing newer of that order can change this';
 COMMENT ON COLUMN blotter_internal.client_only_ids.common IS 'carried by so many orders that it identifies none';
 COMMENT ON COLUMN blotter_internal.client_only_ids.first_at IS 'recorded_at of its oldest client-only event';
@@ -677,10 +667,6 @@ CREATE TABLE blotter_internal.order_client_ids (
 CREATE INDEX order_client_ids_order ON blotter_internal.order_client_ids (order_key, exchange);
 COMMENT ON INDEX blotter_internal.order_client_ids_order IS 'the client ids of an order';
 COMMENT ON TABLE blotter_internal.order_client_ids IS 'Client ids of orders, where orders.client_order_id does not say it all: of orders that had several, and of client-only ids that are not settled.';
-COMMENT ON COLUMN blotter_internal.order_client_ids.client_order_id IS 'the client id';
-COMMENT ON COLUMN blotter_internal.order_client_ids.exchange IS 'as in orders';
-COMMENT ON COLUMN blotter_internal.order_client_ids.account IS 'as in orders';
-COMMENT ON COLUMN blotter_internal.order_client_ids.scope IS 'as in orders';
 COMMENT ON COLUMN blotter_internal.order_client_ids.order_key IS 'an order that carried it';
 
 CREATE TABLE blotter_internal.order_errors (
@@ -696,18 +682,11 @@ CREATE TABLE blotter_internal.order_errors (
 COMMENT ON TABLE blotter_internal.order_errors IS 'Orders whose state could not be kept. Their events are stored; SELECT blotter_internal.rebuild_orders() once the cause is gone.';
 COMMENT ON COLUMN blotter_internal.order_errors.id IS 'number of the error';
 COMMENT ON COLUMN blotter_internal.order_errors.at IS 'when the transaction that met it began';
-COMMENT ON COLUMN blotter_internal.order_errors.exchange IS 'as in orders';
-COMMENT ON COLUMN blotter_internal.order_errors.account IS 'as in orders';
-COMMENT ON COLUMN blotter_internal.order_errors.scope IS 'as in orders';
-COMMENT ON COLUMN blotter_internal.order_errors.order_key IS 'as in orders';
 COMMENT ON COLUMN blotter_internal.order_errors.sqlstate IS 'PostgreSQL''s error code';
 COMMENT ON COLUMN blotter_internal.order_errors.error IS 'its message';
 
 CREATE TYPE blotter_internal.order_name AS (exchange text, account text, scope text, name text, from_at timestamptz, marked boolean);
 COMMENT ON TYPE blotter_internal.order_name IS 'An order, or a client id, that orders_at looks into.';
-COMMENT ON COLUMN blotter_internal.order_name.exchange IS 'as in orders';
-COMMENT ON COLUMN blotter_internal.order_name.account IS 'as in orders';
-COMMENT ON COLUMN blotter_internal.order_name.scope IS 'as in orders';
 COMMENT ON COLUMN blotter_internal.order_name.name IS 'its order_key, or the client id';
 COMMENT ON COLUMN blotter_internal.order_name.from_at IS 'when its first event was recorded';
 COMMENT ON COLUMN blotter_internal.order_name.marked IS 'an order: it is to be made again; a client id: it names no order';

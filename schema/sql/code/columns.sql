@@ -57,3 +57,8 @@ COMMENT ON VIEW blotter_internal.identities IS 'The identity of every record sto
 COMMENT ON COLUMN blotter_internal.identities.kind IS 'order, trade, cash, balance, position, instrument, session';
 SELECT blotter_internal.inherit_comments(heir, 'blotter.order_events')
 FROM unnest(ARRAY['blotter.orders', 'blotter_internal.kept_order_events', 'blotter_internal.identities']::regclass[]) AS heir;
+SELECT blotter_internal.inherit_comments(heir, 'blotter.orders')
+FROM unnest(ARRAY['blotter_internal.client_only_ids', 'blotter_internal.order_client_ids', 'blotter_internal.order_errors',
+                  'blotter_internal.order_name']::regclass[]) AS heir;
+SELECT blotter_internal.inherit_comments(heir, 'blotter_internal.progress')
+FROM unnest(ARRAY['blotter_internal.gone_seqs', 'blotter_internal.day_seqs']::regclass[]) AS heir;
