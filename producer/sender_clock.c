@@ -2,7 +2,7 @@
  * then asks for confirmations, looks whether Redis still has the records, writes a heartbeat.
  *
  * Idle. A sender without records looks less and less often, so that it costs nothing; but at least
- * every 20 ms, and so often that a burst after a pause cannot fill the journal. One timer is for
+ * every 40 ms, and so often that a burst after a pause cannot fill the journal. One timer is for
  * all of it: a wake costs more than what is then done. */
 #include <errno.h>
 #include <inttypes.h>
@@ -13,7 +13,7 @@
 #include "schema/clock.h"
 
 enum {
-    POLL_MAX_US = 20000,
+    POLL_MAX_US = 40000,
     POLL_SHARE = 4, /* of the time without records: so long is waited between two polls */
     TICK_MS = 50,
     TICK_IDLE_MS = 250,
