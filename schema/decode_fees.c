@@ -9,7 +9,11 @@
 #include "schema/decimal.h"
 #include "schema/decoder.h"
 
-enum { FEES_MAX = 16 };
+enum {
+    FEES_MAX = 16,
+    COPIES_MAX =
+        16, /* entries that are looked at for a copy of the single fee: each look reads it */
+};
 
 /* The fields of a fee in a kind; 0: the kind has no such field. */
 struct fee_fields {
@@ -241,7 +245,7 @@ static void read_list(const struct decoder *decoder, const unsigned char *list,
     const unsigned char *fee = decoder->ccxt.at.fee;
     struct unpack_value value;
     struct fee entry;
-    unsigned with_cost = 0, named = 0;
+    unsigned with_cost = 0, named = 0, looks = 0;
 
     out->sums.count = 0;
     out->sums.full = false;
@@ -250,8 +254,8 @@ static void read_list(const struct decoder *decoder, const unsigned char *list,
     out->currency.type = UNPACK_NIL;
     while (decoder_walk_next(&walk, &value)) {
         read_fee(decoder, walk.first, &entry);
-        bool copied = entry.others > 0 && single->others > 0 && fee != NULL &&
-                      same_others(decoder, fee, walk.first);
+        bool copied = entry.others > 0 && entry.others == single->others && fee != NULL &&
+                      looks++ < COPIES_MAX && same_others(decoder, fee, walk.first);
         out->keep |= (entry.wrong > 0 && !copied) ||
                      (entry.others > 0 && (!copied || entry.cost_length == 0));
         out->wrong += copied ? 0 : entry.wrong;
