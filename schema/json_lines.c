@@ -11,6 +11,8 @@
 #include "schema/decimal.h"
 #include "schema/nested_trades.h"
 
+enum { COPIED_BYTES_MAX = 16 << 20 };
+
 static int json_lines_refuse(struct json_lines *lines, const char *where, const char *problem)
 {
     snprintf(lines->problem, sizeof lines->problem, "%s%s", where, problem);
@@ -40,6 +42,15 @@ static bool make_text(struct json_lines *lines, size_t length)
 
     lines->text = grown != NULL ? grown : lines->text;
     return grown != NULL || json_lines_refuse(lines, "", "out of memory") == 0;
+}
+
+/* Counts what is written of one object. What all its records share is written, read and kept for
+ * each of them, so that a text of a megabyte could take gigabytes. */
+static bool may_copy(struct json_lines *lines, size_t length)
+{
+    lines->copied += length;
+    return lines->copied <= COPIED_BYTES_MAX ||
+           json_lines_refuse(lines, "", "what its records share is too long for so many") == 0;
 }
 
 /* Reads an object that is one record. where: it is, for messages. */
@@ -79,7 +90,8 @@ static int add_trades(struct json_lines *lines, const struct json_source *source
             return -1;
         }
         size_t length = nested_trade_write(&order, trade, lines->text);
-        if (add_line(lines, &of_trade, "trades: ", (struct json_slice){lines->text, length}) != 0) {
+        if (!may_copy(lines, length) ||
+            add_line(lines, &of_trade, "trades: ", (struct json_slice){lines->text, length}) != 0) {
             return -1;
         }
         lines->lines[lines->count - 1].nested = true;
@@ -300,8 +312,9 @@ static int read_row(struct json_lines *lines, const struct json_source *source, 
         end--;
     }
     *end++ = '}';
-    if (add_line(lines, source, "",
-                 (struct json_slice){lines->text, (size_t)(end - lines->text)}) != 0) {
+    size_t length = (size_t)(end - lines->text);
+    if (!may_copy(lines, length) ||
+        add_line(lines, source, "", (struct json_slice){lines->text, length}) != 0) {
         return -1;
     }
     struct blotter_balance *balance = &lines->lines[lines->count - 1].balance;
@@ -415,7 +428,7 @@ int json_lines_add(struct json_lines *lines, const struct json_source *source, c
 
 void json_lines_clear(struct json_lines *lines)
 {
-    lines->count = 0;
+    lines->count = lines->copied = 0;
     lines->problem[0] = '\0';
 }
 

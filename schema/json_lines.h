@@ -15,6 +15,7 @@ struct json_lines {
     struct json_workspace workspace;
     char *text; /* a part of an object as one of its own */
     size_t text_capacity;
+    size_t copied; /* bytes of such parts so far */
     struct balance_part *parts;
     size_t part_count, part_capacity;
 };

@@ -382,6 +382,28 @@ static void a_message_shows_whole_characters_of_a_key(void **state)
     assert_refused("{\"a\xc2\x9b\x7f\xe4\xba\xba\xff\":1}", "a??\xe4\xba\xba?: not valid UTF-8");
 }
 
+/* A text of 360 kB became records of 1.2 GB. */
+static void what_many_records_share_is_not_multiplied_without_bound(void **state)
+{
+    enum { SHARED = 40000, FEW = 100, MANY = 1000 };
+    char *text = malloc(SHARED + 16 * MANY + 128);
+
+    (void)state;
+    for (int count = FEW; count <= MANY; count += MANY - FEW) {
+        char *at = text + sprintf(text, "{\"kind\":\"balance\",\"datetime\":\"");
+        memset(at, 'd', SHARED);
+        at += SHARED;
+        at += sprintf(at, "\",\"total\":{\"C\":1");
+        for (int i = 1; i < count; i++) {
+            at += sprintf(at, ",\"C%d\":1", i);
+        }
+        at += sprintf(at, "}}");
+        assert_int_equal(parse_bytes(text, (size_t)(at - text)), count == FEW ? 0 : -1);
+    }
+    assert_string_equal(lines.problem, "what its records share is too long for so many");
+    free(text);
+}
+
 static void lone_surrogate_is_refused(void **state)
 {
     (void)state;
@@ -472,6 +494,7 @@ int main(void)
         TEST(ccxts_names_are_understood),
         TEST(malformed_line_is_refused_with_its_field),
         TEST(a_message_shows_whole_characters_of_a_key),
+        TEST(what_many_records_share_is_not_multiplied_without_bound),
         TEST(lone_surrogate_is_refused),
         TEST(deep_nesting_is_refused),
         TEST(damaged_line_is_survived),
