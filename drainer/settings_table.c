@@ -182,7 +182,10 @@ bool setting_holds_password(const char *place)
     const char *scheme = strstr(place, "://");
 
     if (scheme != NULL) {
-        const char *user = scheme + 3, *host = memrchr(user, '@', strcspn(user, "/?#"));
+        /* of Redis a password may hold any of / and ? (redis_url.c), of PostgreSQL all but / */
+        bool redis = strncmp(place, "redis", 5) == 0;
+        const char *user = scheme + 3;
+        const char *host = memrchr(user, '@', redis ? strlen(user) : strcspn(user, "/"));
         const char *colon = host == NULL ? NULL : memchr(user, ':', (size_t)(host - user));
 
         if (colon != NULL && colon + 1 < host) {

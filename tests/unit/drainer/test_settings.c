@@ -267,11 +267,16 @@ static void what_may_be_secret_is_not_repeated(void **state)
 /* A URL or connection string with a password is as readable in argv as the password alone. */
 static void place_with_a_password_is_refused_on_the_command_line(void **state)
 {
-    static const char *const wrong[] = {
-        "--redis redis://blotter:hunter2@h",          "--redis=rediss://:hunter2@h:6379/3",
-        "--redis unix:///s?password=hunter2",         "--postgres password=hunter2",
-        "--postgres=postgres://u:hunter2@h/db",       "--postgres host=h;password=hunter2",
-        "--postgres postgres://h/db?password=hunter2"};
+    static const char *const wrong[] = {"--redis redis://blotter:hunter2@h",
+                                        "--redis=rediss://:hunter2@h:6379/3",
+                                        "--redis unix:///s?password=hunter2",
+                                        "--postgres password=hunter2",
+                                        "--postgres=postgres://u:hunter2@h/db",
+                                        "--postgres host=h;password=hunter2",
+                                        "--postgres postgres://h/db?password=hunter2",
+                                        "--redis redis://:a/hunter2@h",
+                                        "--redis redis://:a?hunter2@h",
+                                        "--postgres postgresql://u:a?hunter2@h/db"};
     static const char *const right[] = {"--redis redis://blotter@h/1", "--redis redis://:@h",
                                         "--postgres passfile=/p",
                                         "--postgres postgres://u@h:5432/a:b@c"};
