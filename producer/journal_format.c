@@ -1,6 +1,7 @@
 /* journal_format.c: see journal_format.h. */
 #include "producer/journal_format.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -167,10 +168,20 @@ int journal_read_geometry(int fd, uint64_t size, struct journal_geometry *out, c
                         "this is not a journal, or its geometry is damaged in both places");
 }
 
+uint64_t journal_skip_hole(int fd, uint64_t at, uint64_t end)
+{
+    off_t data = lseek(fd, (off_t)at, SEEK_DATA);
+    if (data < 0) { /* ENXIO: there is nothing more; else the file system knows of no holes */
+        return errno == ENXIO ? end : at;
+    }
+    return (uint64_t)data < end ? (uint64_t)data : end;
+}
+
 static bool all_zero(int fd, uint64_t from, uint64_t to)
 {
     unsigned char page[JOURNAL_PAGE_BYTES];
-    for (uint64_t at = from; at < to;) {
+    for (uint64_t at = journal_skip_hole(fd, from, to); at < to;
+         at = journal_skip_hole(fd, at, to)) {
         ssize_t got =
             pread(fd, page, to - at < sizeof page ? (size_t)(to - at) : sizeof page, (off_t)at);
         if (got <= 0) {

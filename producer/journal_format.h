@@ -198,6 +198,10 @@ bool journal_target_get(const struct journal_target *, struct journal_target *ou
 /* Reads the geometry from either place. 0, or CORRUPT or FORMAT with a text. */
 int journal_read_geometry(int fd, uint64_t size, struct journal_geometry *, char *error);
 
+/* Returns the first place from `at` on that is in no hole of the file, at most `end`. A file may
+ * claim more bytes than any memory or patience has. */
+uint64_t journal_skip_hole(int fd, uint64_t at, uint64_t end);
+
 /* Says whether nothing was recorded in the file yet: it is empty, or its maker died in the middle.
  */
 bool journal_is_unfinished(int fd, uint64_t size);

@@ -78,16 +78,21 @@ static void fill_picture(const struct journal *journal, uint64_t size,
     inspect_slots(&span, inspection);
 }
 
-/* Copies the file into memory of the size that its geometry says: it may be shorter. */
+/* Copies the file into memory of the size that its geometry says: it may be shorter. Its holes take
+ * no memory. */
 static int map_copy(int fd, uint64_t size, size_t bytes, void **out)
 {
-    unsigned char *map =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint64_t end = size < bytes ? size : bytes;
     if (map == MAP_FAILED) {
         return -1;
     }
-    for (uint64_t at = 0; at < size && at < bytes;) {
-        ssize_t got = pread(fd, map + at, (size_t)(bytes - at), (off_t)at);
+    for (uint64_t at = journal_skip_hole(fd, 0, end); at < end;
+         at = journal_skip_hole(fd, at, end)) {
+        off_t hole = lseek(fd, (off_t)at, SEEK_HOLE);
+        uint64_t to = hole > (off_t)at && (uint64_t)hole < end ? (uint64_t)hole : end;
+        ssize_t got = pread(fd, map + at, (size_t)(to - at), (off_t)at);
         if (got <= 0) {
             break;
         }

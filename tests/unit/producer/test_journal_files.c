@@ -374,6 +374,56 @@ static void what_is_unlinked_while_in_use_goes_on_and_removes_nothing_else(void 
     die(second);
 }
 
+/* Gives a file that many bytes, of which none is on the disk. */
+static void make_hollow(off_t bytes)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    HOLDS(fd >= 0 && ftruncate(fd, bytes) == 0);
+    close(fd);
+}
+
+static void look_at_a_hollow_file(void)
+{
+    struct journal_picture picture;
+
+    make_hollow((off_t)1 << 60); /* more than can be read in a lifetime */
+    HOLDS(journal_inspect(path, &picture, error) == BLOTTER_CORRUPT);
+    HOLDS(strcmp(error, JOURNAL_UNMADE) == 0);
+    HOLDS(journal_is_unmade(path));
+}
+
+static long memory_kib(void)
+{
+    struct rusage usage;
+
+    HOLDS(getrusage(RUSAGE_SELF, &usage) == 0);
+    return usage.ru_maxrss;
+}
+
+static void look_at_a_hollow_journal(void)
+{
+    struct journal_geometry geometry = {.slots = 65536, .slot_bytes = 4096, .exchange = "okx"};
+    struct journal_picture picture;
+    long before = memory_kib();
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+    journal_geometry_seal(&geometry);
+    HOLDS(pwrite(fd, &geometry, sizeof geometry, 0) == (ssize_t)sizeof geometry);
+    close(fd);
+    make_hollow((off_t)journal_bytes(65536, 4096));
+    HOLDS(journal_inspect(path, &picture, error) == 0);
+    HOLDS(picture.valid == 0 && picture.file_bytes == picture.expected_bytes);
+    HOLDS(memory_kib() - before < 64 * 1024);
+}
+
+static void what_a_file_claims_to_have_costs_neither_time_nor_memory(void **state)
+{
+    (void)state;
+    in_a_child(look_at_a_hollow_file);
+    unlink(path);
+    in_a_child(look_at_a_hollow_journal);
+}
+
 static void sizes_that_make_no_journal_are_refused(void **state)
 {
     static const struct {
@@ -406,6 +456,7 @@ int main(void)
         TEST(a_symbolic_link_is_not_followed),
         TEST(a_folder_goes_on_to_the_next_name_behind_what_it_cannot_read),
         TEST(what_is_unlinked_while_in_use_goes_on_and_removes_nothing_else),
+        TEST(what_a_file_claims_to_have_costs_neither_time_nor_memory),
         TEST(sizes_that_make_no_journal_are_refused),
     };
     return cmocka_run_group_tests_name("journals as files", tests, NULL, NULL);
