@@ -13,7 +13,7 @@
 #include "drainer/redis/streams.h"
 #include "schema/clock.h"
 
-enum { PRODUCERS_MAX = 1000, FORGET_MS = 300000 };
+enum { PRODUCERS_MAX = 2000, FORGET_MS = 300000 };
 
 /* X(member of a heartbeat's `extra`, metric, type, meaning) */
 /* clang-format off */
@@ -83,14 +83,29 @@ static void producers_forget_old(struct producer_counters *producers)
     }
 }
 
-/* Returns the place of a producer; `count`: it is not known. */
-static size_t producers_find(const struct producer_counters *producers, int64_t producer_id)
+/* Returns the place of a producer; `count`: it is not known. Whoever writes another stream may use
+ * its number. */
+static size_t producers_find(const struct producer_counters *producers, const struct stream *stream,
+                             int64_t producer_id)
 {
     size_t at = 0;
-    while (at < producers->count && producers->all[at].producer_id != producer_id) {
+    while (at < producers->count &&
+           (producers->all[at].producer_id != producer_id || producers->all[at].stream != stream)) {
         at++;
     }
     return at;
+}
+
+/* Says whether the stream may have one more place. One that needs many gets half of them, the next
+ * half of what is left: a flood of numbers in one stream leaves room for those of others. */
+static bool producers_have_room(const struct producer_counters *producers,
+                                const struct stream *stream)
+{
+    size_t same = 0;
+    for (size_t i = 0; i < producers->count; i++) {
+        same += producers->all[i].stream == stream;
+    }
+    return same < PRODUCERS_MAX - producers->count;
 }
 
 static int64_t member_number(const json_t *object, const char *name)
@@ -136,7 +151,7 @@ void producer_counters_note(struct producer_counters *producers, const struct st
     const json_t *session = session_of(whole);
     const char *event = json_string_value(json_object_get(session, "event"));
     json_t *extra = extra_of(session);
-    size_t at = producers_find(producers, producer_id);
+    size_t at = producers_find(producers, stream, producer_id);
 
     free(text);
     if (event != NULL && strcmp(event, "closed") == 0) {
@@ -145,8 +160,8 @@ void producer_counters_note(struct producer_counters *producers, const struct st
         }
     } else if (event != NULL && strcmp(event, "heartbeat") == 0 && json_is_object(extra)) {
         producers_forget_old(producers);
-        at = producers_find(producers, producer_id);
-        if (at < PRODUCERS_MAX) {
+        at = producers_find(producers, stream, producer_id);
+        if (at < producers->count || producers_have_room(producers, stream)) {
             producers->count += at == producers->count;
             producers->all[at] = (struct heard_producer){
                 .producer_id = producer_id, .heard_ms = clock_monotonic_ms(), .stream = stream};

@@ -1,8 +1,9 @@
 /* producer_counters.h: what the producers say of themselves in their heartbeats, for /metrics: how
  * full their journals are, what they could not record, whether they reach Redis.
  *
- * The drainer that loads a stream hears of its producers. At most PRODUCERS_MAX are kept, and each
- * for FORGET_MS after its last heartbeat, or until it has closed. One thread. */
+ * The drainer that loads a stream hears of its producers. At most PRODUCERS_MAX are kept, of a
+ * stream half of the places that others leave, and each for FORGET_MS after its last heartbeat, or
+ * until it has closed. One thread. */
 #ifndef BLOTTER_DRAINER_PRODUCER_COUNTERS_H
 #define BLOTTER_DRAINER_PRODUCER_COUNTERS_H
 

@@ -101,17 +101,28 @@ COMMENT ON COLUMN blotter_internal.positions_today.mark_price IS 'the venue''s o
 COMMENT ON COLUMN blotter_internal.positions_today.realized_today IS 'since midnight UTC, before fees and funding';
 COMMENT ON COLUMN blotter_internal.positions_today.unrealized_pnl IS 'of what is open, at the mark price';
 
+-- A heartbeat's writer chooses what it says, so anything may stand where a counter does.
+CREATE FUNCTION blotter_internal.counter(extra jsonb, name text) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN jsonb_typeof(extra -> name) <> 'number' THEN NULL
+                WHEN (extra -> name)::numeric BETWEEN 0 AND 9223372036854775806 THEN trunc((extra -> name)::numeric)::bigint END;
+COMMENT ON FUNCTION blotter_internal.counter(jsonb, text) IS 'A counter of a heartbeat; null: there is none, or it is no number that a counter can have.';
+
 -- A heartbeat comes every ten seconds, so two minutes have one of every producer that lives. Which process it is, its first record says alone.
+-- Whoever writes another stream may use a producer's number there: it is another producer.
 CREATE VIEW blotter_internal.producers AS
 SELECT s.producer_id, s.exchange, s.lane, s.event, s.recorded_at, o.host, o.pid, o.version,
        s.event <> 'closed' AND s.recorded_at >= now() - interval '30 seconds' AS alive,
-       (s.extra ->> 'held')::bigint AS held, (s.extra ->> 'slots')::bigint AS slots, (s.extra ->> 'full')::bigint AS "full",
-       (s.extra ->> 'evicted')::bigint AS evicted, (s.extra ->> 'redis_up')::bigint AS redis_up, (s.extra ->> 'last_error_at_ns')::bigint AS last_error_at_ns
-FROM (SELECT DISTINCT ON (x.producer_id) x.* FROM blotter_internal.sessions x
+       c.held, c.slots, c."full", c.evicted, c.redis_up, c.last_error_at_ns
+FROM (SELECT DISTINCT ON (x.producer_id, x.exchange, x.lane) x.* FROM blotter_internal.sessions x
       WHERE x.recorded_at >= now() - interval '2 minutes' AND x.event IN ('opened', 'heartbeat', 'closed')
-      ORDER BY x.producer_id, x.seq DESC) AS s
+      ORDER BY x.producer_id, x.exchange, x.lane, x.seq DESC) AS s
+CROSS JOIN LATERAL (SELECT blotter_internal.counter(s.extra, 'held') AS held, blotter_internal.counter(s.extra, 'slots') AS slots,
+                           blotter_internal.counter(s.extra, 'full') AS "full", blotter_internal.counter(s.extra, 'evicted') AS evicted,
+                           blotter_internal.counter(s.extra, 'redis_up') AS redis_up, blotter_internal.counter(s.extra, 'last_error_at_ns') AS last_error_at_ns) AS c
 LEFT JOIN LATERAL (SELECT x.host, x.pid, x.version FROM blotter_internal.sessions x
-                   WHERE x.producer_id = s.producer_id AND x.event = 'opened' ORDER BY x.seq LIMIT 1) AS o ON true;
+                   WHERE x.producer_id = s.producer_id AND x.exchange = s.exchange AND x.lane IS NOT DISTINCT FROM s.lane AND x.event = 'opened'
+                   ORDER BY x.seq LIMIT 1) AS o ON true;
 COMMENT ON VIEW blotter_internal.producers IS 'Producers that were heard of in the last two minutes, with the counters of their last heartbeat.';
 COMMENT ON COLUMN blotter_internal.producers.producer_id IS 'the producer';
 COMMENT ON COLUMN blotter_internal.producers.exchange IS 'its exchange';

@@ -138,7 +138,10 @@ BEGIN
                               'producer_id', p.producer_id::text, 'exchange', p.exchange, 'lane', p.lane, 'alive', p.alive, 'last_at', p.recorded_at,
                               'host', p.host, 'pid', p.pid, 'version', p.version, 'held', p.held, 'slots', p.slots, 'full', p."full",
                               'evicted', p.evicted, 'redis_up', p.redis_up, 'last_error_at_ns', p.last_error_at_ns)), '[]')
-                          FROM (SELECT * FROM blotter_internal.producers x ORDER BY x.held::float8 / nullif(x.slots, 0) DESC NULLS LAST LIMIT 1000) AS p),
+                          FROM (SELECT * FROM (SELECT x.*, x.held::float8 / nullif(x.slots, 0) AS filled,
+                                                      row_number() OVER (PARTITION BY x.exchange, x.lane ORDER BY x.held::float8 / nullif(x.slots, 0) DESC NULLS LAST) AS nth
+                                               FROM blotter_internal.producers x) AS y
+                                ORDER BY y.nth, y.filled DESC NULLS LAST LIMIT 1000) AS p),
             'flow', (SELECT coalesce(json_agg(f), '[]') FROM blotter_internal.flow f),
             'drainers', (SELECT coalesce(json_agg(d), '[]')
                          FROM (SELECT DISTINCT ON (p.exchange, p.lane) p.exchange, p.lane, p.drainer, p.updated_at FROM blotter_internal.progress p
