@@ -271,8 +271,8 @@ const char *http_request_header(const struct http_request *request, const char *
     return NULL;
 }
 
-bool http_request_query(const struct http_request *request, const char *name, char *out,
-                        size_t size)
+enum http_query http_request_query(const struct http_request *request, const char *name, char *out,
+                                   size_t size)
 {
     size_t length = strlen(name);
 
@@ -280,11 +280,13 @@ bool http_request_query(const struct http_request *request, const char *name, ch
         size_t each = strcspn(at, "&");
 
         if (each > length && strncmp(at, name, length) == 0 && at[length] == '=') {
-            return decode_percent(at + length + 1, each - length - 1, true, out, size);
+            return decode_percent(at + length + 1, each - length - 1, true, out, size)
+                       ? HTTP_QUERY_GIVEN
+                       : HTTP_QUERY_BAD;
         }
         at += each;
     }
-    return false;
+    return HTTP_QUERY_ABSENT;
 }
 
 /* --- events --- */

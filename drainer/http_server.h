@@ -41,8 +41,12 @@ const char *http_request_path(const struct http_request *); /* decoded, without 
 /* Returns the value of a header line, or NULL. */
 const char *http_request_header(const struct http_request *, const char *name);
 
-/* Writes the decoded value of name=value in the query. False: it is absent or does not fit. */
-bool http_request_query(const struct http_request *, const char *name, char *out, size_t size);
+enum http_query { HTTP_QUERY_ABSENT, HTTP_QUERY_GIVEN, HTTP_QUERY_BAD };
+
+/* Writes the decoded value of the first name=value in the query. HTTP_QUERY_BAD: it is malformed,
+ * holds a NUL, or does not fit. */
+enum http_query http_request_query(const struct http_request *, const char *name, char *out,
+                                   size_t size);
 
 /* Calls on_closed once when the connection ends before http_request_reply or http_request_end. The
  * request is gone then. */

@@ -249,8 +249,9 @@ static void web_on_answer(void *arg, enum web_answer answer, const char *text, s
     }
 }
 
-/* Reads the parameters that the query takes; others are ignored. */
-static void api_read(const struct api_query *query, const struct http_request *request,
+/* Reads the parameters that the query takes; others are ignored. False: one of them cannot be read,
+ * which has been answered: without it the answer would be to another question. */
+static bool api_read(const struct api_query *query, struct http_request *request,
                      struct api_values *values)
 {
     values->count = 0;
@@ -260,10 +261,20 @@ static void api_read(const struct api_query *query, const struct http_request *r
         int n = values->count++;
         snprintf(name, sizeof name, "%.*s", (int)length, at);
         assert(n < API_PARAMETERS_MAX);
-        bool given = http_request_query(request, name, values->bytes[n], API_VALUE_BYTES);
-        values->value[n] = given ? values->bytes[n] : NULL;
+        enum http_query given =
+            http_request_query(request, name, values->bytes[n], API_VALUE_BYTES);
+        if (given == HTTP_QUERY_BAD) {
+            char reason[96];
+            snprintf(reason, sizeof reason,
+                     "the parameter %s is malformed, or longer than %d bytes", name,
+                     API_VALUE_BYTES - 1);
+            web_refuse(request, 400, reason);
+            return false;
+        }
+        values->value[n] = given == HTTP_QUERY_GIVEN ? values->bytes[n] : NULL;
         at += length + (at[length] == ' ');
     }
+    return true;
 }
 
 static void api_answer(struct web *web, struct http_request *request, const struct api_query *query)
@@ -274,7 +285,9 @@ static void api_answer(struct web *web, struct http_request *request, const stru
     const char *text;
     size_t length;
 
-    api_read(query, request, &values);
+    if (!api_read(query, request, &values)) {
+        return;
+    }
     if (web_answers_find(web->answers, query, &values, generation, &text, &length)) {
         web_reply_answer(request, has_record, text, length);
         return;

@@ -202,6 +202,14 @@ class Api(unittest.TestCase):
         self.assertEqual(status, 400)
         self.assertIn("many", body["error"])
 
+    def test_a_value_that_cannot_be_read_is_not_taken_for_none(self):
+        """Without it the answer would be of all strategies, or the first page again."""
+        for path in ("/api/orders?symbol=%zz", "/api/orders?strategy=%00", "/api/fills?before=" + "2" * 256, "/api/candles?symbol=a%4"):
+            status, body, _ = ask(path)
+            self.assertEqual(status, 400, path)
+            self.assertIn(path.split("?")[1].split("=")[0], body["error"])
+        self.assertEqual(ask("/api/orders?text=" + "a" * 255)[0], 200)
+
     def test_a_value_is_never_sql(self):
         status, body, _ = ask("/api/orders", symbol="' OR true --", state="all")
         self.assertEqual((status, body["orders"]), (200, []))
@@ -285,6 +293,27 @@ class Api(unittest.TestCase):
 
         support.wait_until(lambda: named() == [("desk-1", 4711, True)])
         servers.query("DELETE FROM blotter_internal.sessions WHERE producer_id = 77")
+
+    def test_what_a_stranger_calls_a_heartbeat_hides_no_producer(self):
+        """Whoever may add to one stream chooses the number and the counters there; they are asked for with all others."""
+        self.addCleanup(servers.query, "DELETE FROM blotter_internal.sessions WHERE exchange IN ('honest', 'evil')")
+        servers.query(
+            "INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event, extra) VALUES"
+            """ (78, 5, now(), 'honest', 'heartbeat', '{"held": 3, "slots": 64}'), (78, 9, now(), 'evil', 'closed', NULL),"""
+            """ (79, 1, now(), 'evil', 'heartbeat', '{"held": "many", "slots": 1e30, "full": -1, "evicted": [], "redis_up": 1.5}'),"""
+            """ (80, 1, now(), 'evil', 'heartbeat', '[1]')""")  # fmt: skip
+        servers.query(
+            "INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event, extra)"
+            """ SELECT 1000 + n, 1, now(), 'evil', 'heartbeat', '{"held": 64, "slots": 64}' FROM generate_series(1, 2000) AS n""")  # fmt: skip
+
+        def shown():
+            status, body, _ = ask("/api/pipeline")
+            self.assertEqual(status, 200, body)
+            return [(p["alive"], p["held"], p["slots"]) for p in body["producers"] if (p["producer_id"], p["exchange"]) == ("78", "honest")]
+
+        support.wait_until(lambda: shown() == [(True, 3, 64)])  # an answer may be of a moment ago
+        strange = servers.query("SELECT held, slots, \"full\", evicted, redis_up FROM blotter_internal.producers WHERE producer_id = 79")[0]
+        self.assertEqual(list(strange.values()), [None, None, None, None, 1])
 
     def test_a_replaced_order_is_not_counted_open(self):
         publish(order("old", client_order_id="c-old", strategy="amends"), order("new", client_order_id="c-new", orig_client_order_id="c-old", strategy="amends"))
