@@ -50,15 +50,13 @@ bool cluster_redirect_parse(const char *error, const char *here, struct cluster_
     const char *slot = strchr(error, ' ') + 1, *host = strchr(slot, ' ');
     const char *colon =
         host == NULL ? NULL : strrchr(host, ':'); /* the last: an IPv6 host has some */
-    char *slot_end, *port_end;
+    char *slot_end;
     long number = strtol(slot, &slot_end, 10);
-    long port = colon == NULL ? 0 : strtol(colon + 1, &port_end, 10);
-    if (slot_end != host || number < 0 || number > SLOT_MAX || colon == NULL || port < 1 ||
-        port > PORT_MAX || *port_end != '\0') {
+    if (slot_end != host || number < 0 || number > SLOT_MAX || colon == NULL ||
+        !redis_port_parse(colon + 1, strlen(colon + 1), &redirect->to.port)) {
         return false;
     }
     redirect->slot = (int)number;
-    redirect->to.port = (int)port;
     return cluster_take_host(&redirect->to, host + 1, (size_t)(colon - host - 1), here);
 }
 

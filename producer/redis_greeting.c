@@ -7,6 +7,7 @@
 
 #include "producer/redis_error.h"
 #include "producer/redis_link_private.h"
+#include "producer/sentinel.h"
 
 /* Says whether the connection can be used. AUTH and SELECT must succeed. The last command only
  * shows that the server talks to us: an ACL may forbid CLIENT, and PING is refused while the disk
@@ -44,9 +45,7 @@ static const char *greeting_fault(const redisReply *reply, enum greeting greetin
     if (!greeting_accepted(reply, greeting != GREETING_MAY_FAIL)) {
         return reply->str;
     }
-    if (greeting == GREETING_ROLE && (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0 ||
-                                      reply->element[0]->type != REDIS_REPLY_STRING ||
-                                      strcmp(reply->element[0]->str, "master") != 0)) {
+    if (greeting == GREETING_ROLE && !sentinel_is_master(reply)) {
         return "the server that the sentinels name is not the master";
     }
     return greeting == GREETING_STREAM && is_no_node(reply) ? reply->str : NULL;

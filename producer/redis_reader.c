@@ -336,7 +336,14 @@ static void *redis_reader_create_bool(const redisReadTask *task, int value)
 }
 #endif
 
-static redisReplyObjectFunctions checked_functions;
+static void *redis_reader_create_bounded_array(const redisReadTask *task, element_count count)
+{
+    return count > 0 && (size_t)count > ANSWER_ELEMENTS_MAX
+               ? NULL
+               : hiredis_functions.createArray(task, count);
+}
+
+static redisReplyObjectFunctions checked_functions, bounded_functions;
 
 static void make_functions(void)
 {
@@ -345,8 +352,9 @@ static void make_functions(void)
     if (plain == NULL) {
         return; /* out of memory: no connection then */
     }
-    checked_functions = hiredis_functions = *plain->fn;
+    checked_functions = bounded_functions = hiredis_functions = *plain->fn;
     redisReaderFree(plain);
+    bounded_functions.createArray = redis_reader_create_bounded_array;
     checked_functions.createString = redis_reader_create_string;
     checked_functions.createArray = redis_reader_create_array;
     checked_functions.createInteger = redis_reader_create_integer;
@@ -357,10 +365,22 @@ static void make_functions(void)
 #endif
 }
 
-const struct redisReplyObjectFunctions *redis_reader_functions(void)
+static bool functions_are_made(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
     pthread_once(&once, make_functions);
-    return checked_functions.createString != NULL ? &checked_functions : NULL;
+    return hiredis_functions.createString != NULL;
+}
+
+const struct redisReplyObjectFunctions *redis_reader_functions(void)
+{
+    return functions_are_made() ? &checked_functions : NULL;
+}
+
+void redis_reader_bound(struct redisReader *reader)
+{
+    if (functions_are_made()) {
+        reader->fn = &bounded_functions;
+    }
 }

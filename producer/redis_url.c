@@ -76,6 +76,11 @@ static bool number(struct slice text, int max, int *out)
     return value <= max;
 }
 
+bool redis_port_parse(const char *text, size_t length, int *port)
+{
+    return number((struct slice){text, length}, PORT_MAX, port) && *port > 0;
+}
+
 /* Cuts `from` at its first (or last) `c`. False, and nothing written, if there is none. */
 static bool cut(struct slice from, char c, bool last, struct slice *before, struct slice *after)
 {
@@ -120,7 +125,7 @@ static bool take_host(struct slice text, int default_port, char out[REDIS_URL_PA
         cut(text, ':', true, &host, &port);
     }
     *port_out = default_port;
-    if (port.at != NULL && (!number(port, PORT_MAX, port_out) || *port_out == 0)) {
+    if (port.at != NULL && !redis_port_parse(port.at, port.length, port_out)) {
         return false;
     }
     return host.length > 0 && url_decode(host, out);

@@ -52,6 +52,9 @@ struct redis_url {
                32]; /* the URL again without user and password, for messages */
 };
 
+/* Reads the digits of a port. False: it is none. */
+bool redis_port_parse(const char *text, size_t length, int *port);
+
 /* Writes "host:port", with an IPv6 address in brackets. Returns the length, as snprintf does. */
 size_t redis_host_format(char *out, size_t size, const char *host, int port);
 

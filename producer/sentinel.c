@@ -1,6 +1,7 @@
 /* sentinel.c: see sentinel.h. */
 #include "producer/sentinel.h"
 
+#include <errno.h>
 #include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,20 +10,69 @@
 #include "producer/background.h"
 #include "producer/redis_visit.h"
 
+static bool is_text(const redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_STRING;
+}
+
+bool sentinel_address_parse(const redisReply *reply, struct redis_host *master)
+{
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 || !is_text(reply->element[0]) ||
+        !is_text(reply->element[1])) {
+        return false;
+    }
+    const redisReply *host = reply->element[0], *port = reply->element[1];
+    if (host->len == 0 || host->len >= sizeof master->host || strlen(host->str) != host->len ||
+        !redis_port_parse(port->str, port->len, &master->port)) {
+        return false;
+    }
+    memcpy(master->host, host->str, host->len + 1);
+    return true;
+}
+
+/* One more than an epoch is asked for, so the greatest number is none. */
+static int64_t epoch_of(const redisReply *value)
+{
+    char *end;
+
+    errno = 0;
+    int64_t epoch = is_text(value) ? strtoll(value->str, &end, 10) : -1;
+    return epoch >= 0 && errno == 0 && epoch < INT64_MAX && *end == '\0' && end != value->str
+               ? epoch
+               : -1;
+}
+
+int64_t sentinel_epoch_parse(const redisReply *reply)
+{
+    int64_t epoch = -1;
+
+    for (size_t i = 1; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i += 2) {
+        const redisReply *name = reply->element[i - 1];
+
+        if (is_text(name) && strcmp(name->str, "config-epoch") == 0) {
+            epoch = epoch_of(reply->element[i]);
+        }
+    }
+    return epoch;
+}
+
+bool sentinel_is_master(const redisReply *role)
+{
+    return role->type == REDIS_REPLY_ARRAY && role->elements > 0 && is_text(role->element[0]) &&
+           strcmp(role->element[0]->str, "master") == 0;
+}
+
 static void sentinel_take_answer(struct redis_visit *visit, const redisReply *reply,
                                  const char *service, struct sentinel_answer *answer)
 {
+    struct redis_host master;
     char why[160];
 
-    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-        reply->element[0]->type == REDIS_REPLY_STRING &&
-        reply->element[1]->type == REDIS_REPLY_STRING &&
-        strlen(reply->element[0]->str) < sizeof answer->host) {
-        snprintf(answer->host, sizeof answer->host, "%s", reply->element[0]->str);
-        answer->port = atoi(reply->element[1]->str);
-        answer->found = answer->host[0] != '\0' && answer->port > 0 && answer->port < 65536;
-    }
-    if (!answer->found) {
+    answer->found = sentinel_address_parse(reply, &master);
+    if (answer->found) {
+        memcpy(answer->host, master.host, sizeof answer->host);
+        answer->port = master.port;
+    } else {
         snprintf(why, sizeof why, "it knows no master named %.64s%s%.60s", service,
                  reply->type == REDIS_REPLY_ERROR ? ": " : "",
                  reply->type == REDIS_REPLY_ERROR ? reply->str : "");
@@ -36,17 +86,8 @@ static int64_t ask_for_epoch(struct redis_visit *visit, const char *service)
 {
     const char *words[] = {"SENTINEL", "MASTER", service};
     redisReply *reply = redis_visit_ask(visit, 3, words);
-    int64_t epoch = -1;
+    int64_t epoch = reply == NULL ? -1 : sentinel_epoch_parse(reply);
 
-    for (size_t i = 1; reply != NULL && reply->type == REDIS_REPLY_ARRAY && i < reply->elements;
-         i += 2) {
-        const redisReply *name = reply->element[i - 1], *value = reply->element[i];
-
-        if (name->type == REDIS_REPLY_STRING && value->type == REDIS_REPLY_STRING &&
-            strcmp(name->str, "config-epoch") == 0) {
-            epoch = strtoll(value->str, NULL, 10);
-        }
-    }
     redis_reply_free(reply);
     return epoch;
 }

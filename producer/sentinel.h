@@ -15,6 +15,7 @@
 
 struct background;
 struct event_base;
+struct redisReply;
 
 struct sentinel_answer {
     bool found;
@@ -24,6 +25,15 @@ struct sentinel_answer {
     int64_t epoch; /* in which it became the master; -1: the sentinel does not let us ask */
     char why[REDIS_VISIT_WHY_BYTES]; /* not found: what the last one said; holds no secret */
 };
+
+/* Takes the answer to SENTINEL get-master-addr-by-name. False: it names no master. */
+bool sentinel_address_parse(const struct redisReply *, struct redis_host *master);
+
+/* Takes the configuration epoch from the answer to SENTINEL MASTER; -1: it has none. */
+int64_t sentinel_epoch_parse(const struct redisReply *);
+
+/* Says whether the server that has answered ROLE with that is a master. */
+bool sentinel_is_master(const struct redisReply *role);
 
 /* Blocks until one has answered with an epoch that is not lower than `known`, or all were asked,
  * beginning with the URL's host number `first`. Takes the answer with the highest. */

@@ -7,6 +7,7 @@
 #include "drainer/commands/report.h"
 #include "drainer/postgres/pg_blocking.h"
 #include "drainer/redis/redis_reply.h"
+#include "producer/sentinel.h"
 
 enum { PATIENCE_MS = 5000 };
 
@@ -48,9 +49,7 @@ bool stalls_redis_is_master(struct redis *redis)
 {
     redisReply *reply = redis_ask(redis, "ROLE", NULL);
     bool refused = reply != NULL && reply->type == REDIS_REPLY_ERROR; /* NOPERM: not known */
-    bool master = refused || (reply != NULL && reply_is_array(reply, 1) &&
-                              reply_is_string(reply->element[0]) &&
-                              strcmp(reply->element[0]->str, "master") == 0);
+    bool master = refused || (reply != NULL && sentinel_is_master(reply));
 
     redis_reply_free(reply);
     return master;

@@ -9,6 +9,7 @@
 #include "drainer/memory.h"
 #include "drainer/redis/redis_reply.h"
 #include "producer/redis_error.h"
+#include "producer/redis_reader.h"
 #include "producer/redis_tls.h"
 #include "producer/sentinel.h"
 
@@ -171,9 +172,7 @@ static bool find_master(struct redis *redis)
 static bool expect_master(struct redis *redis)
 {
     redisReply *reply = redis_ask(redis, "ROLE", NULL);
-    bool master = reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements > 0 &&
-                  reply->element[0]->type == REDIS_REPLY_STRING &&
-                  strcmp(reply->element[0]->str, "master") == 0;
+    bool master = reply != NULL && sentinel_is_master(reply);
 
     if (reply != NULL && !master) {
         redis->exit_code = EXIT_CODE_UNREACHABLE;
@@ -198,6 +197,7 @@ static bool connect_now(struct redis *redis)
         redis_fail(redis, NULL, "cannot connect");
         return false;
     }
+    redis_reader_bound(redis->context->reader);
     redisSetTimeout(redis->context, timeout);
     redis->connected = true;
     return true;
