@@ -3,12 +3,14 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "drainer/settings_help.h"
 #include "drainer/settings_table.h"
 #include "producer/blotter.h"
+#include "schema/text.h"
 
 int command_run(const struct settings *settings)
 {
@@ -24,12 +26,16 @@ int command_run(const struct settings *settings)
 int command_fail(const struct settings *settings, enum exit_code code, const char *format, ...)
 {
     va_list arguments;
+    char *why = NULL;
 
-    fprintf(stderr, "blotter %s: ", commands[settings->command].name);
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    if (vasprintf(&why, format, arguments) < 0) {
+        abort();
+    }
     va_end(arguments);
-    fputc('\n', stderr);
+    text_clean(why);
+    fprintf(stderr, "blotter %s: %s\n", commands[settings->command].name, why);
+    free(why);
     return code;
 }
 

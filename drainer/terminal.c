@@ -8,12 +8,7 @@
 
 size_t terminal_character(const char *at, const char *end)
 {
-    const unsigned char *bytes = (const unsigned char *)at;
-    size_t length = text_sequence(bytes, (const unsigned char *)end);
-    bool is_c0 = bytes[0] < 0x20 || bytes[0] == 0x7f;
-    bool is_c1 = length == 2 && bytes[0] == 0xc2 && bytes[1] < 0xa0;
-
-    return is_c0 || is_c1 ? 0 : length;
+    return text_printable((const unsigned char *)at, (const unsigned char *)end);
 }
 
 void terminal_print(FILE *out, const char *text)

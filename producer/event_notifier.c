@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "schema/clock.h"
+#include "schema/text.h"
 
 void event_notifier_init(struct event_notifier *notifier, event_notifier_callback *on_event,
                          void *arg)
@@ -58,6 +59,7 @@ static void event_notifier_publish(struct event_notifier *notifier, const char *
         notifier->error_at_ns = *error ? now : 0;
     }
     snprintf(notifier->last_error, sizeof notifier->last_error, "%s", error);
+    text_clean(notifier->last_error);
     pthread_mutex_unlock(&notifier->mutex);
 }
 
@@ -92,6 +94,7 @@ void event_notifier_down(struct event_notifier *notifier, const char *why)
     }
     memset(notifier->refused, 0, sizeof notifier->refused);
     snprintf(notifier->down, sizeof notifier->down, "%s", why);
+    text_clean(notifier->down); /* it may have been cut in a character */
     tell_change(notifier);
 }
 
@@ -102,6 +105,7 @@ void event_notifier_refused(struct event_notifier *notifier, enum refused what, 
         return;
     }
     snprintf(known, sizeof notifier->refused[what], "%s", error != NULL ? error : "");
+    text_clean(known);
     tell_change(notifier);
 }
 

@@ -8,6 +8,7 @@
 #include "producer/redis_link_private.h"
 #include "producer/timer.h"
 #include "schema/clock.h"
+#include "schema/text.h"
 
 enum {
     WATCH_MAX_MS = 1000,          /* how often UP looks at what is in flight */
@@ -124,6 +125,7 @@ void redis_link_lose(struct redis_link *link, const char *why)
     redis_tls_explain(link->tls, link->state >= REDIS_LINK_GREETING, link->state == REDIS_LINK_UP,
                       why != NULL && *why ? why : "the connection was lost", link->last_error,
                       sizeof link->last_error);
+    text_clean(link->last_error);
     if (has_others(link) && link->state != REDIS_LINK_UP) {
         link->first_asked++; /* this one's master does not serve us: the next may know better */
     }

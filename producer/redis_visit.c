@@ -2,11 +2,15 @@
 #include "producer/redis_visit.h"
 
 #include <hiredis/hiredis.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "producer/redis_reader.h"
 #include "producer/redis_tls.h"
 #include "producer/redis_url.h"
+#include "schema/clock.h"
+#include "schema/text.h"
 
 void redis_reply_free(redisReply *reply)
 {
@@ -21,6 +25,7 @@ void redis_visit_fail(struct redis_visit *visit, const char *why)
 
     redis_host_format(at, sizeof at, visit->host, visit->port);
     snprintf(visit->why, sizeof visit->why, "%s %.80s: %.160s", visit->what, at, why);
+    text_clean(visit->why);
 }
 
 /* Says why there is no answer, or no connection. */
@@ -34,13 +39,61 @@ static void redis_visit_lost(struct redis_visit *visit, bool connected, bool gre
     redis_visit_fail(visit, why);
 }
 
+static bool redis_visit_send(redisContext *context, int count, const char *const *words)
+{
+    int done = 0;
+
+    if (redisAppendCommandArgv(context, count, (const char **)(uintptr_t)words, NULL) != REDIS_OK) {
+        return false;
+    }
+    while (done == 0) {
+        if (redisBufferWrite(context, &done) != REDIS_OK) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Reads more of an answer. False: it is late, or lost, which is noted. */
+static bool redis_visit_read(struct redis_visit *visit, int64_t deadline_ms, size_t *bytes)
+{
+    int64_t left_ms = deadline_ms - clock_monotonic_ms();
+    redisContext *context = visit->context;
+    size_t before = context->reader->len;
+
+    if (left_ms <= 0 || *bytes > REDIS_VISIT_ANSWER_BYTES) {
+        redis_visit_fail(visit,
+                         left_ms <= 0 ? "its answer does not end" : "its answer is too large");
+        return false;
+    }
+    redisSetTimeout(context, (struct timeval){.tv_usec = left_ms * 1000});
+    if (redisBufferRead(context) != REDIS_OK) {
+        redis_visit_lost(visit, true, true);
+        return false;
+    }
+    *bytes += context->reader->len - before;
+    return true;
+}
+
+/* hiredis by itself would wait anew for each byte, and keep all that come. */
 redisReply *redis_visit_ask(struct redis_visit *visit, int count, const char *const *words)
 {
-    redisReply *reply =
-        redisCommandArgv(visit->context, count, (const char **)(uintptr_t)words, NULL);
+    int64_t deadline_ms = clock_monotonic_ms() + REDIS_VISIT_TIMEOUT_MS;
+    void *reply = NULL;
+    size_t bytes = 0;
 
-    if (reply == NULL) {
+    if (!redis_visit_send(visit->context, count, words)) {
         redis_visit_lost(visit, true, true);
+        return NULL;
+    }
+    while (reply == NULL) {
+        if (!redis_visit_read(visit, deadline_ms, &bytes)) {
+            return NULL;
+        }
+        if (redisReaderGetReply(visit->context->reader, &reply) != REDIS_OK) {
+            redis_visit_fail(visit, visit->context->reader->errstr);
+            return NULL;
+        }
     }
     return reply;
 }
@@ -100,6 +153,7 @@ bool redis_visit_begin(struct redis_visit *visit, const struct redis_visit_optio
         redis_visit_lost(visit, false, false);
         return false;
     }
+    redis_reader_bound(visit->context->reader);
     redisSetTimeout(visit->context, timeout);
     return redis_visit_start_tls(visit) &&
            redis_visit_login(visit, options->user, options->password);

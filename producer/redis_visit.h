@@ -1,6 +1,7 @@
 /* redis_visit.h: a short connection that blocks, to ask one server of several a question: a
  * sentinel for the master, a node of a cluster for the others. Connecting and each answer may take
- * REDIS_VISIT_TIMEOUT_MS. Not for an event loop: run it in the background (background.h). */
+ * REDIS_VISIT_TIMEOUT_MS, and an answer have so many bytes, whatever the server does. Not for an
+ * event loop: run it in the background (background.h). */
 #ifndef BLOTTER_PRODUCER_REDIS_VISIT_H
 #define BLOTTER_PRODUCER_REDIS_VISIT_H
 
@@ -11,7 +12,11 @@ struct redisReply;
 struct redis_tls;
 struct redis_url;
 
-enum { REDIS_VISIT_TIMEOUT_MS = 500, REDIS_VISIT_WHY_BYTES = 256 };
+enum {
+    REDIS_VISIT_TIMEOUT_MS = 500,
+    REDIS_VISIT_ANSWER_BYTES = 8 << 20, /* more than a cluster with a range for each slot tells */
+    REDIS_VISIT_WHY_BYTES = 256
+};
 
 struct redis_visit {
     struct redisContext *context;

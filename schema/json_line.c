@@ -53,8 +53,7 @@ void json_line_show_key(const char *at, const char *end, char out[JSON_LINE_KEY_
     while (at < end && *at != '"') {
         const unsigned char *bytes = (const unsigned char *)at;
         unsigned length = text_sequence(bytes, bytes + (end - at));
-        bool control = length < 2 ? *bytes < 0x20 || *bytes >= 0x7f
-                                  : length == 2 && bytes[0] == 0xc2 && bytes[1] < 0xa0;
+        bool control = text_printable(bytes, bytes + (end - at)) == 0;
 
         if (used + (control ? 1 : length) >= JSON_LINE_KEY_BYTES) {
             break;

@@ -52,6 +52,46 @@ unsigned text_sequence(const unsigned char *at, const unsigned char *end)
     return continuation_bytes(at, end, 4);
 }
 
+unsigned text_printable(const unsigned char *at, const unsigned char *end)
+{
+    unsigned length = text_sequence(at, end);
+    bool is_c0 = at[0] < 0x20 || at[0] == 0x7f;
+    bool is_c1 = length == 2 && at[0] == 0xc2 && at[1] < 0xa0;
+
+    return is_c0 || is_c1 ? 0 : length;
+}
+
+/* Says whether all that is there is the beginning of a character. */
+static bool is_cut(const unsigned char *at, const unsigned char *end)
+{
+    unsigned length = at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : at[0] >= 0xc2 ? 2 : 0;
+
+    if ((size_t)(end - at) >= length) {
+        return false;
+    }
+    while (++at < end && (*at & 0xc0) == 0x80) {
+    }
+    return at >= end;
+}
+
+void text_clean(char *text)
+{
+    unsigned char *at = (unsigned char *)text, *end = at + strlen(text);
+
+    while (at < end) {
+        unsigned length = text_printable(at, end);
+
+        if (length == 0 && is_cut(at, end)) {
+            *at = '\0';
+            return;
+        }
+        if (length == 0) {
+            *at = *at == '\n' || *at == '\r' || *at == '\t' ? ' ' : '?';
+        }
+        at += length == 0 ? 1 : length;
+    }
+}
+
 /* Says whether a byte is 0 or above 0x7f. (A borrow from a byte below can only come from a 0, so
  * nothing is missed.) */
 static bool needs_a_look(uint64_t word)

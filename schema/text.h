@@ -1,4 +1,4 @@
-/* text.h: UTF-8, for the files of schema/ that scan text themselves. text_check is in record.h. */
+/* text.h: UTF-8, for files that scan text themselves. text_check is in record.h. */
 #ifndef BLOTTER_SCHEMA_TEXT_H
 #define BLOTTER_SCHEMA_TEXT_H
 
@@ -10,6 +10,14 @@
 /* Returns the length, 1 to 4, of the UTF-8 sequence that begins at `at`, or 0: not one (surrogates
  * and overlong forms are none). Needs at < end, reads nothing at or behind end. */
 unsigned text_sequence(const unsigned char *at, const unsigned char *end);
+
+/* Returns the length of the character at `at`; 0: its first byte is no UTF-8, or it is a control
+ * character (also U+0080 to U+009F), which a terminal may obey. Needs at < end. */
+unsigned text_printable(const unsigned char *at, const unsigned char *end);
+
+/* Makes what a server has said one line that anybody may print: an end of line becomes a blank, a
+ * byte that may not be printed '?'. A character that is cut at the end is dropped. */
+void text_clean(char *text);
 
 /* Writes a code point as UTF-8, and returns the place behind it. */
 static inline char *text_put_utf8(char *at, uint32_t point)

@@ -5,12 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "drainer/commands.h"
 #include "drainer/commands/report.h"
 #include "drainer/memory.h"
 #include "drainer/record_json.h"
 #include "drainer/settings_table.h"
+#include "drainer/terminal.h"
 #include "producer/blotter.h"
 #include "producer/journal.h"
 #include "producer/journal_recover.h"
@@ -87,8 +89,10 @@ static void journal_print_text(const char *path, const struct journal_picture *p
         printf("%-14s %" PRIu64 " bytes, but %" PRIu64 " are expected\n", "file",
                picture->file_bytes, picture->expected_bytes);
     }
-    printf("%-14s %" PRId64 ", pid %" PRId64 " on %s: %s\n", "producer", picture->producer_id,
-           picture->pid, picture->host, owner_of(picture));
+    printf("%-14s %" PRId64 ", pid %" PRId64 " on ", "producer", picture->producer_id,
+           picture->pid);
+    terminal_print(stdout, picture->host);
+    printf(": %s\n", owner_of(picture));
     print_time("opened", picture->opened_ns);
     printf("%-14s next %" PRIu64 ", sent %" PRIu64 ", committed %" PRIu64 ", floor %" PRIu64
            "; seq = position - %" PRIu64 "\n",
@@ -127,10 +131,14 @@ static void journal_print_record(void *arg, uint64_t position, const struct jour
         record_kind_known(slot->kind) ? record_schemas[slot->kind].name : "damaged, left out";
     char *record = json_of_body(slot);
     printf("{\"position\":%" PRIu64 ",\"state\":\"%s\",\"kind\":\"%s\",\"producer_id\":%" PRId64
-           ",\"seq\":%" PRId64 ",\"recorded_at\":%" PRId64 ",\"bytes\":%" PRIu32
-           ",\"record\":%s}\n",
-           position, state, kind, slot->producer_id, slot->seq, slot->recorded_at_ns, slot->length,
-           record != NULL ? record : "null");
+           ",\"seq\":%" PRId64 ",\"recorded_at\":%" PRId64 ",\"bytes\":%" PRIu32 ",\"record\":",
+           position, state, kind, slot->producer_id, slot->seq, slot->recorded_at_ns, slot->length);
+    if (record != NULL && isatty(STDOUT_FILENO) == 1) {
+        terminal_print(stdout, record); /* some control characters are no escapes in JSON */
+    } else {
+        fputs(record != NULL ? record : "null", stdout);
+    }
+    printf("}\n");
     free(record);
 }
 

@@ -20,6 +20,7 @@
 #include "drainer/mirror/questdb_tables.h"
 #include "drainer/redis/streams.h"
 #include "drainer/settings_table.h"
+#include "drainer/terminal.h"
 #include "schema/clock.h"
 
 enum { SQL_BYTES = 1024 };
@@ -272,8 +273,9 @@ static bool replay_one(struct mirror_rejects *rejects, const char *stream, const
         return false;
     }
     rejects->refused++;
-    fprintf(stderr, "%s/%s: still refused: %s\n", stream, entry,
-            why == NULL ? rejects->message : why);
+    fprintf(stderr, "%s/%s: still refused: ", stream, entry);
+    terminal_print(stderr, why == NULL ? rejects->message : why);
+    fputc('\n', stderr);
     return true;
 }
 

@@ -12,6 +12,7 @@
 #include "drainer/memory.h"
 #include "schema/clock.h"
 #include "schema/sha256.h"
+#include "schema/text.h"
 
 /* clang-format off */
 static const char *const state_texts[] = {
@@ -316,6 +317,7 @@ void streams_trouble(struct streams *streams, struct stream *stream, enum troubl
     va_start(arguments, format);
     vsnprintf(why, sizeof why, format, arguments);
     va_end(arguments);
+    text_clean(why);
     if (trouble->why != NULL && strcmp(trouble->why, why) == 0) {
         return;
     }

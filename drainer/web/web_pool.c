@@ -19,6 +19,7 @@
 #include "drainer/postgres/pg_result.h"
 #include "drainer/web/api.h"
 #include "schema/clock.h"
+#include "schema/text.h"
 
 enum {
     SESSIONS = 4,
@@ -173,6 +174,7 @@ static void session_lose(struct web_session *session, const char *why)
                                                         : PQerrorMessage(session->connection);
     char reason[REASON_BYTES];
     snprintf(reason, sizeof reason, "%.*s", (int)strcspn(message, "\n"), message);
+    text_clean(reason);
     if (strcmp(reason, pool->trouble) != 0) {
         log_warn("postgres", "%s", reason);
         memcpy(pool->trouble, reason, sizeof pool->trouble);

@@ -221,7 +221,7 @@ def sample(drainer, name):
 
 
 class FakeRedis:
-    """Answers +OK to everything, but for what a test's function has to say: answer(words) returns bytes or None."""
+    """Answers +OK to everything, but for what a test's function has to say: answer(words) returns bytes, several in turn, or None."""
 
     def __init__(self, answer, host="127.0.0.1"):
         self._answer = answer
@@ -254,7 +254,9 @@ class FakeRedis:
                 for _ in range(int(line[1:])):
                     length = int(file.readline()[1:])
                     words.append(file.read(length + 2)[:-2].decode("latin-1"))
-                connection.sendall(self._answer(words) or b"+OK\r\n")
+                answer = self._answer(words) or b"+OK\r\n"
+                for part in (answer,) if isinstance(answer, bytes) else answer:
+                    connection.sendall(part)
         except (OSError, ValueError):
             pass
 

@@ -83,6 +83,41 @@ class HostileRedis(unittest.TestCase):
         self.assertIn("MOVED", done.stderr)
 
 
+    def test_sentinel_whose_answer_never_ends_holds_up_none_of_the_others(self):
+        """hiredis by itself waits anew for each byte, and keeps them all."""
+        redis = self.engines.redis()
+        address = b"*2\r\n$9\r\n127.0.0.1\r\n$%d\r\n%d\r\n" % (len(str(redis.port)), redis.port)
+        done = threading.Event()
+        self.addCleanup(done.set)
+
+        def drip(_):
+            yield b"+"
+            while not done.wait(0.1):
+                yield b"x"
+
+        def flood(_):
+            yield b"*1000000\r\n"
+            while not done.is_set():
+                yield b":1\r\n" * 100000
+
+        for endless in (drip, flood):
+            rogue = self.fake(endless)
+            honest = self.fake(lambda words: address if words[:2] == ["SENTINEL", "get-master-addr-by-name"] else b"-NOPERM x\r\n")
+            status, text = engines.publish(
+                f"redis+sentinel://127.0.0.1:{rogue.port},127.0.0.1:{honest.port}/desk", engines.lines(1, 3), journal=tempfile.mkdtemp()
+            )
+            self.assertEqual(status, 0, text)
+
+    def test_what_a_server_says_moves_no_terminals_cursor(self):
+        fake = self.fake(lambda words: b"-ERR \x1b]0;owned\x07 \xc2\x9b2J \xff\r\n")
+        for command in ("status", "check"):
+            done = subprocess.run(
+                [support.BUILD / "blotter", command, "--redis", f"redis://127.0.0.1:{fake.port}"], capture_output=True, env=support.plain_environment(), timeout=support.TIMEOUT
+            )
+            self.assertRegex((done.stdout + done.stderr).decode(), r"owned")
+            self.assertNotRegex((done.stdout + done.stderr).decode(), r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+
+
 class LongEntries(unittest.TestCase):
     """Entries of any size: a reject that keeps their beginning; neighbours are stored; memory stays small."""
 

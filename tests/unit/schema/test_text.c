@@ -165,6 +165,28 @@ static void texts_that_differ_in_one_byte_are_not_the_same(void **state)
     }
 }
 
+static void assert_cleaned(const char *text, const char *cleaned)
+{
+    char copy[64];
+
+    strcpy(copy, text);
+    text_clean(copy);
+    assert_string_equal(copy, cleaned);
+}
+
+static void what_a_server_says_is_made_one_line_that_may_be_printed(void **state)
+{
+    (void)state;
+    assert_cleaned("", "");
+    assert_cleaned("no such user \xe2\x82\xac", "no such user \xe2\x82\xac");
+    assert_cleaned("a\r\nb\tc", "a  b c");
+    assert_cleaned("\x1b[2J\xc2\x9b\x7f\xffx", "?[2J???"
+                                               "?x");
+    assert_cleaned("cut \xe2\x82", "cut ");
+    assert_cleaned("cut \xf0\x9f\x92", "cut ");
+    assert_cleaned("\xe2(", "?(");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +197,7 @@ int main(void)
         cmocka_unit_test(every_code_point_but_nul_and_surrogates_is_text),
         cmocka_unit_test(the_fast_path_agrees_with_one_sequence_at_a_time),
         cmocka_unit_test(texts_that_differ_in_one_byte_are_not_the_same),
+        cmocka_unit_test(what_a_server_says_is_made_one_line_that_may_be_printed),
     };
     random_begin();
     return cmocka_run_group_tests(tests, NULL, NULL);
