@@ -13,6 +13,7 @@ enum {
     COUNT_PAGE = 1000,
     COUNT_FEW = 100,
     COUNT_PAGES_MAX = 20,
+    TIME_DIGITS_MAX = 12, /* of seconds: more are no time */
 };
 
 /* --- finding streams --- */
@@ -119,9 +120,9 @@ static void last_delivered_of(const redisReply *group, char out[STREAM_ENTRY_ID_
 
 static int64_t age_of(const struct stream_survey *survey, const char *id)
 {
-    int64_t age = survey->now_ms - strtoll(id, NULL, 10);
+    int64_t added_ms = strtoll(id, NULL, 10);
 
-    return age < 0 ? 0 : age;
+    return added_ms < 0 || added_ms > survey->now_ms ? 0 : survey->now_ms - added_ms;
 }
 
 /* Counts entries behind an id, page by page, up to a limit. Only ids are looked at, but Redis sends
@@ -283,7 +284,8 @@ static bool ask_time(struct stream_survey *survey, struct redis *redis)
     redisReply *reply = redis_ask(redis, "TIME", NULL);
 
     if (reply != NULL && reply_is_array(reply, 2) && reply_is_string(reply->element[0]) &&
-        reply_is_string(reply->element[1])) {
+        reply_is_string(reply->element[1]) && reply->element[0]->len <= TIME_DIGITS_MAX &&
+        reply->element[1]->len <= TIME_DIGITS_MAX) {
         survey->now_ms = strtoll(reply->element[0]->str, NULL, 10) * 1000 +
                          strtoll(reply->element[1]->str, NULL, 10) / 1000;
     } else if (reply != NULL) {

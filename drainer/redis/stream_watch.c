@@ -507,10 +507,12 @@ static void on_gauge(void *owner, uintptr_t tag, struct redisReply *reply)
     if (reply->element[2]->len > 0) {
         reply_parse_id(reply->element[2], &oldest);
     }
-    stream->gauge = (struct stream_gauge){.known = true,
-                                          .lag = reply->element[0]->integer,
-                                          .pending = reply->element[1]->integer,
-                                          .oldest_ms = (int64_t)oldest.ms};
+    /* whoever adds an entry may choose its id: from the far future it has waited for no time */
+    stream->gauge =
+        (struct stream_gauge){.known = true,
+                              .lag = reply->element[0]->integer,
+                              .pending = reply->element[1]->integer,
+                              .oldest_ms = oldest.ms > INT64_MAX ? INT64_MAX : (int64_t)oldest.ms};
 }
 
 /* Says whether a look at the stream may show anything new, or there was none for long. */
