@@ -53,7 +53,9 @@ INTEGRATION_TESTS := $(patsubst %.c,%,$(wildcard tests/integration/*/test_*.c))
 FAULT_TESTS := $(patsubst %.c,%,$(wildcard tests/fault/test_*.c))
 FUZZERS := $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 # What fuzzers take of the program.
-FUZZED := batch book_rows copy log order_changes terminal mirror/questdb_conf record_json redis/entry_reader redis/redis_reply
+FUZZED := batch book_rows command_list copy http_server log order_changes record_json settings settings_table terminal \
+	commands/line_input mirror/questdb_conf postgres/pg_hosts redis/entry_reader redis/redis_reply \
+	web/web_answers web/web_live web/web_pool web/web_status
 BENCHES := $(patsubst %.c,%,$(wildcard tests/bench/bench_*.c))
 # SQL: tables by their number, what brings version 1 here, then functions and views in the order in which they need each other.
 BOOKS := books_copies books books_fold books_booking books_views books_lists books_roll
@@ -192,9 +194,13 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(FIXTURE_OBJECTS) $(PROGRAM_OBJECTS) $(EMB
 
 $(addprefix $(BUILD)/tests/integration/producer/,test_submit_calls test_unload): | $(BUILD)/libblotter.so
 
-# A fuzz target as a test, which replays its corpus.
-$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(FUZZED:%=$(BUILD)/drainer/%.o) $(BUILD)/libblotter_inside.a
-	$(LINK) -o $@ $^ $(LIB_LIBS) $(shell $(PKG_CONFIG) --libs $(MSGPACK) jansson)
+# A fuzz target as a test, which replays its corpus. From archives: a target that takes a file apart has its functions itself.
+$(BUILD)/tests/fuzz/program.a: $(FUZZED:%=$(BUILD)/drainer/%.o)
+	@mkdir -p $(@D)
+	rm -f $@
+	$(AR) rcs $@ $^
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/tests/fuzz/program.a $(BUILD)/libblotter_inside.a
+	$(LINK) -o $@ $^ $(TEST_LIBS)
 
 # Goes into servers, which have no sanitizer.
 $(BUILD)/tests/fixture/preload/ill_disk.so: tests/fixture/preload/ill_disk.c
@@ -277,14 +283,17 @@ test-python: python program $(BUILD)/tests/python/serve
 # Each fuzzer for FUZZ_SECONDS, from its seeds; clang's. What it finds is left in $(BUILD)/fuzz: what breaks, as a file to be added to
 # the seeds once it is mended; and its own corpus, from which the next run goes on.
 FUZZ_SECONDS ?= 60
-FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
-FUZZ_SOURCES := $(SCHEMA:%=schema/%.c) $(JOURNAL:%=producer/%.c) producer/redis_error.c producer/redis_url.c $(FUZZED:%=drainer/%.c)
+FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(PACKAGE_CFLAGS) -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+FUZZ_SOURCES := $(LIB_SOURCES) $(FUZZED:%=drainer/%.c)
 $(FUZZ_SOURCES:%.c=$(BUILD)/fuzz/%.o): $(BUILD)/fuzz/%.o: %.c $(wildcard schema/*.h producer/*.h drainer/*.h drainer/*/*.h)
 	@mkdir -p $(@D)
 	clang $(FUZZ_CFLAGS) -c -o $@ $<
-$(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES:%.c=$(BUILD)/fuzz/%.o)
+$(BUILD)/fuzz/all.a: $(FUZZ_SOURCES:%.c=$(BUILD)/fuzz/%.o)
+	rm -f $@
+	$(AR) rcs $@ $^
+$(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(BUILD)/fuzz/all.a
 	@mkdir -p $(@D)
-	clang $(FUZZ_CFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs $(MSGPACK) hiredis jansson)
+	clang $(FUZZ_CFLAGS) -o $@ $^ $(TEST_LIBS)
 fuzz: $(FUZZERS:tests/fuzz/fuzz_%=$(BUILD)/fuzz/%)
 	@set -e; for fuzzer in $(FUZZERS:tests/fuzz/fuzz_%=%); do \
 	    mkdir -p $(BUILD)/fuzz/corpus/$$fuzzer; \
