@@ -788,7 +788,6 @@ int command_drain(const struct settings *settings)
     struct drain drain = {.settings = settings};
     int code;
 
-    signal(SIGPIPE, SIG_IGN);
     srandom((unsigned)time(NULL) ^ (unsigned)getpid());
     if (!command_consumer(settings, drain.drainer)) {
         return EXIT_CODE_USAGE;

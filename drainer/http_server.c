@@ -23,16 +23,17 @@
 #include "drainer/log.h"
 #include "drainer/memory.h"
 #include "producer/timer.h"
+#include "schema/text.h"
 
 enum {
     REQUEST_BYTES = 8192,
     CONNECTIONS_USUAL = 32,
     TIMEOUT_USUAL_S = 5,
     BACKLOG = 64,
+    PAUSE_WITHOUT_DESCRIPTORS_MS = 1000,
     HOST_BYTES = 128,
     ADDRESS_BYTES = HOST_BYTES + 16,
 };
-static const struct timeval pause_without_descriptors = {.tv_sec = 1};
 
 enum request_state { REQUEST_READING, REQUEST_HANDLED, REQUEST_STREAMING, REQUEST_ANSWERED };
 
@@ -175,14 +176,6 @@ void http_request_on_closed(struct http_request *request, void (*on_closed)(void
 
 /* --- the request --- */
 
-static int http_hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 /* Decodes %41, and + as a blank in a query. False: it is malformed, holds a NUL, or does not fit.
  */
 static bool decode_percent(const char *from, size_t length, bool query, char *out, size_t size)
@@ -195,8 +188,8 @@ static bool decode_percent(const char *from, size_t length, bool query, char *ou
         int taken = 1;
 
         if (c == '%') {
-            int high = end - from < 3 ? -1 : http_hex_digit(from[1]);
-            int low = high < 0 ? -1 : http_hex_digit(from[2]);
+            int high = end - from < 3 ? -1 : text_hex_digit(from[1]);
+            int low = high < 0 ? -1 : text_hex_digit(from[2]);
 
             c = low < 0 ? '\0' : (char)(high * 16 + low);
             taken = 3;
@@ -414,7 +407,7 @@ static void on_accept_error(struct evconnlistener *listener, void *arg)
     log_warn("http", "cannot accept a connection: %s",
              evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR()));
     evconnlistener_disable(listener);
-    evtimer_add(server->resume, &pause_without_descriptors);
+    timer_start(server->resume, PAUSE_WITHOUT_DESCRIPTORS_MS);
 }
 
 static void on_resume(evutil_socket_t fd, short what, void *arg)

@@ -8,12 +8,12 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "drainer/terminal.h"
 #include "schema/clock.h"
 #include "schema/hash.h"
+#include "schema/iso_time.h"
 
 enum {
     WINDOW_MS = 10000,
@@ -127,14 +127,12 @@ static void line_put_name(struct line *line, const char *name)
 
 static void line_put_time(struct line *line)
 {
-    struct timespec now;
-    struct tm utc;
-    char text[64];
+    int64_t now = clock_wall_ms();
+    char seconds[ISO_TIME_BYTES], text[ISO_TIME_BYTES + 4];
 
-    clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &utc);
-    size_t length = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(text + length, sizeof text - length, ".%03ldZ", now.tv_nsec / 1000000);
+    iso_time_write(now / 1000, seconds);
+    snprintf(text, sizeof text, "%.*s.%03dZ", (int)strcspn(seconds, "Z"), seconds,
+             (int)(now % 1000));
     line_put_value(line, text);
 }
 

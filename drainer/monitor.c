@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "drainer/http_server.h"
 #include "drainer/log.h"
@@ -26,6 +25,7 @@
 #include "producer/blotter.h"
 #include "producer/timer.h"
 #include "schema/clock.h"
+#include "schema/iso_time.h"
 #include "schema/record.h"
 
 enum {
@@ -439,11 +439,9 @@ static void put_behind(struct evbuffer *out, const struct monitor *monitor)
 
 static void put_trouble(void *out, const char *object, int64_t since_ms, const char *why)
 {
-    time_t since = (time_t)(since_ms / 1000);
-    struct tm tm;
-    char text[32];
+    char text[ISO_TIME_BYTES];
 
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&since, &tm));
+    iso_time_write(since_ms / 1000, text);
     evbuffer_add_printf(out, "%s: since %s: %s\n", object, text, why);
 }
 

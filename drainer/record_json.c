@@ -7,6 +7,7 @@
 
 #include "drainer/memory.h"
 #include "schema/json_write.h"
+#include "schema/text.h"
 #include "schema/unpack.h"
 
 enum { GROWTH = 8 }; /* most bytes of JSON for one of msgpack: \u0001 in quotes */
@@ -86,17 +87,13 @@ char *record_json_of_entry(const void *bytes, size_t length)
     return text;
 }
 
-static unsigned hex_value(char digit)
-{
-    return (unsigned)(digit <= '9' ? digit - '0' : digit - 'a' + 10);
-}
-
 char *record_json_of_hex(const char *hex, size_t digits)
 {
     unsigned char *bytes = memory_or_abort(malloc(digits / 2 + 1));
 
     for (size_t i = 0; i < digits / 2; i++) {
-        bytes[i] = (unsigned char)(hex_value(hex[2 * i]) << 4 | hex_value(hex[2 * i + 1]));
+        bytes[i] =
+            (unsigned char)(text_hex_digit(hex[2 * i]) << 4 | text_hex_digit(hex[2 * i + 1]));
     }
     char *json = record_json_of_entry(bytes, digits / 2);
     free(bytes);

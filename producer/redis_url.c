@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "schema/text.h"
+
 enum { DEFAULT_PORT = 6379, SENTINEL_PORT = 26379, PORT_MAX = 65535, DB_MAX = 99999 };
 
 struct slice {
@@ -23,20 +25,6 @@ static int wrong(char *error, size_t error_size, const char *what)
     return -1;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    if (c >= 'A' && c <= 'F') {
-        return c - 'A' + 10;
-    }
-    return -1;
-}
-
 /* Copies with percent-decoding. False: too long, a malformed escape, or a NUL in it. */
 static bool url_decode(struct slice from, char out[REDIS_URL_PART_BYTES])
 {
@@ -44,11 +32,12 @@ static bool url_decode(struct slice from, char out[REDIS_URL_PART_BYTES])
     for (size_t i = 0; i < from.length; i++) {
         int c = (unsigned char)from.at[i];
         if (c == '%') {
-            if (i + 2 >= from.length || hex_digit(from.at[i + 1]) < 0 ||
-                hex_digit(from.at[i + 2]) < 0) {
+            int high = i + 2 < from.length ? text_hex_digit(from.at[i + 1]) : -1;
+            int low = high < 0 ? -1 : text_hex_digit(from.at[i + 2]);
+            if (low < 0) {
                 return false;
             }
-            c = hex_digit(from.at[i + 1]) << 4 | hex_digit(from.at[i + 2]);
+            c = high << 4 | low;
             i += 2;
         }
         if (c == 0 || used + 1 >= REDIS_URL_PART_BYTES) {

@@ -1,6 +1,8 @@
 /* iso_time.c: see iso_time.h. */
 #include "schema/iso_time.h"
 
+#include <time.h>
+
 static const int64_t NS_PER_S = 1000000000;
 
 struct iso_scan {
@@ -106,4 +108,15 @@ bool iso_time_read(const char *text, size_t length, int64_t *time_ns)
         iso_time_days(year, month, day) * 86400 + (hour * 60 + minute - zone) * 60 + second;
     return !__builtin_mul_overflow(seconds, NS_PER_S, time_ns) &&
            !__builtin_add_overflow(*time_ns, fraction, time_ns);
+}
+
+void iso_time_write(int64_t seconds, char out[ISO_TIME_BYTES])
+{
+    time_t time = (time_t)seconds;
+    struct tm utc;
+
+    if (gmtime_r(&time, &utc) == NULL ||
+        strftime(out, ISO_TIME_BYTES, "%Y-%m-%dT%H:%M:%SZ", &utc) == 0) {
+        out[0] = '\0';
+    }
 }

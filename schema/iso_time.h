@@ -14,4 +14,9 @@ int64_t iso_time_days(int64_t year, int64_t month, int64_t day);
  * something else, there is no such day, or 64 bits do not hold it. */
 bool iso_time_read(const char *text, size_t length, int64_t *time_ns);
 
+enum { ISO_TIME_BYTES = 32 };
+
+/* Writes a time, in seconds since 1970, as 2026-11-29T12:00:00Z; "" where no year can be made. */
+void iso_time_write(int64_t seconds, char out[ISO_TIME_BYTES]);
+
 #endif

@@ -104,14 +104,11 @@ static int hex4(struct json_scan *scan)
         return -1;
     }
     for (int i = 0; i < 4; i++) {
-        char c = *scan->at++;
-        if (c >= '0' && c <= '9') {
-            value = value * 16 + (c - '0');
-        } else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f') {
-            value = value * 16 + ((c | 0x20) - 'a' + 10);
-        } else {
+        int digit = text_hex_digit(*scan->at++);
+        if (digit < 0) {
             return -1;
         }
+        value = value * 16 + digit;
     }
     return value;
 }

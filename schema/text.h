@@ -32,6 +32,14 @@ static inline char *text_put_utf8(char *at, uint32_t point)
     return at;
 }
 
+/* Returns the value of a hexadecimal digit, or -1. */
+static inline int text_hex_digit(char c)
+{
+    char small = (char)(c | 0x20);
+
+    return c >= '0' && c <= '9' ? c - '0' : small >= 'a' && small <= 'f' ? small - 'a' + 10 : -1;
+}
+
 /* Loads eight bytes that may lie anywhere. */
 static inline uint64_t text_load8(const void *at)
 {

@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "drainer/commands.h"
@@ -16,6 +15,7 @@
 #include "producer/blotter.h"
 #include "producer/journal.h"
 #include "producer/journal_recover.h"
+#include "schema/iso_time.h"
 
 static const char *owner_of(const struct journal_picture *picture)
 {
@@ -69,12 +69,9 @@ static void journal_print_json(const char *path, const struct journal_picture *p
 
 static void print_time(const char *name, int64_t ns)
 {
-    time_t seconds = (time_t)(ns / 1000000000);
-    struct tm utc;
-    char text[64];
+    char text[ISO_TIME_BYTES];
 
-    gmtime_r(&seconds, &utc);
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    iso_time_write(ns / 1000000000, text);
     printf("%-14s %s\n", name, text);
 }
 

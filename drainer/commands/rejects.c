@@ -13,6 +13,7 @@
 #include "drainer/postgres/pg_pooler.h"
 #include "drainer/record_json.h"
 #include "drainer/terminal.h"
+#include "schema/text.h"
 
 static int list(struct pg *pg, const struct rejects_selection *selection)
 {
@@ -44,9 +45,7 @@ static int list(struct pg *pg, const struct rejects_selection *selection)
 
 static int byte_at(const char *hex, size_t at)
 {
-    char digits[3] = {hex[2 * at], hex[2 * at + 1], '\0'};
-
-    return (int)strtol(digits, NULL, 16);
+    return text_hex_digit(hex[2 * at]) << 4 | text_hex_digit(hex[2 * at + 1]);
 }
 
 /* Prints bytes as hexdump -C does. hex: two digits a byte. */

@@ -8,6 +8,7 @@
 
 #include "drainer/commands.h"
 #include "drainer/settings_table.h"
+#include "schema/iso_time.h"
 
 /* Recognises 2026-05-01, or with a time in UTC: 2026-05-01T12:00Z, 2026-05-01T12:00:00Z. */
 static bool since_is_time(const char *text)
@@ -35,11 +36,8 @@ bool since_parse(const struct settings *settings, const char *setting, const cha
         return true;
     }
     if (setting_parse_duration(text, &ago_ms)) {
-        time_t at = time(NULL) - (time_t)(ago_ms / 1000);
-        struct tm utc;
-
-        return gmtime_r(&at, &utc) != NULL &&
-               strftime(out, SINCE_BYTES, "%Y-%m-%dT%H:%M:%SZ", &utc) > 0;
+        iso_time_write(time(NULL) - ago_ms / 1000, out);
+        return out[0] != '\0';
     }
     if (since_is_time(text) && strlen(text) < SINCE_BYTES) {
         snprintf(out, SINCE_BYTES, "%s", text);

@@ -168,13 +168,6 @@ bool lease_due(const struct lease *lease)
     return false;
 }
 
-/* Returns the place by which an answer names the stream. Its lock's number may change meanwhile. */
-static size_t lease_ask_about(struct lease *lease, struct stream *stream)
-{
-    lease_list_add(&lease->asked, stream);
-    return lease->asked.count - 1;
-}
-
 /* Behind a list of locks' numbers. */
 #define LEASE_KEYS_END "}'::bigint[]) WITH ORDINALITY AS k (key, n); "
 
@@ -192,7 +185,7 @@ static void lease_ask_to_unlock(struct lease *lease)
                              ? "SELECT 'left', n - 1, pg_advisory_unlock(key)::text FROM unnest('{"
                              : ",",
                          stream->lock_key);
-            lease_ask_about(lease, stream);
+            lease_list_add(&lease->asked, stream);
         }
     }
     if (lease->asked.count > first) {
@@ -272,7 +265,7 @@ static void lease_ask_to_lock(struct lease *lease, size_t lacking)
                 &lease->sql,
                 "SELECT 'taken', n - 1 + %zu, pg_try_advisory_lock(key)::text FROM unnest('{", n);
         }
-        lease_ask_about(lease, stream);
+        lease_list_add(&lease->asked, stream);
         sql_text_add(&lease->sql, "%" PRId64 "%s", stream->lock_key,
                      (n + 1) % LOCKS_PER_STATEMENT != 0 && n + 1 < count ? "," : LEASE_KEYS_END);
     }
@@ -334,7 +327,7 @@ static void lease_list_free(struct lease *lease)
         if (stream->state == STREAM_FREE && stream->present && !stream->key_taken) {
             sql_text_add(&lease->sql, "%s%" PRId64, lease->asked.count > first ? "," : "",
                          stream->lock_key);
-            lease_ask_about(lease, stream);
+            lease_list_add(&lease->asked, stream);
         }
     }
 }

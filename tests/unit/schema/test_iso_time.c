@@ -97,10 +97,24 @@ static void a_text_ends_where_its_length_says(void **state)
     }
 }
 
+static void a_time_is_written_as_it_is_read(void **state)
+{
+    (void)state;
+    const int64_t seconds[] = {-1, 0, 1700000000, INT64_C(4102444799)};
+    char text[ISO_TIME_BYTES];
+    for (size_t i = 0; i < sizeof seconds / sizeof seconds[0]; i++) {
+        iso_time_write(seconds[i], text);
+        assert_time(text, seconds[i] * 1000000000);
+    }
+    iso_time_write(INT64_MAX, text); /* a year that has no place in struct tm */
+    assert_string_equal(text, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(times_are_read_with_fraction_and_zone),
+        cmocka_unit_test(a_time_is_written_as_it_is_read),
         cmocka_unit_test(what_is_no_time_is_refused),
         cmocka_unit_test(every_day_is_the_one_that_the_c_library_counts),
         cmocka_unit_test(a_text_ends_where_its_length_says),
