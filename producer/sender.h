@@ -69,7 +69,4 @@ void sender_stats(struct sender *, struct blotter_stats *);
 /* Says why the journal's records are not sent: they are for another Redis. NULL: they are sent. */
 const char *sender_left_alone(const struct sender *);
 
-/* Returns how long to wait between two polls: the longer, the longer nothing was sent. */
-int64_t sender_poll_interval_us(int64_t shortest_us, uint32_t slots, int64_t idle_us);
-
 #endif

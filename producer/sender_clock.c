@@ -116,11 +116,14 @@ static int64_t tick_interval_ms(const struct sender *sender)
     return sync != 0 && sync < interval ? sync : interval;
 }
 
-int64_t sender_poll_interval_us(int64_t shortest_us, uint32_t slots, int64_t idle_us)
+/* Returns how long to wait between two polls: the longer, the longer nothing was sent. */
+static int64_t poll_interval_us(const struct sender *sender, int64_t idle_us)
 {
-    int64_t longest = (int64_t)slots * 2 < POLL_MAX_US ? (int64_t)slots * 2 : POLL_MAX_US;
+    int64_t shortest = sender->options.poll_interval_us;
+    int64_t fills = (int64_t)sender->journal->slots * 2;
+    int64_t longest = fills < POLL_MAX_US ? fills : POLL_MAX_US;
     int64_t wanted = idle_us / POLL_SHARE < longest ? idle_us / POLL_SHARE : longest;
-    return wanted > shortest_us ? wanted : shortest_us;
+    return wanted > shortest ? wanted : shortest;
 }
 
 /* Returns how long to rest. A tick that is not in a hurry waits for a poll. */
@@ -134,8 +137,7 @@ static int64_t rest_us(const struct sender *sender)
     if (sender->options.poll_interval_us == 0) {
         return tick_us;
     }
-    int64_t poll_us = sender_poll_interval_us(sender->options.poll_interval_us,
-                                              sender->journal->slots, now_us - sender->active_us);
+    int64_t poll_us = poll_interval_us(sender, now_us - sender->active_us);
     return tick_us < poll_us && (interval_ms * 1000 <= POLL_MAX_US || poll_us > POLL_MAX_US)
                ? tick_us
                : poll_us;
