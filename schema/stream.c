@@ -122,6 +122,13 @@ void stream_entry_id_format(char out[STREAM_ENTRY_ID_BYTES], struct stream_entry
     snprintf(out, STREAM_ENTRY_ID_BYTES, "%" PRIu64 "-%" PRIu64, id.ms, id.seq);
 }
 
+struct stream_entry_id stream_entry_id_next(struct stream_entry_id id)
+{
+    id.seq++;
+    id.ms += id.seq == 0;
+    return id;
+}
+
 int stream_entry_id_compare(struct stream_entry_id a, struct stream_entry_id b)
 {
     if (a.ms != b.ms) {

@@ -56,6 +56,8 @@ bool stream_parse(const char *name, size_t length, char exchange[LIMIT_EXCHANGE_
 /* Parses "ms-seq". False: it is not that, or a number is larger than 64 bits. */
 bool stream_entry_id_parse(const char *text, size_t length, struct stream_entry_id *);
 void stream_entry_id_format(char out[STREAM_ENTRY_ID_BYTES], struct stream_entry_id);
+/* Returns the id behind that one; 0-0: it is the greatest. */
+struct stream_entry_id stream_entry_id_next(struct stream_entry_id);
 /* Returns a number below, at or above 0, as a is before, the same as, or behind b. */
 int stream_entry_id_compare(struct stream_entry_id a, struct stream_entry_id b);
 

@@ -273,7 +273,8 @@ static void take_reloaded(struct reading *reading, const struct arrival *arrival
     if (entry != NULL) {
         entry->reloaded = true;
         (*reading->gathering)->careful = true;
-        stream->claim_cursor = (struct stream_entry_id){arrival->id.ms, arrival->id.seq + 1};
+        stream->claim_cursor = stream_entry_id_next(arrival->id);
+        reading->reloaded_last = stream->claim_cursor.ms == 0 && stream->claim_cursor.seq == 0;
         intake_count(reading->intake)->reloaded++;
     }
 }
@@ -434,8 +435,9 @@ static void on_reloaded(struct reading *reading, struct stream *stream, const re
         return;
     }
     intake_on_success(reading->intake, reading->node, stream);
-    stream->reload_read = reading->reloaded_of_page == 0;
+    stream->reload_read = reading->reloaded_of_page == 0 || reading->reloaded_last;
     reading->reloaded_of_page = 0;
+    reading->reloaded_last = false;
 }
 
 static void reading_on_reply(void *owner, uintptr_t tag, struct redisReply *reply)
@@ -454,6 +456,7 @@ static void reading_on_reply(void *owner, uintptr_t tag, struct redisReply *repl
     }
     if (!current) {
         reading->reloaded_of_page = 0;
+        reading->reloaded_last = false;
         return;
     }
     if (tag % READING_ANSWERS == READING_CLAIM) {

@@ -67,6 +67,7 @@ struct reading {
         *answer_stream; /* of a read: whose entries follow; NULL: of a stream not asked for */
     int64_t answer_wall_ns;
     size_t reloaded_of_page;
+    bool reloaded_last; /* it had the greatest id that there is: no page is behind it */
 
     struct delivery deliveries[READING_CLAIM_ENTRIES];
     size_t delivery_count;

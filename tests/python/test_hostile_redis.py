@@ -190,6 +190,34 @@ class LongEntries(unittest.TestCase):
         self.assertLess(drainer.memory_kib(), self.MEMORY_KIB)
 
 
+class EntryIds(unittest.TestCase):
+    """Whoever adds an entry may choose its id."""
+
+    def setUp(self):
+        self.engines = engines.Engines()
+        self.addCleanup(self.engines.close)
+        self.redis = self.engines.redis()
+
+    def test_loading_again_goes_beyond_the_last_id_of_a_millisecond(self):
+        """The id behind it was taken for the first of that millisecond, so the same page came for ever."""
+        greatest = 2**64 - 1
+        with engines.RedisClient(self.redis.port) as client:
+            for exchange, last in (("ids1", f"5-{greatest}"), ("ids2", f"{greatest}-{greatest}")):
+                client("XADD", f"blotter:{exchange}", "1-1", "order", engines.order(1))
+                client("XADD", f"blotter:{exchange}", last, "order", engines.order(2))
+        for settings in ((), ("--from", "0-1")):
+            done = subprocess.run(
+                [support.BUILD / "blotter", "drain", "--once", "--redis", self.redis.url, "--postgres", servers.settings["BLOTTER_POSTGRES"], *settings],
+                capture_output=True,
+                text=True,
+                timeout=support.TIMEOUT,
+                env=support.plain_environment(),
+            )
+            self.assertEqual(done.returncode, 0, done.stderr)
+        for exchange in ("ids1", "ids2"):
+            self.assertEqual(servers.query(f"SELECT count(*) FROM blotter.rejects WHERE stream = 'blotter:{exchange}'")[0]["count"], 2)
+
+
 class SlowRedis(unittest.TestCase):
     ROWS = 20000
     SECONDS = 0.3  # more than a read takes here at a high load
