@@ -235,7 +235,8 @@ typedef struct blotter_binding blotter_binding;
  * Threads:  any; a binding may be used by many at a time, and only with this producer
  * Blocks:   never, but allocates
  * Memory:   copies; free it with blotter_unbind, also after blotter_close
- * Returns:  NULL: a member is not valid: blotter_problem() says which; "": out of memory */
+ * Returns:  NULL: a member is not valid, or the producer is closed: blotter_problem() says which;
+ *           "": out of memory */
 blotter_binding *blotter_bind(blotter_producer *producer, enum blotter_kind kind,
                               const void *constants);
 void blotter_unbind(blotter_binding *binding); /* takes NULL */
@@ -361,14 +362,15 @@ int blotter_stats(blotter_producer *producer, struct blotter_stats *stats);
 /* --- closing --- */
 
 /* Writes `closed`, sends what it can within timeout_ms (-1: all of it), stops the sender, and frees
- * all but some hundred bytes, which stay for threads that call in later. A journal in which
+ * everything. Who calls in later is answered CLOSED, for ever: what stays of a handle is its
+ * address, 8 KiB that are not used again. A journal in which
  * everything is committed is removed (for that it waits a fifth of a second longer than for
  * sending, within timeout_ms); any other stays and is adopted by the next open, or by `blotter
  * ship`. In a journal that was full it waits up to two seconds, within timeout_ms, for room for
  * `closed`.
  * Threads:  any, but not on_event; submits that are under way in others finish, or get CLOSED
  * Returns:  how many records stay in the journal not yet sent, 0 or more; CLOSED: it was called
- *           before; FORKED (the child's handle is freed) */
+ *           before; FORKED (and the child's handle is closed) */
 int64_t blotter_close(blotter_producer *producer, int timeout_ms);
 
 #ifdef __cplusplus

@@ -9,7 +9,7 @@
  *               position, not a flag: the last lap's slot must not look published.
  *             Two flags share the word with `next`: CLOSED lets no thread claim any more, in the
  *             same compare-and-swap that would have claimed; OPENING makes the first claim that of
- *             the `opened` record. A `next` of 0 means closed, too: see journal_map.c.
+ *             the `opened` record. A `next` of 0 means closed, too (journal_handle.h).
  * Groups      Records that belong together are claimed in one step, and published from the last to
  *             the first. All but the first carry CONTINUES, so that recovery voids what a process
  *             that died in between has left of them.
@@ -58,19 +58,21 @@ void journal_publish(struct journal *journal, uint64_t position, const struct jo
                        body_checksum);
 }
 
-static inline bool has_room(const struct journal *journal, uint64_t next, uint64_t count)
+static inline bool has_room(const struct journal *journal, const struct journal_header *header,
+                            uint64_t next, uint64_t count)
 {
     /* acquire: pairs with the sender's release of `floor`; it is done reading what we are about to
      * overwrite */
-    uint64_t floor = atomic_load_explicit(&journal->header->floor.value, memory_order_acquire);
+    uint64_t floor = atomic_load_explicit(&header->floor.value, memory_order_acquire);
     return next + count - floor <= journal->slots;
 }
 
 /* Answers that there was no room behind `next` as it was read. Returns FULL; or 0, to look again:
  * it was closed since, or others have claimed, so that floor may even be beyond it. */
-static __attribute__((noinline, cold)) int answer_no_room(struct journal *journal, uint64_t next)
+static __attribute__((noinline, cold)) int
+answer_no_room(struct journal *journal, const struct journal_header *header, uint64_t next)
 {
-    if (atomic_load_explicit(&journal->header->next.value, memory_order_acquire) != next) {
+    if (atomic_load_explicit(&header->next.value, memory_order_acquire) != next) {
         return 0;
     }
     atomic_fetch_add_explicit(&journal->full, 1, memory_order_relaxed); /* a counter */
@@ -114,13 +116,13 @@ void journal_publish_session(struct journal *journal, uint64_t position, struct 
 
 /* Claims `next`, leaving `after` there, and writes the session record. False: another thread was
  * quicker. */
-static bool claim_for_session(struct journal *journal, uint64_t next, uint64_t after,
-                              struct blotter_session *session, uint8_t flags)
+static bool claim_for_session(struct journal *journal, struct journal_header *header, uint64_t next,
+                              uint64_t after, struct blotter_session *session, uint8_t flags)
 {
     uint64_t position = next & NEXT_POSITION;
     int64_t now = journal_clock_now(&journal->clock);
     /* as in journal_claim */
-    if (!atomic_compare_exchange_strong_explicit(&journal->header->next.value, &next, after,
+    if (!atomic_compare_exchange_strong_explicit(&header->next.value, &next, after,
                                                  memory_order_acq_rel, memory_order_acquire)) {
         return false;
     }
@@ -133,10 +135,10 @@ static bool claim_for_session(struct journal *journal, uint64_t next, uint64_t a
     return true;
 }
 
-static void write_opened(struct journal *journal, uint64_t next)
+static void write_opened(struct journal *journal, struct journal_header *header, uint64_t next)
 {
-    char host[sizeof journal->header->owner.host];
-    memcpy(host, journal->header->owner.host, sizeof host);
+    char host[sizeof header->owner.host];
+    memcpy(host, header->owner.host, sizeof host);
     host[sizeof host - 1] = '\0';
     struct blotter_session session = {
         .event = "opened",
@@ -148,7 +150,7 @@ static void write_opened(struct journal *journal, uint64_t next)
         .pid = journal->pid,
         .version = BLOTTER_VERSION,
     };
-    claim_for_session(journal, next, (next & NEXT_POSITION) + 1, &session, 0);
+    claim_for_session(journal, header, next, (next & NEXT_POSITION) + 1, &session, 0);
 }
 
 static bool is_flagged(uint64_t next)
@@ -157,37 +159,44 @@ static bool is_flagged(uint64_t next)
 }
 
 /* Decides where `next` is 0 or has a flag. Returns 0: look at it again; or the answer. */
-static __attribute__((noinline)) int claim_flagged(struct journal *journal, uint64_t next,
-                                                   unsigned count)
+static __attribute__((noinline)) int
+claim_flagged(struct journal *journal, struct journal_header *header, uint64_t next, unsigned count)
 {
     if (next == 0 || (next & NEXT_CLOSED) != 0) {
         return BLOTTER_CLOSED;
     }
-    if (!has_room(journal, next & NEXT_POSITION, count + 1)) {
-        return answer_no_room(journal, next);
+    if (!has_room(journal, header, next & NEXT_POSITION, count + 1)) {
+        return answer_no_room(journal, header, next);
     }
-    write_opened(journal, next);
+    write_opened(journal, header, next);
     return 0;
 }
 
+/* Claims positions. Until then the journal may be released at any moment, and all that is read of
+ * the handle be zeroes; then the claim fails, as `next` said closed before. From the claim to
+ * publication it is not released. */
 static inline int journal_take_positions(struct journal *journal, unsigned count,
                                          struct journal_claim *out)
 {
-    _Atomic uint64_t *word = &journal->header->next.value;
+    struct journal_header *header = journal_header_late(journal);
+    if (__builtin_expect(header == NULL, 0)) {
+        return BLOTTER_CLOSED;
+    }
+    _Atomic uint64_t *word = &header->next.value;
     /* acquire: the clock is read, and the slot written, after the threads that claimed before us
      * did */
     uint64_t next = atomic_load_explicit(word, memory_order_acquire);
     for (;;) {
         if (__builtin_expect(is_flagged(next), 0)) {
-            int refused = claim_flagged(journal, next, count);
+            int refused = claim_flagged(journal, header, next, count);
             if (refused != 0) {
                 return refused;
             }
             next = atomic_load_explicit(word, memory_order_acquire);
             continue;
         }
-        if (__builtin_expect(!has_room(journal, next, count), 0)) {
-            int refused = answer_no_room(journal, next);
+        if (__builtin_expect(!has_room(journal, header, next, count), 0)) {
+            int refused = answer_no_room(journal, header, next);
             if (refused != 0) {
                 return refused;
             }
@@ -282,7 +291,7 @@ int64_t journal_append_session(struct journal *journal, const char *event, const
         if (is_flagged(next)) {
             return next == 0 || (next & NEXT_CLOSED) != 0 ? BLOTTER_CLOSED : 0;
         }
-        if (!has_room(journal, next, 1)) {
+        if (!has_room(journal, journal->header, next, 1)) {
             return BLOTTER_FULL; /* not counted: the caller tries again later */
         }
         struct blotter_session session = {
@@ -291,7 +300,7 @@ int64_t journal_append_session(struct journal *journal, const char *event, const
             .last_seq = (int64_t)(next - journal->base),
             .confirmed_seq = confirmed_seq(journal),
         };
-        if (claim_for_session(journal, next, next + 1, &session, 0)) {
+        if (claim_for_session(journal, journal->header, next, next + 1, &session, 0)) {
             return session.last_seq;
         }
     }
@@ -301,7 +310,8 @@ int64_t journal_append_session(struct journal *journal, const char *event, const
  * it: then the process that adopts the journal writes it. */
 static bool cannot_write_closed(const struct journal *journal, uint64_t next)
 {
-    return (next & NEXT_OPENING) != 0 || !has_room(journal, next & NEXT_POSITION, 1) ||
+    return (next & NEXT_OPENING) != 0 ||
+           !has_room(journal, journal->header, next & NEXT_POSITION, 1) ||
            ((next & NEXT_CLOSED) != 0 && journal_is_closed(journal));
 }
 
@@ -321,8 +331,8 @@ bool journal_close_writing(struct journal *journal)
             .last_seq = (int64_t)(position - journal->base),
             .confirmed_seq = confirmed_seq(journal),
         };
-        if (claim_for_session(journal, next, (position + 1) | NEXT_CLOSED, &session,
-                              SLOT_IS_CLOSED)) {
+        if (claim_for_session(journal, journal->header, next, (position + 1) | NEXT_CLOSED,
+                              &session, SLOT_IS_CLOSED)) {
             return true;
         }
     }
@@ -428,18 +438,10 @@ static void remove_if_done(struct journal *journal)
     }
 }
 
-static void free_path(struct journal *journal)
-{
-    free(journal->path);
-    journal->path = NULL;
-}
-
 void journal_release(struct journal *journal)
 {
-    if (journal_forked(journal)) {
-        journal_forget(journal); /* the mapping and the lock have not come with the fork */
-        free_path(journal);
-        free(journal);
+    if (journal_forked(journal)) { /* the mapping and the lock have not come with the fork */
+        journal_end_handle(journal);
         return;
     }
     if (journal->writer && !wait_for_submitters(journal)) {
@@ -448,12 +450,5 @@ void journal_release(struct journal *journal)
         return;
     }
     remove_if_done(journal);
-    journal_forget(journal);
     journal_unmap(journal);
-    free_path(journal);
-    if (journal->writer) {
-        journal_retain(journal);
-    } else {
-        free(journal);
-    }
 }

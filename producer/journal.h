@@ -53,8 +53,8 @@ int64_t journal_append_session(struct journal *, const char *event, const char *
 bool journal_close_writing(struct journal *);
 
 /* Releases everything; the file is removed if everything in it is committed and nobody else uses
- * it. The handle itself, and a page in place of the header, stay for threads that still call
- * journal_append: they get CLOSED. In a forked child only forgets. */
+ * it. Threads that still call journal_append or journal_claim get CLOSED. In a forked child only
+ * forgets. */
 void journal_release(struct journal *);
 
 /* --- reading, by the sender --- */

@@ -1,4 +1,9 @@
-/* journal_handle.h: an open journal, as all that works on it shares it. */
+/* journal_handle.h: an open journal, as all that works on it shares it.
+ *
+ * A handle has a page of its own, of which whoever opens the journal may use the rest. When the
+ * journal is released the page turns to zeroes, and its address is never used again: a thread that
+ * comes late finds it closed, and nothing is kept for it. At any moment it may begin to read
+ * zeroes, so it reads a pointer once, by the functions at the end, and asks whether it is NULL. */
 #ifndef BLOTTER_PRODUCER_JOURNAL_HANDLE_H
 #define BLOTTER_PRODUCER_JOURNAL_HANDLE_H
 
@@ -7,10 +12,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "producer/blotter.h"
 #include "producer/journal_clock.h"
 #include "producer/journal_format.h"
 
-enum { JOURNAL_PATH_BYTES = 256 };
+enum {
+    JOURNAL_PATH_BYTES = 256,          /* as it is given */
+    JOURNAL_ABSOLUTE_PATH_BYTES = 768, /* behind the folder that the process is in */
+};
 
 /* The findings of opening in a file of a former owner. */
 struct journal_found {
@@ -38,8 +47,8 @@ struct journal {
     uint64_t adopted;      /* journal_adopt: `next` as it left it; 0: it has adopted nothing */
     bool writer, sender;
     bool in_memory;            /* the file system does not outlive the machine's boot */
-    struct journal *next_open; /* list for the fork handler */
-    char *path;                /* absolute */
+    struct journal *next_open; /* list of those that are not released */
+    char path[JOURNAL_ABSOLUTE_PATH_BYTES];
     char exchange[LIMIT_EXCHANGE_BYTES + 1], lane[LIMIT_EXCHANGE_BYTES + 1];
     struct journal_found found;
     struct {
@@ -51,6 +60,22 @@ struct journal {
 static inline bool journal_forked(const struct journal *journal)
 {
     return *journal->alive == 0;
+}
+
+/* Returns what a call that comes late has to answer, CLOSED or FORKED; or OK. */
+static inline int journal_state(const struct journal *journal)
+{
+    const volatile uint32_t *alive = *(const volatile uint32_t *const volatile *)&journal->alive;
+    return __builtin_expect(alive == NULL, 0) ? BLOTTER_CLOSED
+           : __builtin_expect(*alive == 0, 0) ? BLOTTER_FORKED
+                                              : BLOTTER_OK;
+}
+
+/* Returns NULL for a journal that is released. Who has the header already finds a page of zeroes in
+ * its place, where `next` says closed, too. */
+static inline struct journal_header *journal_header_late(const struct journal *journal)
+{
+    return *(struct journal_header *const volatile *)&journal->header;
 }
 
 #endif

@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "producer/journal_handle.h"
@@ -69,16 +70,19 @@ bool journal_is_at(int fd, const char *path)
            opened.st_ino == named.st_ino;
 }
 
-/* --- forks --- */
+/* --- handles and forks --- */
 
-enum { PAGES_PER_AREA = 1024 };
+enum {
+    AREA_BYTES = 4 << 20,
+    HANDLE_BYTES = 2 * JOURNAL_PAGE_BYTES,
+    PAGE_TABLE_BYTES = 2 << 20, /* what a page table maps */
+};
 
 static pthread_mutex_t open_mutex = PTHREAD_MUTEX_INITIALIZER; /* of what follows */
 static struct journal *open_journals;
-static struct journal *retained;      /* reachable, so no leak to a checker */
 static volatile uint32_t *alive_page; /* 1, and 0 in a child */
-static char *free_pages;
-static unsigned free_page_count;
+static char *area, *area_before;      /* where handles are made, and where they were before */
+static size_t area_used = AREA_BYTES;
 
 static void close_lock_fd(struct journal *journal)
 {
@@ -98,12 +102,16 @@ static void journal_lock_after_fork_in_parent(void)
     pthread_mutex_unlock(&open_mutex);
 }
 
+/* Leaves the areas alone: in a child they have holes, where headers were, which may hold anything
+ * by now. */
 static void journal_lock_after_fork_in_child(void)
 {
     for (struct journal *each = open_journals; each != NULL; each = each->next_open) {
         close_lock_fd(each);
     }
     open_journals = NULL;
+    area = area_before = NULL;
+    area_used = AREA_BYTES;
     pthread_mutex_unlock(&open_mutex);
 }
 
@@ -134,30 +142,117 @@ static const volatile uint32_t *alive_word(void)
     return alive_page;
 }
 
-bool journal_remember(struct journal *journal)
+/* Puts pages of zeroes in the place of what is there. A thread that looks meanwhile finds the one
+ * or the other: the kernel lets no access fall between the two. They are writable, as a late
+ * compare-and-swap writes where it changes nothing. By a system call, as ThreadSanitizer takes mmap
+ * for a plain write to every byte. */
+static bool put_zeroes(void *at, size_t bytes)
+{
+    return syscall(SYS_mmap, at, bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != -1;
+}
+
+/* Maps an area that begins and ends where a page table does: the last place for one in what the
+ * kernel gives, which gives from above, so that areas lie side by side. */
+static char *map_area(void)
+{
+    char *map = mmap(NULL, AREA_BYTES + PAGE_TABLE_BYTES, PROT_NONE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (map == MAP_FAILED) {
+        return NULL;
+    }
+    size_t behind = (uintptr_t)map % PAGE_TABLE_BYTES;
+    char *from = map + PAGE_TABLE_BYTES - behind;
+    munmap(map, PAGE_TABLE_BYTES - behind);
+    if (behind > 0) {
+        munmap(from + AREA_BYTES, behind);
+    }
+    return from;
+}
+
+static bool is_area_in_use(const char *from)
+{
+    for (struct journal *each = open_journals; each != NULL; each = each->next_open) {
+        if ((char *)each >= from && (char *)each < from + AREA_BYTES) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Maps an area over that has had its time, together with those beside it: they become one mapping,
+ * without page tables. */
+static void retire_area(char *from)
+{
+    static char *begin, *end;
+
+    if (from + AREA_BYTES != begin) {
+        end = from + AREA_BYTES;
+    }
+    begin = from;
+    put_zeroes(begin, (size_t)(end - begin));
+}
+
+/* Begins another area. That before the last one is zeroes by now, unless it has handles of a long
+ * life. */
+static bool begin_area(void)
+{
+    char *fresh = map_area();
+    if (fresh == NULL) {
+        return false;
+    }
+    if (area_before != NULL && !is_area_in_use(area_before)) {
+        retire_area(area_before);
+    }
+    area_before = area;
+    area = fresh;
+    area_used = 0;
+    return true;
+}
+
+static struct journal *take_handle(void)
+{
+    const volatile uint32_t *alive = alive_word();
+    if (alive == NULL || (area_used == AREA_BYTES && !begin_area()) ||
+        !put_zeroes(area + area_used, JOURNAL_PAGE_BYTES)) {
+        return NULL;
+    }
+    struct journal *journal = (struct journal *)(area + area_used);
+    area_used += HANDLE_BYTES;
+    journal->alive = alive;
+    journal->lock_fd = -1;
+    journal->next_open = open_journals;
+    open_journals = journal;
+    return journal;
+}
+
+struct journal *journal_make_handle(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, install_fork_handlers);
     pthread_mutex_lock(&open_mutex);
-    journal->alive = alive_word();
-    if (journal->alive != NULL) {
-        journal->next_open = open_journals;
-        open_journals = journal;
-    }
+    struct journal *journal = take_handle();
     pthread_mutex_unlock(&open_mutex);
-    return journal->alive != NULL;
+    return journal;
 }
 
-void journal_forget(struct journal *journal)
+/* Gives the lock back last: as soon as it is free another process may open the file, and a late
+ * thread must not find its `next`. */
+void journal_end_handle(struct journal *journal)
 {
+    size_t bytes = journal_forked(journal) ? JOURNAL_PAGE_BYTES : HANDLE_BYTES;
     pthread_mutex_lock(&open_mutex);
+    int lock_fd = journal->lock_fd;
     for (struct journal **each = &open_journals; *each != NULL; each = &(*each)->next_open) {
         if (*each == journal) {
             *each = journal->next_open;
             break;
         }
     }
-    close_lock_fd(journal);
+    put_zeroes(journal, bytes);
+    if (lock_fd >= 0) {
+        close(lock_fd);
+    }
     pthread_mutex_unlock(&open_mutex);
 }
 
@@ -178,31 +273,4 @@ void journal_close_file(struct journal *journal)
     pthread_mutex_lock(&open_mutex);
     close_lock_fd(journal);
     pthread_mutex_unlock(&open_mutex);
-}
-
-void journal_retain(struct journal *journal)
-{
-    pthread_mutex_lock(&open_mutex);
-    journal->next_open = retained;
-    retained = journal;
-    pthread_mutex_unlock(&open_mutex);
-}
-
-void *journal_reserve_page(void)
-{
-    pthread_mutex_lock(&open_mutex);
-    if (free_page_count == 0) {
-        void *area = mmap(NULL, (size_t)PAGES_PER_AREA * JOURNAL_PAGE_BYTES, PROT_NONE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        free_pages = area;
-        free_page_count = area == MAP_FAILED ? 0 : PAGES_PER_AREA;
-    }
-    void *page = NULL;
-    if (free_page_count > 0) {
-        page = free_pages;
-        free_pages += JOURNAL_PAGE_BYTES;
-        free_page_count--;
-    }
-    pthread_mutex_unlock(&open_mutex);
-    return page;
 }

@@ -1,5 +1,5 @@
 /* journal_lock.h: the two locks of a journal, its descriptor, and what a forked child must not keep
- * of them. */
+ * of them; the memory of handles, which outlives them. */
 #ifndef BLOTTER_PRODUCER_JOURNAL_LOCK_H
 #define BLOTTER_PRODUCER_JOURNAL_LOCK_H
 
@@ -23,21 +23,16 @@ bool journal_is_at(int fd, const char *path);
  * name only. */
 bool journal_is_ours(const struct stat *);
 
-/* Puts the journal on the list of those whose descriptor a forked child has to close. False: errno.
- */
-bool journal_remember(struct journal *);
-/* Takes it off, and closes its descriptor. */
-void journal_forget(struct journal *);
+/* Makes a handle: zeroes but for `alive` and the descriptor, which is -1 and which a forked child
+ * closes. The page behind it is for the header. NULL: errno. */
+struct journal *journal_make_handle(void);
+
+/* Closes the descriptor, and turns both pages to zeroes, the header's only in the process that
+ * mapped it. */
+void journal_end_handle(struct journal *);
 
 /* Opens the descriptor that is locked. -1: errno. */
 int journal_open_file(struct journal *, const char *path, int flags);
 void journal_close_file(struct journal *);
-
-/* Keeps the handle of a released writer for threads that may still use it. */
-void journal_retain(struct journal *);
-
-/* Reserves a page of address space in an area that all journals of the process share, so that the
- * pages which stay behind when they are closed are one mapping. NULL: errno. */
-void *journal_reserve_page(void);
 
 #endif

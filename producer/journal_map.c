@@ -1,9 +1,7 @@
 /* journal_map.c: see journal_map.h.
  *
- * Header and slots are two mappings. The header's page lies in an area that all journals of the
- * process share, because something has to stay in its place for ever: a thread may be about to look
- * at `next`. Pages of zeroes side by side are one mapping and cost no memory until they are written
- * to, so a process may open journals for as long as it likes. */
+ * Header and slots are two mappings. The header's page lies behind the handle's, because something
+ * has to stay in its place for ever: a thread may be about to look at `next`. */
 #include "producer/journal_map.h"
 
 #include <errno.h>
@@ -13,7 +11,6 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "producer/blotter.h"
@@ -98,10 +95,10 @@ static bool map_part(void *at, size_t bytes, off_t offset, bool populate, int fd
 
 static bool map_parts(struct journal *journal, size_t bytes, int fd)
 {
-    void *page = journal_reserve_page();
     void *header = NULL;
     void *slots = NULL;
-    if (page == NULL || !map_part(page, JOURNAL_PAGE_BYTES, 0, journal->writer, fd, &header)) {
+    if (!map_part((char *)journal + JOURNAL_PAGE_BYTES, JOURNAL_PAGE_BYTES, 0, journal->writer, fd,
+                  &header)) {
         return false;
     }
     journal->header = header;
@@ -157,14 +154,7 @@ void journal_unmap(struct journal *journal)
     if (journal->slot_area != NULL) {
         munmap(journal->slot_area, journal->map_bytes - JOURNAL_PAGE_BYTES);
     }
-    if (journal->header != NULL) {
-        /* Writable, as a compare-and-swap writes where it changes nothing. Where it fails the
-         * file's header stays mapped. A thread that looks at `next` meanwhile finds one page or the
-         * other, and both say closed: the kernel lets no access fall between the two. By a system
-         * call, as ThreadSanitizer takes mmap for a plain write to every byte of the page. */
-        (void)syscall(SYS_mmap, journal->header, JOURNAL_PAGE_BYTES, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-    }
+    journal_end_handle(journal);
 }
 
 /* Touches each page. Adding nothing atomically keeps what a process on the other side may be

@@ -16,8 +16,7 @@ int journal_reserve(int fd, const char *path, bool fresh, uint64_t size, uint64_
 /* Maps the file that lock_fd has open. 0, or SYSTEM with a text. */
 int journal_map(struct journal *, const char *path, size_t bytes, char *error);
 
-/* Unmaps it. A page of zeroes takes the header's place in one step: to a thread that still looks at
- * `next` the journal is closed. */
+/* Unmaps it, and ends the handle. */
 void journal_unmap(struct journal *);
 
 /* Makes every page writable now, so that no submit has to wait for a fault. */

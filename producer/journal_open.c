@@ -353,60 +353,36 @@ static int become_owner(struct journal *journal, char *error)
 
 /* --- opening --- */
 
+/* Sets the path, made absolute: a relative one would name another file once the process has changed
+ * its directory. */
+static int set_path(struct journal *journal, const char *path, char *error)
+{
+    char folder[JOURNAL_ABSOLUTE_PATH_BYTES] = "";
+    bool is_absolute = path[0] == '/';
+    if ((!is_absolute && getcwd(folder, sizeof folder) == NULL) ||
+        snprintf(journal->path, sizeof journal->path, "%s%s%s", folder, is_absolute ? "" : "/",
+                 path) >= (int)sizeof journal->path) {
+        return journal_fail(error, BLOTTER_SYSTEM,
+                            "journal: %s: its absolute path is longer than %d bytes, or unknown",
+                            path, JOURNAL_ABSOLUTE_PATH_BYTES - 1);
+    }
+    return 0;
+}
+
 static int journal_open_open_parts(struct journal *journal, const char *path,
                                    const struct journal_options *options, char *error)
 {
-    if (!journal_remember(journal)) {
-        return journal_fail(error, BLOTTER_SYSTEM,
-                            "cannot map the page that is wiped in forked children: %s",
-                            strerror(errno));
+    journal->writer = options->write;
+    journal->sender = options->send;
+    journal_clock_init(&journal->clock);
+    int status = set_path(journal, path, error);
+    if (status == 0) {
+        status = open_locked(journal, path, options, error);
     }
-    int status = open_locked(journal, path, options, error);
     if (status == 0) {
         status = lay_out(journal, path, options, error);
     }
     return status == 0 && options->write ? become_owner(journal, error) : status;
-}
-
-static void undo(struct journal *journal)
-{
-    journal_unmap(journal);
-    journal_forget(journal);
-    free(journal->path);
-    free(journal);
-}
-
-/* Makes a path absolute: a relative one would name another file once the process has changed its
- * directory. */
-static char *absolute_path(const char *path)
-{
-    char *absolute = NULL;
-    char *folder = path[0] == '/' ? NULL : getcwd(NULL, 0);
-    if (folder == NULL) {
-        return strdup(path);
-    }
-    int length = asprintf(&absolute, "%s/%s", folder, path);
-    free(folder);
-    return length < 0 ? NULL : absolute;
-}
-
-static struct journal *journal_create(const char *path, const struct journal_options *options)
-{
-    struct journal *journal = aligned_alloc(_Alignof(struct journal), sizeof *journal);
-    if (journal == NULL) {
-        return NULL;
-    }
-    memset(journal, 0, sizeof *journal);
-    journal->lock_fd = -1;
-    journal->writer = options->write;
-    journal->sender = options->send;
-    journal_clock_init(&journal->clock);
-    journal->path = absolute_path(path);
-    if (journal->path == NULL) {
-        free(journal);
-        return NULL;
-    }
-    return journal;
 }
 
 static int check_size(const struct journal_options *options, char *error)
@@ -453,9 +429,9 @@ static int journal_open_or(struct journal **out, const char *path,
                            const struct journal_options *options, bool aside, char *error)
 {
     char name[JOURNAL_PATH_BYTES];
-    struct journal *journal = journal_create(path, options);
+    struct journal *journal = journal_make_handle();
     if (journal == NULL) {
-        return journal_fail(error, BLOTTER_SYSTEM, "out of memory");
+        return journal_fail(error, BLOTTER_SYSTEM, "out of memory: %s", strerror(errno));
     }
     int status = journal_open_open_parts(journal, path, options, error);
     if (status == JOURNAL_OTHER && aside) {
@@ -466,7 +442,7 @@ static int journal_open_or(struct journal **out, const char *path,
         *out = journal;
         return 0;
     }
-    undo(journal);
+    journal_unmap(journal);
     if (status == JOURNAL_OTHER) {
         journal_open_add_other(options->others, aside ? name : path);
     }

@@ -31,16 +31,14 @@ enum {
 
 static _Thread_local char open_error[JOURNAL_ERROR_BYTES];
 
-static struct blotter_producer *_Atomic kept; /* closed handles */
-
 /* --- threads inside --- */
 
 bool producer_enter(blotter_producer *producer, int *cancel_state)
 {
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, cancel_state);
-    /* seq_cst, both here and in close: either we see `closed`, or close sees us inside */
+    /* seq_cst, both here and in close: either we see it closed, or close sees us inside */
     atomic_fetch_add(&producer->inside, 1);
-    if (!atomic_load(&producer->closed)) {
+    if (atomic_load(&producer->open)) {
         return true;
     }
     producer_leave(producer, *cancel_state);
@@ -143,10 +141,9 @@ static int find_redis(struct opening *opening)
     return status;
 }
 
-static int open_journal(struct opening *opening)
+static int open_journal(struct opening *opening, struct journal **journal)
 {
     const struct blotter_options *options = opening->options;
-    struct journal **journal = &opening->producer->journal;
     struct journal_options wanted = {
         .exchange = options->exchange,
         .lane = options->lane,
@@ -186,7 +183,7 @@ static void start_sender(void *arg)
     const struct blotter_options *options = opening->options;
     struct sender_options wanted = {
         .base = producer->base,
-        .journal = producer->journal,
+        .journal = &producer->journal,
         .redis = opening->redis,
         .password = opening->password,
         .poll_interval_us =
@@ -250,7 +247,6 @@ static void destroy_sender(void *arg)
     producer->sender = NULL;
 }
 
-/* Releases everything but the handle itself and the journal. */
 static void release_sender(blotter_producer *producer)
 {
     if (producer->loop != NULL) {
@@ -260,27 +256,25 @@ static void release_sender(blotter_producer *producer)
     } else {
         destroy_sender(producer);
     }
-    free(producer->submit_ns);
-    producer->submit_ns = NULL;
 }
 
 static int producer_open_parts(struct opening *opening)
 {
-    blotter_producer *producer = opening->producer;
-    producer->kind = opening->options->sender;
-    producer->submit_ns = calloc(1, sizeof *producer->submit_ns);
-    int status = producer->submit_ns != NULL ? find_redis(opening)
-                                             : open_failed(BLOTTER_SYSTEM, "out of memory");
+    struct journal *journal;
+    int status = find_redis(opening);
     if (status == 0) {
-        status = open_journal(opening);
+        status = open_journal(opening, &journal);
     }
     if (status != 0) {
         return status;
     }
-    uint64_t damaged = producer->journal->found.damaged;
+    opening->producer = (blotter_producer *)journal;
+    opening->producer->kind = opening->options->sender;
+    atomic_store(&opening->producer->open, true);
+    uint64_t damaged = journal->found.damaged;
     status = start_sending(opening);
     if (status == 0 && damaged > 0) {
-        open_failed(0, "%s: %llu records were damaged and are lost", producer->journal->path,
+        open_failed(0, "%s: %llu records were damaged and are lost", journal->path,
                     (unsigned long long)damaged);
     }
     return status;
@@ -293,22 +287,15 @@ static int producer_open_producer(blotter_producer **out, const struct blotter_o
     if (status != 0) {
         return status;
     }
-    struct opening opening = {.options = options, .producer = calloc(1, sizeof **out)};
-    blotter_producer *producer = opening.producer;
-    if (producer == NULL) {
-        return open_failed(BLOTTER_SYSTEM, "out of memory");
-    }
+    struct opening opening = {.options = options};
     status = producer_open_parts(&opening);
     if (status == 0) {
-        *out = producer;
-        return 0;
+        *out = opening.producer;
+    } else if (opening.producer != NULL) {
+        release_sender(opening.producer);
+        journal_close_writing(&opening.producer->journal);
+        journal_release(&opening.producer->journal);
     }
-    release_sender(producer);
-    if (producer->journal != NULL) {
-        journal_close_writing(producer->journal);
-        journal_release(producer->journal);
-    }
-    free(producer);
     return status;
 }
 
@@ -327,8 +314,9 @@ BLOTTER_PUBLIC int blotter_open(blotter_producer **out, const struct blotter_opt
 /* Enters to ask the sender. Not OK: there is none to ask, and nothing to leave. */
 static int enter_to_ask(blotter_producer *producer, int *cancel_state)
 {
-    if (journal_forked(producer->journal)) {
-        return BLOTTER_FORKED;
+    int state = journal_state(&producer->journal);
+    if (state != BLOTTER_OK) {
+        return state;
     }
     if (producer->kind == BLOTTER_SENDER_NONE) {
         return BLOTTER_NO_SENDER;
@@ -353,21 +341,21 @@ static int producer_wait_for(blotter_producer *producer, uint64_t position,
 BLOTTER_PUBLIC int blotter_wait(blotter_producer *producer, int64_t seq, enum blotter_stage stage,
                                 int timeout_ms)
 {
-    return producer_wait_for(producer, producer->journal->base + (uint64_t)(seq > 0 ? seq : 0),
+    return producer_wait_for(producer, producer->journal.base + (uint64_t)(seq > 0 ? seq : 0),
                              stage, timeout_ms);
 }
 
 BLOTTER_PUBLIC int blotter_flush(blotter_producer *producer, enum blotter_stage stage,
                                  int timeout_ms)
 {
-    int cancel_state;
-    if (journal_forked(producer->journal)) {
-        return BLOTTER_FORKED;
+    int cancel_state, state = journal_state(&producer->journal);
+    if (state != BLOTTER_OK) {
+        return state;
     }
     if (!producer_enter(producer, &cancel_state)) { /* else the journal's header may be gone */
         return BLOTTER_CLOSED;
     }
-    uint64_t last = journal_next(producer->journal) - 1;
+    uint64_t last = journal_next(&producer->journal) - 1;
     producer_leave(producer, cancel_state);
     return producer_wait_for(producer, last, stage, timeout_ms);
 }
@@ -380,8 +368,7 @@ BLOTTER_PUBLIC int blotter_notify(blotter_producer *producer, int fd, enum blott
         return status;
     }
     if (seq > 0) {
-        status =
-            sender_notify(producer->sender, fd, stage, producer->journal->base + (uint64_t)seq);
+        status = sender_notify(producer->sender, fd, stage, producer->journal.base + (uint64_t)seq);
     } else {
         sender_withdraw(producer->sender, fd, stage);
     }
@@ -397,7 +384,7 @@ static int64_t seq_below(const struct journal *journal, uint64_t position)
 
 static void producer_fill_stats(blotter_producer *producer, struct blotter_stats *stats)
 {
-    struct journal *journal = producer->journal;
+    struct journal *journal = &producer->journal;
     const struct journal_header *header = journal->header;
     uint64_t floor = journal_cursor(&header->floor), committed = journal_cursor(&header->committed);
     uint64_t sent = journal_cursor(&header->sent), next = journal_next(journal);
@@ -411,8 +398,8 @@ static void producer_fill_stats(blotter_producer *producer, struct blotter_stats
         (int64_t)atomic_load_explicit(&journal->full, memory_order_relaxed); /* counters */
     stats->misplaced = atomic_load_explicit(&producer->misplaced, memory_order_relaxed);
     stats->invalid = atomic_load_explicit(&producer->invalid, memory_order_relaxed);
-    snprintf(stats->journal, sizeof stats->journal, "%s", journal->path);
-    histogram_copy(producer->submit_ns, &stats->submit_ns);
+    snprintf(stats->journal, sizeof stats->journal, "%.255s", journal->path);
+    histogram_copy(&producer->submit_ns, &stats->submit_ns);
     if (producer->sender != NULL) {
         sender_stats(producer->sender, stats);
         stats->left_alone += leftovers_left_alone(producer->leftovers);
@@ -422,10 +409,10 @@ static void producer_fill_stats(blotter_producer *producer, struct blotter_stats
 BLOTTER_PUBLIC int blotter_stats(blotter_producer *producer, struct blotter_stats *stats)
 {
     memset(stats, 0, sizeof *stats);
-    if (journal_forked(producer->journal)) {
-        return BLOTTER_FORKED;
+    int cancel_state, state = journal_state(&producer->journal);
+    if (state != BLOTTER_OK) {
+        return state;
     }
-    int cancel_state;
     if (!producer_enter(producer, &cancel_state)) {
         return BLOTTER_CLOSED;
     }
@@ -467,7 +454,7 @@ static void wait_until(blotter_producer *producer, uint64_t last, enum blotter_s
 
 static void finish_sending(blotter_producer *producer, int64_t until)
 {
-    uint64_t last = journal_next(producer->journal) - 1;
+    uint64_t last = journal_next(&producer->journal) - 1;
     if (until == FOR_EVER_MS && producer->kind == BLOTTER_SENDER_THREAD) {
         sender_wait(producer->sender, last, BLOTTER_SENT, -1, PTHREAD_CANCEL_DISABLE);
     } else {
@@ -484,7 +471,7 @@ static void finish_sending(blotter_producer *producer, int64_t until)
 /* Writes `closed`, for which there was no room, when the oldest record is confirmed. */
 static void write_late_closed(blotter_producer *producer, int64_t until)
 {
-    struct journal *journal = producer->journal;
+    struct journal *journal = &producer->journal;
     int64_t limit = clock_monotonic_ms() + CLOSE_ROOM_MS;
     bool closed = false;
     if (limit > until) {
@@ -499,17 +486,10 @@ static void write_late_closed(blotter_producer *producer, int64_t until)
     }
 }
 
-static void keep_handle(blotter_producer *producer)
-{
-    producer->next_kept = atomic_load(&kept);
-    while (!atomic_compare_exchange_weak(&kept, &producer->next_kept, producer)) {
-    }
-}
-
 /* Returns how many records are not sent. */
 static int64_t close_producer(blotter_producer *producer, int timeout_ms)
 {
-    struct journal *journal = producer->journal;
+    struct journal *journal = &producer->journal;
     int64_t until = timeout_ms < 0 ? FOR_EVER_MS : clock_monotonic_ms() + timeout_ms;
     bool closed = journal_close_writing(journal);
     if (producer->sender != NULL) {
@@ -518,7 +498,7 @@ static int64_t close_producer(blotter_producer *producer, int timeout_ms)
             write_late_closed(producer, until);
         }
     }
-    atomic_store(&producer->closed, true); /* seq_cst: see producer_enter */
+    atomic_store(&producer->open, false); /* seq_cst: see producer_enter */
     if (producer->sender != NULL) {
         sender_release_waiters(producer->sender);
     }
@@ -527,20 +507,20 @@ static int64_t close_producer(blotter_producer *producer, int timeout_ms)
     }
     release_sender(producer);
     int64_t unsent = (int64_t)(journal_next(journal) - journal_cursor(&journal->header->sent));
-    journal_release(journal);
-    keep_handle(producer);
+    journal_release(journal); /* and the handle with it */
     return unsent;
 }
 
 BLOTTER_PUBLIC int64_t blotter_close(blotter_producer *producer, int timeout_ms)
 {
-    int cancel_state;
-    if (atomic_exchange(&producer->closing, true)) {
+    int cancel_state, state = journal_state(&producer->journal);
+    /* the second look: where another close was done meanwhile, `closing` is zero again */
+    if (state == BLOTTER_CLOSED || atomic_exchange(&producer->closing, true) ||
+        journal_state(&producer->journal) == BLOTTER_CLOSED) {
         return BLOTTER_CLOSED;
     }
-    if (journal_forked(producer->journal)) {
-        journal_release(producer->journal);
-        free(producer); /* threads, sockets and the rest are the parent's */
+    if (state == BLOTTER_FORKED) { /* threads, sockets and the rest are the parent's */
+        journal_release(&producer->journal);
         return BLOTTER_FORKED;
     }
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);

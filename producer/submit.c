@@ -27,6 +27,7 @@ struct blotter_binding {
 static _Thread_local __attribute__((tls_model("initial-exec"))) struct record_problem last_problem;
 static _Thread_local __attribute__((tls_model("initial-exec"))) size_t last_entry; /* 0: no group */
 static _Thread_local char problem_text[320];
+static _Thread_local const char *last_refusal = ""; /* of blotter_bind, where no field is wrong */
 
 /* The sizes of a record that did not fit. */
 struct sizes {
@@ -50,6 +51,9 @@ static int answer_problem(const struct record_problem *problem)
 static __attribute__((noinline, cold)) int submit_refuse(blotter_producer *producer,
                                                          const struct record_problem *problem)
 {
+    if (journal_state(&producer->journal) == BLOTTER_CLOSED) { /* a slot of no bytes is too small */
+        return BLOTTER_CLOSED;
+    }
     atomic_fetch_add_explicit(&producer->invalid, 1, memory_order_relaxed); /* a counter */
     return answer_problem(problem);
 }
@@ -83,7 +87,7 @@ submit_refuse_record(blotter_producer *producer, const struct record_source *wha
 {
     int status = submit_refuse(producer, problem);
     if (status == BLOTTER_TOO_LONG) {
-        measure(what, producer->journal->body_capacity);
+        measure(what, producer->journal.body_capacity);
     }
     return status;
 }
@@ -103,7 +107,7 @@ BLOTTER_PUBLIC const char *blotter_problem(void)
     const struct record_problem *problem = &last_problem;
     char entry[40] = "";
     if (problem->fault == RECORD_FAULT_NONE) {
-        return "";
+        return last_refusal;
     }
     if (last_entry > 0) {
         snprintf(entry, sizeof entry, "entry %zu: ", last_entry - 1);
@@ -134,7 +138,7 @@ static __attribute__((noinline)) void wake_sender(blotter_producer *producer)
 static inline __attribute__((always_inline)) int64_t
 submit_into(blotter_producer *producer, const struct record_source *what, unsigned char *body)
 {
-    struct journal *journal = producer->journal;
+    struct journal *journal = &producer->journal;
     struct record_problem problem;
     unsigned fields;
     int length = record_encode_source(what, body, journal->body_capacity, &fields, &problem);
@@ -175,7 +179,7 @@ static inline __attribute__((always_inline)) int64_t submit_small(blotter_produc
 static inline __attribute__((always_inline)) int64_t
 submit_untimed(blotter_producer *producer, const struct record_source *what)
 {
-    uint32_t capacity = producer->journal->body_capacity;
+    uint32_t capacity = producer->journal.body_capacity;
     if (__builtin_expect(capacity > BODY_BYTES_SMALL, 0)) {
         return capacity > BODY_BYTES_MIDDLE ? submit_large(producer, what)
                                             : submit_middle(producer, what);
@@ -191,10 +195,18 @@ static __attribute__((noinline)) int64_t submit_timed(blotter_producer *producer
     int64_t seq = submit_untimed(producer, what);
     int64_t took_ns = clock_monotonic_ns() - begin_ns;
     if (seq > 0 && producer_enter(producer, &cancel_state)) {
-        histogram_add(producer->submit_ns, took_ns);
+        histogram_add(&producer->submit_ns, took_ns);
         producer_leave(producer, cancel_state);
     }
     return seq;
+}
+
+/* Says whether the next record is one that is timed. */
+static inline bool is_sample(const struct journal_header *header)
+{
+    /* relaxed: it only counts */
+    return atomic_load_explicit(&header->next.value, memory_order_relaxed) % SUBMITS_PER_SAMPLE ==
+           0;
 }
 
 static inline __attribute__((always_inline)) int64_t submit_record(blotter_producer *producer,
@@ -203,10 +215,12 @@ static inline __attribute__((always_inline)) int64_t submit_record(blotter_produ
                                                                    const struct record_bound *bound)
 {
     struct record_source what = {kind, record, bound};
-    if (__builtin_expect(journal_forked(producer->journal), 0)) {
-        return BLOTTER_FORKED;
+    int state = journal_state(&producer->journal);
+    if (__builtin_expect(state != BLOTTER_OK, 0)) {
+        return state;
     }
-    if (__builtin_expect(journal_next(producer->journal) % SUBMITS_PER_SAMPLE == 0, 0)) {
+    const struct journal_header *header = journal_header_late(&producer->journal);
+    if (__builtin_expect(header == NULL || is_sample(header), 0)) {
         return submit_timed(producer, &what);
     }
     return submit_untimed(producer, &what);
@@ -265,10 +279,13 @@ BLOTTER_PUBLIC blotter_binding *blotter_bind(blotter_producer *producer, enum bl
     bool known = is_kind_public((int)kind);
     struct record_problem problem = {known ? RECORD_FAULT_NONE : RECORD_FAULT_UNKNOWN_KIND, NULL,
                                      0};
-    size_t capacity = producer->journal->body_capacity;
+    size_t capacity = producer->journal.body_capacity;
     blotter_binding *binding = known ? malloc(sizeof *binding + capacity) : NULL;
-    if (binding == NULL || record_bind((enum record_kind)kind, constants, binding->bytes, capacity,
-                                       &binding->bound, &problem) != 0) {
+    bool closed = journal_state(&producer->journal) == BLOTTER_CLOSED;
+    last_refusal = closed ? blotter_status_text(BLOTTER_CLOSED) : "";
+    if (closed || binding == NULL ||
+        record_bind((enum record_kind)kind, constants, binding->bytes, capacity, &binding->bound,
+                    &problem) != 0) {
         answer_problem(&problem);
         free(binding);
         return NULL;
@@ -317,7 +334,7 @@ static int check_group(blotter_producer *producer, const struct group *group, un
         problem = (struct record_problem){RECORD_FAULT_UNKNOWN_KIND, NULL, 0};
         if (is_kind_public((int)what.kind) &&
             (what.bound == NULL || what.bound->kind == what.kind)) {
-            length = record_encode_source(&what, body, producer->journal->body_capacity, &fields,
+            length = record_encode_source(&what, body, producer->journal.body_capacity, &fields,
                                           &problem);
         }
         if (length < 0) {
@@ -337,7 +354,7 @@ static int check_group(blotter_producer *producer, const struct group *group, un
 static int64_t append_group(blotter_producer *producer, const struct group *group,
                             unsigned char *body)
 {
-    struct journal *journal = producer->journal;
+    struct journal *journal = &producer->journal;
     struct journal_claim claim;
     int refused = journal_claim(journal, (unsigned)group->count, &claim);
     if (refused != 0) {
@@ -385,14 +402,15 @@ BLOTTER_PUBLIC int64_t blotter_submit(blotter_producer *producer,
                                       const struct blotter_entry *entries, size_t count)
 {
     struct group group = {entries, count};
-    if (journal_forked(producer->journal)) {
-        return BLOTTER_FORKED;
+    int state = journal_state(&producer->journal);
+    if (state != BLOTTER_OK) {
+        return state;
     }
-    if (count == 0 || count > producer->journal->slots / 2) {
+    if (count == 0 || count > producer->journal.slots / 2) {
         struct record_problem problem = {RECORD_FAULT_TOO_LONG, NULL, 0};
         return submit_refuse(producer, &problem);
     }
-    return producer->journal->body_capacity > BODY_BYTES_SMALL
+    return producer->journal.body_capacity > BODY_BYTES_SMALL
                ? submit_group_large(producer, &group)
                : submit_group_small(producer, &group);
 }

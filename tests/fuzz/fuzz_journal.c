@@ -94,10 +94,7 @@ static void begin(void)
 /* As a process that dies: the file stays as it is, the locks go. */
 static void die(struct journal *journal)
 {
-    journal_forget(journal);
     journal_unmap(journal);
-    free(journal->path);
-    free(journal);
 }
 
 static void add(struct journal *journal, int count)

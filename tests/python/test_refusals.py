@@ -238,7 +238,7 @@ with blotter.Producer("kraken", sender="none", slots=64) as producer:
         self.assertEqual(self.producer.close(), 0)
         self.assertTrue(self.producer.closed)
         self.assertIn("closed", repr(self.producer))
-        for call in (self.producer.stats, self.producer.flush, lambda: self.producer.order(order_id="1")):
+        for call in (self.producer.stats, self.producer.flush, lambda: self.producer.order(order_id="1"), lambda: self.producer.bind(symbol="BTC/USDT")):
             with self.assertRaisesRegex(RuntimeError, "closed"):
                 call()
 

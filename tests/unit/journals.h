@@ -70,10 +70,7 @@ static inline struct journal *open_at(const char *at)
 /* As a process that dies: the file stays as it is, the locks go. */
 static inline void die(struct journal *journal)
 {
-    journal_forget(journal);
     journal_unmap(journal);
-    free(journal->path);
-    free(journal);
 }
 
 static inline void read_file(const char *from, unsigned char *bytes, size_t *size)

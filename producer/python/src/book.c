@@ -15,7 +15,8 @@ static int book_init(PyObject *object, PyObject *args, PyObject *keywords)
 {
     static char *names[] = {"producer", "constants", NULL};
     struct book *self = (struct book *)object;
-    PyObject *producer, *constants;
+    struct producer *producer;
+    PyObject *constants;
     struct core *core = core_of_type(Py_TYPE(object));
     if (core == NULL || !PyArg_ParseTupleAndKeywords(args, keywords, "O!O!:Book", names,
                                                      (PyTypeObject *)core->producer_type, &producer,
@@ -26,7 +27,11 @@ static int book_init(PyObject *object, PyObject *args, PyObject *keywords)
         PyErr_SetString(PyExc_RuntimeError, "the binding has been made already");
         return -1;
     }
-    if (!producer_is_open((struct producer *)producer)) {
+    if (producer->closed) {
+        producer_raise(producer, BLOTTER_CLOSED);
+        return -1;
+    }
+    if (!producer_is_open(producer)) {
         return -1;
     }
     self->producer = (struct producer *)Py_NewRef(producer);

@@ -20,7 +20,7 @@ struct recorder {
 };
 
 struct producer {
-    PyObject_HEAD blotter_producer *handle; /* NULL: never opened, or released in a forked child */
+    PyObject_HEAD blotter_producer *handle; /* NULL: never opened */
     struct core *core;                      /* of the module, which the type keeps alive */
     struct event_ring *events;              /* NULL: without a sender */
     PyObject *exchange;

@@ -475,9 +475,6 @@ static int64_t close_handle(struct producer *self, int timeout_ms)
     PyThreadState *thread = PyEval_SaveThread();
     int64_t unsent = blotter_close(self->handle, timeout_ms);
     PyEval_RestoreThread(thread);
-    if (unsent == BLOTTER_FORKED) {
-        self->handle = NULL; /* it is freed */
-    }
     end_events(self);
     return unsent;
 }

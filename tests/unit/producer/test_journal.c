@@ -321,7 +321,7 @@ static void the_second_opener_is_told_busy_and_takes_the_next_name(void **state)
     die(second);
     assert_int_equal(journal_open_in_folder(&first, folder, &both, error), 0);
     assert_non_null(strstr(first->path, "okx.0"));
-    snprintf(path, sizeof path, "%s", other->path);
+    snprintf(path, sizeof path, "%.255s", other->path);
     assert_int_equal(journal_open(&second, path, &both, error), BLOTTER_BUSY);
     die(other);
     assert_int_equal(journal_open(&second, path, &both, error), BLOTTER_OPTION);

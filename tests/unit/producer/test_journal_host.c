@@ -171,7 +171,7 @@ static void in_a_folder_the_next_name_is_taken(void **state)
     char planted[4][JOURNAL_PATH_BYTES];
     for (int i = 0; i < 4; i++) {
         assert_int_equal(journal_open_in_folder(&journal, folder, &both, error), 0);
-        snprintf(planted[i], sizeof planted[i], "%s", journal->path);
+        snprintf(planted[i], sizeof planted[i], "%.255s", journal->path);
         die(journal);
         for (int before = 0; before < i; before++) {
             assert_string_not_equal(planted[i], planted[before]);

@@ -483,11 +483,11 @@ static void an_old_look_at_an_unopened_journal_says_look_again_and_not_full(void
     const uint64_t unopened = 1 | NEXT_OPENING;
     start_all();
     shared.header.next.value = shared.header.sent.value = shared.header.floor.value = RECORDS + 1;
-    assert_int_equal(claim_flagged(&journal, unopened, 1), 0);
+    assert_int_equal(claim_flagged(&journal, journal.header, unopened, 1), 0);
     assert_int_equal(journal.full, 0);
     shared.header.next.value = unopened;
     shared.header.sent.value = shared.header.floor.value = 1;
-    assert_int_equal(claim_flagged(&journal, unopened, SLOTS), BLOTTER_FULL);
+    assert_int_equal(claim_flagged(&journal, journal.header, unopened, SLOTS), BLOTTER_FULL);
     assert_int_equal(journal.full, 1);
 }
 

@@ -150,7 +150,30 @@ static void two_hundred_producers_fit_1024_descriptors(void **state)
     assert_int_equal(in_a_child(open_many, 200), 0);
 }
 
-/* --- mappings --- */
+/* --- mappings and memory --- */
+
+/* Returns a number of /proc/self/status, in KiB. */
+static int status_kib(const char *name)
+{
+    char line[256];
+    int value = -1;
+    FILE *status = fopen("/proc/self/status", "r");
+    assert_non_null(status);
+    while (value < 0 && fgets(line, sizeof line, status) != NULL) {
+        if (strncmp(line, name, strlen(name)) == 0) {
+            value = atoi(line + strlen(name));
+        }
+    }
+    fclose(status);
+    return value;
+}
+
+/* Sanitizers keep what was freed for a while. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { GROWTH_KIB = 1 << 20 };
+#else
+enum { GROWTH_KIB = 512 };
+#endif
 
 static int count_mappings(void)
 {
@@ -164,6 +187,9 @@ static int count_mappings(void)
     return lines;
 }
 
+enum { INHERITED = 20 };
+static blotter_producer *inherited[INHERITED];
+
 static void open_and_close(int times)
 {
     struct blotter_options options = small_options();
@@ -175,16 +201,92 @@ static void open_and_close(int times)
     }
 }
 
-static void opening_and_closing_leaves_no_mappings(void **state)
+/* Every function that takes a handle says that this one is closed. */
+static void expect_closed(blotter_producer *producer, const blotter_binding *bound)
+{
+    struct blotter_stats stats;
+    const struct blotter_order wrong = {.order_id = "1", .extra = "{"}, bind_it = {.symbol = "B"};
+    const struct blotter_entry entries[2] = {{BLOTTER_KIND_ORDER, &order, NULL},
+                                             {BLOTTER_KIND_ORDER, &order, bound}};
+    assert_int_equal(blotter_order(producer, &order), BLOTTER_CLOSED);
+    assert_int_equal(blotter_order(producer, &wrong), BLOTTER_CLOSED);
+    assert_int_equal(blotter_submit_bound(producer, bound, &order), BLOTTER_CLOSED);
+    assert_int_equal(blotter_submit(producer, entries, 2), BLOTTER_CLOSED);
+    assert_int_equal(blotter_wait(producer, 1, BLOTTER_SENT, -1), BLOTTER_CLOSED);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, -1), BLOTTER_CLOSED);
+    assert_int_equal(blotter_notify(producer, 0, BLOTTER_SENT, 1), BLOTTER_CLOSED);
+    assert_int_equal(blotter_stats(producer, &stats), BLOTTER_CLOSED);
+    assert_int_equal(blotter_close(producer, -1), BLOTTER_CLOSED);
+    assert_null(blotter_bind(producer, BLOTTER_KIND_ORDER, &bind_it));
+    assert_string_equal(blotter_problem(), blotter_status_text(BLOTTER_CLOSED));
+}
+
+/* One stays open, as a strategy has others. */
+static void opening_and_closing_leaves_nothing(void **state)
 {
     (void)state;
-    open_and_close(10);
-    int before = count_mappings();
+    struct blotter_options options = small_options();
+    options.sender = BLOTTER_SENDER_NONE;
+    blotter_producer *old = open_with(&options);
+    blotter_binding *bound =
+        blotter_bind(old, BLOTTER_KIND_ORDER, &(struct blotter_order){.symbol = "BTC"});
+    assert_non_null(bound);
+    assert_int_equal(blotter_close(old, 0), 0);
+    blotter_producer *open = open_with(&options);
+    expect_closed(old, bound);
+    open_and_close(2000);
+    int maps = count_mappings(), resident = status_kib("VmRSS:"), tables = status_kib("VmPTE:");
     open_and_close(100000);
-    int after = count_mappings();
-    print_message("%d mappings before, %d after\n", before, after);
-    /* the areas of a thousand headers each, and those of the allocator */
-    assert_in_range(after, 0, before + 300);
+    int maps_grown = count_mappings() - maps, resident_grown = status_kib("VmRSS:") - resident,
+        tables_grown = status_kib("VmPTE:") - tables;
+    print_message("grown by %d mappings, %d KiB resident, %d KiB of page tables\n", maps_grown,
+                  resident_grown, tables_grown);
+    assert_true(maps_grown <= 20);
+    assert_true(resident_grown <= GROWTH_KIB);
+    assert_true(tables_grown <= GROWTH_KIB);
+    expect_closed(old, bound);
+    assert_int_equal(blotter_order(open, &order), 2);
+    assert_true(blotter_close(open, 0) > 0);
+    blotter_unbind(bound);
+}
+
+/* In a child. */
+static void close_what_is_inherited(int count)
+{
+    struct blotter_options options = small_options();
+    struct blotter_stats stats;
+    options.sender = BLOTTER_SENDER_NONE;
+    for (int i = 0; i < count; i++) {
+        if (blotter_order(inherited[i], &order) != BLOTTER_FORKED ||
+            blotter_close(inherited[i], 0) != BLOTTER_FORKED ||
+            blotter_close(inherited[i], 0) != BLOTTER_CLOSED ||
+            blotter_order(inherited[i], &order) != BLOTTER_CLOSED ||
+            blotter_stats(inherited[i], &stats) != BLOTTER_CLOSED) {
+            _exit(1);
+        }
+    }
+    for (int i = 0; i < 3000; i++) {
+        blotter_producer *own;
+        if (blotter_open(&own, &options) != 0 || (i == 0 && blotter_order(own, &order) != 2) ||
+            blotter_close(own, 0) < 0 || blotter_order(own, &order) != BLOTTER_CLOSED) {
+            _exit(2);
+        }
+    }
+}
+
+static void a_child_closes_its_parents_handles_for_itself(void **state)
+{
+    (void)state;
+    struct blotter_options options = small_options();
+    options.sender = BLOTTER_SENDER_NONE;
+    for (int i = 0; i < INHERITED; i++) {
+        inherited[i] = open_with(&options);
+    }
+    assert_int_equal(in_a_child(close_what_is_inherited, INHERITED), 0);
+    for (int i = 0; i < INHERITED; i++) {
+        assert_int_equal(blotter_order(inherited[i], &order), 2);
+        assert_true(blotter_close(inherited[i], 0) > 0);
+    }
 }
 
 /* --- cancellation --- */
@@ -395,7 +497,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(without_descriptors_open_answers_system),
         TEST(two_hundred_producers_fit_1024_descriptors),
-        TEST(opening_and_closing_leaves_no_mappings),
+        TEST(opening_and_closing_leaves_nothing),
+        TEST(a_child_closes_its_parents_handles_for_itself),
         TEST(a_thread_that_is_cancelled_in_wait_keeps_nothing),
         TEST(a_thread_that_is_cancelled_while_it_submits_keeps_nothing),
         TEST(a_second_close_answers_closed),
