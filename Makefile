@@ -37,7 +37,7 @@ PRODUCER := producer producer_loop submit leftovers histogram waiters waker $(JO
 	loss target refusals eviction ranges redis_link redis_link_state redis_connect redis_greeting redis_moves redis_reader redis_error in_flight redis_url redis_tls redis_visit sentinel cluster background resolve status
 REDIS_SIDE := intake node nodes stream_pattern taking reading entry_reader doorbell stream_watch streams redis_reply \
 	settle redis_blocking stream_survey
-POSTGRES_SIDE := pg_link pg_hosts pg_failure pg_session pg_blocking pg_pooler loading loader load_transaction good_record history lease days bisect sql_text sqlstate load_stats booker
+POSTGRES_SIDE := pg_link pg_hosts pg_failure pg_session pg_connect pg_blocking pg_pooler loading loader load_transaction good_record history lease days bisect sql_text sqlstate load_stats booker
 MIRROR := base64 mirror mirror_lease mirror_writer ilp reject_line questdb_conf questdb_link questdb_tables questdb_tls
 WEB := web web_answers web_child web_pool web_live web_status
 DRAINER := command_list commands settings settings_table settings_help log terminal http_server process_metrics metrics_text producer_counters self_spawn monitor drain batch copy order_changes book_rows record_json \
@@ -54,7 +54,7 @@ FAULT_TESTS := $(patsubst %.c,%,$(wildcard tests/fault/test_*.c))
 FUZZERS := $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 # What fuzzers take of the program.
 FUZZED := batch book_rows command_list copy http_server log order_changes record_json settings settings_table terminal \
-	commands/line_input mirror/questdb_conf postgres/pg_hosts redis/entry_reader redis/redis_reply \
+	commands/line_input mirror/questdb_conf postgres/pg_connect postgres/pg_hosts postgres/pg_pooler redis/entry_reader redis/redis_reply \
 	web/web_answers web/web_live web/web_pool web/web_status
 BENCHES := $(patsubst %.c,%,$(wildcard tests/bench/bench_*.c))
 # SQL: tables by their number, what brings version 1 here, then functions and views in the order in which they need each other.

@@ -30,7 +30,6 @@
 #include "drainer/postgres/loading.h"
 #include "drainer/postgres/pg_blocking.h"
 #include "drainer/postgres/pg_link.h"
-#include "drainer/postgres/pg_pooler.h"
 #include "drainer/producer_counters.h"
 #include "drainer/redis/intake.h"
 #include "drainer/settings_table.h"

@@ -6,7 +6,6 @@
 #include "drainer/commands/report.h"
 #include "drainer/commands/since.h"
 #include "drainer/postgres/pg_blocking.h"
-#include "drainer/postgres/pg_pooler.h"
 
 /* X(state, what it means; NULL: nothing to worry about) */
 /* clang-format off */

@@ -67,35 +67,24 @@ static void check_pg_transport(struct check *check, const struct pg *pg)
     }
 }
 
-static int backend_pid(struct pg *pg)
+static void check_pooling(struct check *check, const struct pg *pg)
 {
-    PGresult *result = pg_query(pg, "SELECT pg_backend_pid()", 0, NULL);
-    int pid = result == NULL ? 0 : atoi(PQgetvalue(result, 0, 0));
+    static const struct {
+        enum check_result result;
+        const char *text;
+    } findings[] = {
+        [PG_POOLING_BY_SESSION] = {CHECK_FINE, "by session"},
+        [PG_POOLING_BY_TRANSACTION] =
+            {CHECK_BAD, "transactions are pooled (pool_mode=transaction): locks and settings of "
+                        "drainers go to whichever session; use pool_mode=session, or none"},
+        [PG_POOLING_UNKNOWN] = {CHECK_WARNING, "not known: the pool has no second session to give; "
+                                               "raise default_pool_size"},
+    };
 
-    PQclear(result);
-    return pid;
-}
-
-/* Checks that no pooler is there that pools by transaction. A pooler gives a process id of its own.
- * By transaction it hands a second connection the server process that the first has just used,
- * though the first is still open. */
-static void check_pooling(struct check *check, struct pg *pg)
-{
-    struct pg other = {.settings = pg->settings};
-    int first = backend_pid(pg);
-
-    if (first == 0 || first == PQbackendPID(pg->connection)) {
-        return;
+    if (pg->pooling != PG_POOLING_NONE) {
+        check_report(check, findings[pg->pooling].result, "postgres", "pooling", "%s",
+                     findings[pg->pooling].text);
     }
-    bool shared = pg_open(&other, pg->settings) && pg_run(&other, "BEGIN") &&
-                  backend_pid(&other) == backend_pid(pg);
-    /* a new process for the first means that it lost its own to the transaction of the other */
-    shared = shared || backend_pid(pg) != first;
-    check_report(check, shared ? CHECK_BAD : CHECK_FINE, "postgres", "pooling", "%s",
-                 shared ? "transactions are pooled (pool_mode=transaction): locks and settings of "
-                          "drainers go to whichever session; use pool_mode=session, or none"
-                        : "by session");
-    pg_close(&other);
 }
 
 /* Checks for USAGE on the schema, without which nothing in it can be asked. */

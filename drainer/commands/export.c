@@ -7,7 +7,6 @@
 #include "drainer/commands/since.h"
 #include "drainer/memory.h"
 #include "drainer/postgres/pg_blocking.h"
-#include "drainer/postgres/pg_pooler.h"
 
 /* Makes the statement. NULL: on failure, which has been printed. The caller frees it. */
 static char *make_copy(struct pg *pg, const char *since, const char *before)

@@ -18,7 +18,6 @@
 
 #include "drainer/log.h"
 #include "drainer/postgres/pg_blocking.h"
-#include "drainer/postgres/pg_pooler.h"
 #include "drainer/postgres/pg_result.h"
 #include "schema/clock.h"
 

@@ -15,7 +15,6 @@
 
 #include "drainer/postgres/migrations.h"
 #include "drainer/postgres/pg_blocking.h"
-#include "drainer/postgres/pg_pooler.h"
 #include "drainer/postgres/sql_text.h"
 #include "drainer/postgres/sqlstate.h"
 #include "schema/record.h"
@@ -345,7 +344,7 @@ int command_migrate(const struct settings *settings)
 {
     struct pg pg;
     struct migration migration = {.pg = &pg};
-    bool done = pg_open(&pg, settings) && pg_refuse_pooler(&pg) && migrate(&migration) &&
+    bool done = pg_open(&pg, settings) && migrate(&migration) &&
                 (!settings->accept_history || accept_history(&pg));
 
     sql_text_release(&migration.lists);

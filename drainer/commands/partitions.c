@@ -21,7 +21,6 @@
 #include "drainer/commands/report.h"
 #include "drainer/log.h"
 #include "drainer/postgres/pg_blocking.h"
-#include "drainer/postgres/pg_pooler.h"
 #include "schema/clock.h"
 
 enum {

@@ -10,7 +10,6 @@
 #include "drainer/commands/since.h"
 #include "drainer/memory.h"
 #include "drainer/postgres/pg_blocking.h"
-#include "drainer/postgres/pg_pooler.h"
 #include "drainer/record_json.h"
 #include "drainer/terminal.h"
 #include "schema/text.h"

@@ -10,7 +10,6 @@
 #include "drainer/commands/report.h"
 #include "drainer/commands/stalls.h"
 #include "drainer/postgres/pg_blocking.h"
-#include "drainer/postgres/pg_pooler.h"
 #include "drainer/redis/stream_survey.h"
 #include "drainer/terminal.h"
 

@@ -10,24 +10,26 @@
 #include <stdbool.h>
 
 #include "drainer/commands.h"
+#include "drainer/postgres/pg_pooler.h"
 #include "drainer/settings_table.h"
 
 struct pg {
     const struct settings *settings;
     PGconn *connection;
+    enum pg_pooling pooling;
     int exit_code; /* of the last failure */
     unsigned notices;
 };
 
 /* Connects: client encoding UTF8, time zone UTC, application_name "blotter <command>"; refuses a
- * database that is not UTF8. False: the error has been printed, exit_code is set. Close it in both
- * cases. */
+ * database that is not UTF8, and a pooler by transaction, before anything is set that the pooler's
+ * other clients would find; `check` names it. False: the error has been printed, exit_code is set.
+ * Close it in both cases. */
 bool pg_open(struct pg *, const struct settings *);
-void pg_close(struct pg *);
 
-/* Makes one more connection as pg_open() does, in connect_timeout for each host; PQfinish() it,
- * whatever its status. */
-PGconn *pg_connect(const struct settings *);
+/* Does the same, and pg_check_schema(). */
+bool pg_open_session(struct pg *, const struct settings *);
+void pg_close(struct pg *);
 
 /* Checks that the schema is there, and not older than this program. */
 bool pg_check_schema(struct pg *);

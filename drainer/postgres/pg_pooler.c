@@ -3,24 +3,26 @@
  * Locks of a session, temporary tables and SET mean nothing where the next transaction may run in
  * another session. A pooler shows by a process id that is not the backend's. In session mode an
  * open connection keeps its backend; in transaction mode another connection gets it, or this one
- * gets another, once somebody else is in a transaction. */
+ * gets another. */
 #include "drainer/postgres/pg_pooler.h"
 
 #include <poll.h>
 #include <stdlib.h>
 
+#include "drainer/log.h"
+#include "drainer/postgres/pg_connect.h"
 #include "drainer/postgres/pg_result.h"
 #include "schema/clock.h"
 
-enum { ROUNDS = 3, ANSWER_TIMEOUT_MS = 3000 };
+enum { ROUNDS = 3, ANSWER_TIMEOUT_S = 3 };
 
 /* Returns the backend that answers, or 0: none does in time, or it refuses. */
-static int pooler_backend_of(PGconn *connection, const char *sql)
+static int pooler_backend_of(PGconn *connection)
 {
-    int64_t until = clock_monotonic_ms() + ANSWER_TIMEOUT_MS;
+    int64_t until = clock_monotonic_ms() + ANSWER_TIMEOUT_S * 1000;
     int backend = 0;
 
-    if (PQsendQuery(connection, sql) != 1) {
+    if (PQsendQuery(connection, "SELECT pg_backend_pid()") != 1) {
         return 0;
     }
     while (PQisBusy(connection)) {
@@ -36,57 +38,57 @@ static int pooler_backend_of(PGconn *connection, const char *sql)
             PQclear(result);
             return 0;
         }
-        if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1) {
-            backend = atoi(pg_result_text(result, 0, 0));
-        }
+        backend = atoi(pg_result_text(result, 0, 0));
     }
     return backend;
 }
 
-/* Says whether one round shows a backend that both connections use. 0 from the second: it gets none
- * while the first one is open, so the pool is used up, by sessions. */
-static bool pooler_shares(PGconn *first, PGconn *second)
+/* Asks each in turn; not both equally often, as a pooler may hand out its backends in turn. */
+static enum pg_pooling pooler_round(PGconn *first, PGconn *second, int backend)
 {
-    int mine = pooler_backend_of(first, "SELECT pg_backend_pid()");
-    int other = pooler_backend_of(second, "BEGIN; SELECT pg_backend_pid()");
-    bool shares = other != 0 &&
-                  (other == mine || pooler_backend_of(first, "SELECT pg_backend_pid()") != mine);
+    PGconn *const turns[] = {second, first, first};
 
-    PQclear(PQexec(second, "ROLLBACK"));
-    return shares;
+    for (size_t i = 0; i < sizeof turns / sizeof turns[0]; i++) {
+        int other = pooler_backend_of(turns[i]);
+
+        if (other == 0) {
+            return PG_POOLING_UNKNOWN;
+        }
+        if ((other == backend) != (turns[i] == first)) {
+            return PG_POOLING_BY_TRANSACTION;
+        }
+    }
+    return PG_POOLING_BY_SESSION;
 }
 
-static bool pg_is_pooled_by_transaction(struct pg *pg)
+enum pg_pooling pg_pooling_of(PGconn *connection, const struct settings *settings)
 {
-    int backend = pooler_backend_of(pg->connection, "SELECT pg_backend_pid()");
-    bool shares = false;
+    enum pg_pooling found = PG_POOLING_BY_SESSION;
+    int backend = pooler_backend_of(connection);
 
-    if (backend == 0 || backend == PQbackendPID(pg->connection)) {
-        return false;
+    if (backend == 0 || backend == PQbackendPID(connection)) {
+        return PG_POOLING_NONE;
     }
-    PGconn *second = pg_connect(pg->settings);
-    for (int round = 0; round < ROUNDS && !shares && PQstatus(second) == CONNECTION_OK; round++) {
-        shares = pooler_shares(pg->connection, second);
+    PGconn *second = pg_connect(settings);
+    for (int round = 0; round < ROUNDS && found == PG_POOLING_BY_SESSION; round++) {
+        found = pooler_round(connection, second, backend);
     }
     PQfinish(second);
-    return shares;
+    if (found == PG_POOLING_UNKNOWN) {
+        log_warn("postgres",
+                 "the pooler gives a second session no backend within %d s, so whether it pools by "
+                 "transaction is not known: its pool is used up (default_pool_size)",
+                 ANSWER_TIMEOUT_S);
+    }
+    return found;
 }
 
-bool pg_refuse_pooler(struct pg *pg)
+int pg_pooler_fail(const struct settings *settings)
 {
-    if (!pg_is_pooled_by_transaction(pg)) {
-        return true;
-    }
-    pg->exit_code = command_fail(
-        pg->settings, EXIT_CODE_USAGE,
+    return command_fail(
+        settings, EXIT_CODE_USAGE,
         "setting postgres: a connection pooler in transaction mode is between here and "
         "PostgreSQL, where locks, settings and temporary tables of a session are lost: set "
         "pool_mode = "
         "session for this database, or connect to PostgreSQL itself");
-    return false;
-}
-
-bool pg_open_session(struct pg *pg, const struct settings *settings)
-{
-    return pg_open(pg, settings) && pg_refuse_pooler(pg) && pg_check_schema(pg);
 }

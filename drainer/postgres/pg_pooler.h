@@ -1,18 +1,25 @@
-/* pg_pooler.h: refuses a connection pooler that gives each transaction another session. */
+/* pg_pooler.h: recognises a connection pooler, and whether it gives each transaction another
+ * session. */
 #ifndef BLOTTER_DRAINER_POSTGRES_PG_POOLER_H
 #define BLOTTER_DRAINER_POSTGRES_PG_POOLER_H
 
-#include <stdbool.h>
+#include <libpq-fe.h>
 
-#include "drainer/postgres/pg_blocking.h"
+#include "drainer/commands.h"
+#include "drainer/settings_table.h"
 
-/* Looks for a pooler in transaction or statement mode between here and PostgreSQL, with a second
- * connection if there is a pooler at all. False: there is one; the error has been printed, and
- * exit_code is set. */
-bool pg_refuse_pooler(struct pg *);
+enum pg_pooling {
+    PG_POOLING_NONE, /* no pooler is between */
+    PG_POOLING_BY_SESSION,
+    PG_POOLING_BY_TRANSACTION, /* or by statement */
+    PG_POOLING_UNKNOWN,        /* there is one, and it gives a second session no backend */
+};
 
-/* Opens a session of PostgreSQL's own in a database that has our schema. False: the error has been
- * printed, exit_code is set. Close it in both cases. */
-bool pg_open_session(struct pg *, const struct settings *);
+/* Looks for a pooler between here and PostgreSQL, with a second connection if there is one. Blocks
+ * for a few seconds at most; without a pooler for one answer. Warns where it is not known. */
+enum pg_pooling pg_pooling_of(PGconn *, const struct settings *);
+
+/* Prints that a pooler by transaction is refused, and returns the exit code. */
+int pg_pooler_fail(const struct settings *);
 
 #endif

@@ -446,13 +446,15 @@ int command_web(const struct settings *settings)
         return code;
     }
     web.base = event_base_new();
-    web.pool = web_pool_create(web.base, settings->postgres, QUERY_TIMEOUT_MS);
+    web.pool = web_pool_create(web.base, settings, QUERY_TIMEOUT_MS);
     web.status = web_status_create(web.base, settings);
     web.answers = web_answers_create(web.pool);
     web.live = web_live_create(web.base, web.pool, web.status);
     code = web_listen(&web);
     if (code == EXIT_CODE_DONE) {
+        web_pool_ask(web.pool, "SELECT 1", 0, NULL, NULL, NULL); /* a pooler shows at once */
         web_run(&web);
+        code = web_pool_exit_code(web.pool);
     }
     web_live_destroy(web.live);
     http_server_close(web.http);

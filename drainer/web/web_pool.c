@@ -1,10 +1,12 @@
 /* web_pool.c: see web_pool.h.
  *
- *     CLOSED ──► CONNECTING ──► PREPARING ──► READY ◄──► RUNNING
+ *     CLOSED ──► CONNECTING ──► IDENTIFYING ──► PREPARING ──► READY ◄──► RUNNING
  *     any ──► CLOSED, when the session is lost
  *
- * A session in PREPARING runs its settings; in RUNNING one query of the queue. One that says
- * nothing for longer than a query may take is lost: its server has stopped, or the way to it. */
+ * A session in IDENTIFYING asks which backend it has, as a pooler may be between, which must not
+ * get the settings that PREPARING runs if it gives each transaction another session. In RUNNING it
+ * runs one query of the queue. One that says nothing for longer than a query may take is lost: its
+ * server has stopped, or the way to it. */
 #include "drainer/web/web_pool.h"
 
 #include <assert.h>
@@ -16,6 +18,7 @@
 #include "drainer/log.h"
 #include "drainer/memory.h"
 #include "drainer/postgres/pg_hosts.h"
+#include "drainer/postgres/pg_pooler.h"
 #include "drainer/postgres/pg_result.h"
 #include "drainer/web/api.h"
 #include "schema/clock.h"
@@ -33,6 +36,7 @@ enum {
 enum session_state {
     SESSION_CLOSED,
     SESSION_CONNECTING,
+    SESSION_IDENTIFYING,
     SESSION_PREPARING,
     SESSION_READY,
     SESSION_RUNNING,
@@ -53,11 +57,12 @@ struct web_session {
     PGconn *connection;
     struct event *event;
     struct web_query *query;
+    bool pooled; /* its backend is another than it was told */
 };
 
 struct web_pool {
     struct event_base *base;
-    char *conninfo;
+    const struct settings *settings;
     int timeout_ms;
     struct web_session sessions[SESSIONS];
     struct web_query *first, **last;
@@ -66,6 +71,8 @@ struct web_pool {
     unsigned first_host; /* of the conninfo's list: the ones before have not answered */
     int64_t retry_at_ms; /* no attempt to connect is made before */
     unsigned pause_ms;   /* after the last one, which failed; 0: it did not */
+    bool pooler_allowed; /* one is between, and was looked at */
+    int exit_code;       /* of what ended the loop */
     char trouble[REASON_BYTES];
 };
 
@@ -196,10 +203,10 @@ static void session_lose(struct web_session *session, const char *why)
 static void session_connect(struct web_session *session)
 {
     struct pg_hosts hosts;
-    pg_hosts_begin_with(&hosts, session->pool->conninfo, session->pool->first_host);
+    const char *conninfo = session->pool->settings->postgres;
+    pg_hosts_begin_with(&hosts, conninfo, session->pool->first_host);
     const char *const keywords[] = {"dbname", "host", "hostaddr", "port", NULL};
-    const char *const values[] = {session->pool->conninfo, hosts.host, hosts.hostaddr, hosts.port,
-                                  NULL};
+    const char *const values[] = {conninfo, hosts.host, hosts.hostaddr, hosts.port, NULL};
     session->connection = PQconnectStartParams(keywords, values, 1);
     pg_hosts_release(&hosts);
     if (session->connection == NULL || PQstatus(session->connection) == CONNECTION_BAD) {
@@ -210,21 +217,48 @@ static void session_connect(struct web_session *session)
     session_watch(session, EV_WRITE);
 }
 
-static void session_prepare(struct web_session *session)
+static void session_send(struct web_session *session, enum session_state state, const char *sql)
 {
-    char sql[512];
-    snprintf(sql, sizeof sql,
-             "SET default_transaction_read_only = on; SET statement_timeout = '%dms'; "
-             "SET TimeZone = 'UTC'; SET client_encoding = 'UTF8'; SET jit = off; "
-             "SET search_path = pg_catalog, pg_temp; SET application_name = 'blotter web'",
-             session->pool->timeout_ms);
-    session->state = SESSION_PREPARING;
-    PQsetnonblocking(session->connection, 1);
+    session->state = state;
     if (PQsendQuery(session->connection, sql) != 1) {
         session_lose(session, NULL);
         return;
     }
     session_watch(session, EV_READ | EV_WRITE | EV_PERSIST);
+}
+
+static void session_identify(struct web_session *session)
+{
+    PQsetnonblocking(session->connection, 1);
+    session_send(session, SESSION_IDENTIFYING, "SELECT pg_backend_pid()");
+}
+
+/* Ends the loop where a pooler gives each transaction another session. Looking blocks, once. */
+static bool pool_allows_pooler(struct web_pool *pool, PGconn *connection)
+{
+    if (!pool->pooler_allowed &&
+        pg_pooling_of(connection, pool->settings) == PG_POOLING_BY_TRANSACTION) {
+        pool->exit_code = pg_pooler_fail(pool->settings);
+        event_base_loopbreak(pool->base);
+        return false;
+    }
+    pool->pooler_allowed = true;
+    return true;
+}
+
+static void session_prepare(struct web_session *session)
+{
+    char sql[512];
+    if (session->pooled && !pool_allows_pooler(session->pool, session->connection)) {
+        session_close(session);
+        return;
+    }
+    snprintf(sql, sizeof sql,
+             "SET default_transaction_read_only = on; SET statement_timeout = '%dms'; "
+             "SET TimeZone = 'UTC'; SET client_encoding = 'UTF8'; SET jit = off; "
+             "SET search_path = pg_catalog, pg_temp; SET application_name = 'blotter web'",
+             session->pool->timeout_ms);
+    session_send(session, SESSION_PREPARING, sql);
 }
 
 static void session_start_next(struct web_session *session)
@@ -248,8 +282,11 @@ static void session_start_next(struct web_session *session)
 static void session_take_result(struct web_session *session, PGresult *result)
 {
     struct web_query *query = session->query;
-    if (query == NULL) {
-        return; /* of the settings */
+    if (query == NULL) { /* of the settings, or of the backend */
+        int backend = atoi(pg_result_text(result, 0, 0));
+        session->pooled =
+            session->state == SESSION_IDENTIFYING && backend != PQbackendPID(session->connection);
+        return;
     }
     session->query = NULL;
     if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1) {
@@ -274,6 +311,10 @@ static bool session_read(struct web_session *session)
     while (PQisBusy(session->connection) == 0) {
         PGresult *result = PQgetResult(session->connection);
         if (result == NULL) {
+            if (session->state == SESSION_IDENTIFYING) {
+                session_prepare(session);
+                return true;
+            }
             if (session->state == SESSION_PREPARING) {
                 session->pool->retry_at_ms = session->pool->pause_ms = 0;
             }
@@ -304,7 +345,7 @@ static void session_poll_connect(struct web_session *session)
     if (event > 0) {
         session_watch(session, (short)event);
     } else if (event == 0) {
-        session_prepare(session);
+        session_identify(session);
     } else {
         session_lose(session, NULL);
     }
@@ -359,8 +400,8 @@ static void pool_turn(struct web_pool *pool)
     }
     size_t coming = 0;
     for (size_t i = 0; i < SESSIONS; i++) {
-        coming += pool->sessions[i].state == SESSION_CONNECTING ||
-                  pool->sessions[i].state == SESSION_PREPARING;
+        coming +=
+            pool->sessions[i].state > SESSION_CLOSED && pool->sessions[i].state < SESSION_READY;
     }
     size_t most = pool_attempts(pool);
     for (size_t i = 0; i < SESSIONS && pool->waiting > coming && coming < most; i++) {
@@ -380,10 +421,11 @@ static void web_pool_on_turn(evutil_socket_t fd, short what, void *arg)
     pool_turn(arg);
 }
 
-struct web_pool *web_pool_create(struct event_base *base, const char *conninfo, int timeout_ms)
+struct web_pool *web_pool_create(struct event_base *base, const struct settings *settings,
+                                 int timeout_ms)
 {
     struct web_pool *pool = memory_or_abort(calloc(1, sizeof *pool));
-    pool->conninfo = memory_copy(conninfo);
+    pool->settings = settings;
     pool->base = base;
     pool->timeout_ms = timeout_ms;
     pool->last = &pool->first;
@@ -411,7 +453,6 @@ void web_pool_destroy(struct web_pool *pool)
         query_free(query);
     }
     event_free(pool->turn);
-    free(pool->conninfo);
     free(pool);
 }
 
@@ -439,6 +480,11 @@ struct web_query *web_pool_ask(struct web_pool *pool, const char *sql, int param
 void web_pool_cancel(struct web_query *query)
 {
     query->done = NULL;
+}
+
+int web_pool_exit_code(const struct web_pool *pool)
+{
+    return pool->exit_code;
 }
 
 const char *web_pool_trouble(const struct web_pool *pool)

@@ -1,5 +1,5 @@
 /* web_pool.h: a few read-only sessions of PostgreSQL that answer the page's queries, one query each
- * at a time. One thread; never blocks the loop.
+ * at a time. One thread; never blocks the loop, but once for a moment where it meets a pooler.
  *
  * Queries wait in a bounded queue; each is ended by statement_timeout. A session that is lost is
  * made again for the next query. Where that fails, one attempt a second is made, and queries
@@ -20,13 +20,18 @@ enum web_answer {
 /* `text` is the answer's one value, or the reason; it lives as long as the call. */
 typedef void web_pool_done(void *arg, enum web_answer, const char *text, size_t length);
 
+struct settings;
 struct web_pool;
 struct web_query;
 
-struct web_pool *web_pool_create(struct event_base *, const char *conninfo, int timeout_ms);
+struct web_pool *web_pool_create(struct event_base *, const struct settings *, int timeout_ms);
 void web_pool_destroy(struct web_pool *);
 
-/* Runs one statement with text parameters, all copied; `done` is called once, later. NULL:
+/* Returns what the program has to end with: the pool ends the loop where a pooler gives each
+ * transaction another session. EXIT_CODE_DONE: it did not. */
+int web_pool_exit_code(const struct web_pool *);
+
+/* Runs one statement with text parameters, all copied; `done`, if any, is called once, later. NULL:
  * the queue is full, and `done` is not called. */
 struct web_query *web_pool_ask(struct web_pool *, const char *sql, int parameters,
                                const char *const *values, web_pool_done *, void *arg);

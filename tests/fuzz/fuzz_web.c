@@ -57,7 +57,8 @@ static void choose_port(char *listen, size_t size)
 
 static void begin(void)
 {
-    static struct settings settings = {.web_hosts = (char *)"desk.example,other",
+    static struct settings settings = {.postgres = (char *)"host=/nowhere",
+                                       .web_hosts = (char *)"desk.example,other",
                                        .web_token_file = (char *)"-"};
     static char listen[32];
     int tries = 0;
@@ -67,7 +68,7 @@ static void begin(void)
     settings.listen = listen;
     web.settings = &settings;
     web.base = event_base_new();
-    web.pool = web_pool_create(web.base, "host=/nowhere", QUERY_TIMEOUT_MS);
+    web.pool = web_pool_create(web.base, &settings, QUERY_TIMEOUT_MS);
     web.status = web_status_create(web.base, &settings);
     web.answers = web_answers_create(web.pool);
     web.live = web_live_create(web.base, web.pool, web.status);

@@ -1,11 +1,14 @@
 """pgbouncer between Blotter and PostgreSQL: by session it works, by transaction it is refused with what to do about it."""
 
+import contextlib
 import os
 import re
 import socket
 import subprocess
 import tempfile
 import unittest
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import engines
@@ -27,7 +30,7 @@ def tearDownModule():
 class Pooler:
     """A pgbouncer of our own in front of the test's PostgreSQL."""
 
-    def __init__(self, mode):
+    def __init__(self, mode, size=20):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -36,7 +39,7 @@ class Pooler:
         (folder / "users").write_text('"postgres" ""\n')
         (folder / "pgbouncer.ini").write_text(
             f"[databases]\nblotter = {direct}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
-            f"auth_type = any\nauth_file = {folder}/users\npool_mode = {mode}\ndefault_pool_size = 20\nserver_login_retry = 1\n"
+            f"auth_type = any\nauth_file = {folder}/users\npool_mode = {mode}\ndefault_pool_size = {size}\nserver_login_retry = 1\n"
         )
         for path in (folder, folder / "users", folder / "pgbouncer.ini"):
             path.chmod(0o755)
@@ -59,8 +62,8 @@ class Pooler:
 
 
 class Modes(unittest.TestCase):
-    def pooler(self, mode):
-        pooler = Pooler(mode)
+    def pooler(self, mode, size=20):
+        pooler = Pooler(mode, size)
         self.addCleanup(pooler.close)
         return pooler
 
@@ -85,18 +88,72 @@ class Modes(unittest.TestCase):
         self.assertEqual(servers.query("SELECT count(*) AS n FROM blotter.order_events WHERE order_id ~ '^p[0-9]+$'"), [{"n": 20}])
 
     def test_by_transaction_it_is_refused_with_what_to_do(self):
-        pooler = self.pooler("transaction")
         commands = (
             ["drain", "--once"], ["migrate"], ["partitions", "list"], ["rejects", "list"], ["rejects", "replay"], ["follow", "--once"], ["status"],
-            ["audit"], ["export", "orders"],
+            ["audit"], ["export", "orders"], ["web", "--listen", f"127.0.0.1:{engines.free_port()}"],
         )  # fmt: skip
-        for command in commands:
+        for mode in ("transaction", "statement"):
+            pooler = self.pooler(mode)
+            for command in commands:
+                self.assert_refused(command, self.blotter(pooler.conninfo, *command))
+            check = self.blotter(pooler.conninfo, "check")
+            self.assertEqual(check.returncode, 1, check.stderr)
+            self.assertRegex(check.stdout, r"bad +postgres +pooling +transactions are pooled")
+
+    def assert_refused(self, command, done):
+        self.assertEqual(done.returncode, 2, (command, done.stdout, done.stderr))
+        self.assertRegex(done.stderr, re.compile("pooler in transaction mode.*pool_mode = session"), command)
+
+    def test_a_command_that_is_refused_has_set_nothing(self):
+        """Whoever gets the backend next would find it."""
+        pooler = self.pooler("transaction", size=1)
+        for command in (["status"], ["web", "--listen", f"127.0.0.1:{engines.free_port()}"]):
+            self.assert_refused(command, self.blotter(pooler.conninfo, *command))
+            with contextlib.closing(psycopg2.connect(pooler.conninfo)) as connection, connection.cursor() as cursor:
+                cursor.execute("SELECT name FROM pg_settings WHERE source = 'session' AND name IN ('search_path', 'default_transaction_read_only', 'jit')")
+                self.assertEqual(cursor.fetchall(), [], command)
+
+    def test_a_pool_that_is_used_up_is_named_and_waited_for_once(self):
+        """The second session would wait for a backend until query_wait_timeout, two minutes."""
+        pooler = self.pooler("session", size=1)
+        for command in (["audit"], ["status"], ["check"]):
             done = self.blotter(pooler.conninfo, *command)
-            self.assertEqual(done.returncode, 2, (command, done.stdout, done.stderr))
-            self.assertRegex(done.stderr, re.compile("pooler in transaction mode.*pool_mode = session"), command)
-        check = self.blotter(pooler.conninfo, "check")
-        self.assertEqual(check.returncode, 1, check.stderr)
-        self.assertRegex(check.stdout, r"bad +postgres +pooling +transactions are pooled")
+            self.assertIn(done.returncode, (0, 1), (command, done.stdout, done.stderr))
+            self.assertEqual(done.stderr.count("gives a second session no backend"), 1, (command, done.stderr))
+        self.assertRegex(done.stdout, r"warning +postgres +pooling +not known")
+
+    def web(self, conninfo):
+        program = servers.start(servers.program, "web", "--listen", f"127.0.0.1:{engines.free_port()}", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                env=support.plain_environment(BLOTTER_POSTGRES=conninfo))  # fmt: skip
+        place, token = program.stdout.readline().strip().split("/#")
+        return program, place, token
+
+    @staticmethod
+    def ask(place, token):
+        """The status of an answer that needs PostgreSQL; 0: nobody listens."""
+        request = urllib.request.Request(f"{place}/api/symbols", headers={"Authorization": f"Bearer {token}"})
+        try:
+            with urllib.request.urlopen(request, timeout=support.TIMEOUT) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    def test_web_answers_by_session(self):
+        _, place, token = self.web(self.pooler("session").conninfo)
+        self.assertEqual(self.ask(place, token), 200)
+
+    def test_web_serves_without_postgresql_and_ends_when_it_meets_one(self):
+        pooler = self.pooler("transaction")
+        servers.tell("kill postgres")
+        try:
+            program, place, token = self.web(pooler.conninfo)
+            self.assertEqual(self.ask(place, token), 503)
+        finally:
+            servers.tell("start postgres")
+        support.wait_until(lambda: self.ask(place, token) == 0 and program.poll() is not None)
+        self.assert_refused("web", subprocess.CompletedProcess("web", program.returncode, "", program.stderr.read()))
 
 
 class BehindAPooler(unittest.TestCase):
