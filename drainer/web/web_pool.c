@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drainer/backoff.h"
 #include "drainer/log.h"
 #include "drainer/memory.h"
 #include "drainer/postgres/pg_hosts.h"
@@ -27,8 +28,8 @@
 enum {
     SESSIONS = 4,
     QUEUE_MAX = 256,
-    RETRY_SOON_MS = 100, /* after an attempt to connect that failed ... */
-    RETRY_MS = 1000,     /* ... and after one more */
+    RETRY_MIN_MS = 100, /* after an attempt to connect that failed, then twice as long ... */
+    RETRY_MAX_MS = 2000,
     CONNECT_TIMEOUT_S = 5,
     REASON_BYTES = 256
 };
@@ -70,7 +71,7 @@ struct web_pool {
     struct event *turn;
     unsigned first_host; /* of the conninfo's list: the ones before have not answered */
     int64_t retry_at_ms; /* no attempt to connect is made before */
-    unsigned pause_ms;   /* after the last one, which failed; 0: it did not */
+    unsigned pause_ms;   /* after the next one that fails; 0: the last one did not */
     bool pooler_allowed; /* one is between, and was looked at */
     int exit_code;       /* of what ended the loop */
     char trouble[REASON_BYTES];
@@ -166,8 +167,7 @@ static void pool_back_off(struct web_pool *pool)
     int64_t now = clock_monotonic_ms();
 
     if (now >= pool->retry_at_ms) {
-        pool->pause_ms = pool->pause_ms == 0 ? RETRY_SOON_MS : RETRY_MS;
-        pool->retry_at_ms = now + pool->pause_ms;
+        pool->retry_at_ms = now + backoff_next_ms(&pool->pause_ms, RETRY_MIN_MS, RETRY_MAX_MS);
     }
 }
 

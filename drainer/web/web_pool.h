@@ -2,8 +2,8 @@
  * at a time. One thread; never blocks the loop, but once for a moment where it meets a pooler.
  *
  * Queries wait in a bounded queue; each is ended by statement_timeout. A session that is lost is
- * made again for the next query. Where that fails, one attempt a second is made, and queries
- * between two of them fail at once. */
+ * made again for the next query. Where that fails, attempts have growing pauses, up to two seconds,
+ * and queries between two of them fail at once. */
 #ifndef BLOTTER_DRAINER_WEB_WEB_POOL_H
 #define BLOTTER_DRAINER_WEB_WEB_POOL_H
 
