@@ -456,9 +456,10 @@ static bool all_is_loaded(const struct drain *drain)
 static void check_first_connection(struct drain *drain)
 {
     const char *error = intake_last_error(drain->intake);
+    const char *of_setting = redis_error_of_setting(error);
     struct redis_url url = {0};
     char ignored[256];
-    bool refused = redis_error_action(error) == REDIS_ERROR_LOGIN;
+    bool refused = of_setting != NULL || redis_error_action(error) == REDIS_ERROR_LOGIN;
 
     drain->redis_was_up = drain->redis_was_up || intake_up(drain->intake);
     if (drain->redis_was_up ||
@@ -467,9 +468,12 @@ static void check_first_connection(struct drain *drain)
     }
     redis_url_parse(&url, drain->settings->redis, ignored,
                     sizeof ignored); /* once more, for its place */
-    command_fail(drain->settings, EXIT_CODE_UNREACHABLE, "setting redis: %s: cannot connect: %s",
-                 url.place, error[0] == '\0' ? "no answer" : error);
-    drain->exit_code = EXIT_CODE_UNREACHABLE;
+    drain->exit_code =
+        command_fail(drain->settings, of_setting != NULL ? EXIT_CODE_USAGE : EXIT_CODE_UNREACHABLE,
+                     "setting redis: %s: cannot connect: %s", url.place,
+                     of_setting != NULL ? of_setting
+                     : error[0] == '\0' ? "no answer"
+                                        : error);
     event_base_loopbreak(drain->base);
 }
 

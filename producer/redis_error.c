@@ -44,3 +44,10 @@ const char *redis_error_meaning(const char *text)
 
     return error == NULL ? NULL : error->meaning;
 }
+
+const char *redis_error_of_setting(const char *text)
+{
+    const struct redis_error *error = redis_error_find(text);
+
+    return error != NULL && error->action == REDIS_ERROR_SETTING ? error->meaning : NULL;
+}

@@ -13,6 +13,7 @@ enum redis_error_action {
     REDIS_ERROR_LOGIN,   /* user or password is refused */
     REDIS_ERROR_CLIENTS, /* the server has no free connection */
     REDIS_ERROR_GROUP,   /* there is no such consumer group */
+    REDIS_ERROR_SETTING, /* what the URL asks for cannot be: only another URL mends it */
 };
 
 /* X(how the error begins, what to do, what it means) */
@@ -36,12 +37,19 @@ enum redis_error_action {
     X("WRONGPASS", LOGIN, "user or password is wrong") \
     X("ERR invalid password", LOGIN, "the password is wrong") \
     X("ERR AUTH", LOGIN, "the server has no password, or another kind of login") \
-    X("NOGROUP", GROUP, "the stream or its consumer group is gone")
+    X("NOGROUP", GROUP, "the stream or its consumer group is gone") \
+    X("ERR DB index", SETTING, \
+      "there is no such database: numbers go from 0 to 15, or to one below the server's setting " \
+      "`databases`") \
+    X("ERR SELECT is not allowed", SETTING, "a cluster has database 0 only")
 /* clang-format on */
 
 enum redis_error_action redis_error_action(const char *text);
 
 /* Explains the error in plain words; NULL: it is not in the table. */
 const char *redis_error_meaning(const char *text);
+
+/* Explains an error that only another URL mends; NULL: it is none. */
+const char *redis_error_of_setting(const char *text);
 
 #endif

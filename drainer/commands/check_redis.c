@@ -131,7 +131,8 @@ static void check_memory(struct check *check, const char *info)
                         : "");
 }
 
-static void check_persistence(struct check *check, const char *info)
+/* Returns whether Redis writes an append-only file. */
+static bool check_persistence(struct check *check, const char *info)
 {
     char aof[VALUE_BYTES], written[VALUE_BYTES], saved[VALUE_BYTES];
     bool on = strcmp(info_value(info, "aof_enabled", aof), "1") == 0;
@@ -147,6 +148,7 @@ static void check_persistence(struct check *check, const char *info)
         check_report(check, CHECK_BAD, check->redis, "persistence",
                      "the last write to disk failed; writes may be refused (MISCONF)");
     }
+    return on;
 }
 
 static void check_fsync(struct check *check, struct redis *redis)
@@ -406,6 +408,8 @@ static void check_cluster(struct check *check, struct redis *redis)
 /* Looks at the server that the connection leads to. */
 static bool check_server(struct check *check, struct redis *redis, redisReply **info)
 {
+    bool appends = true;
+
     *info = redis_ask(redis, "INFO", NULL);
     if (*info == NULL) {
         return false;
@@ -415,12 +419,14 @@ static bool check_server(struct check *check, struct redis *redis, redisReply **
         check_mode(check, (*info)->str);
         check_role(check, redis, (*info)->str);
         check_memory(check, (*info)->str);
-        check_persistence(check, (*info)->str);
+        appends = check_persistence(check, (*info)->str);
     } else {
         check_report(check, CHECK_WARNING, check->redis, "INFO", "not known: %s",
                      (*info)->type == REDIS_REPLY_ERROR ? (*info)->str : "the answer is no text");
     }
-    check_fsync(check, redis);
+    if (appends) {
+        check_fsync(check, redis);
+    }
     check_transport(check, redis);
     return true;
 }

@@ -18,6 +18,7 @@
 #include "drainer/memory.h"
 #include "drainer/settings_table.h"
 #include "producer/blotter.h"
+#include "producer/redis_error.h"
 #include "producer/redis_url.h"
 #include "schema/clock.h"
 #include "schema/json_lines.h"
@@ -148,21 +149,26 @@ static void pause_ms(const struct publish *publish, long ms)
     pselect(0, NULL, NULL, NULL, &time, publish->input.waiting_mask);
 }
 
-static bool wait_for_redis(struct publish *publish)
+/* Returns EXIT_CODE_DONE once Redis is there. */
+static int wait_for_redis(struct publish *publish)
 {
     int64_t deadline = clock_monotonic_ms() + publish->settings->connect_timeout;
     struct blotter_stats stats;
 
     while (!(stats = publish_look(publish)).redis_up && !stopped) {
-        if (clock_monotonic_ms() >= deadline) {
-            command_fail(publish->settings, EXIT_CODE_UNREACHABLE,
-                         "setting redis: %s: %s; nothing was read from stdin", publish->redis.place,
-                         stats.last_error[0] == '\0' ? "no answer" : stats.last_error);
-            return false;
+        const char *of_setting = redis_error_of_setting(stats.last_error);
+
+        if (of_setting != NULL || clock_monotonic_ms() >= deadline) {
+            return command_fail(
+                publish->settings, of_setting != NULL ? EXIT_CODE_USAGE : EXIT_CODE_UNREACHABLE,
+                "setting redis: %s: %s; nothing was read from stdin", publish->redis.place,
+                of_setting != NULL            ? of_setting
+                : stats.last_error[0] == '\0' ? "no answer"
+                                              : stats.last_error);
         }
         pause_ms(publish, 5);
     }
-    return true;
+    return EXIT_CODE_DONE;
 }
 
 /* Waits until everything in the journal is sent, or committed. False: it was interrupted, or timed
@@ -400,12 +406,13 @@ static void publish_print_answer(struct publish *publish)
 
 static int publish_run(struct publish *publish)
 {
-    if (!wait_for_redis(publish)) {
-        return EXIT_CODE_UNREACHABLE;
+    int code = wait_for_redis(publish);
+    if (code != EXIT_CODE_DONE) {
+        return code;
     }
     atomic_store_explicit(&publish->begun, true, memory_order_relaxed);
     publish->started_ms = publish->told_ms = publish->moved_ms = clock_monotonic_ms();
-    int code = publish_take_lines(publish);
+    code = publish_take_lines(publish);
     if (!wait_until_done(publish)) {
         code = say_unfinished(publish);
     }
@@ -424,7 +431,7 @@ int command_publish(const struct settings *settings)
     line_input_open(&publish.input, STDIN_FILENO, &waiting);
     if (publish_open_producer(&publish)) {
         code = publish_run(&publish);
-        blotter_close(publish.producer, code == EXIT_CODE_UNREACHABLE || stopped ? 0 : CLOSE_MS);
+        blotter_close(publish.producer, code >= EXIT_CODE_USAGE || stopped ? 0 : CLOSE_MS);
     }
     line_input_close(&publish.input);
     json_lines_release(&publish.records);

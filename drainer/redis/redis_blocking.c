@@ -27,6 +27,7 @@ static enum exit_code code_of(const redisReply *reply)
     case REDIS_ERROR_WAIT:
         return EXIT_CODE_UNREACHABLE;
     case REDIS_ERROR_RIGHTS:
+    case REDIS_ERROR_SETTING:
         return EXIT_CODE_USAGE;
     default:
         return EXIT_CODE_NO;
@@ -43,7 +44,8 @@ int redis_fail(struct redis *redis, const redisReply *reply, const char *doing)
         why = "no answer in the time given by the setting connect_timeout";
     }
     if (reply != NULL) {
-        why = reply_problem(reply);
+        const char *of_setting = redis_error_of_setting(reply_problem(reply));
+        why = of_setting != NULL ? of_setting : reply_problem(reply);
     } else {
         redis_tls_explain(redis->tls, redis->connected, redis->greeted, why, explained,
                           sizeof explained);

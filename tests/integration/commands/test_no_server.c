@@ -171,6 +171,15 @@ static void a_wrong_password_for_redis_is_told_and_not_printed(void **state)
                       &(struct fixture_program_options){.environment = environment});
 }
 
+static void a_database_of_redis_that_does_not_exist_is_a_wrong_setting(void **state)
+{
+    (void)state;
+    struct fixture_redis *redis = fixture_redis_start(&(struct fixture_redis_options){.tcp = true});
+    const char *url =
+        fixture_format("BLOTTER_REDIS=redis://127.0.0.1:%d/99", fixture_redis_port(redis));
+    TRY({{EXCHANGE, SOON, url}, REDIS_COMMANDS, 2, {"setting redis", "/99: ", "from 0 to 15"}});
+}
+
 static void a_wrong_password_for_postgresql_is_told_and_not_printed(void **state)
 {
     (void)state;
@@ -311,6 +320,7 @@ int main(void)
         TEST(without_postgresql_each_command_says_so),
         TEST(a_postgresql_that_does_not_answer_is_not_waited_for_for_ever),
         TEST(a_wrong_password_for_redis_is_told_and_not_printed),
+        TEST(a_database_of_redis_that_does_not_exist_is_a_wrong_setting),
         TEST(a_wrong_password_for_postgresql_is_told_and_not_printed),
         TEST(before_migrate_each_command_names_it),
         TEST(a_schema_that_is_older_than_the_program_is_refused_and_nothing_acknowledged),

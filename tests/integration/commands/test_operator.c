@@ -194,11 +194,14 @@ static void check_knows_what_is_wrong_with_redis(void **state)
     const char *postgres = fixture_postgres_conninfo(story_postgres);
     (void)state;
     check_says(postgres, "warning", "redis", "appendonly", "no; a restart empties the streams");
+    assert_null(strstr(fixture_program_stdout(story_run(1, "check")), "appendfsync"));
+    fixture_redis_run(story_redis, "CONFIG SET appendonly yes");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         fixture_redis_run(story_redis, cases[i].spoil);
         check_says(postgres, cases[i].finding, "redis", cases[i].what, cases[i].text);
         fixture_redis_run(story_redis, cases[i].mend);
     }
+    fixture_redis_run(story_redis, "CONFIG SET appendonly no");
     story_assert_says(fixture_program_stdout(story_run(1, "check", "--json")),
                       "\"finding\": \"master, replicas: 0\"");
 }

@@ -30,6 +30,8 @@ static void errors_are_known_by_their_first_words(void **state)
         {"ERR invalid password", REDIS_ERROR_LOGIN},
         {"ERR max number of clients reached", REDIS_ERROR_CLIENTS},
         {"NOGROUP No such key 'blotter:okx'", REDIS_ERROR_GROUP},
+        {"ERR DB index is out of range", REDIS_ERROR_SETTING},
+        {"ERR SELECT is not allowed in cluster mode", REDIS_ERROR_SETTING},
     };
 
     (void)state;
