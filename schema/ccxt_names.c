@@ -1,6 +1,7 @@
 /* ccxt_names.c: see ccxt_names.h. */
 #include "schema/ccxt_names.h"
 
+#include "schema/decimal.h"
 #include "schema/text.h"
 
 #define NAME(name, field, how, rank) {#name, sizeof #name - 1, (uint8_t)(field), CCXT_##how, rank},
@@ -225,4 +226,34 @@ const char *ccxt_kind_veto(enum record_kind kind, uint64_t marks)
     };
     enum ccxt_shape shape = ccxt_shape_of(marks);
     return is_allowed(kind, shape, marks) ? NULL : texts[shape];
+}
+
+/* --- times --- */
+
+bool ccxt_time_read(const char *text, size_t length, int64_t *ms, int64_t *fraction_ns)
+{
+    const char *at = text, *end = at + length;
+    int64_t unit = 100000;
+
+    *ms = *fraction_ns = 0;
+    if (length == 0 || *at == '.') {
+        return false;
+    }
+    for (; at < end && *at >= '0' && *at <= '9' && *ms < CCXT_TIME_MS_MAX; at++) {
+        *ms = *ms * 10 + (*at - '0');
+    }
+    if (at < end && *at == '.') {
+        for (at++; at < end && *at >= '0' && *at <= '9'; at++, unit /= 10) {
+            *fraction_ns += (*at - '0') * unit;
+        }
+    }
+    return at == end;
+}
+
+bool ccxt_time_of_double(double value, int64_t *ms, int64_t *fraction_ns)
+{
+    char text[LIMIT_DECIMAL_BYTES];
+    int length = decimal_from_double(value, text);
+
+    return length > 0 && ccxt_time_read(text, (size_t)length, ms, fraction_ns);
 }

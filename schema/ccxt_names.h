@@ -155,6 +155,13 @@ const struct ccxt_name *ccxt_name_find(enum record_kind, const char *name, size_
 #define CCXT_TIME_MS_MIN (LIMIT_TIME_MIN_NS / 1000000)
 #define CCXT_TIME_MS_MAX (LIMIT_TIME_END_NS / 1000000) /* exclusive */
 
+/* Reads digits with an optional fraction, which some exchanges have. False: it is something else.
+ */
+bool ccxt_time_read(const char *text, size_t length, int64_t *ms, int64_t *fraction_ns);
+
+/* Does the same by the shortest digits of a double, which holds no fraction exactly. */
+bool ccxt_time_of_double(double, int64_t *ms, int64_t *fraction_ns);
+
 /* --- which kind of object it is --- */
 
 /* X(SHAPE, text): what the text says follows "this is". */

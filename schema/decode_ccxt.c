@@ -55,45 +55,14 @@ const struct ccxt_name *decoder_ccxt_find(enum record_kind kind, const char *key
 
 /* --- other names of fields --- */
 
-/* Reads milliseconds with an optional fraction, as nanoseconds: a number that JSON has as a float
- * comes as text. */
-static bool ms_of_text(const char *at, size_t length, int64_t *ms, int64_t *fraction_ns)
-{
-    const char *end = at + length;
-    int64_t unit = NS_PER_MS / 10;
-
-    *ms = *fraction_ns = 0;
-    if (length == 0 || *at == '.') {
-        return false;
-    }
-    for (; at < end && *at >= '0' && *at <= '9' && *ms < CCXT_TIME_MS_MAX; at++) {
-        *ms = *ms * 10 + (*at - '0');
-    }
-    if (at < end && *at == '.') {
-        for (at++; at < end && *at >= '0' && *at <= '9'; at++, unit /= 10) {
-            *fraction_ns += (*at - '0') * unit;
-        }
-    }
-    return at == end;
-}
-
-static bool ms_of_double(double value, int64_t *ms, int64_t *fraction_ns)
-{
-    if (!(value >= 0 && value < 9e15)) {
-        return false;
-    }
-    *ms = (int64_t)value;
-    *fraction_ns = (int64_t)((value - (double)*ms) * NS_PER_MS + 0.5);
-    return true;
-}
-
 static enum record_fault time_of_ms(const struct unpack_value *value, struct record_value *out)
 {
     int64_t ms, fraction_ns = 0;
     bool read = value->type == UNPACK_STR || unpack_is_digits(value)
-                    ? ms_of_text((const char *)value->bytes, value->length, &ms, &fraction_ns)
-                : value->type == UNPACK_DOUBLE ? ms_of_double(value->floating, &ms, &fraction_ns)
-                                               : decoder_integer(value, &ms);
+                    ? ccxt_time_read((const char *)value->bytes, value->length, &ms, &fraction_ns)
+                : value->type == UNPACK_DOUBLE
+                    ? ccxt_time_of_double(value->floating, &ms, &fraction_ns)
+                    : decoder_integer(value, &ms);
 
     if (!read) {
         return RECORD_FAULT_WRONG_TYPE;

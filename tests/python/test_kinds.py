@@ -179,6 +179,14 @@ class Kinds(unittest.TestCase):
         for row, (given, expected) in zip(self.rows("order_events"), cases, strict=True):
             self.assertEqual(row, {"order_id": "1"} | expected, given)
 
+    def test_the_digits_of_a_fraction_of_a_millisecond_count(self):
+        """The double nearest to it is smaller, by a microsecond less a hair."""
+        for value in (MS + 0.001, f"{MS}.001"):
+            self.producer.order(id="1", timestamp=value)
+            self.producer.order({"id": "1", "timestamp": value})
+        rows = self.rows("order_events")
+        self.assertEqual(rows, 4 * [{"order_id": "1", "exchange_time": TIME + datetime.timedelta(microseconds=1)}])
+
     def test_a_negative_amount_of_a_trade_is_a_sale(self):
         for amount in ("-2.50", -2.5, Decimal("-2.50"), -3):
             self.producer.trade({"symbol": "X", "price": 1, "amount": amount})

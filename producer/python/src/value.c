@@ -368,11 +368,11 @@ static enum outcome int_time(struct value_context *context, PyObject *value, enu
 static enum outcome float_time(struct value_context *context, double units, enum ccxt_how how,
                                int64_t *ns)
 {
-    if (how == CCXT_TIME_NS || !is_ms(units)) {
+    int64_t ms, fraction_ns;
+    if (how == CCXT_TIME_NS || !is_ms(units) || !ccxt_time_of_double(units, &ms, &fraction_ns)) {
         return value_fail(context, PyExc_TypeError, "int or datetime is wanted");
     }
-    double whole = floor(units);
-    *ns = (int64_t)whole * NS_PER_MS + llround((units - whole) * NS_PER_MS);
+    *ns = ms * NS_PER_MS + fraction_ns;
     return TAKEN;
 }
 
@@ -384,6 +384,12 @@ static enum outcome text_time(struct value_context *context, PyObject *value, en
     enum outcome outcome = str_text(context, value, &text);
     if (outcome != TAKEN) {
         return outcome;
+    }
+    int64_t ms, fraction_ns;
+    if (how != CCXT_TIME_NS && ccxt_time_read(text, strlen(text), &ms, &fraction_ns) &&
+        is_ms((double)ms)) {
+        *ns = ms * NS_PER_MS + fraction_ns;
+        return TAKEN;
     }
     errno = 0;
     int64_t units = strtoll(text, &end, 10);
