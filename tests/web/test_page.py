@@ -619,6 +619,16 @@ class Page(unittest.TestCase):
         await_cells("Audit", lambda row: row[1] == "okx")
         await_cells("Latency", lambda row: row[1] == "okx")
 
+    def test_candles_are_drawn_at_any_width(self):
+        """Also on a chart that is narrower than a candle is at first."""
+        publish(fill("narrow-1", "narrow-1", "100", "1", symbol="NARROW/USDT"))
+        show("candles?exchange=okx&symbol=NARROW%2FUSDT&interval=1+hour")
+        support.wait_until(lambda: "1 own fill" in browser.find_element(By.CSS_SELECTOR, "main h2").text.lower())
+        for width in range(120, 0, -3):
+            browser.execute_async_script(
+                "const [width, done] = arguments; document.querySelector('.chart.big').style.width = width + 'px';"
+                " requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(done)))", width)  # fmt: skip
+
     def test_a_strategy_says_that_it_has_other_currencies(self):
         publish(fill("both-1", "both-1", "100", "1", strategy="both", fee="0.25", fee_currency="BNB"))
         show("desk")

@@ -6,6 +6,7 @@ import { CandlestickSeries, createChart, createSeriesMarkers } from "/lightweigh
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const LINES_MAX = 4; // beside the desk's own
 const LABELS_MAX = 24; // of marks: more would cover each other
+const CANDLE_MAX = 24; // pixels at first, so that few candles are not bars
 const palette = ["--accent", "--warn", "--violet", "--dim"];
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -107,7 +108,7 @@ export function candleChart(element) {
       autoSize: true,
       layout: { attributionLogo: false }, // from the beginning: the logo would bring a style of its own
       // in the viewer's zone, as everywhere on the page
-      timeScale: { timeVisible: true, secondsVisible: true, maxBarSpacing: 24, rightOffset: 2, tickMarkFormatter: (at, kind) => zone(kind < 3 ? { month: "short", day: "2-digit" } : { hour: "2-digit", minute: "2-digit", ...(kind > 3 ? { second: "2-digit" } : {}) })(at) },
+      timeScale: { timeVisible: true, secondsVisible: true, rightOffset: 2, tickMarkFormatter: (at, kind) => zone(kind < 3 ? { month: "short", day: "2-digit" } : { hour: "2-digit", minute: "2-digit", ...(kind > 3 ? { second: "2-digit" } : {}) })(at) },
       localization: { timeFormatter: zone({ month: "short", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" }) },
     });
     series = chart.addSeries(CandlestickSeries, {});
@@ -123,8 +124,10 @@ export function candleChart(element) {
     const digits = Math.min(12, Math.max(0, ...candles.slice(-50).map((c) => (c[4].split(".")[1] ?? "").replace(/0+$/, "").length)));
     series.applyOptions({ priceFormat: { type: "price", precision: digits, minMove: Number("1e-" + digits) } });
     series.setData(candles.map(([time, open, high, low, close]) => ({ time, open: Number(open), high: Number(high), low: Number(low), close: Number(close) })));
-    // the whole span at first, and whenever it had nothing to show before
-    if (seen === 0 && candles.length > 0) chart.timeScale().fitContent();
+    // the whole span at first, and whenever it had nothing to show before. The library's own limit of half the chart stays: with the option
+    // maxBarSpacing it throws where the chart is narrower than a candle
+    const last = candles.length + 1;
+    if (seen === 0 && candles.length > 0) chart.timeScale().setVisibleLogicalRange({ from: Math.min(0, last + 1 - element.clientWidth / CANDLE_MAX), to: last });
     seen = candles.length;
     markers.setMarkers(marksOf(candles, fills));
   };
