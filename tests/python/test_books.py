@@ -367,8 +367,7 @@ class Rolls(Case):
     def rolled_before(self):
         return microseconds_of(self.database.run("SELECT coalesce(max(rolled_before), '2000-01-01Z') FROM blotter_internal.position")[0][0])
 
-    def assert_numbers(self, dice, span, rebuilt=False):
-        """rebuilt: hours that add up to nothing may be there or not, and equity has a row for each."""
+    def assert_numbers(self, dice, span):
         rolled = self.rolled_before()
 
         def any_time():
@@ -380,8 +379,7 @@ class Rolls(Case):
             keys = dice.sample(("hour", "day", "exchange", "account", "strategy", "market_type", "symbol"), dice.randint(1, 4))
             self.both("SELECT * FROM blotter.pnl(%s, %s, %s)", time_of(low), time_of(high), ",".join(keys))
             self.both("SELECT p.*::text FROM blotter.positions_at(%s) AS p ORDER BY p", time_of(high))
-            if not rebuilt:
-                self.both("SELECT * FROM blotter.equity(NULL, %s, %s, %s)", time_of(low), time_of(high), dice.choice(("day", "hour")))
+            self.both("SELECT * FROM blotter.equity(NULL, %s, %s, %s)", time_of(low), time_of(high), dice.choice(("day", "hour")))
             low = max(low, rolled)
             self.both("SELECT f::text FROM blotter.fifo(%s, %s) AS f ORDER BY 1", time_of(low), time_of(max(low, high)))
         self.both("SELECT p.*::text FROM blotter.positions AS p ORDER BY p")
@@ -443,16 +441,16 @@ class Rolls(Case):
         for database in (self.database, self.plain):
             database.run("SELECT blotter_internal.rebuild_positions()")
         self.assert_books(history, "rebuilt")
-        self.assert_numbers(dice, history.span, rebuilt=True)
+        self.assert_numbers(dice, history.span)
         self.drop_days("2025-12-04")
         self.assert_books(history, "days dropped")
-        self.assert_numbers(dice, history.span, rebuilt=True)
+        self.assert_numbers(dice, history.span)
         late = [r | {"seq": r["seq"] + 90_000, "recorded_at": r["recorded_at"] + 20 * 24 * HOUR} for r in again]
         self.database.run("SELECT blotter_internal.make_day(d::date) FROM generate_series('2025-12-14'::date, '2025-12-17'::date, '1 day') AS d")
         self.database.load(late)
         self.database.book_all(history.exchange)
         self.assertEqual(self.database.run("SELECT error FROM blotter_internal.book_errors"), [])
-        self.assert_numbers(dice, history.span, rebuilt=True)
+        self.assert_numbers(dice, history.span)
 
     def test_before_a_horizon_nothing_changes_any_more_and_what_would_change_it_is_named(self):
         """Records come in any order, and fills are rolled at any time: what is late then is set aside, and all else is right."""
@@ -949,6 +947,15 @@ class Values(Case):
         self.load("unpriced", later | {"strategy": "s-unpriced"})
         self.assertEqual(self.pnl("unpriced", "exchange"), {("USDT",): 4, ("BNB",): -1})
         self.assertEqual([row for row in self.equity("unpriced", "day") if row[1] == "USDT"][-1], (first + 2, "USDT", 4))
+
+
+    def test_equity_has_a_row_where_something_changed(self):
+        """Not of the second day, whose fees cancel."""
+        fees = [("1", 0), ("0.5", 1), ("-0.5", 1), ("2", 2)]
+        self.load("cancels", *[self.trade("C/USDT", n, "buy", "1", "100", day=day, fee=fee, fee_currency="BNB") | {"strategy": "s-cancels"} for n, (fee, day) in enumerate(fees, 1)])
+        first = time_of(START).day
+        for step in ("day", "hour"):
+            self.assertEqual(self.equity("cancels", step), [(first, "BNB", -1), (first + 2, "BNB", -3)], step)
 
 
 class OtherPeoplesNumbers(Case):

@@ -415,7 +415,8 @@ BEGIN
                CASE WHEN NOT c.unknown THEN blotter_internal.shown(c.realized - c.fees + c.funding) END
         FROM (SELECT s.at, s.strategy, s.currency, sum(sum(s.realized)) OVER w AS realized, sum(sum(s.fees)) OVER w AS fees, sum(sum(s.funding)) OVER w AS funding,
                      bool_or(bool_or(s.unknown)) OVER w AS unknown
-              FROM steps s GROUP BY s.at, s.strategy, s.currency WINDOW w AS (PARTITION BY s.strategy, s.currency ORDER BY s.at)) AS c
+              FROM steps s GROUP BY s.at, s.strategy, s.currency HAVING (sum(s.realized), sum(s.fees), sum(s.funding)) <> (0, 0, 0) OR bool_or(s.unknown)
+              WINDOW w AS (PARTITION BY s.strategy, s.currency ORDER BY s.at)) AS c
         WHERE c.at >= "from" ORDER BY 2, 3, 1;
 END
 $$;
