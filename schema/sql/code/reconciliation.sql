@@ -32,7 +32,8 @@ SELECT b.exchange, b.account, 'position' AS kind, b.market_type, b.symbol, '' AS
 FROM both_sides b JOIN asked a ON a.exchange = b.exchange AND a.account = b.account;
 
 -- Two snapshots of a wallet, a day apart at most, and what moved between them. The ledger tells all, if it has entries of trades; otherwise
--- spot fills are added, and what derivatives paid is not known.
+-- spot fills are added, and what derivatives did to the currencies they settle in or pay fees in is not known: the total of many venues holds
+-- what is open, at a price of their own.
 CREATE VIEW blotter_internal.balances_compared AS
 WITH said AS MATERIALIZED (
     SELECT b.exchange, coalesce(b.account, '') AS account, coalesce(b.market_type, '') AS market_type, b.currency, coalesce(b.total, b.free + b.used) AS total, b.snapshot
@@ -55,8 +56,11 @@ WITH said AS MATERIALIZED (
 ), wallets AS MATERIALIZED (
     SELECT p.*, EXISTS (SELECT FROM entries e WHERE e.exchange = p.exchange AND e.account = p.account AND e.type IN ('trade', 'commission')
                                                 AND e.at > p.low AND e.at <= p.high) AS has_trades,
-           EXISTS (SELECT FROM blotter_internal.position o WHERE o.exchange = p.exchange COLLATE "C" AND o.account = p.account COLLATE "C" AND NOT o.takes_fees
-                                                            AND (o.quantity <> 0 OR o.last_fill_at > p.low) AND p.market_type NOT IN ('spot', 'margin')) AS has_derivatives
+           ARRAY(SELECT x.currency
+                 FROM blotter_internal.position o
+                 CROSS JOIN LATERAL (SELECT o.currency UNION ALL SELECT o.fee_currency UNION ALL SELECT jsonb_object_keys(o.other_fees)) AS x
+                 WHERE o.exchange = p.exchange COLLATE "C" AND o.account = p.account COLLATE "C" AND NOT o.takes_fees AND (o.quantity <> 0 OR o.last_fill_at > p.low)
+                   AND p.market_type NOT IN ('spot', 'margin')) AS of_derivatives -- '': not known, so any
     FROM spans p
 ), moves AS (
     SELECT w.exchange, w.account, w.market_type, x.currency, sum(x.amount) AS amount
@@ -68,6 +72,7 @@ WITH said AS MATERIALIZED (
     SELECT w.exchange, w.account, w.market_type, x.currency, sum(x.amount)
     FROM wallets w
     JOIN blotter_internal.position p ON p.exchange = w.exchange COLLATE "C" AND p.account = w.account COLLATE "C" AND p.takes_fees AND p.last_fill_at > w.low
+                                     AND (p.market_type = '' OR w.market_type IN ('', p.market_type COLLATE "default"))
     JOIN blotter_internal.fill f ON f.position_id = p.id AND f.at > w.low AND f.at <= w.high AND NOT f.rolled
     CROSS JOIN LATERAL (
         SELECT p.base AS currency, CASE f.side WHEN 'buy' THEN f.quantity ELSE -f.quantity END AS amount
@@ -83,10 +88,11 @@ WITH said AS MATERIALIZED (
 )
 SELECT o.exchange, o.account, 'balance' AS kind, o.market_type, '' AS symbol, '' AS position_side, o.currency, trim_scale(o.ours) AS ours, trim_scale(o.venue) AS venue,
        trim_scale(o.ours - o.venue) AS difference, w.high AS venue_at,
-       CASE WHEN o.ours = o.venue THEN true WHEN w.has_derivatives AND NOT w.has_trades THEN NULL ELSE false END AS agrees,
-       CASE WHEN o.ours = o.venue THEN '' WHEN w.has_derivatives AND NOT w.has_trades THEN 'the ledger has no trades, so what derivatives paid is not known'
+       CASE WHEN o.ours = o.venue THEN true WHEN d.unknown THEN NULL ELSE false END AS agrees,
+       CASE WHEN o.ours = o.venue THEN '' WHEN d.unknown THEN 'the ledger has no trades, so what derivatives paid in this currency is not known'
             WHEN w.has_trades THEN 'less than all of the ledger is recorded' ELSE 'cash flows or fills are missing' END AS note
-FROM ours o JOIN wallets w ON w.exchange = o.exchange AND w.account = o.account AND w.market_type = o.market_type;
+FROM ours o JOIN wallets w ON w.exchange = o.exchange AND w.account = o.account AND w.market_type = o.market_type
+CROSS JOIN LATERAL (SELECT NOT w.has_trades AND w.of_derivatives && ARRAY['', o.currency COLLATE "C"] AS unknown) AS d;
 
 -- The venue's history of a symbol reaches from its first to its last fill that was fetched. In between both sides should have heard of each.
 CREATE VIEW blotter_internal.fills_compared AS
@@ -145,7 +151,7 @@ SELECT * FROM blotter_internal.positions_compared
 UNION ALL SELECT * FROM blotter_internal.balances_compared
 UNION ALL SELECT * FROM blotter_internal.fills_compared
 UNION ALL SELECT * FROM blotter_internal.orders_compared;
-COMMENT ON VIEW blotter.reconciliation IS 'What a venue said in the last day beside what is recorded: positions of its newest list (snapshot), balances of its newest list beside those of a day before and what moved since, own fills of its history (origin venue), and open orders that it was asked for (origin venue). An order of yours that the venue no longer lists as open is not noticed by that: no record says that a list of orders is complete. Record what the venue says of that order (fetch_order, origin venue), and it is compared. Example, what differs: SELECT * FROM blotter.reconciliation WHERE agrees IS NOT TRUE;';
+COMMENT ON VIEW blotter.reconciliation IS 'What a venue said in the last day beside what is recorded: positions of its newest list (snapshot), balances of its newest list beside those of a day before and what moved since (in a currency that derivatives settle in or pay fees in by the ledger alone, if it has entries of trades: the totals of many venues hold what is open, at prices of their own), own fills of its history (origin venue), and open orders that it was asked for (origin venue). An order of yours that the venue no longer lists as open is not noticed by that: no record says that a list of orders is complete. Record what the venue says of that order (fetch_order, origin venue), and it is compared. Example, what differs: SELECT * FROM blotter.reconciliation WHERE agrees IS NOT TRUE;';
 COMMENT ON COLUMN blotter.reconciliation.exchange IS 'the exchange';
 COMMENT ON COLUMN blotter.reconciliation.account IS 'whose account; empty: not given';
 COMMENT ON COLUMN blotter.reconciliation.kind IS 'what is compared: position, balance, fills, open orders';
