@@ -123,7 +123,8 @@ enum { CCXT_NO_FIELD = UINT8_MAX };
     X(quoteId, CCXT_NO_FIELD, DROP, 0) \
     X(settleId, CCXT_NO_FIELD, DROP, 0) \
     X(lowercaseId, CCXT_NO_FIELD, DROP, 0) \
-    X(uppercaseId, CCXT_NO_FIELD, DROP, 0)
+    X(uppercaseId, CCXT_NO_FIELD, DROP, 0) \
+    X(numericId, CCXT_NO_FIELD, DROP, 0)
 
 #define CCXT_SESSION_NAMES(X)
 

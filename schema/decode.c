@@ -241,9 +241,18 @@ static enum record_fault check_integers(struct decoder *decoder)
     return RECORD_FAULT_NONE;
 }
 
+/* Says whether it is a balance of many currencies, as ccxt has it. One without currency is that of
+ * an empty account, and says nothing else. */
+static bool is_balance_of_many(const struct decoder *decoder)
+{
+    return decoder->record->kind == RECORD_BALANCE && decoder->object == NULL && decoder->comma &&
+           !decoder_has(decoder, BALANCE_currency);
+}
+
 static enum record_fault check_required(struct decoder *decoder)
 {
-    uint64_t missing = record_missing(decoder->record->kind, decoder->present);
+    uint64_t missing = record_missing(decoder->record->kind, decoder->present) |
+                       (uint64_t)is_balance_of_many(decoder) << BALANCE_currency;
     uint64_t wrong = missing & decoder->misplaced;
 
     if (missing == 0) {

@@ -273,6 +273,10 @@ bool decoder_ccxt_value(struct decoder *decoder, unsigned index, const unsigned 
 
     decoder->reader.at = first;
     *fault = unpack_next(&decoder->reader, &value);
+    if (name != NULL && name->how == CCXT_TIME_EITHER && is_no_time(&value)) {
+        decoder_forget_field(decoder, index);
+        return true;
+    }
     if (name != NULL && name->how == CCXT_TIME_EITHER) {
         *fault = time_of_ms(&value, &decoder->record->values[index]);
         return *fault == RECORD_FAULT_NONE;

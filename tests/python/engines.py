@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -268,10 +269,23 @@ def lines(first, count, exchange="okx"):
     )
 
 
+def packed(value):
+    """msgpack, for XADD."""
+    if value is None or isinstance(value, bool):
+        return {None: b"\xc0", False: b"\xc2", True: b"\xc3"}[value]
+    if isinstance(value, int):
+        return b"\xd3" + struct.pack(">q", value)
+    if isinstance(value, float):
+        return b"\xcb" + struct.pack(">d", value)
+    if isinstance(value, str):
+        return b"\xda" + struct.pack(">H", len(value.encode())) + value.encode()
+    if isinstance(value, list):
+        return b"\xdc" + struct.pack(">H", len(value)) + b"".join(map(packed, value))
+    return b"\xde" + struct.pack(">H", len(value)) + b"".join(packed(part) for pair in value.items() for part in pair)
+
+
 def order(order_id):
-    """{"order_id": order_id, "symbol": "A/B", "status": "open"} as msgpack, for XADD; order_id is short."""
-    pairs = ["order_id", str(order_id), "symbol", "A/B", "status", "open"]
-    return b"\x83" + b"".join(bytes([0xA0 | len(text)]) + text.encode() for text in pairs)
+    return packed({"order_id": str(order_id), "symbol": "A/B", "status": "open"})
 
 
 def publish(url, text, *settings, journal, exchange="okx"):

@@ -7,13 +7,13 @@ import json
 import re
 import shutil
 import socket
-import struct
 import subprocess
 import time
 import unittest
 import urllib.parse
 import urllib.request
 
+import engines
 import support
 
 FOLDER = support.TREE / "deploy/grafana"
@@ -27,16 +27,6 @@ def free_address():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return "127.0.0.1:%d" % free.getsockname()[1]
-
-
-def packed(value):
-    """msgpack of what a session record holds."""
-    if isinstance(value, dict):
-        return bytes([0xDE]) + struct.pack(">H", len(value)) + b"".join(packed(k) + packed(v) for k, v in value.items())
-    if isinstance(value, int):
-        return bytes([0xD3]) + struct.pack(">q", value)
-    text = value.encode()
-    return bytes([0xDA]) + struct.pack(">H", len(text)) + text
 
 
 def fetch(address, path):
@@ -86,7 +76,7 @@ def record_everything(journals):
             {"kind": "trade", "trade_id": "d-2", "symbol": "BTC/USDT", "side": "sell", "price": "101", "quantity": "1"}, journal=folder)  # fmt: skip
     with contextlib.closing(redis.Redis(unix_socket_path=servers.settings["BLOTTER_REDIS"].removeprefix("unix://"))) as client:
         client.xadd("blotter:okx", {"order": b"\x80"})
-        client.xadd("blotter:okx", {"session": packed({"producer_id": PRODUCER_ID, "seq": 1, "recorded_at": time.time_ns(), "event": "heartbeat", "last_seq": 1, "extra": json.dumps(HEARTBEAT)})})
+        client.xadd("blotter:okx", {"session": engines.packed({"producer_id": PRODUCER_ID, "seq": 1, "recorded_at": time.time_ns(), "event": "heartbeat", "last_seq": 1, "extra": json.dumps(HEARTBEAT)})})
     # one whose writer lives, so that ship keeps it
     from blotter import Producer
 
