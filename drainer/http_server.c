@@ -349,26 +349,38 @@ static void write_address(const struct sockaddr *from, char out[INET6_ADDRSTRLEN
     }
 }
 
-/* Makes place for one more connection from that address. False: there is none. */
+/* Closes the oldest connection that has not asked yet, else the oldest that is no event stream.
+ * address: only one from there; NULL: any. False: there is none. */
+static bool server_close_one(struct http_server *server, const char *address)
+{
+    struct http_request *idle = NULL, *silent = NULL;
+
+    for (struct http_request *each = server->newest; each != NULL; each = each->older) {
+        if (address == NULL || strcmp(each->address, address) == 0) {
+            idle = each->state == REQUEST_STREAMING ? idle : each;
+            silent = each->state == REQUEST_READING ? each : silent;
+        }
+    }
+    silent = silent == NULL ? idle : silent;
+    if (silent != NULL) {
+        request_free(silent);
+    }
+    return silent != NULL;
+}
+
+/* Makes place for one more connection from that address, which on loopback all users of the host
+ * share. False: there is none. */
 static bool server_make_room(struct http_server *server, const char *address)
 {
-    struct http_request *idle = NULL;
     unsigned same = 0;
 
     for (struct http_request *each = server->newest; each != NULL; each = each->older) {
         same += strcmp(each->address, address) == 0;
-        idle = each->state == REQUEST_STREAMING ? idle : each;
     }
     if (server->options.max_per_address > 0 && same >= server->options.max_per_address) {
-        return false;
+        return server_close_one(server, address);
     }
-    if (server->count >= server->options.max_connections) {
-        if (idle == NULL) {
-            return false;
-        }
-        request_free(idle);
-    }
-    return true;
+    return server->count < server->options.max_connections || server_close_one(server, NULL);
 }
 
 static void on_connection(struct evconnlistener *listener, evutil_socket_t fd,

@@ -39,7 +39,7 @@ static bool is_secret(const char *line)
     size_t length = strcspn(name, "= \t");
     char lower[64];
 
-    if (strstr(name, secret) < strchrnul(name, '=') || length >= sizeof lower) {
+    if (line[0] == '+' || strstr(name, secret) < strchrnul(name, '=') || length >= sizeof lower) {
         return false;
     }
     for (size_t i = 0; i < length; i++) {

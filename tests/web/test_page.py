@@ -210,6 +210,15 @@ class Api(unittest.TestCase):
             self.assertIn(path.split("?")[1].split("=")[0], body["error"])
         self.assertEqual(ask("/api/orders?text=" + "a" * 255)[0], 200)
 
+    def test_connections_that_say_nothing_keep_nobody_out(self):
+        """All users of the host share the address of loopback."""
+        host, port = address.rsplit(":", 1)
+        with contextlib.ExitStack() as idle:
+            for _ in range(100):
+                idle.enter_context(socket.create_connection((host, int(port))))
+            for _ in range(3):
+                self.assertEqual(ask("/api/symbols")[0], 200)
+
     def test_a_value_is_never_sql(self):
         status, body, _ = ask("/api/orders", symbol="' OR true --", state="all")
         self.assertEqual((status, body["orders"]), (200, []))
