@@ -374,7 +374,7 @@ static void drain_stop(struct drain *drain, const char *why)
     if (drain->phase == DRAIN_RUNNING) {
         log_info("drain", "stopping: %s", why);
         drain->phase = DRAIN_STOPPING;
-        intake_set_reading(drain->intake, false);
+        intake_stop_reading(drain->intake);
         all_is_booked(drain);
         timer_start(drain->stop_timer, STOP_TIMEOUT_MS);
         timer_start(drain->books_timer, drain->settings->stop_timeout);

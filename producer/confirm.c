@@ -319,7 +319,7 @@ static bool ask_segment(struct confirm *confirm, const struct segment *segment)
     snprintf(count, sizeof count, "%d", ENTRIES_PER_READ);
     const char *argv[] = {"XRANGE", segment->key, from, "+", "COUNT", count};
     if (redis_link_sendv_as(confirm->options.link, confirm, on_confirmations,
-                            (uintptr_t)segment->producer_id, 6, argv, NULL) != 0) {
+                            (uintptr_t)segment->producer_id, 6, argv) != 0) {
         return false;
     }
     confirm->asked++;

@@ -99,8 +99,8 @@ static bool ask_entry(struct loss *loss, redis_link_reply *callback, uint64_t po
     char id[STREAM_ENTRY_ID_BYTES];
     stream_entry_id_format(id, confirm_entry(loss->options.confirm, position));
     const char *argv[] = {"XRANGE", loss->options.stream, id, id};
-    return redis_link_sendv_as(loss->options.link, loss, callback, (uintptr_t)position, 4, argv,
-                               NULL) == 0;
+    return redis_link_sendv_as(loss->options.link, loss, callback, (uintptr_t)position, 4, argv) ==
+           0;
 }
 
 /* --- the check --- */
@@ -307,8 +307,8 @@ static void ask_look(struct loss *loss)
     struct redis_link *link = loss->options.link;
     loss->look.awaited = 3;
     if (!ask_entry(loss, on_entry, loss->look.position) ||
-        redis_link_sendv_as(link, loss, loss_on_pending, 0, 6, pending, NULL) != 0 ||
-        redis_link_sendv_as(link, loss, on_groups, 0, 3, groups, NULL) != 0) {
+        redis_link_sendv_as(link, loss, loss_on_pending, 0, 6, pending) != 0 ||
+        redis_link_sendv_as(link, loss, on_groups, 0, 3, groups) != 0) {
         /* answers that are still to come cannot be told apart any more */
         redis_link_reset(link, "out of memory");
     }

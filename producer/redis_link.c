@@ -149,10 +149,10 @@ int redis_link_send(struct redis_link *link, redis_link_reply *callback, uintptr
 }
 
 int redis_link_sendv_as(struct redis_link *link, void *owner, redis_link_reply *callback,
-                        uintptr_t tag, int argc, const char **argv, const size_t *lengths)
+                        uintptr_t tag, int argc, const char **argv)
 {
     if (!redis_link_up(link) || !say_asking(link) || !in_flight_reserve(&link->in_flight) ||
-        redisAsyncCommandArgv(link->context, on_reply, NULL, argc, argv, lengths) != REDIS_OK) {
+        redisAsyncCommandArgv(link->context, on_reply, NULL, argc, argv, NULL) != REDIS_OK) {
         return -1;
     }
     push_in_flight(link, (struct in_flight){callback, owner, tag, clock_monotonic_coarse_ms()});
@@ -160,9 +160,9 @@ int redis_link_sendv_as(struct redis_link *link, void *owner, redis_link_reply *
 }
 
 int redis_link_sendv(struct redis_link *link, redis_link_reply *callback, uintptr_t tag, int argc,
-                     const char **argv, const size_t *lengths)
+                     const char **argv)
 {
-    return redis_link_sendv_as(link, link->options.owner, callback, tag, argc, argv, lengths);
+    return redis_link_sendv_as(link, link->options.owner, callback, tag, argc, argv);
 }
 
 /* --- going up and down --- */

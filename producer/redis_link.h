@@ -109,13 +109,13 @@ const char *redis_link_doubt(const struct redis_link *);
  * callback will come). callback may be NULL: the answer is dropped. */
 int redis_link_send(struct redis_link *, redis_link_reply *callback, uintptr_t tag,
                     const char *resp, size_t length);
-/* Does the same from arguments; lengths may be NULL for C strings. */
+/* Does the same from C strings. */
 int redis_link_sendv(struct redis_link *, redis_link_reply *callback, uintptr_t tag, int argc,
-                     const char **argv, const size_t *lengths);
+                     const char **argv);
 /* Does the same for a module that uses somebody else's link: its callback gets that owner instead
  * of the link's. */
 int redis_link_sendv_as(struct redis_link *, void *owner, redis_link_reply *callback, uintptr_t tag,
-                        int argc, const char **argv, const size_t *lengths);
+                        int argc, const char **argv);
 
 size_t redis_link_unsent_bytes(const struct redis_link *); /* in hiredis' output buffer */
 unsigned redis_link_unanswered(const struct redis_link *); /* commands without their callback yet */

@@ -44,7 +44,7 @@ int64_t redis_reader_heard_ms(const struct redis_reader *);
 /* Returns hiredis' own reply functions with the first two checks; privdata is the reader. */
 const struct redisReplyObjectFunctions *redis_reader_functions(void);
 
-/* The same for connections that block, which have no reader of ours: an array that claims more
+/* Does the same for connections that block, which have no reader of ours: an array that claims more
  * elements than any answer has is refused before there is memory for it. */
 void redis_reader_bound(struct redisReader *);
 

@@ -75,7 +75,8 @@ static bool redis_visit_read(struct redis_visit *visit, int64_t deadline_ms, siz
     return true;
 }
 
-/* hiredis by itself would wait anew for each byte, and keep all that come. */
+/* Waits for all of an answer at most so long: hiredis by itself would wait anew for each byte, and
+ * keep all that come. */
 redisReply *redis_visit_ask(struct redis_visit *visit, int count, const char *const *words)
 {
     int64_t deadline_ms = clock_monotonic_ms() + REDIS_VISIT_TIMEOUT_MS;

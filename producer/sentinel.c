@@ -30,7 +30,7 @@ bool sentinel_address_parse(const redisReply *reply, struct redis_host *master)
     return true;
 }
 
-/* One more than an epoch is asked for, so the greatest number is none. */
+/* Reads an epoch; -1: it is none. One more than it is asked for, so the greatest number is none. */
 static int64_t epoch_of(const redisReply *value)
 {
     char *end;

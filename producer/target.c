@@ -2,24 +2,10 @@
 #include "producer/target.h"
 
 #include <hiredis/hiredis.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "producer/redis_link.h"
-
-static void draw_id(char out[STREAM_ID_DIGITS + 1])
-{
-    uint8_t bytes[STREAM_ID_DIGITS / 2];
-    out[0] = '\0';
-    if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes) {
-        return;
-    }
-    for (size_t i = 0; i < sizeof bytes; i++) {
-        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
-    }
-}
 
 static void known_target(const struct target *target, struct journal_target *known)
 {
@@ -91,16 +77,10 @@ static void set_id(struct target *target)
         snprintf(target->made_id, sizeof target->made_id, "%.*s", STREAM_ID_DIGITS,
                  known.stream_id);
     } else {
-        draw_id(target->made_id);
+        stream_id_draw(target->made_id);
     }
     const char *argv[] = {"SET", target->key, target->made_id, "NX"};
-    target->asking = redis_link_sendv_as(target->link, target, on_id_set, 0, 4, argv, NULL) == 0;
-}
-
-static bool target_is_id(const redisReply *reply)
-{
-    return reply->type == REDIS_REPLY_STRING && reply->len == STREAM_ID_DIGITS &&
-           strspn(reply->str, "0123456789abcdef") == STREAM_ID_DIGITS;
+    target->asking = redis_link_sendv_as(target->link, target, on_id_set, 0, 4, argv) == 0;
 }
 
 static void target_on_id(void *owner, uintptr_t tag, struct redisReply *reply)
@@ -117,7 +97,7 @@ static void target_on_id(void *owner, uintptr_t tag, struct redisReply *reply)
         answer(target, ""); /* it may be on the node that the slot comes from */
     } else if (reply->type == REDIS_REPLY_NIL) {
         set_id(target);
-    } else if (target_is_id(reply)) {
+    } else if (reply->type == REDIS_REPLY_STRING && stream_id_valid(reply->str, reply->len)) {
         answer(target, reply->str);
     } else if (!refused) {
         answer(target, ""); /* it cannot be known */
@@ -127,7 +107,7 @@ static void target_on_id(void *owner, uintptr_t tag, struct redisReply *reply)
 static void ask_id(struct target *target)
 {
     const char *argv[] = {"GET", target->key};
-    target->asking = redis_link_sendv_as(target->link, target, target_on_id, 0, 2, argv, NULL) == 0;
+    target->asking = redis_link_sendv_as(target->link, target, target_on_id, 0, 2, argv) == 0;
 }
 
 void target_ask(struct target *target)

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 static bool name_character(char c)
 {
@@ -40,6 +41,25 @@ void stream_name(char out[STREAM_NAME_BYTES], const char *exchange, const char *
 void stream_ack_name(char out[STREAM_ACK_NAME_BYTES], const char *stream, int64_t producer_id)
 {
     snprintf(out, STREAM_ACK_NAME_BYTES, "blotter-ack:{%s}:%" PRId64, stream, producer_id);
+}
+
+bool stream_id_draw(char out[STREAM_ID_DIGITS + 1])
+{
+    unsigned char bytes[STREAM_ID_DIGITS / 2];
+
+    out[0] = '\0';
+    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+    }
+    return true;
+}
+
+bool stream_id_valid(const char *text, size_t length)
+{
+    return length == STREAM_ID_DIGITS && strspn(text, "0123456789abcdef") == STREAM_ID_DIGITS;
 }
 
 const char *stream_lane(const char *name, const char *exchange)

@@ -46,6 +46,10 @@ void stream_id_name(char out[STREAM_KEY_BYTES], const char *stream);
 void stream_load_name(char out[STREAM_KEY_BYTES], const char *stream);
 void stream_mirror_name(char out[STREAM_KEY_BYTES], const char *stream);
 
+/* Draws a stream's random id. False, and "": there are no random bytes. */
+bool stream_id_draw(char out[STREAM_ID_DIGITS + 1]);
+bool stream_id_valid(const char *text, size_t length);
+
 /* Returns the lane in the name of a stream of that exchange; "" if it has none. */
 const char *stream_lane(const char *name, const char *exchange);
 

@@ -78,7 +78,7 @@ static void audit_print_json(const struct audit *audit, const struct report *rep
     }
     json_object_set_new(json, "incidents", report_json(incidents));
     json_object_set_new(json, "producers", report_json(report));
-    report_print_json(json, stdout);
+    report_print_json(json);
     report_destroy(incidents);
 }
 
@@ -128,7 +128,7 @@ static void audit_print_text(const struct audit *audit, const struct report *rep
                    : " yet");
         return;
     }
-    report_print(report, stdout);
+    report_print(report);
     printf("\n%s: %d producers complete, %d open, %d with records missing",
            audit_states[verdict_of(audit)].name, counts[AUDIT_complete], counts[AUDIT_open],
            counts[AUDIT_missing]);

@@ -52,10 +52,9 @@ static int check_print(const struct check *check)
 {
     if (check->settings->json) {
         report_print_json(
-            json_pack("{s:b, s:o}", "ok", !check->bad, "checks", report_json(check->report)),
-            stdout);
+            json_pack("{s:b, s:o}", "ok", !check->bad, "checks", report_json(check->report)));
     } else {
-        report_print(check->report, stdout);
+        report_print(check->report);
     }
     return check->bad ? EXIT_CODE_NO : EXIT_CODE_DONE;
 }

@@ -63,7 +63,7 @@ static void journal_print_json(const char *path, const struct journal_picture *p
 #define X(name, type) report_number(report, (int64_t)picture->name);
     NUMBERS(X)
 #undef X
-    report_print_json(report_json_row(report, 0), stdout);
+    report_print_json(report_json_row(report, 0));
     report_destroy(report);
 }
 

@@ -186,9 +186,9 @@ static int list_rejects(struct mirror_rejects *rejects)
         }
     }
     if (rejects->settings->json) {
-        report_print_json(report_json(report), stdout);
+        report_print_json(report_json(report));
     } else {
-        report_print(report, stdout);
+        report_print(report);
     }
     report_destroy(report);
     return EXIT_CODE_DONE;

@@ -71,11 +71,11 @@ static int print_days(struct pg *pg, struct report *report, const char *none)
     read_first_day(pg, first_day);
     if (pg->settings->json) {
         report_print_json(
-            json_pack("{s:s, s:o}", "first_day", first_day, "days", report_json(report)), stdout);
+            json_pack("{s:s, s:o}", "first_day", first_day, "days", report_json(report)));
     } else if (report_rows(report) == 0) {
         printf("%s; kept from %s on\n", none, first_day);
     } else {
-        report_print(report, stdout);
+        report_print(report);
         printf("\nkept from %s on\n", first_day);
     }
     report_destroy(report);
@@ -380,12 +380,11 @@ static int partitions_roll(struct pg *pg)
     }
     if (pg->settings->json) {
         report_print_json(json_pack("{s:b, s:s, s:o}", "dry_run", pg->settings->dry_run, "before",
-                                    before, "exchanges", report_json(report)),
-                          stdout);
+                                    before, "exchanges", report_json(report)));
     } else if (report_rows(report) == 0) {
         printf("no fills before %s to roll\n", before);
     } else {
-        report_print(report, stdout);
+        report_print(report);
         printf("\nfills before %s %s\n", before, pg->settings->dry_run ? "to be rolled" : "rolled");
     }
     report_destroy(report);

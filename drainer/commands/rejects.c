@@ -32,11 +32,11 @@ static int list(struct pg *pg, const struct rejects_selection *selection)
     struct report *report = report_of_result(result);
     PQclear(result);
     if (pg->settings->json) {
-        report_print_json(report_json(report), stdout);
+        report_print_json(report_json(report));
     } else if (report_rows(report) == 0) {
         printf("no rejects\n");
     } else {
-        report_print(report, stdout);
+        report_print(report);
     }
     report_destroy(report);
     return EXIT_CODE_DONE;
@@ -109,7 +109,7 @@ static void print_reject_json(const PGresult *result, const char *record)
                         decoded != NULL  ? decoded
                         : record != NULL ? json_string(record)
                                          : json_null());
-    report_print_json(json, stdout);
+    report_print_json(json);
     report_destroy(report);
 }
 
@@ -151,8 +151,7 @@ static void print_discarded(const struct settings *settings, const PGresult *res
     }
     if (settings->json) {
         report_print_json(json_pack("{s:b, s:i, s:O}", "dry_run", settings->dry_run, "discarded",
-                                    PQntuples(result), "ids", ids),
-                          stdout);
+                                    PQntuples(result), "ids", ids));
     } else {
         printf("%d %sdiscarded\n", PQntuples(result), settings->dry_run ? "would be " : "");
     }

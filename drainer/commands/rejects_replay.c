@@ -338,12 +338,11 @@ static void replay_print(const struct replay *replay)
         report_print_json(
             json_pack("{s:b, s:I, s:I, s:I, s:o}", "dry_run", dry, "stored",
                       (json_int_t)replay->stored, "refused", (json_int_t)replay->refused, "expired",
-                      (json_int_t)replay->expired, "rejects", report_json(replay->report)),
-            stdout);
+                      (json_int_t)replay->expired, "rejects", report_json(replay->report)));
         return;
     }
     if (report_rows(replay->report) > 0) {
-        report_print(replay->report, stdout);
+        report_print(replay->report);
         printf("\n");
     }
     printf("%s%lld stored, %lld refused again, %lld of days that are no longer kept\n",

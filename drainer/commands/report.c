@@ -145,13 +145,13 @@ static const char *shown(const struct report *report, size_t row, size_t column)
     return text == NULL ? "-" : text;
 }
 
-static void print_padded(FILE *out, const char *text, size_t width, bool right, bool last)
+static void print_padded(const char *text, size_t width, bool right, bool last)
 {
     size_t pad = width - width_of(text);
 
-    fprintf(out, "%*s", right ? (int)pad : 0, "");
-    terminal_print(out, text);
-    fprintf(out, "%*s%s", right || last ? 0 : (int)pad, "", last ? "\n" : "  ");
+    printf("%*s", right ? (int)pad : 0, "");
+    terminal_print(stdout, text);
+    printf("%*s%s", right || last ? 0 : (int)pad, "", last ? "\n" : "  ");
 }
 
 static bool is_right_aligned(const struct report *report, size_t column)
@@ -159,7 +159,7 @@ static bool is_right_aligned(const struct report *report, size_t column)
     return report->types[column] == REPORT_NUMBER || report->types[column] == REPORT_ID;
 }
 
-void report_print(const struct report *report, FILE *out)
+void report_print(const struct report *report)
 {
     size_t widths[COLUMNS_MAX], rows = report_rows(report);
 
@@ -171,12 +171,12 @@ void report_print(const struct report *report, FILE *out)
         }
     }
     for (size_t column = 0; column < report->columns; column++) {
-        print_padded(out, report->names[column], widths[column], is_right_aligned(report, column),
+        print_padded(report->names[column], widths[column], is_right_aligned(report, column),
                      column + 1 == report->columns);
     }
     for (size_t row = 0; row < rows; row++) {
         for (size_t column = 0; column < report->columns; column++) {
-            print_padded(out, shown(report, row, column), widths[column],
+            print_padded(shown(report, row, column), widths[column],
                          is_right_aligned(report, column), column + 1 == report->columns);
         }
     }
@@ -221,11 +221,11 @@ json_t *report_json(const struct report *report)
     return array;
 }
 
-void report_print_json(json_t *json, FILE *out)
+void report_print_json(json_t *json)
 {
     /* on a terminal in ASCII, as some control characters are no JSON escapes but characters */
-    json_dumpf(json, out,
-               JSON_REAL_PRECISION(15) | (isatty(fileno(out)) == 1 ? JSON_ENSURE_ASCII : 0));
-    fputc('\n', out);
+    json_dumpf(json, stdout,
+               JSON_REAL_PRECISION(15) | (isatty(STDOUT_FILENO) == 1 ? JSON_ENSURE_ASCII : 0));
+    putchar('\n');
     json_decref(json);
 }

@@ -34,11 +34,11 @@ const char *report_text(const struct report *, size_t row, size_t column); /* NU
 /* Copies the columns and rows of a result. A column producer_id is an ID. */
 struct report *report_of_result(const PGresult *);
 
-void report_print(const struct report *, FILE *);
+void report_print(const struct report *);
 struct json_t *report_json(const struct report *); /* an array of objects; the caller's */
 struct json_t *report_json_row(const struct report *, size_t row);
 
 /* Prints and releases it, with a newline. */
-void report_print_json(struct json_t *, FILE *);
+void report_print_json(struct json_t *);
 
 #endif

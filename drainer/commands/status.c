@@ -191,7 +191,7 @@ static void status_print_json(const struct status *status)
     if (status->stalls != NULL) {
         json_object_set_new(json, "stuck", report_json(status->stalls));
     }
-    report_print_json(json, stdout);
+    report_print_json(json);
 }
 
 /* Prints the columns that one reads at a glance; --json has all. */
@@ -216,7 +216,7 @@ static void print_streams(const struct status *status)
         report_cell(report, behind);
         report_number(report, stream->length);
     }
-    report_print(report, stdout);
+    report_print(report);
     report_destroy(report);
 }
 
@@ -239,7 +239,7 @@ static void print_tables(const struct status *status)
                  strtod(report_text(status->tables, row, 3), NULL) / (1 << 20));
         report_cell(report, text);
     }
-    report_print(report, stdout);
+    report_print(report);
     report_destroy(report);
 }
 

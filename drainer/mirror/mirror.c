@@ -102,7 +102,7 @@ static void mirror_stop(struct mirror *mirror, const char *why)
     }
     log_info("mirror", "stopping: %s", why);
     mirror->phase = MIRROR_STOPPING;
-    intake_set_reading(mirror->intake, false);
+    intake_stop_reading(mirror->intake);
     timer_start(mirror->stop_timer, STOP_MS);
     mirror_turn_soon(mirror);
 }

@@ -74,7 +74,7 @@ static void ask_for_stream(struct mirror_lease *lease, struct stream *stream, bo
     const char *argv[] = {"EVAL",   script_mirror_lease, "1", key, lease->name,
                           LEASE_MS, wants ? "1" : "0"};
     lease->awaited += redis_link_sendv_as(stream->link, lease, mirror_lease_on_answer,
-                                          (uintptr_t)stream, 7, argv, NULL) == 0;
+                                          (uintptr_t)stream, 7, argv) == 0;
 }
 
 /* Frees a stream that is given up once all that was read of it is stored. */

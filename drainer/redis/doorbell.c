@@ -113,7 +113,7 @@ static void doorbell_wait_for(struct bell *bell, struct stream **streams, size_t
         argv[6 + count + i] = nothing_read ? "$" : ids[i];
     }
     bell->armed =
-        redis_link_sendv(bell->link, doorbell_on_answer, 0, (int)(6 + 2 * count), argv, NULL) == 0;
+        redis_link_sendv(bell->link, doorbell_on_answer, 0, (int)(6 + 2 * count), argv) == 0;
     free(argv);
     free(ids);
 }

@@ -288,7 +288,7 @@ void intake_sign_off(struct intake *intake)
                               CONSUMER_FORGOTTEN_MS};
 
         if (redis_link_sendv_as(streams->all[i]->link, intake, intake_on_signed_off,
-                                (uintptr_t)streams->all[i], 7, argv, NULL) != 0) {
+                                (uintptr_t)streams->all[i], 7, argv) != 0) {
             intake->left_pending = -1;
         }
     }
@@ -439,9 +439,9 @@ bool intake_may_read(const struct intake *intake)
     return !intake->reading_stopped;
 }
 
-void intake_set_reading(struct intake *intake, bool allowed)
+void intake_stop_reading(struct intake *intake)
 {
-    intake->reading_stopped = !allowed;
+    intake->reading_stopped = true;
 }
 
 /* --- life --- */

@@ -87,7 +87,7 @@ bool intake_quiet(const struct intake *);  /* every command has been answered */
 bool intake_awaits_entries(const struct intake *); /* a read or claim is not answered */
 /* Says whether every stream held was read to its end, but for those that are refused. */
 bool intake_drained(const struct intake *);
-void intake_set_reading(struct intake *, bool allowed); /* false: only what is under way */
+void intake_stop_reading(struct intake *); /* but for what is under way */
 
 const struct intake_counters *intake_counters(const struct intake *);
 

@@ -13,7 +13,7 @@ void intake_turn(struct intake *);
 
 struct intake_counters *intake_count(struct intake *);
 
-bool intake_may_read(const struct intake *); /* intake_set_reading */
+bool intake_may_read(const struct intake *); /* until intake_stop_reading */
 
 /* Notes that the connection to a node is up, or one lost. */
 void intake_on_node_up(struct intake *, struct node *);

@@ -304,8 +304,8 @@ static void nodes_ask(struct nodes *nodes)
     for (size_t i = 0; i < nodes->count; i++) {
         struct node *node = nodes->all[nodes->next++ % nodes->count];
 
-        if (!nodes_is_silent(node) && redis_link_sendv_as(node->link, nodes, nodes_on_slots,
-                                                          (uintptr_t)node, 2, argv, NULL) == 0) {
+        if (!nodes_is_silent(node) &&
+            redis_link_sendv_as(node->link, nodes, nodes_on_slots, (uintptr_t)node, 2, argv) == 0) {
             return;
         }
     }

@@ -501,9 +501,9 @@ static bool send_claim(struct reading *reading, struct stream *stream, const cha
                            reading->consumer, "0",          cursor,
                            "COUNT",           count};
 
-    return redis_link_sendv_as(reading->link, reading, on_deliveries, 0, 6, pending, NULL) == 0 &&
+    return redis_link_sendv_as(reading->link, reading, on_deliveries, 0, 6, pending) == 0 &&
            redis_link_sendv_as(reading->link, reading, reading_on_reply,
-                               tag_of(reading, READING_CLAIM), 8, claim, NULL) == 0;
+                               tag_of(reading, READING_CLAIM), 8, claim) == 0;
 }
 
 static bool send_reload(struct reading *reading, struct stream *stream, const char *count)
@@ -514,7 +514,7 @@ static bool send_reload(struct reading *reading, struct stream *stream, const ch
     const char *range[] = {"XRANGE", stream->name, cursor, "+", "COUNT", count};
 
     return redis_link_sendv_as(reading->link, reading, reading_on_reply,
-                               tag_of(reading, READING_RELOAD), 6, range, NULL) == 0;
+                               tag_of(reading, READING_RELOAD), 6, range) == 0;
 }
 
 /* Reads the stream on: everything that was loaded again is committed, and from now on Redis counts
@@ -608,8 +608,7 @@ static void send_read(struct reading *reading, struct stream **streams, size_t c
         argv[7 + count + i] = ">";
     }
     if (redis_link_sendv_as(reading->link, reading, reading_on_reply,
-                            tag_of(reading, READING_STREAMS), (int)(7 + 2 * count), argv,
-                            NULL) != 0) {
+                            tag_of(reading, READING_STREAMS), (int)(7 + 2 * count), argv) != 0) {
         return;
     }
     reading->reads++;

@@ -166,7 +166,7 @@ static void scan(struct stream_watch *watch, struct node *node, const char *curs
     const char *argv[] = {"SCAN", cursor, "MATCH", pattern, "COUNT", "1000", "TYPE", "stream"};
 
     stream_pattern_of_scan(watch->settings->streams, pattern);
-    if (redis_link_sendv_as(node->link, watch, on_scanned, (uintptr_t)node, 8, argv, NULL) == 0) {
+    if (redis_link_sendv_as(node->link, watch, on_scanned, (uintptr_t)node, 8, argv) == 0) {
         watch->open++;
         watch->scans++;
     } else {
@@ -209,8 +209,8 @@ static void count_keys(struct stream_watch *watch)
     for (size_t i = 0; i < watch->nodes->count; i++) {
         struct node *node = watch->nodes->all[i];
 
-        if (!node_is_up(node) || redis_link_sendv_as(node->link, watch, on_counted, (uintptr_t)node,
-                                                     1, argv, NULL) != 0) {
+        if (!node_is_up(node) ||
+            redis_link_sendv_as(node->link, watch, on_counted, (uintptr_t)node, 1, argv) != 0) {
             watch->changed = true;
         } else {
             watch->open++;
@@ -346,7 +346,7 @@ static void trim(struct stream_watch *watch, struct stream *stream)
                           bytes,         limit};
 
     redis_link_sendv_as(stream->link, watch, on_trimmed, (uintptr_t)stream,
-                        (int)(sizeof argv / sizeof argv[0]), argv, NULL);
+                        (int)(sizeof argv / sizeof argv[0]), argv);
 }
 
 /* Takes CLUSTER INFO: a cluster of one node has no streams elsewhere. */
@@ -388,7 +388,7 @@ static void on_cluster_enabled(void *owner, uintptr_t tag, struct redisReply *re
         return;
     }
     if (strstr(reply->str, "cluster_enabled:1") != NULL) {
-        redis_link_sendv_as(node->link, watch, on_cluster_size, 0, 2, argv, NULL);
+        redis_link_sendv_as(node->link, watch, on_cluster_size, 0, 2, argv);
     } else {
         streams_trouble_over(watch->streams, NULL, TROUBLE_PART);
     }
@@ -442,7 +442,7 @@ static void ask_gauge(struct stream_watch *watch, struct stream *stream, redis_l
         stream_entry_id_format(read, stream->large_behind);
         stream_entry_id_format(next, stream->large_next);
     }
-    redis_link_sendv_as(stream->link, watch, on_reply, (uintptr_t)stream, 7, argv, NULL);
+    redis_link_sendv_as(stream->link, watch, on_reply, (uintptr_t)stream, 7, argv);
 }
 
 static void on_progress(void *owner, uintptr_t tag, struct redisReply *reply)
@@ -469,7 +469,7 @@ static void look_at_progress(struct stream_watch *watch, struct stream *stream)
 {
     const char *argv[] = {"XINFO", "GROUPS", stream->name};
 
-    redis_link_sendv_as(stream->link, watch, on_progress, (uintptr_t)stream, 3, argv, NULL);
+    redis_link_sendv_as(stream->link, watch, on_progress, (uintptr_t)stream, 3, argv);
 }
 
 static void stream_watch_look_at_pending(struct stream_watch *watch, struct stream *stream)
@@ -484,8 +484,7 @@ static void stream_watch_look_at_pending(struct stream_watch *watch, struct stre
     }
     stream->pending_at_ms = now;
     stream->pending_id = stream->last_read;
-    redis_link_sendv_as(stream->link, watch, stream_watch_on_pending, (uintptr_t)stream, 3, argv,
-                        NULL);
+    redis_link_sendv_as(stream->link, watch, stream_watch_on_pending, (uintptr_t)stream, 3, argv);
 }
 
 /* Takes the script's answer: lag, pending, the oldest id; and a large entry that comes next, behind
@@ -720,10 +719,9 @@ void stream_watch_look_now(struct stream_watch *watch, struct node *node)
 
     watch->scanned_at_ms = 0;
     watch->changed = true;
-    redis_link_sendv_as(node->link, node, on_memory, 0, 2, memory, NULL);
+    redis_link_sendv_as(node->link, node, on_memory, 0, 2, memory);
     if (!node->reading.in_cluster) {
-        redis_link_sendv_as(node->link, watch, on_cluster_enabled, (uintptr_t)node, 2, cluster,
-                            NULL);
+        redis_link_sendv_as(node->link, watch, on_cluster_enabled, (uintptr_t)node, 2, cluster);
     }
 }
 

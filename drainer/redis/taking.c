@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "drainer/log.h"
 #include "drainer/memory.h"
@@ -23,25 +22,7 @@ struct taking {
     char holder[HOLDER_BYTES];
 };
 
-static void random_digits(char out[STREAM_ID_DIGITS + 1])
-{
-    unsigned char bytes[STREAM_ID_DIGITS / 2];
-
-    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes) {
-        abort();
-    }
-    for (size_t i = 0; i < sizeof bytes; i++) {
-        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
-    }
-}
-
 /* --- the random id --- */
-
-static bool taking_is_id(const redisReply *reply)
-{
-    return reply_is_string(reply) && reply->len == STREAM_ID_DIGITS &&
-           strspn(reply->str, "0123456789abcdef") == STREAM_ID_DIGITS;
-}
 
 /* Takes a stream's random id. Another than before is another stream of the same name: another
  * server's, or one made anew. */
@@ -53,7 +34,7 @@ static void taking_on_id(void *owner, uintptr_t tag, struct redisReply *reply)
     if (reply == NULL) {
         return;
     }
-    if (!taking_is_id(reply)) {
+    if (!reply_is_string(reply) || !stream_id_valid(reply->str, reply->len)) {
         /* asked again at the next look */
         intake_on_error(taking->intake, stream->node, stream, "EVAL", reply);
         return;
@@ -82,14 +63,15 @@ void taking_ask_id(struct taking *taking, struct stream *stream)
     char key[STREAM_KEY_BYTES], id[STREAM_ID_DIGITS + 1];
 
     stream_id_name(key, stream->name);
-    random_digits(id);
     stream->id_wanted = stream->random_id[0] == '\0';
     if (!stream->id_wanted) { /* put back where it is missing: it is known */
         snprintf(id, sizeof id, "%s", stream->random_id);
+    } else if (!stream_id_draw(id)) {
+        abort();
     }
     const char *argv[] = {"EVAL", script_stream_id, "1", key, id};
 
-    redis_link_sendv_as(stream->link, taking, taking_on_id, (uintptr_t)stream, 5, argv, NULL);
+    redis_link_sendv_as(stream->link, taking, taking_on_id, (uintptr_t)stream, 5, argv);
 }
 
 /* --- the claim --- */
@@ -217,7 +199,7 @@ static void taking_claim(struct taking *taking, struct stream *stream)
                           taking->streams->group};
 
     redis_link_sendv_as(stream->link, taking, taking_on_claimed, (uintptr_t)stream,
-                        (int)(sizeof argv / sizeof argv[0]), argv, NULL);
+                        (int)(sizeof argv / sizeof argv[0]), argv);
 }
 
 /* --- the group --- */
@@ -253,7 +235,7 @@ void taking_begin(struct taking *taking, struct stream *stream)
     const char *argv[] = {"XGROUP", "CREATE", stream->name, taking->streams->group, "0"};
 
     stream_enter(stream, STREAM_GROUPING);
-    redis_link_sendv_as(stream->link, taking, on_group, (uintptr_t)stream, 5, argv, NULL);
+    redis_link_sendv_as(stream->link, taking, on_group, (uintptr_t)stream, 5, argv);
 }
 
 /* --- life --- */
@@ -264,7 +246,9 @@ struct taking *taking_create(struct intake *intake, struct streams *streams, con
     char digits[STREAM_ID_DIGITS + 1];
 
     *taking = (struct taking){.intake = intake, .streams = streams};
-    random_digits(digits); /* two drainers of one name are two holders */
+    if (!stream_id_draw(digits)) { /* two drainers of one name are two holders */
+        abort();
+    }
     snprintf(taking->holder, sizeof taking->holder, "%s:%s", consumer, digits);
     return taking;
 }

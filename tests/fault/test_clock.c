@@ -30,8 +30,7 @@ static void clocks_that_are_wrong_by_days_lose_nothing(void **state)
     int64_t at_ms[RECORDS + 1];
     (void)state;
     printf("seed %u\n", seed);
-    struct load *load =
-        load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
+    struct load *load = load_some();
     struct fixture_program *drainer = story_drainer("d1");
     for (int i = 1; i <= RECORDS; i++) {
         at_ms[i] = -(int64_t)(rand_r(&seed) % 200) * HOUR_MS +
@@ -61,8 +60,7 @@ static void clocks_that_are_wrong_by_days_lose_nothing(void **state)
 static void a_clock_that_is_days_ahead_is_refused_and_nobody_else(void **state)
 {
     (void)state;
-    struct load *load =
-        load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
+    struct load *load = load_some();
     struct fixture_program *drainer = story_drainer("d1");
     for (int i = 1; i <= RECORDS; i++) {
         add(i, i % 3 == 0 ? (1 + i) * DAY_MS : i);

@@ -19,8 +19,7 @@ static void killed_at(bool on_redis, enum fixture_direction direction, const cha
 {
     struct fixture_proxy *redis = fixture_proxy_redis(story_redis, false);
     struct fixture_proxy *postgres = fixture_proxy_postgres(story_postgres, false);
-    struct load *load =
-        load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
+    struct load *load = load_some();
     struct fixture_program *first = drainer_by(redis, postgres, "d1");
     drainer_await_loaded("d1", 100);
     struct fixture_program *second = story_drainer("d2");

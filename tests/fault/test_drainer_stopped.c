@@ -13,11 +13,6 @@
 
 #include "tests/fixture/drainers.h"
 
-static struct load *some_load(void)
-{
-    return load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
-}
-
 /* Another drainer loads the rest. */
 static void finish(struct load *load)
 {
@@ -32,7 +27,7 @@ static void stopped_under_load_leaves_nothing_pending(void **state)
     unsigned seed = (unsigned)time(NULL);
     (void)state;
     printf("seed %u\n", seed);
-    struct load *load = some_load();
+    struct load *load = load_some();
     for (int i = 0; i < STOPS; i++) {
         struct fixture_program *drainer = drainer_by(NULL, NULL, "d1", "--batch-rows", "50");
         drainers_await_more(50);
@@ -53,7 +48,7 @@ static void stopped_while_postgresql_is_away_says_what_is_pending(void **state)
 {
     (void)state;
     struct fixture_proxy *postgres = fixture_proxy_postgres(story_postgres, false);
-    struct load *load = some_load();
+    struct load *load = load_some();
     struct fixture_program *drainer = drainer_by(NULL, postgres, "d1");
     drainer_await_loaded("d1", 100);
     drainer_stall_at(postgres, FIXTURE_TO_SERVER, "PGCOPY", FIXTURE_STALL_AFTER);
@@ -84,7 +79,7 @@ static void stopped_while_postgresql_does_not_answer_ends_in_time(void **state)
 {
     (void)state;
     struct fixture_proxy *postgres = fixture_proxy_postgres(story_postgres, false);
-    struct load *load = some_load();
+    struct load *load = load_some();
     struct fixture_program *drainer = drainer_by(NULL, postgres, "d1");
     drainer_await_loaded("d1", 100);
     drainer_stall_at(postgres, FIXTURE_TO_CLIENT, "COMMIT", FIXTURE_STALL_BEFORE);
@@ -98,7 +93,7 @@ static void stopped_while_redis_is_away_does_not_know(void **state)
 {
     (void)state;
     struct fixture_proxy *redis = fixture_proxy_redis(story_redis, false);
-    struct load *load = some_load();
+    struct load *load = load_some();
     struct fixture_program *drainer = drainer_by(redis, NULL, "d1");
     drainer_await_loaded("d1", 100);
     fixture_proxy_close(redis);
@@ -130,7 +125,7 @@ static void stopped_while_redis_does_not_answer_ends_in_time(void **state)
 {
     (void)state;
     struct fixture_proxy *redis = fixture_proxy_redis(story_redis, false);
-    struct load *load = some_load();
+    struct load *load = load_some();
     struct fixture_program *drainer = drainer_by(redis, NULL, "d1");
     drainer_await_loaded("d1", 100);
     drainer_stall_at(redis, FIXTURE_TO_SERVER, "XACK", FIXTURE_STALL_BEFORE);

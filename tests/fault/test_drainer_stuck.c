@@ -24,8 +24,7 @@ static void stopped_at(bool on_redis, enum fixture_direction direction, const ch
     struct fixture_proxy *redis = fixture_proxy_redis(story_redis, false);
     struct fixture_proxy *postgres = fixture_proxy_postgres(story_postgres, false);
     struct fixture_proxy *line = on_redis ? redis : postgres;
-    struct load *load =
-        load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
+    struct load *load = load_some();
     struct fixture_program *first = drainer_by(redis, postgres, "d1");
     drainer_await_loaded("d1", 100);
     drainer_stall_at(line, direction, bytes, when);
@@ -180,8 +179,7 @@ static void a_killed_one_is_replaced_at_once(void **state)
     int64_t took_ms[ROUNDS];
     (void)state;
     unsetenv("BLOTTER_REBALANCE_INTERVAL"); /* as it is by default */
-    struct load *load =
-        load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
+    struct load *load = load_some();
     struct fixture_program *holder = drainer_by(NULL, NULL, "d0");
     drainer_await_loaded("d0", 10);
     for (int i = 0; i < ROUNDS; i++) {

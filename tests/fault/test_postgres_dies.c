@@ -16,23 +16,11 @@
 
 #define SESSIONS "pg_stat_activity WHERE application_name LIKE 'blotter drain%%'"
 
-static struct load *some_load(void)
-{
-    return load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
-}
-
-static void finish(struct load *load, struct fixture_program *drainer)
-{
-    drainers_await_more(20);
-    load_finish(load);
-    drainer_stop(drainer);
-}
-
 /* The whole server is stopped at once while these bytes are on their way, and started again. */
 static void dies_at(enum fixture_direction direction, const char *bytes, enum fixture_cut when)
 {
     struct fixture_proxy *line = fixture_proxy_postgres(story_postgres, false);
-    struct load *load = some_load();
+    struct load *load = load_some();
     struct fixture_program *drainer = drainer_by(NULL, line, "d1");
     drainer_await_loaded("d1", 100);
     drainer_stall_at(line, direction, bytes, when);
@@ -41,7 +29,7 @@ static void dies_at(enum fixture_direction direction, const char *bytes, enum fi
     fixture_proxy_stall(line, 0);
     drainer_await_says(drainer, "nothing is acknowledged, it will be read again");
     fixture_postgres_start_again(story_postgres);
-    finish(load, drainer);
+    drainer_finish(drainer, load, 20);
 }
 
 static void dies_in_a_copy(void **state)
@@ -62,7 +50,7 @@ static void a_commit_in_doubt_is_stored_once(void **state)
     enum { CUTS = 10 };
     (void)state;
     struct fixture_proxy *line = fixture_proxy_postgres(story_postgres, false);
-    struct load *load = some_load();
+    struct load *load = load_some();
     struct fixture_program *drainer = drainer_by(NULL, line, "d1");
     for (int i = 0; i < CUTS; i++) {
         drainers_await_more(1);
@@ -80,7 +68,7 @@ static void a_commit_in_doubt_is_stored_once(void **state)
         assert_in_range(fixture_proxy_cut(line), 1, 2); /* it loads by one, it books by the other */
         fixture_proxy_stall(line, 0);
     }
-    finish(load, drainer);
+    drainer_finish(drainer, load, 20);
 }
 
 static void restarted_at_any_time_over_and_over(void **state)
@@ -89,7 +77,7 @@ static void restarted_at_any_time_over_and_over(void **state)
     unsigned seed = (unsigned)time(NULL);
     (void)state;
     printf("seed %u\n", seed);
-    struct load *load = some_load();
+    struct load *load = load_some();
     struct fixture_program *drainer = story_drainer("d1");
     for (int i = 0; i < RESTARTS; i++) {
         drainers_await_more(1);
@@ -101,7 +89,7 @@ static void restarted_at_any_time_over_and_over(void **state)
         }
         fixture_postgres_start_again(story_postgres);
     }
-    finish(load, drainer);
+    drainer_finish(drainer, load, 20);
 }
 
 static void sessions_that_are_terminated_over_and_over_come_back(void **state)
@@ -110,14 +98,14 @@ static void sessions_that_are_terminated_over_and_over_come_back(void **state)
     unsigned seed = (unsigned)time(NULL);
     (void)state;
     printf("seed %u\n", seed);
-    struct load *load = some_load();
+    struct load *load = load_some();
     struct fixture_program *drainer = story_drainer("d1");
     for (int i = 0; i < TIMES; i++) {
         drainers_await_more(1);
         fixture_sleep_ms((int)(rand_r(&seed) % 30));
         story_sql("SELECT pg_terminate_backend(pid) FROM " SESSIONS);
     }
-    finish(load, drainer);
+    drainer_finish(drainer, load, 20);
 }
 
 static bool is_cancelled(void *server)
@@ -155,13 +143,13 @@ static void statements_that_are_cancelled_over_and_over_are_done_again(void **st
     PQfinish(server);
     drainer_await_says(drainer, "SQLSTATE 57014");
     assert_null(strstr(fixture_program_stderr(drainer), "record rejected"));
-    finish(load, drainer);
+    drainer_finish(drainer, load, 20);
 }
 
 static void away_for_a_while_costs_nothing(void **state)
 {
     (void)state;
-    struct load *load = some_load();
+    struct load *load = load_some();
     struct fixture_program *drainer = story_drainer("d1");
     drainer_await_loaded("d1", 100);
     fixture_postgres_stop(story_postgres, FIXTURE_IMMEDIATE);
@@ -170,7 +158,7 @@ static void away_for_a_while_costs_nothing(void **state)
     fixture_sleep_ms(3000); /* what it does meanwhile is what is tested */
     drainer_was_calm(drainer, since);
     fixture_postgres_start_again(story_postgres);
-    finish(load, drainer);
+    drainer_finish(drainer, load, 20);
 }
 
 int main(void)

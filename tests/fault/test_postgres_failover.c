@@ -105,8 +105,7 @@ static void a_synchronous_standby_is_promoted_under_load_and_nothing_is_lost(voi
     (void)state;
     start_standby(true);
     struct fixture_program *drainer = story_drainer("d1");
-    struct load *load =
-        load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
+    struct load *load = load_some();
     drainer_await_loaded("d1", 500);
     fail_over();
     await_rows_above(rows());
@@ -127,8 +126,7 @@ an_asynchronous_standby_is_promoted_and_the_loss_is_healed_from_the_kept_tail(vo
     (void)state;
     start_standby(false);
     struct fixture_program *drainer = story_drainer("d1");
-    struct load *load =
-        load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
+    struct load *load = load_some();
     drainer_await_loaded("d1", 200);
     fixture_postgres_pause(standby);
     drainers_await_more(2500);
@@ -192,8 +190,7 @@ static void two_primaries_at_once_leave_one_that_is_loaded(void **state)
     const char *both = fixture_format("%s", getenv("BLOTTER_POSTGRES"));
     setenv("BLOTTER_POSTGRES", fixture_postgres_conninfo(primary), 1);
     struct fixture_program *old = story_drainer("d1");
-    struct load *load =
-        load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
+    struct load *load = load_some();
     drainer_await_loaded("d1", 200);
     fixture_postgres_run(standby, "SELECT pg_promote(false)");
     assert_true(fixture_wait_until(is_promoted, NULL, STORY_TIMEOUT_MS));

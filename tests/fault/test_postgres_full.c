@@ -25,8 +25,7 @@ static void a_full_disk_is_waited_for(void **state)
 {
     (void)state;
     use_postgres_with_a_small_disk();
-    struct load *load =
-        load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
+    struct load *load = load_some();
     struct fixture_program *drainer = story_drainer("d1");
     drainer_await_loaded("d1", 100);
     ill_disk_fill(true);

@@ -18,16 +18,9 @@
     "= 'active' "                                                                                  \
     "AND wait_event_type = 'Lock'"
 
-static struct load *some_load(void)
-{
-    return load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
-}
-
 static void finish(struct load *load, struct fixture_program *drainer)
 {
-    drainers_await_more(50);
-    load_finish(load);
-    drainer_stop(drainer);
+    drainer_finish(drainer, load, 50);
     assert_null(strstr(fixture_program_stderr(drainer), "record rejected"));
     assert_int_equal(story_int("SELECT count(*) FROM blotter.rejects"), 0);
 }
@@ -55,7 +48,7 @@ static const char *two_orders(const char *status)
  * exchange by itself, and coming back. */
 static void locked_out_by(const char *sql)
 {
-    struct load *load = some_load();
+    struct load *load = load_some();
     struct fixture_program *drainer = drainer_by(NULL, NULL, "d1", "--lock-timeout", "100ms");
     drainer_await_loaded("d1", 100);
     story_publish(0, "hand", two_orders("open"));
@@ -216,7 +209,7 @@ static void locked_progress_is_waited_for(void **state)
 static void a_deadlock_is_got_over(void **state)
 {
     (void)state;
-    struct load *load = some_load();
+    struct load *load = load_some();
     struct fixture_program *drainer = story_drainer("d1");
     story_publish(0, "hand", two_orders("open"));
     story_await_int(2, "SELECT count(*) FROM blotter.orders WHERE exchange = 'hand'");

@@ -11,17 +11,10 @@
 
 #include "tests/fixture/drainers.h"
 
-static struct load *some_load(void)
-{
-    return load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
-}
-
 static void finish(struct load *load, struct fixture_program *drainer)
 {
     assert_int_equal(story_int("SELECT count(*) FROM blotter.rejects"), 0);
-    drainers_await_more(50);
-    load_finish(load);
-    drainer_stop(drainer);
+    drainer_finish(drainer, load, 50);
 }
 
 /* For as long as it refuses: nothing is stored, what is read stays pending, and the drainer does
@@ -50,7 +43,7 @@ static void set_read_only(bool on)
 static void a_read_only_database_is_waited_for(void **state)
 {
     (void)state;
-    struct load *load = some_load();
+    struct load *load = load_some();
     struct fixture_program *drainer = story_drainer("d1");
     drainer_await_loaded("d1", 100);
     set_read_only(true);
@@ -62,7 +55,7 @@ static void a_read_only_database_is_waited_for(void **state)
 static void a_server_that_becomes_read_only_is_waited_for(void **state)
 {
     (void)state;
-    struct load *load = some_load();
+    struct load *load = load_some();
     struct fixture_program *drainer = story_drainer("d1");
     drainer_await_loaded("d1", 100);
     story_sql("ALTER SYSTEM SET default_transaction_read_only = on");
@@ -90,7 +83,7 @@ static void a_standby_is_waited_for_until_it_is_promoted(void **state)
         "host=%s,%s port=%d,%d user=postgres dbname=blotter",
         fixture_postgres_socket_folder(primary), fixture_postgres_socket_folder(standby),
         fixture_postgres_port(primary), fixture_postgres_port(standby));
-    struct load *load = some_load();
+    struct load *load = load_some();
     struct fixture_program *drainer = drainer_by(NULL, NULL, "d1", "--postgres", both);
     drainer_await_loaded("d1", 100);
     fixture_postgres_stop(primary,
@@ -123,7 +116,7 @@ static void a_limit_of_connections_is_waited_for(void **state)
 {
     (void)state;
     make_user();
-    struct load *load = some_load();
+    struct load *load = load_some();
     struct fixture_program *drainer = drainer_by(NULL, NULL, "d1", "--postgres", AS_DRAINER);
     drainer_await_loaded("d1", 100);
     story_sql("ALTER ROLE night CONNECTION LIMIT 0");
@@ -138,7 +131,7 @@ static void a_right_that_is_taken_away_is_waited_for(void **state)
 {
     (void)state;
     make_user();
-    struct load *load = some_load();
+    struct load *load = load_some();
     struct fixture_program *drainer = drainer_by(NULL, NULL, "d1", "--postgres", AS_DRAINER);
     drainer_await_loaded("d1", 100);
     story_sql("REVOKE INSERT ON blotter.order_events FROM blotter_drainer");

@@ -11,18 +11,6 @@
 
 #include "tests/fixture/drainers.h"
 
-static struct load *some_load(void)
-{
-    return load_start(&(struct load_options){.producers = 2, .per_second = LOAD_PER_SECOND});
-}
-
-static void finish(struct load *load, struct fixture_program *drainer)
-{
-    drainers_await_more(50);
-    load_finish(load);
-    drainer_stop(drainer);
-}
-
 static void assert_is_calm(struct fixture_program *drainer)
 {
     struct drainer_calm since = drainer_calm(drainer);
@@ -34,14 +22,14 @@ static void half_open_it_comes_back(void **state)
 {
     (void)state;
     struct fixture_proxy *line = fixture_proxy_postgres(story_postgres, true);
-    struct load *load = some_load();
+    struct load *load = load_some();
     struct fixture_program *drainer = drainer_by(NULL, line, "d1", "--postgres-timeout", "1s");
     drainer_await_loaded("d1", 100);
     fixture_proxy_swallow(line, FIXTURE_BOTH);
     drainer_await_says(drainer, "no answer in time while running a command");
     assert_is_calm(drainer);
     fixture_proxy_swallow(line, 0);
-    finish(load, drainer);
+    drainer_finish(drainer, load, 50);
 }
 
 /* The server's side of the old connection stays, with its locks and perhaps an open COPY. */
@@ -49,7 +37,7 @@ static void half_open_another_takes_over(void **state)
 {
     (void)state;
     struct fixture_proxy *line = fixture_proxy_postgres(story_postgres, true);
-    struct load *load = some_load();
+    struct load *load = load_some();
     struct fixture_program *first = drainer_by(NULL, line, "d1", "--postgres-timeout", "1s");
     drainer_await_loaded("d1", 100);
     struct fixture_program *second = drainer_by(NULL, NULL, "d2", "--claim-idle", "1s");
@@ -59,34 +47,34 @@ static void half_open_another_takes_over(void **state)
     drainer_await_loaded("d2", 100);
     fixture_proxy_swallow(line, 0);
     drainer_stop(second);
-    finish(load, first);
+    drainer_finish(first, load, 50);
 }
 
 /* Longer than it waits; what it had sent is done when the server goes on, and done again. */
 static void stopped_for_a_while_it_is_given_up_and_found_again(void **state)
 {
     (void)state;
-    struct load *load = some_load();
+    struct load *load = load_some();
     struct fixture_program *drainer = drainer_by(NULL, NULL, "d1", "--postgres-timeout", "1s");
     drainer_await_loaded("d1", 100);
     fixture_postgres_pause(story_postgres);
     drainer_await_says(drainer, "no answer in time while running a command");
     assert_is_calm(drainer);
     fixture_postgres_resume(story_postgres);
-    finish(load, drainer);
+    drainer_finish(drainer, load, 50);
 }
 
 /* Shorter than it waits. */
 static void stopped_for_a_moment_it_is_waited_for(void **state)
 {
     (void)state;
-    struct load *load = some_load();
+    struct load *load = load_some();
     struct fixture_program *drainer = story_drainer("d1");
     drainer_await_loaded("d1", 100);
     fixture_postgres_pause(story_postgres);
     assert_is_calm(drainer);
     fixture_postgres_resume(story_postgres);
-    finish(load, drainer);
+    drainer_finish(drainer, load, 50);
     assert_null(strstr(fixture_program_stderr(drainer), "level=warn"));
 }
 

@@ -99,7 +99,7 @@ static void on_change(void *arg, bool up, const char *why)
     CHECK(up != owner->up && why[0] != '\0');
     owner->up = up;
     for (uintptr_t i = 0; up && i < COMMANDS; i++) {
-        owner->sent += redis_link_sendv(owner->link, on_answer, i, 4, argv, NULL) == 0;
+        owner->sent += redis_link_sendv(owner->link, on_answer, i, 4, argv) == 0;
     }
 }
 

@@ -47,6 +47,11 @@ def wait_until(condition, timeout=TIMEOUT):
         time.sleep(0.005)
 
 
+def name_of(test, most=30):
+    """A name made of the test's own, as an exchange may have it."""
+    return test.id().rsplit(".")[-1].replace("test_", "").replace("_", "-")[:most]
+
+
 class Servers:
     """Redis, and PostgreSQL with a migrated database; see serve.c. Our environment leads to them."""
 

@@ -38,7 +38,7 @@ class Producer(unittest.TestCase):
     """Without drainers: what is sent is counted in the stream."""
 
     def setUp(self):
-        self.exchange = self.id().rsplit(".")[-1].replace("test_", "").replace("_", "-")[:30]
+        self.exchange = support.name_of(self)
         self.stream = f"blotter:{self.exchange}"
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
@@ -129,7 +129,7 @@ class Loaded(unittest.TestCase):
     replicas = 0
 
     def setUp(self):
-        self.tag = self.id().rsplit(".")[-1].replace("test_", "").replace("_", "-")[:20]
+        self.tag = support.name_of(self, 20)
         self.cluster = cluster
         if self.replicas:
             engine = engines.Engines()

@@ -30,7 +30,7 @@ class Failover(unittest.TestCase):
     def setUp(self):
         self.engines = engines.Engines()
         self.addCleanup(self.engines.close)
-        self.exchange = self.id().rsplit(".")[-1].replace("test_", "").replace("_", "-")[:30]
+        self.exchange = support.name_of(self)
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.journal = folder.name + "/journal"

@@ -31,7 +31,7 @@ class Fence(unittest.TestCase):
         self.redis = self.engines.redis()
         self.client = engines.RedisClient(self.redis.port)
         self.addCleanup(self.client.close)
-        self.exchange = self.id().rsplit(".")[-1].replace("test_", "").replace("_", "-")[:30]
+        self.exchange = support.name_of(self)
         self.stream = f"blotter:{self.exchange}"
         self.load = f"blotter-load:{{{self.stream}}}"
         self.published = 0

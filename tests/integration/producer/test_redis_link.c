@@ -64,8 +64,8 @@ static void on_answer(void *owner, uintptr_t tag, struct redisReply *reply)
     answers += reply != NULL;
     losses += reply == NULL;
     if (reply == NULL) {
-        assert_int_equal(
-            redis_link_sendv(redis_link, on_answer, 0, 1, (const char *[]){"PING"}, NULL), -1);
+        assert_int_equal(redis_link_sendv(redis_link, on_answer, 0, 1, (const char *[]){"PING"}),
+                         -1);
     }
 }
 
@@ -113,9 +113,9 @@ static const char *run_until_an_error(void)
 static void incr(unsigned first, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
-        assert_int_equal(redis_link_sendv(redis_link, on_answer, first + i, 2,
-                                          (const char *[]){"INCR", "n"}, NULL),
-                         0);
+        assert_int_equal(
+            redis_link_sendv(redis_link, on_answer, first + i, 2, (const char *[]){"INCR", "n"}),
+            0);
     }
 }
 
@@ -125,8 +125,7 @@ static void answers_come_in_order(void **state)
 {
     (void)state;
     link_to((struct redis_link_options){.name = "test"});
-    assert_int_equal(redis_link_sendv(redis_link, on_answer, 0, 1, (const char *[]){"PING"}, NULL),
-                     -1);
+    assert_int_equal(redis_link_sendv(redis_link, on_answer, 0, 1, (const char *[]){"PING"}), -1);
     run_until(&ups, 1);
     incr(1, 1000);
     assert_true(redis_link_unsent_bytes(redis_link) > 0);

@@ -51,6 +51,19 @@ static void parts_are_small_letters_digits_and_three_marks(void **state)
     assert_false(stream_name_part_valid(LONGEST "a", LIMIT_EXCHANGE_BYTES + 1));
 }
 
+static void a_drawn_id_is_one_and_no_other_text_is(void **state)
+{
+    char id[STREAM_ID_DIGITS + 1], other[STREAM_ID_DIGITS + 1];
+
+    (void)state;
+    assert_true(stream_id_draw(id) && stream_id_draw(other));
+    assert_true(stream_id_valid(id, strlen(id)));
+    assert_string_not_equal(id, other);
+    assert_false(stream_id_valid(id, strlen(id) - 1));
+    id[0] = 'g';
+    assert_false(stream_id_valid(id, strlen(id)));
+}
+
 static bool parses(const char *name, const char *exchange, const char *lane)
 {
     char got_exchange[LIMIT_EXCHANGE_BYTES + 1], got_lane[LIMIT_EXCHANGE_BYTES + 1];
@@ -108,6 +121,7 @@ int main(void)
         cmocka_unit_test(names_are_prefix_exchange_and_lane),
         cmocka_unit_test(ack_names_hash_to_the_slot_of_their_stream),
         cmocka_unit_test(parts_are_small_letters_digits_and_three_marks),
+        cmocka_unit_test(a_drawn_id_is_one_and_no_other_text_is),
         cmocka_unit_test(what_was_named_is_parsed),
         cmocka_unit_test(foreign_names_are_not_parsed),
         cmocka_unit_test(a_name_ends_where_its_length_says),
