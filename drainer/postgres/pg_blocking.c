@@ -10,6 +10,7 @@
 #include "drainer/postgres/pg_connect.h"
 #include "drainer/postgres/pg_result.h"
 #include "drainer/postgres/sqlstate.h"
+#include "schema/text.h"
 
 enum { MESSAGE_BYTES = 512, NOTICES_MAX = 10000 };
 
@@ -46,6 +47,7 @@ void pg_one_line(const char *message, char *out, size_t size)
         length--;
     }
     out[length] = '\0';
+    text_clean(out);
 }
 
 int pg_fail(struct pg *pg, const PGresult *result, const char *doing)
