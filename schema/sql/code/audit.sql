@@ -33,12 +33,7 @@ FROM blotter_internal.sessions s
 WHERE s.producer_id > 0
 GROUP BY s.producer_id, s.exchange, coalesce(s.lane, '');
 COMMENT ON VIEW blotter_internal.heard IS 'How far each producer came, by its own sessions.';
-COMMENT ON COLUMN blotter_internal.heard.producer_id IS 'the producer';
-COMMENT ON COLUMN blotter_internal.heard.exchange IS 'its exchange';
-COMMENT ON COLUMN blotter_internal.heard.lane IS 'its lane; empty: none';
-COMMENT ON COLUMN blotter_internal.heard.host IS 'where it ran';
 COMMENT ON COLUMN blotter_internal.heard.closed_seq IS 'its last seq, as its closed record says; null: not closed';
-COMMENT ON COLUMN blotter_internal.heard.confirmed_seq IS 'all up to here was known to be committed';
 COMMENT ON COLUMN blotter_internal.heard.first_at IS 'recorded_at of its first session record';
 COMMENT ON COLUMN blotter_internal.heard.last_at IS 'recorded_at of its latest session record';
 
@@ -54,7 +49,6 @@ COMMENT ON COLUMN blotter_internal.followed.producer_id IS 'the producer that wa
 COMMENT ON COLUMN blotter_internal.followed.exchange IS 'the exchange of both';
 COMMENT ON COLUMN blotter_internal.followed.lane IS 'the lane of the successor; empty: none';
 COMMENT ON COLUMN blotter_internal.followed.end_seq IS 'its last seq';
-COMMENT ON COLUMN blotter_internal.followed.confirmed_seq IS 'all up to here was known to be committed';
 
 CREATE FUNCTION blotter_internal.audited_seqs(of_exchange text DEFAULT NULL, since timestamptz DEFAULT '-infinity', every_row boolean DEFAULT false)
     RETURNS TABLE (producer_id bigint, exchange text, lane text, host text, streams text[], first_at timestamptz, last_at timestamptz,
@@ -188,9 +182,6 @@ FROM blotter_internal.audited_seqs() a, LATERAL (
     SELECT r, 'in flight' FROM unnest(a.in_flight) AS r
 ) AS g;
 COMMENT ON VIEW blotter.gaps IS 'The ranges of seq that are not here. Example: SELECT * FROM blotter.gaps WHERE state = ''missing'';';
-COMMENT ON COLUMN blotter.gaps.producer_id IS 'the producer';
-COMMENT ON COLUMN blotter.gaps.exchange IS 'its exchange';
-COMMENT ON COLUMN blotter.gaps.lane IS 'its lane, if any';
 COMMENT ON COLUMN blotter.gaps.from_seq IS 'first seq that is not here';
 COMMENT ON COLUMN blotter.gaps.to_seq IS 'last seq that is not here';
 COMMENT ON COLUMN blotter.gaps.state IS 'missing, or in flight: above what was known to be committed';
@@ -238,9 +229,6 @@ FROM blotter_internal.find_unstored_rejects() j
 WHERE (SELECT true FROM blotter_internal.gone_seqs g
        WHERE (g.producer_id, g.exchange, g.lane) = (j.producer_id, j.exchange, j.lane) AND g.dropped + g.expired @> j.seq) IS NULL;
 COMMENT ON VIEW blotter_internal.unstored_rejects IS 'The rejects that have no row anywhere: not replayed, and not sent again and stored since.';
-COMMENT ON COLUMN blotter_internal.unstored_rejects.producer_id IS 'the producer';
-COMMENT ON COLUMN blotter_internal.unstored_rejects.exchange IS 'its exchange';
-COMMENT ON COLUMN blotter_internal.unstored_rejects.lane IS 'its lane; empty: none';
 COMMENT ON COLUMN blotter_internal.unstored_rejects.seq IS 'its record';
 
 CREATE VIEW blotter_internal.audit_quick AS
@@ -273,10 +261,7 @@ FROM (
     LEFT JOIN blotter_internal.followed f USING (producer_id, exchange)
 ) AS q;
 COMMENT ON VIEW blotter_internal.audit_quick IS 'As blotter.audit, from progress, sessions and rejects alone: costs next to nothing, but counts only.';
-COMMENT ON COLUMN blotter_internal.audit_quick.producer_id IS 'the producer';
-COMMENT ON COLUMN blotter_internal.audit_quick.exchange IS 'its exchange';
-COMMENT ON COLUMN blotter_internal.audit_quick.lane IS 'its lane, if any';
-COMMENT ON COLUMN blotter_internal.audit_quick.state IS 'as in blotter.audit';
 COMMENT ON COLUMN blotter_internal.audit_quick.settled IS 'records stored, rejected, expired';
-COMMENT ON COLUMN blotter_internal.audit_quick.last_seq IS 'the highest seq known of';
 COMMENT ON COLUMN blotter_internal.audit_quick.last_at IS 'when it was last heard of';
+SELECT blotter_internal.inherit_comments(heir, 'blotter.audit')
+FROM unnest('{blotter_internal.heard,blotter_internal.followed,blotter.gaps,blotter_internal.unstored_rejects,blotter_internal.audit_quick}'::regclass[]) AS heir;

@@ -142,16 +142,12 @@ $$;
 COMMENT ON FUNCTION blotter_internal.table_sizes(bigint) IS 'Rows and bytes of each table of records; rows of large tables are an estimate.';
 
 CREATE VIEW blotter_internal.drainer_sessions AS
-SELECT a.pid, a.usename::text AS role, a.application_name AS application, a.state, a.xact_start, a.wait_event_type, pg_blocking_pids(a.pid) AS blocked_by
+SELECT a.pid, a.application_name AS application, pg_blocking_pids(a.pid) AS blocked_by
 FROM pg_stat_activity a
 WHERE a.datname = current_database() AND a.application_name LIKE 'blotter drain%';
-COMMENT ON VIEW blotter_internal.drainer_sessions IS 'The sessions of drainers in this database; columns of other users'' sessions are null without pg_read_all_stats.';
+COMMENT ON VIEW blotter_internal.drainer_sessions IS 'The sessions of drainers in this database.';
 COMMENT ON COLUMN blotter_internal.drainer_sessions.pid IS 'process id';
-COMMENT ON COLUMN blotter_internal.drainer_sessions.role IS 'its user';
 COMMENT ON COLUMN blotter_internal.drainer_sessions.application IS 'blotter drain and the instance';
-COMMENT ON COLUMN blotter_internal.drainer_sessions.state IS 'as in pg_stat_activity';
-COMMENT ON COLUMN blotter_internal.drainer_sessions.xact_start IS 'when its transaction began';
-COMMENT ON COLUMN blotter_internal.drainer_sessions.wait_event_type IS 'what it waits for; null: nothing';
 COMMENT ON COLUMN blotter_internal.drainer_sessions.blocked_by IS 'the sessions it waits for';
 
 CREATE FUNCTION blotter_internal.load_status()
@@ -225,9 +221,7 @@ $$;
 COMMENT ON VIEW blotter_internal.committed IS 'Records and rejects with the transaction that stored them, for `blotter follow`.';
 COMMENT ON COLUMN blotter_internal.committed.kind IS 'kind of the record, or reject';
 COMMENT ON COLUMN blotter_internal.committed.stored_n IS 'number of the transaction that stored it';
-COMMENT ON COLUMN blotter_internal.committed.producer_id IS 'as in the record';
-COMMENT ON COLUMN blotter_internal.committed.seq IS 'as in the record';
-COMMENT ON COLUMN blotter_internal.committed.exchange IS 'as in the record';
+SELECT blotter_internal.inherit_comments('blotter_internal.committed', 'blotter_internal.identities');
 COMMENT ON COLUMN blotter_internal.committed.record IS 'the row as JSON, its bytes (raw) left out';
 
 -- Identities have 62 bits: as a JSON number many readers would round them. Decimals are strings for the same reason.

@@ -123,13 +123,10 @@ CROSS JOIN LATERAL (SELECT blotter_internal.counter(s.extra, 'held') AS held, bl
 LEFT JOIN LATERAL (SELECT x.host, x.pid, x.version FROM blotter_internal.sessions x
                    WHERE x.producer_id = s.producer_id AND x.exchange = s.exchange AND x.lane IS NOT DISTINCT FROM s.lane AND x.event = 'opened'
                    ORDER BY x.seq LIMIT 1) AS o ON true;
+SELECT blotter_internal.inherit_comments('blotter_internal.producers', 'blotter.audit');
 COMMENT ON VIEW blotter_internal.producers IS 'Producers that were heard of in the last two minutes, with the counters of their last heartbeat.';
-COMMENT ON COLUMN blotter_internal.producers.producer_id IS 'the producer';
-COMMENT ON COLUMN blotter_internal.producers.exchange IS 'its exchange';
-COMMENT ON COLUMN blotter_internal.producers.lane IS 'its lane, if any';
 COMMENT ON COLUMN blotter_internal.producers.event IS 'the last it said: opened, heartbeat, closed';
 COMMENT ON COLUMN blotter_internal.producers.recorded_at IS 'when it said that';
-COMMENT ON COLUMN blotter_internal.producers.host IS 'host name';
 COMMENT ON COLUMN blotter_internal.producers.pid IS 'process id';
 COMMENT ON COLUMN blotter_internal.producers.version IS 'version of its library';
 COMMENT ON COLUMN blotter_internal.producers.alive IS 'heard of in the last 30 seconds, and not closed';
