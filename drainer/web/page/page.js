@@ -137,9 +137,10 @@ async function update() {
     return;
   }
   const mine = page;
+  let next = IDLE_MS;
   asking = true;
   try {
-    await mine.refresh();
+    next = (await mine.refresh()) ?? IDLE_MS; // a page that may not ask yet says when it may
     mine.drawn = true;
     if (Date.now() - overviewAt > OVERVIEW_MS) frame.overview(await ask("overview"));
     if (Date.now() - comparedAt > COMPARED_MS) await compare();
@@ -154,7 +155,7 @@ async function update() {
       again = false;
       updateNow();
     } else if (!refused) {
-      timer ??= setTimeout(update, IDLE_MS);
+      timer ??= setTimeout(update, next);
     }
   }
 }

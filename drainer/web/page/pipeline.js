@@ -248,7 +248,8 @@ export function reconciliationPage(main, frame, parameters) {
   let askedAt = 0;
   return {
     refresh: async () => {
-      if (Date.now() - askedAt < RECONCILIATION_MS) return;
+      const early = askedAt + RECONCILIATION_MS - Date.now();
+      if (early > 0) return early;
       const all = await ask("reconciliation"), wrong = all.filter((r) => r.agrees !== true), differ = wrong.filter((r) => r.agrees === false).length;
       askedAt = Date.now();
       frame.compared(all);
