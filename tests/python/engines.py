@@ -5,6 +5,8 @@ PostgreSQL comes from support.Servers. Everything started here ends with the tes
 
 import contextlib
 import os
+import random
+import secrets
 import shutil
 import signal
 import socket
@@ -24,10 +26,23 @@ import support
 REDIS = os.environ.get("BLOTTER_REDIS_SERVER", "redis-server")
 
 
+_reserved = []  # sockets that keep a port from other tests, by a name that tests/fixture/servers.c gives as well
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Nobody else is given it until this process ends. It lies below those of outgoing connections: one of these may come before a server does."""
+    for port in random.sample(range(15000, 31000), 10000):
+        name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            name.bind(f"\0blotter-test-port-{port}")
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            name.close()
+            continue
+        _reserved.append(name)
+        return port
+    raise AssertionError("no free loopback port")
 
 
 def await_true(condition, what, timeout=support.TIMEOUT):
@@ -159,8 +174,18 @@ class Engines:
         await_redis(process)
         return process
 
-    def sentinel(self, master, name="blotter", down_after_ms=1000, quorum=2, failover_timeout_ms=10000, more=""):
-        port = free_port()
+    def sentinels(self, master, replica):
+        """Three that know each other and the replica, as if they had written that down before: to find out takes them seconds."""
+        places = [(free_port(), secrets.token_hex(20)) for _ in range(3)]
+        started = []
+        for port, identity in places:
+            lines = [f"sentinel myid {identity}", f"sentinel known-replica blotter 127.0.0.1 {replica.port}"]
+            lines += [f"sentinel known-sentinel blotter 127.0.0.1 {at} {other}" for at, other in places if at != port]
+            started.append(self.sentinel(master, more="".join(line + "\n" for line in lines), port=port))
+        return started
+
+    def sentinel(self, master, name="blotter", down_after_ms=1000, quorum=2, failover_timeout_ms=10000, more="", port=None):
+        port = port or free_port()
         folder = self._folder / f"sentinel{len(self._processes)}.conf"
         folder.write_text(
             f"port {port}\nbind 127.0.0.1\nsentinel monitor {name} 127.0.0.1 {master.port} {quorum}\n"
@@ -195,7 +220,10 @@ def await_redis(process):
         except OSError:
             return False
 
-    await_true(answers, f"Redis on port {process.port}: {process.text()[-500:]}")
+    try:
+        await_true(answers, f"Redis on port {process.port}")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {process.text()[-500:]}") from None
 
 
 def get(drainer, path):

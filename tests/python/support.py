@@ -6,10 +6,12 @@ A test program is run by `make test-python`, or alone: /usr/bin/python3 tests/py
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import unittest
@@ -39,12 +41,13 @@ def eventfds():
     return found
 
 
-def wait_until(condition, timeout=TIMEOUT):
+def wait_until(condition, timeout=TIMEOUT, pause=0.02):
+    """Looks once in so many seconds: each look takes time of the processor from what is waited for."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"it did not come true within {timeout} s")
-        time.sleep(0.005)
+        time.sleep(pause)
 
 
 def name_of(test, most=30):
@@ -72,6 +75,7 @@ class Servers:
         self.folder = Path(self.settings.pop("folder"))
         os.environ.update(self.settings)
         self._programs = []
+        self._sessions = threading.local()
         if durable:
             self.query("ALTER SYSTEM SET fsync = on")
             self.query("SELECT pg_reload_conf()")
@@ -110,15 +114,17 @@ class Servers:
         return done.returncode, done.stdout + done.stderr
 
     def query(self, sql, *values):
-        """The rows as dicts."""
+        """The rows as dicts. Each thread has a session, which lasts: who waits asks a hundred times a second."""
         import psycopg2
         import psycopg2.extras
 
-        with contextlib.closing(psycopg2.connect(self.settings["BLOTTER_POSTGRES"])) as connection:
+        connection = getattr(self._sessions, "connection", None)
+        if connection is None or connection.closed or select.select([connection], [], [], 0)[0]:  # PostgreSQL has ended it meanwhile
+            connection = self._sessions.connection = psycopg2.connect(self.settings["BLOTTER_POSTGRES"])
             connection.autocommit = True
-            with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
-                cursor.execute(sql, values)
-                return [dict(row) for row in cursor.fetchall()] if cursor.description else []
+        with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+            cursor.execute(sql, values)
+            return [dict(row) for row in cursor.fetchall()] if cursor.description else []
 
 
 class TapResult(unittest.TestResult):

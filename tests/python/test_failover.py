@@ -71,20 +71,19 @@ class Sentinels(Failover):
 
     def setUp(self):
         super().setUp()
-        self.sentinels = [self.engines.sentinel(self.entrance) for _ in range(3)]
+        self.sentinels = self.engines.sentinels(self.entrance, self.replica)
         self.lost = None  # one of them that does not answer
         self.url = "redis+sentinel://" + ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels) + "/blotter"
-        engines.await_true(self.is_known, "each sentinel knows the others and the replica")
+        engines.await_true(self.in_touch, "each sentinel is in touch with the others and the replica")
         self.drainers = [self.engines.drain(self.url, "--consumer", name) for name in ("d1", "d2")]
         self.running = self.feed(self.url)
         self.await_rows(100)
 
-    def is_known(self):
+    def in_touch(self):
         for sentinel in self.sentinels:
             with engines.RedisClient(sentinel.port) as client:
-                flat = client("SENTINEL", "master", "blotter")
-            state = dict(zip(flat[::2], flat[1::2]))
-            if state["num-other-sentinels"] != "2" or state["num-slaves"] != "1":
+                found = [dict(zip(flat[::2], flat[1::2])) for kind in ("sentinels", "replicas") for flat in client("SENTINEL", kind, "blotter")]
+            if sorted(state["flags"] for state in found) != ["sentinel", "sentinel", "slave"] or found[-1]["master-link-status"] != "ok":
                 return False
         return True
 
