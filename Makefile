@@ -86,7 +86,7 @@ FIXTURE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fixture/*.c))
 
 # --- targets ---
 
-.PHONY: all help lib program examples python tests test test-all test-unit test-threads test-valgrind test-integration test-fault test-python test-valkey chaos soak fuzz lint run bench bench-page experiment install clean
+.PHONY: all help lib program examples python tests unit-tests thread-tests test test-all test-unit test-threads test-valgrind test-integration test-fault test-python test-valkey chaos soak fuzz lint run bench bench-page experiment install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -112,7 +112,9 @@ help:
 lib: $(BUILD)/libblotter.a $(BUILD)/libblotter.so $(BUILD)/blotter.pc $(BUILD)/include/blotter/blotter.h
 program: $(BUILD)/blotter
 examples: $(EXAMPLES:%=$(BUILD)/example/%)
-tests: $(UNIT_TESTS:%=$(BUILD)/%) $(FUZZERS:%=$(BUILD)/%) $(INTEGRATION_TESTS:%=$(BUILD)/%) $(FAULT_TESTS:%=$(BUILD)/%) $(BUILD)/next/blotter
+thread-tests: $(THREAD_TESTS:%=$(BUILD)/%)
+unit-tests: $(UNIT_TESTS:%=$(BUILD)/%) $(FUZZERS:%=$(BUILD)/%)
+tests: unit-tests $(INTEGRATION_TESTS:%=$(BUILD)/%) $(FAULT_TESTS:%=$(BUILD)/%) $(BUILD)/next/blotter
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
@@ -189,8 +191,15 @@ python: $(BUILD)/libblotter.a $(BUILD)/blotter.pc
 	BLOTTER_BUILD=$(abspath $(BUILD)) CC='$(CC)' CFLAGS='$(WARNINGS) $(SANITIZE) $(CFLAGS)' LDFLAGS='$(SANITIZE) $(LDFLAGS)' \
 	    $(PYTHON) -W ignore producer/python/setup.py -q build --build-base $(abspath $(BUILD))/python.tmp --build-temp $(abspath $(BUILD))/python.tmp/objects/core --build-lib $(abspath $(BUILD))/python
 
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $(FIXTURE_OBJECTS) $(PROGRAM_OBJECTS) $(EMBEDDED) $(BUILD)/libblotter_inside.a
-	$(LINK) -o $@ $^ $(TEST_LIBS)
+# A test has of the fixture and of the program what it uses: a hundred copies of all of it would take a minute to link.
+$(BUILD)/fixture.a: $(FIXTURE_OBJECTS)
+$(BUILD)/program_inside.a: $(PROGRAM_OBJECTS) $(EMBEDDED)
+$(BUILD)/fixture.a $(BUILD)/program_inside.a:
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/fixture.a $(BUILD)/program_inside.a $(BUILD)/libblotter_inside.a
+	$(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(TEST_LIBS)
 
 $(addprefix $(BUILD)/tests/integration/producer/,test_submit_calls test_unload): | $(BUILD)/libblotter.so
 
@@ -227,12 +236,12 @@ test:
 test-all:
 	tests/run.sh --all
 
-test-unit: tests
+test-unit: unit-tests
 	@tests/run_programs.sh $(UNIT_TESTS:%=$(BUILD)/%) $(FUZZERS:%=$(BUILD)/%)
 
 # What has threads of its own; for a build with SANITIZE=-fsanitize=thread.
-test-threads: $(THREAD_TESTS:%=$(BUILD)/%)
-	@tests/run_programs.sh $^
+test-threads: thread-tests
+	@tests/run_programs.sh $(THREAD_TESTS:%=$(BUILD)/%)
 
 # With valgrind, the programs of ours that the tests start included; VALGRIND_TESTS=tests/fault/test_poison for one. Of the integration
 # tests those of what works on bytes and connections: the others start the same programs, which the fault tests do as well.

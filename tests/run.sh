@@ -26,7 +26,8 @@ chmod 711 "$scratch" # the servers' user copies the template from there
 export BLOTTER_TEST_RESULTS=$scratch/results BLOTTER_TEST_TEMPLATE=$scratch/template
 mkdir -m 711 "$BLOTTER_TEST_TEMPLATE"
 : >"$BLOTTER_TEST_RESULTS"
-trap 'rm -rf "$scratch"' EXIT
+beside=() # processes of ours that run beside the stages
+trap 'if ((${#beside[@]} > 0)); then kill "${beside[@]}" 2>/dev/null || true; fi; rm -rf "$scratch"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
@@ -88,22 +89,40 @@ tsan=(BUILD=build-tsan "SANITIZE=-fsanitize=thread -fno-omit-frame-pointer")
 export UBSAN_OPTIONS=print_stacktrace=1 BLOTTER_TEST_AGAIN=${BLOTTER_TEST_AGAIN:-5}
 
 stage "packages" deploy/packages.sh "$([[ -n $all ]] && echo all || echo test)" || finish
-stage "build" quiet make -k -j"$jobs" "CFLAGS=-O2 -g -Werror" all tests || finish
-stage "unit tests" make -s test-unit || true
-stage "integration tests" make -s test-integration || true
-stage "fault tests" make -s test-fault || true
-# Without the real ccxt and the libraries of data frames their tests have nothing to compare, and say so.
+
+# Without the real ccxt, the libraries of data frames and QuestDB's server their tests have nothing to compare, and say so.
 fetch() { # FOLDER PACKAGE...
     [[ ! -d $1 ]] || return 0
     /usr/bin/python3 -m pip install -q --retries 1 --timeout 10 --root-user-action ignore --target "$@" || rm -rf "$1"
 }
-if [[ -n ${CI-} ]]; then
+fetch_all() {
     fetch build/ccxt ccxt
     fetch build/frames pandas polars duckdb
-fi
-# Neither without QuestDB's server have those of `blotter mirror`.
+    { deploy/packages.sh questdb && tests/fetch_questdb.sh; } >"$scratch/questdb" 2>&1 || {
+        tail -n 20 "$scratch/questdb"
+        echo "QuestDB's server is not to be had here"
+    }
+}
 if [[ -n ${CI-} ]]; then
-    quiet deploy/packages.sh questdb && quiet tests/fetch_questdb.sh || echo "QuestDB's server is not to be had here"
+    fetch_all >"$scratch/fetched" 2>&1 &
+    fetching=$!
+    beside+=("$fetching")
+fi
+
+stage "build" quiet make -k -j"$jobs" "CFLAGS=-O2 -g -Werror" all tests python build/tests/python/serve || finish
+# The tests wait a good part of the time: meanwhile what has a sanitizer is built. Its stages make what is left, and say what is wrong.
+sanitized=(unit-tests)
+if [[ -n $all ]]; then sanitized=(program examples tests); fi
+nice -n 19 make -k "${asan[@]}" "${sanitized[@]}" >/dev/null 2>&1 &
+beside+=($!)
+nice -n 19 make -k "${tsan[@]}" thread-tests >/dev/null 2>&1 &
+beside+=($!)
+stage "unit tests" make -s test-unit || true
+stage "integration tests" make -s test-integration || true
+stage "fault tests" make -s test-fault || true
+if [[ -n ${CI-} ]]; then
+    wait "$fetching" || true
+    cat "$scratch/fetched"
 fi
 long=()
 if [[ -n $all ]]; then long=(env MIRROR_RECORDS=1000000 BLOTTER_TEST_TIMEOUT=1800); fi
@@ -114,7 +133,9 @@ else
     echo '0 0 Valkey: valkey-server is not packaged here (Debian 13 has it)' >>"$BLOTTER_TEST_RESULTS"
 fi
 stage "lint" make -s lint || true
-if stage "build, ASan + UBSan" quiet make -k -j"$jobs" "${asan[@]}" program examples tests; then
+wait || true
+beside=()
+if stage "build, ASan + UBSan" quiet make -k -j"$jobs" "${asan[@]}" "${sanitized[@]}"; then
     stage "unit tests, ASan + UBSan" make -s "${asan[@]}" test-unit || true
     if [[ -n $all ]]; then
         stage "integration tests, ASan + UBSan" make -s "${asan[@]}" test-integration || true
