@@ -283,7 +283,9 @@ chaos: program $(if $(CHAOS_REDIS),$(BUILD)/tests/python/serve,$(BUILD)/tests/fa
 	    CHAOS_REDIS=$(CHAOS_REDIS) $(if $(CHAOS_REDIS),$(PYTHON) tests/fault/chaos_engines.py,$(BUILD)/tests/fault/test_chaos)
 
 # A sanitizer has to be there before the interpreter; what the interpreter itself never frees is not looked for.
-PYTHON_TESTS := $(sort $(wildcard tests/python/test_*.py tests/web/test_*.py))
+# The longest first, so that none is left over at the end.
+LONG_PYTHON_TESTS := $(addprefix tests/,python/test_mirror.py python/test_failover.py web/test_page.py python/test_books.py python/test_patroni.py python/test_many_streams.py)
+PYTHON_TESTS := $(LONG_PYTHON_TESTS) $(filter-out $(LONG_PYTHON_TESTS),$(sort $(wildcard tests/python/test_*.py tests/web/test_*.py)))
 SANITIZED_PYTHON = env LD_PRELOAD=$(shell $(CC) -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc $(PYTHON)
 test-python: python program $(BUILD)/tests/python/serve
 	@BLOTTER_BUILD=$(BUILD) BLOTTER_TEST_PREFIX='$(if $(findstring address,$(SANITIZE)),$(SANITIZED_PYTHON),$(PYTHON))' \

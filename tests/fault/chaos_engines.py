@@ -95,7 +95,7 @@ class SentinelDesk:
 
     def __init__(self, started, servers):
         self.servers = servers
-        settings = ("--min-replicas-to-write", 1, "--min-replicas-max-lag", 2, "--repl-diskless-sync-delay", 0)
+        settings = ("--min-replicas-to-write", 1, "--min-replicas-max-lag", 2)
         master = started.redis(*settings)
         replicas = [started.redis(*settings, "--replicaof", f"127.0.0.1 {master.port}") for _ in range(2)]
         self.nodes = [master, *replicas]

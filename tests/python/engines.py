@@ -168,7 +168,8 @@ class Engines:
 
     def redis(self, *settings, port=None):
         port = port or free_port()
-        process = self._start("redis", [REDIS, "--port", port, "--bind", "127.0.0.1", "--save", "", *settings])
+        # A replica is in step at once: by itself Redis waits five seconds for others.
+        process = self._start("redis", [REDIS, "--port", port, "--bind", "127.0.0.1", "--save", "", "--repl-diskless-sync-delay", 0, *settings])
         process.port = port
         process.url = f"redis://127.0.0.1:{port}"
         await_redis(process)

@@ -51,7 +51,7 @@ class Cluster:
             bus = configuration[1]
         node = self._servers.redis(
             "--cluster-enabled", "yes", "--cluster-node-timeout", NODE_TIMEOUT_MS, "--cluster-port", bus or engines.free_port(),
-            "--cluster-config-file", folder / "nodes.conf", "--cluster-replica-validity-factor", 0, "--repl-diskless-sync-delay", 0, *self._settings(), port=port,
+            "--cluster-config-file", folder / "nodes.conf", "--cluster-replica-validity-factor", 0, *self._settings(), port=port,
         )  # fmt: skip
         node.configuration = folder / "nodes.conf"
         return node
