@@ -127,12 +127,13 @@ static inline void encode_tell_misplaced(struct record_problem *problem,
     }
 }
 
-/* Writes the flags that are given and lie in a word. */
+/* Writes the flags that are given and lie in a word; each word before it is a field, at least. */
 static unsigned char *put_flags(struct encoder *encoder, unsigned char *at, ptrdiff_t word)
 {
     const struct record_schema *schema = &record_schemas[encoder->kind];
+    unsigned first = RECORD_IDENTITY_FIELDS + (unsigned)word;
 
-    for (unsigned i = RECORD_IDENTITY_FIELDS; i < schema->field_count && at != NULL; i++) {
+    for (unsigned i = first; i < schema->field_count && at != NULL; i++) {
         const struct record_field *field = &schema->fields[i];
         if (field->kind == FIELD_BOOL && field->offset / WORD_BYTES == word &&
             text_load4((const char *)encoder->record + field->offset) != 0) {

@@ -21,8 +21,8 @@ int64_t iso_time_days(int64_t year, int64_t month, int64_t day)
 static bool is_calendar_day(int64_t year, int64_t month, int64_t day)
 {
     return month >= 1 && month <= 12 && day >= 1 &&
-           day <=
-               iso_time_days(year + month / 12, month % 12 + 1, 1) - iso_time_days(year, month, 1);
+           (day <= 28 || day <= iso_time_days(year + month / 12, month % 12 + 1, 1) -
+                                    iso_time_days(year, month, 1));
 }
 
 static bool read_byte(struct iso_scan *scan, char byte)

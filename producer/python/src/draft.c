@@ -160,18 +160,11 @@ static inline enum outcome take_decimal(struct draft *draft, const struct key *k
     return place(draft, key, member);
 }
 
-static bool is_zero(PyObject *value)
-{
-    int overflow;
-    return PyLong_AsLongLongAndOverflow(value, &overflow) == 0 && overflow == 0;
-}
-
 /* Says whether a time is absent, as 0 is, and an empty text. */
 static bool is_absent_time(PyObject *value)
 {
-    return (PyLong_CheckExact(value) && is_zero(value)) ||
-           (PyFloat_CheckExact(value) && PyFloat_AS_DOUBLE(value) == 0) ||
-           (PyUnicode_CheckExact(value) && PyUnicode_GET_LENGTH(value) == 0);
+    return (PyLong_CheckExact(value) || PyFloat_CheckExact(value) || PyUnicode_CheckExact(value)) &&
+           PyObject_IsTrue(value) == 0;
 }
 
 /* Says whether it is a time whose digits count: object.c reads these as they are written. */
