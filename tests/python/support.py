@@ -56,10 +56,11 @@ def name_of(test, most=30):
 
 
 class Servers:
-    """Redis, and PostgreSQL with a migrated database; see serve.c. Our environment leads to them."""
+    """Redis, and PostgreSQL with a migrated database; see serve.c. Our environment leads to them. They end with the module's tests."""
 
     def __init__(self, durable=False):
         """durable: PostgreSQL waits for the disk at each commit, as it does where records matter."""
+        self._programs = []
         self._serve = subprocess.Popen(
             [BUILD / "tests/python/serve"],
             stdin=subprocess.PIPE,
@@ -67,6 +68,7 @@ class Servers:
             env=plain_environment(BLOTTER_PROGRAM=str(BUILD / "blotter")),
             text=True,
         )
+        unittest.addModuleCleanup(self.close)
         line = self._serve.stdout.readline()
         if not line:
             raise RuntimeError("the servers did not start")
@@ -74,7 +76,6 @@ class Servers:
         self.program = self.settings.pop("program")
         self.folder = Path(self.settings.pop("folder"))
         os.environ.update(self.settings)
-        self._programs = []
         self._sessions = threading.local()
         if durable:
             self.query("ALTER SYSTEM SET fsync = on")
@@ -87,6 +88,8 @@ class Servers:
         assert self._serve.stdout.readline() == "ok\n"
 
     def close(self):
+        if self._serve.returncode is not None:
+            return
         for program in self._programs:
             if program.poll() is None:
                 program.kill()

@@ -35,10 +35,6 @@ def setUpModule():
             redis("ACL", "SETUSER", name, *[f">{PASSWORD}" if rule == "off" else rule for rule in rules], "on")
 
 
-def tearDownModule():
-    servers.close()
-
-
 def publish(exchange, count, *arguments):
     lines = "".join(json.dumps({"order_id": str(i), "symbol": "BTC/USDT"}) + "\n" for i in range(count))
     command = [servers.program, "publish", "--exchange", exchange, "--until", "committed", "--timeout", "60s", *arguments]

@@ -25,10 +25,6 @@ def setUpModule():
     servers = support.Servers()
 
 
-def tearDownModule():
-    servers.close()
-
-
 class Session:
     def __init__(self, dbname="blotter"):
         self._connection = psycopg2.connect(f"{servers.settings['BLOTTER_POSTGRES']} dbname={dbname}")

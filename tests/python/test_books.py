@@ -45,10 +45,6 @@ def setUpModule():
             database.run("SELECT blotter_internal.make_day(d::date) FROM generate_series(%s::date, %s::date, '1 day') AS d", first, last)
 
 
-def tearDownModule():
-    servers.close()
-
-
 def time_of(microseconds):
     return None if microseconds is None else EPOCH + datetime.timedelta(microseconds=microseconds)
 

@@ -16,10 +16,6 @@ def setUpModule():
     servers = support.Servers()
 
 
-def tearDownModule():
-    servers.close()
-
-
 def address(**changes):
     parts = dict(part.split("=", 1) for part in servers.settings["BLOTTER_POSTGRES"].split())
     return " ".join(f"{name}={value}" for name, value in (parts | changes).items())

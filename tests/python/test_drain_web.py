@@ -27,10 +27,6 @@ def setUpModule():
     drainer = servers.start(servers.program, "drain", "--web", "--listen", address, "--web-token-file", token_file, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def tearDownModule():
-    servers.close()
-
-
 def answers():
     request = urllib.request.Request(f"http://{address}/api/overview", headers={"Authorization": "Bearer " + TOKEN})
     with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=support.TIMEOUT) as answer:

@@ -30,10 +30,6 @@ def setUpModule():
     drainer = servers.drain()
 
 
-def tearDownModule():
-    servers.close()
-
-
 async def hear(listener, name):
     """All events up to the next of that name."""
     heard = []

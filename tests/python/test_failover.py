@@ -15,10 +15,6 @@ def setUpModule():
     servers = support.Servers()
 
 
-def tearDownModule():
-    servers.close()
-
-
 def rows(exchange):
     return servers.query("SELECT count(*) AS rows FROM blotter.order_events WHERE exchange = %s", exchange)[0]["rows"]
 

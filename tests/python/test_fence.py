@@ -16,10 +16,6 @@ def setUpModule():
     servers = support.Servers()
 
 
-def tearDownModule():
-    servers.close()
-
-
 def number(sql, *values):
     return list(servers.query(sql, *values)[0].values())[0]
 

@@ -27,10 +27,6 @@ def setUpModule():
     drainer = servers.drain()
 
 
-def tearDownModule():
-    servers.close()
-
-
 def publish(exchange, first, count):
     lines = "".join(json.dumps({"order_id": str(first + i), "symbol": "BTC/USDT", "price": "0.10"}) + "\n" for i in range(count))
     lines += json.dumps({"kind": "trade", "symbol": "BTC/USDT", "price": "1.50", "quantity": "2"}) + "\n"

@@ -22,10 +22,6 @@ def setUpModule():
     servers = support.Servers()
 
 
-def tearDownModule():
-    servers.close()
-
-
 def message(kind, body):
     return kind + struct.pack(">I", len(body) + 4) + body
 

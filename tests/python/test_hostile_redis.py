@@ -18,10 +18,6 @@ def setUpModule():
     servers = support.Servers()
 
 
-def tearDownModule():
-    servers.close()
-
-
 class HostileRedis(unittest.TestCase):
     def setUp(self):
         self.engines = engines.Engines()

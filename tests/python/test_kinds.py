@@ -26,10 +26,6 @@ def setUpModule():
     servers.drain()
 
 
-def tearDownModule():
-    servers.close()
-
-
 def binance_market_order(fills):
     """What ccxt's binance.create_order() returns for a market order: with all its fills, and their own messages."""
     trades = [

@@ -27,10 +27,6 @@ def setUpModule():
     servers = support.Servers()
 
 
-def tearDownModule():
-    servers.close()
-
-
 def is_there():
     missing = [program for program in NEEDED if shutil.which(program) is None]
     if missing:

@@ -23,10 +23,6 @@ def setUpModule():
     servers = support.Servers()
 
 
-def tearDownModule():
-    servers.close()
-
-
 class Pooler:
     """A pgbouncer of our own in front of the test's PostgreSQL."""
 

@@ -16,10 +16,6 @@ def setUpModule():
     servers.drain()
 
 
-def tearDownModule():
-    servers.close()
-
-
 def fill(trade_id, symbol, price, quantity, side="buy", **more):
     return {"kind": "trade", "trade_id": trade_id, "order_id": trade_id, "symbol": symbol, "side": side, "price": price, "quantity": quantity} | more
 

@@ -39,10 +39,6 @@ def setUpModule():
     make_redis_user()
 
 
-def tearDownModule():
-    servers.close()
-
-
 class Stall:
     """How it is made and ended; what /readyz, status and the log have to say, and the reason that /readyz gives as soon as it is known."""
 

@@ -71,10 +71,6 @@ def setUpModule():
     standby = (servers.folder / "standby").read_text()
 
 
-def tearDownModule():
-    servers.close()
-
-
 def rows_of(conninfo, sql):
     """The rows, sorted, of a transaction that may write nothing."""
     with contextlib.closing(psycopg2.connect(conninfo)) as connection:

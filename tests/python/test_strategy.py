@@ -27,10 +27,6 @@ def setUpModule():
     servers.drain()
 
 
-def tearDownModule():
-    servers.close()
-
-
 def postgres_url():
     where = dict(part.split("=", 1) for part in servers.settings["BLOTTER_POSTGRES"].split())
     return f"postgresql://{where['user']}@/{where['dbname']}?host={quote(where['host'], safe='')}&port={where['port']}"

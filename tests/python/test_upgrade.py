@@ -63,10 +63,6 @@ def setUpModule():
     servers = support.Servers()
 
 
-def tearDownModule():
-    servers.close()
-
-
 class Database:
     """A database of the test server."""
 

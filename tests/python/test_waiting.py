@@ -28,10 +28,6 @@ def setUpModule():
     drainer = servers.drain()
 
 
-def tearDownModule():
-    servers.close()
-
-
 class Waiting(unittest.TestCase):
     def setUp(self):
         self.producer = blotter.Producer("kraken", journal=servers.journal(self.id()), slots=1024)

@@ -40,10 +40,6 @@ def setUpModule():
     token = web.stdout.readline().strip().split("#")[1]
 
 
-def tearDownModule():
-    servers.close()
-
-
 def commit():
     servers.query("UPDATE blotter_internal.loaded SET n = n + 1, updated_at = now() WHERE stream = 'blotter:viewers'")
 
