@@ -1,6 +1,8 @@
 """`blotter journal --records`: a journal's records as JSON, without servers, and as damage leaves them."""
 
 import json
+import os
+import pty
 import subprocess
 import tempfile
 import unittest
@@ -48,6 +50,21 @@ class Records(unittest.TestCase):
         code, lines = show(self.path, "--records")
         self.assertEqual(code, 1)
         self.assertEqual([line["kind"] for line in lines], ["session", "trade", "cash", "session"])
+
+    def test_on_a_terminal_no_record_moves_its_cursor(self):
+        """U+009B begins a command for some terminals, and stands in JSON as it is."""
+        with blotter.Producer("okx", journal=str(self.path), sender="none", slots=64) as producer:
+            producer.order({"id": "2", "symbol": "\u009b2Jowned"})
+        ours, theirs = pty.openpty()
+        done = subprocess.run([support.BUILD / "blotter", "journal", self.path, "--records"], env=support.plain_environment(), stdout=theirs, timeout=support.TIMEOUT)
+        os.close(theirs)
+        shown = b""
+        while b"owned" not in shown:
+            shown += os.read(ours, 65536)
+        os.close(ours)
+        self.assertEqual(done.returncode, 0)
+        self.assertIn(rb"\xc2\x9b2Jowned", shown)
+        self.assertNotIn("\u009b".encode(), shown)
 
 
 if __name__ == "__main__":

@@ -177,6 +177,26 @@ static const char *write_zeros(const char *name, off_t bytes)
     return path;
 }
 
+/* Its checksums are right: whoever can write the file can make them. */
+static void what_a_journal_says_of_its_writer_moves_no_terminals_cursor(void **state)
+{
+    (void)state;
+    struct journal_owner owner;
+    struct strategy *strategy = start_small("okx", false);
+    off_t place = offsetof(struct journal_header, owner);
+
+    strategy_kill(strategy);
+    int fd = open(strategy_journal(strategy), O_RDWR | O_CLOEXEC);
+    assert_int_equal(pread(fd, &owner, sizeof owner, place), sizeof owner);
+    snprintf(owner.host, sizeof owner.host, "\x1b[2Jowned");
+    journal_owner_seal(&owner, JOURNAL_VERSION);
+    assert_int_equal(pwrite(fd, &owner, sizeof owner, place), sizeof owner);
+    close(fd);
+    const char *shown = fixture_program_stdout(story_run(0, "journal", strategy_journal(strategy)));
+    story_assert_says(shown, " on \\x1b[2Jowned: open, or died");
+    assert_null(strchr(shown, '\x1b'));
+}
+
 /* A process was killed while it made them. */
 static void files_that_became_no_journal_are_named_and_no_failure(void **state)
 {
@@ -444,6 +464,7 @@ int main(void)
         TEST(a_killed_strategy_is_adopted),
         TEST(a_whole_folder_is_sent_and_what_cannot_be_read_is_named),
         TEST(a_file_is_named_once),
+        TEST(what_a_journal_says_of_its_writer_moves_no_terminals_cursor),
         TEST(files_that_became_no_journal_are_named_and_no_failure),
         TEST(two_processes_serve_one_exchange),
         TEST(a_strategy_that_restarts_adopts_what_it_left),
