@@ -181,7 +181,8 @@ static bool is_area_in_use(const char *from)
 }
 
 /* Maps an area over that has had its time, together with those beside it: they become one mapping,
- * without page tables. */
+ * without page tables. What is moved there is neither locked nor filled, whatever the process has
+ * asked of mlockall for all that it maps. */
 static void retire_area(char *from)
 {
     static char *begin, *end;
@@ -190,7 +191,13 @@ static void retire_area(char *from)
         end = from + AREA_BYTES;
     }
     begin = from;
-    put_zeroes(begin, (size_t)(end - begin));
+    size_t bytes = (size_t)(end - begin);
+    void *zeroes = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (zeroes != MAP_FAILED &&
+        (munlock(zeroes, bytes) != 0 || mprotect(zeroes, bytes, PROT_READ | PROT_WRITE) != 0 ||
+         mremap(zeroes, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, begin) == MAP_FAILED)) {
+        munmap(zeroes, bytes);
+    }
 }
 
 /* Begins another area. That before the last one is zeroes by now, unless it has handles of a long
@@ -250,6 +257,8 @@ void journal_end_handle(struct journal *journal)
         }
     }
     put_zeroes(journal, bytes);
+    munlock(journal, bytes); /* filled already, after mlockall */
+    madvise(journal, bytes, MADV_DONTNEED);
     if (lock_fd >= 0) {
         close(lock_fd);
     }
