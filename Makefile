@@ -288,7 +288,8 @@ LONG_PYTHON_TESTS := $(addprefix tests/,python/test_mirror.py python/test_failov
 PYTHON_TESTS := $(LONG_PYTHON_TESTS) $(filter-out $(LONG_PYTHON_TESTS),$(sort $(wildcard tests/python/test_*.py tests/web/test_*.py)))
 SANITIZED_PYTHON = env LD_PRELOAD=$(shell $(CC) -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc $(PYTHON)
 test-python: python program $(BUILD)/tests/python/serve
-	@BLOTTER_BUILD=$(BUILD) BLOTTER_TEST_PREFIX='$(if $(findstring address,$(SANITIZE)),$(SANITIZED_PYTHON),$(PYTHON))' \
+	@BLOTTER_BUILD=$(BUILD) BLOTTER_TEST_JOBS=$${BLOTTER_TEST_JOBS:-$$(($$(nproc) * 3 / 2))} \
+	    BLOTTER_TEST_PREFIX='$(if $(findstring address,$(SANITIZE)),$(SANITIZED_PYTHON),$(PYTHON))' \
 	    tests/run_programs.sh $(if $(SANITIZE),$(filter-out %/test_package.py,$(PYTHON_TESTS)),$(PYTHON_TESTS))
 
 # Each fuzzer for FUZZ_SECONDS, from its seeds; clang's. What it finds is left in $(BUILD)/fuzz: what breaks, as a file to be added to
