@@ -74,14 +74,15 @@ struct loader {
     char last_state[6];       /* of the failure for which a batch was given up last ... */
     unsigned given_up;        /* ... and how many in a row were, for the same */
     bool apart; /* this batch was given up so often that it is bisected, whatever the error */
-    unsigned days_forgotten;     /* how often the range met a day without partition */
-    bool by_exchange;            /* of this batch: a transaction has records of one exchange only */
-    bool any_loaded;             /* of this batch */
-    int64_t loaded_at_ms;        /* when any were, monotonic */
-    size_t held;                 /* exchanges of this batch that wait for a lock ... */
-    struct pg_failure held_for;  /* ... and the last one's */
-    char innocent_state[6];      /* of this batch: an error that a good record does not meet */
-    struct batch good;           /* the good record */
+    unsigned days_forgotten;    /* how often the range met a day without partition */
+    bool by_exchange;           /* of this batch: a transaction has records of few exchanges: ... */
+    size_t together;            /* ... of so many, twice as many after each that was loaded */
+    bool any_loaded;            /* of this batch */
+    int64_t loaded_at_ms;       /* when any were, monotonic */
+    size_t held;                /* exchanges of this batch that wait for a lock ... */
+    struct pg_failure held_for; /* ... and the last one's */
+    char innocent_state[6];     /* of this batch: an error that a good record does not meet */
+    struct batch good;          /* the good record */
     struct pg_failure suspected; /* the failure that the good record is loaded for */
     struct load_stats stats;
 };
@@ -269,6 +270,7 @@ static bool loader_met_lock(const struct loader *loader, const struct pg_failure
 static void loader_begin_by_exchange(struct loader *loader)
 {
     loader->by_exchange = true;
+    loader->together = 1;
     for (size_t i = 0; i < loader->range_count; i++) {
         bisect_sort_exchanges(loader->batch, loader->ranges[i]);
     }
@@ -292,7 +294,7 @@ static void loader_mark_held(const struct loader *loader)
 
 static void loader_on_lock(struct loader *loader, const struct pg_failure *failure)
 {
-    if (!loader->by_exchange) {
+    if (!loader->by_exchange || loader->together > 1) {
         loader_push_range(loader, loader->current);
         loader_begin_by_exchange(loader);
         loader_next_range(loader);
@@ -374,6 +376,7 @@ static void loader_on_loaded(void *owner, const struct pg_failure *failure)
         return;
     }
     loader->any_loaded = true;
+    loader->together *= loader->together < loader->batch->count ? 2 : 1;
     loader->loaded_at_ms = clock_monotonic_ms();
     load_transaction_committed(loader->transaction);
     loader->stats.counters.queued += load_transaction_queued(loader->transaction);
@@ -455,11 +458,24 @@ static void loader_note_free(const struct batch *batch)
     }
 }
 
+/* Returns where the next exchanges of the range end, of which none has records left out before. */
+static size_t loader_exchanges_end(const struct loader *loader, struct batch_range range)
+{
+    size_t end = bisect_exchange_end(loader->batch, range);
+
+    for (size_t n = 1;
+         n < loader->together && end < range.to && !loader->batch->entries[end].stream->held_up;
+         n++) {
+        end = bisect_exchange_end(loader->batch, (struct batch_range){end, range.to});
+    }
+    return end;
+}
+
 static void loader_next_range(struct loader *loader)
 {
     while (loader->range_count > 0) {
         struct batch_range range = loader->ranges[--loader->range_count];
-        size_t end = loader->by_exchange ? bisect_exchange_end(loader->batch, range) : range.to;
+        size_t end = loader->by_exchange ? loader_exchanges_end(loader, range) : range.to;
 
         if (end < range.to) {
             loader_push_range(loader, (struct batch_range){end, range.to});
