@@ -296,7 +296,7 @@ int blotter_flush(blotter_producer *producer, enum blotter_stage stage, int time
  * before it have reached the stage, at once if they have, or when the producer is closed.
  * blotter_wait with timeout 0 then says which. Once only: ask again for the next. A descriptor has
  * one request for each stage; the next one takes its place, and seq 0 withdraws it. Once it was
- * told or withdrawn, it is not written to any more, and may be closed.
+ * told or withdrawn, or the answer is CLOSED, it is not written to any more, and may be closed.
  * Threads:  any
  * Blocks:   for the moment in which the sender tells others; at most two system calls
  * Memory:   some bytes, until told or withdrawn

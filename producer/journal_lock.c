@@ -243,24 +243,32 @@ struct journal *journal_make_handle(void)
     return journal;
 }
 
+static void forget_handle(const struct journal *journal, struct journal *next)
+{
+    for (struct journal **each = &open_journals; *each != NULL; each = &(*each)->next_open) {
+        if (*each == journal) {
+            *each = next;
+            break;
+        }
+    }
+}
+
 /* Gives the lock back last: as soon as it is free another process may open the file, and a late
- * thread must not find its `next`. */
+ * thread must not find its `next`. Where the process may map no more, as its limit was lowered,
+ * header and lock stay until it ends. */
 void journal_end_handle(struct journal *journal)
 {
     size_t bytes = journal_forked(journal) ? JOURNAL_PAGE_BYTES : HANDLE_BYTES;
     pthread_mutex_lock(&open_mutex);
     int lock_fd = journal->lock_fd;
-    for (struct journal **each = &open_journals; *each != NULL; each = &(*each)->next_open) {
-        if (*each == journal) {
-            *each = journal->next_open;
-            break;
+    struct journal *next = journal->next_open;
+    if (put_zeroes(journal, bytes)) {
+        munlock(journal, bytes); /* filled already, after mlockall */
+        madvise(journal, bytes, MADV_DONTNEED);
+        forget_handle(journal, next);
+        if (lock_fd >= 0) {
+            close(lock_fd);
         }
-    }
-    put_zeroes(journal, bytes);
-    munlock(journal, bytes); /* filled already, after mlockall */
-    madvise(journal, bytes, MADV_DONTNEED);
-    if (lock_fd >= 0) {
-        close(lock_fd);
     }
     pthread_mutex_unlock(&open_mutex);
 }

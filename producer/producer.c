@@ -498,10 +498,10 @@ static int64_t close_producer(blotter_producer *producer, int timeout_ms)
             write_late_closed(producer, until);
         }
     }
-    atomic_store(&producer->open, false); /* seq_cst: see producer_enter */
-    if (producer->sender != NULL) {
+    if (producer->sender != NULL) { /* first: who is told CLOSED may close its descriptors */
         sender_release_waiters(producer->sender);
     }
+    atomic_store(&producer->open, false); /* seq_cst: see producer_enter */
     while (atomic_load(&producer->inside) > 0) {
         usleep(50);
     }

@@ -325,6 +325,50 @@ static void a_child_closes_its_parents_handles_for_itself(void **state)
     }
 }
 
+/* In a child. The file stays locked: a late thread may still look at its header. */
+static void close_without_memory(int unused)
+{
+    (void)unused;
+    struct blotter_options options = small_options();
+    struct blotter_stats before, after;
+    struct rlimit limit;
+    blotter_producer *next;
+    options.sender = BLOTTER_SENDER_NONE;
+    blotter_producer *old = open_with(&options);
+    if (blotter_order(old, &order) != 2 || blotter_stats(old, &before) != BLOTTER_OK ||
+        getrlimit(RLIMIT_DATA, &limit) != 0) {
+        _exit(1);
+    }
+    setrlimit(RLIMIT_DATA, &(struct rlimit){4096, limit.rlim_max});
+    if (mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) !=
+        MAP_FAILED) {
+        _exit(77); /* valgrind keeps the limit from the kernel */
+    }
+    if (blotter_close(old, 0) < 0) {
+        _exit(2);
+    }
+    setrlimit(RLIMIT_DATA, &limit);
+    if (blotter_open(&next, &options) != 0 || blotter_stats(next, &after) != BLOTTER_OK ||
+        strcmp(before.journal, after.journal) == 0) {
+        _exit(3);
+    }
+    if (blotter_order(old, &order) != BLOTTER_CLOSED || blotter_order(next, &order) != 2 ||
+        blotter_close(old, 0) != BLOTTER_CLOSED || blotter_close(next, 0) < 0) {
+        _exit(4);
+    }
+}
+
+static void a_close_that_may_map_nothing_is_a_close(void **state)
+{
+    (void)state;
+    int status = in_a_child(close_without_memory, 0);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77) {
+        skip();
+    }
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 /* --- cancellation --- */
 
 static blotter_producer *cancelled;
@@ -404,6 +448,41 @@ static void a_second_close_answers_closed(void **state)
         assert_true(read(others[i], &value, sizeof value) < 0); /* nothing was written to them */
         close(others[i]);
     }
+}
+
+static void *close_it(void *producer)
+{
+    blotter_close(producer, 0);
+    return NULL;
+}
+
+/* The caller who is told CLOSED may close its descriptors at once. Of the three that which was
+ * asked for last is told first, and telling `full` blocks until it is read. */
+static void nothing_is_closed_before_all_are_told(void **state)
+{
+    (void)state;
+    struct blotter_options options = small_options();
+    struct blotter_stats stats;
+    blotter_producer *producer = open_with(&options);
+    int first = eventfd(0, EFD_CLOEXEC), last = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int full = eventfd(0, EFD_CLOEXEC);
+    uint64_t value = UINT64_MAX - 1;
+    assert_int_equal(write(full, &value, sizeof value), sizeof value);
+    assert_int_equal(blotter_notify(producer, last, BLOTTER_COMMITTED, 1), BLOTTER_OK);
+    assert_int_equal(blotter_notify(producer, full, BLOTTER_COMMITTED, 1), BLOTTER_OK);
+    assert_int_equal(blotter_notify(producer, first, BLOTTER_COMMITTED, 1), BLOTTER_OK);
+    pthread_t thread;
+    pthread_create(&thread, NULL, close_it, producer);
+    assert_int_equal(read(first, &value, sizeof value), sizeof value);
+    assert_int_equal(blotter_stats(producer, &stats), BLOTTER_OK);
+    assert_true(read(last, &value, sizeof value) < 0);
+    assert_int_equal(read(full, &value, sizeof value), sizeof value);
+    pthread_join(thread, NULL);
+    assert_int_equal(blotter_stats(producer, &stats), BLOTTER_CLOSED);
+    assert_int_equal(read(last, &value, sizeof value), sizeof value);
+    close(first);
+    close(last);
+    close(full);
 }
 
 /* --- stacks --- */
@@ -501,7 +580,7 @@ static void recording_takes_no_more_stack_than_the_header_says(void **state)
 /* A thread whose stack ends at a guard page, with the memory of another behind that. */
 static void submit_on_too_small_a_stack(int slot_bytes)
 {
-    enum { GUARD = 4096, STACK = 131072 };
+    enum { GUARD = 4096, STACK = 65536 };
     struct blotter_options options = small_options();
     options.sender = BLOTTER_SENDER_NONE;
     options.slot_bytes = (uint32_t)slot_bytes;
@@ -536,9 +615,11 @@ int main(void)
         TEST(opening_and_closing_leaves_nothing),
         TEST(what_is_left_is_not_locked),
         TEST(a_child_closes_its_parents_handles_for_itself),
+        TEST(a_close_that_may_map_nothing_is_a_close),
         TEST(a_thread_that_is_cancelled_in_wait_keeps_nothing),
         TEST(a_thread_that_is_cancelled_while_it_submits_keeps_nothing),
         TEST(a_second_close_answers_closed),
+        TEST(nothing_is_closed_before_all_are_told),
         TEST(recording_takes_no_more_stack_than_the_header_says),
         TEST(too_small_a_stack_is_a_fault_and_no_write_elsewhere),
     };
