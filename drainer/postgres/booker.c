@@ -52,8 +52,9 @@ enum {
     PAUSE_MAX_MS = 20,
     EMPTY_ROWS = 1000, /* booked, until the temporary tables are emptied of dead rows */
     LOOK_PAUSE = 2,    /* times as long as the last look at all of the queue took, until the next */
-    BURST_ROWS = 75,   /* of one commit: for each so many a rest takes as long as a booking */
-    REST_TIMES_MAX = 30, /* as long as the booking before it, at most */
+    BURST_ROWS = 300,  /* of one commit, from which on bookings rest: */
+    REST_ROWS = 75,    /* for each so many as long as the booking before took, */
+    REST_TIMES_MAX = 30, /* and so many times as long at most */
     REST_MAX_MS = 4000,
     REST_UNTIL_MS = 60000, /* books that are so far behind take what they need */
 };
@@ -392,7 +393,7 @@ void booker_wake(struct booker *booker, size_t rows)
 
 int64_t booker_rest_ms(size_t commit_rows, int64_t booking_ms, int64_t lag_ms)
 {
-    int64_t times = (int64_t)(commit_rows / BURST_ROWS),
+    int64_t times = commit_rows < BURST_ROWS ? 0 : (int64_t)(commit_rows / REST_ROWS),
             patience = (REST_UNTIL_MS - lag_ms) * REST_TIMES_MAX / REST_UNTIL_MS, ms;
 
     times = times > patience ? patience : times;
