@@ -261,9 +261,9 @@ static struct producer_progress *load_progress_of(struct load_transaction *t,
     return &t->progress[t->progress_count++];
 }
 
-/* Rows that go through staging, rejects and expired records are counted in SQL, which knows the new
- * ones. But a row that an earlier transaction has counted, and a trigger had dropped, is taken back
- * here. */
+/* Counts rows that are copied straight into their tables. Those that go through staging, rejects
+ * and expired records are counted in SQL, which knows the new ones. But a row that an earlier
+ * transaction has counted, and a trigger had dropped, is taken back here. */
 static void load_count_progress(struct load_transaction *t)
 {
     t->progress_count = 0;
@@ -444,7 +444,8 @@ void load_transaction_destroy(struct load_transaction *t)
     free(t);
 }
 
-/* A minimal reject goes past load_staged(), which counts it in progress, too. */
+/* Loads the rows through staging. A minimal reject goes past load_staged(), which counts it in
+ * progress, too. */
 static void load_add_staged(struct load_transaction *t)
 {
     bool minimal = t->range.to - t->range.from == 1 && t->batch->entries[t->range.from].minimal;
