@@ -72,7 +72,7 @@ def record_everything(journals):
     folder = servers.journal("publish")
     who = {"account": "main", "strategy": "mm", "symbol": "BTC/USDT"}
     publish({"order_id": "d-1", "side": "buy", "type": "limit", "status": "open", "price": "100", "quantity": "2", **who},
-            {"kind": "trade", "order_id": "d-1", "trade_id": "d-1", "side": "buy", "price": "100", "quantity": "1", **who},
+            {"kind": "trade", "order_id": "d-1", "trade_id": "d-1", "side": "buy", "price": "100", "quantity": "1", "fee": "0.1", "fee_currency": "USDT", **who},
             {"kind": "trade", "trade_id": "d-2", "symbol": "BTC/USDT", "side": "sell", "price": "101", "quantity": "1"}, journal=folder)  # fmt: skip
     with contextlib.closing(redis.Redis(unix_socket_path=servers.settings["BLOTTER_REDIS"].removeprefix("unix://"))) as client:
         client.xadd("blotter:okx", {"order": b"\x80"})
