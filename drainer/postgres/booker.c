@@ -19,7 +19,7 @@
  * Loading comes first. A booking takes a processor for longer than the load of the same rows, so
  * while large batches are committed, as from a backlog, it rests between bookings: what is in the
  * queue is in PostgreSQL, what is in Redis is not yet. Where that goes on, the books would fall
- * behind for ever: the further they are, the shorter the rests, and none after a minute. */
+ * behind for ever: from half a minute on rests become shorter, after a minute there are none. */
 #include "drainer/postgres/booker.h"
 
 #include <event2/event.h>
@@ -52,10 +52,9 @@ enum {
     PAUSE_MAX_MS = 20,
     EMPTY_ROWS = 1000, /* booked, until the temporary tables are emptied of dead rows */
     LOOK_PAUSE = 2,    /* times as long as the last look at all of the queue took, until the next */
-    BURST_ROWS = 300,  /* of one commit, from which on bookings rest: */
-    REST_ROWS = 75,    /* for each so many as long as the booking before took, */
-    REST_TIMES_MAX = 30, /* and so many times as long at most */
-    REST_MAX_MS = 4000,
+    BURST_ROWS = 500,  /* of one commit, from which on bookings rest */
+    REST_TIMES_MAX = 15, /* a rest takes so many times as long as the booking before it */
+    REST_MAX_MS = 2000,
     REST_UNTIL_MS = 60000, /* books that are so far behind take what they need */
 };
 
@@ -393,9 +392,10 @@ void booker_wake(struct booker *booker, size_t rows)
 
 int64_t booker_rest_ms(size_t commit_rows, int64_t booking_ms, int64_t lag_ms)
 {
-    int64_t times = commit_rows < BURST_ROWS ? 0 : (int64_t)(commit_rows / REST_ROWS),
-            patience = (REST_UNTIL_MS - lag_ms) * REST_TIMES_MAX / REST_UNTIL_MS, ms;
+    int64_t times = (int64_t)(commit_rows / BURST_ROWS),
+            patience = (REST_UNTIL_MS - lag_ms) * 2 * REST_TIMES_MAX / REST_UNTIL_MS, ms;
 
+    times = times > REST_TIMES_MAX ? REST_TIMES_MAX : times;
     times = times > patience ? patience : times;
     ms = times > 0 ? booking_ms * times : 0;
     return ms > REST_MAX_MS ? REST_MAX_MS : ms;

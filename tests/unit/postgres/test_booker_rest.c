@@ -16,16 +16,16 @@ enum {
 static void a_backlog_is_loaded_first(void **state)
 {
     (void)state;
-    assert_int_equal(booker_rest_ms(BACKLOG_ROWS, BOOKING_MS, 0), 30 * BOOKING_MS);
-    assert_int_equal(booker_rest_ms(300, BOOKING_MS, 1000), 4 * BOOKING_MS);
-    assert_int_equal(booker_rest_ms(BACKLOG_ROWS, 10000, 1000), 4000);
+    assert_int_equal(booker_rest_ms(BACKLOG_ROWS, BOOKING_MS, 1000), 15 * BOOKING_MS);
+    assert_int_equal(booker_rest_ms(1000, BOOKING_MS, 1000), 2 * BOOKING_MS);
+    assert_int_equal(booker_rest_ms(BACKLOG_ROWS, 10000, 1000), 2000);
 }
 
 static void small_commits_are_booked_without_a_rest(void **state)
 {
     (void)state;
     assert_int_equal(booker_rest_ms(0, BOOKING_MS, 0), 0);
-    assert_int_equal(booker_rest_ms(299, BOOKING_MS, 0), 0);
+    assert_int_equal(booker_rest_ms(499, BOOKING_MS, 0), 0);
 }
 
 /* A fill that comes alone is in the books some milliseconds later; a server that books slowly is
