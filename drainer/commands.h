@@ -20,7 +20,7 @@ enum exit_code {
 int command_run(const struct settings *);
 
 /* Prints on stderr why a command ends, in one line that begins with its name, and returns the code.
- * What servers and files have said may be in it: text_clean() makes it harmless. */
+ * It may quote servers and files: text_clean() makes that harmless. */
 int command_fail(const struct settings *, enum exit_code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

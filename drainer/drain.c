@@ -351,8 +351,7 @@ static bool all_is_booked(struct drain *drain)
 }
 
 /* Says whether a stop waits for the books. A clean one leaves their queue empty, if that takes no
- * longer than stop_timeout. What is left is as safe there as any record, and is the next drainer's.
- */
+ * longer than stop_timeout. The rest is as safe there as any record, and is the next drainer's. */
 static bool books_are_waited_for(const struct drain *drain)
 {
     return !drain->books_left && booker_is_connected(drain->booker) &&

@@ -3,9 +3,9 @@
  *
  * Everything is bounded, since anybody on the host can connect: the number of connections, the time
  * from connecting to the whole request, and 8 KiB for a request. A connection serves one request.
- * Where one connection too many comes, the oldest that has not asked yet is closed, or the oldest
- * that is no event stream; of its address, if that has too many. Where the process has no
- * descriptor left, connections wait a second in the kernel's queue. One thread. */
+ * One connection too many closes the oldest that has not asked yet, or the oldest that is no event
+ * stream; of its own address, if that has too many. Connections wait a second in the kernel's queue
+ * while the process has no descriptor left. One thread. */
 #ifndef BLOTTER_DRAINER_HTTP_SERVER_H
 #define BLOTTER_DRAINER_HTTP_SERVER_H
 

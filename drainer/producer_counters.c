@@ -83,8 +83,8 @@ static void producers_forget_old(struct producer_counters *producers)
     }
 }
 
-/* Returns the place of a producer; `count`: it is not known. Whoever writes another stream may use
- * its number. */
+/* Returns the place of a producer; `count`: it is not known. The same number in another stream is
+ * another producer. */
 static size_t producers_find(const struct producer_counters *producers, const struct stream *stream,
                              int64_t producer_id)
 {

@@ -292,8 +292,8 @@ int blotter_wait(blotter_producer *producer, int64_t seq, enum blotter_stage sta
 /* Does the same for everything accepted so far, and everything that this journal held before. */
 int blotter_flush(blotter_producer *producer, enum blotter_stage stage, int timeout_ms);
 
-/* Writes 1 to `fd`, an eventfd in an event loop, when the record `seq` of this producer and all
- * before it have reached the stage, at once if they have, or when the producer is closed.
+/* Writes 1 to `fd`, an eventfd, when the record `seq` of this producer and all before it have
+ * reached the stage, at once if they have, or when the producer is closed; it is for event loops.
  * blotter_wait with timeout 0 then says which. Once only: ask again for the next. A descriptor has
  * one request for each stage; the next one takes its place, and seq 0 withdraws it. Once it was
  * told or withdrawn, or the answer is CLOSED, it is not written to any more, and may be closed.
@@ -362,12 +362,11 @@ int blotter_stats(blotter_producer *producer, struct blotter_stats *stats);
 /* --- closing --- */
 
 /* Writes `closed`, sends what it can within timeout_ms (-1: all of it), stops the sender, and frees
- * everything. Who calls in later is answered CLOSED, for ever: what stays of a handle is its
- * address, 8 KiB that are not used again. A journal in which
- * everything is committed is removed (for that it waits a fifth of a second longer than for
- * sending, within timeout_ms); any other stays and is adopted by the next open, or by `blotter
- * ship`. In a journal that was full it waits up to two seconds, within timeout_ms, for room for
- * `closed`.
+ * everything. Later calls are answered CLOSED, for ever: what stays is addresses that are not used
+ * again, 8 KiB for each file that was tried. A journal in which everything is committed is removed
+ * (for that it waits a fifth of a second longer than for sending, within timeout_ms); any other
+ * stays and is adopted by the next open, or by `blotter ship`. In a journal that was full it waits
+ * up to two seconds, within timeout_ms, for room for `closed`.
  * Threads:  any, but not on_event; submits that are under way in others finish, or get CLOSED
  * Returns:  how many records stay in the journal not yet sent, 0 or more; CLOSED: it was called
  *           before; FORKED (and the child's handle is closed) */

@@ -71,8 +71,8 @@ static inline int journal_state(const struct journal *journal)
                                               : BLOTTER_OK;
 }
 
-/* Returns NULL for a journal that is released. Who has the header already finds a page of zeroes in
- * its place, where `next` says closed, too. */
+/* Returns NULL for a journal that is released. A thread that has the header already finds a page of
+ * zeroes in its place, where `next` says closed, too. */
 static inline struct journal_header *journal_header_late(const struct journal *journal)
 {
     return *(struct journal_header *const volatile *)&journal->header;

@@ -181,8 +181,8 @@ static bool is_area_in_use(const char *from)
 }
 
 /* Maps an area over that has had its time, together with those beside it: they become one mapping,
- * without page tables. What is moved there is neither locked nor filled, whatever the process has
- * asked of mlockall for all that it maps. */
+ * without page tables. Zeroes that are moved there are neither locked nor filled, whatever the
+ * process has asked of mlockall for all that it maps. */
 static void retire_area(char *from)
 {
     static char *begin, *end;
@@ -200,8 +200,8 @@ static void retire_area(char *from)
     }
 }
 
-/* Begins another area. That before the last one is zeroes by now, unless it has handles of a long
- * life. */
+/* Begins another area, and retires the one before the last: it is zeroes by now, unless it has
+ * handles of a long life. */
 static bool begin_area(void)
 {
     char *fresh = map_area();

@@ -11,8 +11,7 @@
 
 enum {
     FEES_MAX = 16,
-    COPIES_MAX =
-        16, /* entries that are looked at for a copy of the single fee: each look reads it */
+    COPIES_MAX = 16, /* looks for a copy of the single fee in a list: each reads that fee anew */
 };
 
 /* The fields of a fee in a kind; 0: the kind has no such field. */

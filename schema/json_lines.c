@@ -44,8 +44,8 @@ static bool make_text(struct json_lines *lines, size_t length)
     return grown != NULL || json_lines_refuse(lines, "", "out of memory") == 0;
 }
 
-/* Counts what is written of one object. What all its records share is written, read and kept for
- * each of them, so that a text of a megabyte could take gigabytes. */
+/* Counts what is written of one object. Its records share parts, each of which is written, read and
+ * kept for every one of them, so that a text of a megabyte could take gigabytes. */
 static bool may_copy(struct json_lines *lines, size_t length)
 {
     lines->copied += length;

@@ -109,7 +109,7 @@ CREATE FUNCTION blotter_internal.counter(extra jsonb, name text) RETURNS bigint
 COMMENT ON FUNCTION blotter_internal.counter(jsonb, text) IS 'A counter of a heartbeat; null: there is none, or it is no number that a counter can have.';
 
 -- A heartbeat comes every ten seconds, so two minutes have one of every producer that lives. Which process it is, its first record says alone.
--- Whoever writes another stream may use a producer's number there: it is another producer.
+-- A number that is used in two streams is two producers: a writer of one may take any.
 CREATE VIEW blotter_internal.producers AS
 SELECT s.producer_id, s.exchange, s.lane, s.event, s.recorded_at, o.host, o.pid, o.version,
        s.event <> 'closed' AND s.recorded_at >= now() - interval '30 seconds' AS alive,

@@ -10,6 +10,7 @@
 #include <hiredis/hiredis.h>
 
 #include "producer/cluster.h"
+#include "tests/fixture/servers.h"
 
 static void assert_redirect(const char *error, bool ask, int slot, const char *host, int port)
 {
@@ -61,23 +62,10 @@ static void other_answers_are_no_redirections(void **state)
     assert_false(cluster_redirect_parse("MOVED 1 :1", "", &redirect));
 }
 
-/* Reads an answer as hiredis does. */
-static redisReply *answer(const char *resp)
-{
-    redisReader *reader = redisReaderCreate();
-    void *reply = NULL;
-
-    assert_int_equal(redisReaderFeed(reader, resp, strlen(resp)), REDIS_OK);
-    assert_int_equal(redisReaderGetReply(reader, &reply), REDIS_OK);
-    assert_non_null(reply);
-    redisReaderFree(reader);
-    return reply;
-}
-
 static bool parse(const char *resp, struct cluster_masters *masters)
 {
     static const struct redis_host here = {"here", 7000};
-    redisReply *reply = answer(resp);
+    redisReply *reply = fixture_redis_reply(resp);
     bool taken = cluster_masters_parse(reply, &here, masters);
 
     freeReplyObject(reply);

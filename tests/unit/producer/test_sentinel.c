@@ -9,23 +9,11 @@
 #include <hiredis/hiredis.h>
 
 #include "producer/sentinel.h"
-
-/* Reads an answer as hiredis does. */
-static redisReply *answer(const char *resp)
-{
-    redisReader *reader = redisReaderCreate();
-    void *reply = NULL;
-
-    assert_int_equal(redisReaderFeed(reader, resp, strlen(resp)), REDIS_OK);
-    assert_int_equal(redisReaderGetReply(reader, &reply), REDIS_OK);
-    assert_non_null(reply);
-    redisReaderFree(reader);
-    return reply;
-}
+#include "tests/fixture/servers.h"
 
 static int64_t epoch(const char *resp)
 {
-    redisReply *reply = answer(resp);
+    redisReply *reply = fixture_redis_reply(resp);
     int64_t found = sentinel_epoch_parse(reply);
 
     freeReplyObject(reply);
@@ -34,7 +22,7 @@ static int64_t epoch(const char *resp)
 
 static bool address(const char *resp, struct redis_host *master)
 {
-    redisReply *reply = answer(resp);
+    redisReply *reply = fixture_redis_reply(resp);
     bool found = sentinel_address_parse(reply, master);
 
     freeReplyObject(reply);
@@ -90,11 +78,11 @@ static void only_a_master_says_that_it_is_one(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
-        redisReply *reply = answer(others[i]);
+        redisReply *reply = fixture_redis_reply(others[i]);
         assert_false(sentinel_is_master(reply));
         freeReplyObject(reply);
     }
-    redisReply *reply = answer("*3\r\n$6\r\nmaster\r\n:1\r\n*0\r\n");
+    redisReply *reply = fixture_redis_reply("*3\r\n$6\r\nmaster\r\n:1\r\n*0\r\n");
     assert_true(sentinel_is_master(reply));
     freeReplyObject(reply);
 }
