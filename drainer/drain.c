@@ -500,7 +500,8 @@ static void use_link(struct drain *drain)
     if (drain->use != SESSION_FREE || !pg_link_ready(drain->link)) {
         return;
     }
-    if (drain->phase == DRAIN_RUNNING && intake_up(drain->intake) && lease_due(drain->lease)) {
+    if (drain->phase == DRAIN_RUNNING && intake_up(drain->intake) &&
+        lease_due(drain->lease, drain->gathering->count > 0 || !intake_drained(drain->intake))) {
         drain->use = SESSION_LEASING;
         drain->looked_before_lease = intake_looked(drain->intake);
         lease_run(drain->lease);

@@ -150,13 +150,16 @@ unsigned lease_interval_ms(const struct lease *lease)
 
 /* Says whether a run is due. A stream that has just appeared does not wait for the interval. But
  * where thousands appear one after the other, a run for each few of them would look at all of them.
- */
-bool lease_due(const struct lease *lease)
+ * Where records wait, a run that only comes round is due later: it would hold them up for longer
+ * than their load takes, and mostly there is a pause behind that. */
+bool lease_due(const struct lease *lease, bool records_wait)
 {
     int64_t since = clock_monotonic_ms() - lease->ran_at_ms;
+    int64_t interval = lease_interval_ms(lease);
     size_t present = lease_present_streams(lease->options.streams);
 
-    if (lease->ran_at_ms == 0 || since >= (int64_t)lease_interval_ms(lease) ||
+    interval += records_wait ? interval / 2 : 0;
+    if (lease->ran_at_ms == 0 || since >= interval ||
         (present > lease->present && since >= (int64_t)present * NEW_STREAM_US / 1000)) {
         return true;
     }

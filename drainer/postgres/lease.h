@@ -32,8 +32,9 @@ struct lease_options {
 struct lease *lease_create(struct pg_link *, const struct lease_options *);
 void lease_destroy(struct lease *);
 
-/* Tells whether it is time for a run, or a stream is to be given back. */
-bool lease_due(const struct lease *);
+/* Tells whether it is time for a run, or a stream is to be given back. records_wait: to be read
+ * or loaded. */
+bool lease_due(const struct lease *, bool records_wait);
 
 /* Returns the time from one run to the next. Streams that change hands are read by nobody, so both
  * sides hurry then. */

@@ -13,7 +13,8 @@
  * rest of the string and leaves the transaction open, hence ROLLBACK.
  *
  * libpq's PQputCopyData never says "would block" but buffers without limit; so data goes in pieces
- * of PIECE_BYTES, each flushed before the next.
+ * of PIECE_BYTES, each flushed before the next; smaller ones are sent together, as each that is
+ * sent wakes the server.
  *
  * A COMMIT whose wait for a synchronous standby was cancelled succeeds with a warning (01000): it
  * is treated as in doubt.
@@ -366,11 +367,11 @@ enum copy_progress { COPY_PUT_ALL, COPY_BLOCKED, COPY_LOST };
 static enum copy_progress link_put_copy_data(struct pg_link *link)
 {
     const struct pg_copy *copy = &link->command.copies[link->copy_index];
+    size_t unflushed = 0;
 
     while (link->chunk_index < copy->count) {
         const struct pg_chunk *chunk = &copy->chunks[link->chunk_index];
         size_t length = chunk->length - link->chunk_offset;
-        int flushed;
 
         if (length > PIECE_BYTES) {
             length = PIECE_BYTES;
@@ -385,9 +386,14 @@ static enum copy_progress link_put_copy_data(struct pg_link *link)
             link->chunk_index++;
             link->chunk_offset = 0;
         }
-        flushed = PQflush(link->connection);
-        if (flushed != 0) {
-            return flushed < 0 ? COPY_LOST : COPY_BLOCKED;
+        unflushed += length;
+        if (unflushed >= PIECE_BYTES) {
+            int flushed = PQflush(link->connection);
+
+            if (flushed != 0) {
+                return flushed < 0 ? COPY_LOST : COPY_BLOCKED;
+            }
+            unflushed = 0;
         }
     }
     return COPY_PUT_ALL;
