@@ -1,6 +1,6 @@
 """The books and orders against a second computation of them (books_model.py, orders_model.py), on random histories (books_history.py).
 
-BLOTTER_BOOKS_SEEDS=FROM:TO runs those seeds instead of a few random ones.
+BLOTTER_BOOKS_SEEDS=FROM:TO runs those seeds, below 1000000, instead of a few random ones.
 """
 
 import contextlib
