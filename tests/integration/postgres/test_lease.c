@@ -97,14 +97,14 @@ static void join(struct sharer *sharer, bool take_all)
                                                  .owner = sharer,
                                                  .connect_timeout_ms = 10000,
                                                  .command_timeout_ms = LOOP_TIMEOUT_MS});
-    sharer->lease = lease_create(sharer->link, &(struct lease_options){.streams = &sharer->streams,
-                                                                       .take_all = take_all,
-                                                                       .pattern = sharer->pattern,
-                                                                       .interval_ms =
-                                                                           sharer->interval_ms,
-                                                                       .on_taken = on_taken,
-                                                                       .on_done = on_done,
-                                                                       .owner = sharer});
+    sharer->lease =
+        lease_create(sharer->link, &(struct lease_options){.streams = &sharer->streams,
+                                                           .take_all = take_all,
+                                                           .pattern = sharer->pattern,
+                                                           .interval_ms = sharer->interval_ms,
+                                                           .on_taken = on_taken,
+                                                           .on_done = on_done,
+                                                           .owner = sharer});
     pg_link_start(sharer->link);
     assert_true(loop_until(base, &sharer->ups, 1));
 }
