@@ -164,7 +164,9 @@ bool lease_due(const struct lease *lease, bool records_wait)
         return true;
     }
     for (size_t i = 0; i < lease->options.streams->count; i++) {
-        if (stream_is_left(lease->options.streams->all[i])) {
+        const struct stream *stream = lease->options.streams->all[i];
+
+        if (stream_is_left(stream) || stream->state == STREAM_LOCKED) {
             return true;
         }
     }
@@ -283,6 +285,21 @@ static void lease_on_locked(struct lease *lease, struct stream *stream)
     stream->loaded_n = 0;
     stream->loaded_id = (struct stream_entry_id){0, 0};
     lease_list_add(&lease->fresh, stream);
+}
+
+/* Notes the locks that a run before this one obtained, and whose streams wait: it has failed, or
+ * another drainer has claimed them in Redis. This run shows whether the session, and so the lock,
+ * is still there. */
+static void lease_list_locked(struct lease *lease)
+{
+    const struct streams *streams = lease->options.streams;
+
+    lease->fresh.count = 0;
+    for (size_t i = 0; i < streams->count; i++) {
+        if (streams->all[i]->state == STREAM_LOCKED) {
+            lease_on_locked(lease, streams->all[i]);
+        }
+    }
 }
 
 /* Takes a stream's counter, and its newest loaded entry: "blotter:okx 1767225600000-3". */
@@ -798,6 +815,7 @@ static void lease_run_locks(struct lease *lease)
 
     lease->looks = lease_is_look_due(lease, present);
     lease->present = present;
+    lease_list_locked(lease);
     lease->asked.count = lease->free.count = 0;
     lease->look_wanted = false;
     sql_text_clear(&lease->sql);

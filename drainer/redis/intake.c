@@ -134,11 +134,13 @@ void intake_on_fenced(struct intake *intake, struct stream *stream)
         stream->state == STREAM_RELOADING) {
         log_warn(stream->name,
                  "claimed in Redis by another drainer or for another PostgreSQL, or its "
-                 "claim is gone: nothing was acknowledged, it is claimed anew");
+                 "claim is gone: nothing was acknowledged, it is claimed anew if it is still "
+                 "leased");
         if (stream->node != NULL) { /* what is under way was read before the new claim */
             reading_forget(&stream->node->reading);
         }
-        intake_take(intake, stream);
+        stream_enter(stream, STREAM_LOCKED);
+        intake_turn(intake);
     }
 }
 
