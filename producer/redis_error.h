@@ -12,7 +12,7 @@ enum redis_error_action {
     REDIS_ERROR_RIGHTS,  /* the user may not: a person has to change the ACL */
     REDIS_ERROR_LOGIN,   /* user or password is refused */
     REDIS_ERROR_CLIENTS, /* the server has no free connection */
-    REDIS_ERROR_GROUP,   /* there is no such consumer group */
+    REDIS_ERROR_GROUP,   /* there is no such consumer group, or no stream */
     REDIS_ERROR_SETTING, /* what the URL asks for cannot be: only another URL mends it */
 };
 
@@ -38,6 +38,7 @@ enum redis_error_action {
     X("ERR invalid password", LOGIN, "the password is wrong") \
     X("ERR AUTH", LOGIN, "the server has no password, or another kind of login") \
     X("NOGROUP", GROUP, "the stream or its consumer group is gone") \
+    X("WRONGTYPE", GROUP, "something else than a stream is in its place") \
     X("ERR DB index", SETTING, \
       "there is no such database: numbers go from 0 to 15, or to one below the server's setting " \
       "`databases`") \

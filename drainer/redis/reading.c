@@ -403,10 +403,6 @@ static void reading_on_claimed(struct reading *reading, struct stream *stream,
     if (!is_paging(reading, stream, STREAM_CLAIMING)) {
         return;
     }
-    if (reply_error_action(reply) == REDIS_ERROR_GROUP) {
-        intake_on_no_group(reading->intake, reading->node, reply->str);
-        return;
-    }
     if (!reply_is_array(reply, 2) || reply->element[1]->type != REDIS_REPLY_ARRAY ||
         !reply_parse_id(reply->element[0], &stream->claim_cursor)) {
         intake_on_error(reading->intake, reading->node, stream, "XAUTOCLAIM", reply);
@@ -459,7 +455,9 @@ static void reading_on_reply(void *owner, uintptr_t tag, struct redisReply *repl
         reading->reloaded_last = false;
         return;
     }
-    if (tag % READING_ANSWERS == READING_CLAIM) {
+    if (reply_error_action(reply) == REDIS_ERROR_GROUP) {
+        intake_on_no_group(reading->intake, reading->node, reply->str);
+    } else if (tag % READING_ANSWERS == READING_CLAIM) {
         reading_on_claimed(reading, stream, reply);
     } else {
         on_reloaded(reading, stream, reply);

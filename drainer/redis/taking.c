@@ -217,7 +217,8 @@ static void on_group(void *owner, uintptr_t tag, struct redisReply *reply)
             log_info(stream->name, "consumer group made, from the stream's first entry on");
         }
         taking_claim(taking, stream);
-    } else if (strstr(reply->str, "requires the key to exist") != NULL) {
+    } else if (reply_is_error(reply, "WRONGTYPE") ||
+               strstr(reply->str, "requires the key to exist") != NULL) {
         stream_enter(stream, STREAM_ABSENT);
     } else {
         intake_on_error(taking->intake, stream->node, stream, "XGROUP CREATE", reply);

@@ -214,6 +214,45 @@ class EntryIds(unittest.TestCase):
             self.assertEqual(servers.query(f"SELECT count(*) FROM blotter.rejects WHERE stream = 'blotter:{exchange}'")[0]["count"], 2)
 
 
+class KeysOfAProducer(unittest.TestCase):
+    """A producer may write what it likes into its stream and the stream's id: no other stream suffers."""
+
+    def setUp(self):
+        self.engines = engines.Engines()
+        self.addCleanup(self.engines.close)
+        redis = self.engines.redis()
+        self.url = redis.url
+        self.client = engines.RedisClient(redis.port)
+        self.addCleanup(self.client.close)
+
+    def rows(self, exchange):
+        return servers.query("SELECT count(*) FROM blotter.order_events WHERE exchange = %s", exchange)[0]["count"]
+
+    def add(self, exchange):
+        before = self.rows(exchange)
+        self.client("XADD", f"blotter:{exchange}", "*", "order", engines.order(1))
+        engines.await_true(lambda: self.rows(exchange) == before + 1, f"the entry of {exchange} is loaded")
+
+    def test_something_else_in_the_place_of_a_stream(self):
+        drainer = self.engines.drain(self.url)
+        for exchange in ("evil1", "honest1"):
+            self.add(exchange)
+        self.client("SET", "blotter:evil1", "x")
+        for _ in range(3):
+            self.add("honest1")
+        engines.await_true(lambda: "object=blotter:evil1 msg=\"given up\"" in drainer.text(), "what is no stream is given up")
+        self.client("DEL", "blotter:evil1")
+        self.add("evil1")
+        self.assertEqual(drainer.stop(), 0, drainer.text())
+
+    def test_something_else_in_the_place_of_a_streams_id(self):
+        for exchange, *command in (("evil2", "SET"), ("evil3", "RPUSH"), ("evil4", "SET")):
+            self.client(*command, f"blotter-id:{{blotter:{exchange}}}", b"x" * (2 << 20 if exchange == "evil4" else 32))
+        self.engines.drain(self.url)
+        for exchange in ("honest2", "evil2", "evil3", "evil4"):
+            self.add(exchange)
+
+
 class SlowRedis(unittest.TestCase):
     ROWS = 20000
     SECONDS = 0.3  # more than a read takes here at a high load
