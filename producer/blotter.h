@@ -262,6 +262,13 @@ struct blotter_entry {
 int64_t blotter_submit(blotter_producer *producer, const struct blotter_entry *entries,
                        size_t count);
 
+/* Has the processor fetch the memory that the next record goes into, for a caller that has
+ * something else to do before: reading the message that it will record. A record's bytes would wait
+ * for that memory, and with them what the thread does next.
+ * Threads:  any
+ * Blocks:   never */
+void blotter_prepare(blotter_producer *producer);
+
 #define BLOTTER_DECIMAL_BYTES 256
 
 /* Writes the shortest decimal that reads back as the same double ("0.1", "67123.1") and a NUL, for

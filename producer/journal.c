@@ -29,7 +29,12 @@
 #include "producer/journal_lock.h"
 #include "producer/journal_map.h"
 
-enum { RELEASE_WAIT_US = 100, RELEASE_WAITS = 10000 };
+enum {
+    RELEASE_WAIT_US = 100,
+    RELEASE_WAITS = 10000,
+    CACHE_LINE_BYTES = 64,
+    FETCHED_BYTES = 10 * CACHE_LINE_BYTES, /* most records are not longer */
+};
 
 /* --- claiming and publishing --- */
 
@@ -274,6 +279,20 @@ __attribute__((hot)) int64_t journal_append(struct journal *journal, enum record
                                 .length = length};
     journal_fill_slot(journal, claimed.position, &head, body, body_checksum);
     return head.seq;
+}
+
+void journal_fetch_next(const struct journal *journal)
+{
+    const struct journal_header *header = journal_header_late(journal);
+    if (header == NULL) {
+        return;
+    }
+    uint64_t next = atomic_load_explicit(&header->next.value, memory_order_relaxed); /* a guess */
+    const char *slot = (const char *)journal_slot_at(journal, next & NEXT_POSITION);
+#pragma GCC unroll 16
+    for (size_t i = 0; i < FETCHED_BYTES; i += CACHE_LINE_BYTES) {
+        __builtin_prefetch(slot + i, 1);
+    }
 }
 
 /* Returns how many of the writer's records the drainer has confirmed, from the first on. */

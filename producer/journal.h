@@ -57,6 +57,10 @@ bool journal_close_writing(struct journal *);
  * forgets. */
 void journal_release(struct journal *);
 
+/* Has the processor fetch the memory that the next record goes into: most of its slot, which was
+ * last touched a lap ago. Any thread; the handle is neither closed nor forked, or about to be. */
+void journal_fetch_next(const struct journal *);
+
 /* --- reading, by the sender --- */
 
 enum journal_read { JOURNAL_NOTHING_YET, JOURNAL_RECORD, JOURNAL_LEFT_OUT, JOURNAL_DAMAGED };

@@ -266,6 +266,13 @@ BLOTTER_PUBLIC int64_t blotter_reject(blotter_producer *producer,
     return submit_record(producer, RECORD_REJECT, reject, NULL);
 }
 
+BLOTTER_PUBLIC void blotter_prepare(blotter_producer *producer)
+{
+    if (journal_state(&producer->journal) == BLOTTER_OK) {
+        journal_fetch_next(&producer->journal);
+    }
+}
+
 /* --- bindings --- */
 
 static bool is_kind_public(int kind)

@@ -281,6 +281,9 @@ PyObject *record_call(struct producer *producer, struct recorder *recorders, PyO
     PyObject *result = NULL;
     enum outcome outcome = FAILED;
     if (producer_is_open(producer)) {
+        if (producer->handle != NULL) {
+            blotter_prepare(producer->handle);
+        }
         outcome = draft_take(&draft, &options, args, count, names);
         if (outcome == TAKEN) {
             int64_t seq = recording_submit(producer, recorder, kind, &draft);

@@ -177,6 +177,7 @@ static void a_child_is_told_and_the_parent_goes_on(void **state)
     pid_t child = fork();
     if (child == 0) {
         struct blotter_stats stats;
+        blotter_prepare(producer);
         bool right = blotter_order(producer, &good) == BLOTTER_FORKED &&
                      blotter_stats(producer, &stats) == BLOTTER_FORKED &&
                      blotter_wait(producer, 1, BLOTTER_SENT, -1) == BLOTTER_FORKED &&

@@ -248,6 +248,7 @@ static void expect_closed(blotter_producer *producer, const blotter_binding *bou
     assert_int_equal(blotter_order(producer, &wrong), BLOTTER_CLOSED);
     assert_int_equal(blotter_submit_bound(producer, bound, &order), BLOTTER_CLOSED);
     assert_int_equal(blotter_submit(producer, entries, 2), BLOTTER_CLOSED);
+    blotter_prepare(producer);
     assert_int_equal(blotter_wait(producer, 1, BLOTTER_SENT, -1), BLOTTER_CLOSED);
     assert_int_equal(blotter_flush(producer, BLOTTER_SENT, -1), BLOTTER_CLOSED);
     assert_int_equal(blotter_notify(producer, 0, BLOTTER_SENT, 1), BLOTTER_CLOSED);
