@@ -13,6 +13,8 @@
 #include "drainer/redis/stream_survey.h"
 #include "drainer/terminal.h"
 
+enum { SECONDS_BYTES = 32 };
+
 struct status {
     const struct settings *settings;
     struct redis redis;
@@ -23,7 +25,7 @@ struct status {
     struct stream_survey survey;
     struct load_facts facts;
     struct report *streams, *tables, *stalls;
-    int64_t behind_ms;
+    int64_t behind_ms; /* -1: of some streams it is not known */
     bool some_counted;
 };
 
@@ -36,6 +38,16 @@ static void on_status_signal(int number)
 }
 
 /* --- looking --- */
+
+/* Adds a cell; negative: unknown. */
+static void status_number(struct report *report, int64_t number)
+{
+    if (number < 0) {
+        report_cell(report, NULL);
+    } else {
+        report_number(report, number);
+    }
+}
 
 static void fill_streams(struct status *status)
 {
@@ -61,21 +73,19 @@ static void fill_streams(struct status *status)
 
         report_cell(status->streams, stream->name);
         report_number(status->streams, stream->length);
-        report_number(status->streams, stream->lag);
+        status_number(status->streams, stream->lag);
         report_number(status->streams, stream->pending);
         report_seconds(status->streams, stream->oldest_pending_ms);
         report_number(status->streams, stream->consumers);
         report_seconds(status->streams, stream->behind_ms);
-        if (stream->mirror_lag < 0) {
-            report_cell(status->streams, NULL);
-        } else {
-            report_number(status->streams, stream->mirror_lag);
-        }
+        status_number(status->streams, stream->mirror_lag);
         report_number(status->streams, stream->mirror_missed);
         report_cell(status->streams, stream->counted ? "t" : "f");
         status->some_counted = status->some_counted || stream->counted;
-        status->behind_ms =
-            stream->behind_ms > status->behind_ms ? stream->behind_ms : status->behind_ms;
+        if (status->behind_ms >= 0 &&
+            (stream->behind_ms < 0 || stream->behind_ms > status->behind_ms)) {
+            status->behind_ms = stream->behind_ms;
+        }
     }
 }
 
@@ -147,8 +157,6 @@ static bool look_at_pg(struct status *status)
 
 static void forget_look(struct status *status)
 {
-    stream_survey_release(&status->survey);
-    status->survey = (struct stream_survey){.streams = NULL};
     report_destroy(status->streams);
     report_destroy(status->tables);
     report_destroy(status->stalls);
@@ -173,7 +181,9 @@ static void status_print_json(const struct status *status)
                              "postgres_error", json_or_null(status->pg_error));
 
     if (status->redis_error[0] == '\0') {
-        json_object_set_new(json, "behind_s", json_real((double)status->behind_ms / 1000));
+        json_object_set_new(json, "behind_s",
+                            status->behind_ms < 0 ? json_null()
+                                                  : json_real((double)status->behind_ms / 1000));
         json_object_set_new(json, "streams", report_json(status->streams));
     }
     if (status->pg_error[0] == '\0') {
@@ -194,6 +204,15 @@ static void status_print_json(const struct status *status)
     report_print_json(json);
 }
 
+static void status_seconds(int64_t ms, char out[SECONDS_BYTES])
+{
+    if (ms < 0) {
+        snprintf(out, SECONDS_BYTES, "unknown");
+    } else {
+        snprintf(out, SECONDS_BYTES, "%.1f s", (double)ms / 1000);
+    }
+}
+
 /* Prints the columns that one reads at a glance; --json has all. */
 static void print_streams(const struct status *status)
 {
@@ -206,10 +225,14 @@ static void print_streams(const struct status *status)
     report_column(report, "length", REPORT_NUMBER);
     for (size_t i = 0; i < status->survey.count; i++) {
         const struct surveyed_stream *stream = &status->survey.streams[i];
-        char lag[32], behind[32];
+        char lag[32], behind[SECONDS_BYTES];
 
-        snprintf(lag, sizeof lag, "%lld%s", (long long)stream->lag, stream->more ? "+" : "");
-        snprintf(behind, sizeof behind, "%.1f s", (double)stream->behind_ms / 1000);
+        if (stream->lag < 0) {
+            snprintf(lag, sizeof lag, "unknown");
+        } else {
+            snprintf(lag, sizeof lag, "%lld%s", (long long)stream->lag, stream->more ? "+" : "");
+        }
+        status_seconds(stream->behind_ms, behind);
         report_cell(report, stream->name);
         report_cell(report, lag);
         report_number(report, stream->pending);
@@ -246,9 +269,11 @@ static void print_tables(const struct status *status)
 static void print_verdict(const struct status *status)
 {
     const struct load_facts *facts = &status->facts;
+    char behind[SECONDS_BYTES];
 
-    printf("behind %.1f s, %lld drainer%s connected, ", (double)status->behind_ms / 1000,
-           (long long)facts->drainers, facts->drainers == 1 ? "" : "s");
+    status_seconds(status->behind_ms, behind);
+    printf("behind %s, %lld drainer%s connected, ", behind, (long long)facts->drainers,
+           facts->drainers == 1 ? "" : "s");
     if (facts->last_load_seconds < 0) {
         printf("nothing loaded yet");
     } else {
@@ -279,7 +304,11 @@ static void status_print_text(const struct status *status)
     }
     if (status->some_counted) {
         printf("Redis does not know how much of some streams is waiting (after a restart, or on a "
-               "replica): counted here, up to 20000\n");
+               "replica): counted here, up to 100 entries or 64 KiB\n");
+    }
+    if (status->behind_ms < 0) {
+        printf("how long records of some streams have waited is unknown: Redis does not let this "
+               "user look for it (EVAL)\n");
     }
     if (!status->settings->tables) {
         return;

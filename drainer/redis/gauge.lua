@@ -1,9 +1,10 @@
 -- gauge.lua: how much of a stream waits.
 --
 -- KEYS[1] stream; ARGV: our group; how far it had read, and which entry came next, where the answer
--- before has said so, else "". Returns how many entries it has not read (-1: not known, some), how
--- many are pending, and the oldest entry id of both ("": none); then how far the group has read and
--- which entry comes next, if large ones do, else "".
+-- before has said so, else "". Returns how many entries it has not read (-1: not known, at least as
+-- many as the last value), how many are pending, and the oldest entry id of both ("": none); then how
+-- far the group has read and which entry comes next, if large ones do, else ""; and how many entries
+-- were looked at.
 
 -- After Redis has reloaded its append-only file its lag is nil, or too large by what waited at the
 -- file's last rewrite, for as long as the stream is busy; so it is once a replica has become the
@@ -22,10 +23,11 @@ end
 -- A lag that is not known may come of its deletion.
 local first, seen, bytes, large = nil, 0, 0, read == ARGV[2] and lag > 0
 if large then first = {ARGV[3]} end
-while not large and seen < math.max(1, math.min(lag, FEW)) and bytes < BYTES do
+local most = lag < 0 and FEW or math.max(1, math.min(lag, FEW))
+while not large and seen < most and bytes < BYTES do
   local entry = redis.call('XRANGE', KEYS[1], after, '+', 'COUNT', 1)[1]
   if not entry then
-    if lag > seen or seen == 0 then lag = seen end
+    lag = seen
     break
   end
   first, seen, after = first or entry, seen + 1, '(' .. entry[1]
@@ -35,4 +37,4 @@ local next = first and first[1] or ''
 local oldest = next
 large = large or bytes > 1048576
 if pending > 0 then oldest = redis.call('XPENDING', KEYS[1], ARGV[1])[2] or oldest end
-return {lag, pending, oldest, large and read or '', large and next or ''}
+return {lag, pending, oldest, large and read or '', large and next or '', seen}

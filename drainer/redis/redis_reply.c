@@ -57,3 +57,15 @@ const redisReply *reply_find_group(const redisReply *groups, const char *name)
     }
     return NULL;
 }
+
+bool reply_is_gauge(const redisReply *reply)
+{
+    static const bool is_text[] = {false, false, true, true, true, false};
+    bool sound = reply_is_array(reply, sizeof is_text / sizeof is_text[0]);
+
+    for (size_t i = 0; sound && i < sizeof is_text / sizeof is_text[0]; i++) {
+        sound = is_text[i] ? reply_is_string(reply->element[i])
+                           : reply->element[i]->type == REDIS_REPLY_INTEGER;
+    }
+    return sound;
+}

@@ -24,4 +24,7 @@ const redisReply *reply_map_get(const redisReply *map, const char *key);
 /* Finds the group of that name in an answer to XINFO GROUPS; NULL: none. */
 const redisReply *reply_find_group(const redisReply *groups, const char *name);
 
+/* Says whether it is an answer of gauge.lua: three numbers, three ids that may be "". */
+bool reply_is_gauge(const redisReply *);
+
 #endif

@@ -7,12 +7,10 @@
 
 #include "drainer/memory.h"
 #include "drainer/redis/redis_reply.h"
+#include "drainer/redis/scripts.h"
 #include "drainer/redis/stream_pattern.h"
 
 enum {
-    COUNT_PAGE = 1000,
-    COUNT_FEW = 100,
-    COUNT_PAGES_MAX = 20,
     TIME_DIGITS_MAX = 12, /* of seconds: more are no time */
 };
 
@@ -100,22 +98,20 @@ static bool find_streams(struct stream_survey *survey, struct redis *redis)
 
 /* --- one stream --- */
 
+/* What waits for a group. */
+struct waiting {
+    bool known;  /* Redis has looked */
+    int64_t lag; /* -1: not known */
+    int64_t at_least;
+    char oldest[STREAM_ENTRY_ID_BYTES]; /* "": nothing waits */
+};
+
 /* Returns the integer behind a key of XINFO's answer; `unknown` where it is nil or not there. */
 static int64_t number_of(const redisReply *map, const char *key, int64_t unknown)
 {
     const redisReply *value = reply_map_get(map, key);
 
     return value == NULL || value->type != REDIS_REPLY_INTEGER ? unknown : value->integer;
-}
-
-/* Reads the last id that a group has; without one `out` stays as it is. */
-static void last_delivered_of(const redisReply *group, char out[STREAM_ENTRY_ID_BYTES])
-{
-    const redisReply *value = reply_map_get(group, "last-delivered-id");
-
-    if (value != NULL && reply_is_string(value)) {
-        snprintf(out, STREAM_ENTRY_ID_BYTES, "%s", value->str);
-    }
 }
 
 static int64_t age_of(const struct stream_survey *survey, const char *id)
@@ -125,60 +121,24 @@ static int64_t age_of(const struct stream_survey *survey, const char *id)
     return added_ms < 0 || added_ms > survey->now_ms ? 0 : survey->now_ms - added_ms;
 }
 
-/* Counts entries behind an id, page by page, up to a limit. Only ids are looked at, but Redis sends
- * the values too. */
-static bool count_behind(struct surveyed_stream *stream, struct redis *redis, const char *id)
+/* Finds what waits for a group, by gauge.lua: Redis looks at the entries, and sends none. A user
+ * without the right to EVAL knows no more than the lag that Redis remembers. */
+static bool look_at_waiting(struct surveyed_stream *stream, struct redis *redis, const char *group,
+                            struct surveyed_large *large, struct waiting *waiting)
 {
-    char from[STREAM_ENTRY_ID_BYTES + 1], page_size[16];
+    redisReply *reply = redis_ask(redis, "EVAL", script_gauge, "1", stream->name, group,
+                                  large->behind, large->next, NULL);
 
-    snprintf(from, sizeof from, "(%s", id);
-    snprintf(page_size, sizeof page_size, "%d", COUNT_PAGE);
-    stream->counted = true;
-    stream->lag = 0;
-    for (int page = 0; page < COUNT_PAGES_MAX; page++) {
-        redisReply *reply =
-            redis_ask(redis, "XRANGE", stream->name, from, "+", "COUNT", page_size, NULL);
-        if (reply == NULL) {
-            return false;
-        }
-        size_t count = reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
-        stream->lag += (int64_t)count;
-        if (count > 0 && reply_is_array(reply->element[count - 1], 1) &&
-            reply_is_string(reply->element[count - 1]->element[0])) {
-            snprintf(from, sizeof from, "(%s", reply->element[count - 1]->element[0]->str);
-        }
-        redis_reply_free(reply);
-        if (count < COUNT_PAGE) {
-            return true;
-        }
-    }
-    stream->more = true;
-    return true;
-}
-
-/* Notes how long the first entry behind an id has waited; nothing behind it: 0. Where fewer entries
- * are there than Redis' lag says, they are what waits (gauge.lua). */
-static bool look_at_unread(const struct stream_survey *survey, struct surveyed_stream *stream,
-                           struct redis *redis, const char *id)
-{
-    char from[STREAM_ENTRY_ID_BYTES + 1], count[16];
-    int look = stream->lag < COUNT_FEW ? (int)stream->lag : COUNT_FEW;
-
-    snprintf(from, sizeof from, "(%s", id);
-    snprintf(count, sizeof count, "%d", look);
-    redisReply *reply = redis_ask(redis, "XRANGE", stream->name, from, "+", "COUNT", count, NULL);
     if (reply == NULL) {
         return false;
     }
-    if (reply_is_array(reply, 1) && (int)reply->elements < look) {
-        stream->lag = (int64_t)reply->elements;
-    }
-    if (reply_is_array(reply, 1) && reply_is_array(reply->element[0], 1) &&
-        reply_is_string(reply->element[0]->element[0])) {
-        stream->behind_ms = age_of(survey, reply->element[0]->element[0]->str);
-    } else {
-        stream->lag = 0;
-        stream->counted = false;
+    if (reply_is_gauge(reply)) {
+        *waiting = (struct waiting){.known = true,
+                                    .lag = reply->element[0]->integer,
+                                    .at_least = reply->element[5]->integer};
+        snprintf(waiting->oldest, sizeof waiting->oldest, "%s", reply->element[2]->str);
+        snprintf(large->behind, sizeof large->behind, "%s", reply->element[3]->str);
+        snprintf(large->next, sizeof large->next, "%s", reply->element[4]->str);
     }
     redis_reply_free(reply);
     return true;
@@ -205,39 +165,42 @@ static bool stream_survey_look_at_pending(const struct stream_survey *survey,
 static bool look_at_group(const struct stream_survey *survey, struct surveyed_stream *stream,
                           struct redis *redis, const redisReply *group)
 {
-    char last_delivered[STREAM_ENTRY_ID_BYTES] = "0-0";
+    struct waiting waiting = {.lag = group == NULL ? stream->length : number_of(group, "lag", -1)};
 
     stream->group = group != NULL;
-    stream->lag = stream->length;
     if (group != NULL) {
         stream->consumers = number_of(group, "consumers", 0);
         stream->pending = number_of(group, "pending", 0);
-        stream->lag = number_of(group, "lag", -1);
-        last_delivered_of(group, last_delivered);
     }
-    return (stream->lag >= 0 || count_behind(stream, redis, last_delivered)) &&
-           (stream->lag == 0 || look_at_unread(survey, stream, redis, last_delivered)) &&
-           (stream->pending == 0 || stream_survey_look_at_pending(survey, stream, redis));
+    stream->counted = waiting.lag < 0;
+    if (!look_at_waiting(stream, redis, STREAM_GROUP, &stream->large[0], &waiting)) {
+        return false;
+    }
+    stream->more = waiting.known && waiting.lag < 0;
+    stream->lag = stream->more ? waiting.at_least : waiting.lag;
+    stream->counted = stream->counted && waiting.known && stream->lag > 0;
+    if (waiting.known && stream->lag > 0 && waiting.oldest[0] != '\0') {
+        stream->behind_ms = age_of(survey, waiting.oldest);
+    } else if (!waiting.known && stream->lag != 0) {
+        stream->behind_ms = -1;
+    }
+    return stream->pending == 0 || stream_survey_look_at_pending(survey, stream, redis);
 }
 
-/* Counts all entries as waiting where Redis does not know the lag of the mirrors, and none where
- * there is nothing behind the last that they have read: Redis may remember a lag that is none. */
+/* Counts all entries as waiting where it is not known how many wait for the mirrors. */
 static bool look_at_mirror(struct surveyed_stream *stream, struct redis *redis,
                            const redisReply *group)
 {
-    char from[STREAM_ENTRY_ID_BYTES + 1] = "(0-0";
+    struct waiting waiting = {.lag = group == NULL ? -1 : number_of(group, "lag", -1)};
 
     if (group == NULL) {
         return true;
     }
-    last_delivered_of(group, from + 1);
-    redisReply *reply = redis_ask(redis, "XRANGE", stream->name, from, "+", "COUNT", "1", NULL);
-    if (reply == NULL) {
+    if (!look_at_waiting(stream, redis, STREAM_MIRROR_GROUP, &stream->large[1], &waiting)) {
         return false;
     }
-    stream->mirror_lag = (reply_is_array(reply, 1) ? number_of(group, "lag", stream->length) : 0) +
-                         number_of(group, "pending", 0);
-    redis_reply_free(reply);
+    stream->mirror_lag =
+        (waiting.lag < 0 ? stream->length : waiting.lag) + number_of(group, "pending", 0);
     return true;
 }
 
@@ -295,10 +258,28 @@ static bool ask_time(struct stream_survey *survey, struct redis *redis)
     return survey->now_ms != 0;
 }
 
+/* Keeps which streams had a large entry next, so that Redis does not look at it once a second. */
+static void remember_large(struct stream_survey *survey, const struct stream_survey *before)
+{
+    for (size_t i = 0; before->count > 0 && i < survey->count; i++) {
+        struct surveyed_stream *stream = &survey->streams[i];
+        const struct surveyed_stream *old =
+            bsearch(stream, before->streams, before->count, sizeof *stream, compare);
+
+        if (old != NULL) {
+            memcpy(stream->large, old->large, sizeof stream->large);
+        }
+    }
+}
+
 bool stream_survey_take(struct stream_survey *survey, struct redis *redis)
 {
+    struct stream_survey before = *survey;
+
     *survey = (struct stream_survey){.streams = NULL};
     bool done = ask_time(survey, redis) && find_streams(survey, redis);
+    remember_large(survey, &before);
+    stream_survey_release(&before);
     for (size_t i = 0; done && i < survey->count; i++) {
         done = stream_survey_look_at(survey, &survey->streams[i], redis);
     }

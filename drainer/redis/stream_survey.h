@@ -9,6 +9,11 @@
 #include "drainer/redis/redis_blocking.h"
 #include "schema/stream.h"
 
+/* A large entry that comes next for a group (gauge.lua). */
+struct surveyed_large {
+    char behind[STREAM_ENTRY_ID_BYTES], next[STREAM_ENTRY_ID_BYTES]; /* "": none */
+};
+
 struct surveyed_stream {
     char name[STREAM_NAME_BYTES];
     bool group;   /* is our consumer group there? */
@@ -16,13 +21,15 @@ struct surveyed_stream {
                      here ... */
     bool more;    /* ... and there are more than was counted */
     int64_t length;  /* entries, also those that are committed and kept */
-    int64_t lag;     /* not read yet */
+    int64_t lag;     /* not read yet; -1: not known, as Redis forbids EVAL */
     int64_t pending; /* read, not acknowledged */
     int64_t consumers;
     int64_t oldest_pending_ms; /* since it was added; -1: none */
     int64_t mirror_lag;        /* not stored in QuestDB yet, read or not; -1: there is no mirror */
     int64_t mirror_missed;     /* removed before a mirror had read them: QuestDB misses them */
-    int64_t behind_ms;         /* how long the oldest entry not yet committed has waited; 0: none */
+    int64_t behind_ms; /* how long the oldest entry not yet committed has waited; 0: none; -1: not
+                          known, as Redis forbids EVAL */
+    struct surveyed_large large[2]; /* for our group, and for the mirrors */
 };
 
 struct stream_survey {
@@ -31,7 +38,8 @@ struct stream_survey {
     int64_t now_ms; /* the server's clock */
 };
 
-/* Looks at every stream that settings->streams matches. False: said. Release it in both cases. */
+/* Looks at every stream that settings->streams matches, again where it holds a survey. False: said.
+ * Release it in both cases. */
 bool stream_survey_take(struct stream_survey *, struct redis *);
 void stream_survey_release(struct stream_survey *);
 

@@ -414,19 +414,13 @@ static uint64_t progress_of(const redisReply *groups, const char *ours)
     return (id.ms * 31 + id.seq) * 31 + (uint64_t)pending->integer + 1;
 }
 
-static bool is_gauge(const redisReply *reply)
-{
-    return reply_is_array(reply, 5) && reply->element[0]->type == REDIS_REPLY_INTEGER &&
-           reply->element[1]->type == REDIS_REPLY_INTEGER && reply_is_string(reply->element[2]);
-}
-
 /* Looks before anybody is disturbed: Redis may remember a lag that is none (gauge.lua). */
 static void on_stuck_gauge(void *owner, uintptr_t tag, struct redisReply *reply)
 {
     const struct stream_watch *watch = owner;
     struct stream *stream = (struct stream *)tag;
 
-    if (reply != NULL && is_gauge(reply) && stream->state == STREAM_FREE &&
+    if (reply != NULL && reply_is_gauge(reply) && stream->state == STREAM_FREE &&
         (reply->element[0]->integer != 0 || reply->element[1]->integer != 0)) {
         intake_on_stuck(watch->intake, stream);
     }
@@ -495,7 +489,7 @@ static void on_gauge(void *owner, uintptr_t tag, struct redisReply *reply)
     struct stream *stream = (struct stream *)tag;
     struct stream_entry_id oldest = {0, 0};
 
-    if (reply == NULL || intake_follow(watch->intake, stream, reply) || !is_gauge(reply)) {
+    if (reply == NULL || intake_follow(watch->intake, stream, reply) || !reply_is_gauge(reply)) {
         stream->gauge.known = false; /* the key is gone, or of another type */
         return;
     }

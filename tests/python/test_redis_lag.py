@@ -1,5 +1,5 @@
 """A lag that Redis remembers wrongly: where it has rewritten its append-only file and was killed later, XINFO GROUPS names for ever what the
-group had not read at the rewrite. No drainer is disturbed by it, and no command shows it."""
+group had not read at the rewrite. No drainer is disturbed by it, and no command shows it. And what looking at entries costs."""
 
 import json
 import subprocess
@@ -95,6 +95,45 @@ class Lag(unittest.TestCase):
             client("XTRIM", "blotter:okx", "MAXLEN", 0)
             engines.await_true(lambda: engines.sample(drainer, 'blotter_stream_lag{stream="blotter:okx"}') == 0, "nothing waits")
         drainer.kill()
+
+    def test_status_is_sent_no_entry(self):
+        """Who may add to a stream chooses how large its entries are, and the page asks once a second."""
+        redis = running.redis()
+        with engines.RedisClient(redis.port) as client:
+            ids = [client("XADD", "blotter:okx", "*", "order", b"x" * (4 << 20)) for _ in range(10)]
+            client("XGROUP", "CREATE", "blotter:okx", "mirrors", "0")
+            client("ACL", "SETUSER", "watcher", "on", ">pw", "~*", "&*", "+@all", "-eval")
+            seen, stream = self.status(client, redis.url)
+            self.assertEqual((stream["lag"], stream["mirror_lag"], stream["lag_counted"]), (10, 10, False))
+            self.assertGreater(stream["behind_s"], 0)
+            self.assertEqual(seen["behind_s"], stream["behind_s"])
+            # who may not have Redis look is told what Redis remembers
+            seen, stream = self.status(client, f"redis://watcher:pw@127.0.0.1:{redis.port}")
+            self.assertEqual((stream["lag"], stream["mirror_lag"], stream["behind_s"], seen["behind_s"]), (10, 10, None, None))
+            client("XGROUP", "CREATE", "blotter:okx", "drainers", ids[4])
+            seen, stream = self.status(client, f"redis://watcher:pw@127.0.0.1:{redis.port}")
+            self.assertEqual((stream["lag"], stream["behind_s"]), (None, None))
+
+    def status(self, client, url):
+        sent = self.sent(client)
+        done = subprocess.run([BLOTTER, "status", "--json"], capture_output=True, text=True, env=support.plain_environment(BLOTTER_REDIS=url))
+        self.assertLess(self.sent(client) - sent, 1 << 20)
+        seen = json.loads(done.stdout)
+        return seen, seen["streams"][0]
+
+    def test_status_has_a_large_entry_looked_at_once(self):
+        redis = running.redis()
+        with engines.RedisClient(redis.port) as client:
+            client("XADD", "blotter:okx", "*", "order", b"x" * (2 << 20))
+            watch = running.start("status", BLOTTER, "status", "--json", "--watch", "--interval", "10ms", BLOTTER_REDIS=redis.url)
+            engines.await_true(lambda: watch.text().count("\n") > 5, "several looks")
+            self.assertLessEqual(self.calls(client, "xrange"), 1)
+            self.assertIn('"lag": 1', watch.text().splitlines()[-1])
+        watch.kill()
+
+    @staticmethod
+    def sent(client):
+        return int(client("INFO", "stats").split("total_net_output_bytes:")[1].split()[0])
 
     def looks(self, client):
         return self.calls(client, "xinfo|groups")

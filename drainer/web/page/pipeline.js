@@ -82,7 +82,7 @@ export function pipelineCard(place) {
     return [...names].map((stream) => {
       const s = inRedis.get(stream), at = placeOf(stream), exchange = at.split("\n")[0], audit = audits.get(at);
       return { stream, ...(facts.get(at) ?? { alive: answer === null ? null : 0, held: null, slots: null, trouble: "" }), rate: rateOf(stream), lag: s?.lag ?? null, pending: s?.pending ?? null,
-        behind: s ? Number(s.behind_s ?? 0) : null, ms: flow.get(exchange) ?? null, drainer: drainers.get(at) ?? null, bad: (audit?.bad ?? 0) > 0,
+        behind: s?.behind_s == null ? null : Number(s.behind_s), ms: flow.get(exchange) ?? null, drainer: drainers.get(at) ?? null, bad: (audit?.bad ?? 0) > 0,
         audit: answer === null ? null : audit === undefined ? "no producer with numbers" : audit.bad > 0 ? `${audit.bad} ${audit.states}` : "nothing missing" };
     }).sort((a, b) => (b.behind ?? 0) - (a.behind ?? 0) || (a.stream < b.stream ? -1 : 1));
   }
