@@ -30,8 +30,10 @@ static enum line_result line_input_fill(struct line_input *input)
 {
     struct pollfd ready = {.fd = input->fd, .events = POLLIN};
 
-    memmove(input->buffer, input->buffer + input->begin, input->length);
-    input->begin = 0;
+    if (input->begin > 0) {
+        memmove(input->buffer, input->buffer + input->begin, input->length);
+        input->begin = 0;
+    }
     /* signals arrive here and nowhere else, so none is missed between looking for one and waiting
      */
     if (ppoll(&ready, 1, NULL, input->waiting_mask) < 0) {
@@ -50,12 +52,24 @@ static void drop(struct line_input *input, size_t length)
 {
     input->begin += length;
     input->length -= length;
+    input->searched = 0;
+}
+
+/* Finds the end of the line; NULL: it is not there yet. What was looked at before is not looked at
+ * again: a line may come byte by byte. */
+static const char *find_newline(struct line_input *input)
+{
+    const char *begin = input->buffer + input->begin;
+    const char *newline = memchr(begin + input->searched, '\n', input->length - input->searched);
+
+    input->searched = input->length;
+    return newline;
 }
 
 /* Skips the rest of a line that was too long, as far as it is in the buffer. */
 static void skip_rest(struct line_input *input)
 {
-    const char *begin = input->buffer + input->begin, *newline = memchr(begin, '\n', input->length);
+    const char *begin = input->buffer + input->begin, *newline = find_newline(input);
 
     drop(input, newline == NULL ? input->length : (size_t)(newline - begin) + 1);
     input->skipping = newline == NULL;
@@ -65,7 +79,7 @@ static void skip_rest(struct line_input *input)
 static bool line_input_take_line(struct line_input *input, enum line_result *result,
                                  const char **text, size_t *length)
 {
-    const char *begin = input->buffer + input->begin, *newline = memchr(begin, '\n', input->length);
+    const char *begin = input->buffer + input->begin, *newline = find_newline(input);
     bool full = input->length == CAPACITY;
 
     if (newline == NULL && !full && (!input->ended || input->length == 0)) {

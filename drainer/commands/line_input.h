@@ -24,7 +24,7 @@ struct line_input {
     uint64_t number;              /* of the last line given, from 1 */
     /* internal */
     char *buffer;
-    size_t length, begin;
+    size_t length, begin, searched;
     bool ended, skipping;
 };
 

@@ -1,6 +1,7 @@
 /* test_line_input.c: lines from a pipe, in whatever pieces they come, and however long they are. */
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -134,6 +135,38 @@ static void longest_line_is_whole(void **state)
     assert_end();
 }
 
+static void on_signal(int number)
+{
+    (void)number;
+}
+
+/* A line that comes byte by byte would otherwise cost its length for each of them. What is in the
+ * buffer is changed behind the reader's back, and it does not notice. */
+static void what_was_looked_at_is_not_looked_at_again(void **state)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    sigset_t caught, waiting;
+    int pipes[2];
+
+    (void)state;
+    sigaction(SIGUSR1, &action, NULL);
+    sigemptyset(&caught);
+    sigaddset(&caught, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &caught, &waiting);
+    assert_int_equal(pipe(pipes), 0);
+    line_input_open(&input, pipes[0], &waiting);
+    assert_int_equal(write(pipes[1], "abc", 3), 3);
+    raise(SIGUSR1); /* let in once there is nothing more to read */
+    assert_int_equal(line_input_next(&input, &text, &length), LINE_INTERRUPTED);
+    input.buffer[1] = '\n';
+    assert_int_equal(write(pipes[1], "d\ne\n", 4), 4);
+    assert_line("a\ncd");
+    assert_line("e");
+    close(pipes[1]);
+    assert_end();
+    sigprocmask(SIG_UNBLOCK, &caught, NULL);
+}
+
 static void unreadable_input_is_a_failure(void **state)
 {
     (void)state;
@@ -153,6 +186,7 @@ int main(void)
         TEST(overlong_line_is_given_once_and_skipped),
         TEST(line_behind_an_overlong_one_is_not_waited_for),
         TEST(longest_line_is_whole),
+        TEST(what_was_looked_at_is_not_looked_at_again),
         TEST(unreadable_input_is_a_failure),
     };
     return cmocka_run_group_tests_name("line_input", tests, NULL, NULL);
