@@ -3,6 +3,7 @@
  * blotter:<exchange>            the stream of an exchange
  * blotter:<exchange>:<lane>     a lane of it
  * blotter-ack:{<stream>}:<producer_id>   confirmations: what is committed; kept for an hour
+ * blotter-ack:{<stream>}        the names of these keys, the oldest first, so that they stay few
  * blotter-id:{<stream>}         a random id, made once: streams of one name in two Redis differ
  * blotter-load:{<stream>}       which PostgreSQL it was loaded into, how far, by which drainer
  * blotter-mirror:{<stream>}     which mirror reads it for QuestDB

@@ -195,6 +195,9 @@ static const char *const of_drainers[] = {
     "HMGET blotter-load:{#} n",
     "XADD blotter-ack:{#}:1 * ok x",
     "EXPIRE blotter-ack:{#}:1 1",
+    "RPUSH blotter-ack:{#} x",
+    "LPOP blotter-ack:{#}",
+    "DEL blotter-ack:{#}:1",
 };
 static const char *const of_producers[] = {
     "XADD # * order x",

@@ -6,6 +6,7 @@ An entry is one record, where Python and `blotter publish` make several: of the 
 import contextlib
 import copy
 import json
+import time
 import unittest
 from decimal import Decimal
 
@@ -108,6 +109,32 @@ class Raw(unittest.TestCase):
         (row,) = self.rows("nested", "order", 1)
         self.assertEqual([trade["id"] if isinstance(trade, dict) else trade for trade in row["extra"]["trades"]], ["t1", "t2", "t3", "t4"])
         self.assertEqual(servers.query("SELECT FROM blotter.trades WHERE exchange = 'nested'"), [])
+
+    def test_made_up_producers_leave_no_more_confirmations_than_many_producers_would(self):
+        """Redis takes 5 KB for those of each number that somebody makes up."""
+        numbers = range(10**18, 10**18 + 6000)
+        ack = "blotter-ack:{blotter:madeup}:%d"
+
+        def add(seq, *producers):
+            with client.pipeline(transaction=False) as pipeline:
+                for number in producers:
+                    record = {"producer_id": number, "seq": seq, "recorded_at": time.time_ns(), "order_id": str(number), "symbol": "A/B"}
+                    pipeline.xadd("blotter:madeup", {"order": engines.packed(record)})
+                pipeline.execute()
+
+        add(1, *numbers)
+        support.wait_until(lambda: client.xlen(ack % numbers[-1]) == 1)
+        self.rows("madeup", "order", len(numbers))
+        kept = list(client.scan_iter("blotter-ack:{blotter:madeup}:*", 1000))
+        self.assertLessEqual(len(kept), 4096)
+        self.assertGreater(len(kept), 4000)
+        self.assertEqual(client.llen("blotter-ack:{blotter:madeup}"), 4096)
+        # those that made room have others
+        self.assertEqual(client.exists(ack % numbers[0]), 0)
+        add(2, numbers[0])
+        support.wait_until(lambda: client.xlen(ack % numbers[0]) == 1)
+        self.assertEqual(client.xrange(ack % numbers[0])[0][1], {b"settled": b"2"})
+        self.assertEqual(client.llen("blotter-ack:{blotter:madeup}"), 4096)
 
     def assert_rejected(self, kind, value, reason):
         client.xadd(f"blotter:no-{kind}", {kind: value})
