@@ -44,6 +44,16 @@ struct round {
     int64_t at_ms;
 };
 
+/* Foreign groups that were overruled since that was said: a line for each of thousands of streams
+ * would hide the rest of the log. */
+struct overruled {
+    size_t streams;
+    int64_t worst_removed, missed;
+    const struct stream *worst;
+    char worst_group[64];
+    int64_t said_at_ms;
+};
+
 struct stream_watch {
     struct intake *intake;
     const struct nodes *nodes;
@@ -58,6 +68,7 @@ struct stream_watch {
     int64_t ticked_at_ms;
     int64_t counted_at_ms, scanned_at_ms;
     struct round pending, trimming, stuck, gauging;
+    struct overruled overruled;
 };
 
 static bool is_due(int64_t *at_ms, int64_t interval_ms)
@@ -277,17 +288,41 @@ static void stream_watch_on_pending(void *owner, uintptr_t tag, struct redisRepl
 static void note_overruled(struct stream_watch *watch, const struct stream *stream,
                            const redisReply *reply)
 {
+    struct overruled *overruled = &watch->overruled;
+    int64_t removed = reply->element[0]->integer;
     int64_t missed = reply->elements > 2 ? reply->element[2]->integer : 0;
 
-    log_warn(stream->name,
-             "group %s does not keep up: its entries are trimmed (setting group_limit)",
-             reply->element[1]->str);
-    if (missed > 0) {
-        log_warn(stream->name,
-                 "%" PRId64 " entries were trimmed that no mirror had read: QuestDB misses them",
-                 missed);
-        intake_count(watch->intake)->mirrors_missed += (uint64_t)missed;
+    if (overruled->streams++ == 0 || removed > overruled->worst_removed) {
+        overruled->worst = stream;
+        overruled->worst_removed = removed;
+        snprintf(overruled->worst_group, sizeof overruled->worst_group, "%s",
+                 reply->element[1]->str);
     }
+    overruled->missed += missed;
+    intake_count(watch->intake)->mirrors_missed += (uint64_t)missed;
+}
+
+static void say_overruled(struct stream_watch *watch)
+{
+    struct overruled *overruled = &watch->overruled;
+    char others[64] = "";
+
+    if (overruled->streams == 0 ||
+        !is_due(&overruled->said_at_ms, watch->settings->trim_interval)) {
+        return;
+    }
+    if (overruled->streams > 1) {
+        snprintf(others, sizeof others, ", and so of %zu other streams", overruled->streams - 1);
+    }
+    log_warn(overruled->worst->name,
+             "group %s does not keep up: its entries are trimmed (setting group_limit)%s",
+             overruled->worst_group, others);
+    if (overruled->missed > 0) {
+        log_warn(overruled->worst->name,
+                 "%" PRId64 " entries%s were trimmed that no mirror had read: QuestDB misses them",
+                 overruled->missed, overruled->streams > 1 ? " of these streams" : "");
+    }
+    *overruled = (struct overruled){.said_at_ms = overruled->said_at_ms};
 }
 
 /* Takes the script's answer: how many entries, and the foreign group that was overruled, if any. */
@@ -705,6 +740,7 @@ void stream_watch_tick(struct stream_watch *watch)
     forget_after_a_stop(watch);
     look_if_due(watch);
     look_after_streams(watch);
+    say_overruled(watch);
 }
 
 void stream_watch_look_now(struct stream_watch *watch, struct node *node)

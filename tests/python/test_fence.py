@@ -2,6 +2,7 @@
 that went back in time is loaded again from what the streams still hold.
 """
 
+import re
 import tempfile
 import unittest
 
@@ -167,6 +168,19 @@ class Fence(unittest.TestCase):
         self.assertEqual(found[0]["from_id"], self.last_id)
         self.assertEqual(found[0]["to_n"] - found[0]["from_n"], transactions)
         engines.await_true(lambda: self.rows() >= 110, "what is there is loaded again")
+
+    def test_groups_that_do_not_keep_up_share_a_line(self):
+        streams = [f"blotter:asleep{n}" for n in range(30)]
+        for stream in streams:
+            self.client("XGROUP", "CREATE", stream, "asleep", "0", "MKSTREAM")
+            for n in range(300):
+                self.client.send("XADD", stream, "*", "order", engines.order(n))
+            for n in range(300):
+                self.client.answer()
+        drainer = self.drain("--keep-entries", "0", "--keep-time", "0", "--group-limit", "10")
+        engines.await_true(lambda: all(self.client("XLEN", stream) < 300 for stream in streams), "each group is overruled")
+        engines.await_true(lambda: re.search("group asleep does not keep up.*, and so of [0-9]+ other streams", drainer.text()), "which is said")
+        self.assertLess(drainer.text().count("does not keep up"), len(streams) / 2)
 
     def test_reloaded_entries_are_not_acknowledged(self):
         drainer = self.drain()
