@@ -628,12 +628,14 @@ COMMENT ON COLUMN blotter.orders.producer_id IS 'producer_id of its newest event
 
 -- Three indexes, the last of them small, and no column of them changes before the end of an order, so that updates stay within their page (HOT) where that has room:
 -- an order has several events, and its neighbours in the page have theirs at about the same time, hence the fillfactor.
-CREATE INDEX orders_client_order_id ON blotter.orders (client_order_id);
-COMMENT ON INDEX blotter.orders_client_order_id IS 'the orders of a client id';
+-- By their names all the way down: many orders may have one client id.
+CREATE INDEX orders_client_order_id ON blotter.orders (client_order_id, exchange, account, scope, first_recorded_at);
+COMMENT ON INDEX blotter.orders_client_order_id IS 'the orders of a client id, in their order';
 -- The index includes what else the page asks of all open orders, so that 100,000 of them are counted without visiting their rows.
 CREATE INDEX orders_open ON blotter.orders (exchange, symbol, first_recorded_at, strategy) INCLUDE (provisional) WHERE NOT terminal;
 COMMENT ON INDEX blotter.orders_open IS 'open orders, of a symbol or of a strategy';
-CREATE INDEX orders_replacing ON blotter.orders (orig_client_order_id) WHERE orig_client_order_id <> '';
+CREATE INDEX orders_replacing ON blotter.orders (orig_client_order_id, exchange, account, scope, first_recorded_at)
+    WHERE orig_client_order_id <> '' AND NOT provisional;
 COMMENT ON INDEX blotter.orders_replacing IS 'the orders that replace another one';
 CREATE INDEX orders_venue ON blotter.orders (exchange, account) WHERE origin = 'venue';
 COMMENT ON INDEX blotter.orders_venue IS 'the orders that a venue was asked for, for reconciliation; next to empty';

@@ -96,7 +96,7 @@ CREATE FUNCTION blotter_internal.audited_seqs(of_exchange text DEFAULT NULL, sin
         UNION ALL
         -- it left nothing but what its successor says of it
         SELECT f.producer_id, f.exchange, f.lane FROM followed f
-        WHERE audited_seqs.since = '-infinity' AND f.producer_id NOT IN (SELECT o.producer_id FROM of_streams o)
+        WHERE audited_seqs.since = '-infinity' AND NOT EXISTS (SELECT FROM of_streams o WHERE o.producer_id = f.producer_id)
     )
     SELECT a.producer_id, a.exchange, nullif(a.lane, ''), a.host, a.streams, a.first_at, a.last_at, a.end_seq, a.confirmed_seq, a.top_seq,
            a.stored, a.doubled, blotter_internal.seq_count(a.rejected - a.stored_seqs), a.gone,
@@ -254,7 +254,8 @@ FROM (
            greatest(h.confirmed_seq, f.confirmed_seq) AS confirmed_seq, coalesce(c.settled, 0) + coalesce(j.rejected, 0) AS settled, c.last_seq,
            greatest(h.last_at, c.updated_at) AS last_at, count(*) OVER (PARTITION BY k.producer_id) AS streams
     FROM (SELECT k.* FROM known k
-          UNION ALL SELECT f.producer_id, f.exchange, f.lane FROM blotter_internal.followed f WHERE f.producer_id NOT IN (SELECT k.producer_id FROM known k)) AS k
+          UNION ALL SELECT f.producer_id, f.exchange, f.lane FROM blotter_internal.followed f
+          WHERE NOT EXISTS (SELECT FROM known k WHERE k.producer_id = f.producer_id)) AS k
     LEFT JOIN counted c USING (producer_id, exchange, lane)
     LEFT JOIN rejected j USING (producer_id, exchange, lane)
     LEFT JOIN blotter_internal.heard h USING (producer_id, exchange, lane)

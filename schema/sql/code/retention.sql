@@ -51,7 +51,7 @@ BEGIN
           AND EXISTS (SELECT FROM blotter.orders o
                       WHERE o.client_order_id = n.client_order_id AND o.exchange = n.exchange AND o.account = n.account AND o.scope = n.scope
                         AND o.order_key <> n.order_key AND o.first_recorded_at < n.first_recorded_at)
-          AND blotter_internal.begins_with_amend(n);
+          AND blotter_internal.begins_with_amend(n.order_key, n.exchange, n.account, n.first_recorded_at);
 
         -- Orders that may still change need their events; the others need their row only.
         DELETE FROM blotter_internal.kept_order_events k USING blotter.orders o

@@ -26,9 +26,9 @@ BEGIN
         -- As blotter.open_orders, but by what stands in the index orders_open: all that have not ended, less those that an amend has replaced.
         replaced AS MATERIALIZED (
             SELECT o.strategy, o.first_recorded_at, o.provisional FROM blotter.orders o
-            WHERE NOT o.terminal AND EXISTS (SELECT FROM blotter.orders n WHERE n.orig_client_order_id <> '' AND n.orig_client_order_id = o.client_order_id)
+            WHERE NOT o.terminal AND EXISTS (SELECT FROM blotter.orders n WHERE n.orig_client_order_id <> '' AND NOT n.provisional AND n.orig_client_order_id = o.client_order_id)
               AND NOT EXISTS (SELECT FROM blotter.open_orders x
-                              WHERE (x.order_key, x.exchange, x.account, x.scope, x.provisional) = (o.order_key, o.exchange, o.account, o.scope, o.provisional))
+                              WHERE (x.order_key, x.exchange, x.account, x.scope, x.provisional) = (o.order_key, o.exchange, o.account, o.scope, o.provisional) OFFSET 0)
         ),
         open AS (
             SELECT coalesce(k.strategy, '') AS strategy, sum(k.orders) AS orders, min(k.oldest) AS oldest, max(k.newest) AS newest, sum(k.unanswered) AS unanswered

@@ -83,6 +83,42 @@ ROLLBACK;
 SELECT test.same('all_intents_of_a_day_without_statistics_are_answered', :'answered', '1000');
 SELECT test.ok('each_by_its_own_events', :entries < 20000, :'entries');
 
+-- Whoever gives thousands of orders one name makes nobody compare each with each.
+CREATE FUNCTION test.rows_met(sql text) RETURNS numeric LANGUAGE plpgsql AS $$
+DECLARE
+    plan jsonb;
+BEGIN
+    EXECUTE 'EXPLAIN (ANALYZE, TIMING off, FORMAT JSON) ' || sql INTO plan;
+    RETURN (SELECT sum((n ->> 'Actual Loops')::numeric * ((n ->> 'Actual Rows')::numeric + coalesce((n ->> 'Rows Removed by Filter')::numeric, 0)
+                                                          + coalesce((n ->> 'Rows Removed by Join Filter')::numeric, 0)))
+            FROM jsonb_path_query(plan, 'strict $.** ? (@."Node Type" != null)') AS n);
+END $$;
+CREATE FUNCTION test.add_orders(name text, client_id text, orig text, at timestamptz, count int) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO blotter.orders (exchange, order_key, order_id, client_order_id, orig_client_order_id, symbol, status, first_recorded_at, recorded_at, seq, producer_id)
+    SELECT 'named', name || n, name || n, client_id, orig, 'A/B', 'open', at + n * interval '1 ms', at + n * interval '1 ms', n, 21 FROM generate_series(1, count) AS n;
+    ANALYZE blotter.orders
+$$;
+BEGIN;
+SELECT test.add_orders('m', 'y', 'x', '2026-08-03 15:00Z', 3000), test.add_orders('o', 'x', 'z', '2026-08-03 16:00Z', 3000);
+SELECT count(*) AS open, test.rows_met('SELECT * FROM blotter.open_orders') AS met FROM blotter.open_orders WHERE exchange = 'named' \gset
+ROLLBACK;
+SELECT test.same('orders_that_earlier_ones_name_are_open', :'open', '6000');
+SELECT test.ok('however_many_name_one_id', :met < 1500000, :'met');
+BEGIN;
+SET LOCAL track_functions = 'pl';
+SELECT test.add_orders('o', 'x', NULL, '2026-08-03 16:00Z', 300);
+SELECT count(*) AS open FROM blotter.open_orders WHERE exchange = 'named' \gset
+SELECT calls FROM pg_stat_xact_user_functions WHERE funcname = 'begins_with_amend' \gset
+ROLLBACK;
+SELECT test.same('orders_of_one_client_id_are_open', :'open', '300');
+SELECT test.ok('however_many_have_it', :calls <= 300 * blotter_internal.common_client_id(), :'calls');
+BEGIN;
+SELECT test.add_orders('o', 'x', NULL, '2026-08-03 15:00Z', 1), test.add_orders('m', 'y', 'x', '2026-08-03 16:00Z', 40);
+UPDATE blotter.orders SET status = 'rejected' WHERE exchange = 'named' AND order_key IN ('m39', 'm40');
+SELECT count(*) AS open FROM blotter.open_orders WHERE exchange = 'named' AND client_order_id = 'x' \gset
+ROLLBACK;
+SELECT test.same('an_order_is_replaced_by_the_newest_that_names_it_and_is_not_refused', :'open', '0');
+
 -- Audit. Producer 1 has 1 to 12 and says nothing.
 SELECT test.same('without_a_word_from_the_producer_it_is_open', test.seqs(1), 'open 12 12');
 INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event, last_seq) VALUES (1, 13, '2026-08-01 11:00Z', 'okx', 'closed', 13);
