@@ -372,7 +372,7 @@ COMMENT ON FUNCTION blotter_internal.rebuild_touched() IS 'Makes the orders agai
 
 -- Finds the order of each client-only event: (a), (b), (c) of orders.sql, for a client id that several orders carried: event by event.
 -- The arrays have an element for each event of the client id, and for each with a terminal status of its orders, in their order: the
--- order that it names, if any; whether it carries the client id; whether its status is terminal.
+-- order that it names, if any; whether it carries the client id; whether its status is terminal, of an order's other client ids the first such.
 CREATE FUNCTION blotter_internal.orders_of_client_id(keys text[], binds boolean[], terminal boolean[]) RETURNS text[]
     LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
@@ -382,9 +382,16 @@ DECLARE
     ended text[] := '{}';
     alive text[];
     later text;
+    nexts text[] := array_fill(NULL::text, ARRAY[cardinality(keys)]); -- the order that carries it next
     given text[] := '{}';
     target text;
 BEGIN
+    FOR n IN REVERSE cardinality(keys) .. 1 LOOP
+        nexts[n] := later;
+        IF keys[n] IS NOT NULL AND binds[n] THEN
+            later := keys[n];
+        END IF;
+    END LOOP;
     FOR n IN 1 .. cardinality(keys) LOOP
         IF keys[n] IS NOT NULL THEN
             target := keys[n];
@@ -396,12 +403,11 @@ BEGIN
             IF cardinality(alive) = 1 AND alive[1] = bound[cardinality(bound)] THEN
                 target := alive[1];
             ELSE
-                SELECT k.key INTO target
-                FROM unnest(keys[n + 1:], binds[n + 1:]) WITH ORDINALITY AS k (key, binds, at) WHERE k.key IS NOT NULL AND k.binds ORDER BY k.at LIMIT 1;
+                target := nexts[n];
             END IF;
         END IF;
         given := given || target;
-        IF terminal[n] AND target IS NOT NULL THEN
+        IF terminal[n] AND target IS NOT NULL AND target <> ALL (ended) THEN
             ended := ended || target;
         END IF;
     END LOOP;
@@ -433,8 +439,8 @@ CREATE FUNCTION blotter_internal.assigned_query(events text, common text) RETURN
             UNION ALL
             SELECT DISTINCT ON (c.client_order_id, t.n) c.client_order_id, t.exchange, t.key_account, t.scope, t.n, t.order_key, false, true
             FROM carried c
-            JOIN sorted t ON (t.order_key, t.exchange, t.key_account, t.scope) = (c.order_key, c.exchange, c.key_account, c.scope)
-                             AND t.terminal AND NOT t.client_only AND t.client_order_id IS DISTINCT FROM c.client_order_id
+            JOIN ended t ON (t.order_key, t.exchange, t.key_account, t.scope) = (c.order_key, c.exchange, c.key_account, c.scope)
+                            AND t.n = t.over_n AND t.client_order_id IS DISTINCT FROM c.client_order_id
             WHERE c.names AND c.one <> c.other AND NOT c.client_only
         ), walked AS (
             SELECT w.n, w.order_key

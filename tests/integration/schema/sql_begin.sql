@@ -11,6 +11,17 @@ CREATE FUNCTION test.same(name text, is_it text, should_be text) RETURNS void
     LANGUAGE sql
     AS $$SELECT test.ok(name, is_it IS NOT DISTINCT FROM should_be, format('is %s, should be %s', is_it, should_be))$$;
 
+-- How many rows the nodes of a statement's plan had before them: its work, where time is no measure.
+CREATE FUNCTION test.rows_met(sql text) RETURNS numeric LANGUAGE plpgsql AS $$
+DECLARE
+    plan jsonb;
+BEGIN
+    EXECUTE 'EXPLAIN (ANALYZE, TIMING off, FORMAT JSON) ' || sql INTO plan;
+    RETURN (SELECT sum((n ->> 'Actual Loops')::numeric * ((n ->> 'Actual Rows')::numeric + coalesce((n ->> 'Rows Removed by Filter')::numeric, 0)
+                                                          + coalesce((n ->> 'Rows Removed by Join Filter')::numeric, 0)))
+            FROM jsonb_path_query(plan, 'strict $.** ? (@."Node Type" != null)') AS n);
+END $$;
+
 -- Events to choose from; `at` is the second of 2026-07-31 they were recorded in.
 CREATE TABLE test.events (at int, seq bigint, producer_id bigint DEFAULT 7, exchange text DEFAULT 'okx', account text, symbol text, order_id text,
                           client_order_id text, status text, price numeric, quantity numeric, filled_quantity numeric, side text,

@@ -107,6 +107,26 @@ ROLLBACK;
 SELECT test.same('and_rebuilt', :'rebuilt', 'A2 B1 B2 C1');
 SELECT test.clear();
 
+-- However many events a client id has, each of which belongs to the order that comes at the end, and however often its order has ended by another one.
+SET work_mem = '64kB';
+CREATE FUNCTION test.written(sql text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    plan json;
+BEGIN
+    EXECUTE 'EXPLAIN (ANALYZE, BUFFERS, TIMING off, FORMAT JSON) ' || sql INTO plan;
+    RETURN plan -> 0 -> 'Plan' ->> 'Temp Written Blocks';
+END $$;
+SELECT test.same('a_client_id_is_walked_without_a_copy_for_each_event', test.written($$
+    SELECT blotter_internal.orders_of_client_id(keys, array_fill(true, ARRAY[5001]), array_fill(false, ARRAY[5001]))
+    FROM (SELECT array_fill(NULL::text, ARRAY[5000]) || 'X'::text AS keys OFFSET 0) AS k$$), '0');
+RESET work_mem;
+SELECT test.ok('nor_is_each_event_of_it_joined_with_each_end_of_its_order', met < 100000, met::text)
+FROM test.rows_met(blotter_internal.assigned_query($$
+    SELECT CASE n % 2 WHEN 0 THEN 'a' ELSE 'b' END AS client_order_id, 'okx' AS exchange, '' AS key_account, '' AS scope,
+           CASE WHEN n = 2 THEN 'Y' WHEN n > 4 THEN 'X' END AS order_key, n <= 4 AND n <> 2 AS client_only, n % 2 = 1 AND n > 4 AS terminal,
+           now() AS recorded_at, n AS seq, 1 AS producer_id
+    FROM generate_series(1, 2000) AS n$$, 'SELECT NULL::text, NULL::text, NULL::text, NULL::text WHERE false')) AS met;
+
 -- Chance finds what nobody thought of: few ids, so that they meet.
 CREATE PROCEDURE test.by_chance(name text, histories int)
     LANGUAGE plpgsql

@@ -84,15 +84,6 @@ SELECT test.same('all_intents_of_a_day_without_statistics_are_answered', :'answe
 SELECT test.ok('each_by_its_own_events', :entries < 20000, :'entries');
 
 -- Whoever gives thousands of orders one name makes nobody compare each with each.
-CREATE FUNCTION test.rows_met(sql text) RETURNS numeric LANGUAGE plpgsql AS $$
-DECLARE
-    plan jsonb;
-BEGIN
-    EXECUTE 'EXPLAIN (ANALYZE, TIMING off, FORMAT JSON) ' || sql INTO plan;
-    RETURN (SELECT sum((n ->> 'Actual Loops')::numeric * ((n ->> 'Actual Rows')::numeric + coalesce((n ->> 'Rows Removed by Filter')::numeric, 0)
-                                                          + coalesce((n ->> 'Rows Removed by Join Filter')::numeric, 0)))
-            FROM jsonb_path_query(plan, 'strict $.** ? (@."Node Type" != null)') AS n);
-END $$;
 CREATE FUNCTION test.add_orders(name text, client_id text, orig text, at timestamptz, count int) RETURNS void LANGUAGE sql AS $$
     INSERT INTO blotter.orders (exchange, order_key, order_id, client_order_id, orig_client_order_id, symbol, status, first_recorded_at, recorded_at, seq, producer_id)
     SELECT 'named', name || n, name || n, client_id, orig, 'A/B', 'open', at + n * interval '1 ms', at + n * interval '1 ms', n, 21 FROM generate_series(1, count) AS n;
