@@ -51,7 +51,7 @@ COMMENT ON VIEW blotter.open_orders IS
 -- Both functions below write the bounds into the statement, so that the days outside of them are not even planned for.
 
 -- An intent is an order's first event, if that has no order id: the strategy's own record of what it is about to send. The venue's first event
--- of that order is the acknowledgement. Events and fills are looked up by the order's id alone. Of a day without statistics PostgreSQL takes an id for
+-- of that order is the acknowledgement. It is looked up by all that orders_client_order_id has, as many orders may have one client id. Events and fills are looked up by the order's id alone. Of a day without statistics PostgreSQL takes an id for
 -- no rarer than a span of time, and would read for each intent all that was recorded since, so the id is given as a range, too; and the exchange
 -- in another collation than the index of the primary key has.
 CREATE FUNCTION blotter_internal.answered_intents("from" timestamptz, "to" timestamptz)
@@ -65,12 +65,14 @@ BEGIN
     RETURN QUERY EXECUTE format($q$
         SELECT i.exchange, date_trunc('hour', i.at, 'UTC'), extract(epoch FROM a.ack - i.at)::float8 * 1000, extract(epoch FROM a.fill - a.ack)::float8 * 1000,
                (CASE blotter_internal.side_of(i.side) WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END * (p.price - i.price) / nullif(i.price, 0) * 10000)::float8
-        FROM (SELECT e.exchange, coalesce(e.account, '') AS account, e.client_order_id, e.side, e.price, e.recorded_at AS at
+        FROM (SELECT e.exchange, coalesce(e.account, '') AS account, e.client_order_id, min(e.side) AS side, min(e.price) AS price, e.recorded_at AS at,
+                     CASE WHEN e.exchange IN (SELECT v.exchange FROM blotter_internal.venues v WHERE v.order_id_scope = 'symbol') THEN coalesce(e.symbol, '') ELSE '' END AS scope
               FROM blotter.order_events e
-              WHERE e.recorded_at >= %1$L AND e.recorded_at < %2$L AND coalesce(e.order_id, '') IN ('', '0') AND e.client_order_id NOT IN ('', '0') OFFSET 0) AS i
+              WHERE e.recorded_at >= %1$L AND e.recorded_at < %2$L AND coalesce(e.order_id, '') IN ('', '0') AND e.client_order_id NOT IN ('', '0')
+              GROUP BY e.exchange, coalesce(e.account, ''), e.client_order_id, e.recorded_at, 7 OFFSET 0) AS i
         CROSS JOIN LATERAL (SELECT o.order_key FROM blotter.orders o
-                            WHERE o.client_order_id = i.client_order_id AND o.exchange = i.exchange AND o.account = i.account AND NOT o.provisional
-                              AND o.first_recorded_at = i.at OFFSET 0) AS o
+                            WHERE o.client_order_id = i.client_order_id AND o.exchange = i.exchange AND o.account = i.account AND o.scope = i.scope
+                              AND o.first_recorded_at = i.at AND NOT o.provisional LIMIT 1) AS o
         CROSS JOIN LATERAL (SELECT min(e.at) AS ack, min(e.at) FILTER (WHERE e.traded) AS fill
                             FROM (SELECT e.recorded_at AS at, e.last_quantity <> 0 OR e.filled_quantity > 0 AS traded FROM blotter.order_events e
                                   WHERE e.order_id = o.order_key AND e.order_id BETWEEN o.order_key AND o.order_key AND e.exchange = i.exchange AND coalesce(e.account, '') = i.account

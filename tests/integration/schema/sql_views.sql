@@ -83,6 +83,22 @@ ROLLBACK;
 SELECT test.same('all_intents_of_a_day_without_statistics_are_answered', :'answered', '1000');
 SELECT test.ok('each_by_its_own_events', :entries < 20000, :'entries');
 
+-- Many orders may have one client id.
+BEGIN;
+SELECT blotter_internal.make_day('2026-08-03');
+INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, client_order_id)
+SELECT 20, n, '2026-08-03 15:00Z'::timestamptz + n % 1000 * interval '1 ms', 'lat', 'x' FROM generate_series(1, 2000) AS n;
+INSERT INTO blotter.orders (exchange, order_key, order_id, client_order_id, status, first_recorded_at, recorded_at, seq, producer_id)
+SELECT 'lat', 'L' || n, 'L' || n, 'x', 'open', at, at, n, 20 FROM generate_series(0, 999) AS n, LATERAL (SELECT '2026-08-03 15:00Z'::timestamptz + n * interval '1 ms' AS at) AS t;
+CREATE TEMPORARY VIEW looked_at AS
+SELECT sum(pg_stat_get_xact_tuples_returned(i.indexrelid)) AS entries FROM pg_index i WHERE i.indrelid = 'blotter.orders'::regclass;
+CREATE TEMPORARY TABLE looked_before AS SELECT * FROM looked_at;
+SELECT count(*) AS answered FROM blotter_internal.answered_intents('2026-08-03Z', '2026-08-04Z') \gset
+SELECT now.entries - before.entries AS entries FROM looked_at AS now, looked_before AS before \gset
+ROLLBACK;
+SELECT test.same('intents_of_one_client_id_have_an_order_each', :'answered', '1000');
+SELECT test.ok('and_each_looks_at_its_own', :entries < 20000, :'entries');
+
 -- Whoever gives thousands of orders one name makes nobody compare each with each.
 CREATE FUNCTION test.add_orders(name text, client_id text, orig text, at timestamptz, count int) RETURNS void LANGUAGE sql AS $$
     INSERT INTO blotter.orders (exchange, order_key, order_id, client_order_id, orig_client_order_id, symbol, status, first_recorded_at, recorded_at, seq, producer_id)
