@@ -98,7 +98,7 @@ static bool find_streams(struct stream_survey *survey, struct redis *redis)
 
 /* --- one stream --- */
 
-/* What waits for a group. */
+/* The entries that wait for a group. */
 struct waiting {
     bool known;  /* Redis has looked */
     int64_t lag; /* -1: not known */

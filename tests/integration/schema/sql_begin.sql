@@ -11,7 +11,7 @@ CREATE FUNCTION test.same(name text, is_it text, should_be text) RETURNS void
     LANGUAGE sql
     AS $$SELECT test.ok(name, is_it IS NOT DISTINCT FROM should_be, format('is %s, should be %s', is_it, should_be))$$;
 
--- How many rows the nodes of a statement's plan had before them: its work, where time is no measure.
+-- Counts the rows that the nodes of a statement's plan had before them: its work, where time is no measure.
 CREATE FUNCTION test.rows_met(sql text) RETURNS numeric LANGUAGE plpgsql AS $$
 DECLARE
     plan jsonb;

@@ -99,7 +99,7 @@ ROLLBACK;
 SELECT test.same('intents_of_one_client_id_have_an_order_each', :'answered', '1000');
 SELECT test.ok('and_each_looks_at_its_own', :entries < 20000, :'entries');
 
--- Whoever gives thousands of orders one name makes nobody compare each with each.
+-- Orders of one name are not compared each with each, however many they are.
 CREATE FUNCTION test.add_orders(name text, client_id text, orig text, at timestamptz, count int) RETURNS void LANGUAGE sql AS $$
     INSERT INTO blotter.orders (exchange, order_key, order_id, client_order_id, orig_client_order_id, symbol, status, first_recorded_at, recorded_at, seq, producer_id)
     SELECT 'named', name || n, name || n, client_id, orig, 'A/B', 'open', at + n * interval '1 ms', at + n * interval '1 ms', n, 21 FROM generate_series(1, count) AS n;
