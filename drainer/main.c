@@ -81,8 +81,12 @@ static int main_run(enum command_id command, int argc, char **argv)
 /* Fails where the output could not be written, since the reader has no answer then. */
 static int main_finish(int code)
 {
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        perror("blotter: cannot write to stdout");
+    bool flushed = fflush(stdout) == 0;
+
+    if (!flushed || ferror(stdout)) {
+        /* why an earlier write failed is not known any more */
+        fprintf(stderr, "blotter: cannot write to stdout%s%s\n", flushed ? "" : ": ",
+                flushed ? "" : strerror(errno));
         return code == EXIT_CODE_DONE ? EXIT_CODE_NO : code;
     }
     return code;

@@ -36,6 +36,7 @@ struct follow {
     struct pg pg;
     bool connected;
     FILE *out;
+    int error;                   /* errno of the first write that failed; 0: none has */
     char history[HISTORY_BYTES]; /* "": any */
     int64_t after;               /* first transaction that is not printed; -1: not known yet */
     int64_t before;              /* end of the window that is being printed; 0: none is */
@@ -70,15 +71,24 @@ static bool take_token(struct follow *follow, const char *token)
     return *end == '\0' && errno == 0;
 }
 
+/* Notes why a write has failed. Returns whether all have succeeded so far. */
+static bool follow_wrote(struct follow *follow, bool written)
+{
+    follow->error = written || follow->error != 0 ? follow->error : errno;
+    return follow->error == 0;
+}
+
 /* Prints where to go on. Lines are on the disk before the token that vouches for them. */
 static void print_token(struct follow *follow)
 {
-    fflush(follow->out);
-    if (follow->out != stdout) {
-        fdatasync(fileno(follow->out));
+    bool on_disk =
+        fflush(follow->out) == 0 && (follow->out == stdout || fdatasync(fileno(follow->out)) == 0);
+
+    if (follow_wrote(follow, on_disk)) {
+        follow_wrote(follow, fprintf(follow->out, "%s%s:%" PRId64 "\"}\n", token_begin,
+                                     follow->history, follow->after) > 0 &&
+                                 fflush(follow->out) == 0);
     }
-    fprintf(follow->out, "%s%s:%" PRId64 "\"}\n", token_begin, follow->history, follow->after);
-    fflush(follow->out);
 }
 
 /* Finds the last token line of a file; what is behind it is cut off. False: on failure, which has
@@ -213,8 +223,8 @@ static void print_rows(struct follow *follow, const PGresult *result, int64_t *s
 {
     for (int row = 0; row < PQntuples(result); row++) {
         if (++*seen > follow->printed) {
-            fputs(PQgetvalue(result, row, 0), follow->out);
-            fputc('\n', follow->out);
+            follow_wrote(follow, fputs(PQgetvalue(result, row, 0), follow->out) != EOF &&
+                                     fputc('\n', follow->out) != EOF);
             follow->printed = *seen;
         }
     }
@@ -249,7 +259,7 @@ static bool print_window(struct follow *follow)
         }
         bool copies = pg_result_begins_copy(result);
         PQclear(result);
-        if (copies) {
+        if (copies || follow->error != 0) {
             return false;
         }
     }
@@ -284,7 +294,7 @@ static int follow_on(struct follow *follow)
 {
     bool was_connected = false;
 
-    while (!stopped && !ferror(follow->out)) {
+    while (!stopped && follow->error == 0) {
         bool done = (follow->connected || follow_connect(follow)) && choose_window(follow);
 
         was_connected = was_connected || follow->connected;
@@ -296,7 +306,7 @@ static int follow_on(struct follow *follow)
         } else if (done) {
             wait_ms(POLL_MS);
         }
-        if (!done) {
+        if (!done && follow->error == 0) {
             int code = follow->pg.exit_code;
 
             pg_close(&follow->pg);
@@ -331,8 +341,9 @@ int command_follow(const struct settings *settings)
     if (follow.connected) {
         pg_close(&follow.pg);
     }
-    if (follow.out != stdout && fclose(follow.out) != 0) {
-        code = command_fail(settings, EXIT_CODE_NO, "setting output: %s", strerror(errno));
+    if (follow.out != stdout && !follow_wrote(&follow, fclose(follow.out) == 0)) {
+        code = command_fail(settings, EXIT_CODE_NO, "setting output: cannot write %s: %s",
+                            settings->output, strerror(follow.error));
     }
-    return code;
+    return code; /* main reports what stdout did not take */
 }

@@ -342,7 +342,9 @@ static int status_look(struct status *status)
         printf("\033[H\033[2J");
     }
     (settings->json ? status_print_json : status_print_text)(status);
-    fflush(stdout);
+    if (settings->watch) {
+        fflush(stdout);
+    }
     return status->stalls == NULL || report_rows(status->stalls) > 0 ? EXIT_CODE_NO
                                                                      : EXIT_CODE_DONE;
 }

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import resource
 import signal
 import subprocess
 import threading
@@ -97,6 +98,31 @@ class Follow(unittest.TestCase):
         self.assertEqual(sorted(map(identity, followed), key=str), stored())
         line = next(line for line in followed if line["kind"] == "trade")
         self.assertEqual((line["price"], line["quantity"]), ("1.50", "2"))  # every digit
+
+    def test_full_disk_ends_it_and_what_was_lost_is_printed_again(self):
+        publish("full", 0, 100)
+        await_drained()
+        path = servers.folder / "full.ndjson"
+        arguments = ("follow", "--after", "beginning", "--exchange", "full", "--once", "--output", str(path))
+
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+
+        done = subprocess.run([servers.program, *arguments], preexec_fn=limit, capture_output=True, text=True, timeout=support.TIMEOUT)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn(f"cannot write {path}: File too large", done.stderr)
+        self.assertNotIn("token", path.read_text())
+        self.assertEqual(servers.run(*arguments)[0], 0)
+        self.assertEqual(len([line for line in records(path) if line["kind"] == "order"]), 100)
+
+    def test_what_stdout_does_not_take_is_an_error(self):
+        for command in (("follow", "--after", "beginning", "--once"), ("status",), ("export", "order_events")):
+            with open("/dev/full", "w") as full:
+                done = subprocess.run([servers.program, *command], stdout=full, stderr=subprocess.PIPE, text=True, timeout=support.TIMEOUT)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn("cannot write to stdout", done.stderr)
+            self.assertNotIn("Success", done.stderr)
 
     def test_the_bridge_to_a_webhook_as_it_is_printed(self):
         page = (support.TREE / "drainer/README.md").read_text()
