@@ -39,7 +39,11 @@ WITH said AS MATERIALIZED (
     SELECT b.exchange, coalesce(b.account, '') AS account, coalesce(b.market_type, '') AS market_type, b.currency, coalesce(b.total, b.free + b.used) AS total, b.snapshot
     FROM blotter.balances b WHERE b.recorded_at >= now() - interval '1 day' AND b.snapshot IS NOT NULL
 ), spans AS MATERIALIZED (
-    SELECT s.exchange, s.account, s.market_type, min(s.snapshot) AS low, max(s.snapshot) AS high FROM said s GROUP BY 1, 2, 3 HAVING min(s.snapshot) < max(s.snapshot)
+    -- an account has a few wallets; of one of thousands each would be compared with each of its cash flows
+    SELECT w.exchange, w.account, w.market_type, w.low, w.high
+    FROM (SELECT s.exchange, s.account, s.market_type, min(s.snapshot) AS low, max(s.snapshot) AS high,
+                 row_number() OVER (PARTITION BY s.exchange, s.account ORDER BY max(s.snapshot) DESC, s.market_type) AS n
+          FROM said s GROUP BY 1, 2, 3 HAVING min(s.snapshot) < max(s.snapshot)) AS w WHERE w.n <= 20
 ), held AS (
     SELECT p.exchange, p.account, p.market_type, s.currency, coalesce(sum(s.total) FILTER (WHERE s.snapshot = p.low), 0) AS before,
            coalesce(sum(s.total) FILTER (WHERE s.snapshot = p.high), 0) AS after
@@ -54,8 +58,9 @@ WITH said AS MATERIALIZED (
     ORDER BY c.exchange, coalesce(c.account, ''), lower(c.type), coalesce(nullif(c.entry_id, ''), c.producer_id || ':' || c.seq), c.currency, coalesce(c.symbol, ''), c.exchange_time,
              c.recorded_at DESC, c.seq DESC
 ), wallets AS MATERIALIZED (
-    SELECT p.*, EXISTS (SELECT FROM entries e WHERE e.exchange = p.exchange AND e.account = p.account AND e.type IN ('trade', 'commission')
-                                                AND e.at > p.low AND e.at <= p.high) AS has_trades,
+    SELECT p.*, (p.exchange, p.account, p.market_type) IN (SELECT s.exchange, s.account, s.market_type
+                                                           FROM spans s JOIN entries e ON e.exchange = s.exchange AND e.account = s.account AND e.at > s.low AND e.at <= s.high
+                                                           WHERE e.type IN ('trade', 'commission')) AS has_trades,
            ARRAY(SELECT x.currency
                  FROM blotter_internal.position o
                  CROSS JOIN LATERAL (SELECT o.currency UNION ALL SELECT o.fee_currency UNION ALL SELECT jsonb_object_keys(o.other_fees)) AS x
@@ -82,9 +87,10 @@ WITH said AS MATERIALIZED (
     WHERE NOT w.has_trades AND w.market_type IN ('', 'spot', 'margin')
     GROUP BY 1, 2, 3, 4
 ), ours AS (
-    SELECT h.exchange, h.account, h.market_type, h.currency, h.before + coalesce(sum(m.amount), 0) AS ours, h.after AS venue
-    FROM held h LEFT JOIN moves m ON m.exchange = h.exchange AND m.account = h.account AND m.market_type = h.market_type AND m.currency = h.currency COLLATE "C"
-    GROUP BY h.exchange, h.account, h.market_type, h.currency, h.before, h.after
+    SELECT x.exchange, x.account, x.market_type, x.currency, sum(x.ours) AS ours, sum(x.venue) AS venue
+    FROM (SELECT h.exchange, h.account, h.market_type, h.currency, h.before AS ours, h.after AS venue FROM held h
+          UNION ALL SELECT m.exchange, m.account, m.market_type, m.currency COLLATE "default", m.amount, NULL FROM moves m) AS x
+    GROUP BY 1, 2, 3, 4 HAVING count(x.venue) > 0
 )
 SELECT o.exchange, o.account, 'balance' AS kind, o.market_type, '' AS symbol, '' AS position_side, o.currency, trim_scale(o.ours) AS ours, trim_scale(o.venue) AS venue,
        trim_scale(o.ours - o.venue) AS difference, w.high AS venue_at,

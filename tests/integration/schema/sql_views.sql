@@ -126,6 +126,22 @@ SELECT count(*) AS open FROM blotter.open_orders WHERE exchange = 'named' AND cl
 ROLLBACK;
 SELECT test.same('an_order_is_replaced_by_the_newest_that_names_it_and_is_not_refused', :'open', '0');
 
+-- Thousands of accounts, and an account of thousands of wallets, are not compared with every cash flow of the rest.
+BEGIN;
+SELECT blotter_internal.make_day((now() AT TIME ZONE 'UTC')::date);
+INSERT INTO blotter.balances (producer_id, seq, recorded_at, exchange, account, market_type, currency, total, snapshot)
+SELECT 22, 2 * n + s, now(), 'wallets', CASE WHEN n <= 400 THEN 'a' || n ELSE 'a' END, 'm' || n, 'X', s, now() - (3 - s) * interval '1 minute'
+FROM generate_series(1, 700) AS n, generate_series(1, 2) AS s;
+INSERT INTO blotter.cash (producer_id, seq, recorded_at, exchange, exchange_time, account, type, entry_id, currency, amount)
+SELECT 23, n, now(), 'wallets', now() - interval '90 seconds', CASE WHEN n <= 400 THEN 'a' || n ELSE 'a' END, 'funding', n, 'X', 1 FROM generate_series(1, 700) AS n;
+ANALYZE blotter.balances, blotter.cash;
+SELECT count(*) FILTER (WHERE agrees) AS agreeing, count(*) FILTER (WHERE account = 'a') AS wallets FROM blotter.reconciliation WHERE exchange = 'wallets' AND kind = 'balance' \gset
+SELECT test.rows_met('SELECT * FROM blotter_internal.balances_compared') AS met \gset
+ROLLBACK;
+SELECT test.same('balances_of_thousands_of_accounts_are_compared', :'agreeing', '400');
+SELECT test.same('and_so_are_the_newest_of_thousands_of_wallets', :'wallets', '20');
+SELECT test.ok('none_with_the_cash_flows_of_another', :met < 200000, :'met');
+
 -- Audit. Producer 1 has 1 to 12 and says nothing.
 SELECT test.same('without_a_word_from_the_producer_it_is_open', test.seqs(1), 'open 12 12');
 INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event, last_seq) VALUES (1, 13, '2026-08-01 11:00Z', 'okx', 'closed', 13);
