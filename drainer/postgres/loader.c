@@ -458,13 +458,15 @@ static void loader_note_free(const struct batch *batch)
     }
 }
 
-/* Returns where the next exchanges of the range end, of which none has records left out before. */
+/* Returns where the next exchanges of the range end. One with records left out before is by itself:
+ * what is together is loaded, or left out. */
 static size_t loader_exchanges_end(const struct loader *loader, struct batch_range range)
 {
+    const struct entry *entries = loader->batch->entries;
     size_t end = bisect_exchange_end(loader->batch, range);
 
-    for (size_t n = 1;
-         n < loader->together && end < range.to && !loader->batch->entries[end].stream->held_up;
+    for (size_t n = 1; n < loader->together && end < range.to &&
+                       !entries[range.from].stream->held_up && !entries[end].stream->held_up;
          n++) {
         end = bisect_exchange_end(loader->batch, (struct batch_range){end, range.to});
     }

@@ -161,6 +161,46 @@ static void many_exchanges_that_wait_hold_up_no_other(void **state)
     story_audit(0);
 }
 
+/* A change of an order in each of some streams; of exchange "h-c" the order is one that is refused.
+ */
+static void publish_around(int number, const char *refused)
+{
+    static const char *const exchanges[] = {"h", "h-a", "h-b", "h-d", "i", "j"};
+    const char *lines = fixture_format(
+        "{\"order_id\": \"A\", \"status\": \"open\", \"filled_quantity\": \"%d\"}\n", number);
+
+    for (size_t i = 0; i < sizeof exchanges / sizeof exchanges[0]; i++) {
+        story_publish(0, exchanges[i], lines);
+    }
+    story_publish(0, "h-c", fixture_format("{\"order_id\": \"%s\"}\n", refused));
+    story_run_program(0, STORY_ARGV("publish", "--exchange", "h", "--lane", "lane"),
+                      &(struct fixture_program_options){.input = lines});
+}
+
+/* A batch, in the order of the streams' names, is split at a record that PostgreSQL refuses; both
+ * parts begin with a lane of the exchange that waits. */
+static void what_stands_behind_an_exchange_that_waits_is_loaded(void **state)
+{
+    enum { STREAMS = 8 };
+    (void)state;
+    struct fixture_program *drainer = drainer_by(NULL, NULL, "d1", "--lock-timeout", "100ms");
+    publish_around(1, "good");
+    story_await_int(STREAMS, "SELECT count(*) FROM blotter.order_events");
+    story_sql("ALTER TABLE blotter.order_events ADD CONSTRAINT not_bad CHECK (order_id <> 'bad')");
+    PGconn *holder = holder_of("BEGIN; SELECT FROM blotter.orders WHERE exchange = 'h' FOR UPDATE");
+    fixture_program_signal(drainer, SIGSTOP); /* so that all come in one batch */
+    publish_around(2, "bad");
+    fixture_program_signal(drainer, SIGCONT);
+    drainer_await_says(drainer, "its records wait");
+    PQfinish(holder);
+    story_await_int(2 * STREAMS - 1, "SELECT count(*) FROM blotter.order_events");
+    story_await_int(1, "SELECT count(*) FROM blotter.rejects");
+    story_await_drained();
+    drainer_stop(drainer);
+    story_audit(0);
+    story_sql("ALTER TABLE blotter.order_events DROP CONSTRAINT not_bad");
+}
+
 static const char *large_changes(int count)
 {
     enum { LINE_BYTES = 1024 };
@@ -237,6 +277,7 @@ int main(void)
         TEST(locked_rows_of_orders_are_waited_for),
         TEST(an_exchange_that_waits_for_a_lock_holds_up_no_other),
         TEST(many_exchanges_that_wait_hold_up_no_other),
+        TEST(what_stands_behind_an_exchange_that_waits_is_loaded),
         TEST(an_exchange_that_waits_leaves_room_for_others),
         TEST(locked_progress_is_waited_for),
         TEST(a_deadlock_is_got_over),
