@@ -241,7 +241,8 @@ blotter_binding *blotter_bind(blotter_producer *producer, enum blotter_kind kind
                               const void *constants);
 void blotter_unbind(blotter_binding *binding); /* takes NULL */
 
-/* Records a struct blotter_<kind> of the binding's kind, with what is bound beside it.
+/* Records a struct blotter_<kind> of the binding's kind, with what is bound beside it. NULL: that
+ * alone.
  * Threads, Blocks: as blotter_order
  * Returns:  as blotter_order; INVALID also where a member is both bound and given */
 int64_t blotter_submit_bound(blotter_producer *producer, const blotter_binding *binding,

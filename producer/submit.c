@@ -18,11 +18,6 @@ enum {
     SUBMITS_PER_SAMPLE = 64, /* a power of two; of so many one is timed */
 };
 
-struct blotter_binding {
-    struct record_bound bound;
-    unsigned char bytes[];
-};
-
 /* initial-exec: no call to find it. Written only for records that are not valid. */
 static _Thread_local __attribute__((tls_model("initial-exec"))) struct record_problem last_problem;
 static _Thread_local __attribute__((tls_model("initial-exec"))) size_t last_entry; /* 0: no group */
@@ -64,7 +59,8 @@ static void measure(const struct record_source *what, uint32_t capacity)
     const struct record_schema *schema = &record_schemas[what->kind];
     struct sizes sizes = {.capacity = capacity, .largest_field = ""};
     sizes.record = what->bound != NULL ? what->bound->length : 0;
-    for (unsigned i = RECORD_IDENTITY_FIELDS; i < schema->field_count; i++) {
+    for (unsigned i = RECORD_IDENTITY_FIELDS; what->record != NULL && i < schema->field_count;
+         i++) {
         const struct record_field *field = &schema->fields[i];
         const char *text = NULL;
         if (field->kind != FIELD_TIME && field->kind != FIELD_INT && field->kind != FIELD_BOOL) {
@@ -116,10 +112,14 @@ BLOTTER_PUBLIC const char *blotter_problem(void)
                           problem->field != NULL ? problem->field : "the record",
                           record_fault_text(problem->fault));
     if (problem->field == NULL && last_sizes.record > 0) {
+        char most[80] = ""; /* not known of what is bound */
+        if (last_sizes.largest > 0) {
+            snprintf(most, sizeof most, "most of them in %s (%zu), ", last_sizes.largest_field,
+                     last_sizes.largest);
+        }
         snprintf(problem_text + length, sizeof problem_text - (size_t)length,
-                 ": about %zu bytes, most of them in %s (%zu), and a slot of this journal takes %u",
-                 last_sizes.record, last_sizes.largest_field, last_sizes.largest,
-                 last_sizes.capacity);
+                 ": about %zu bytes, %sand a slot of this journal takes %u", last_sizes.record,
+                 most, last_sizes.capacity);
     }
     return problem_text;
 }
@@ -135,6 +135,18 @@ static __attribute__((noinline)) void wake_sender(blotter_producer *producer)
     }
 }
 
+static inline __attribute__((always_inline)) int64_t submit_body(blotter_producer *producer,
+                                                                 enum record_kind kind,
+                                                                 const unsigned char *body,
+                                                                 uint32_t length, unsigned fields)
+{
+    int64_t seq = journal_append(&producer->journal, kind, body, length, fields);
+    if (__builtin_expect(producer->wake && seq > 0, 0)) {
+        wake_sender(producer);
+    }
+    return seq;
+}
+
 static inline __attribute__((always_inline)) int64_t
 submit_into(blotter_producer *producer, const struct record_source *what, unsigned char *body)
 {
@@ -148,11 +160,7 @@ submit_into(blotter_producer *producer, const struct record_source *what, unsign
     if (__builtin_expect(problem.misplaced > 0, 0)) {
         note_misplaced(producer, &problem);
     }
-    int64_t seq = journal_append(journal, what->kind, body, (uint32_t)length, fields);
-    if (__builtin_expect(producer->wake && seq > 0, 0)) {
-        wake_sender(producer);
-    }
-    return seq;
+    return submit_body(producer, what->kind, body, (uint32_t)length, fields);
 }
 
 static __attribute__((noinline)) int64_t submit_large(blotter_producer *producer,
@@ -180,6 +188,11 @@ static inline __attribute__((always_inline)) int64_t
 submit_untimed(blotter_producer *producer, const struct record_source *what)
 {
     uint32_t capacity = producer->journal.body_capacity;
+    const struct record_bound *bound = what->bound;
+    if (what->record == NULL && bound->length <= capacity &&
+        record_missing(what->kind, bound->present) == 0) { /* else the encoder says what is wrong */
+        return submit_body(producer, what->kind, bound->bytes, bound->length, bound->pairs);
+    }
     if (__builtin_expect(capacity > BODY_BYTES_SMALL, 0)) {
         return capacity > BODY_BYTES_MIDDLE ? submit_large(producer, what)
                                             : submit_middle(producer, what);
@@ -291,8 +304,8 @@ BLOTTER_PUBLIC blotter_binding *blotter_bind(blotter_producer *producer, enum bl
     bool closed = journal_state(&producer->journal) == BLOTTER_CLOSED;
     last_refusal = closed ? blotter_status_text(BLOTTER_CLOSED) : "";
     if (closed || binding == NULL ||
-        record_bind((enum record_kind)kind, constants, binding->bytes, capacity, &binding->bound,
-                    &problem) != 0) {
+        record_bind((enum record_kind)kind, constants, (unsigned char *)(binding + 1), capacity,
+                    &binding->bound, &problem) != 0) {
         answer_problem(&problem);
         free(binding);
         return NULL;
@@ -301,7 +314,7 @@ BLOTTER_PUBLIC blotter_binding *blotter_bind(blotter_producer *producer, enum bl
     if (fitting != NULL) {
         binding = fitting;
     }
-    binding->bound.bytes = binding->bytes;
+    binding->bound.bytes = (unsigned char *)(binding + 1);
     return binding;
 }
 

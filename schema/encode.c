@@ -23,8 +23,7 @@
 enum {
     WORD_BYTES = 8,
     KEY_NAME_BYTES = 21,
-    KEY_COPY_BYTES = 24, /* a key, and whatever is behind it */
-    PAIR_BYTES = KEY_COPY_BYTES + 1 + 2 * CHUNK_BYTES,
+    PAIR_BYTES = ENCODER_KEY_BYTES + 1 + 2 * CHUNK_BYTES,
     LINES_BYTES = 128, /* of two cache lines */
 };
 
@@ -37,7 +36,7 @@ struct packed_field {
     uint64_t bit; /* of the kind's field index, and ENCODER_PAIR */
 };
 _Static_assert(offsetof(struct packed_field, key_name) == 1, "a key must be one run");
-_Static_assert(offsetof(struct packed_field, bit) == KEY_COPY_BYTES, "copied as one");
+_Static_assert(offsetof(struct packed_field, bit) == ENCODER_KEY_BYTES, "copied as one");
 _Static_assert(sizeof(struct packed_field) == 32, "two to a cache line");
 enum { FIELD_BYTES_PER_WORD = sizeof(struct packed_field) / WORD_BYTES };
 
@@ -208,7 +207,7 @@ put_fields(struct encoder *encoder, unsigned char *at, const struct layout *layo
             (const struct packed_field *)(fields_end + i * FIELD_BYTES_PER_WORD);
         unsigned char *next = NULL;
         if (__builtin_expect(at <= encoder->roomy_end, 1)) {
-            memcpy(at, field, KEY_COPY_BYTES);
+            memcpy(at, field, ENCODER_KEY_BYTES);
             next = put_quickly(encoder, at + field->key_bytes, field->kind, member, places);
         }
         if (__builtin_expect(next != NULL, 1)) {
@@ -244,12 +243,18 @@ static inline void fetch_fields(const struct layout *layout)
     }
 }
 
+static const char no_extra[WORD_BYTES];
+
 /* Writes all given fields but `extra`, whose place it sets. Returns NULL if there is no room. */
 static inline __attribute__((always_inline)) unsigned char *
 put_given(struct encoder *encoder, unsigned char *at, const char **extra)
 {
     const struct layout *layout = &layouts[encoder->kind];
 
+    if (encoder->record == NULL) { /* all is bound */
+        *extra = no_extra;
+        return at;
+    }
     fetch_fields(layout);
     *extra = (const char *)encoder->record + layout->bytes;
     return chunk_is_watched ? put_fields_watched(encoder, at, layout, *extra)

@@ -11,6 +11,7 @@
 enum {
     ENCODER_FIXSTR = 0xa0,
     ENCODER_FIXSTR_MAX = 31,
+    ENCODER_KEY_BYTES = 24,         /* a key, and whatever is behind it */
     ENCODER_STR_HEAD_BYTES_MAX = 3, /* text and extra are shorter than 64 KiB */
 };
 _Static_assert(LIMIT_TEXT_BYTES <= UINT16_MAX && LIMIT_EXTRA_BYTES <= UINT16_MAX,

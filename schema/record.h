@@ -150,13 +150,16 @@ struct record_problem {
                       take, and that are in `extra`; fault and field are then the first one's */
 };
 
-/* Fields that are the same in many records, encoded once. */
+/* Fields that are encoded already: the same in many records, or by the Python package. */
 struct record_bound {
     enum record_kind kind;
     unsigned pairs;
     uint32_t length;
     uint64_t present; /* by the kind's field index */
     const unsigned char *bytes;
+};
+struct blotter_binding { /* of blotter.h */
+    struct record_bound bound;
 };
 
 /* Encodes the fields that are given in a struct blotter_<kind> to `out`, which the bound fields
@@ -165,7 +168,7 @@ struct record_bound {
 int record_bind(enum record_kind, const void *constants, unsigned char *out, size_t capacity,
                 struct record_bound *, struct record_problem *);
 
-/* A struct blotter_<kind> that is to be encoded, and what is bound beside it, or NULL. */
+/* A struct blotter_<kind> that is to be encoded, and what is bound beside it; one may be NULL. */
 struct record_source {
     enum record_kind kind; /* that of what is bound, too */
     const void *record;

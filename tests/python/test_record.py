@@ -25,6 +25,21 @@ class Side(str, enum.Enum):
     BUY = "buy"
 
 
+class Text(str):
+    pass
+
+
+EDGES = {
+    "text": ["t" * length for length in (1, 15, 16, 17, 31, 32, 1024, 1025)] + ["", "a\0b", "\0", "é", "\ud800", 7, 7.0, True, None],
+    "decimal": ["1", "0", "-1.5", "1" * 16, "1" * 17, "0.00000000000001", "007", "1.", ".5", "1e5", "", "1\0", "x", "1" * 200, "١"]
+    + [0.1, -0.0, 0.0, -2.5, 1e99, 1e100, 1e-99, 1e-101, float("nan"), float("inf"), 5, -5, 2**70, Decimal("1.50"), False, None],
+    "time": [SECOND * 10**9, SECOND * 1000, SECOND, 0, -1, 2**63, 10**18, 10**18 - 1, 41 * 10**17, 41 * 10**17 - 1, float(SECOND), "", "x", TIME, None],
+    "bool": [True, False, 0, 1, "yes", None],
+}
+TIMES = [name for name, holds in blotter.FIELDS["order"].items() if holds == "time"]
+EDGE_FIELDS = {name for name, holds in blotter.FIELDS["order"].items() if holds in EDGES} - {"order_id", "symbol", "account", "strategy"}
+
+
 def setUpModule():
     global servers, producer
     servers = support.Servers()
@@ -200,6 +215,33 @@ class Records(unittest.TestCase):
         for given in (plain, collections.OrderedDict(plain), collections.ChainMap({}, plain), types.MappingProxyType(plain), UserMapping(plain)):
             producer.order(given)
         self.assertEqual(self.rows(), [dict(order_id="1", price=Decimal("2.50"), extra={"note": {"a": 1}})] * 5)
+
+    def test_however_an_object_is_read_it_is_the_same(self):
+        """A plain dict is encoded while it is read; one with a subclass of str, and any other mapping, are not; a binding lends its part."""
+        chance = random.Random(7)
+        bound = {"account": "main", "strategy": "maker"}
+        book = producer.bind(**bound)
+        long_book = producer.bind(**{name: "l" * 1000 for name in bound})  # more than is copied in front of each
+        for _ in range(150):
+            given = {name: chance.choice(EDGES[blotter.FIELDS["order"][name]]) for name in chance.sample(sorted(EDGE_FIELDS), chance.randrange(1, 12))}
+            given = {**bound, **given, "symbol": "BTC/USDT"}
+            rest = {name: value for name, value in given.items() if bound.get(name) != value}
+            for info in (given, given | {"symbol": Text("BTC/USDT")}, types.MappingProxyType(given)):
+                producer.order(info, order_id="1")
+            book.order(rest | {"order_id": "1"})
+            long_book.order(given | {"order_id": "1"})
+        rows = self.rows()
+        self.assertEqual(len(rows), 150 * 5)
+        for first in range(0, len(rows), 5):
+            self.assertEqual(rows[first : first + 5], [rows[first]] * 5)
+
+    def test_every_field_at_its_longest(self):
+        names = [name for name, holds in blotter.FIELDS["order"].items() if holds in ("text", "decimal", "bool", "time")]
+        longest = {"text": "t" * 31, "decimal": "1234567890.12345", "bool": True, "time": SECOND * 10**9}
+        given = {name: longest[blotter.FIELDS["order"][name]] for name in names}
+        producer.bind(strategy="s" * 1024).order({name: value for name, value in given.items() if name != "strategy"})
+        self.assertEqual({name: str(value) for name, value in self.row().items() if name not in ("strategy", *TIMES)},
+                         {name: str(value) for name, value in given.items() if name not in ("strategy", *TIMES)})  # fmt: skip
 
     def test_a_mapping_that_changes_while_it_is_read(self):
         given = {"id": "x" * 300, "price": Decimal("1"), "symbol": "y" * 300}

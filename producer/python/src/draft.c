@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "schema/copy_checked.h"
 #include "schema/decimal.h"
 #include "schema/limits.h"
 
@@ -53,11 +52,23 @@ static inline void set_member(union draft_struct *of, const struct key *key, uni
     }
 }
 
+/* Returns the struct, which is empty when it is first asked for. */
+static inline union draft_struct *struct_of(struct draft *draft)
+{
+    if (!draft->has_struct) {
+        memset(&draft->of, 0, key_struct_bytes(draft->options.table->kind));
+        draft->has_struct = true;
+    }
+    return &draft->of;
+}
+
 static inline void store(struct draft *draft, const struct key *key, union member value,
                          const struct draft_source *source)
 {
-    set_member(&draft->of, key, value);
-    draft->given |= UINT64_C(1) << key->field;
+    set_member(struct_of(draft), key, value);
+    draft->given |= key->bit;
+    draft->stored |= key->bit;
+    draft->open &= ~key->bit;
     draft->sources[key->field] = *source;
 }
 
@@ -66,9 +77,8 @@ static bool is_double(const char *text)
     return *text == RECORD_DOUBLE_MARK;
 }
 
-static bool is_same(const union draft_struct *of, const struct key *key, union member value)
+static bool is_same(const struct key *key, union member other, union member value)
 {
-    union member other = member_of(of, key);
     if (is_time(key)) {
         return other.time == value.time;
     }
@@ -78,12 +88,30 @@ static bool is_same(const union draft_struct *of, const struct key *key, union m
     return strcmp(other.text, value.text) == 0;
 }
 
+/* Returns the value of a field that is given. That of a pair is read again: it is plain. */
+static union member member_given(struct draft *draft, const struct key *key)
+{
+    const struct draft_source *source = &draft->sources[key->field];
+    union member member = {0};
+    if ((draft->stored >> key->field & 1) != 0) {
+        return member_of(&draft->of, key);
+    }
+    if (is_time(key)) {
+        (void)value_int_time(source->value, (enum ccxt_how)source->key->how, &member.time);
+    } else if (key->how == CCXT_BOOL) {
+        member.flag = source->value == Py_True ? BLOTTER_TRUE : BLOTTER_FALSE;
+    } else {
+        (void)value_decimal(&draft->context, source->value, &member.text);
+    }
+    return member;
+}
+
 /* Chooses between two keys of one field, unless they say the same: that of the lower rank, and the
  * other one is kept in `extra`. */
 static enum outcome choose(struct draft *draft, const struct key *key, union member value)
 {
     struct draft_source other = draft->sources[key->field];
-    if (is_same(&draft->of, key, value)) {
+    if (is_same(key, member_given(draft, key), value)) {
         return TAKEN;
     }
     if (!draft->options.flat) {
@@ -100,7 +128,7 @@ static enum outcome choose(struct draft *draft, const struct key *key, union mem
 static bool is_constant(struct draft *draft, const struct key *key, union member value)
 {
     const struct draft *constants = draft->options.constants;
-    bool same = is_same(&constants->of, key, value);
+    bool same = is_same(key, member_of(&constants->of, key), value);
     draft->overrides |= !same;
     return same;
 }
@@ -473,48 +501,16 @@ static enum outcome take_unknown(struct draft *draft, PyObject *name, PyObject *
     return take_other(draft, value);
 }
 
-/* Says whether the text of a str has no NUL but the one behind it. Most are read as one chunk. */
-static inline bool has_no_nul(const char *text, size_t length)
-{
-    if (length >= CHUNK_BYTES || chunk_is_watched) {
-        return memchr(text, '\0', length) == NULL;
-    }
-    return chunk_place(chunk_bits(chunk_read(text, CHUNK_PLACES) == 0)) == length;
-}
-
-/* Returns the text of a str that can be used where it is, or of a float; NULL: take_known() knows
- * more. */
-static inline __attribute__((always_inline)) const char *
-plain_text(struct draft *draft, const struct key *key, PyObject *value)
-{
-    if (PyFloat_CheckExact(value)) {
-        return key->how != CCXT_TEXT ? value_double(&draft->context, value) : NULL;
-    }
-    if ((key->how != CCXT_TEXT && key->rank > 0) || !PyUnicode_CheckExact(value) ||
-        !PyUnicode_IS_COMPACT_ASCII(value) || !draft->context.plain_only) {
-        return NULL;
-    }
-    size_t length = (size_t)PyUnicode_GET_LENGTH(value);
-    const char *text = PyUnicode_DATA(value);
-    return length > 0 && length <= LIMIT_TEXT_BYTES && has_no_nul(text, length) ? text : NULL;
-}
-
-/* Takes the usual case in a few instructions: a str or float of a field that nothing has given yet.
+/* Takes the usual case in a few instructions: a plain value of a field that nothing has given yet.
  */
 static inline __attribute__((always_inline)) bool
 take_plain(struct draft *draft, const struct key *key, PyObject *name, PyObject *value)
 {
-    uint64_t bit = UINT64_C(1) << (key->field & 63);
-    if ((key->how != CCXT_TEXT && key->how != CCXT_DECIMAL && key->how != CCXT_FEE) ||
-        ((draft->given | draft->constant) & bit) != 0) {
+    if ((draft->open & key->bit) == 0 || !pairs_add(&draft->pairs, key, value)) {
         return false;
     }
-    const char *text = plain_text(draft, key, value);
-    if (text == NULL) {
-        return false;
-    }
-    *(const char **)((char *)&draft->of + key->offset) = text;
-    draft->given |= bit;
+    draft->given |= key->bit;
+    draft->open -= key->bit;
     draft->sources[key->field] = (struct draft_source){name, value, key};
     return true;
 }
@@ -547,6 +543,9 @@ static enum outcome take_dict(struct draft *draft, PyObject *dict)
     enum outcome outcome = TAKEN;
     draft->keywords = false;
     for (Py_ssize_t at = 0; outcome == TAKEN && PyDict_Next(dict, &position, &name, &value); at++) {
+        if (value == Py_None) {
+            continue;
+        }
         const struct key *key = key_remembered(draft->options.memory, at, name);
         if (key == NULL || !take_plain(draft, key, name, value)) {
             outcome = take_pair(draft, at, name, value);
@@ -560,7 +559,8 @@ static enum outcome take_keywords(struct draft *draft, PyObject *const *values, 
     enum outcome outcome = TAKEN;
     draft->keywords = true;
     for (Py_ssize_t i = 0; outcome == TAKEN && i < PyTuple_GET_SIZE(names); i++) {
-        outcome = take_pair(draft, KEYS_REMEMBERED, PyTuple_GET_ITEM(names, i), values[i]);
+        outcome = take_pair(draft, i < KEYS_REMEMBERED ? KEYS_REMEMBERED - 1 - i : i,
+                            PyTuple_GET_ITEM(names, i), values[i]);
     }
     return outcome;
 }
@@ -577,7 +577,7 @@ static enum outcome draft_finish_datetime(struct draft *draft)
         return ODD;
     }
     if (key != NULL && value_iso_time(draft->datetime.value, &time.time)) {
-        if (is_given(draft, key) && is_same(&draft->of, key, time)) {
+        if (is_given(draft, key) && is_same(key, member_given(draft, key), time)) {
             return TAKEN;
         }
         bool wrong = draft->wrong.key != NULL && draft->wrong.key->field == key->field;
@@ -598,9 +598,10 @@ static bool is_negative_trade(const struct draft *draft)
         draft->options.flat) {
         return false;
     }
-    const char *text = draft->of.trade.quantity;
-    return is_double(text) ? PyFloat_AS_DOUBLE(draft->sources[TRADE_quantity].value) < 0
-                           : *text == '-';
+    PyObject *value = draft->sources[TRADE_quantity].value;
+    return PyFloat_Check(value)
+               ? PyFloat_AS_DOUBLE(value) < 0
+               : (draft->stored >> TRADE_quantity & 1) != 0 && *draft->of.trade.quantity == '-';
 }
 
 /* Says whether it may be an object of another kind: only a mapping with keys that are no field's.
@@ -636,8 +637,10 @@ void draft_give(const struct draft *draft, uint64_t fields, const struct key_tab
 static void merge_constants(struct draft *draft)
 {
     const struct draft *constants = draft->options.constants;
-    draft_give(constants, constants->given, draft->options.table, &draft->of, false);
-    draft->given |= constants->given;
+    uint64_t others = constants->given & ~draft->given;
+    draft_give(constants, others, draft->options.table, struct_of(draft), true);
+    draft->given |= others;
+    draft->stored |= others;
 }
 
 static enum outcome finish(struct draft *draft, PyObject *dict)
@@ -657,7 +660,7 @@ static enum outcome finish(struct draft *draft, PyObject *dict)
     }
     const char *extra = json_end(&draft->extra);
     if (extra != NULL) {
-        set_member(&draft->of, draft->options.table->extra, (union member){.text = extra});
+        set_member(struct_of(draft), draft->options.table->extra, (union member){.text = extra});
     }
     if (draft->overrides || (draft->options.merge && draft->options.constants != NULL)) {
         draft->overrides = true;
@@ -670,17 +673,25 @@ static enum outcome finish(struct draft *draft, PyObject *dict)
 
 static void begin(struct draft *draft, bool plain_only)
 {
+    const struct draft_options *options = &draft->options;
+    bool has_constants = options->constants != NULL;
+    bool pairs = plain_only && !options->flat && !options->merge;
     draft->context.plain_only = plain_only;
-    draft->given = 0;
-    draft->constant = draft->options.constants != NULL ? draft->options.constants->given : 0;
+    draft->given = draft->stored = 0;
+    draft->constant = has_constants ? options->constants->given : 0;
+    draft->open = pairs ? ~draft->constant : 0;
     draft->misplaced = 0;
-    draft->has_unknown = draft->overrides = false;
+    draft->has_unknown = draft->has_struct = false;
     draft->datetime.name = draft->fees.name = draft->wrong.name = NULL;
     draft->wrong.key = NULL;
-    memset(&draft->of, 0, key_struct_bytes(draft->options.table->kind));
     arena_init(&draft->context.arena);
     json_init(&draft->extra, &draft->context);
     draft->extra.prune = true;
+    /* constants that are too long to be copied are encoded again, from the struct */
+    draft->overrides = !pairs_begin(&draft->pairs, has_constants ? options->bound : NULL);
+    if (!pairs) {
+        struct_of(draft);
+    }
 }
 
 static void end(struct draft *draft)
@@ -765,6 +776,23 @@ void draft_release(struct draft *draft)
 {
     end(draft);
     Py_XDECREF(draft->copy);
+}
+
+blotter_binding draft_binding(const struct draft *draft, const void **record)
+{
+    const struct record_bound *constants = draft->overrides ? NULL : draft->options.bound;
+    const struct pairs *pairs = &draft->pairs;
+    uint64_t written = draft->given & ~draft->stored;
+    struct record_bound bound = {
+        .kind = draft->options.table->kind,
+        .pairs =
+            (unsigned)__builtin_popcountll(written) + (constants != NULL ? constants->pairs : 0),
+        .present = written | (constants != NULL ? constants->present : 0),
+        .bytes = constants != NULL ? pairs->bytes : pairs->begin,
+    };
+    bound.length = (uint32_t)(pairs->at - bound.bytes);
+    *record = draft->has_struct ? &draft->of : NULL;
+    return (blotter_binding){bound};
 }
 
 /* Finds the field that the library names at the beginning of its problem, if it was given. */

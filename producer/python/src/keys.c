@@ -62,12 +62,23 @@ const struct key *key_find(const struct key_table *table, PyObject *name)
     return find_slot(table, name, PyUnicode_Type.tp_hash(name))->key;
 }
 
+static void pack_name(struct key *key, const struct record_field *field)
+{
+    key->bit = UINT64_C(1) << key->field;
+    key->packed[0] = (unsigned char)(ENCODER_FIXSTR + field->name_length);
+    memcpy(key->packed + 1, field->name, field->name_length);
+    key->packed_bytes = (uint8_t)(1 + field->name_length);
+}
+
 /* Adds a key. One of the same name replaces an earlier one: `fee` is a number or ccxt's dict. */
 static int add_key(struct key_table *table, struct key key)
 {
     PyObject *name = PyUnicode_InternFromString(key.name);
     if (name == NULL) {
         return -1;
+    }
+    if (key.field != NO_FIELD) {
+        pack_name(&key, &record_schemas[table->kind].fields[key.field]);
     }
     Py_hash_t hash = PyUnicode_Type.tp_hash(name);
     struct key_slot *slot = &table->slots[find_slot(table, name, hash) - table->slots];
@@ -94,7 +105,8 @@ static int add_fields(struct key_table *table)
     for (unsigned i = RECORD_IDENTITY_FIELDS; i < schema->field_count; i++) {
         const struct record_field *field = &schema->fields[i];
         uint16_t offset = structs[table->kind].offsets[i - RECORD_IDENTITY_FIELDS];
-        struct key key = {field->name, how_of_field(field), 0, (uint8_t)i, offset};
+        struct key key = {
+            .name = field->name, .how = how_of_field(field), .field = (uint8_t)i, .offset = offset};
         if (add_key(table, key) != 0) {
             return -1;
         }
@@ -106,7 +118,8 @@ static int add_ccxt_names(struct key_table *table)
 {
     for (unsigned i = 0; i < ccxt_names[table->kind].count; i++) {
         const struct ccxt_name *given = &ccxt_names[table->kind].names[i];
-        struct key key = {given->name, given->how, given->rank, NO_FIELD, 0};
+        struct key key = {
+            .name = given->name, .how = given->how, .rank = given->rank, .field = NO_FIELD};
         if (given->field != CCXT_NO_FIELD) {
             key.field = given->field;
             key.offset = structs[table->kind].offsets[given->field - RECORD_IDENTITY_FIELDS];

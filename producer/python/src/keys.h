@@ -9,16 +9,19 @@
 #include <stdint.h>
 
 #include "schema/ccxt_names.h"
-#include "schema/record.h"
+#include "schema/encoder.h"
 
 enum { NO_FIELD = UINT8_MAX };
 
 struct key {
     const char *name;
-    uint8_t how;     /* enum ccxt_how */
-    uint8_t rank;    /* of two keys for one field the lower rank wins; 0: the field's own name */
-    uint8_t field;   /* its index in the kind's record_schema, or NO_FIELD */
-    uint16_t offset; /* of the member in the kind's struct */
+    uint8_t how;   /* enum ccxt_how */
+    uint8_t rank;  /* of two keys for one field the lower rank wins; 0: the field's own name */
+    uint8_t field; /* its index in the kind's record_schema, or NO_FIELD */
+    uint8_t packed_bytes;
+    uint16_t offset;                         /* of the member in the kind's struct */
+    uint64_t bit;                            /* of the field, or 0 */
+    unsigned char packed[ENCODER_KEY_BYTES]; /* the field's name as it goes on the wire */
 };
 
 enum {
@@ -42,8 +45,9 @@ struct key_table {
     struct key_slot slots[KEY_SLOTS];
 };
 
-/* The keys of the last dict, by position. Dicts of one source have the same keys in the same order,
- * and the keys are mostly the same objects, so a comparison of pointers finds most of them. */
+/* The keys of the last dict, by position, and those of the last keywords, from the end on. Calls of
+ * one source have the same keys in the same order, and the keys are mostly the same objects, so a
+ * comparison of pointers finds most of them. */
 struct key_memory {
     PyObject *names[KEYS_REMEMBERED]; /* exact strs, held */
     const struct key *keys[KEYS_REMEMBERED];

@@ -41,6 +41,7 @@ struct draft_options recorder_options(const struct producer *producer, struct re
         .merge = producer->tape != NULL,
         .memory = &recorder->memory,
         .constants = recorder->constants,
+        .bound = recorder->bound != NULL ? &recorder->bound->bound : NULL,
     };
 }
 
@@ -158,25 +159,16 @@ void recorders_release(struct recorder *recorders)
 
 /* --- one record --- */
 
-static int64_t recording_submit(struct producer *producer, const struct recorder *recorder,
-                                enum record_kind kind, const struct draft *draft)
+static int64_t recording_submit(struct producer *producer, enum record_kind kind,
+                                const struct draft *draft)
 {
     struct blotter_entry entry = {.kind = (int)kind, .record = &draft->of};
+    const void *record;
     if (producer->tape != NULL) {
         return stored_submit(producer, &entry, 1);
     }
-    if (recorder->bound != NULL && !draft->overrides) {
-        return blotter_submit_bound(producer->handle, recorder->bound, &draft->of);
-    }
-    switch (kind) {
-    case RECORD_ORDER:
-        return blotter_order(producer->handle, &draft->of.order);
-    case RECORD_TRADE:
-        return blotter_trade(producer->handle, &draft->of.trade);
-    default:
-        break;
-    }
-    return blotter_submit(producer->handle, &entry, 1);
+    const blotter_binding binding = draft_binding(draft, &record);
+    return blotter_submit_bound(producer->handle, &binding, record);
 }
 
 const char *recording_problem(const struct producer *producer, size_t *index)
@@ -286,7 +278,7 @@ PyObject *record_call(struct producer *producer, struct recorder *recorders, PyO
         }
         outcome = draft_take(&draft, &options, args, count, names);
         if (outcome == TAKEN) {
-            int64_t seq = recording_submit(producer, recorder, kind, &draft);
+            int64_t seq = recording_submit(producer, kind, &draft);
             result = seq > 0 ? PyLong_FromLongLong(seq) : raise_refused(producer, &draft, seq);
         }
         draft_release(&draft);

@@ -327,20 +327,31 @@ static enum outcome datetime_time(struct value_context *context, PyObject *value
 
 /* Accepts a number only in the unit that is wanted and within its bounds: a guess could be wrong.
  */
-static enum outcome scale_time(struct value_context *context, int64_t units, enum ccxt_how how,
-                               int64_t *ns)
+static bool scale(int64_t units, enum ccxt_how how, int64_t *ns)
 {
     if (how != CCXT_TIME_NS && is_ms((double)units)) {
         *ns = units * NS_PER_MS;
-        return TAKEN;
+        return true;
     }
-    if (how != CCXT_TIME_MS && is_ms((double)(units / NS_PER_MS))) {
-        *ns = units;
-        return TAKEN;
-    }
-    return value_fail(context, PyExc_ValueError,
-                      how == CCXT_TIME_MS ? "milliseconds since 1970 are wanted"
-                                          : "nanoseconds since 1970 are wanted");
+    *ns = units;
+    return how != CCXT_TIME_MS && is_ms((double)(units / NS_PER_MS));
+}
+
+bool value_int_time(PyObject *value, enum ccxt_how how, int64_t *ns)
+{
+    int overflow;
+    int64_t units = PyLong_AsLongLongAndOverflow(value, &overflow);
+    return overflow == 0 && scale(units, how, ns);
+}
+
+static enum outcome scale_time(struct value_context *context, int64_t units, enum ccxt_how how,
+                               int64_t *ns)
+{
+    return scale(units, how, ns)
+               ? TAKEN
+               : value_fail(context, PyExc_ValueError,
+                            how == CCXT_TIME_MS ? "milliseconds since 1970 are wanted"
+                                                : "nanoseconds since 1970 are wanted");
 }
 
 static enum outcome int_time(struct value_context *context, PyObject *value, enum ccxt_how how,

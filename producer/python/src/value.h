@@ -44,19 +44,28 @@ enum outcome value_decimal(struct value_context *, PyObject *value, const char *
 enum outcome value_digits(struct value_context *, PyObject *value, const char **out);
 enum outcome value_time(struct value_context *, PyObject *value, enum ccxt_how how, int64_t *ns);
 
+/* Says whether a double is a decimal that needs no second look: see RECORD_DOUBLE_MAX. */
+static inline bool value_is_short_double(double number)
+{
+    double size = fabs(number);
+    return (size > 1 / RECORD_DOUBLE_MAX && size < RECORD_DOUBLE_MAX) || number == 0;
+}
+
 /* Returns a float as blotter_double() writes it: the drainer makes its digits, so that the
  * strategy's thread need not. NULL, and no exception: value_digits() knows more. */
 static inline const char *value_double(struct value_context *context, PyObject *value)
 {
-    double number = PyFloat_AS_DOUBLE(value), size = fabs(number);
-    if ((!(size > 1 / RECORD_DOUBLE_MAX && size < RECORD_DOUBLE_MAX) && number != 0) ||
-        context->arena.left < RECORD_DOUBLE_BYTES) {
+    double number = PyFloat_AS_DOUBLE(value);
+    if (!value_is_short_double(number) || context->arena.left < RECORD_DOUBLE_BYTES) {
         return NULL;
     }
     char *text = arena_take(&context->arena, RECORD_DOUBLE_BYTES);
     double_text_write(number, text);
     return text;
 }
+
+/* Reads an exact int as a time. Returns false, and no exception: it is none. */
+bool value_int_time(PyObject *value, enum ccxt_how how, int64_t *ns);
 
 /* Reads a str with a time of ISO 8601 that has a zone. Returns false for anything else. */
 bool value_iso_time(PyObject *value, int64_t *ns);

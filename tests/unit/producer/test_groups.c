@@ -117,6 +117,10 @@ static void a_bound_record_is_the_same_as_one_with_all_its_members(void **state)
     assert_int_equal(blotter_submit_bound(producer, binding, &varying), 3);
     const struct blotter_entry entry = {BLOTTER_KIND_ORDER, &varying, binding};
     assert_int_equal(blotter_submit(producer, &entry, 1), 4);
+    blotter_binding *all = blotter_bind(producer, BLOTTER_KIND_ORDER, &whole);
+    assert_int_equal(blotter_submit_bound(producer, all, NULL), 5);
+    assert_int_equal(blotter_submit_bound(producer, binding, NULL), BLOTTER_INVALID);
+    assert_non_null(strstr(blotter_problem(), "order_id: required and missing"));
     const struct blotter_entry other_kind = {BLOTTER_KIND_TRADE, &trade, binding};
     assert_int_equal(blotter_submit(producer, &other_kind, 1), BLOTTER_INVALID);
     const struct blotter_order twice = {.order_id = "42", .symbol = "ETH/USDT"};
@@ -126,8 +130,9 @@ static void a_bound_record_is_the_same_as_one_with_all_its_members(void **state)
                      BLOTTER_INVALID); /* no order's id */
     blotter_close(producer, 0);
     blotter_unbind(binding);
+    blotter_unbind(all);
     struct journal *journal = open_at(path);
-    for (uint64_t at = 3; at <= 4; at++) {
+    for (uint64_t at = 3; at <= 5; at++) {
         assert_same_record(journal_slot_at(journal, 2), journal_slot_at(journal, at));
     }
     die(journal);
