@@ -330,9 +330,9 @@ static void measure(struct measured *m, const struct load *load, const struct ri
 {
     const struct backlog *backlog = rival->backlog;
 
-    for (size_t i = 0; i < runs; i++) {
-        struct backlog_run drained = run_drainer(backlog, load->keep_orders);
+    for (size_t i = 0; i < runs; i++) { /* what is compared lies side by side */
         struct rival_run copied = run_rival(rival);
+        struct backlog_run drained = run_drainer(backlog, load->keep_orders);
 
         m->rate[i] = (double)backlog->rows / drained.seconds;
         m->cpu[i] = drained.cpu_us_per_row;
