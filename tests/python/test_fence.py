@@ -109,6 +109,23 @@ class Fence(unittest.TestCase):
         self.assertIn("it is claimed anew", drainer.text())
         self.assertNotEqual(self.hash()["holder"], "another:1")
 
+    def test_a_drainer_learns_that_others_know_the_stream_by_another_id(self):
+        """A FLUSHALL takes the id, a newcomer draws another, and the drainer's own connection has not been lost."""
+        self.publish(5)
+        first = self.drain("--consumer", "d1", "--trim-interval", "500ms")
+        self.await_rows()
+        self.await_acknowledged()
+        other = "0123456789abcdef0123456789abcdef"
+        self.client("SET", f"blotter-id:{{{self.stream}}}", other)
+        second = self.drain("--consumer", "d2", "--trim-interval", "500ms")
+        engines.await_true(lambda: "taken" in second.text(), "the second drainer has taken the stream, too")
+        self.publish(5)
+        engines.await_true(lambda: f"another stream of this name now: {other}" in first.text(), "the first one learns of it")
+        engines.await_true(lambda: "2 drainers share the streams" in first.text() + second.text(), "they count each other")
+        self.publish(5)
+        self.await_rows()
+        self.await_acknowledged()
+
     def test_a_trim_notices_that_the_stream_is_another_servers(self):
         self.publish(5)
         drainer = self.drain("--trim-interval", "500ms")
