@@ -124,18 +124,22 @@ FROM counted c;
 
 -- Orders that the venue was asked for: do they stand as the strategies' own events say?
 CREATE VIEW blotter_internal.orders_compared AS
-WITH states AS (
-    SELECT o.exchange, o.account, o.order_key, e.*
-    FROM (SELECT x.* FROM blotter.orders x WHERE x.origin = 'venue' AND NOT x.provisional AND x.recorded_at >= now() - interval '1 day' ORDER BY x.recorded_at DESC LIMIT 10000) AS o
-    CROSS JOIN LATERAL (
-        SELECT bool_or(blotter_internal.is_terminal(x.status)) FILTER (WHERE x.origin IS DISTINCT FROM 'venue') AS our_end,
-               bool_or(blotter_internal.is_terminal(x.status)) FILTER (WHERE x.origin = 'venue') AS venue_end,
-               coalesce(max(x.filled_quantity) FILTER (WHERE x.origin IS DISTINCT FROM 'venue'), 0) AS our_filled,
-               coalesce(max(x.filled_quantity) FILTER (WHERE x.origin = 'venue'), 0) AS venue_filled,
-               max(x.recorded_at) FILTER (WHERE x.origin IS DISTINCT FROM 'venue') AS our_at, max(x.recorded_at) FILTER (WHERE x.origin = 'venue') AS venue_at
-        FROM blotter.order_events x
-        WHERE x.order_id = o.order_key AND x.exchange = o.exchange AND coalesce(x.account, '') = o.account AND x.recorded_at >= o.first_recorded_at) AS e
-    WHERE e.venue_at IS NOT NULL
+WITH asked AS MATERIALIZED (
+    SELECT x.exchange, x.account, x.order_key, x.first_recorded_at AS first_at
+    FROM blotter.orders x WHERE x.origin = 'venue' AND NOT x.provisional AND x.recorded_at >= now() - interval '1 day' ORDER BY x.recorded_at DESC LIMIT 10000
+), states AS (
+    -- an id's events are read once, though thousands of accounts may have it; IS TRUE: looked up in a hash table, never joined
+    SELECT e.exchange, e.account, e.order_id AS order_key,
+           bool_or(blotter_internal.is_terminal(e.status)) FILTER (WHERE e.origin IS DISTINCT FROM 'venue') AS our_end,
+           bool_or(blotter_internal.is_terminal(e.status)) FILTER (WHERE e.origin = 'venue') AS venue_end,
+           coalesce(max(e.filled_quantity) FILTER (WHERE e.origin IS DISTINCT FROM 'venue'), 0) AS our_filled,
+           coalesce(max(e.filled_quantity) FILTER (WHERE e.origin = 'venue'), 0) AS venue_filled,
+           max(e.recorded_at) FILTER (WHERE e.origin IS DISTINCT FROM 'venue') AS our_at, max(e.recorded_at) FILTER (WHERE e.origin = 'venue') AS venue_at
+    FROM (SELECT a.order_key, min(a.first_at) AS first_at FROM asked a GROUP BY a.order_key) AS k
+    CROSS JOIN LATERAL (SELECT x.order_id, x.exchange, coalesce(x.account, '') AS account, x.origin, x.status, x.filled_quantity, x.recorded_at
+                        FROM blotter.order_events x WHERE x.order_id = k.order_key AND x.recorded_at >= k.first_at OFFSET 0) AS e
+    WHERE ((e.order_id, e.exchange, e.account) IN (SELECT a.order_key, a.exchange, a.account FROM asked a)) IS TRUE
+    GROUP BY 1, 2, 3 HAVING max(e.recorded_at) FILTER (WHERE e.origin = 'venue') IS NOT NULL
 ), judged AS (
     SELECT s.*, CASE WHEN s.our_at IS NULL THEN 'only the venue told of it' WHEN (coalesce(s.our_end, false), s.our_filled) = (coalesce(s.venue_end, false), s.venue_filled) THEN 'same'
                      WHEN s.our_at > s.venue_at THEN 'changed since' ELSE 'differs' END AS state

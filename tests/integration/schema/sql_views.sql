@@ -142,6 +142,20 @@ SELECT test.same('balances_of_thousands_of_accounts_are_compared', :'agreeing', 
 SELECT test.same('and_so_are_the_newest_of_thousands_of_wallets', :'wallets', '20');
 SELECT test.ok('none_with_the_cash_flows_of_another', :met < 200000, :'met');
 
+-- Nor is an order of one account compared with the events of all that have its id.
+BEGIN;
+SELECT blotter_internal.make_day((now() AT TIME ZONE 'UTC')::date);
+INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, account, order_id, status, filled_quantity, origin)
+SELECT 24, n, now(), 'ids', 'a' || n % 1000, 'o', 'open', CASE WHEN n < 1000 AND n % 2 = 1 THEN 1 END, CASE WHEN n < 1000 THEN 'venue' END FROM generate_series(0, 1999) AS n;
+INSERT INTO blotter.orders (exchange, account, order_key, order_id, status, origin, first_recorded_at, recorded_at, seq, producer_id)
+SELECT 'ids', 'a' || n, 'o', 'o', 'open', 'venue', now(), now(), n, 24 FROM generate_series(0, 999) AS n;
+ANALYZE blotter.order_events, blotter.orders;
+SELECT count(*) FILTER (WHERE agrees) AS agreeing, count(*) FILTER (WHERE NOT agrees) AS differing FROM blotter.reconciliation WHERE exchange = 'ids' AND kind = 'open orders' \gset
+SELECT test.rows_met('SELECT * FROM blotter_internal.orders_compared') AS met \gset
+ROLLBACK;
+SELECT test.same('orders_of_thousands_of_accounts_with_one_id_are_compared', :'agreeing' || ' ' || :'differing', '500 500');
+SELECT test.ok('each_with_its_own_events', :met < 100000, :'met');
+
 -- Audit. Producer 1 has 1 to 12 and says nothing.
 SELECT test.same('without_a_word_from_the_producer_it_is_open', test.seqs(1), 'open 12 12');
 INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event, last_seq) VALUES (1, 13, '2026-08-01 11:00Z', 'okx', 'closed', 13);
