@@ -536,20 +536,32 @@ static enum outcome take_pair(struct draft *draft, Py_ssize_t at, PyObject *name
     return outcome == FAILED ? draft_misplace(draft, name, value) : outcome;
 }
 
+/* Takes first the keys that are those of the last dict, once all their values have been asked for:
+ * a dict that was made a while ago has each in memory of its own. No Python code runs meanwhile. */
 static enum outcome take_dict(struct draft *draft, PyObject *dict)
 {
-    PyObject *name, *value;
-    Py_ssize_t position = 0;
+    const struct key_memory *memory = draft->options.memory;
+    PyObject *name, *value, *values[KEYS_REMEMBERED];
+    Py_ssize_t position = 0, count = 0, at;
     enum outcome outcome = TAKEN;
     draft->keywords = false;
-    for (Py_ssize_t at = 0; outcome == TAKEN && PyDict_Next(dict, &position, &name, &value); at++) {
-        if (value == Py_None) {
-            continue;
+    bool more = PyDict_Next(dict, &position, &name, &value);
+    while (more && draft->context.plain_only && count < KEYS_REMEMBERED &&
+           memory->names[count] == name) {
+        __builtin_prefetch(value);
+        values[count++] = value;
+        more = PyDict_Next(dict, &position, &name, &value);
+    }
+    for (at = 0; outcome == TAKEN && at < count; at++) {
+        const struct key *key = memory->keys[at];
+        if (values[at] != Py_None &&
+            (key == NULL || !take_plain(draft, key, memory->names[at], values[at]))) {
+            outcome = take_pair(draft, at, memory->names[at], values[at]);
         }
-        const struct key *key = key_remembered(draft->options.memory, at, name);
-        if (key == NULL || !take_plain(draft, key, name, value)) {
-            outcome = take_pair(draft, at, name, value);
-        }
+    }
+    for (; outcome == TAKEN && more; at++) {
+        outcome = take_pair(draft, at, name, value);
+        more = PyDict_Next(dict, &position, &name, &value);
     }
     return outcome;
 }

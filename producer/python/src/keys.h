@@ -64,13 +64,6 @@ const struct key *key_find(const struct key_table *, PyObject *name);
 void key_remember(struct key_memory *, Py_ssize_t at, PyObject *name, const struct key *);
 void key_memory_release(struct key_memory *);
 
-/* Finds the key of the dict's name at this position without looking it up, or returns NULL. */
-static inline const struct key *key_remembered(const struct key_memory *memory, Py_ssize_t at,
-                                               PyObject *name)
-{
-    return at < KEYS_REMEMBERED && memory->names[at] == name ? memory->keys[at] : NULL;
-}
-
 static inline const struct key *
 key_find_at(const struct key_table *table, struct key_memory *memory, Py_ssize_t at, PyObject *name)
 {
