@@ -54,21 +54,24 @@ CREATE FUNCTION blotter_internal.orders_of(ids blotter_internal.order_name[], or
 COMMENT ON FUNCTION blotter_internal.orders_of(blotter_internal.order_name[], blotter_internal.order_name[], timestamptz) IS
     'The other orders that carried these client ids, which decide whose the events by client id alone were. Part of orders_at.';
 
--- Each order's events are looked up by themselves, in its own days: hence OFFSET 0. low is before all of them: earlier days are not even planned for.
+-- The events of an order id, or of a client id, are looked up by themselves, in its own days: hence OFFSET 0. low is before all of them: earlier days
+-- are not even planned for. They are read once, though thousands of accounts may have that id; IS TRUE: looked up in a hash table, never joined.
 CREATE FUNCTION blotter_internal.events_before_query(low timestamptz, t timestamptz) RETURNS text
     LANGUAGE sql STABLE
     BEGIN ATOMIC
     SELECT string_agg(format($q$
-        SELECT %1$s, k.account AS key_account, k.scope, %4$s AS order_key, %5$s AS client_only,
+        SELECT %1$s, e.key_account, e.scope, %4$s AS order_key, %5$s AS client_only,
                s.status IS NOT NULL OR e.status IS NULL AND (e.remaining_quantity = 0) IS TRUE AS terminal, s.status IS NOT NULL AS has_status
-        FROM unnest(%2$s) AS k
-        CROSS JOIN LATERAL (SELECT x.* FROM %3$s x
-                            WHERE %6$s AND x.exchange = k.exchange AND coalesce(x.account, '') = k.account AND x.recorded_at >= k.from_at
-                              AND x.recorded_at >= %8$L AND x.recorded_at < %7$L OFFSET 0) AS e
-        LEFT JOIN blotter_internal.venues v ON v.exchange = e.exchange
+        FROM (SELECT i.name, min(i.from_at) AS from_at FROM unnest(%2$s) AS i GROUP BY i.name) AS k
+        CROSS JOIN LATERAL (SELECT %9$s, coalesce(x.account, '') AS key_account,
+                                   CASE WHEN x.exchange IN (SELECT v.exchange FROM blotter_internal.venues v WHERE v.order_id_scope = 'symbol')
+                                        THEN coalesce(x.symbol, '') ELSE '' END AS scope
+                            FROM %3$s x
+                            WHERE %6$s AND x.recorded_at >= k.from_at AND x.recorded_at >= %8$L AND x.recorded_at < %7$L OFFSET 0) AS e
         LEFT JOIN blotter_internal.terminal_statuses s ON s.status = lower(e.status COLLATE "C")
-        WHERE CASE WHEN v.order_id_scope = 'symbol' THEN coalesce(e.symbol, '') ELSE '' END = k.scope
-    $q$, blotter_internal.column_list(blotter_internal.event_fields(), 'e.%I'), r.names, e.source, r.order_key, r.client_only, r.condition, t, low), ' UNION ALL ')
+        WHERE ((k.name, e.exchange, e.key_account, e.scope) IN (SELECT i.name, i.exchange, i.account, i.scope FROM unnest(%2$s) AS i)) IS TRUE
+    $q$, blotter_internal.column_list(blotter_internal.event_fields(), 'e.%I'), r.names, e.source, r.order_key, r.client_only, r.condition, t, low,
+                             blotter_internal.column_list(blotter_internal.event_fields(), 'x.%I')), ' UNION ALL ')
     FROM (VALUES ('blotter.order_events'), ('blotter_internal.kept_order_events')) AS e (source)
     CROSS JOIN (VALUES ('$1', 'k.name', 'false', 'x.order_id = k.name'),
                        ('$2', 'NULL::text', 'true', 'x.client_order_id = k.name AND coalesce(x.order_id, '''') IN ('''', ''0'')')) AS r (names, order_key, client_only, condition);

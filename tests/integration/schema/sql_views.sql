@@ -156,6 +156,21 @@ ROLLBACK;
 SELECT test.same('orders_of_thousands_of_accounts_with_one_id_are_compared', :'agreeing' || ' ' || :'differing', '500 500');
 SELECT test.ok('each_with_its_own_events', :met < 100000, :'met');
 
+-- Nor is it made again, as of a time, from the events of all.
+BEGIN;
+SELECT blotter_internal.make_day('2026-08-03');
+INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, account, order_id, status)
+SELECT 25, n, '2026-08-03 15:00Z'::timestamptz + n * interval '1 ms', 'ids', 'a' || n % 1000, 'o', CASE WHEN n < 1000 THEN 'open' ELSE 'filled' END FROM generate_series(0, 1999) AS n;
+SELECT blotter_internal.rebuild_orders();
+CREATE TEMPORARY VIEW looked_at AS
+SELECT sum(pg_stat_get_xact_tuples_returned(i.indexrelid)) AS entries FROM pg_index i WHERE i.indrelid = 'blotter_internal.order_events_20260803'::regclass;
+CREATE TEMPORARY TABLE looked_before AS SELECT * FROM looked_at;
+SELECT count(*) AS open FROM blotter.orders_at('2026-08-03 15:00:01Z', 'ids') WHERE status = 'open' \gset
+SELECT now.entries - before.entries AS entries FROM looked_at AS now, looked_before AS before \gset
+ROLLBACK;
+SELECT test.same('orders_of_thousands_of_accounts_with_one_id_are_as_they_were', :'open', '1000');
+SELECT test.ok('each_made_of_its_own_events', :entries < 20000, :'entries');
+
 -- Audit. Producer 1 has 1 to 12 and says nothing.
 SELECT test.same('without_a_word_from_the_producer_it_is_open', test.seqs(1), 'open 12 12');
 INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event, last_seq) VALUES (1, 13, '2026-08-01 11:00Z', 'okx', 'closed', 13);
