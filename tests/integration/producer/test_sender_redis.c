@@ -137,6 +137,23 @@ static void a_flushed_server_gets_everything_again(void **state)
     blotter_close(producer, 1000);
 }
 
+/* As after a crash of a server that has not written them to its disk: the oldest are there. */
+static void the_newest_that_a_server_has_lost_are_sent_again(void **state)
+{
+    (void)state;
+    blotter_producer *producer = open_small();
+    submit_many(producer, 20);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, TIMEOUT_MS), BLOTTER_OK);
+    fixture_redis_run(redis, "EVAL %s 1 " STREAM,
+                      "for _, entry in ipairs(redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', "
+                      "5)) do redis.call('XDEL', KEYS[1], entry[1]) end");
+    fixture_redis_run(redis, "CLIENT KILL TYPE normal SKIPME yes");
+    await_event(BLOTTER_EVENT_RESEND, 1);
+    assert_int_equal(blotter_flush(producer, BLOTTER_SENT, TIMEOUT_MS), BLOTTER_OK);
+    await_arrived(producer, 5);
+    blotter_close(producer, 1000);
+}
+
 /* Nobody knows whether it has them, and a person has to end that: they go again at once. */
 static void a_server_that_may_not_be_asked_what_it_has_gets_everything_again(void **state)
 {
@@ -392,6 +409,7 @@ int main(void)
         TEST(a_memory_limit_is_waited_out_in_order),
         TEST(undelivered_records_are_not_sent_again),
         TEST(a_flushed_server_gets_everything_again),
+        TEST(the_newest_that_a_server_has_lost_are_sent_again),
         TEST(a_server_that_may_not_be_asked_what_it_has_gets_everything_again),
         TEST(another_record_under_the_same_id_is_not_taken_for_ours),
         TEST(records_that_redis_has_lost_are_not_evicted),
