@@ -1,6 +1,7 @@
 /* bisect.c: see bisect.h. */
 #include "drainer/postgres/bisect.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,19 +49,37 @@ size_t bisect_range(const struct batch *batch, struct batch_range range,
     return count;
 }
 
+/* Moves the entries of an exchange to `out`. Returns how many. */
+static size_t take_exchange(struct entry *entries, size_t count, const char *exchange,
+                            struct entry *out)
+{
+    size_t taken = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (entries[i].stream != NULL && strcmp(entries[i].stream->exchange, exchange) == 0) {
+            out[taken++] = entries[i];
+            entries[i].stream = NULL;
+        }
+    }
+    return taken;
+}
+
 void bisect_sort_exchanges(struct batch *batch, struct batch_range range)
 {
     struct entry *entries = batch->entries + range.from;
     size_t count = range.to - range.from, sorted_count = 0;
     struct entry *sorted = memory_or_abort(calloc(count, sizeof *sorted));
 
-    for (size_t i = 0; i < count; i++) {
-        const char *exchange = entries[i].stream == NULL ? NULL : entries[i].stream->exchange;
+    for (unsigned times = 0, next; sorted_count < count; times = next) {
+        next = UINT_MAX;
+        for (size_t i = 0; i < count; i++) {
+            const struct stream *stream = entries[i].stream;
 
-        for (size_t j = i; j < count && exchange != NULL; j++) {
-            if (entries[j].stream != NULL && strcmp(entries[j].stream->exchange, exchange) == 0) {
-                sorted[sorted_count++] = entries[j];
-                entries[j].stream = NULL; /* taken */
+            if (stream != NULL && stream->held_times <= times) {
+                sorted_count +=
+                    take_exchange(entries, count, stream->exchange, sorted + sorted_count);
+            } else if (stream != NULL && stream->held_times < next) {
+                next = stream->held_times;
             }
         }
     }

@@ -22,7 +22,8 @@ struct batch_range {
 size_t bisect_range(const struct batch *, struct batch_range, const struct pg_failure *, bool halve,
                     struct batch_range parts[BISECT_PARTS_MAX]);
 
-/* Puts the entries of each exchange in a range side by side, in their order. */
+/* Puts the entries of each exchange in a range side by side, in their order; last the exchanges
+ * that have waited for a lock, of these the ones first that were tried less often. */
 void bisect_sort_exchanges(struct batch *, struct batch_range);
 
 /* Returns where the exchange ends that the range begins with. */

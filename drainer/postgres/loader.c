@@ -50,10 +50,12 @@ enum {
     CAREFUL_MS = 30000,
     SAME_STATE_LIMIT = 3,
     HURRIED_LOCK_MS =
-        250,           /* instead of lock_timeout, where other exchanges may wait behind it ... */
-    OTHERS_MS = 10000, /* ... which they may for so long after records were loaded */
-    HELD_MAX = 4,      /* exchanges in a row: then it may be no exchange's lock */
-    RANGES_MAX = 64,   /* halving at most 2^31 entries never needs half of them */
+        250, /* instead of lock_timeout, where other exchanges may wait behind it ... */
+    HURRIED_LOCK_MIN_MS = 10,
+    OTHERS_MS = 10000,   /* ... which they may for so long after records were loaded */
+    HELD_MAX = 4,        /* exchanges in a row: then it may be no exchange's lock */
+    TOGETHER_CREDIT = 8, /* for one more exchange */
+    RANGES_MAX = 64,     /* halving at most 2^31 entries never needs half of them */
     RANGES_NAMED_MAX = RANGES_MAX / 2 - 2, /* most, where PostgreSQL names the entry to split at */
     TABLE_NAME_BYTES = 64,
 };
@@ -76,7 +78,8 @@ struct loader {
     bool apart; /* this batch was given up so often that it is bisected, whatever the error */
     unsigned days_forgotten;    /* how often the range met a day without partition */
     bool by_exchange;           /* of this batch: a transaction has records of few exchanges: ... */
-    size_t together;            /* ... of so many, twice as many after each that was loaded */
+    size_t credit;              /* ... of one, and an eighth of this, which doubles with each */
+    bool among_held;            /* has come to those that have waited for a lock before */
     bool any_loaded;            /* of this batch */
     int64_t loaded_at_ms;       /* when any were, monotonic */
     size_t held;                /* exchanges of this batch that wait for a lock ... */
@@ -266,41 +269,40 @@ static bool loader_met_lock(const struct loader *loader, const struct pg_failure
            !loader->options.replays; /* which report the failure */
 }
 
-/* Loads each exchange of what is left by itself. */
-static void loader_begin_by_exchange(struct loader *loader)
+/* Loads what is left by exchanges: one at a time, if the credit is 1. */
+static void loader_begin_by_exchange(struct loader *loader, size_t credit)
 {
     loader->by_exchange = true;
-    loader->together = 1;
+    loader->credit = credit;
     for (size_t i = 0; i < loader->range_count; i++) {
         bisect_sort_exchanges(loader->batch, loader->ranges[i]);
     }
 }
 
-/* Marks the exchange of the range in all of the batch: its later records may not overtake these. */
-static void loader_mark_held(const struct loader *loader)
+/* Marks the exchange in all of the batch: its later records may not overtake these. */
+static void loader_mark_held(const struct batch *batch, const char *exchange, bool tried)
 {
-    const struct batch *batch = loader->batch;
-    const char *exchange = batch->entries[loader->current.from].stream->exchange;
-
     for (size_t i = 0; i < batch->count; i++) {
         struct stream *stream = batch->entries[i].stream;
 
         if (!stream->held_up && strcmp(stream->exchange, exchange) == 0) {
             stream->held_up = true;
-            stream->held_times++;
+            stream->held_times += tried;
         }
     }
 }
 
 static void loader_on_lock(struct loader *loader, const struct pg_failure *failure)
 {
-    if (!loader->by_exchange || loader->together > 1) {
+    const struct batch *batch = loader->batch;
+
+    if (bisect_exchange_end(batch, loader->current) < loader->current.to) {
         loader_push_range(loader, loader->current);
-        loader_begin_by_exchange(loader);
+        loader_begin_by_exchange(loader, 1);
         loader_next_range(loader);
         return;
     }
-    loader_mark_held(loader);
+    loader_mark_held(batch, batch->entries[loader->current.from].stream->exchange, true);
     loader->held++;
     if (loader->held >= HELD_MAX && !loader->any_loaded) {
         loader_finish(loader, failure);
@@ -376,7 +378,7 @@ static void loader_on_loaded(void *owner, const struct pg_failure *failure)
         return;
     }
     loader->any_loaded = true;
-    loader->together *= loader->together < loader->batch->count ? 2 : 1;
+    loader->credit *= loader->credit < TOGETHER_CREDIT * loader->batch->count ? 2 : 1;
     loader->loaded_at_ms = clock_monotonic_ms();
     load_transaction_committed(loader->transaction);
     loader->stats.counters.queued += load_transaction_queued(loader->transaction);
@@ -390,15 +392,25 @@ static void loader_on_loaded(void *owner, const struct pg_failure *failure)
     loader_next_range(loader);
 }
 
+/* Returns how long a lock is waited for; 0: as long as the setting says. Where others may wait
+ * behind it, it is the less, the more exchanges of the batch wait for locks already. */
+static unsigned loader_lock_ms(const struct loader *loader)
+{
+    bool all = loader->current.to - loader->current.from == loader->batch->count &&
+               clock_monotonic_ms() - loader->loaded_at_ms >= OTHERS_MS;
+    unsigned ms = HURRIED_LOCK_MS / (unsigned)(1 + loader->held / HELD_MAX);
+
+    ms = ms < HURRIED_LOCK_MIN_MS ? HURRIED_LOCK_MIN_MS : ms;
+    return loader->by_exchange && !all &&
+                   (loader->options.lock_ms == 0 || loader->options.lock_ms > ms)
+               ? ms
+               : 0;
+}
+
 static void loader_load_range(struct loader *loader)
 {
-    bool alone = loader->current.to - loader->current.from == loader->batch->count &&
-                 clock_monotonic_ms() - loader->loaded_at_ms >= OTHERS_MS;
-    bool hurried = loader->by_exchange && !alone &&
-                   (loader->options.lock_ms == 0 || loader->options.lock_ms > HURRIED_LOCK_MS);
-
     load_transaction_build(loader->transaction, loader->batch, loader->current,
-                           hurried ? HURRIED_LOCK_MS : 0,
+                           loader_lock_ms(loader),
                            loader->options.dry_run ? LOAD_ROLLBACK : LOAD_COMMIT);
     struct pg_command command = load_transaction_command(loader->transaction);
     command.on_done = loader_on_loaded;
@@ -458,31 +470,48 @@ static void loader_note_free(const struct batch *batch)
     }
 }
 
-/* Returns where the next exchanges of the range end. One with records left out before is by itself:
- * what is together is loaded, or left out. */
+/* Returns where the next exchanges of the range end. One with records left out is by itself: what
+ * is together is loaded, or left out. */
 static size_t loader_exchanges_end(const struct loader *loader, struct batch_range range)
 {
     const struct entry *entries = loader->batch->entries;
+    const struct stream *first = entries[range.from].stream;
     size_t end = bisect_exchange_end(loader->batch, range);
 
-    for (size_t n = 1; n < loader->together && end < range.to &&
-                       !entries[range.from].stream->held_up && !entries[end].stream->held_up;
-         n++) {
+    for (size_t more = loader->credit / TOGETHER_CREDIT;
+         more > 0 && end < range.to && !first->held_up && !entries[end].stream->held_up &&
+         (first->held_times > 0) == (entries[end].stream->held_times > 0);
+         more--) {
         end = bisect_exchange_end(loader->batch, (struct batch_range){end, range.to});
     }
     return end;
+}
+
+/* Says whether the exchange is left out. Of those that have waited for locks before, only some are
+ * tried once several wait still: the others' next records have no time for all of them. */
+static bool loader_leaves_out(struct loader *loader, const struct stream *stream)
+{
+    if (loader->by_exchange && !loader->among_held && stream->held_times > 0) {
+        loader->among_held = true;
+        loader->credit = 1;
+    }
+    if (loader->held >= HELD_MAX && stream->held_times > 0) {
+        loader_mark_held(loader->batch, stream->exchange, false);
+    }
+    return stream->held_up;
 }
 
 static void loader_next_range(struct loader *loader)
 {
     while (loader->range_count > 0) {
         struct batch_range range = loader->ranges[--loader->range_count];
+        bool left_out = loader_leaves_out(loader, loader->batch->entries[range.from].stream);
         size_t end = loader->by_exchange ? loader_exchanges_end(loader, range) : range.to;
 
         if (end < range.to) {
             loader_push_range(loader, (struct batch_range){end, range.to});
         }
-        if (!loader->batch->entries[range.from].stream->held_up) {
+        if (!left_out) {
             loader->current = (struct batch_range){range.from, end};
             loader->days_forgotten = 0;
             loader_run_range(loader);
@@ -542,13 +571,13 @@ void loader_load(struct loader *loader, struct batch *batch, loader_done *on_don
     loader->batch = batch;
     loader->on_done = on_done;
     loader->owner = owner;
-    loader->apart = loader->by_exchange = false;
+    loader->apart = loader->by_exchange = loader->among_held = false;
     loader->innocent_state[0] = '\0';
     loader->any_loaded = false;
     loader->held = 0;
     loader_push_range(loader, (struct batch_range){0, batch->count});
     if (loader_clear_held(batch)) {
-        loader_begin_by_exchange(loader);
+        loader_begin_by_exchange(loader, TOGETHER_CREDIT * batch->count);
     }
     loader_next_range(loader);
 }

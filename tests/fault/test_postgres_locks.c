@@ -161,6 +161,51 @@ static void many_exchanges_that_wait_hold_up_no_other(void **state)
     story_audit(0);
 }
 
+static int lock_timeouts(void)
+{
+    int count = 0;
+    for (const char *at = fixture_postgres_log(story_postgres);
+         (at = strstr(at, "canceling statement due to lock timeout")) != NULL; at++) {
+        count++;
+    }
+    return count;
+}
+
+/* Once it is known that they wait, the others' records come first, and do not wait for all of them.
+ */
+static void exchanges_that_wait_are_tried_last(void **state)
+{
+    (void)state;
+    static const char *const held[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"};
+    enum { HELD = sizeof held / sizeof held[0] };
+    struct fixture_program *drainer = drainer_by(NULL, NULL, "d1", "--lock-timeout", "100ms");
+    story_publish(0, "z", two_changes(1, 2));
+    for (int i = 0; i < HELD; i++) {
+        story_publish(0, held[i], two_changes(1, 2));
+    }
+    story_await_int(HELD + 1, "SELECT count(*) FROM blotter.orders");
+    PGconn *holder =
+        holder_of("BEGIN; SELECT FROM blotter.orders WHERE exchange <> 'z' FOR UPDATE");
+    for (int i = 0; i < HELD; i++) {
+        story_publish(0, held[i], two_changes(3, 4));
+        drainer_await_says(drainer, fixture_format("object=blotter:%s msg=\"canceling", held[i]));
+    }
+    fixture_program_signal(drainer, SIGSTOP); /* so that all come in one batch */
+    for (int i = 0; i < HELD; i++) {
+        story_publish(0, held[i], two_changes(5, 6));
+    }
+    story_publish(0, "z", two_changes(3, 4));
+    int before = lock_timeouts();
+    fixture_program_signal(drainer, SIGCONT);
+    story_await_int(4, "SELECT count(*) FROM blotter.order_events WHERE exchange = 'z'");
+    assert_true(lock_timeouts() - before < HELD);
+    PQfinish(holder);
+    story_await_int(6 * HELD + 4, "SELECT count(*) FROM blotter.order_events");
+    story_await_drained();
+    drainer_stop(drainer);
+    story_audit(0);
+}
+
 /* A change of an order in each of some streams; of exchange "h-c" the order is one that is refused.
  */
 static void publish_around(int number, const char *refused)
@@ -277,6 +322,7 @@ int main(void)
         TEST(locked_rows_of_orders_are_waited_for),
         TEST(an_exchange_that_waits_for_a_lock_holds_up_no_other),
         TEST(many_exchanges_that_wait_hold_up_no_other),
+        TEST(exchanges_that_wait_are_tried_last),
         TEST(what_stands_behind_an_exchange_that_waits_is_loaded),
         TEST(an_exchange_that_waits_leaves_room_for_others),
         TEST(locked_progress_is_waited_for),

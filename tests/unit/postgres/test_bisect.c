@@ -75,6 +75,27 @@ static void exchanges_are_sorted_and_keep_their_order(void **state)
     assert_int_equal(bisect_exchange_end(&batch, (struct batch_range){4, 10}), 10);
 }
 
+static void exchanges_that_have_waited_come_last(void **state)
+{
+    (void)state;
+    struct stream lanes[] = {{.exchange = "okx", .held_times = 3},
+                             {.exchange = "bin", .held_times = 1},
+                             {.exchange = "bit"},
+                             {.exchange = "bit", .lane = "b", .held_times = 7}};
+    static const int of[10] = {0, 3, 1, 2, 0, 3, 2, 1, 1, 0},
+                     expected[10] = {1, 3, 5, 6, 2, 7, 8, 0, 4, 9};
+    struct batch shuffled = {.entries = entries, .count = 10};
+
+    for (size_t i = 0; i < 10; i++) {
+        entries[i].stream = &lanes[of[i]];
+        entries[i].seq = (int64_t)i;
+    }
+    bisect_sort_exchanges(&shuffled, (struct batch_range){0, 10});
+    for (size_t i = 0; i < 10; i++) {
+        assert_int_equal(entries[i].seq, expected[i]);
+    }
+}
+
 static void parts_are_never_empty(void **state)
 {
     (void)state;
@@ -100,6 +121,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(entry_that_is_named_is_a_part_by_itself, begin),
         cmocka_unit_test_setup(exchanges_are_sorted_and_keep_their_order, begin),
+        cmocka_unit_test_setup(exchanges_that_have_waited_come_last, begin),
         cmocka_unit_test_setup(parts_are_never_empty, begin),
         cmocka_unit_test_setup(range_is_halved_where_no_entry_of_it_is_named, begin),
     };
