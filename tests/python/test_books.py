@@ -723,6 +723,28 @@ class BadRows(Case):
         self.database.run("DELETE FROM blotter_internal.book_errors")
 
 
+    def test_a_trade_id_that_too_many_executions_have_is_named_and_costs_nobody(self):
+        trade = {"kind": "trade", "producer_id": 19, "recorded_at": START, "exchange": "crowd", "account": "main", "symbol": "BTC/USDT", "side": "buy", "price": "10", "quantity": "1"}
+        first = [trade | {"seq": i, "trade_id": "x", "order_id": f"o{i}"} for i in range(1, 151)]
+        more = [trade | {"seq": i, "trade_id": "x", "order_id": f"o{i}"} for i in range(151, 4000)]
+        again = [record | {"seq": 5000 + record["seq"]} for record in first]
+        other = trade | {"seq": 9999, "trade_id": "y", "order_id": "o1"}
+        fills = "SELECT sum(fills), sum(quantity) FROM blotter.positions WHERE exchange = 'crowd'"
+        errors = "SELECT sqlstate, error, count(*) FROM blotter_internal.book_errors GROUP BY 1, 2"
+        self.addCleanup(self.database.run, "DELETE FROM blotter_internal.book_errors")
+        self.database.load(first)
+        self.database.book_all("crowd")
+        self.assertEqual(self.database.run(fills), [(150, 150)])
+        self.database.load([*more, other])
+        self.assertEqual(self.database.run("SELECT set_aside FROM blotter_internal.book('{crowd}', 4000)"), [(len(more),)])
+        self.assertEqual(self.database.run(fills), [(151, 151)])
+        self.assertEqual(self.database.run(errors), [("54000", "too many different executions have the trade id x", len(more))])
+        self.database.load(again)  # what is known comes as often as it likes
+        self.database.book_all("crowd")
+        self.assertEqual(self.database.run(fills), [(151, 151)])
+        self.assertEqual(self.database.run("SELECT count(*) FROM blotter_internal.book_errors"), [(len(more),)])
+
+
 class Work(Case):
     """What a booking reads, in rows, by PostgreSQL's own count: seconds would depend on the machine."""
 

@@ -18,7 +18,7 @@ BEGIN
         symbol text COLLATE "C", market_type text COLLATE "C", position_side text COLLATE "C",
         side text COLLATE "C", order_id text COLLATE "C", client_order_id text COLLATE "C",
         price numeric, quantity numeric, cost numeric, fee numeric, fee_currency text COLLATE "C",
-        fees jsonb, liquidity text COLLATE "C"
+        fees jsonb, liquidity text COLLATE "C", tid tid
     );
     -- Fills that are new or may change: what their copies say together, and what the order lends.
     -- was: the fill as it was, null for a new one.
@@ -32,11 +32,12 @@ BEGIN
         fee numeric, fee_currency text COLLATE "C", fees jsonb, liquidity text COLLATE "C"
     );
     -- Trade ids that are not so simple. Where copies differ in who traded what: the fills as they
-    -- were, the copies to keep, and the fills that these are of; null: nothing changes.
+    -- were, whether there are too many to tell (see is_crowd), the copies to keep, and the fills
+    -- that these are of; null: nothing changes.
     CREATE TEMPORARY TABLE booking_rest (
         exchange text COLLATE "C", trade_id text COLLATE "C", copies blotter_internal.fill_copy[],
         again boolean, was blotter_internal.fill, way "char", copy blotter_internal.fill_copy,
-        olds blotter_internal.fill[], kept blotter_internal.fill_copy[],
+        olds blotter_internal.fill[], crowd boolean, kept blotter_internal.fill_copy[],
         fills blotter_internal.fill_copy[]
     );
     -- The positions of booking_fills.
@@ -252,15 +253,25 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_temp.booking_rest r WHERE r.way = '?') THEN
         RETURN;
     END IF;
-    UPDATE pg_temp.booking_rest r SET (olds, kept, fills) = (
-        SELECT k.olds, k.kept, CASE WHEN r.again OR k.kept <> k.before
-                                    THEN blotter_internal.fills_of_copies(k.kept) END
-        FROM (SELECT b.*, blotter_internal.add_copies(b.before, r.copies) AS kept
-              FROM (SELECT g.olds, blotter_internal.copies_of(g.olds) AS before
-                    FROM (SELECT array_agg(o ORDER BY o.n) AS olds FROM blotter_internal.fill o
-                          WHERE o.exchange = r.exchange AND o.trade_id = r.trade_id
-                          OFFSET 0) AS g OFFSET 0) AS b OFFSET 0) AS k)
+    UPDATE pg_temp.booking_rest r SET (olds, crowd, kept, fills) = (
+        SELECT k.olds, k.crowd, k.kept, CASE WHEN r.again OR k.kept <> k.before
+                                             THEN blotter_internal.fills_of_copies(k.kept) END
+        FROM (SELECT c.*, CASE WHEN c.crowd THEN c.before
+                               ELSE blotter_internal.add_copies(c.before, r.copies) END AS kept
+              FROM (SELECT b.*, blotter_internal.is_crowd(b.before || r.copies) AS crowd
+                    FROM (SELECT g.olds, blotter_internal.copies_of(g.olds) AS before
+                          FROM (SELECT array_agg(o ORDER BY o.n) AS olds
+                                FROM blotter_internal.fill o
+                                WHERE o.exchange = r.exchange AND o.trade_id = r.trade_id
+                                OFFSET 0) AS g OFFSET 0) AS b OFFSET 0) AS c OFFSET 0) AS k)
     WHERE r.way = '?';
+    INSERT INTO blotter_internal.book_errors (sqlstate, error, "row")
+    SELECT '54000', format('too many different executions have the trade id %s', left(q.trade_id, 100)), jsonb_strip_nulls(to_jsonb(q))
+    FROM pg_temp.booking_rest r
+    JOIN pg_temp.booking_copies c ON c.exchange = r.exchange AND c.trade_id = r.trade_id
+    CROSS JOIN LATERAL (SELECT * FROM blotter_internal.book_queue b WHERE b.ctid = c.tid
+                        OFFSET 0) AS q
+    WHERE r.crowd AND c.kind <> 'n';
     WITH gone AS (
         DELETE FROM blotter_internal.fill o USING pg_temp.booking_rest r
         WHERE cardinality(r.fills) < cardinality(r.olds) AND o.exchange = r.exchange

@@ -5,7 +5,8 @@
 -- known in both, and different) are of different fills; what is not known contradicts nothing, nor do market types ("swap", "future") of
 -- one symbol in ccxt's spelling, BASE/QUOTE, which says all of the market itself. Of a fill's copies each field is taken
 -- from the highest rank that has it: order event 0, own trade 1, venue's history 2, bust or correction 3; among equals the least value.
--- So neither the order in which copies arrive nor how often they do makes a difference.
+-- So neither the order in which copies arrive nor how often they do makes a difference. But to tell fills apart costs the square of their
+-- number, so one trade id has 200 of them at most: what comes beyond that is in book_errors.
 --
 -- ranks of a fill_copy holds two bits a field, differs one:
 --   0 exchange_time, 1 account, 2 strategy, 3 symbol, 4 market_type, 5 position_side, 6 side, 7 order_id, 8 client_order_id,
@@ -151,6 +152,14 @@ CREATE FUNCTION blotter_internal.same_identity(a blotter_internal.fill_copy, b b
     END;
 COMMENT ON FUNCTION blotter_internal.same_identity(blotter_internal.fill_copy, blotter_internal.fill_copy) IS
     'Do they know the same of who traded what? Such copies are of the same fill, whatever else comes, and are kept as one.';
+
+CREATE FUNCTION blotter_internal.is_crowd(copies blotter_internal.fill_copy[]) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+        SELECT count(DISTINCT ROW(c.order_id, c.side, c.symbol, c.account, c.market_type)) > 200 FROM unnest(copies) AS c;
+    END;
+COMMENT ON FUNCTION blotter_internal.is_crowd(blotter_internal.fill_copy[]) IS
+    'Do more copies of a trade id say different things of who traded what than can be told apart in time?';
 
 CREATE FUNCTION blotter_internal.add_copies(kept blotter_internal.fill_copy[], more blotter_internal.fill_copy[])
     RETURNS blotter_internal.fill_copy[]

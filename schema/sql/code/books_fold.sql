@@ -531,7 +531,7 @@ COMMENT ON FUNCTION blotter_internal.apply_changes() IS 'Brings positions, hours
 
 -- --- the booking ------------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION blotter_internal.book_rows(tids tid[]) RETURNS void
+CREATE FUNCTION blotter_internal.book_rows(tids tid[]) RETURNS int
     LANGUAGE plpgsql
     AS $$
 DECLARE
@@ -544,7 +544,7 @@ BEGIN
     SELECT q.kind, q.exchange, x.trade_id, q.producer_id, q.seq, q.order_keys, x.ranks, x.rolled,
            q.recorded_at, q.exchange_time, x.account, x.strategy, x.symbol, x.market_type,
            x.position_side, x.side, x.order_id, x.client_order_id, q.price, x.quantity, q.cost,
-           q.fee, x.fee_currency, x.fees, x.liquidity
+           q.fee, x.fee_currency, x.fees, x.liquidity, q.ctid
     FROM blotter_internal.book_queue q
     CROSS JOIN LATERAL blotter_internal.copy_of(q) AS x
     WHERE q.ctid = ANY (tids);
@@ -561,9 +561,11 @@ BEGIN
     END IF;
     PERFORM blotter_internal.book_fills();
     PERFORM blotter_internal.apply_changes();
+    RETURN (SELECT coalesce(sum(cardinality(r.copies)), 0) FROM pg_temp.booking_rest r WHERE r.crowd);
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.book_rows(tid[]) IS 'Books rows of the queue; they stay in it.';
+COMMENT ON FUNCTION blotter_internal.book_rows(tid[]) IS
+    'Books rows of the queue; they stay in it. Returns how many could not be booked.';
 
 CREATE FUNCTION blotter_internal.is_rows_fault(sqlstate text, context text) RETURNS boolean
     LANGUAGE sql STABLE
@@ -583,8 +585,7 @@ DECLARE
     context text;
 BEGIN
     BEGIN
-        PERFORM blotter_internal.book_rows(tids);
-        RETURN 0;
+        RETURN blotter_internal.book_rows(tids);
     EXCEPTION WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
         IF NOT blotter_internal.is_rows_fault(SQLSTATE, context) THEN
