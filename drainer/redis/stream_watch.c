@@ -307,8 +307,7 @@ static void say_overruled(struct stream_watch *watch)
     struct overruled *overruled = &watch->overruled;
     char others[64] = "";
 
-    if (overruled->streams == 0 ||
-        !is_due(&overruled->said_at_ms, watch->settings->trim_interval)) {
+    if (overruled->streams == 0) {
         return;
     }
     if (overruled->streams > 1) {
@@ -718,6 +717,9 @@ struct stream_watch *stream_watch_create(struct intake *intake, const struct nod
 
 void stream_watch_destroy(struct stream_watch *watch)
 {
+    if (watch != NULL) {
+        say_overruled(watch); /* what was trimmed since the last line */
+    }
     free(watch);
 }
 
@@ -740,7 +742,10 @@ void stream_watch_tick(struct stream_watch *watch)
     forget_after_a_stop(watch);
     look_if_due(watch);
     look_after_streams(watch);
-    say_overruled(watch);
+    if (watch->overruled.streams > 0 &&
+        is_due(&watch->overruled.said_at_ms, watch->settings->trim_interval)) {
+        say_overruled(watch);
+    }
 }
 
 void stream_watch_look_now(struct stream_watch *watch, struct node *node)
