@@ -150,8 +150,8 @@ unsigned lease_interval_ms(const struct lease *lease)
 
 /* Says whether a run is due. A stream that has just appeared does not wait for the interval. But
  * where thousands appear one after the other, a run for each few of them would look at all of them.
- * Where records wait, a run that only comes round is due later: it would hold them up for longer
- * than their load takes, and mostly there is a pause behind that. */
+ * A run that only comes round is due later where records wait: it would hold them up for longer
+ * than their load takes, and mostly a pause follows that. */
 bool lease_due(const struct lease *lease, bool records_wait)
 {
     int64_t since = clock_monotonic_ms() - lease->ran_at_ms;

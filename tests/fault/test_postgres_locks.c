@@ -132,6 +132,13 @@ static void an_exchange_that_waits_for_a_lock_holds_up_no_other(void **state)
     story_audit(0);
 }
 
+static void publish_to(const char *const *exchanges, size_t count, const char *lines)
+{
+    for (size_t i = 0; i < count; i++) {
+        story_publish(0, exchanges[i], lines);
+    }
+}
+
 /* So many in a row cannot be loaded that it might be a lock on all. */
 static void many_exchanges_that_wait_hold_up_no_other(void **state)
 {
@@ -140,17 +147,13 @@ static void many_exchanges_that_wait_hold_up_no_other(void **state)
     enum { HELD = sizeof held / sizeof held[0] };
     struct fixture_program *drainer = drainer_by(NULL, NULL, "d1", "--lock-timeout", "100ms");
     story_publish(0, "free", two_changes(1, 2));
-    for (int i = 0; i < HELD; i++) {
-        story_publish(0, held[i], two_changes(1, 2));
-    }
+    publish_to(held, HELD, two_changes(1, 2));
     story_await_int(HELD + 1, "SELECT count(*) FROM blotter.orders");
     PGconn *holder =
         holder_of("BEGIN; SELECT FROM blotter.orders WHERE exchange <> 'free' FOR UPDATE");
     fixture_program_signal(drainer, SIGSTOP); /* so that all come in one batch */
     story_publish(0, "free", two_changes(3, 4));
-    for (int i = 0; i < HELD; i++) {
-        story_publish(0, held[i], two_changes(3, 4));
-    }
+    publish_to(held, HELD, two_changes(3, 4));
     fixture_program_signal(drainer, SIGCONT);
     story_await_int(4, "SELECT count(*) FROM blotter.order_events WHERE exchange = 'free'");
     assert_int_equal(story_int("SELECT count(*) FROM blotter.order_events"), 2 * HELD + 4);
@@ -180,9 +183,7 @@ static void exchanges_that_wait_are_tried_last(void **state)
     enum { HELD = sizeof held / sizeof held[0] };
     struct fixture_program *drainer = drainer_by(NULL, NULL, "d1", "--lock-timeout", "100ms");
     story_publish(0, "z", two_changes(1, 2));
-    for (int i = 0; i < HELD; i++) {
-        story_publish(0, held[i], two_changes(1, 2));
-    }
+    publish_to(held, HELD, two_changes(1, 2));
     story_await_int(HELD + 1, "SELECT count(*) FROM blotter.orders");
     PGconn *holder =
         holder_of("BEGIN; SELECT FROM blotter.orders WHERE exchange <> 'z' FOR UPDATE");
@@ -191,9 +192,7 @@ static void exchanges_that_wait_are_tried_last(void **state)
         drainer_await_says(drainer, fixture_format("object=blotter:%s msg=\"canceling", held[i]));
     }
     fixture_program_signal(drainer, SIGSTOP); /* so that all come in one batch */
-    for (int i = 0; i < HELD; i++) {
-        story_publish(0, held[i], two_changes(5, 6));
-    }
+    publish_to(held, HELD, two_changes(5, 6));
     story_publish(0, "z", two_changes(3, 4));
     int before = lock_timeouts();
     fixture_program_signal(drainer, SIGCONT);
@@ -214,9 +213,7 @@ static void publish_around(int number, const char *refused)
     const char *lines = fixture_format(
         "{\"order_id\": \"A\", \"status\": \"open\", \"filled_quantity\": \"%d\"}\n", number);
 
-    for (size_t i = 0; i < sizeof exchanges / sizeof exchanges[0]; i++) {
-        story_publish(0, exchanges[i], lines);
-    }
+    publish_to(exchanges, sizeof exchanges / sizeof exchanges[0], lines);
     story_publish(0, "h-c", fixture_format("{\"order_id\": \"%s\"}\n", refused));
     story_run_program(0, STORY_ARGV("publish", "--exchange", "h", "--lane", "lane"),
                       &(struct fixture_program_options){.input = lines});

@@ -739,10 +739,13 @@ class BadRows(Case):
         self.assertEqual(self.database.run("SELECT set_aside FROM blotter_internal.book('{crowd}', 4000)"), [(len(more),)])
         self.assertEqual(self.database.run(fills), [(151, 151)])
         self.assertEqual(self.database.run(errors), [("54000", "too many different executions have the trade id x", len(more))])
+        self.database.load([record | {"trade_id": "z", "seq": 20000 + record["seq"]} for record in more[:201]])
+        self.assertEqual(self.database.run("SELECT set_aside FROM blotter_internal.book('{crowd}', 4000)"), [(201,)])  # of an id that nothing had before
+        self.assertEqual(self.database.run(fills), [(151, 151)])
         self.database.load(again)  # what is known comes as often as it likes
         self.database.book_all("crowd")
         self.assertEqual(self.database.run(fills), [(151, 151)])
-        self.assertEqual(self.database.run("SELECT count(*) FROM blotter_internal.book_errors"), [(len(more),)])
+        self.assertEqual(self.database.run("SELECT count(*) FROM blotter_internal.book_errors"), [(len(more) + 201,)])
 
 
 class Work(Case):

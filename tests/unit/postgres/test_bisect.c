@@ -52,13 +52,9 @@ static void entry_that_is_named_is_a_part_by_itself(void **state)
     assert_string_equal(split(0, 10, "staged_trades", 1, false), "0-1 1-2 2-10");
 }
 
-static void exchanges_are_sorted_and_keep_their_order(void **state)
+/* Sorts ten entries of these lanes, numbered in turn. */
+static void assert_sorted(struct stream *lanes, const int of[10], const int expected[10])
 {
-    (void)state;
-    struct stream lanes[] = {
-        {.exchange = "okx"}, {.exchange = "okx", .lane = "b"}, {.exchange = "bin"}};
-    static const int of[10] = {2, 0, 1, 2, 2, 0, 2, 1, 1, 0},
-                     expected[10] = {0, 3, 4, 6, 1, 2, 5, 7, 8, 9};
     struct batch shuffled = {.entries = entries, .count = 10};
 
     for (size_t i = 0; i < 10; i++) {
@@ -70,6 +66,16 @@ static void exchanges_are_sorted_and_keep_their_order(void **state)
         assert_int_equal(entries[i].seq, expected[i]);
         assert_ptr_equal(entries[i].stream, &lanes[of[expected[i]]]);
     }
+}
+
+static void exchanges_are_sorted_and_keep_their_order(void **state)
+{
+    (void)state;
+    struct stream lanes[] = {
+        {.exchange = "okx"}, {.exchange = "okx", .lane = "b"}, {.exchange = "bin"}};
+
+    assert_sorted(lanes, (const int[]){2, 0, 1, 2, 2, 0, 2, 1, 1, 0},
+                  (const int[]){0, 3, 4, 6, 1, 2, 5, 7, 8, 9});
     assert_int_equal(bisect_exchange_end(&batch, (struct batch_range){0, 10}), 4);
     assert_int_equal(bisect_exchange_end(&batch, (struct batch_range){1, 3}), 3);
     assert_int_equal(bisect_exchange_end(&batch, (struct batch_range){4, 10}), 10);
@@ -82,18 +88,9 @@ static void exchanges_that_have_waited_come_last(void **state)
                              {.exchange = "bin", .held_times = 1},
                              {.exchange = "bit"},
                              {.exchange = "bit", .lane = "b", .held_times = 7}};
-    static const int of[10] = {0, 3, 1, 2, 0, 3, 2, 1, 1, 0},
-                     expected[10] = {1, 3, 5, 6, 2, 7, 8, 0, 4, 9};
-    struct batch shuffled = {.entries = entries, .count = 10};
 
-    for (size_t i = 0; i < 10; i++) {
-        entries[i].stream = &lanes[of[i]];
-        entries[i].seq = (int64_t)i;
-    }
-    bisect_sort_exchanges(&shuffled, (struct batch_range){0, 10});
-    for (size_t i = 0; i < 10; i++) {
-        assert_int_equal(entries[i].seq, expected[i]);
-    }
+    assert_sorted(lanes, (const int[]){0, 3, 1, 2, 0, 3, 2, 1, 1, 0},
+                  (const int[]){1, 3, 5, 6, 2, 7, 8, 0, 4, 9});
 }
 
 static void parts_are_never_empty(void **state)
