@@ -139,8 +139,8 @@ void intake_on_fenced(struct intake *intake, struct stream *stream)
         if (stream->node != NULL) { /* what is under way was read before the new claim */
             reading_forget(&stream->node->reading);
         }
-        /* A FLUSHALL may have taken the id, and a newcomer have drawn another: two drainers with two
-         * ids hold two leases, and would take the stream from each other for ever. */
+        /* A FLUSHALL may have taken the id, and a newcomer have drawn another: two drainers with
+         * two ids hold two leases, and would take the stream from each other for ever. */
         taking_ask_id(intake->taking, stream);
         stream_enter(stream, STREAM_LOCKED);
         intake_turn(intake);

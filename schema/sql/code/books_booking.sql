@@ -266,7 +266,9 @@ BEGIN
                                 OFFSET 0) AS g OFFSET 0) AS b OFFSET 0) AS c OFFSET 0) AS k)
     WHERE r.way = '?';
     INSERT INTO blotter_internal.book_errors (sqlstate, error, "row")
-    SELECT '54000', format('too many different executions have the trade id %s', left(q.trade_id, 100)), jsonb_strip_nulls(to_jsonb(q))
+    SELECT '54000',
+           format('too many different executions have the trade id %s', left(q.trade_id, 100)),
+           jsonb_strip_nulls(to_jsonb(q))
     FROM pg_temp.booking_rest r
     JOIN pg_temp.booking_copies c ON c.exchange = r.exchange AND c.trade_id = r.trade_id
     CROSS JOIN LATERAL (SELECT * FROM blotter_internal.book_queue b WHERE b.ctid = c.tid
