@@ -192,8 +192,10 @@ class History:
         if truth["fees"] and self._chance(0.8):
             first = next(iter(truth["fees"]))
             record |= {"fee": truth["fees"][first], "fee_currency": first if self._chance(0.95) else None}
-            if len(truth["fees"]) > 1:
+            if len(truth["fees"]) > 1 and self._chance(0.8):
                 record["fees"] = truth["fees"]
+        elif self._chance(0.1):
+            record["fee_currency"] = "KCS"  # of no amount
         return record
 
     def _correction(self, truth):

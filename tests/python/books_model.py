@@ -89,6 +89,8 @@ def copy_of(record):
         "fee": number(record.get("fee")),
         "fees": record.get("fees") or None,
     }
+    if known["fee"] is None and known["fees"] is None:
+        known["fee_currency"] = None  # of no amount
     return Copy(trade_id, rank, record["recorded_at"], known)
 
 
@@ -107,11 +109,14 @@ def least(value):
 
 def merged(copies):
     """Each field from the copy of the highest rank that has it, the least value among equals."""
-    result = {}
+    result, ranks = {}, {}
     for name in FIELDS:
         having = [c for c in copies if c.known[name] is not None]
         best = max((c.rank for c in having), default=None)
         result[name] = min((c.known[name] for c in having if c.rank == best), key=least, default=None)
+        ranks[name] = best
+    if result["fees"] and result["fee"] is not None and ranks["fee"] > ranks["fees"]:
+        result["fees"] = None  # a better copy knows of one fee
     return result
 
 

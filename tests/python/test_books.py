@@ -722,7 +722,6 @@ class BadRows(Case):
         self.assertEqual(self.database.run("SELECT \"row\" ->> 'seq' FROM blotter_internal.book_errors"), [("101",)])
         self.database.run("DELETE FROM blotter_internal.book_errors")
 
-
     def test_a_trade_id_that_too_many_executions_have_is_named_and_costs_nobody(self):
         trade = {"kind": "trade", "producer_id": 19, "recorded_at": START, "exchange": "crowd", "account": "main", "symbol": "BTC/USDT", "side": "buy", "price": "10", "quantity": "1"}
         first = [trade | {"seq": i, "trade_id": "x", "order_id": f"o{i}"} for i in range(1, 151)]
@@ -971,6 +970,22 @@ class Values(Case):
         self.assertEqual(self.pnl("unpriced", "exchange"), {("USDT",): 4, ("BNB",): -1})
         self.assertEqual([row for row in self.equity("unpriced", "day") if row[1] == "USDT"][-1], (first + 2, "USDT", 4))
 
+    def test_a_fee_is_one_copy_s_amount_and_currency(self):
+        """Not the sum of what several say, nor an amount of one in the currency of another that has none."""
+        single, several = {"fee": "0.001", "fee_currency": "BNB"}, {"fee": "0.5", "fee_currency": "USDT", "fees": {"USDT": "0.5", "KCS": "1"}}
+        nameless = {"fee": "2"}
+        for n, (feed, venue, expected) in enumerate([
+            (several, single, {"BNB": Decimal("0.001")}), (single, several, {"USDT": Decimal("0.5"), "KCS": 1}), (single, {"fee_currency": "KCS"}, {"BNB": Decimal("0.001")}),
+            (single, nameless, {"BNB": 2}),
+        ]):  # fmt: skip
+            copies = [self.trade("C/USDT", 1, "buy", "1", "5", **feed), self.trade("C/USDT", 1, "buy", "1", "5", origin="venue", **venue)]
+            for order, records in enumerate(itertools.permutations([*copies, copies[0]])):
+                for together in True, False:
+                    exchange = f"fees-{n}-{order}-{together}"
+                    for some in [records] if together else [[record] for record in records]:
+                        self.load(exchange, *some)
+                    rows = self.database.run("SELECT fees::text FROM blotter.positions WHERE exchange = %s", exchange)
+                    self.assertEqual([amounts(text) for text, in rows], [{c: Fraction(a) for c, a in expected.items()}], (feed, venue, exchange))
 
     def test_equity_has_a_row_where_something_changed(self):
         """Not of the second day, whose fees cancel."""

@@ -107,7 +107,9 @@ CREATE FUNCTION blotter_internal.copy_of(q blotter_internal.book_queue) RETURNS 
            coalesce(blotter_internal.side_of(q.side), CASE WHEN q.quantity < 0 THEN 'sell' END),
            CASE WHEN q.order_id NOT IN ('', '0') THEN q.order_id END,
            CASE WHEN q.client_order_id NOT IN ('', '0') THEN q.client_order_id END,
-           CASE WHEN k.busted THEN 0 ELSE abs(q.quantity) END, nullif(q.fee_currency, ''),
+           CASE WHEN k.busted THEN 0 ELSE abs(q.quantity) END,
+           -- A currency without an amount would be lent to the amount of another copy.
+           CASE WHEN q.fee IS NOT NULL OR q.fees <> '{}' THEN nullif(q.fee_currency, '') END,
            nullif(q.fees, '{}'), nullif(q.liquidity, '')
     FROM (SELECT CASE WHEN q.trade_id NOT IN ('', '0', '-1') THEN q.trade_id END AS id,
                  q.kind = 'o' AND lower(q.event COLLATE "C") IN (

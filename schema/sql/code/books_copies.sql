@@ -126,6 +126,9 @@ BEGIN
         IF taken & 16384 <> 0 THEN m.fees := b.fees; END IF;
         IF taken & 32768 <> 0 THEN m.liquidity := b.liquidity; END IF;
     END IF;
+    IF m.fees IS NOT NULL AND m.fee IS NOT NULL AND (m.ranks >> 24) & 3 > (m.ranks >> 28) & 3 THEN
+        m.fees := NULL; -- a better copy knows of one fee
+    END IF;
     m.ranks := m.ranks | ((a.ranks | b.ranks) & 12884901888);
     RETURN m;
 END
