@@ -176,7 +176,7 @@ class Contract:
 def contract_of(instruments, exchange, symbol, market_type):
     parts = re.fullmatch(r"([^/:]+)/([^/:]+)(?::([^:/-]+)(-.*)?)?", symbol)
     base, quote, settle = parts.group(1, 2, 3) if parts else ("", "", None)
-    mine = [i for i in instruments if i["exchange"] == exchange and i["symbol"] == symbol and (not market_type or i.get("market_type") in (None, "", market_type))]
+    mine = [i for i in instruments if i["exchange"] == exchange and i["symbol"] == symbol and (not market_type or i.get("market_type") in (None, "", market_type, "spot" if market_type == "margin" else None))]
     c = Contract(takes_fees=market_type in ("spot", "margin") or (not market_type and bool(parts) and settle is None))
     if mine:
         known = max(mine, key=lambda i: (i["recorded_at"], i["producer_id"], i["seq"]))

@@ -987,6 +987,25 @@ class Values(Case):
                     rows = self.database.run("SELECT fees::text FROM blotter.positions WHERE exchange = %s", exchange)
                     self.assertEqual([amounts(text) for text, in rows], [{c: Fraction(a) for c, a in expected.items()}], (feed, venue, exchange))
 
+    def test_a_contract_that_no_instrument_describes_is_assumed(self):
+        """Whatever its symbol looks like; without a type BASE/QUOTE is spot."""
+        types = ["spot", "margin", "swap", "future", "option", None]
+        self.load("assumed", *[self.trade("C/USDT", n, "buy", "1", "5", market_type=name) for n, name in enumerate(types, 1)])
+        rows = dict(self.database.run("SELECT market_type, assumed FROM blotter.positions WHERE exchange = 'assumed'"))
+        self.assertEqual(rows, {"spot": False, "margin": False, "swap": True, "future": True, "option": True, "": False})
+        instrument = {"kind": "instrument", "symbol": "C/USDT", "base": "C", "quote": "USDT"}
+        self.load("assumed", instrument | {"market_type": "swap"}, instrument | {"market_type": "future", "contract_size": "10"})
+        rows = dict(self.database.run("SELECT market_type, assumed FROM blotter.positions WHERE exchange = 'assumed'"))
+        self.assertEqual(rows, {"spot": False, "margin": False, "swap": True, "future": False, "option": True, "": False})
+
+    def test_margin_trades_the_symbols_of_the_spot_market(self):
+        """So a raw symbol's currencies are those of the spot instrument."""
+        instrument = {"kind": "instrument", "symbol": "CUSDT", "base": "C", "quote": "USDT", "market_type": "spot"}
+        fill = self.trade("CUSDT", 1, "buy", "2", "5", fee="0.5", fee_currency="C", market_type="margin")
+        for exchange, records in ("margin", (instrument, fill)), ("margin-late", (fill, instrument)):
+            self.load(exchange, *records)
+            self.assertEqual(self.database.run("SELECT quantity, currency FROM blotter.positions WHERE exchange = %s", exchange), [(Decimal("1.5"), "USDT")])
+
     def test_equity_has_a_row_where_something_changed(self):
         """Not of the second day, whose fees cancel."""
         fees = [("1", 0), ("0.5", 1), ("-0.5", 1), ("2", 2)]

@@ -71,10 +71,12 @@ DECLARE
     settle text;
     quanto boolean;
     is_option boolean;
+    is_contract boolean;
 BEGIN
     SELECT c.* INTO known FROM blotter_internal.contract c
     WHERE c.exchange = contract_of.exchange AND c.symbol = contract_of.symbol
-      AND (c.market_type = contract_of.market_type OR c.market_type = '' OR contract_of.market_type = '')
+      AND (c.market_type = contract_of.market_type OR c.market_type = '' OR contract_of.market_type = ''
+           OR c.market_type = 'spot' AND contract_of.market_type = 'margin') -- it trades the spot market's symbols
     ORDER BY c.recorded_at DESC, c.producer_id DESC, c.seq DESC LIMIT 1;
     base := coalesce(known.base, parts[1], '');
     quote := coalesce(known.quote, parts[2], '');
@@ -86,7 +88,9 @@ BEGIN
     IF is_option AND inverse THEN
         inverse := false; -- its price is already in the currency that it is settled in
     END IF;
-    IF known.symbol IS NOT NULL AND (known.contract_size IS NOT NULL OR known.quantity_unit IN ('base', 'quote') OR settle IS NULL) THEN
+    is_contract := settle IS NOT NULL
+                   OR coalesce(nullif(contract_of.market_type, ''), nullif(known.market_type, ''), 'spot') NOT IN ('spot', 'margin');
+    IF known.symbol IS NOT NULL AND (known.contract_size IS NOT NULL OR known.quantity_unit IN ('base', 'quote') OR NOT is_contract) THEN
         multiplier := CASE WHEN known.quantity_unit IN ('base', 'quote') THEN 1 ELSE coalesce(known.contract_size, 1) END;
         by_cost := false;
         assumed := false;
@@ -94,7 +98,7 @@ BEGIN
     ELSE
         multiplier := 1;
         by_cost := settle IS NOT NULL AND NOT quanto AND NOT (is_option AND currency = base); -- that cost is made with 1/price
-        assumed := settle IS NOT NULL OR parts IS NULL AND contract_of.market_type NOT IN ('spot', 'margin');
+        assumed := is_contract OR parts IS NULL AND contract_of.market_type NOT IN ('spot', 'margin');
         unvalued := quanto;
     END IF;
     takes_fees := contract_of.market_type IN ('spot', 'margin')
