@@ -291,7 +291,7 @@ class Position:
 
     @property
     def average_price(self):
-        if self.quantity == 0 or self.open_cost == 0:
+        if self.quantity == 0 or (self.contract.inverse and self.open_cost == 0):
             return None
         size = abs(self.quantity) * self.contract.multiplier
         return size / self.open_cost if self.contract.inverse else self.open_cost / size

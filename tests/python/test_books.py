@@ -220,7 +220,7 @@ class Case(unittest.TestCase):
         found = {row[:6]: (Fraction(row[6]), None if row[7] is None else Fraction(row[7]), row[8], amounts(row[9])) for row in rows}
         expected = {}
         for key, p in model.positions_at(at).items():
-            known = not model.positions[key].unpriced and not p.contract.unvalued
+            known = not p.unpriced and not p.contract.unvalued
             expected[key] = (shown(p.quantity), shown(p.realized) if known else None, p.fills, {c: a for c, a in p.fees.items() if a})
         self.assertEqual(found, expected)
 
@@ -1005,6 +1005,30 @@ class Values(Case):
         for exchange, records in ("margin", (instrument, fill)), ("margin-late", (fill, instrument)):
             self.load(exchange, *records)
             self.assertEqual(self.database.run("SELECT quantity, currency FROM blotter.positions WHERE exchange = %s", exchange), [(Decimal("1.5"), "USDT")])
+
+    def test_positions_at_knows_what_came_before_a_missing_price(self):
+        priced = [self.trade("D/USDT", 1, "buy", "1", "8"), self.trade("D/USDT", 2, "sell", "2", "9", day=1)]
+        event = {name: value for name, value in self.trade("D/USDT", 3, "buy", "3", day=2).items() if name not in ("price", "quantity")}
+        self.load("missing-later", *priced, event | {"kind": "order", "order_id": "o3", "last_quantity": "3"})
+        sql = "SELECT quantity, average_price, realized_pnl, open_cost FROM blotter.positions_at(%s) WHERE exchange = 'missing-later'"
+        for day, expected in (1, (1, 8, 0, 8)), (2, (-1, 9, 1, 9)), (3, (2, None, None, None)):
+            self.assertEqual(self.database.run(sql, time_of(START + day * 24 * HOUR)), [expected], day)
+
+    def test_a_price_of_0_is_a_price(self):
+        self.load("gift", self.trade("C/USDT", 1, "buy", "2", "0"))
+        self.assertEqual(self.database.run("SELECT average_price FROM blotter.positions WHERE exchange = 'gift'"), [(0,)])
+
+    def test_what_is_open_and_not_known_has_a_row(self):
+        """Without one it would look like nothing."""
+        self.load("unknown-open", self.trade("C/USDT:USDT", 1, "buy", "2", "5"))
+        sql = "SELECT strategy, realized_pnl, unrealized_pnl FROM blotter.pnl(%s, %s, 'strategy,exchange') WHERE exchange = 'unknown-open'"
+        self.assertEqual(self.database.run(sql, time_of(START + 24 * HOUR), time_of(START + 48 * HOUR)), [("s", 0, None)])
+
+    def test_equity_says_what_a_day_or_hour_came_to_whichever_moment_of_it_is_asked_for(self):
+        self.load("whole", self.trade("C/USDT", 1, "buy", "1", "100", fee="1", fee_currency="BNB") | {"strategy": "s-whole", "exchange_time": START + 5_000_000})
+        for step in ("day", "hour"):
+            sql = "SELECT equity FROM blotter.equity('s-whole', date_trunc('day', %s, 'UTC'), date_trunc(%s, %s, 'UTC') + interval '1 s', step => %s)"
+            self.assertEqual(self.database.run(sql, time_of(START), step, time_of(START), step), [(-1,)], step)
 
     def test_equity_has_a_row_where_something_changed(self):
         """Not of the second day, whose fees cancel."""

@@ -20,7 +20,7 @@ SELECT p.exchange, p.account, p.strategy, p.market_type, p.symbol, p.position_si
 FROM blotter_internal.fill f
 JOIN blotter_internal.position p ON p.id = f.position_id
 WHERE NOT f.rolled;
-COMMENT ON VIEW blotter.fills IS 'Your executions, once each, whatever copies came of them (order event, own trade, venue''s history, resends): each field from the best copy that has it, and what none has from the order. A self-trade is two. A trade without a trade_id is none: nothing would tell it from a copy. To take one out, record an order event bust with its trade_id; to change one, an event correct with the new values. Those that `blotter partitions roll` rolled are not in it any more. Example: SELECT * FROM blotter.fills WHERE exchange = ''okx'' AND symbol = ''BTC/USDT:USDT'' ORDER BY at DESC LIMIT 100;';
+COMMENT ON VIEW blotter.fills IS 'Your executions, once each, whatever copies came of them (order event, own trade, venue''s history, resends): each field from the best copy that has it, and what none has from the order. A self-trade is two. A trade is yours if it names an order, account or strategy, or has origin venue; without a trade_id it is no fill: nothing would tell it from a copy. To take one out, record an order event bust with its trade_id; to change one, an event correct with the new values: once, as of several the lesser value of each field counts, and a bust stays. Those that `blotter partitions roll` rolled are not in it any more. Example: SELECT * FROM blotter.fills WHERE exchange = ''okx'' AND symbol = ''BTC/USDT:USDT'' ORDER BY at DESC LIMIT 100;';
 COMMENT ON COLUMN blotter.fills.exchange IS 'the stream''s exchange';
 COMMENT ON COLUMN blotter.fills.price IS 'price';
 COMMENT ON COLUMN blotter.fills.fee_currency IS 'currency of fee; null: not given';
@@ -45,7 +45,7 @@ COMMENT ON COLUMN blotter.fills.differs IS 'fields in which the copies differ; t
 CREATE FUNCTION blotter_internal.average_price(inverse boolean, multiplier numeric, is_known boolean, quantity numeric, open_cost numeric) RETURNS numeric
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
-    SELECT CASE WHEN quantity = 0 OR open_cost = 0 OR NOT is_known THEN NULL
+    SELECT CASE WHEN quantity = 0 OR inverse AND open_cost = 0 OR NOT is_known THEN NULL
                 WHEN inverse THEN blotter_internal.shown(abs(quantity) * multiplier / open_cost)
                 ELSE blotter_internal.shown(round(open_cost, 40) / (abs(quantity) * multiplier)) END
 $$;
@@ -89,7 +89,7 @@ COMMENT ON COLUMN blotter.positions.unpriced IS 'fills without a price: until it
 COMMENT ON COLUMN blotter.positions.sideless IS 'fills of which neither they nor their order say whether they bought or sold: not 0 means that quantity is not to be trusted';
 COMMENT ON COLUMN blotter.positions.over_closed IS 'of hedge mode: more of this side was closed than its fills had opened, so that fills are missing (or position_base); nothing is moved to the other side';
 COMMENT ON COLUMN blotter.positions.unvalued IS 'a quanto contract whose multiplier is not known: PnL is null';
-COMMENT ON COLUMN blotter.positions.assumed IS 'no instrument is recorded that says what a contract is: taken for 1 unit; where the symbol names what it is settled in (BASE/QUOTE:SETTLE), a fill is worth its cost if it has one';
+COMMENT ON COLUMN blotter.positions.assumed IS 'no instrument is recorded that says what a contract is: taken for 1 unit; where the symbol names what it is settled in (BASE/QUOTE:SETTLE), a fill is worth its cost if it has one (not of options that are settled in their base)';
 
 SELECT blotter_internal.inherit_comments('blotter.positions', 'blotter.fills'),
        blotter_internal.inherit_comments('blotter_internal.position', 'blotter.positions'),
@@ -148,6 +148,17 @@ CREATE FUNCTION blotter_internal.fees_of_hour(p blotter_internal.position, t tim
 $$;
 COMMENT ON FUNCTION blotter_internal.fees_of_hour(blotter_internal.position, timestamptz) IS 'Fees by currency of the fills since the hour of a time began, up to the time.';
 
+CREATE FUNCTION blotter_internal.lacks_price(p blotter_internal.position, t timestamptz) RETURNS boolean
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT EXISTS (SELECT FROM blotter_internal.fill f
+                   WHERE f.position_id = p.id AND f.at < t AND f.side IS NOT NULL AND (f.price IS NULL OR p.inverse AND f.price = 0)
+                     AND blotter_internal.fill_value(p.inverse, p.unvalued, p.by_cost, p.multiplier,
+                                                     abs(blotter_internal.fill_dq(p.takes_fees, p.base, f.side, f.quantity, f.fee, f.fee_currency, f.fees)),
+                                                     f.price, f.quantity, f.cost) IS NULL)
+$$;
+COMMENT ON FUNCTION blotter_internal.lacks_price(blotter_internal.position, timestamptz) IS 'Has a fill of a position before a time a value that is not known?';
+
 -- From the end of the last hour before, which says what the position came to by then, and the fills since: however long ago the time is.
 CREATE FUNCTION blotter.positions_at(t timestamptz)
     RETURNS TABLE (exchange text, account text, strategy text, market_type text, symbol text, position_side text, quantity numeric, average_price numeric,
@@ -160,8 +171,8 @@ BEGIN
     PERFORM blotter_internal.refuse_rolled_time(t);
     RETURN QUERY
         SELECT p.exchange, p.account, p.strategy, p.market_type, p.symbol, p.position_side, blotter_internal.shown(s.quantity),
-               blotter_internal.average_price(p.inverse, p.multiplier, p.unpriced = 0 AND NOT p.unvalued, s.quantity, s.open_cost),
-               CASE WHEN p.unpriced = 0 AND NOT p.unvalued THEN blotter_internal.shown(s.realized_pnl) END, p.currency,
+               blotter_internal.average_price(p.inverse, p.multiplier, k.known, s.quantity, s.open_cost),
+               CASE WHEN k.known THEN blotter_internal.shown(s.realized_pnl) END, p.currency,
                CASE WHEN g.several OR g.fee_currency <> p.fee_currency
                     THEN blotter_internal.add_amounts(blotter_internal.fees_of(p.fee_currency, s.fee, s.other_fees), blotter_internal.fees_of_hour(p, t))
                     ELSE blotter_internal.fees_of(p.fee_currency, s.fee + coalesce(g.fee, 0), s.other_fees) END,
@@ -169,7 +180,7 @@ BEGIN
                     ELSE (SELECT blotter_internal.add_amounts('{}', jsonb_object_agg(a.currency, a.amount))
                           FROM (SELECT u.currency, sum(u.amount) AS amount FROM blotter_internal.funding u
                                 WHERE u.position_id = p.id AND u.at < t AND u.counts GROUP BY u.currency) AS a) END,
-               s.fills + coalesce(g.fills, 0), CASE WHEN p.unpriced = 0 AND NOT p.unvalued THEN blotter_internal.shown(s.open_cost) END
+               s.fills + coalesce(g.fills, 0), CASE WHEN k.known THEN blotter_internal.shown(s.open_cost) END
         FROM blotter_internal.position p
         LEFT JOIN (SELECT f.position_id, count(*) AS fills, min(f.currency) AS fee_currency, sum(f.fee) AS fee,
                           bool_or(f.fees IS NOT NULL) OR min(f.currency) <> max(f.currency) AS several
@@ -184,6 +195,7 @@ BEGIN
                             LEFT JOIN LATERAL (SELECT * FROM blotter_internal.position_hour o WHERE o.position_id = p.id AND o.hour < blotter_internal.hour_of(t)
                                                ORDER BY o.hour DESC LIMIT 1) AS h ON true
                             LEFT JOIN LATERAL (SELECT * FROM blotter_internal.state_at(p, t) WHERE g.position_id IS NOT NULL) AS a ON true) AS s
+        CROSS JOIN LATERAL (SELECT NOT p.unvalued AND (p.unpriced = 0 OR NOT blotter_internal.lacks_price(p, t)) AS known OFFSET 0) AS k
         WHERE p.first_fill_at < t
            OR EXISTS (SELECT FROM blotter_internal.funding u WHERE u.position_id = p.id AND u.at < t AND u.counts);
 END
@@ -376,21 +388,24 @@ BEGIN
               FROM blotter_internal.pnl_rows("from", "to", keys) AS r
               GROUP BY 1, 2, 3, 4, 5, 6, 7) AS g
         WHERE g.fills <> 0 OR g.realized <> 0 OR g.realized IS NULL OR g.unrealized <> 0 OR g.fees <> 0 OR g.funding <> 0
+           OR g.unrealized IS NULL AND NOT keys && ARRAY['hour', 'day']
         ORDER BY 1, 2, 3, 4, 5, 6, 7;
 END
 $$;
-COMMENT ON FUNCTION blotter.pnl(timestamptz, timestamptz, text) IS 'Profit and loss of the fills and funding from a time (inclusive) to another (exclusive), by any list of hour, day, exchange, account, strategy, market_type, symbol; a row for each currency: a fee in BNB is a row of BNB. realized_pnl is before fees and funding, null while a price is missing; fees in base or quote are valued at the price of their fill. net_pnl = realized_pnl - fees + funding. unrealized_pnl (not by hour or day) is of what is open at the end, at the venue''s mark price of the last day, else at the last fill''s price; null: of a part of it no price or contract is known. A time within an hour whose fills are rolled raises an error: ask for full hours (UTC). Example, today by strategy: SELECT * FROM blotter.pnl(date_trunc(''day'', now(), ''UTC''));';
+COMMENT ON FUNCTION blotter.pnl(timestamptz, timestamptz, text) IS 'Profit and loss of the fills and funding from a time (inclusive) to another (exclusive), by any list of hour, day, exchange, account, strategy, market_type, symbol; a row for each currency: a fee in BNB is a row of BNB. realized_pnl is before fees and funding, null while a price is missing; fees in base or quote are valued at the price of their fill, and not in it while that is missing. net_pnl = realized_pnl - fees + funding. unrealized_pnl (not by hour or day) is of what is open at the end, at the venue''s mark price of the last day, else at the last fill''s price; null: of a part of it no price or contract is known. A time within an hour whose fills are rolled raises an error: ask for full hours (UTC). Example, today by strategy: SELECT * FROM blotter.pnl(date_trunc(''day'', now(), ''UTC''));';
 
 CREATE FUNCTION blotter.equity(of_strategy text DEFAULT NULL, "from" timestamptz DEFAULT '-infinity', "to" timestamptz DEFAULT 'infinity', step text DEFAULT 'day')
     RETURNS TABLE (at timestamptz, strategy text, currency text, realized_pnl numeric, fees numeric, funding numeric, equity numeric)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$
+DECLARE
+    last_hour timestamptz := CASE WHEN isfinite("to") THEN blotter_internal.hour_of("to") ELSE "to" END;
+    high timestamptz := CASE WHEN last_hour < "to" THEN last_hour + interval '1 hour' ELSE "to" END;
 BEGIN
     IF step NOT IN ('day', 'hour') THEN
         RAISE EXCEPTION 'equity goes by day or hour, not by "%"', step USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    PERFORM blotter_internal.refuse_rolled_time("to") WHERE step = 'hour';
     RETURN QUERY
         WITH steps AS (
             SELECT d.day AS at, d.strategy, d.currency, sum(d.realized) AS realized, sum(d.fee_value) AS fees, sum(d.funding) AS funding, bool_or(u.day IS NOT NULL) AS unknown
@@ -402,17 +417,17 @@ BEGIN
             UNION ALL
             SELECT blotter_internal.hour_of(x.at), p.strategy, x.currency, sum(x.realized), sum(x.fees), 0, bool_or(p.unpriced > 0 AND x.currency = p.currency)
             FROM blotter_internal.position p
-            CROSS JOIN LATERAL blotter_internal.pnl_pieces(p, blotter_internal.day_of("from"), "to") AS x
+            CROSS JOIN LATERAL blotter_internal.pnl_pieces(p, blotter_internal.day_of("from"), high) AS x
             WHERE step = 'hour' AND (of_strategy IS NULL OR p.strategy = of_strategy) AND p.last_fill_at >= blotter_internal.day_of("from")
             GROUP BY 1, 2, 3
             UNION ALL
             SELECT blotter_internal.hour_of(f.at), p.strategy, f.currency, 0, 0, sum(f.amount), false
             FROM blotter_internal.position p
-            JOIN blotter_internal.funding f ON f.position_id = p.id AND f.counts AND f.at >= blotter_internal.day_of("from") AND f.at < "to"
+            JOIN blotter_internal.funding f ON f.position_id = p.id AND f.counts AND f.at >= blotter_internal.day_of("from") AND f.at < high
             WHERE step = 'hour' AND (of_strategy IS NULL OR p.strategy = of_strategy)
             GROUP BY 1, 2, 3)
         SELECT c.at, c.strategy, c.currency, CASE WHEN NOT c.unknown THEN blotter_internal.shown(c.realized) END, blotter_internal.shown(c.fees), blotter_internal.shown(c.funding),
-               CASE WHEN NOT c.unknown THEN blotter_internal.shown(c.realized - c.fees + c.funding) END
+               CASE WHEN NOT c.unknown THEN blotter_internal.shown(c.realized) - blotter_internal.shown(c.fees) + blotter_internal.shown(c.funding) END
         FROM (SELECT s.at, s.strategy, s.currency, sum(sum(s.realized)) OVER w AS realized, sum(sum(s.fees)) OVER w AS fees, sum(sum(s.funding)) OVER w AS funding,
                      bool_or(bool_or(s.unknown)) OVER w AS unknown
               FROM steps s GROUP BY s.at, s.strategy, s.currency HAVING (sum(s.realized), sum(s.fees), sum(s.funding)) <> (0, 0, 0) OR bool_or(s.unknown)
@@ -420,4 +435,4 @@ BEGIN
         WHERE c.at >= "from" ORDER BY 2, 3, 1;
 END
 $$;
-COMMENT ON FUNCTION blotter.equity(text, timestamptz, timestamptz, text) IS 'The profit of a strategy (null: of each) since its first fill, up to the end of each day (or hour, with step => ''hour'' and a "from") on which something changed: realised, fees, funding, and equity = realised - fees + funding, by currency; at is the beginning of that day or hour. realized_pnl and equity are null once a position has traded of which a fill has no price yet. What is open is not in it: add unrealized_pnl of pnl. Example: SELECT at, equity FROM blotter.equity(''mm'') WHERE currency = ''USDT'';';
+COMMENT ON FUNCTION blotter.equity(text, timestamptz, timestamptz, text) IS 'The profit of a strategy (null: of each) since its first fill, up to the end of each day (or hour, with step => ''hour'' and a "from") on which something changed: realised, fees, funding, and equity = realised - fees + funding, by currency; at is the beginning of that day or hour, and lies from a time (inclusive) to another (exclusive). realized_pnl and equity are null once a position has traded of which a fill has no price yet. What is open is not in it: add unrealized_pnl of pnl. Example: SELECT at, equity FROM blotter.equity(''mm'') WHERE currency = ''USDT'';';
