@@ -47,7 +47,7 @@ WHERE NOT o.terminal
                   WHERE n.order_key <> o.order_key AND NOT n.provisional AND n.orig_client_order_id IS NULL AND blotter_internal.is_refused(n.status) IS NOT TRUE
                     AND blotter_internal.begins_with_amend(n.order_key, o.exchange, o.account, n.first_recorded_at));
 COMMENT ON VIEW blotter.open_orders IS
-    'Orders that have not ended: no status of theirs is in terminal_statuses, no event without a status said that nothing remains, and no order with a venue''s id that was first recorded no earlier replaces them: it names them in orig_client_order_id, or has their client_order_id and began with an event amended, replaced, edited or the like. An order without a status counts as open. Example: SELECT symbol, side, price, remaining_quantity FROM blotter.open_orders WHERE exchange = ''okx'' AND account = ''main'';';
+    'Orders that have not ended: no status of theirs is in terminal_statuses, no event without a status said that nothing remains, and no order with a venue''s id that was first recorded no earlier replaces them: it names them in orig_client_order_id, or has their client_order_id and began with an event amended, replaced, edited or the like; one that the venue refused replaces nothing. An order without a status counts as open. Example: SELECT symbol, side, price, remaining_quantity FROM blotter.open_orders WHERE exchange = ''okx'' AND account = ''main'';';
 
 -- Both functions below write the bounds into the statement, so that the days outside of them are not even planned for.
 
@@ -153,6 +153,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION blotter.candles(text, interval, timestamptz, timestamptz, text) IS
-    'Candles of a symbol from the trades recorded, public and own, by exchange_time (where absent, recorded_at), from <= time < to; exchange null: all together. A trade id counts once per exchange. Candles begin at multiples of the interval since a Monday, UTC; spans without trades have none. Volume is the sum of quantity. Example: SELECT * FROM blotter.candles(''BTC/USDT'', ''1 minute'', now() - interval ''1 hour'', now());';
+    'Candles of a symbol from the trades recorded, public and own, by exchange_time (where absent, recorded_at), from <= time < to; exchange null: all together. A trade id counts once per exchange. Candles begin at multiples of the interval since Monday, 1970-01-05, UTC; spans without trades have none. Volume is the sum of quantity. Example: SELECT * FROM blotter.candles(''BTC/USDT'', ''1 minute'', now() - interval ''1 hour'', now());';
 
 SELECT blotter_internal.inherit_comments('blotter.open_orders', 'blotter.orders');
