@@ -349,6 +349,40 @@ class Shapes(unittest.TestCase):
         back = blotter.to_ccxt(self.recorder.instruments[0])
         self.assertEqual((back["subType"], back["expiryDatetime"], back["expiry"]), ("linear", "2025-11-23T12:13:20.123Z", MS))
 
+    def test_a_key_of_cash_that_is_a_name_of_ours_comes_back_under_its_own_name(self):
+        cases = [{"address": "from", "addressTo": "to"}, {"address": 5.5, "addressTo": "to"}, {"currency": {"a": 1}, "code": "USDT"}, {"currency": "A", "code": "B"},
+                 {"rate": "x", "fundingRate": 0.5}, {"rate": "x"}, {"fundingRate": "x"}]  # fmt: skip
+        for given in cases:
+            self.row("cash", {"id": "1", "type": "deposit", "txid": "t"} | CASH | given)
+            back = blotter.to_ccxt(self.recorder.cash_flows[0])
+            self.assertEqual({name: back[name] for name in given}, given)
+
+    def test_a_wrong_cost_of_a_fee_is_no_cost_in_the_list_of_fees(self):
+        fees = [{"cost": 0.1, "currency": "USDT"}]
+        for wrong in ("x", True, [1]):
+            for fee in ({"cost": wrong, "currency": "USDT"}, wrong):
+                self.row("trade", TRADE | {"fee": fee, "fees": fees})
+                back = blotter.to_ccxt(self.recorder.trades[0])
+                self.assertEqual((back["fee"], back["fees"]), ({"cost": wrong, "currency": "USDT"}, fees))
+        fee = {"cost": 0.1, "currency": "USDT", "tier": 1.5}
+        self.row("trade", TRADE | {"fee": fee, "fees": [fee]})
+        back = blotter.to_ccxt(self.recorder.trades[0])
+        self.assertEqual((back["fee"], back["fees"]), (fee, [fee]))
+
+    def test_ids_of_trades_that_are_numbers_come_back_as_other_numbers_do(self):
+        self.row("order", ORDER | {"trades": [{"id": 1.5}, {"id": "2"}, 3]})
+        self.assertEqual(json.dumps(blotter.to_ccxt(self.recorder.orders[0])["trades"]), '[1.5, "2", 3]')
+
+    def test_an_expiry_that_no_time_can_hold_comes_back_as_text_too(self):
+        for expiry, text in ((32_503_708_800_000, "3000-01-01T08:00:00.000Z"), (MS, "2025-11-23T12:13:20.123Z")):  # deribit's perpetual contracts have the former
+            self.row("instrument", MARKET | {"expiry": expiry, "expiryDatetime": text})
+            back = blotter.to_ccxt(self.recorder.instruments[0])
+            self.assertEqual((back["expiry"], back["expiryDatetime"]), (expiry, text))
+        for odd in ("soon", 10**30, True, 1_700_000_000):
+            self.row("instrument", MARKET | {"expiry": odd})
+            back = blotter.to_ccxt(self.recorder.instruments[0])
+            self.assertEqual(back["expiry"], odd)
+
     # --- refusals ---
 
     def test_a_refusal_names_the_value_and_is_the_same_with_and_without_servers(self):

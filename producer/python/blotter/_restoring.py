@@ -25,6 +25,8 @@ TRADE_KEYS = (
 
 
 AMOUNTS = ("free", "used", "total", "debt")
+SHARED = {"cash": {"address", "currency", "rate"}}  # names of ours that are keys of ccxt's, too, beside another key of the same field
+YEAR_10000 = 253_402_300_800_000
 
 
 def _is_absent(value):
@@ -164,25 +166,28 @@ class _Restored(dict):
         for name, value in (self.row.get("extra") or {}).items():
             if name not in without:
                 holds = _core.FIELDS[self.kind].get(_core.CCXT_NAMES[self.kind].get(name, name))
-                self[self.names.get(name, name)] = _time(value) if holds == "time" else _numbers(value, self.number, holds == "decimal")
+                key = name if name in SHARED.get(self.kind, ()) else self.names.get(name, name)
+                self[key] = _time(value) if holds == "time" else _numbers(value, self.number, holds == "decimal")
         return self
 
     def add_fees(self, no_fee):
         row, extra = self.row, self.row.get("extra") or {}
-        fee = {"cost": None, "currency": _first(row.get("fee_currency"), extra.get("fee_currency"))}
+        taken = {"cost": None, "currency": _first(row.get("fee_currency"), extra.get("fee_currency"))}
         if row.get("fee") is not None:
-            fee["cost"] = self.number(row["fee"])
+            taken["cost"] = self.number(row["fee"])
         if row.get("fee_rate") is not None:
-            fee["rate"] = self.number(row["fee_rate"])
+            taken["rate"] = self.number(row["fee_rate"])
+        fee = dict(taken)
         if isinstance(extra.get("fee"), dict):
             fee |= _numbers(extra["fee"], self.number, True)
         elif "fee" in extra:
             fee["cost"] = _numbers(extra["fee"], self.number, True)
+        first = fee | {name: value for name, value in taken.items() if value is not None}  # what is wrong in the fee is not in the list
         several = row.get("fees") or {}
         others = [{"cost": self.number(_exact(cost)), "currency": currency} for currency, cost in several.items() if currency != row.get("fee_currency")]
         known = any(value is not None for value in fee.values())
         self["fee"] = fee if known else no_fee
-        self["fees"] = _numbers(extra["fees"], self.number, True) if "fees" in extra else [fee, *others] if fee["cost"] is not None else others
+        self["fees"] = _numbers(extra["fees"], self.number, True) if "fees" in extra else [first, *others] if first["cost"] is not None else others
         return self
 
 
@@ -193,7 +198,7 @@ def _order(row, trades, number):
     order = _Restored("order", row, number, ORDER_KEYS)
     order["stopPrice"] = order.get("triggerPrice")
     order.add_fees(None).add_extra("fee", "fees", "fee_currency", "trade_ids")
-    order["trades"] = [to_ccxt(trade, number=number) for trade in trades] + list((row.get("extra") or {}).get("trade_ids", ()))
+    order["trades"] = [to_ccxt(trade, number=number) for trade in trades] + _numbers(list((row.get("extra") or {}).get("trade_ids", ())), number)
     return dict(order)
 
 
@@ -276,8 +281,11 @@ def _instrument(row, trades, number):
     known = {name: {key: number(value) for key, value in limit.items() if value is not None} for name, limit in limits.items()}
     market["limits"] = _merged(known, extra.get("limits"), number)
     market["subType"] = "linear" if row.get("linear") else "inverse" if row.get("inverse") else None
-    market["expiryDatetime"] = _datetime_text({}, market.get("expiry"))
-    return dict(market.add_extra("precision", "limits"))
+    market.add_extra("precision", "limits")
+    expiry = market.get("expiry")
+    known = type(expiry) is int and 10**12 <= expiry < YEAR_10000
+    market["expiryDatetime"] = _datetime_text({}, expiry) if known else None
+    return dict(market)
 
 
 _RESTORE = {"order": _order, "trade": _trade, "cash": _cash, "balance": _one_balance, "position": _position, "instrument": _instrument}
