@@ -394,6 +394,10 @@ class Shapes(unittest.TestCase):
                 ("position", [POSITION, POSITION | {"symbol": 5.5}], TypeError, "symbol: 5.5: "), ("position", [POSITION, None], TypeError, r"\[1\]: None: a mapping"),
                 ("position", "text", TypeError, "'text': a mapping"), ("cash", "text", TypeError, "'text': a mapping"), ("instrument", MARKET | {"symbol": 5.5}, TypeError, "5.5"),
                 ("order", {"id": 5.5}, TypeError, "5.5"), ("trade", TRADE | {"price": "x"}, ValueError, "'x'"), ("balance", "text", TypeError, "'text': a mapping"),
+                ("cash", CASH | {"amount": "abc", "timestamp": "x"}, ValueError, "amount: 'abc': not a finite"),
+                ("cash", CASH | {"amount": Decimal("NaN")}, ValueError, "amount: Decimal.'NaN'.: not a finite"),
+                ("trade", TRADE | {"price": Decimal("sNaN"), "timestamp": "x", "fees": [5]}, ValueError, "price: Decimal.'sNaN'.: not a finite"),
+                ("trade", TRADE | {"amount": "9" * 140, "fees": [5]}, ValueError, "amount: '9*: not a finite"),
                 ("order", ORDER | {"note": "x" * 5000}, ValueError, "slot_bytes"), ("cash", CASH | {"note": "x" * 5000}, ValueError, "slot_bytes"),
             ]  # fmt: skip
             for kind, given, problem, text in cases:

@@ -211,6 +211,19 @@ with blotter.Producer("kraken", sender="none", slots=64) as producer:
     def test_a_record_larger_than_a_slot_is_refused_and_says_what_to_do(self):
         self.refuses(ValueError, "slot_bytes", "extra (4111)", "takes 4032", order_id="1", extra={"note": "x" * 4100})
 
+    def test_more_records_than_half_of_the_journal_are_refused_and_say_so(self):
+        for count, enough in ((32, True), (33, False)):
+            balance = {f"C{i}": {"free": 1.5, "used": 0, "total": 1.5} for i in range(count)}
+            position = [{"symbol": f"S{i}", "contracts": 1, "entryPrice": 1} for i in range(count)]
+            order = {"id": "1", "symbol": "S", "trades": [{"id": str(i), "price": 1, "amount": 1} for i in range(count - 1)]}
+            for call, given in (("balance", balance), ("position", position), ("order", order)):
+                with tempfile.TemporaryDirectory() as folder, blotter.Producer("okx", journal=folder, sender="none", slots=64) as producer:
+                    if enough:
+                        self.assertGreater(getattr(producer, call)(given), 0)
+                        continue
+                    with self.assertRaisesRegex(ValueError, f"{count} records do not fit half of the journal: open with more slots"):
+                        getattr(producer, call)(given)
+
     def test_other_arguments_are_refused(self):
         with self.assertRaisesRegex(TypeError, "mapping.*int"):
             self.producer.order(5)

@@ -172,7 +172,7 @@ static bool is_decimal_text(const char *text)
 }
 
 /* Checks the digits, unless the library does, which keeps a wrong value in `extra` under the
- * field's own name. */
+ * field's own name: where nothing is kept, the value is shown to the caller. */
 static inline enum outcome take_decimal(struct draft *draft, const struct key *key, PyObject *value)
 {
     union member member;
@@ -180,7 +180,8 @@ static inline enum outcome take_decimal(struct draft *draft, const struct key *k
     if (outcome != TAKEN || *member.text == '\0') {
         return outcome;
     }
-    if ((key->rank > 0 || !draft->options.flat) && !is_double(member.text) &&
+    bool checked = key->rank > 0 || !draft->options.flat || draft->options.strict;
+    if (checked && !is_double(member.text) &&
         !is_decimal_text(member.text)) {
         return draft_fail(draft, PyExc_ValueError,
                           "not a finite decimal number of at most 128 digits");

@@ -363,13 +363,29 @@ static void raise_value(struct object_call *call, PyObject *dict, const char *pr
     }
 }
 
+/* Raises what does not fit: the records are too many, or one of them is too long. */
+static PyObject *raise_too_long(const struct object_call *call, const char *problem)
+{
+    size_t count = call->lines.count;
+    struct blotter_stats stats = {0};
+    if (call->producer->tape == NULL) {
+        blotter_stats(call->producer->handle, &stats);
+    }
+    if (stats.slots > 0 && count > (size_t)stats.slots / 2) {
+        return PyErr_Format(PyExc_ValueError,
+                            "its %zu records do not fit half of the journal: open with more slots",
+                            count);
+    }
+    return recording_raise_long(problem);
+}
+
 static PyObject *raise_object(struct object_call *call, int64_t status)
 {
     size_t index;
     const char *problem = recording_problem(call->producer, &index);
     PyObject *info = call->info;
     if (status == BLOTTER_TOO_LONG) {
-        return recording_raise_long(problem);
+        return raise_too_long(call, problem);
     }
     if (status != BLOTTER_INVALID) {
         return producer_raise(call->producer, status);
