@@ -38,6 +38,19 @@ const struct ccxt_name *ccxt_name_find(enum record_kind kind, const char *name, 
     return NULL;
 }
 
+bool ccxt_is_renamed(enum record_kind kind, unsigned field)
+{
+    bool shared = kind == RECORD_CASH &&
+                  (field == CASH_currency || field == CASH_address || field == CASH_rate);
+
+    for (unsigned i = 0; !shared && i < ccxt_names[kind].count; i++) {
+        if (ccxt_names[kind].names[i].field == field && ccxt_names[kind].names[i].rank > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* --- which kind of object it is --- */
 
 /* The keys that tell. */

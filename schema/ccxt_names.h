@@ -152,6 +152,9 @@ extern const struct ccxt_names {
 /* Finds a name of ccxt's, or NULL. The field's own name is not among them. */
 const struct ccxt_name *ccxt_name_find(enum record_kind, const char *name, size_t length);
 
+/* Says whether the field of that index has another name in ccxt's objects, and only there. */
+bool ccxt_is_renamed(enum record_kind, unsigned field);
+
 /* A time of ccxt's is in milliseconds within these bounds; any other is wrong. */
 #define CCXT_TIME_MS_MIN (LIMIT_TIME_MIN_NS / 1000000)
 #define CCXT_TIME_MS_MAX (LIMIT_TIME_END_NS / 1000000) /* exclusive */

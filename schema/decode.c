@@ -77,7 +77,7 @@ static enum record_fault decode_over(struct decoder *decoder, unsigned index)
     if (fault || (out->present && decoder_ccxt_same(&before, out))) {
         return fault;
     }
-    if (!out->present) {
+    if (!out->present || decoder_is_empty(decoder, index)) {
         *out = before;
         decoder->present |= UINT64_C(1) << index;
         return RECORD_FAULT_NONE;

@@ -296,15 +296,20 @@ static uint64_t marks_of(const struct decoder *decoder)
            (ccxt->at.address_to != NULL ? ccxt_mark("addressTo", 9, false) : 0);
 }
 
-/* Says whether it may be a transfer without its accounts: it has these keys only, and no type. */
+/* Says whether it may be a transfer without its accounts: it has these keys only, and no type.
+ * Whose it is, a strategy adds. */
 static bool is_bare_transfer(const struct decoder *decoder)
 {
-    static const uint64_t others =
-        ~((UINT64_C(1) << CASH_exchange_time) | (UINT64_C(1) << CASH_entry_id) |
-          (UINT64_C(1) << CASH_currency) | (UINT64_C(1) << CASH_amount) |
-          (UINT64_C(1) << CASH_status));
+    static const uint64_t keys = (UINT64_C(1) << CASH_exchange_time) |
+                                 (UINT64_C(1) << CASH_entry_id) | (UINT64_C(1) << CASH_currency) |
+                                 (UINT64_C(1) << CASH_amount) | (UINT64_C(1) << CASH_status) |
+                                 (UINT64_C(1) << CASH_account) | (UINT64_C(1) << CASH_strategy) |
+                                 (UINT64_C(1) << CASH_market_type) | (UINT64_C(1) << CASH_origin) |
+                                 ((UINT64_C(1) << RECORD_IDENTITY_FIELDS) - 1);
+    bool bare = decoder->object != NULL ? decoder->object->bare
+                                        : decoder->ccxt.at.info != NULL && !decoder->comma;
 
-    return decoder->object != NULL && decoder->object->bare && (decoder->present & others) == 0;
+    return bare && (decoder->present & ~keys) == 0;
 }
 
 enum record_fault decoder_cash_finish(struct decoder *decoder)

@@ -128,7 +128,7 @@ static enum record_fault take_second_name(struct decoder *decoder, const struct 
 static enum record_fault take_name(struct decoder *decoder, const struct ccxt_name *name,
                                    const unsigned char *first, const struct unpack_value *value)
 {
-    if (decoder->present >> name->field & 1) {
+    if (decoder_has(decoder, name->field) && !decoder_is_empty(decoder, name->field)) {
         return take_second_name(decoder, name, first, value);
     }
     enum record_fault fault = field_value(decoder, name, value);
@@ -418,12 +418,43 @@ static enum record_fault decode_ccxt_finish_datetime(struct decoder *decoder)
     return RECORD_FAULT_NONE;
 }
 
+/* --- empty text --- */
+
+bool decoder_is_empty(const struct decoder *decoder, unsigned index)
+{
+    return decoder->schema->fields[index].kind == FIELD_TEXT &&
+           decoder->record->values[index].length == 0;
+}
+
+/* Takes an empty text for a null, as it is in ccxt's objects; but not where names are ours alone:
+ * there it is what somebody wrote. */
+static void forget_empty(struct decoder *decoder)
+{
+    enum record_kind kind = decoder->record->kind;
+    uint64_t empty = 0;
+
+    for (unsigned i = RECORD_IDENTITY_FIELDS; i < decoder->extra; i++) {
+        empty |= (uint64_t)(decoder_has(decoder, i) && decoder_is_empty(decoder, i)) << i;
+    }
+    for (uint64_t left = empty != 0 ? decoder->seen : 0; left != 0; left &= left - 1) {
+        if (ccxt_is_renamed(kind, (unsigned)__builtin_ctzll(left))) {
+            return;
+        }
+    }
+    for (; empty != 0; empty &= empty - 1) {
+        decoder_forget_field(decoder, (unsigned)__builtin_ctzll(empty));
+    }
+}
+
 /* --- the end --- */
 
 enum record_fault decoder_ccxt_finish(struct decoder *decoder)
 {
     enum record_fault fault = RECORD_FAULT_NONE;
 
+    if (decoder->object == NULL) { /* of an object they have been left out already */
+        forget_empty(decoder);
+    }
     if (decoder->ccxt.at.fee != NULL || decoder->ccxt.at.fees != NULL) {
         fault = decoder_fees_finish(decoder);
     }

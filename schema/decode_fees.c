@@ -228,10 +228,11 @@ static void add_entries(const struct decoder *decoder, const unsigned char *list
         }
         out->entries++;
         if (same_fee(single, &entry)) {
-            struct unpack_value currency = entry.currency;
+            struct unpack_value currency = entry.currency, rate = entry.rate;
             out->matches = true;
             entry = *single;
             entry.currency = has_currency(single) ? single->currency : currency;
+            entry.rate = single->rate.type != UNPACK_NIL ? single->rate : rate;
         }
         add_fee(&out->sums, &entry);
     }

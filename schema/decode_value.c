@@ -57,6 +57,20 @@ static enum record_fault decode_whole_number(const struct unpack_value *value,
     return length > LIMIT_TEXT_BYTES ? RECORD_FAULT_TOO_LONG : RECORD_FAULT_NONE;
 }
 
+#define EXACT_BELOW 9007199254740992.0 /* whole numbers that a double holds, all of them */
+
+/* Takes the digits of a double that is a whole number. */
+static enum record_fault decode_whole_double(struct decoder *decoder, double value,
+                                             struct record_value *out)
+{
+    char digits[DECIMAL_INTEGER_BYTES];
+
+    if (!(fabs(value) < EXACT_BELOW) || floor(value) != value) {
+        return RECORD_FAULT_WRONG_TYPE;
+    }
+    return decoder_keep(decoder, out, digits, decimal_from_int64((int64_t)value, digits));
+}
+
 static enum record_fault decode_text(struct decoder *decoder, const struct unpack_value *value,
                                      struct record_value *out)
 {
@@ -67,6 +81,9 @@ static enum record_fault decode_text(struct decoder *decoder, const struct unpac
         return decoder_keep(decoder, out, digits, decimal_from_int64(value->integer, digits));
     case UNPACK_BIG:
         return decoder_keep(decoder, out, digits, decimal_from_uint64(value->length, digits));
+    case UNPACK_FLOAT:
+    case UNPACK_DOUBLE: /* as Python and JavaScript have them */
+        return decode_whole_double(decoder, value->floating, out);
     case UNPACK_EXT:
         if (!unpack_is_digits(value)) {
             return RECORD_FAULT_WRONG_TYPE;

@@ -77,6 +77,9 @@ void decoder_ccxt_meet(struct ccxt_keys *); /* there is one */
 const struct ccxt_name *decoder_ccxt_find(enum record_kind, const char *key, size_t length);
 bool decoder_ccxt_same(const struct record_value *, const struct record_value *);
 
+/* Says whether a field of text has an empty one. */
+bool decoder_is_empty(const struct decoder *, unsigned index);
+
 /* Takes the value of a key of ccxt's, which the reader is at. */
 enum record_fault decoder_ccxt_key(struct decoder *, const struct ccxt_name *);
 

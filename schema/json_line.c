@@ -269,19 +269,10 @@ static int json_line_find_field(enum record_kind kind, const char *name, size_t 
     return -1;
 }
 
-/* Says whether the field has another name in ccxt's objects. */
+/* Says whether it is a field that has another name in ccxt's objects. */
 static bool is_renamed(enum record_kind kind, int field)
 {
-    bool shared = kind == RECORD_CASH &&
-                  (field == CASH_currency || field == CASH_address || field == CASH_rate);
-
-    for (unsigned i = 0; field >= 0 && !shared && i < ccxt_names[kind].count; i++) {
-        if (ccxt_names[kind].names[i].field == (unsigned)field &&
-            ccxt_names[kind].names[i].rank > 0) {
-            return true;
-        }
-    }
-    return false;
+    return field >= 0 && ccxt_is_renamed(kind, (unsigned)field);
 }
 
 /* Says whether the name is ours alone: then what it stands in is no object of ccxt's. Positions are

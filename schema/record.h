@@ -98,15 +98,20 @@ extern const uint64_t record_required[RECORD_WIRE_KINDS][RECORD_REQUIRED_MAX + 1
     __attribute__((visibility("hidden")));
 
 /* Returns the fields of which one is required and none is given, as bits, or 0. Bit i of `present`:
- * the field of index i is given. */
+ * the field of index i is given. A balance without currency is that of an empty account, which has
+ * no amounts. */
 static inline uint64_t record_missing(enum record_kind kind, uint64_t present)
 {
+    static const uint64_t amounts = UINT64_C(1) << BALANCE_free | UINT64_C(1) << BALANCE_used |
+                                    UINT64_C(1) << BALANCE_total | UINT64_C(1) << BALANCE_debt;
     const uint64_t *row = record_required[kind];
 
     while (*row != 0 && (present & *row) != 0) {
         row++;
     }
-    return *row;
+    return kind == RECORD_BALANCE && (present & amounts) != 0
+               ? ~present & UINT64_C(1) << BALANCE_currency
+               : *row;
 }
 
 /* Says whether this field (of kind INT, or the identity's) may have this number. Numbers that count

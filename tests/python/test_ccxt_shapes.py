@@ -226,6 +226,7 @@ class Shapes(unittest.TestCase):
             ({"id": "w", "type": "deposit", "amount": 1.5, "currency": "BTC"}, "deposit", "1.5"),
             ({"id": "w", "type": "withdraw", "amount": 1.5, "currency": "BTC"}, "withdraw", "-1.5"),
             ({"id": "t", "amount": 1.5, "currency": "BTC", "status": "ok", "info": {"a": 1}}, "transfer", "1.5"),
+            ({"id": "t", "amount": 1.5, "currency": "BTC", "account": "main", "strategy": "mm", "info": {"a": 1}}, "transfer", "1.5"),
         ]
         for given, word, amount in cases:
             bare, _ = self.row("cash", given)

@@ -181,8 +181,7 @@ static inline enum outcome take_decimal(struct draft *draft, const struct key *k
         return outcome;
     }
     bool checked = key->rank > 0 || !draft->options.flat || draft->options.strict;
-    if (checked && !is_double(member.text) &&
-        !is_decimal_text(member.text)) {
+    if (checked && !is_double(member.text) && !is_decimal_text(member.text)) {
         return draft_fail(draft, PyExc_ValueError,
                           "not a finite decimal number of at most 128 digits");
     }

@@ -239,7 +239,9 @@ static void texts_may_be_integers_as_ids_are(void **state)
     assert_value(&record.values[ORDER_order_id], "18446744073709551615");
     pack_order_with("order_id"), msgpack_pack_uint64(&pack, UINT64_C(1) << 63), assert_decodes();
     assert_value(&record.values[ORDER_order_id], "9223372036854775808");
-    pack_order_with("order_id"), msgpack_pack_double(&pack, 5),
+    pack_order_with("order_id"), msgpack_pack_double(&pack, 5), assert_decodes();
+    assert_value(&record.values[ORDER_order_id], "5");
+    pack_order_with("order_id"), msgpack_pack_double(&pack, 5.5),
         assert_misplaced(RECORD_FAULT_WRONG_TYPE, "order_id");
     pack_order_with("order_id"), msgpack_pack_bin_with_body(&pack, "a", 1),
         assert_misplaced(RECORD_FAULT_WRONG_TYPE, "order_id");

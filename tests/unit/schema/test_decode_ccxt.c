@@ -26,6 +26,13 @@ static void decode_as(enum record_kind kind, unsigned misplaced, const char *ext
     assert_field(record_schemas[kind].field_count - 1, extra);
 }
 
+static void assert_missing(enum record_kind kind, const char *field)
+{
+    assert_int_equal(decode_packed(kind), -1);
+    assert_int_equal(problem.fault, RECORD_FAULT_MISSING);
+    assert_string_equal(problem.field, field);
+}
+
 static void an_order_of_ccxt_is_one_of_ours(void **state)
 {
     (void)state;
@@ -64,6 +71,60 @@ static void wrong_values_keep_the_name_they_came_by(void **state)
     assert_field(ORDER_quantity, NULL);
     pack_map(1), pack_text("id"), msgpack_pack_true(&pack);
     assert_fault(RECORD_FAULT_WRONG_TYPE, "order_id");
+}
+
+/* Python has kucoin's ids as floats. */
+static void an_id_may_be_a_whole_double(void **state)
+{
+    static const struct {
+        double id;
+        const char *text;
+    } ids[] = {{239471298749817, "239471298749817"},
+               {-7, "-7"},
+               {0, "0"},
+               {9007199254740991, "9007199254740991"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+        pack_map(2), pack_text("id"), msgpack_pack_double(&pack, ids[i].id), PAIR("amount", "1");
+        decode_as(RECORD_ORDER, 0, NULL);
+        assert_field(ORDER_order_id, ids[i].text);
+    }
+    for (double id = 1.5; id < 1e300; id = id < 2 ? 9007199254740992 : 1e300) {
+        pack_map(2), pack_text("id"), msgpack_pack_double(&pack, id), PAIR("amount", "1");
+        assert_fault(RECORD_FAULT_WRONG_TYPE, "order_id");
+    }
+    pack_map(2), PAIR("id", "1"), pack_text("side"), msgpack_pack_float(&pack, 0.5F);
+    decode_as(RECORD_ORDER, 1, "{\"side\":0.5}");
+    pack_map(2), PAIR("id", "1"), pack_text("clientOrderId"), msgpack_pack_float(&pack, 77);
+    decode_as(RECORD_ORDER, 0, NULL);
+    assert_field(ORDER_client_order_id, "77");
+}
+
+/* An empty text is as good as a null, unless it stands among names of ours. */
+static void an_empty_text_is_absent_in_an_object_of_ccxts(void **state)
+{
+    (void)state;
+    pack_map(5), PAIR("id", "1"), PAIR("symbol", "X"), PAIR("price", "1"), PAIR("amount", "2"),
+        PAIR("side", "");
+    decode_as(RECORD_TRADE, 0, NULL);
+    assert_field(TRADE_side, NULL);
+    pack_map(5), PAIR("trade_id", "1"), PAIR("symbol", "X"), PAIR("price", "1"),
+        PAIR("amount", "2"), PAIR("side", "");
+    decode_as(RECORD_TRADE, 0, NULL);
+    assert_field(TRADE_side, "");
+    pack_map(4), PAIR("id", "1"), PAIR("symbol", ""), PAIR("price", "1"), PAIR("amount", "2");
+    assert_missing(RECORD_TRADE, "symbol");
+    for (int i = 0; i < 2; i++) {
+        pack_map(4), PAIR("id", "1"), PAIR("amount", "2");
+        if (i == 0) {
+            PAIR("currency", ""), PAIR("code", "USDT");
+        } else {
+            PAIR("code", "USDT"), PAIR("currency", "");
+        }
+        decode_as(RECORD_CASH, 0, NULL);
+        assert_field(CASH_currency, "USDT");
+    }
 }
 
 static void our_name_wins_and_another_value_is_kept(void **state)
@@ -195,6 +256,29 @@ static void a_list_that_lacks_the_fee_is_kept_beside_it(void **state)
     assert_fees("0.12", "EUR", "{\"EUR\":0.12,\"BTC\":1}");
 }
 
+static void the_rate_of_a_fee_may_stand_in_the_list_alone(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        pack_map(3), PAIR("id", "1"), pack_text("fee"), pack_map(2), PAIR("cost", "0.10");
+        if (i == 0) {
+            PAIR("currency", "USDT");
+        } else {
+            pack_text("rate"), msgpack_pack_nil(&pack);
+        }
+        pack_text("fees"), msgpack_pack_array(&pack, 2), pack_map(3), PAIR("cost", "0.1"),
+            PAIR("currency", "USDT"), PAIR("rate", "0.001"), pack_fee("1", "BNB");
+        decode_as(RECORD_ORDER, 0, NULL);
+        assert_fees("0.10", "USDT", "{\"USDT\":0.10,\"BNB\":1}");
+        assert_field(ORDER_fee_rate, "0.001");
+    }
+    pack_map(3), PAIR("id", "1"), pack_text("fee"), pack_map(2), PAIR("cost", "0.1"),
+        PAIR("rate", "0.002"), pack_text("fees"), msgpack_pack_array(&pack, 1), pack_map(2),
+        PAIR("cost", "0.1"), PAIR("rate", "0.001");
+    decode_as(RECORD_ORDER, 0, NULL);
+    assert_field(ORDER_fee_rate, "0.002");
+}
+
 /* --- signs --- */
 
 static void a_negative_amount_of_a_trade_is_a_sale(void **state)
@@ -246,6 +330,25 @@ static void cash_that_leaves_the_account_is_negative(void **state)
     /* our own names mean what they say */
     pack_map(3), PAIR("currency", "USDT"), PAIR("amount", "5"), PAIR("type", "withdrawal"),
         assert_cash("5", "withdrawal");
+}
+
+static void a_transfer_without_its_accounts_is_one_whosever_it_is(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        pack_map(i == 0 ? 5 : 7), PAIR("id", "1"), PAIR("currency", "USDT"), PAIR("amount", "5"),
+            PAIR("status", "ok"), pack_text("info"), pack_map(1), PAIR("raw", "x");
+        if (i > 0) {
+            PAIR("account", "main"), PAIR("strategy", "mm");
+        }
+        assert_cash("5", "transfer");
+    }
+    pack_map(5), PAIR("id", "1"), PAIR("currency", "USDT"), PAIR("amount", "5"), PAIR("other", "x"),
+        pack_text("info"), pack_map(0);
+    decode_as(RECORD_CASH, 0, "{\"other\":\"x\"}");
+    assert_field(CASH_type, NULL);
+    pack_map(3), PAIR("id", "1"), PAIR("currency", "USDT"), PAIR("amount", "5"),
+        assert_cash("5", NULL);
 }
 
 static void a_wrong_destination_spoils_no_other_field(void **state)
@@ -363,6 +466,20 @@ static void an_instrument_has_its_times_in_either_unit(void **state)
     assert_true(record.values[INSTRUMENT_created].integer == TIME_MS * 1000000);
 }
 
+static void an_amount_of_no_currency_is_no_empty_account(void **state)
+{
+    static const char *const names[] = {"free", "used", "total", "debt"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        pack_map(1), PAIR(names[i], "0.05");
+        assert_missing(RECORD_BALANCE, "currency");
+    }
+    pack_map(3), pack_text("free"), msgpack_pack_nil(&pack), PAIR("account", "main"),
+        pack_text("currency"), msgpack_pack_nil(&pack);
+    decode_as(RECORD_BALANCE, 0, NULL);
+}
+
 /* --- hostile bytes --- */
 
 static size_t pack_rich(unsigned char *bytes)
@@ -410,6 +527,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_order_of_ccxt_is_one_of_ours),
         cmocka_unit_test(wrong_values_keep_the_name_they_came_by),
+        cmocka_unit_test(an_id_may_be_a_whole_double),
+        cmocka_unit_test(an_empty_text_is_absent_in_an_object_of_ccxts),
         cmocka_unit_test(our_name_wins_and_another_value_is_kept),
         cmocka_unit_test(the_better_of_two_names_wins),
         cmocka_unit_test(the_time_as_text_is_for_want_of_a_timestamp),
@@ -418,8 +537,10 @@ int main(void)
         cmocka_unit_test(several_fees_are_a_map_of_all),
         cmocka_unit_test(the_digits_of_the_fee_are_those_of_its_text),
         cmocka_unit_test(a_list_that_lacks_the_fee_is_kept_beside_it),
+        cmocka_unit_test(the_rate_of_a_fee_may_stand_in_the_list_alone),
         cmocka_unit_test(a_negative_amount_of_a_trade_is_a_sale),
         cmocka_unit_test(cash_that_leaves_the_account_is_negative),
+        cmocka_unit_test(a_transfer_without_its_accounts_is_one_whosever_it_is),
         cmocka_unit_test(a_wrong_destination_spoils_no_other_field),
         cmocka_unit_test(some_exchanges_mean_something_else),
         cmocka_unit_test(a_short_position_is_negative),
@@ -427,6 +548,7 @@ int main(void)
         cmocka_unit_test(milliseconds_may_be_text_or_have_a_fraction),
         cmocka_unit_test(an_amount_of_no_currency_is_not_added_to_the_others),
         cmocka_unit_test(an_instrument_has_its_times_in_either_unit),
+        cmocka_unit_test(an_amount_of_no_currency_is_no_empty_account),
         cmocka_unit_test(random_bytes_are_survived_by_every_kind),
     };
     random_begin();
