@@ -28,20 +28,21 @@ enum { CHUNK_BYTES = 16, CHUNK_PAGE_BYTES = 4096, COPY_TEXT_BYTES_MAX = 31 };
 typedef signed char chunk __attribute__((vector_size(CHUNK_BYTES)));
 typedef unsigned char unsigned_chunk __attribute__((vector_size(CHUNK_BYTES))); /* wraps around */
 
-/* The first so many places in a page are those from which a chunk is read at once; none, where
- * something watches every byte. */
-enum { CHUNK_PLACES = CHUNK_PAGE_BYTES - CHUNK_BYTES + 1 };
+/* The bits of an address, CHUNK_BYTES further on, one of which at least is set where a chunk may be
+ * read at once: not from the last places of a page on, and where something watches every byte (0)
+ * from nowhere. */
+enum { CHUNK_INSIDE = CHUNK_PAGE_BYTES - CHUNK_BYTES };
 extern bool chunk_is_watched __attribute__((visibility("hidden")));
 
 /* Returns the text's bytes up to its end, and then zeroes. */
 chunk chunk_read_bytewise(const char *text);
 
 /* Returns CHUNK_BYTES bytes from a text's beginning on. */
-static inline chunk chunk_read(const char *text, uintptr_t places)
+static inline chunk chunk_read(const char *text, uintptr_t inside)
 {
     chunk bytes;
 
-    if (__builtin_expect((uintptr_t)text % CHUNK_PAGE_BYTES >= places, 0)) {
+    if (__builtin_expect((((uintptr_t)text + CHUNK_BYTES) & inside) == 0, 0)) {
         return chunk_read_bytewise(text);
     }
     memcpy(&bytes, text, sizeof bytes);
@@ -96,9 +97,9 @@ static inline size_t chunk_place(unsigned bits)
 /* Copies an ASCII text of at most COPY_TEXT_BYTES_MAX bytes, spoiling 2 * CHUNK_BYTES of `out`, and
  * returns its length; or COPY_FAILED: it is longer, or not ASCII. */
 static inline __attribute__((always_inline)) size_t
-copy_short_text(unsigned char *out, const char *text, uintptr_t places)
+copy_short_text(unsigned char *out, const char *text, uintptr_t inside)
 {
-    chunk bytes = chunk_read(text, places);
+    chunk bytes = chunk_read(text, inside);
     unsigned ends = chunk_bits(bytes < chunk_of(1)); /* NUL, or beyond ASCII */
 
     memcpy(out, &bytes, sizeof bytes);
@@ -106,7 +107,7 @@ copy_short_text(unsigned char *out, const char *text, uintptr_t places)
         size_t length = chunk_place(ends);
         return text[length] == '\0' ? length : COPY_FAILED;
     }
-    bytes = chunk_read(text + CHUNK_BYTES, places);
+    bytes = chunk_read(text + CHUNK_BYTES, inside);
     ends = chunk_bits(bytes < chunk_of(1));
     memcpy(out + CHUNK_BYTES, &bytes, sizeof bytes);
     if (ends != 0) {
@@ -119,9 +120,9 @@ copy_short_text(unsigned char *out, const char *text, uintptr_t places)
 /* Copies a decimal of at most CHUNK_BYTES bytes, spoiling CHUNK_BYTES of `out`, if it is canonical
  * as it is and not negative, as nearly all are, and returns its length; else COPY_FAILED. */
 static inline __attribute__((always_inline)) size_t
-copy_short_decimal(unsigned char *out, const char *text, uintptr_t places)
+copy_short_decimal(unsigned char *out, const char *text, uintptr_t inside)
 {
-    chunk bytes = chunk_read(text, places);
+    chunk bytes = chunk_read(text, inside);
     chunk above = (chunk)((unsigned_chunk)bytes - ('0' + 128)); /* digits are the ten least */
     unsigned others = chunk_bits(above > chunk_of(SCHAR_MIN + 9)) | ~0u << CHUNK_BYTES;
     size_t point = chunk_place(others), length = point;
@@ -135,7 +136,8 @@ copy_short_decimal(unsigned char *out, const char *text, uintptr_t places)
     } else if (text[point] != '\0') {
         return COPY_FAILED;
     }
-    return point == 1 || (point > 1 && text[0] != '0') ? length : COPY_FAILED;
+    /* Without a digit before it, the text begins with its point or its end: less than '0'. */
+    return __builtin_expect(text[0] > '0', 1) || point == 1 ? length : COPY_FAILED;
 }
 
 #endif

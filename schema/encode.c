@@ -166,17 +166,17 @@ static inline unsigned char *put_head(unsigned char *at, size_t length)
 /* Writes a value of the usual kinds, where there is room for it. NULL: it is none of these. */
 static inline __attribute__((always_inline)) unsigned char *
 put_quickly(struct encoder *encoder, unsigned char *at, uint8_t kind, uint64_t member,
-            uintptr_t places)
+            uintptr_t inside)
 {
     const char *text = (const char *)(uintptr_t)member;
 
     if (kind == FIELD_TEXT) {
-        return put_head(at, copy_short_text(at + 1, text, places));
+        return put_head(at, copy_short_text(at + 1, text, inside));
     }
     if (kind == FIELD_DECIMAL) {
         return text[0] == RECORD_DOUBLE_MARK
                    ? encoder_double(encoder, at, text)
-                   : put_head(at, copy_short_decimal(at + 1, text, places));
+                   : put_head(at, copy_short_decimal(at + 1, text, inside));
     }
     if (kind == FIELD_TIME && encoder_time_valid((int64_t)member)) {
         msgpack_pack_fix_int64(&at, (int64_t)member);
@@ -192,7 +192,7 @@ put_quickly(struct encoder *encoder, unsigned char *at, uint8_t kind, uint64_t m
  * instructions to skip a word that is not given. */
 static inline __attribute__((always_inline)) unsigned char *
 put_fields(struct encoder *encoder, unsigned char *at, const struct layout *layout,
-           const char *words_end, const uintptr_t places)
+           const char *words_end, const uintptr_t inside)
 {
     const char *fields_end = (const char *)layout->extra;
     uint64_t given = 0;
@@ -208,7 +208,7 @@ put_fields(struct encoder *encoder, unsigned char *at, const struct layout *layo
         unsigned char *next = NULL;
         if (__builtin_expect(at <= encoder->roomy_end, 1)) {
             memcpy(at, field, ENCODER_KEY_BYTES);
-            next = put_quickly(encoder, at + field->key_bytes, field->kind, member, places);
+            next = put_quickly(encoder, at + field->key_bytes, field->kind, member, inside);
         }
         if (__builtin_expect(next != NULL, 1)) {
             at = next;
@@ -258,7 +258,7 @@ put_given(struct encoder *encoder, unsigned char *at, const char **extra)
     fetch_fields(layout);
     *extra = (const char *)encoder->record + layout->bytes;
     return chunk_is_watched ? put_fields_watched(encoder, at, layout, *extra)
-                            : put_fields(encoder, at, layout, *extra, CHUNK_PLACES);
+                            : put_fields(encoder, at, layout, *extra, CHUNK_INSIDE);
 }
 
 /* Makes the encoder ready for a record; `faults` need not be. */

@@ -18,7 +18,7 @@ enum {
 struct pairs {
     unsigned char *begin; /* behind the constants */
     unsigned char *at;    /* the end: there is room for each field once */
-    uintptr_t places;     /* see copy_checked.h */
+    uintptr_t inside;     /* see copy_checked.h */
     unsigned char bytes[PAIRS_BYTES];
 };
 
@@ -32,14 +32,14 @@ static inline bool pairs_begin(struct pairs *pairs, const struct record_bound *c
         pairs->at += constants->length;
     }
     pairs->begin = pairs->at;
-    pairs->places = chunk_is_watched ? 0 : CHUNK_PLACES;
+    pairs->inside = chunk_is_watched ? 0 : CHUNK_INSIDE;
     return fits;
 }
 
 /* Writes a str. Returns its bytes on the wire, or 0. These follow from the str's own length: the
  * place of the next pair need not wait for what was copied. */
 static inline __attribute__((always_inline)) size_t
-pair_put_str(unsigned char *at, enum ccxt_how how, PyObject *value, uintptr_t places)
+pair_put_str(unsigned char *at, enum ccxt_how how, PyObject *value, uintptr_t inside)
 {
     const char *text = (const char *)((PyASCIIObject *)value + 1);
     size_t length = (size_t)PyUnicode_GET_LENGTH(value), copied;
@@ -47,9 +47,9 @@ pair_put_str(unsigned char *at, enum ccxt_how how, PyObject *value, uintptr_t pl
         return 0;
     }
     if (how == CCXT_TEXT) {
-        copied = copy_short_text(at + 1, text, places);
+        copied = copy_short_text(at + 1, text, inside);
     } else if (how == CCXT_DECIMAL || how == CCXT_FEE) {
-        copied = copy_short_decimal(at + 1, text, places);
+        copied = copy_short_decimal(at + 1, text, inside);
     } else {
         return 0;
     }
@@ -95,7 +95,7 @@ static inline __attribute__((always_inline)) bool pairs_add(struct pairs *pairs,
     enum ccxt_how how = (enum ccxt_how)key->how;
     memcpy(at, key->packed, ENCODER_KEY_BYTES);
     at += key->packed_bytes;
-    size_t bytes = PyUnicode_CheckExact(value) ? pair_put_str(at, how, value, pairs->places)
+    size_t bytes = PyUnicode_CheckExact(value) ? pair_put_str(at, how, value, pairs->inside)
                    : PyFloat_CheckExact(value) ? pair_put_double(at, how, PyFloat_AS_DOUBLE(value))
                                                : pair_put_other(at, how, value);
     if (__builtin_expect(bytes == 0, 0)) {
