@@ -165,7 +165,7 @@ struct blotter_options {
     enum blotter_sender sender;
     void *event_base; /* struct event_base * for BLOTTER_SENDER_LOOP */
     /* The sender looks for new records this often while there are any; 0 = 1000. Without records it
-     * looks less and less often, down to every 40 ms, or slots * 2 us if that is less. */
+     * looks less and less often, down to every 100 ms, or slots * 3 us if that is less. */
     uint32_t poll_interval_us;
     /* 1: submit wakes the sender where that sleeps, through an eventfd (one system call), and
      * nothing is polled */

@@ -2,7 +2,7 @@
  * then asks for confirmations, looks whether Redis still has the records, writes a heartbeat.
  *
  * Idle. A sender without records looks less and less often, so that it costs nothing; but at least
- * every 40 ms, and so often that a burst after a pause cannot fill the journal. One timer is for
+ * every 100 ms, and so often that a burst after a pause cannot fill the journal. One timer is for
  * all of it: a wake costs more than what is then done. */
 #include <errno.h>
 #include <inttypes.h>
@@ -13,8 +13,11 @@
 #include "schema/clock.h"
 
 enum {
-    POLL_MAX_US = 40000,
-    POLL_SHARE = 4, /* of the time without records: so long is waited between two polls */
+    POLL_MAX_US = 100000,
+    POLL_SHARE = 4, /* of the time without records: so long is waited between two polls ... */
+    LATE_US = 10000,
+    POLL_SHARE_LATE = 2,       /* ... and after so long without any */
+    BURST_PER_SECOND = 330000, /* records that come at once, after a pause */
     TICK_MS = 50,
     TICK_IDLE_MS = 250,
     HURRY_MS = 5, /* how often confirmations are read while a thread waits, or the journal fills */
@@ -94,7 +97,10 @@ static void do_what_is_due(struct sender *sender, int64_t now)
         atomic_load_explicit(&sender->journal->full, memory_order_relaxed), /* a counter */
         journal_next(sender->journal) - sender_floor(sender), sender->journal->slots);
     if (sender->journal->writer && sender_due(&sender->heartbeat_ms, now, HEARTBEAT_MS)) {
+        int64_t active_us = sender->active_us;
         append_heartbeat(sender);
+        sender_pump(sender);
+        sender->active_us = active_us; /* others' records are no likelier for it */
     }
     if (sender->options.sync_interval_ms &&
         sender_due(&sender->synced_ms, now, sender->options.sync_interval_ms)) {
@@ -120,9 +126,10 @@ static int64_t tick_interval_ms(const struct sender *sender)
 static int64_t poll_interval_us(const struct sender *sender, int64_t idle_us)
 {
     int64_t shortest = sender->options.poll_interval_us;
-    int64_t fills = (int64_t)sender->journal->slots * 2;
+    int64_t fills = (int64_t)sender->journal->slots * 1000000 / BURST_PER_SECOND;
     int64_t longest = fills < POLL_MAX_US ? fills : POLL_MAX_US;
-    int64_t wanted = idle_us / POLL_SHARE < longest ? idle_us / POLL_SHARE : longest;
+    int64_t share = idle_us / (idle_us < LATE_US ? POLL_SHARE : POLL_SHARE_LATE);
+    int64_t wanted = share < longest ? share : longest;
     return wanted > shortest ? wanted : shortest;
 }
 

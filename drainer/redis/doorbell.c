@@ -11,7 +11,7 @@
 #include "drainer/redis/redis_reply.h"
 #include "producer/redis_url.h"
 
-#define BLOCK_MS "500"
+#define BLOCK_MS "1000"
 
 /* A connection that waits. */
 struct bell {

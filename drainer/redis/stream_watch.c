@@ -22,9 +22,11 @@ enum {
     LOOK_MIN_MS = 200, /* from one look for streams to the next, for each command that it takes: one
                           where keys are few */
     LOOK_MAX_MS = 1000,
-    LOOK_STREAM_US = 1000, /* longer for each stream: most of what SCAN looks at is known */
-    LOOK_ALL_MS = 5000,    /* where the number of keys stays the same: one may have come as another
+    LOOK_STREAM_US = 1000,  /* longer for each stream: most of what SCAN looks at is known */
+    LOOK_AFTER_MS = 200,    /* commands that are sent together wake Redis once */
+    LOOK_ALL_MS = 5000,     /* where the number of keys stays the same: one may have come as another
                               went */
+    LOOK_ALL_STREAM_MS = 5, /* longer for each stream */
     PENDING_INTERVAL_MS = 2000,
     GAUGE_INTERVAL_MS = 2000,
     IDLE_INTERVAL_MS = 20000, /* of a stream in which nothing has happened meanwhile */
@@ -66,7 +68,7 @@ struct stream_watch {
     unsigned open;  /* its commands that are not answered, those that count keys included */
     unsigned scans; /* its commands so far */
     int64_t ticked_at_ms;
-    int64_t counted_at_ms, scanned_at_ms;
+    int64_t counted_at_ms, scanned_at_ms, looked_after_at_ms;
     struct round pending, trimming, stuck, gauging;
     struct overruled overruled;
 };
@@ -237,7 +239,7 @@ static void look_if_due(struct stream_watch *watch)
         watch->scans * LOOK_MIN_MS + (unsigned)watch->streams->count * LOOK_STREAM_US / 1000;
     int64_t least = watch->changed || !intake_looked(watch->intake)
                         ? (interval < LOOK_MAX_MS ? interval : LOOK_MAX_MS)
-                        : LOOK_ALL_MS;
+                        : LOOK_ALL_MS + (int64_t)watch->streams->count * LOOK_ALL_STREAM_MS;
 
     if (watch->open > 0) {
         return;
@@ -695,7 +697,6 @@ static void look_after_streams(struct stream_watch *watch)
             look_at_progress(watch, stream);
         }
     }
-    take_set_aside(watch);
 }
 
 /* --- the interface --- */
@@ -741,7 +742,10 @@ void stream_watch_tick(struct stream_watch *watch)
 {
     forget_after_a_stop(watch);
     look_if_due(watch);
-    look_after_streams(watch);
+    if (is_due(&watch->looked_after_at_ms, LOOK_AFTER_MS)) {
+        look_after_streams(watch);
+    }
+    take_set_aside(watch);
     if (watch->overruled.streams > 0 &&
         is_due(&watch->overruled.said_at_ms, watch->settings->trim_interval)) {
         say_overruled(watch);
