@@ -151,13 +151,6 @@ static int64_t load(struct pg_session *session)
     return figure_now_ns() - begin_ns;
 }
 
-/* Nanoseconds that the server's process has run: the first number of its schedstat. */
-static int64_t server_cpu_ns(const struct pg_session *session)
-{
-    return strtoll(fixture_read_file(fixture_format("/proc/%d/schedstat", session->server_pid)),
-                   NULL, 10);
-}
-
 /* --- measuring --- */
 
 static int64_t wal_position(const struct backlog *backlog)
@@ -179,12 +172,12 @@ static struct cost measure(const struct backlog *backlog, size_t size, bool keep
         load(&session);
     }
     wal = wal_position(backlog);
-    cpu_ns = server_cpu_ns(&session);
+    cpu_ns = fixture_thread_ns(session.server_pid);
     for (size_t i = 0; i < transactions; i++) {
         gather(&session, backlog, sizes[size].rows);
         times_ns[i] = load(&session);
     }
-    cpu_ns = server_cpu_ns(&session) - cpu_ns;
+    cpu_ns = fixture_thread_ns(session.server_pid) - cpu_ns;
     wal = wal_position(backlog) - wal;
     session_close(&session);
     figure_sort(times_ns, transactions);

@@ -119,12 +119,12 @@ static void measure(size_t runs)
                                 .unit = "ms",
                                 .beside = {{"lock", figure_median(inherited, runs)}},
                                 .target_is = FIGURE_AT_MOST,
-                                .target = 1000});
+                                .target = 700});
     figure_add(&(struct figure){.name = "takeover.max",
                                 .value = longest,
                                 .unit = "ms",
                                 .target_is = FIGURE_AT_MOST,
-                                .target = 1000});
+                                .target = 700});
 }
 
 int main(void)

@@ -16,6 +16,9 @@ PAGE = Path(__file__).resolve().parent / "RESULTS.md"
 BEGIN, END = "<!-- written by `make bench-page` -->", "<!-- end -->"
 BENCHMARKS = {
     "submit": "Submitting from C, 20 fields: `hot` one after the other, `ms` one a millisecond with cold caches, `threads` four on one producer, `bound` with five members bound",
+    "instructions": "Submitting an order of 22 fields from C, counted by callgrind, the same on every machine of one architecture",
+    "idle": "Shares of a processor where little happens: a process with a producer that has nothing to send, with one that records two a second; "
+    "Redis, and all drainers together, where four drainers have 1,000 streams and nothing is new",
     "python": "Submitting from Python; ratio: redis-py's XADD takes so many times as long",
     "send": "From the journal to Redis",
     "drain": "From Redis to PostgreSQL, a backlog, `orders` kept or off. `orders_off`, `orders_on`: no event is a fill, so that the books have nothing to do; `books`: one in four is; "

@@ -9,13 +9,13 @@
 #     BENCH_ROWS         drain: rows of the backlog (1000000; a quarter where three of four are fills); drainers (400000); memory: with 200 streams (200000)
 #     BENCH_STREAMS      drain: streams, each with a producer of its own (4)
 #     BENCH_OPEN_ORDERS  drain, memory: orders of a producer that are under way at a time (500; 20 with 200 streams)
-#     BENCH_SECONDS      latency: how long each pace is kept (5)
+#     BENCH_SECONDS      latency: how long each pace is kept (5); idle: how long each is measured (20)
 #     BENCH_BACKLOG      memory: records of the large backlog (2000000)
 set -eu
 
 build=${BUILD:-build}
 export BLOTTER_PROGRAM=${BLOTTER_PROGRAM:-$build/blotter}
-all=(submit python send drain drainers takeover merge latency memory mirror)
+all=(submit instructions idle python send drain drainers takeover merge latency memory mirror)
 figures=$build/bench
 
 if [ $# -eq 0 ]; then
