@@ -60,6 +60,7 @@ struct entry {
     unsigned misplaced; /* values that went to `extra`, as their field could not take them */
     bool is_void;       /* a session record that says: this seq was claimed, but never a record */
     bool counted; /* in progress, by an earlier transaction, although a trigger has dropped it */
+    bool loaded;  /* committed, in whatever form: it may be acknowledged */
     bool minimal; /* a reject that is stored without being counted in progress */
     uint32_t kind_offset, kind_length; /* in raw: the entry's field name */
     uint32_t sha256_offset;            /* in raw; of an entry that was too long */

@@ -302,6 +302,9 @@ static void loader_on_lock(struct loader *loader, const struct pg_failure *failu
         loader_next_range(loader);
         return;
     }
+    if (!loader->by_exchange) { /* else all of a range that it begins would be left out with it */
+        loader_begin_by_exchange(loader, 1);
+    }
     loader_mark_held(batch, batch->entries[loader->current.from].stream->exchange, true);
     loader->held++;
     if (loader->held >= HELD_MAX && !loader->any_loaded) {
@@ -389,6 +392,9 @@ static void loader_on_loaded(void *owner, const struct pg_failure *failure)
     }
     load_stats_committed(&loader->stats, loader->batch, loader->current.from, loader->current.to,
                          pg_link_times(loader->link));
+    for (size_t i = loader->current.from; i < loader->current.to; i++) {
+        loader->batch->entries[i].loaded = true;
+    }
     loader_next_range(loader);
 }
 
@@ -501,6 +507,38 @@ static bool loader_leaves_out(struct loader *loader, const struct stream *stream
     return stream->held_up;
 }
 
+/* Returns how many entries were neither loaded nor left out with their exchange. */
+static size_t loader_missed(const struct batch *batch)
+{
+    size_t missed = 0;
+
+    for (size_t i = 0; i < batch->count; i++) {
+        missed += !batch->entries[i].loaded && !batch->entries[i].stream->held_up;
+    }
+    return missed;
+}
+
+/* Ends the batch. That an entry was missed would be a mistake of ours: it is read again, as what is
+ * acknowledged and not stored is lost. */
+static void loader_end(struct loader *loader)
+{
+    size_t missed = loader_missed(loader->batch);
+
+    if (loader->by_exchange) {
+        loader_note_free(loader->batch);
+    }
+    if (missed > 0) {
+        struct pg_failure failure = {.action = PG_ACTION_RETRY};
+
+        snprintf(failure.message, sizeof failure.message,
+                 "%zu of %zu entries were not loaded, a mistake of Blotter's", missed,
+                 loader->batch->count);
+        loader_finish(loader, &failure);
+    } else {
+        loader_finish(loader, loader->held > 0 ? &loader->held_for : NULL);
+    }
+}
+
 static void loader_next_range(struct loader *loader)
 {
     while (loader->range_count > 0) {
@@ -518,10 +556,7 @@ static void loader_next_range(struct loader *loader)
             return;
         }
     }
-    if (loader->by_exchange) {
-        loader_note_free(loader->batch);
-    }
-    loader_finish(loader, loader->held > 0 ? &loader->held_for : NULL);
+    loader_end(loader);
 }
 
 /* Clears the marks of the batch before. Returns whether it left out one of these streams. */

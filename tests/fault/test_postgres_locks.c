@@ -243,6 +243,34 @@ static void what_stands_behind_an_exchange_that_waits_is_loaded(void **state)
     story_sql("ALTER TABLE blotter.order_events DROP CONSTRAINT not_bad");
 }
 
+/* The exchange that waits has a record that PostgreSQL refuses: the batch is split there before
+ * anything waits, and the first part is all of that exchange's. */
+static void what_stands_behind_a_part_that_waits_is_loaded(void **state)
+{
+    static const char *const exchanges[] = {"a", "b", "c"};
+    enum { EXCHANGES = sizeof exchanges / sizeof exchanges[0] };
+    (void)state;
+    struct fixture_program *drainer = drainer_by(NULL, NULL, "d1", "--lock-timeout", "100ms");
+    publish_to(exchanges, EXCHANGES, two_changes(1, 2));
+    story_await_int(2 * EXCHANGES, "SELECT count(*) FROM blotter.order_events");
+    story_sql("ALTER TABLE blotter.order_events ADD CONSTRAINT not_bad CHECK (order_id <> 'bad')");
+    PGconn *holder = holder_of("BEGIN; SELECT FROM blotter.orders WHERE exchange = 'a' FOR UPDATE");
+    fixture_program_signal(drainer, SIGSTOP); /* so that all come in one batch */
+    story_publish(0, "a", two_changes(3, 4));
+    story_publish(0, "a", "{\"order_id\": \"bad\"}\n");
+    publish_to(exchanges, EXCHANGES, two_changes(5, 6));
+    fixture_program_signal(drainer, SIGCONT);
+    story_await_int(2 * 2 * (EXCHANGES - 1),
+                    "SELECT count(*) FROM blotter.order_events WHERE exchange <> 'a'");
+    PQfinish(holder);
+    story_await_int(2 * 2 * EXCHANGES + 2, "SELECT count(*) FROM blotter.order_events");
+    story_await_int(1, "SELECT count(*) FROM blotter.rejects");
+    story_await_drained();
+    drainer_stop(drainer);
+    story_audit(0);
+    story_sql("ALTER TABLE blotter.order_events DROP CONSTRAINT not_bad");
+}
+
 static const char *large_changes(int count)
 {
     enum { LINE_BYTES = 1024 };
@@ -321,6 +349,7 @@ int main(void)
         TEST(many_exchanges_that_wait_hold_up_no_other),
         TEST(exchanges_that_wait_are_tried_last),
         TEST(what_stands_behind_an_exchange_that_waits_is_loaded),
+        TEST(what_stands_behind_a_part_that_waits_is_loaded),
         TEST(an_exchange_that_waits_leaves_room_for_others),
         TEST(locked_progress_is_waited_for),
         TEST(a_deadlock_is_got_over),
