@@ -154,7 +154,7 @@ $(BUILD)/drainer/commands/migrations.c: drainer/commands/embed.sh $(SQL) Makefil
 SCRIPTS := $(sort $(wildcard drainer/redis/*.lua))
 $(BUILD)/drainer/redis/scripts.c: drainer/redis/embed_lua.sh $(SCRIPTS)
 	@mkdir -p $(@D)
-	sh drainer/redis/embed_lua.sh $(filter-out %/fence.lua,$(SCRIPTS)) > $@
+	sh drainer/redis/embed_lua.sh $(filter-out %/fence.lua %/less.lua,$(SCRIPTS)) > $@
 
 $(BUILD)/drainer/redis/scripts.o: $(BUILD)/drainer/redis/scripts.c
 	$(CC) $(BLOTTER_CFLAGS) -c $< -o $@

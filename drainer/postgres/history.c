@@ -50,8 +50,11 @@ static void history_ask_incident(const char *stream, const struct stream_inciden
 {
     sql_text_add(sql,
                  "INSERT INTO blotter_internal.incidents (stream, what, from_id, to_id, from_n, "
-                 "to_n) VALUES ('%s', $what$%s$what$, '%" PRIu64 "-%" PRIu64 "', '%" PRIu64
-                 "-%" PRIu64 "', %" PRId64 ", %" PRId64 "); ",
+                 "to_n) SELECT i.* FROM (VALUES ('%s', $what$%s$what$, '%" PRIu64 "-%" PRIu64
+                 "', '%" PRIu64 "-%" PRIu64 "', %" PRId64 "::bigint, %" PRId64 "::bigint)) AS i "
+                 "(stream, what, from_id, to_id, from_n, to_n) WHERE NOT EXISTS (SELECT FROM "
+                 "blotter_internal.incidents o WHERE o.closed_at IS NULL AND "
+                 "(o.stream, o.from_id, o.to_id) = (i.stream, i.from_id, i.to_id)); ",
                  stream, incident->what, incident->from.ms, incident->from.seq, incident->to.ms,
                  incident->to.seq, incident->from_n, incident->to_n);
 }

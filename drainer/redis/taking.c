@@ -90,7 +90,8 @@ static void taking_refuse(struct taking *taking, struct stream *stream, const re
         history->system, history->timeline);
 }
 
-static void note_incident(struct stream *stream, struct stream_entry_id first, int64_t known)
+static void note_incident(struct stream *stream, struct stream_entry_id from,
+                          struct stream_entry_id first, int64_t known)
 {
     struct stream_incident *incident = stream->incident;
 
@@ -99,28 +100,35 @@ static void note_incident(struct stream *stream, struct stream_entry_id first, i
     }
     *incident = (struct stream_incident){
         .what = "PostgreSQL went back in time further than the stream's kept tail reaches",
-        .from = stream->loaded_id,
+        .from = from,
         .to = first,
         .from_n = stream->loaded_n,
         .to_n = known};
     stream->incident = incident;
 }
 
-/* Has the stream loaded again: PostgreSQL lacks transactions that Redis knows of. */
-static void reload(struct stream *stream, const redisReply *reply, bool forked)
+/* Has the stream loaded again: PostgreSQL lacks transactions that Redis knows of, or lacked them
+ * when it was loaded again last, which came to no end. */
+static void reload(struct stream *stream, const redisReply *reply)
 {
-    struct stream_entry_id first = {0, 0};
+    struct stream_entry_id first, from;
     int64_t known = reply->element[1]->integer;
 
     stream->reload_wanted = true;
-    stream->reload_from = forked ? first : stream->loaded_id;
+    if (!reply_parse_id(reply->element[6], &from)) {
+        from = (struct stream_entry_id){0, 0};
+    }
+    stream->reload_from = from;
     log_warn(stream->name,
              "PostgreSQL went back in time: it knows of %" PRId64 " transactions, Redis of %" PRId64
-             ": what the stream still holds is loaded again",
-             stream->loaded_n, known);
+             ": what the stream still holds from %s on is loaded again",
+             stream->loaded_n, known, reply->element[6]->str);
+    if (from.ms == 0) { /* all of it, as a precaution */
+        from = stream->loaded_id;
+    }
     if (reply_parse_id(reply->element[2], &first) && reply->element[3]->integer == 1 &&
-        stream_entry_id_compare(first, stream->loaded_id) > 0) {
-        note_incident(stream, first, known);
+        stream_entry_id_compare(first, from) > 0) {
+        note_incident(stream, from, first, known);
     }
 }
 
@@ -133,9 +141,9 @@ static bool taking_is_refusal(const redisReply *reply)
 
 static bool is_claim(const redisReply *reply)
 {
-    return reply_is_array(reply, 6) && reply_is_string(reply->element[0]) &&
+    return reply_is_array(reply, 7) && reply_is_string(reply->element[0]) &&
            reply->element[1]->type == REDIS_REPLY_INTEGER && reply_is_string(reply->element[2]) &&
-           reply->element[3]->type == REDIS_REPLY_INTEGER;
+           reply->element[3]->type == REDIS_REPLY_INTEGER && reply_is_string(reply->element[6]);
 }
 
 static void taking_on_claimed(void *owner, uintptr_t tag, struct redisReply *reply)
@@ -152,12 +160,10 @@ static void taking_on_claimed(void *owner, uintptr_t tag, struct redisReply *rep
         intake_on_error(taking->intake, stream->node, stream, "EVAL", reply);
         stream_enter(stream, STREAM_GROUPING); /* tried again later */
     } else {
-        bool forked = strcmp(reply->element[0]->str, "forked") == 0;
-
         intake_on_success(taking->intake, stream->node, stream);
         streams_trouble_over(taking->streams, stream, TROUBLE_HISTORY);
-        if (forked || reply->element[1]->integer > stream->loaded_n) {
-            reload(stream, reply, forked);
+        if (reply->element[6]->len > 0) {
+            reload(stream, reply);
         }
         stream_enter(stream, STREAM_CLAIMING);
         stream->nothing_pending =
@@ -173,7 +179,7 @@ static void taking_on_claimed(void *owner, uintptr_t tag, struct redisReply *rep
 static void taking_claim(struct taking *taking, struct stream *stream)
 {
     const struct stream_history *history = &taking->streams->history;
-    char load[STREAM_KEY_BYTES], timeline[16], n[24];
+    char load[STREAM_KEY_BYTES], timeline[16], n[24], last[STREAM_ENTRY_ID_BYTES];
 
     if (history->id[0] == '\0') {
         intake_on_success(taking->intake, stream->node, stream);
@@ -184,6 +190,7 @@ static void taking_claim(struct taking *taking, struct stream *stream)
     stream_load_name(load, stream->name);
     snprintf(timeline, sizeof timeline, "%d", history->timeline);
     snprintf(n, sizeof n, "%" PRId64, stream->loaded_n);
+    stream_entry_id_format(last, stream->loaded_id);
     const char *argv[] = {"EVAL",
                           script_claim_stream,
                           "2",
@@ -196,7 +203,8 @@ static void taking_claim(struct taking *taking, struct stream *stream)
                           n,
                           history->chain == NULL ? history->id : history->chain,
                           history->accepts ? "1" : "0",
-                          taking->streams->group};
+                          taking->streams->group,
+                          last};
 
     redis_link_sendv_as(stream->link, taking, taking_on_claimed, (uintptr_t)stream,
                         (int)(sizeof argv / sizeof argv[0]), argv);

@@ -5,7 +5,8 @@
  * how many loading transactions that was (blotter-load). Acknowledging and trimming do nothing
  * unless both are still those that claimed it (fence.lua): an old primary, or a drainer that was
  * cut off, cannot confirm what the other does not have. Where Redis knows of more transactions than
- * the server, the server went back in time: what the stream still holds is loaded again. */
+ * the server, the server went back in time: what the stream still holds is loaded again. From which
+ * entry on is kept there, too, until it is done: whoever goes on with it does so from there. */
 #ifndef BLOTTER_DRAINER_REDIS_TAKING_H
 #define BLOTTER_DRAINER_REDIS_TAKING_H
 

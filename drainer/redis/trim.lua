@@ -14,15 +14,7 @@ if not is_ours() then return {-1} end
 local length = redis.call('XLEN', KEYS[1])
 if length == 0 then return {0} end
 
--- Ids are compared as text, number by number: a double does not hold 64 bits.
-local function less(a, b)
-  local ams, aseq = a:match('^(%d+)-(%d+)$')
-  local bms, bseq = b:match('^(%d+)-(%d+)$')
-  if #ams ~= #bms then return #ams < #bms end
-  if ams ~= bms then return ams < bms end
-  if #aseq ~= #bseq then return #aseq < #bseq end
-  return aseq < bseq
-end
+-- include less.lua
 
 local spare, keep_ms = length - tonumber(ARGV[4]), tonumber(ARGV[5])
 local usage = redis.pcall('MEMORY', 'USAGE', KEYS[1])

@@ -2,11 +2,13 @@
 that went back in time is loaded again from what the streams still hold.
 """
 
+import contextlib
 import re
 import tempfile
 import unittest
 
 import engines
+import psycopg2
 import support
 
 servers = None
@@ -168,6 +170,36 @@ class Fence(unittest.TestCase):
             lambda: int(self.hash()["n"]) == number("SELECT n FROM blotter_internal.loaded WHERE stream = %s", self.stream), "n again"
         )
         self.assertEqual(number("SELECT count(*) FROM blotter_internal.incidents WHERE stream = %s", self.stream), 0)
+
+    def test_loading_again_begins_where_it_has_to_however_often_it_is_broken_off(self):
+        """What was pending is loaded first, and is newer than all that PostgreSQL has lost."""
+        drainer, transactions = self.load_two_lots([])
+        self.assertEqual(drainer.stop(), 0)
+        self.go_back(transactions)
+        self.publish(5)
+        self.client("XREADGROUP", "GROUP", "drainers", "gone", "STREAMS", self.stream, ">")
+        with contextlib.closing(psycopg2.connect(servers.settings["BLOTTER_POSTGRES"])) as holder:
+            holder.cursor().execute("SELECT FROM blotter.orders WHERE exchange = %s AND recorded_at > %s FOR UPDATE", (self.exchange, self.at))
+            drainer = self.drain("--batch-rows", "5", "--lock-timeout", "100ms")
+            engines.await_true(lambda: drainer.text().count("went back in time") > 1, "it is broken off")
+            self.assertEqual(self.rows(), 15)
+            drainer.kill()
+            drainer = self.drain("--batch-rows", "5", "--lock-timeout", "100ms")
+            engines.await_true(lambda: "its records wait" in drainer.text(), "so it is by another drainer")
+        self.await_rows()
+        self.await_acknowledged()
+
+    def test_loading_again_ends_when_all_is_loaded_and_not_with_as_many_transactions(self):
+        drainer, transactions = self.load_two_lots([])
+        self.assertEqual(drainer.stop(), 0)
+        self.go_back(transactions)
+        drainer = self.drain("--batch-rows", "1")
+        engines.await_true(lambda: self.rows() > 10 + 2 * transactions, "more transactions than were lost")
+        drainer.kill()
+        self.assertLess(self.rows(), self.published)
+        self.drain()
+        self.await_rows()
+        engines.await_true(lambda: self.hash()["reload"] == "", "it is over")
 
     def test_what_the_kept_tail_does_not_reach_is_an_incident(self):
         self.client("CONFIG", "SET", "stream-node-max-entries", 10)
