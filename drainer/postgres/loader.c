@@ -47,7 +47,8 @@
 #include "schema/clock.h"
 
 enum {
-    CAREFUL_MS = 30000,
+    CAREFUL_MIN_MS = 3000,
+    CAREFUL_MAX_MS = 30000,
     SAME_STATE_LIMIT = 3,
     HURRIED_LOCK_MS =
         250, /* instead of lock_timeout, where other exchanges may wait behind it ... */
@@ -73,6 +74,7 @@ struct loader {
     struct days days;
     struct sql_text days_sql;
     int64_t careful_until_ms; /* monotonic */
+    unsigned careful_ms;      /* how long until then */
     char last_state[6];       /* of the failure for which a batch was given up last ... */
     unsigned given_up;        /* ... and how many in a row were, for the same */
     bool apart; /* this batch was given up so often that it is bisected, whatever the error */
@@ -324,6 +326,22 @@ static bool loader_is_worn_out(struct loader *loader, const struct pg_failure *f
     return loader->apart;
 }
 
+unsigned loader_careful_ms(unsigned before_ms, int64_t since_ms)
+{
+    unsigned twice = before_ms > CAREFUL_MAX_MS / 2 ? CAREFUL_MAX_MS : 2 * before_ms;
+
+    return since_ms < (int64_t)before_ms ? twice : CAREFUL_MIN_MS;
+}
+
+static void loader_become_careful(struct loader *loader)
+{
+    int64_t now = clock_monotonic_ms();
+
+    loader->careful_ms = loader_careful_ms(loader->careful_ms, now - loader->careful_until_ms);
+    loader->careful_until_ms = now + loader->careful_ms;
+    loader->batch->careful = true;
+}
+
 static void loader_on_failure(struct loader *loader, const struct pg_failure *failure)
 {
     bool may_pass = failure->action == PG_ACTION_RETRY || failure->action == PG_ACTION_DOUBT;
@@ -333,8 +351,7 @@ static void loader_on_failure(struct loader *loader, const struct pg_failure *fa
         loader_finish(loader, failure);
     } else if (failure->action == PG_ACTION_DUPLICATE && !loader->batch->careful) {
         loader->stats.counters.duplicates++;
-        loader->careful_until_ms = clock_monotonic_ms() + CAREFUL_MS;
-        loader->batch->careful = true;
+        loader_become_careful(loader);
         loader_run_range(loader);
     } else if (failure->action == PG_ACTION_NO_DAY && ++loader->days_forgotten < SAME_STATE_LIMIT) {
         loader_forget_session(loader);
@@ -366,8 +383,7 @@ static void loader_find_dropped(struct loader *loader, const char *table, size_t
     for (size_t i = loader->current.from; i < loader->current.to; i++) {
         loader->batch->entries[i].counted = loader->batch->entries[i].fate == ENTRY_ROW;
     }
-    loader->careful_until_ms = clock_monotonic_ms() + CAREFUL_MS;
-    loader->batch->careful = true;
+    loader_become_careful(loader);
     loader_run_range(loader);
 }
 

@@ -42,6 +42,11 @@ void loader_forget_session(struct loader *);
 /* Says whether a duplicate was met recently, so that batches had better be careful. */
 bool loader_is_careful(const struct loader *);
 
+/* Returns how long batches are careful after a duplicate, which cost a COPY in vain: a while, and
+ * twice as long as before where duplicates come in numbers. before_ms: how long they were last, 0:
+ * never; since_ms: how long ago that ended. */
+unsigned loader_careful_ms(unsigned before_ms, int64_t since_ms);
+
 const struct load_stats *loader_stats(const struct loader *);
 
 #endif
