@@ -237,6 +237,18 @@ static bool take_parameters(struct redis_url *url, struct slice query)
            (url->cert[0] == '\0') == (url->key[0] == '\0');
 }
 
+/* Says whether a parameter is that of unix:// alone, which some other clients take everywhere. */
+static bool has_db(struct slice query)
+{
+    struct slice parameter;
+    while (cut(query, '&', false, &parameter, &query)) {
+        if (parameter.length >= 3 && memcmp(parameter.at, "db=", 3) == 0) {
+            return true;
+        }
+    }
+    return query.length >= 3 && memcmp(query.at, "db=", 3) == 0;
+}
+
 /* Takes NAME[/DB]. */
 static bool take_service(struct redis_url *url, struct slice path)
 {
@@ -313,6 +325,9 @@ static int parse_tcp(struct redis_url *url, struct slice text, char *error, size
     }
     if (!take_user(url, &authority)) {
         return wrong(error, error_size, "user or password is malformed");
+    }
+    if (query.at != NULL && has_db(query)) {
+        return wrong(error, error_size, "the database is given as /N, not as ?db=N");
     }
     if (query.at != NULL && !url->tls && !url->sentinel) {
         return wrong(error, error_size, "only rediss:// takes files of certificates");

@@ -365,6 +365,20 @@ static void wrong_urls_are_refused_without_their_secrets(void **state)
     }
 }
 
+static void a_database_behind_the_question_mark_is_told_where_it_belongs(void **state)
+{
+    (void)state;
+    static const char *const urls[] = {"redis://h?db=3", "redis://h:7000/?db=3",
+                                       "rediss://h?cacert=/a&db=3",
+                                       "redis+sentinel://h/mymaster?db=3"};
+    struct redis_url url;
+    char error[512];
+    for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
+        assert_int_equal(redis_url_parse(&url, urls[i], error, sizeof error), -1);
+        assert_non_null(strstr(error, "the database is given as /N, not as ?db=N"));
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
 
 int main(void)
@@ -382,6 +396,7 @@ int main(void)
         cmocka_unit_test(urls_of_sentinels_are_taken_apart),
         cmocka_unit_test(urls_of_clusters_are_taken_apart),
         cmocka_unit_test(wrong_urls_are_refused_without_their_secrets),
+        cmocka_unit_test(a_database_behind_the_question_mark_is_told_where_it_belongs),
     };
     signal(SIGPIPE, SIG_IGN); /* as whoever runs a link must */
     return cmocka_run_group_tests_name("redis link", tests, NULL, NULL);
