@@ -1,5 +1,35 @@
 -- Dropping days. A day is aggregated before it is dropped: what it means for positions, orders and the audit stays.
 
+-- An event belongs to an order by one id or by the other: asked for both at once, PostgreSQL compares each event with each such order of its account.
+CREATE FUNCTION blotter_internal.lasting_events_query(before timestamptz) RETURNS text
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT string_agg(format($q$
+        SELECT %1$s FROM blotter.order_events e
+        WHERE e.recorded_at < %2$L AND %3$s
+          AND EXISTS (SELECT FROM blotter.orders o
+                      WHERE %4$s AND o.exchange = e.exchange AND o.account = coalesce(e.account, '') AND (NOT o.terminal OR o.recorded_at >= %2$L))
+    $q$, blotter_internal.column_list(blotter_internal.event_fields(), 'e.%I'), before, i.events, i.orders), ' UNION ALL ')
+    FROM (VALUES ('true', 'o.order_key = e.order_id AND NOT o.provisional'),
+                 ('coalesce(e.order_id, '''') IN ('''', ''0'')', 'o.client_order_id = e.client_order_id')) AS i (events, orders);
+    END;
+COMMENT ON FUNCTION blotter_internal.lasting_events_query(timestamptz) IS
+    'The query that reads the events recorded before a time of orders that had not ended by then, or that changed since. Part of aggregate_days.';
+
+-- An order is not looked up for each event: thousands of orders that are over may share the client id.
+CREATE FUNCTION blotter_internal.keep_order_events(before timestamptz) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    SET enable_nestloop = off
+    SET jit = off
+    AS $$
+BEGIN
+    EXECUTE format('INSERT INTO blotter_internal.kept_order_events (%s) %s ON CONFLICT DO NOTHING',
+                   blotter_internal.column_list(blotter_internal.event_fields()), blotter_internal.lasting_events_query(before));
+END
+$$;
+COMMENT ON FUNCTION blotter_internal.keep_order_events(timestamptz) IS 'Keeps the events of lasting_events_query. Part of aggregate_days.';
+
 CREATE FUNCTION blotter_internal.aggregate_days(before date) RETURNS SETOF blotter_internal.partitions
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -9,7 +39,6 @@ DECLARE
     low timestamptz;
     high timestamptz := blotter_internal.day_begins(before);
     part record;
-    names text := blotter_internal.column_list(blotter_internal.event_fields());
 BEGIN
     IF before > blotter_internal.today() THEN
         RAISE EXCEPTION 'cannot aggregate %: it is not over', before - 1 USING ERRCODE = 'invalid_parameter_value';
@@ -57,16 +86,7 @@ BEGIN
         DELETE FROM blotter_internal.kept_order_events k USING blotter.orders o
         WHERE (o.order_key, o.exchange, o.account) = (CASE WHEN k.order_id NOT IN ('', '0') THEN k.order_id ELSE k.client_order_id END, k.exchange, coalesce(k.account, ''))
           AND o.terminal AND o.recorded_at < high;
-        EXECUTE format($q$
-            INSERT INTO blotter_internal.kept_order_events (%1$s)
-            SELECT %2$s FROM blotter.order_events e
-            WHERE e.recorded_at < $1
-              AND EXISTS (SELECT FROM blotter.orders o
-                          WHERE o.exchange = e.exchange AND o.account = coalesce(e.account, '')
-                            AND (o.order_key = e.order_id AND NOT o.provisional OR coalesce(e.order_id, '') IN ('', '0') AND o.client_order_id = e.client_order_id)
-                            AND (NOT o.terminal OR o.recorded_at >= $1))
-            ON CONFLICT DO NOTHING
-        $q$, names, replace('e.' || names, ', ', ', e.')) USING high;
+        PERFORM blotter_internal.keep_order_events(high);
 
         UPDATE blotter_internal.retention r SET first_day = before;
     END IF;

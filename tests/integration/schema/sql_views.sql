@@ -211,6 +211,21 @@ SELECT blotter_internal.add_progress('d1', '{1}', '{okx}', NULL, '{1}', '{0}', '
 SELECT test.same('the_quick_audit_counts', (SELECT string_agg(concat_ws(' ', producer_id, state, settled, last_seq), ', ' ORDER BY producer_id) FROM blotter_internal.audit_quick),
                  '1 complete 13 13, 3 missing 1 10003, 4 open 0');
 
+-- When a day goes, its events are not compared with all orders of their account.
+BEGIN;
+SELECT blotter_internal.make_day('2026-08-03');
+INSERT INTO blotter.order_events (producer_id, seq, recorded_at, exchange, account, order_id, client_order_id, status)
+SELECT 26, n, '2026-08-03 15:00Z'::timestamptz + n * interval '1 ms', 'going', 'a', CASE n % 2 WHEN 1 THEN 'o' || n / 2 END, 'c' || n / 2,
+       CASE WHEN n < 1000 THEN 'open' ELSE 'filled' END FROM generate_series(0, 1999) AS n;
+SELECT blotter_internal.rebuild_orders();
+SET LOCAL enable_nestloop = off;
+SELECT test.rows_met(blotter_internal.lasting_events_query('2026-08-04')) AS met \gset
+SELECT blotter_internal.keep_order_events('2026-08-04');
+SELECT count(*) AS kept FROM blotter_internal.kept_order_events WHERE exchange = 'going' \gset
+ROLLBACK;
+SELECT test.same('events_of_orders_that_have_not_ended_are_kept', :'kept', '1000');
+SELECT test.ok('and_found_by_their_ids', :met < 100000, :'met');
+
 -- A day goes.
 CREATE TEMPORARY TABLE before AS SELECT test.positions() AS positions, (SELECT jsonb_agg(to_jsonb(a) - 'stored' - 'gone' - 'first_at' ORDER BY producer_id) FROM blotter.audit a) AS audit;
 INSERT INTO blotter_internal.sessions (producer_id, seq, recorded_at, exchange, event) VALUES (9, 1, '2026-07-31 10:00Z', 'okx', 'opened'), (9, 2, '2026-07-31 11:00Z', 'okx', 'heartbeat'), (9, 3, '2026-08-01 11:00Z', 'okx', 'heartbeat');
