@@ -129,33 +129,44 @@ $$;
 COMMENT ON FUNCTION blotter.orders_at(timestamptz, text) IS
     'blotter.orders as the events recorded before a time make it, of one exchange if given. Times before the first day kept are not known. Example: SELECT symbol, side, price, remaining_quantity FROM blotter.orders_at(now() - interval ''1 hour'', ''okx'') WHERE NOT terminal;';
 
--- By order_id alone each day's index would be looked into. blotter.orders knows an order's days: others are not even planned for.
+-- By order_id alone each day's index would be looked into. blotter.orders knows an order's days: others are not even planned for. Orders that began on
+-- the same day are read together, and their events once: thousands of accounts may have one id, which PostgreSQL takes for one.
 CREATE FUNCTION blotter.order_history(of_order text, of_exchange text DEFAULT NULL, of_account text DEFAULT NULL, of_symbol text DEFAULT NULL)
     RETURNS SETOF blotter.order_events
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     SET jit = off
+    SET enable_nestloop = off
     AS $$
 DECLARE
-    one record;
+    began record;
 BEGIN
-    FOR one IN
-        SELECT o.exchange, o.account, o.scope, o.first_recorded_at, o.recorded_at, i.client_order_ids
+    FOR began IN
+        SELECT date_trunc('day', o.first_recorded_at, 'UTC') AS day, min(o.first_recorded_at) AS low, max(o.recorded_at) AS high
         FROM blotter.orders o
-        CROSS JOIN LATERAL (SELECT array_agg(c.id) FILTER (WHERE c.id NOT IN ('', '0')) AS client_order_ids
-                            FROM (SELECT o.client_order_id AS id
-                                  UNION ALL SELECT p.client_order_id FROM blotter_internal.order_client_ids p
-                                  WHERE (p.order_key, p.exchange, p.account, p.scope) = (o.order_key, o.exchange, o.account, o.scope)) AS c) AS i
         WHERE o.order_key = of_order AND (of_exchange IS NULL OR o.exchange = of_exchange) AND (of_account IS NULL OR o.account = of_account)
           AND (of_symbol IS NULL OR o.scope IN ('', of_symbol))
-        ORDER BY o.exchange, o.account, o.scope, o.provisional
+        GROUP BY 1 ORDER BY 1
     LOOP
         RETURN QUERY EXECUTE format($q$
-            SELECT e.* FROM blotter.order_events e
-            WHERE (e.order_id = $1 OR coalesce(e.order_id, '') IN ('', '0') AND e.client_order_id = ANY ($5)) AND e.exchange = $2 AND coalesce(e.account, '') = $3
-              AND ($4 = '' OR e.symbol = $4) AND e.recorded_at BETWEEN %L AND %L
-            ORDER BY e.recorded_at, e.seq, e.producer_id
-        $q$, one.first_recorded_at, one.recorded_at) USING of_order, one.exchange, one.account, one.scope, one.client_order_ids;
+            WITH o AS MATERIALIZED (
+                SELECT o.exchange, o.account, o.scope, o.provisional, o.first_recorded_at, o.recorded_at, i.client_order_ids
+                FROM blotter.orders o
+                CROSS JOIN LATERAL (SELECT array_agg(c.id) FILTER (WHERE c.id NOT IN ('', '0')) AS client_order_ids
+                                    FROM (SELECT o.client_order_id AS id
+                                          UNION ALL SELECT p.client_order_id FROM blotter_internal.order_client_ids p
+                                          WHERE (p.order_key, p.exchange, p.account, p.scope) = (o.order_key, o.exchange, o.account, o.scope)) AS c) AS i
+                WHERE o.order_key = $1 AND ($2 IS NULL OR o.exchange = $2) AND ($3 IS NULL OR o.account = $3) AND ($4 IS NULL OR o.scope IN ('', $4))
+                  AND o.first_recorded_at >= $5 AND o.first_recorded_at < $5 + interval '24 hours')
+            SELECT e.* FROM ((SELECT x.* FROM blotter.order_events x WHERE x.order_id = $1 AND x.recorded_at BETWEEN %1$L AND %2$L OFFSET 0)
+                             UNION ALL
+                             (SELECT x.* FROM blotter.order_events x
+                              WHERE coalesce(x.order_id, '') IN ('', '0') AND x.client_order_id = ANY (ARRAY(SELECT DISTINCT unnest(o.client_order_ids) FROM o))
+                                AND x.recorded_at BETWEEN %1$L AND %2$L OFFSET 0)) AS e
+            JOIN o ON e.exchange = o.exchange AND coalesce(e.account, '') = o.account AND (o.scope = '' OR e.symbol = o.scope)
+                  AND e.recorded_at BETWEEN o.first_recorded_at AND o.recorded_at AND (e.order_id = $1 OR e.client_order_id = ANY (o.client_order_ids))
+            ORDER BY o.exchange, o.account, o.scope, o.provisional, e.recorded_at, e.seq, e.producer_id
+        $q$, began.low, began.high) USING of_order, of_exchange, of_account, of_symbol, began.day;
     END LOOP;
 END
 $$;

@@ -167,9 +167,16 @@ SELECT sum(pg_stat_get_xact_tuples_returned(i.indexrelid)) AS entries FROM pg_in
 CREATE TEMPORARY TABLE looked_before AS SELECT * FROM looked_at;
 SELECT count(*) AS open FROM blotter.orders_at('2026-08-03 15:00:01Z', 'ids') WHERE status = 'open' \gset
 SELECT now.entries - before.entries AS entries FROM looked_at AS now, looked_before AS before \gset
+CREATE TEMPORARY VIEW asked AS
+SELECT sum(pg_stat_get_xact_numscans(i.indexrelid)) AS times FROM pg_index i WHERE i.indrelid = 'blotter_internal.order_events_20260803'::regclass;
+CREATE TEMPORARY TABLE asked_before AS SELECT * FROM asked;
+SELECT count(*) || ' ' || count(DISTINCT account) AS events FROM blotter.order_history('o', 'ids') \gset
+SELECT now.times - before.times AS times FROM asked AS now, asked_before AS before \gset
 ROLLBACK;
 SELECT test.same('orders_of_thousands_of_accounts_with_one_id_are_as_they_were', :'open', '1000');
 SELECT test.ok('each_made_of_its_own_events', :entries < 20000, :'entries');
+SELECT test.same('their_histories_are_told_together', :'events', '2000 1000');
+SELECT test.ok('and_looked_up_together', :times < 10, :'times');
 
 -- Audit. Producer 1 has 1 to 12 and says nothing.
 SELECT test.same('without_a_word_from_the_producer_it_is_open', test.seqs(1), 'open 12 12');
