@@ -445,23 +445,25 @@ $$;
 COMMENT ON FUNCTION blotter_internal.update_fills() IS
     'Stores the fills of booking_updates, and notes as changes those that change their position.';
 
-CREATE FUNCTION blotter_internal.book_fills() RETURNS void
+CREATE FUNCTION blotter_internal.book_fills() RETURNS int
     LANGUAGE plpgsql
     AS $$
 DECLARE
     found_fills bigint;
-    copies bigint;
-    known boolean := false;
+    known boolean;
+    crowded int := 0;
 BEGIN
     PERFORM blotter_internal.drop_rolled_copies();
     PERFORM blotter_internal.find_new_fills();
     SELECT count(*) INTO found_fills FROM pg_temp.booking_fills;
-    SELECT count(*) INTO copies FROM pg_temp.booking_copies c WHERE c.trade_id IS NOT NULL;
-    IF found_fills < copies THEN
-        known := true;
+    SELECT count(*) > found_fills INTO known FROM pg_temp.booking_copies c WHERE c.trade_id IS NOT NULL;
+    IF known THEN
+        DELETE FROM pg_temp.booking_rest;
+        DELETE FROM pg_temp.booking_updates;
         PERFORM blotter_internal.find_known_fills();
+        SELECT coalesce(sum(cardinality(r.copies)), 0) INTO crowded FROM pg_temp.booking_rest r WHERE r.crowd;
     END IF;
-    IF EXISTS (SELECT FROM pg_temp.booking_fills) THEN
+    IF found_fills > 0 OR known AND EXISTS (SELECT FROM pg_temp.booking_fills) THEN
         PERFORM blotter_internal.find_booking_keys();
         PERFORM blotter_internal.insert_fills();
     END IF;
@@ -469,10 +471,11 @@ BEGIN
         PERFORM blotter_internal.note_fill_updates();
         PERFORM blotter_internal.update_fills();
     END IF;
+    RETURN crowded;
 END
 $$;
 COMMENT ON FUNCTION blotter_internal.book_fills() IS
-    'Stores what booking_copies says of executions, and notes what changes.';
+    'Stores what booking_copies says of executions, and notes what changes. Returns how many copies are of trade ids with too many.';
 
 -- --- instruments and cash ---------------------------------------------------------------------------------------------------
 

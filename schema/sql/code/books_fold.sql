@@ -506,6 +506,9 @@ COMMENT ON FUNCTION blotter_internal.write_totals() IS 'Writes booking_totals in
 CREATE FUNCTION blotter_internal.apply_changes() RETURNS void
     LANGUAGE plpgsql
     AS $$
+DECLARE
+    any_late boolean;
+    hours_end boolean;
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_temp.booking_changes) THEN
         RETURN;
@@ -514,17 +517,29 @@ BEGIN
     PERFORM blotter_internal.refuse_rolled_changes();
     PERFORM blotter_internal.sum_changes();
     PERFORM blotter_internal.find_starts();
-    PERFORM blotter_internal.drop_late_checkpoints()
-    WHERE EXISTS (SELECT FROM pg_temp.booking_starts s WHERE s.late);
+    -- Unless all that changes is within the newest hour, hours that are over come to something else.
+    SELECT l.any, l.any OR c.first <> c.last
+                  OR EXISTS (SELECT FROM pg_temp.booking_positions p
+                             WHERE blotter_internal.hour_of(p.last_fill_at) <> c.first)
+    INTO any_late, hours_end
+    FROM (SELECT EXISTS (SELECT FROM pg_temp.booking_starts s WHERE s.late) AS any) AS l,
+         (SELECT min(h.hour) AS first, max(h.hour) AS last FROM pg_temp.booking_sums h) AS c;
+    IF any_late THEN
+        PERFORM blotter_internal.drop_late_checkpoints();
+    END IF;
     PERFORM blotter_internal.fold_changes();
     PERFORM blotter_internal.write_days();
-    PERFORM blotter_internal.drop_late_hours()
-    WHERE EXISTS (SELECT FROM pg_temp.booking_starts s WHERE s.late);
+    IF any_late THEN
+        PERFORM blotter_internal.drop_late_hours();
+    END IF;
     PERFORM blotter_internal.write_hours();
     PERFORM blotter_internal.find_ends();
     PERFORM blotter_internal.write_positions();
-    PERFORM blotter_internal.find_totals();
-    PERFORM blotter_internal.write_totals() WHERE EXISTS (SELECT FROM pg_temp.booking_totals);
+    IF hours_end THEN
+        DELETE FROM pg_temp.booking_totals;
+        PERFORM blotter_internal.find_totals();
+        PERFORM blotter_internal.write_totals();
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION blotter_internal.apply_changes() IS 'Brings positions, hours and days up to date with booking_changes.';
@@ -538,6 +553,7 @@ DECLARE
     instruments boolean;
     cash boolean;
     news boolean;
+    crowded int;
 BEGIN
     PERFORM blotter_internal.empty_booking(greatest(cardinality(tids), 1024));
     INSERT INTO pg_temp.booking_copies
@@ -559,9 +575,9 @@ BEGIN
     IF news THEN
         PERFORM blotter_internal.book_order_news();
     END IF;
-    PERFORM blotter_internal.book_fills();
+    crowded := blotter_internal.book_fills();
     PERFORM blotter_internal.apply_changes();
-    RETURN (SELECT coalesce(sum(cardinality(r.copies)), 0) FROM pg_temp.booking_rest r WHERE r.crowd);
+    RETURN crowded;
 END
 $$;
 COMMENT ON FUNCTION blotter_internal.book_rows(tid[]) IS
@@ -674,25 +690,22 @@ $$;
 COMMENT ON FUNCTION blotter_internal.book_everything() IS 'Books all that is queued. Returns how many rows that were.';
 
 -- ON COMMIT DELETE ROWS would make the indexes of all their TOAST tables anew at each COMMIT. TRUNCATE makes three files a table, which takes as
--- long as booking a thousand fills: so only once dead rows are megabytes, and of the tables that have a row a position only when those are.
+-- long as booking a thousand fills: so only once dead rows are megabytes, and of the tables that have a row a position only when those are. What is
+-- rarely filled is emptied where it is filled.
 CREATE FUNCTION blotter_internal.empty_booking(rows bigint DEFAULT 0) RETURNS void
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    IF blotter_internal.is_bloated('pg_temp.booking_copies', rows)
-       OR blotter_internal.is_bloated('pg_temp.booking_fills', rows)
+    IF blotter_internal.is_bloated('pg_temp.booking_fills', rows)
        OR blotter_internal.is_bloated('pg_temp.booking_changes', rows) THEN
         TRUNCATE pg_temp.booking_copies, pg_temp.booking_fills, pg_temp.booking_rest,
                  pg_temp.booking_updates, pg_temp.booking_changes;
     ELSE
         DELETE FROM pg_temp.booking_copies;
         DELETE FROM pg_temp.booking_fills;
-        DELETE FROM pg_temp.booking_rest;
-        DELETE FROM pg_temp.booking_updates;
         DELETE FROM pg_temp.booking_changes;
     END IF;
-    IF blotter_internal.is_bloated('pg_temp.booking_positions', rows)
-       OR blotter_internal.is_bloated('pg_temp.booking_hours', rows) THEN
+    IF blotter_internal.is_bloated('pg_temp.booking_hours', rows) THEN
         TRUNCATE pg_temp.booking_keys, pg_temp.booking_positions, pg_temp.booking_starts,
                  pg_temp.booking_hours, pg_temp.booking_sums, pg_temp.booking_totals,
                  pg_temp.booking_ends;
@@ -702,7 +715,6 @@ BEGIN
         DELETE FROM pg_temp.booking_starts;
         DELETE FROM pg_temp.booking_hours;
         DELETE FROM pg_temp.booking_sums;
-        DELETE FROM pg_temp.booking_totals;
         DELETE FROM pg_temp.booking_ends;
     END IF;
 END
