@@ -620,6 +620,7 @@ COMMENT ON COLUMN blotter.orders.scope IS 'the symbol, on venues that number ord
 COMMENT ON COLUMN blotter.orders.order_key IS 'the order_id; while provisional, the client_order_id';
 COMMENT ON COLUMN blotter.orders.provisional IS 'known by its client id alone so far';
 COMMENT ON COLUMN blotter.orders.terminal IS 'the order has ended: a status in blotter_internal.terminal_statuses was reached, or nothing remained in an event without a status; it stays';
+COMMENT ON COLUMN blotter.orders.orig_client_order_id IS 'our id of the order that this one replaces (41); of an order whose days are dropped also the client id that its amend took over';
 COMMENT ON COLUMN blotter.orders.first_filled_quantity IS 'the first filled_quantity that an event gave; news of a smaller one than filled_quantity is out of date';
 COMMENT ON COLUMN blotter.orders.first_recorded_at IS 'recorded_at of its oldest event';
 COMMENT ON COLUMN blotter.orders.recorded_at IS 'recorded_at of its newest event';

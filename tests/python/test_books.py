@@ -600,6 +600,31 @@ class Orders(Case):
                     self.assertEqual(self.states(f"blotter.orders_at('{time_of(at)}', {name})", exchange), orders_at(events, at, by_symbol))
                 self.assert_history(exchange, [e for e in events if not by_symbol and e["order_id"] not in (None, "", "0")])
 
+    def test_dropping_days_changes_no_order_whatever_comes_after(self):
+        """Days of events come and are dropped in turn; now and then all orders are made again."""
+        for seed in list(seeds())[:40]:
+            self.database = self.new_database(f"orders_dropped_{seed}")
+            self.database.run("SELECT blotter_internal.begin_session()")
+            print(f"# seed {seed}", flush=True)
+            exchange, dice = f"orders{seed}", random.Random(seed)
+            by_symbol = dice.random() < 0.3
+            if by_symbol:
+                self.database.run("INSERT INTO blotter_internal.venues VALUES (%s, 'symbol')", exchange)
+            days, events = 4, random_events(seed, exchange, START // (24 * HOUR) * (24 * HOUR), dice.choice((10, 40)))
+            for event in events:
+                event["recorded_at"] += dice.randrange(days) * 24 * HOUR
+            with self.subTest(f"seed {seed}"):
+                for day in range(days):
+                    arriving = [e for e in events if e["recorded_at"] // (24 * HOUR) == START // (24 * HOUR) + day]
+                    for event in dice.sample(arriving, len(arriving)):
+                        self.database.load([event])
+                        self.database.merge([event], True)
+                    self.drop_days(time_of(START + day * 24 * HOUR).date().isoformat())
+                    if dice.random() < 0.3:
+                        self.database.run("SELECT blotter_internal.rebuild_orders()")
+                    stored = [e for e in events if e["recorded_at"] // (24 * HOUR) <= START // (24 * HOUR) + day]
+                    self.assertEqual(self.states("blotter.orders", exchange), orders_at(stored, math.inf, by_symbol), day)
+
     def assert_history(self, exchange, events):
         for key, account in {(e["order_id"], e["account"] or "") for e in events}:
             expected = sorted((e["recorded_at"], e["seq"]) for e in events if (e["order_id"], e["account"] or "") == (key, account))

@@ -242,18 +242,20 @@ BEGIN
             SET enable_seqscan = off SET jit = off
             AS $$
         BEGIN
-            INSERT INTO blotter_internal.kept_order_events (exchange, account, order_id, symbol, recorded_at, seq, producer_id, filled_quantity,
-                                                            remaining_quantity)
-            SELECT o.exchange, o.account, o.order_id, o.symbol, o.first_recorded_at, -o.seq, o.producer_id, o.first_filled_quantity,
-                   CASE WHEN o.terminal AND NOT blotter_internal.is_terminal(o.status) THEN 0 END
-            FROM pg_temp.merge_rest r
+            INSERT INTO blotter_internal.kept_order_events (exchange, account, order_id, client_order_id, symbol, recorded_at, seq, producer_id,
+                                                            filled_quantity, remaining_quantity)
+            SELECT o.exchange, o.account, o.order_id, CASE WHEN o.provisional THEN o.order_key END, o.symbol, o.first_recorded_at, -o.seq, o.producer_id,
+                   o.first_filled_quantity, CASE WHEN o.terminal AND NOT blotter_internal.is_terminal(o.status) THEN 0 END
+            FROM (SELECT r.order_key, r.exchange, r.account, r.scope, r.provisional FROM pg_temp.merge_rest r
+                  UNION SELECT i.client_order_id, i.exchange, i.account, i.scope, true FROM pg_temp.rebuild_ids i WHERE NOT i.read) AS r
             JOIN blotter.orders o ON (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (r.order_key, r.exchange, r.account, r.scope, r.provisional)
-            WHERE blotter_internal.is_final(o.first_recorded_at, o.exchange, o.account, o.order_key, o.client_order_id)
+            WHERE blotter_internal.is_final(o.recorded_at, o.exchange, o.account, o.scope, o.order_key, o.provisional)
             ON CONFLICT DO NOTHING;
             IF FOUND THEN
                 INSERT INTO blotter_internal.kept_order_events (exchange, account, order_id, recorded_at, seq, producer_id, status, %s)
                 SELECT o.exchange, o.account, o.order_id, o.recorded_at, o.seq, o.producer_id, o.status, %s
-                FROM pg_temp.merge_rest r
+                FROM (SELECT r.order_key, r.exchange, r.account, r.scope, r.provisional FROM pg_temp.merge_rest r
+                      UNION SELECT i.client_order_id, i.exchange, i.account, i.scope, true FROM pg_temp.rebuild_ids i WHERE NOT i.read) AS r
                 JOIN blotter.orders o ON (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (r.order_key, r.exchange, r.account, r.scope, r.provisional)
                 JOIN blotter_internal.kept_order_events k ON (k.recorded_at, k.producer_id, k.seq) = (o.first_recorded_at, o.producer_id, -o.seq)
                 ON CONFLICT DO NOTHING;
@@ -332,6 +334,7 @@ BEGIN
         END IF;
         EXIT WHEN NOT EXISTS (SELECT FROM pg_temp.rebuild_ids i WHERE NOT i.read);
 
+        PERFORM blotter_internal.keep_final();
         SELECT min(i.from_at), max(i.to_at) INTO low, high FROM pg_temp.rebuild_ids i WHERE NOT i.read;
         FOREACH source IN ARRAY ARRAY['blotter.order_events', 'blotter_internal.kept_order_events'] LOOP
             EXECUTE format(read_events, 'NULL, true', 'rebuild_ids', source,
@@ -345,7 +348,7 @@ BEGIN
                 FROM pg_temp.rebuild_ids i, LATERAL (
                     SELECT o.order_key FROM blotter.orders o
                     WHERE (o.client_order_id, o.exchange, o.account, o.scope) = (i.client_order_id, i.exchange, i.account, i.scope)
-                      AND NOT o.provisional AND NOT blotter_internal.is_final(o.first_recorded_at, o.exchange, o.account, o.order_key, o.client_order_id)
+                      AND NOT o.provisional AND NOT blotter_internal.is_final(o.recorded_at, o.exchange, o.account, o.scope, o.order_key, o.provisional)
                     UNION
                     SELECT p.order_key FROM blotter_internal.order_client_ids p
                     WHERE (p.client_order_id, p.exchange, p.account, p.scope) = (i.client_order_id, i.exchange, i.account, i.scope)
@@ -572,7 +575,7 @@ BEGIN
     DELETE FROM blotter_internal.order_client_ids;
     DELETE FROM blotter_internal.client_only_ids;
     -- An order that had ended before the first kept day has no events any more: its row is all there is.
-    DELETE FROM blotter.orders o WHERE NOT blotter_internal.is_final(o.first_recorded_at, o.exchange, o.account, o.order_key, o.client_order_id);
+    DELETE FROM blotter.orders o WHERE NOT blotter_internal.is_final(o.recorded_at, o.exchange, o.account, o.scope, o.order_key, o.provisional);
     FOREACH source IN ARRAY ARRAY['blotter.order_events', 'blotter_internal.kept_order_events'] LOOP
         EXECUTE format($q$
             INSERT INTO pg_temp.rebuild_events (%1$s, key_account, scope, order_key, client_only, terminal, has_status)
@@ -589,7 +592,11 @@ BEGIN
     END LOOP;
     INSERT INTO blotter_internal.client_only_ids (client_order_id, exchange, account, scope, first_at, last_at)
     SELECT e.client_order_id, e.exchange, e.key_account, e.scope, min(e.recorded_at), max(e.recorded_at)
-    FROM pg_temp.rebuild_events e WHERE e.client_only GROUP BY 1, 2, 3, 4;
+    FROM (SELECT e.client_order_id, e.exchange, e.key_account, e.scope, e.recorded_at FROM pg_temp.rebuild_events e WHERE e.client_only
+          UNION ALL -- the rows that are all there is
+          SELECT o.order_key, o.exchange, o.account, o.scope, x.at FROM blotter.orders o CROSS JOIN LATERAL (VALUES (o.first_recorded_at), (o.recorded_at)) AS x (at)
+          WHERE o.provisional) AS e
+    GROUP BY 1, 2, 3, 4;
     INSERT INTO pg_temp.rebuild_ids (client_order_id, exchange, account, scope, common)
     SELECT c.client_order_id, c.exchange, c.account, c.scope, count(DISTINCT e.order_key) > blotter_internal.common_client_id()
     FROM blotter_internal.client_only_ids c

@@ -75,14 +75,18 @@ CREATE FUNCTION blotter_internal.order_fields() RETURNS text[]
 COMMENT ON FUNCTION blotter_internal.order_fields() IS 'The columns of orders that are simply the last value given.';
 
 -- Not of a row: from PostgreSQL 17 on a user could then not add a column with a default to orders.
-CREATE FUNCTION blotter_internal.is_final(first_recorded_at timestamptz, exchange text, account text, order_key text, client_order_id text) RETURNS boolean
+CREATE FUNCTION blotter_internal.is_final(recorded_at timestamptz, exchange text, account text, scope text, order_key text, provisional boolean) RETURNS boolean
     LANGUAGE sql STABLE
     BEGIN ATOMIC
-    SELECT is_final.first_recorded_at < (SELECT blotter_internal.day_begins(r.first_day) FROM blotter_internal.retention r)
-       AND NOT EXISTS (SELECT FROM blotter_internal.kept_order_events k
-                       WHERE k.order_id = is_final.order_key AND k.exchange = is_final.exchange AND coalesce(k.account, '') = is_final.account)
-       AND NOT EXISTS (SELECT FROM blotter_internal.kept_order_events k
-                       WHERE k.client_order_id = is_final.client_order_id AND coalesce(k.order_id, '') IN ('', '0') AND k.exchange = is_final.exchange
-                         AND coalesce(k.account, '') = is_final.account);
+    SELECT is_final.recorded_at < (SELECT blotter_internal.day_begins(r.first_day) FROM blotter_internal.retention r)
+       AND (is_final.provisional OR NOT EXISTS (
+            SELECT FROM blotter_internal.kept_order_events k
+            WHERE k.order_id = is_final.order_key AND k.exchange = is_final.exchange AND coalesce(k.account, '') = is_final.account
+              AND coalesce((SELECT k.symbol FROM blotter_internal.venues v WHERE v.exchange = k.exchange AND v.order_id_scope = 'symbol'), '') = is_final.scope))
+       AND (NOT is_final.provisional OR NOT EXISTS (
+            SELECT FROM blotter_internal.kept_order_events k
+            WHERE k.client_order_id = is_final.order_key AND coalesce(k.order_id, '') IN ('', '0') AND k.exchange = is_final.exchange
+              AND coalesce(k.account, '') = is_final.account
+              AND coalesce((SELECT k.symbol FROM blotter_internal.venues v WHERE v.exchange = k.exchange AND v.order_id_scope = 'symbol'), '') = is_final.scope));
     END;
-COMMENT ON FUNCTION blotter_internal.is_final(timestamptz, text, text, text, text) IS 'Was the order over when its first day was dropped, so that its row cannot be made again from events?';
+COMMENT ON FUNCTION blotter_internal.is_final(timestamptz, text, text, text, text, boolean) IS 'Was the order over when the day of its newest event was dropped, so that its row cannot be made again from events?';

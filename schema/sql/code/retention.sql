@@ -1,20 +1,56 @@
 -- Dropping days. A day is aggregated before it is dropped: what it means for positions, orders and the audit stays.
 
--- An event belongs to an order by one id or by the other: asked for both at once, PostgreSQL compares each event with each such order of its account.
-CREATE FUNCTION blotter_internal.lasting_events_query(before timestamptz) RETURNS text
+-- Orders that may still change need their events, and so do others that carried a client id of theirs by which alone events came: whose these
+-- were is decided among all of them. The other orders need their row only. Orders and client ids are looked up by the indexes, however many there are.
+CREATE FUNCTION blotter_internal.lasting_orders(before timestamptz)
+    RETURNS TABLE (order_key text, provisional boolean, exchange text, account text, scope text)
     LANGUAGE sql STABLE
-    BEGIN ATOMIC
-    SELECT string_agg(format($q$
-        SELECT %1$s FROM blotter.order_events e
-        WHERE e.recorded_at < %2$L AND %3$s
-          AND EXISTS (SELECT FROM blotter.orders o
-                      WHERE %4$s AND o.exchange = e.exchange AND o.account = coalesce(e.account, '') AND (NOT o.terminal OR o.recorded_at >= %2$L))
-    $q$, blotter_internal.column_list(blotter_internal.event_fields(), 'e.%I'), before, i.events, i.orders), ' UNION ALL ')
-    FROM (VALUES ('true', 'o.order_key = e.order_id AND NOT o.provisional'),
-                 ('coalesce(e.order_id, '''') IN ('''', ''0'')', 'o.client_order_id = e.client_order_id')) AS i (events, orders);
-    END;
-COMMENT ON FUNCTION blotter_internal.lasting_events_query(timestamptz) IS
-    'The query that reads the events recorded before a time of orders that had not ended by then, or that changed since. Part of aggregate_days.';
+    SET search_path = pg_catalog, pg_temp
+    SET enable_nestloop = on SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+    AS $$
+    WITH RECURSIVE lasting AS (
+        SELECT o.order_key, o.provisional, o.exchange, o.account, o.scope FROM blotter.orders o
+        WHERE o.first_recorded_at < before AND (NOT o.terminal OR o.recorded_at >= before)
+        UNION
+        SELECT x.order_key, x.provisional, n.exchange, n.account, n.scope
+        FROM lasting n
+        CROSS JOIN LATERAL (
+            SELECT c.client_order_id AS order_key, true AS provisional
+            FROM (SELECT o.client_order_id FROM blotter.orders o
+                  WHERE (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (n.order_key, n.exchange, n.account, n.scope, false)
+                  UNION ALL
+                  SELECT p.client_order_id FROM blotter_internal.order_client_ids p
+                  WHERE (p.order_key, p.exchange, p.account, p.scope) = (n.order_key, n.exchange, n.account, n.scope)) AS i
+            JOIN blotter_internal.client_only_ids c ON (c.client_order_id, c.exchange, c.account, c.scope) = (i.client_order_id, n.exchange, n.account, n.scope)
+            WHERE NOT n.provisional AND NOT c.common
+            UNION ALL
+            SELECT i.order_key, false
+            FROM blotter_internal.client_only_ids c
+            CROSS JOIN LATERAL (
+                SELECT o.order_key FROM blotter.orders o
+                WHERE (o.client_order_id, o.exchange, o.account, o.scope, o.provisional) = (c.client_order_id, c.exchange, c.account, c.scope, false)
+                UNION ALL
+                SELECT p.order_key FROM blotter_internal.order_client_ids p
+                WHERE (p.client_order_id, p.exchange, p.account, p.scope) = (c.client_order_id, c.exchange, c.account, c.scope)) AS i
+            WHERE n.provisional AND (c.client_order_id, c.exchange, c.account, c.scope) = (n.order_key, n.exchange, n.account, n.scope) AND NOT c.common
+        ) AS x
+    )
+    SELECT * FROM lasting
+    $$;
+COMMENT ON FUNCTION blotter_internal.lasting_orders(timestamptz) IS
+    'The orders whose events recorded before a time are kept when their days go; provisional: a client id, of which those events that came by it alone are. Part of aggregate_days.';
+
+CREATE FUNCTION blotter_internal.lasting_events_query(before timestamptz, source text DEFAULT 'blotter.order_events') RETURNS text
+    LANGUAGE sql STABLE
+    RETURN format($q$
+        SELECT %1$s FROM %3$s e LEFT JOIN blotter_internal.venues v ON v.exchange = e.exchange
+        WHERE e.recorded_at < %2$L
+          AND (CASE WHEN e.order_id NOT IN ('', '0') THEN e.order_id ELSE e.client_order_id END, coalesce(e.order_id, '') IN ('', '0'), e.exchange, coalesce(e.account, ''),
+               CASE WHEN v.order_id_scope = 'symbol' THEN coalesce(e.symbol, '') ELSE '' END)
+              IN (SELECT o.order_key, o.provisional, o.exchange, o.account, o.scope FROM blotter_internal.lasting_orders(%2$L) AS o)
+    $q$, blotter_internal.column_list(blotter_internal.event_fields(), 'e.%I'), before, source);
+COMMENT ON FUNCTION blotter_internal.lasting_events_query(timestamptz, text) IS
+    'The query that reads from a table the events recorded before a time of lasting_orders. Part of aggregate_days.';
 
 -- An order is not looked up for each event: thousands of orders that are over may share the client id.
 CREATE FUNCTION blotter_internal.keep_order_events(before timestamptz) RETURNS void
@@ -24,11 +60,14 @@ CREATE FUNCTION blotter_internal.keep_order_events(before timestamptz) RETURNS v
     SET jit = off
     AS $$
 BEGIN
+    EXECUTE format('DELETE FROM blotter_internal.kept_order_events k'
+                   ' WHERE NOT EXISTS (SELECT FROM (%s) AS l WHERE (l.recorded_at, l.producer_id, l.seq) = (k.recorded_at, k.producer_id, k.seq))',
+                   blotter_internal.lasting_events_query(before, 'blotter_internal.kept_order_events'));
     EXECUTE format('INSERT INTO blotter_internal.kept_order_events (%s) %s ON CONFLICT DO NOTHING',
                    blotter_internal.column_list(blotter_internal.event_fields()), blotter_internal.lasting_events_query(before));
 END
 $$;
-COMMENT ON FUNCTION blotter_internal.keep_order_events(timestamptz) IS 'Keeps the events of lasting_events_query. Part of aggregate_days.';
+COMMENT ON FUNCTION blotter_internal.keep_order_events(timestamptz) IS 'Keeps the events of lasting_events_query, and no others. Part of aggregate_days.';
 
 CREATE FUNCTION blotter_internal.aggregate_days(before date) RETURNS SETOF blotter_internal.partitions
     LANGUAGE plpgsql
@@ -82,10 +121,6 @@ BEGIN
                         AND o.order_key <> n.order_key AND o.first_recorded_at < n.first_recorded_at)
           AND blotter_internal.begins_with_amend(n.order_key, n.exchange, n.account, n.first_recorded_at);
 
-        -- Orders that may still change need their events; the others need their row only.
-        DELETE FROM blotter_internal.kept_order_events k USING blotter.orders o
-        WHERE (o.order_key, o.exchange, o.account) = (CASE WHEN k.order_id NOT IN ('', '0') THEN k.order_id ELSE k.client_order_id END, k.exchange, coalesce(k.account, ''))
-          AND o.terminal AND o.recorded_at < high;
         PERFORM blotter_internal.keep_order_events(high);
 
         UPDATE blotter_internal.retention r SET first_day = before;
