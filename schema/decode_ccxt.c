@@ -287,6 +287,9 @@ bool decoder_ccxt_value(struct decoder *decoder, unsigned index, const unsigned 
     }
     decoder_ccxt_meet(&decoder->ccxt);
     decoder_forget_field(decoder, index);
+    if (decoder_is_nothing(&value)) {
+        return true;
+    }
     *fault = remember(decoder, fee ? &decoder->ccxt.at.fee : &decoder->ccxt.at.fees, first, &value);
     return true;
 }

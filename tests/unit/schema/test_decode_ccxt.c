@@ -279,6 +279,15 @@ static void the_rate_of_a_fee_may_stand_in_the_list_alone(void **state)
     assert_field(ORDER_fee_rate, "0.002");
 }
 
+static void a_list_in_the_place_of_the_fee_is_taken_where_the_other_is_empty(void **state)
+{
+    (void)state;
+    pack_map(3), PAIR("id", "1"), pack_text("fee"), msgpack_pack_array(&pack, 1),
+        pack_fee("0.1", "A"), pack_text("fees"), msgpack_pack_array(&pack, 0);
+    decode_as(RECORD_ORDER, 0, NULL);
+    assert_fees("0.1", "A", NULL);
+}
+
 /* --- signs --- */
 
 static void a_negative_amount_of_a_trade_is_a_sale(void **state)
@@ -538,6 +547,7 @@ int main(void)
         cmocka_unit_test(the_digits_of_the_fee_are_those_of_its_text),
         cmocka_unit_test(a_list_that_lacks_the_fee_is_kept_beside_it),
         cmocka_unit_test(the_rate_of_a_fee_may_stand_in_the_list_alone),
+        cmocka_unit_test(a_list_in_the_place_of_the_fee_is_taken_where_the_other_is_empty),
         cmocka_unit_test(a_negative_amount_of_a_trade_is_a_sale),
         cmocka_unit_test(cash_that_leaves_the_account_is_negative),
         cmocka_unit_test(a_transfer_without_its_accounts_is_one_whosever_it_is),
