@@ -46,11 +46,6 @@ static enum record_fault keep_place(struct decoder *decoder, const char *name,
 
 /* --- the exchange --- */
 
-static bool exchange_begins(const struct decoder *decoder, const char *name)
-{
-    return decoder->exchange != NULL && strncmp(decoder->exchange, name, strlen(name)) == 0;
-}
-
 static bool exchange_has(const struct decoder *decoder, const char *name)
 {
     return decoder->exchange != NULL && strstr(decoder->exchange, name) != NULL;
@@ -173,7 +168,8 @@ static void take_settle_currency(struct decoder *decoder)
     if (!settle.present) {
         return;
     }
-    if (code && exchange_begins(decoder, "bybit") && !decoder_ccxt_same(currency, &settle)) {
+    if (code && decoder_exchange_begins(decoder, "bybit") &&
+        !decoder_ccxt_same(currency, &settle)) {
         decoder_extra_text(decoder, "code", currency);
         decoder_forget_field(decoder, CASH_currency);
     }
@@ -194,7 +190,8 @@ static bool is_execution_fee(const struct decoder *decoder)
     while (walk.map && !found && decoder_walk_next(&walk, &value)) {
         found = decoder_text_is(&walk.key, CCXT_EXECUTION_FEE);
     }
-    return found && (exchange_begins(decoder, "bybit") || exchange_begins(decoder, "phemex"));
+    return found && (decoder_exchange_begins(decoder, "bybit") ||
+                     decoder_exchange_begins(decoder, "phemex"));
 }
 
 static enum record_fault finish_funding(struct decoder *decoder)

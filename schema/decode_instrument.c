@@ -120,17 +120,20 @@ static enum record_fault check_map(struct decoder *decoder, const char *name,
     return decoder_extra_member(decoder, name, first);
 }
 
-/* Returns what quantities count. Of Deribit's contracts that is the coin, or dollars where they are
- * inverse. */
+/* Returns what quantities count. Of Deribit's contracts that is the coin, or dollars of inverse
+ * ones that are no options. */
 static const char *quantity_unit(const struct decoder *decoder)
 {
-    const struct record_value *inverse = &decoder->record->values[INSTRUMENT_inverse];
-    bool deribit = decoder->exchange != NULL && strcmp(decoder->exchange, "deribit") == 0;
+    const struct record_value *values = decoder->record->values;
+    const struct record_value *inverse = &values[INSTRUMENT_inverse];
+    bool option = decoder_value_is(&values[INSTRUMENT_market_type], "option");
 
     if (!decoder->ccxt.at.contract) {
         return "base";
     }
-    return !deribit ? "contracts" : inverse->present && inverse->integer ? "quote" : "base";
+    return !decoder_exchange_begins(decoder, "deribit")      ? "contracts"
+           : inverse->present && inverse->integer && !option ? "quote"
+                                                             : "base";
 }
 
 enum record_fault decoder_instrument_finish(struct decoder *decoder)

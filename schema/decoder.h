@@ -111,6 +111,12 @@ static inline bool decoder_has(const struct decoder *decoder, unsigned index)
     return (decoder->present >> index & 1) != 0;
 }
 
+/* Says whether it is that exchange's stream, or one of its parts', as binance.usdm is. */
+static inline bool decoder_exchange_begins(const struct decoder *decoder, const char *name)
+{
+    return decoder->exchange != NULL && strncmp(decoder->exchange, name, strlen(name)) == 0;
+}
+
 static inline bool decoder_text_is(const struct unpack_value *value, const char *text)
 {
     return value->type == UNPACK_STR && value->length == strlen(text) &&

@@ -395,12 +395,18 @@ static void some_exchanges_mean_something_else(void **state)
         assert_field(CASH_amount, i < 2 ? "-0.1" : "0.1");
         assert_field(CASH_currency, i == 0 ? "BTC" : "USD");
     }
-    for (int known = 0; known < 2; known++) {
-        exchange = known ? "deribit" : NULL;
-        pack_map(3), PAIR("symbol", "X"), pack_text("contract"), msgpack_pack_true(&pack),
-            pack_text("inverse"), msgpack_pack_true(&pack);
-        decode_as(RECORD_INSTRUMENT, 0, NULL);
-        assert_field(INSTRUMENT_quantity_unit, known ? "quote" : "contracts");
+    for (int i = 0; i < 4; i++) {
+        bool known = i < 2, option = i % 2 != 0;
+        exchange = ((const char *const[]){"deribit", "deribit.main", NULL, "derive"})[i];
+        for (int inverse = 0; inverse < 2; inverse++) {
+            pack_map(4), PAIR("symbol", "X"), PAIR("type", option ? "option" : "swap"),
+                pack_text("contract"), msgpack_pack_true(&pack), pack_text("inverse");
+            inverse ? msgpack_pack_true(&pack) : msgpack_pack_false(&pack);
+            decode_as(RECORD_INSTRUMENT, 0, NULL);
+            assert_field(INSTRUMENT_quantity_unit, !known               ? "contracts"
+                                                   : inverse && !option ? "quote"
+                                                                        : "base");
+        }
     }
     exchange = NULL;
 }
