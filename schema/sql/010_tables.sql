@@ -1036,14 +1036,18 @@ CREATE TABLE blotter_internal.funding (
     recorded_at timestamptz NOT NULL,
     producer_id bigint NOT NULL,
     seq bigint NOT NULL,
+    strategy_at timestamptz NOT NULL,
+    market_type_at timestamptz NOT NULL,
     PRIMARY KEY (exchange, account, entry_id, currency, symbol, exchange_time)
 );
 CREATE INDEX funding_position ON blotter_internal.funding (position_id, at);
 COMMENT ON INDEX blotter_internal.funding_position IS 'a position''s funding in order of time';
-COMMENT ON TABLE blotter_internal.funding IS 'Funding payments, each once whatever records came of it; the latest record counts.';
+COMMENT ON TABLE blotter_internal.funding IS 'Funding payments, each once whatever records came of it; the latest record counts, and of its strategy and market type the latest that says one.';
 COMMENT ON COLUMN blotter_internal.funding.position_id IS 'whose';
 COMMENT ON COLUMN blotter_internal.funding.at IS 'the exchange''s time, else when it was recorded';
 COMMENT ON COLUMN blotter_internal.funding.exchange_time IS 'part of the key: hyperliquid gives all payments one id; -infinity: not given';
+COMMENT ON COLUMN blotter_internal.funding.strategy_at IS 'when the record that says the strategy was recorded: what a later one does not say stays; -infinity: none says';
+COMMENT ON COLUMN blotter_internal.funding.market_type_at IS 'the same for the market type';
 COMMENT ON COLUMN blotter_internal.funding.counts IS 'its status is one of money that moved';
 
 CREATE TABLE blotter_internal.book_errors (

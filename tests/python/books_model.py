@@ -341,10 +341,12 @@ class Books:
         return result
 
     def _add_funding(self, records):
-        entries = {}
+        entries = {}  # the latest record of each, with the latest strategy and market type that one says
         for r in sorted((r for r in records if r["kind"] == "cash" and r.get("type") == "funding"), key=lambda r: (r["recorded_at"], r["producer_id"], r["seq"])):
             own = f"#{r['producer_id']}:{r['seq']}" if r.get("exchange_time") is None and not r.get("entry_id") else ""
-            entries[(r["exchange"], r.get("account") or "", r.get("entry_id") or own, r["currency"], r.get("exchange_time"), r.get("symbol") or "")] = r
+            key = (r["exchange"], r.get("account") or "", r.get("entry_id") or own, r["currency"], r.get("exchange_time"), r.get("symbol") or "")
+            said = {name: r.get(name) or entries.get(key, {}).get(name) for name in ("strategy", "market_type")}
+            entries[key] = r | said
         for r in entries.values():
             if r.get("status") in MONEY_MOVED:
                 key = (r["exchange"], r.get("account") or "", r.get("strategy") or "", r.get("market_type") or "", r.get("symbol") or "", "")

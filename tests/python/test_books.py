@@ -1055,6 +1055,25 @@ class Values(Case):
             sql = "SELECT equity FROM blotter.equity('s-whole', date_trunc('day', %s, 'UTC'), date_trunc(%s, %s, 'UTC') + interval '1 s', step => %s)"
             self.assertEqual(self.database.run(sql, time_of(START), step, time_of(START), step), [(-1,)], step)
 
+    def test_funding_stays_with_the_strategy_that_said_it_is_its_own(self):
+        """The venue's list, which comes later, knows no strategies. Of two that say so, and of amounts, the latest counts."""
+        entry = {"kind": "cash", "producer_id": 9, "account": "main", "type": "funding", "entry_id": "f1", "currency": "USDT", "symbol": "C/USDT:USDT", "exchange_time": START}
+        records = [
+            entry | {"seq": 1, "recorded_at": START + 1, "strategy": "first", "market_type": "swap", "amount": "1", "status": "pending"},
+            entry | {"seq": 2, "recorded_at": START + 2, "strategy": "second", "amount": "2"},
+            entry | {"seq": 3, "recorded_at": START + 3, "amount": "3"},
+        ]
+        for n, order in enumerate(itertools.permutations(records)):
+            for together in True, False:
+                exchange = f"funding-{n}-{together}"
+                some = [record | {"exchange": exchange} for record in order]
+                for batch in [some] if together else [[record] for record in some]:
+                    self.database.load([record | {"seq": record["seq"] + 60_000 + 10 * n + 100 * together} for record in batch])
+                    self.database.book_all(exchange)
+                rows = self.database.run("SELECT strategy, market_type, (funding ->> 'USDT')::numeric FROM blotter.positions WHERE exchange = %s AND funding <> '{}'", exchange)
+                self.assertEqual(rows, [("second", "swap", 3)], (order, together))
+                self.assertEqual(self.database.run("SELECT strategy, funding FROM blotter_internal.pnl_day WHERE exchange = %s AND funding <> 0", exchange), [("second", 3)])
+
     def test_equity_has_a_row_where_something_changed(self):
         """Not of the second day, whose fees cancel."""
         fees = [("1", 0), ("0.5", 1), ("-0.5", 1), ("2", 2)]

@@ -595,7 +595,8 @@ CREATE FUNCTION blotter_internal.money_moved(status text) RETURNS boolean
     RETURN coalesce(lower(status COLLATE "C") IN ('', 'ok', 'success', 'sucess', 'completed', 'finished'), true);
 COMMENT ON FUNCTION blotter_internal.money_moved(text) IS 'Tells whether the status of a cash entry is one of money that moved.';
 
--- Ledger and funding history repeat each other under one key, and an entry changes its status: the latest record counts.
+-- Ledger and funding history repeat each other under one key, and an entry changes its status: the latest record counts. A venue's list does not
+-- know strategies: whose a payment is stays as it was said before.
 CREATE FUNCTION blotter_internal.book_cash() RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -603,6 +604,7 @@ DECLARE
     one record;
     old blotter_internal.funding;
     new blotter_internal.funding;
+    said record;
 BEGIN
     FOR one IN
         SELECT i.*
@@ -624,11 +626,23 @@ BEGIN
         new.recorded_at := one.recorded_at;
         new.producer_id := one.producer_id;
         new.seq := one.seq;
-        new.position_id := blotter_internal.position_of(one.exchange, new.account, coalesce(one.strategy, ''), coalesce(one.market_type, ''), new.symbol, '');
         SELECT f.* INTO old FROM blotter_internal.funding f
         WHERE (f.exchange, f.account, f.entry_id, f.currency, f.symbol, f.exchange_time)
             = (new.exchange, new.account, new.entry_id, new.currency, new.symbol, new.exchange_time);
-        CONTINUE WHEN (old.recorded_at, old.producer_id, old.seq) >= (new.recorded_at, new.producer_id, new.seq);
+        IF (old.recorded_at, old.producer_id, old.seq) >= (new.recorded_at, new.producer_id, new.seq) THEN
+            new := old;
+        END IF;
+        SELECT (array_agg(s.strategy ORDER BY s.strategy_at DESC, s.strategy COLLATE "C"))[1] AS strategy, max(s.strategy_at) AS strategy_at,
+               (array_agg(s.market_type ORDER BY s.market_type_at DESC, s.market_type COLLATE "C"))[1] AS market_type, max(s.market_type_at) AS market_type_at
+        INTO said
+        FROM (SELECT coalesce(one.strategy, '') AS strategy, CASE WHEN one.strategy <> '' THEN one.recorded_at ELSE '-infinity' END AS strategy_at,
+                     coalesce(one.market_type, '') AS market_type, CASE WHEN one.market_type <> '' THEN one.recorded_at ELSE '-infinity' END AS market_type_at
+              UNION ALL
+              SELECT p.strategy, old.strategy_at, p.market_type, old.market_type_at FROM blotter_internal.position p WHERE p.id = old.position_id) AS s;
+        new.strategy_at := said.strategy_at;
+        new.market_type_at := said.market_type_at;
+        new.position_id := blotter_internal.position_of(one.exchange, new.account, said.strategy, said.market_type, new.symbol, '');
+        CONTINUE WHEN new = old;
         IF old.counts THEN
             PERFORM blotter_internal.add_funding(old, -old.amount);
         END IF;
@@ -638,7 +652,8 @@ BEGIN
         INSERT INTO blotter_internal.funding SELECT new.*
         ON CONFLICT (exchange, account, entry_id, currency, symbol, exchange_time) DO UPDATE SET
             position_id = excluded.position_id, at = excluded.at, amount = excluded.amount, counts = excluded.counts,
-            recorded_at = excluded.recorded_at, producer_id = excluded.producer_id, seq = excluded.seq;
+            recorded_at = excluded.recorded_at, producer_id = excluded.producer_id, seq = excluded.seq,
+            strategy_at = excluded.strategy_at, market_type_at = excluded.market_type_at;
     END LOOP;
 END
 $$;
