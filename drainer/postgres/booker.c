@@ -49,7 +49,7 @@ enum {
     RETRY_MIN_MS = 100,
     RETRY_MAX_MS = 5000,
     PAUSE_TIMES = 4, /* a pause takes so many times as long as the booking before it */
-    PAUSE_MAX_MS = 20,
+    PAUSE_MAX_MS = 12,
     EMPTY_ROWS = 1000, /* booked, until the temporary tables are emptied of dead rows */
     LOOK_PAUSE = 2,    /* times as long as the last look at all of the queue took, until the next */
     BURST_ROWS = 500,  /* of one commit, from which on bookings rest */

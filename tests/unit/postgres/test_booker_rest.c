@@ -38,12 +38,12 @@ static void a_pause_is_as_short_as_the_booking_allows(void **state)
     for (int64_t booking_ms = 0; booking_ms < 100; booking_ms++) {
         int64_t pause_ms = booker_pause_ms(booking_ms);
 
-        assert_true(pause_ms >= last_ms && pause_ms > 0 && pause_ms <= 20);
-        assert_true(pause_ms >= 4 * booking_ms || pause_ms == 20);
+        assert_true(pause_ms >= last_ms && pause_ms > 0 && pause_ms <= 12);
+        assert_true(pause_ms >= 4 * booking_ms || pause_ms == 12);
         last_ms = pause_ms;
     }
     assert_true(booker_pause_ms(1) < 10);
-    assert_int_equal(last_ms, 20);
+    assert_int_equal(last_ms, 12);
 }
 
 static void rests_shrink_as_the_books_fall_behind(void **state)
