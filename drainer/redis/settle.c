@@ -159,8 +159,9 @@ static void clear_part(struct part *part)
     part->length = part->count = 0;
 }
 
-/* Sends what is gathered. counts: it tells the number of transactions as well. */
-static void send_settle(struct settling *settling, const struct stream *stream, bool counts)
+/* Sends what is gathered. Each command tells the number of transactions: whatever is acknowledged
+ * when the connection ends, Redis knows that PostgreSQL had it. */
+static void send_settle(struct settling *settling, const struct stream *stream)
 {
     struct settle_command *command = &settle_command;
     struct part *all = &command->all;
@@ -180,10 +181,10 @@ static void send_settle(struct settling *settling, const struct stream *stream, 
     put_part(all, &command->keys);
     settle_put_text(all, settling->history->id);
     settle_put_text(all, settling->holder);
-    if (counts && !stream->reload_wanted) {
-        settle_put_number(all, (uint64_t)stream->loaded_n);
-    } else {
+    if (stream->reload_wanted) {
         settle_put_text(all, "");
+    } else {
+        settle_put_number(all, (uint64_t)stream->loaded_n);
     }
     settle_put_text(all, settling->group);
     settle_put_number(all, command->ids.count);
@@ -213,16 +214,16 @@ static size_t send_confirmations(struct settling *settling, const struct stream 
         settle_put_text(&settle_command.keys, key);
         settle_put_text(&settle_command.ranges, ranges);
         if (settle_command.keys.count == CONFIRMATIONS_PER_COMMAND && at < settled->count) {
-            send_settle(settling, stream, false);
+            send_settle(settling, stream);
         }
     }
-    send_settle(settling, stream, true);
+    send_settle(settling, stream);
     return confirmations;
 }
 
 void settle_count(struct settling *settling, const struct stream *stream)
 {
-    send_settle(settling, stream, true);
+    send_settle(settling, stream);
 }
 
 /* --- the batch --- */
@@ -278,7 +279,7 @@ static void settle_run(struct settling *settling, const struct batch *batch, con
             continue;
         }
         if (settle_command.ids.count == IDS_PER_COMMAND) {
-            send_settle(settling, run->stream, false);
+            send_settle(settling, run->stream);
         }
         put_id(&settle_command.ids, entry->id);
     }

@@ -80,6 +80,30 @@ class Fence(unittest.TestCase):
             lambda: int(self.hash()["n"]) == number("SELECT n FROM blotter_internal.loaded WHERE stream = %s", self.stream), "the same count"
         )
 
+    def test_nothing_is_acknowledged_before_it_is_counted(self):
+        """Of a large batch, which takes several commands, Redis may get the first only; and PostgreSQL, as it was before, has to be noticed."""
+        self.publish(5)
+        self.drain()
+        self.await_rows()
+        self.await_acknowledged()
+        monitor = engines.RedisClient(self.redis.port)
+        self.addCleanup(monitor.close)
+        with contextlib.closing(psycopg2.connect(servers.settings["BLOTTER_POSTGRES"])) as holder:
+            holder.cursor().execute("LOCK TABLE blotter.order_events IN SHARE MODE")
+            self.publish(2000)
+            engines.await_true(lambda: self.pending() >= 2000, "all are read")
+            monitor("MONITOR")
+        acknowledged, calls = 0, []
+        while acknowledged < 2000:
+            words = monitor.answer().split(" ")[3:]
+            if words[:2] == ['"XACK"', f'"{self.stream}"']:
+                calls.append(len(words) - 3)
+                acknowledged += calls[-1]
+            elif words[:3] == ['"HSET"', f'"{self.load}"', '"n"']:
+                calls.append("counted")
+        self.assertGreater(len(calls), 2)
+        self.assertTrue(all(count == "counted" for count in calls[1::2]), calls)
+
     def test_another_postgres_is_refused_until_a_person_accepts(self):
         self.publish(5)
         other = {"history": "6b1c5e0e-9d0b-4d3c-8a52-5f8e3e0c1234", "system": "7000000000000000001", "timeline": "3", "n": "17", "holder": "x"}
