@@ -458,8 +458,8 @@ static void lease_ask_for_locks(struct lease *lease)
         lease->member_key, first, first);
 }
 
-/* Asks for sessions that are no drainer's and hold what a loading transaction waits for: the lock
- * of a merge of orders, or a table. */
+/* Asks for sessions that are no drainer's and hold what a loading transaction may wait for: the
+ * lock of a merge of orders, or a table. The books have a session, and locks, of their own. */
 static void lease_ask_for_blockers(struct lease *lease)
 {
     if (!lease->name_blockers) {
@@ -472,7 +472,8 @@ static void lease_ask_for_blockers(struct lease *lease)
         "pid, usename, application_name, l.mode, "
         "coalesce(l.relation::regclass::text, 'an advisory lock of Blotter''s')) "
         "FROM pg_locks l JOIN pg_stat_activity USING (pid) WHERE l.granted AND "
-        "pid <> pg_backend_pid() AND l.database = " LEASE_DATABASE
+        "pid <> pg_backend_pid() AND application_name NOT LIKE 'blotter books %%' AND "
+        "l.database = " LEASE_DATABASE
         " AND NOT EXISTS (SELECT FROM pg_locks m WHERE m.pid = l.pid AND "
         "m.locktype = 'advisory' AND m.classid = " MEMBERS_CLASS ") AND "
         "(l.locktype = 'advisory' AND l.objsubid = 2 AND l.classid::bigint = " MEMBERS_CLASS " - 1 "

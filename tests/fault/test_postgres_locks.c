@@ -308,6 +308,26 @@ static void an_exchange_that_waits_leaves_room_for_others(void **state)
     story_audit(0);
 }
 
+/* A drainer's books have a session of their own, which is to be ended by nobody. */
+static void books_are_not_named_as_who_holds_a_lock(void **state)
+{
+    (void)state;
+    struct fixture_program *drainer = drainer_by(NULL, NULL, "d1", "--lock-timeout", "100ms");
+    story_publish(0, "held", two_changes(1, 2));
+    story_await_int(1, "SELECT count(*) FROM blotter.orders");
+    PGconn *holder = holder_of("BEGIN; SELECT FROM blotter.orders FOR UPDATE");
+    PGconn *books = holder_of("BEGIN; SET application_name = 'blotter books d2'; "
+                              "SELECT pg_advisory_xact_lock(blotter_internal.lock_class(), 77)");
+    story_publish(0, "held", two_changes(3, 4));
+    drainer_await_says(drainer, "its records wait for a lock that another session holds");
+    PQfinish(holder);
+    story_await_int(4, "SELECT count(*) FROM blotter.order_events");
+    PQfinish(books);
+    story_await_drained();
+    drainer_stop(drainer);
+    assert_null(strstr(fixture_program_stderr(drainer), "of a session that is no drainer's"));
+}
+
 static void locked_progress_is_waited_for(void **state)
 {
     (void)state;
@@ -351,6 +371,7 @@ int main(void)
         TEST(what_stands_behind_an_exchange_that_waits_is_loaded),
         TEST(what_stands_behind_a_part_that_waits_is_loaded),
         TEST(an_exchange_that_waits_leaves_room_for_others),
+        TEST(books_are_not_named_as_who_holds_a_lock),
         TEST(locked_progress_is_waited_for),
         TEST(a_deadlock_is_got_over),
     };

@@ -205,8 +205,8 @@ class Fence(unittest.TestCase):
         with contextlib.closing(psycopg2.connect(servers.settings["BLOTTER_POSTGRES"])) as holder:
             holder.cursor().execute("SELECT FROM blotter.orders WHERE exchange = %s AND recorded_at > %s FOR UPDATE", (self.exchange, self.at))
             drainer = self.drain("--batch-rows", "5", "--lock-timeout", "100ms")
-            engines.await_true(lambda: drainer.text().count("went back in time") > 1, "it is broken off")
-            self.assertEqual(self.rows(), 15)
+            engines.await_true(lambda: "a lock that another session holds" in drainer.text(), "it is broken off, three times")
+            self.assertLess(self.rows(), self.published)
             drainer.kill()
             drainer = self.drain("--batch-rows", "5", "--lock-timeout", "100ms")
             engines.await_true(lambda: "its records wait" in drainer.text(), "so it is by another drainer")
