@@ -277,6 +277,20 @@ static void take_account(struct decoder *decoder)
     decoder_set_word(decoder, CASH_account, ours);
 }
 
+/* Returns the mark of a field, of one with a wrong value that of the name that ccxt has for it. */
+static uint64_t mark_of_field(const struct decoder *decoder, unsigned index)
+{
+    const struct ccxt_keys *ccxt = &decoder->ccxt;
+    const char *name = (ccxt->fields >> index & 1) != 0 ? ccxt->names[index]->name
+                                                        : decoder->schema->fields[index].name;
+
+    for (unsigned i = 0; !decoder_has(decoder, index) && i < ccxt_names[RECORD_CASH].count; i++) {
+        const struct ccxt_name *theirs = &ccxt_names[RECORD_CASH].names[i];
+        name = theirs->field == index ? theirs->name : name;
+    }
+    return ccxt_mark(name, strlen(name), false);
+}
+
 /* Returns the marks of a record on the wire, as far as its fields tell. */
 static uint64_t marks_of(const struct decoder *decoder)
 {
@@ -284,9 +298,8 @@ static uint64_t marks_of(const struct decoder *decoder)
     uint64_t marks = 0;
 
     for (unsigned i = RECORD_IDENTITY_FIELDS; i < CASH_FIELDS; i++) {
-        bool theirs = (ccxt->fields >> i & 1) != 0;
-        const char *name = theirs ? ccxt->names[i]->name : decoder->schema->fields[i].name;
-        marks |= decoder_has(decoder, i) ? ccxt_mark(name, strlen(name), false) : 0;
+        bool given = decoder_has(decoder, i) || (decoder->misplaced >> i & 1) != 0;
+        marks |= given ? mark_of_field(decoder, i) : 0;
     }
     return marks | (ccxt->at.direction != NULL ? ccxt_mark("direction", 9, false) : 0) |
            (ccxt->at.before != NULL ? ccxt_mark("before", 6, false) : 0) |

@@ -360,6 +360,16 @@ static void a_transfer_without_its_accounts_is_one_whosever_it_is(void **state)
         assert_cash("5", NULL);
 }
 
+/* Deribit's transfers have them. */
+static void a_transfer_with_wrong_accounts_is_one(void **state)
+{
+    (void)state;
+    pack_map(4), PAIR("currency", "USDT"), PAIR("amount", "5"), pack_text("fromAccount"),
+        msgpack_pack_true(&pack), pack_text("toAccount"), msgpack_pack_false(&pack);
+    decode_as(RECORD_CASH, 2, "{\"fromAccount\":true,\"toAccount\":false}");
+    assert_field(CASH_type, "transfer");
+}
+
 static void a_wrong_destination_spoils_no_other_field(void **state)
 {
     (void)state;
@@ -557,6 +567,7 @@ int main(void)
         cmocka_unit_test(a_negative_amount_of_a_trade_is_a_sale),
         cmocka_unit_test(cash_that_leaves_the_account_is_negative),
         cmocka_unit_test(a_transfer_without_its_accounts_is_one_whosever_it_is),
+        cmocka_unit_test(a_transfer_with_wrong_accounts_is_one),
         cmocka_unit_test(a_wrong_destination_spoils_no_other_field),
         cmocka_unit_test(some_exchanges_mean_something_else),
         cmocka_unit_test(a_short_position_is_negative),
