@@ -129,12 +129,18 @@ static const char *const of_all_rows[] = {"timestamp", "datetime",    "exchange_
                                           "origin",    "market_type", "snapshot",      NULL};
 static const char *const of_no_row[] = {"kind", "exchange", "info", "currency", NULL};
 
-static bool is_currency(const struct json_member *member)
+static bool is_row(const struct json_member *member)
 {
     return member->value.at[0] == '{' && amount_of(member->key) < 0 &&
            !json_slice_is_key(member->key, "extra") &&
            !json_slice_is_one_of(member->key, of_all_rows) &&
            !json_slice_is_one_of(member->key, of_no_row);
+}
+
+/* Says whether the key can be a currency's name: Python has None where ccxt knows none. */
+static bool is_name(const struct json_source *source, struct json_slice key)
+{
+    return !json_slice_is(key, "\"\"") && !(source->lenient && json_slice_is_shown(key));
 }
 
 static bool add_part(struct json_lines *lines, struct json_slice currency, struct json_slice value,
@@ -166,7 +172,8 @@ static bool has_amounts(struct json_slice row)
 
 /* Finds what a balance says of its currencies. *is: it is a balance of ccxt's. False: there is no
  * memory. */
-static bool read_parts(struct json_lines *lines, struct json_slice text, bool *is)
+static bool read_parts(struct json_lines *lines, const struct json_source *source,
+                       struct json_slice text, bool *is)
 {
     struct json_scan scan = json_read_members(text.at, text.length);
     struct json_member member, inner;
@@ -175,11 +182,11 @@ static bool read_parts(struct json_lines *lines, struct json_slice text, bool *i
     *is = false;
     while (json_read_member(&scan, &member)) {
         int amount = amount_of(member.key);
-        if (is_currency(&member)) {
-            *is |= has_amounts(member.value);
-            if (!add_part(lines, member.key, member.value, OF_A_CURRENCY)) {
-                return false;
-            }
+        bool row = is_row(&member);
+        *is |= row && has_amounts(member.value);
+        if (row && is_name(source, member.key) &&
+            !add_part(lines, member.key, member.value, OF_A_CURRENCY)) {
+            return false;
         }
         if (amount < 0 || member.value.at[0] != '{') {
             continue;
@@ -187,7 +194,7 @@ static bool read_parts(struct json_lines *lines, struct json_slice text, bool *i
         *is |= amount < MAPS;
         struct json_scan map = json_read_members(member.value.at, member.value.length);
         while (json_read_member(&map, &inner)) {
-            if (!add_part(lines, inner.key, inner.value, amount)) {
+            if (is_name(source, inner.key) && !add_part(lines, inner.key, inner.value, amount)) {
                 return false;
             }
         }
@@ -288,21 +295,56 @@ static char *put_currency(char *at, const struct balance_part *parts, size_t cou
     return nothing ? NULL : at;
 }
 
+/* Says whether a row has no name, and something in it: it is kept in `extra`. */
+static bool is_nameless(const struct json_source *source, const struct json_member *member)
+{
+    struct json_scan scan = json_read_members(member->value.at, member->value.length);
+    struct json_member inner;
+    bool nothing = true;
+
+    if (!is_row(member) || is_name(source, member->key)) {
+        return false;
+    }
+    while (nothing && json_read_member(&scan, &inner)) {
+        nothing = json_slice_is_absent(inner.value) || is_zero_amount(inner.value);
+    }
+    return !nothing;
+}
+
 /* Writes the members of a balance that are those of all its rows, or of none but the first. */
-static char *put_common(char *at, struct json_slice text, bool of_all, bool keep_info)
+static char *put_common(char *at, const struct json_source *source, struct json_slice text,
+                        bool of_all)
 {
     struct json_scan scan = json_read_members(text.at, text.length);
     struct json_member member;
 
     while (json_read_member(&scan, &member)) {
-        bool info = json_slice_is_key(member.key, "info") && keep_info;
+        bool info = json_slice_is_key(member.key, "info") && source->keep_info && of_all;
         bool all = json_slice_is_one_of(member.key, of_all_rows) || info;
         if (all == of_all && (info || !json_slice_is_one_of(member.key, of_no_row)) &&
-            amount_of(member.key) < 0 && !is_currency(&member)) {
+            amount_of(member.key) < 0 && (!is_row(&member) || is_nameless(source, &member))) {
             at = json_copy_member(at, &member);
         }
     }
     return at;
+}
+
+/* Counts the rows without a name in the first record. */
+static void count_nameless(struct json_line *line, const struct json_source *source,
+                           struct json_slice text)
+{
+    struct json_scan scan = json_read_members(text.at, text.length);
+    struct json_member member;
+    unsigned count = 0;
+
+    while (json_read_member(&scan, &member)) {
+        count += is_nameless(source, &member);
+    }
+    if (count > 0 && line->problem[0] == '\0') {
+        snprintf(line->problem, sizeof line->problem, "currency: %s",
+                 record_fault_text(RECORD_FAULT_WRONG_TYPE));
+    }
+    line->misplaced += count;
 }
 
 /* Reads the row that has been written up to `end`. */
@@ -337,20 +379,24 @@ static int add_balance(struct json_lines *lines, const struct json_source *sourc
         return -1;
     }
     lines->text[0] = '{';
-    char *common = put_common(lines->text + 1, text, true, source->keep_info);
+    char *common = put_common(lines->text + 1, source, text, true);
     for (size_t i = 0; i < lines->part_count; i = behind) {
         for (behind = i + 1;
              behind < lines->part_count && lines->parts[behind].group == lines->parts[i].group;) {
             behind++;
         }
-        char *at = lines->count == before ? put_common(common, text, false, false) : common;
+        char *at = lines->count == before ? put_common(common, source, text, false) : common;
         char *end = put_currency(at, &lines->parts[i], behind - i);
         if (end != NULL && read_row(lines, &of_row, end) != 0) {
             return -1;
         }
     }
-    return lines->count > before ? 0
-                                 : read_row(lines, &of_row, put_common(common, text, false, false));
+    if (lines->count == before &&
+        read_row(lines, &of_row, put_common(common, source, text, false)) != 0) {
+        return -1;
+    }
+    count_nameless(&lines->lines[before], source, text);
+    return 0;
 }
 
 /* Refuses what is no balance: an error that was answered must not pass for an empty account. */
@@ -389,7 +435,7 @@ static int add_object(struct json_lines *lines, const struct json_source *source
     if (json_line_open(line, &lines->workspace, source, text.at, text.length) != 0) {
         return json_lines_refuse(lines, "", line->problem);
     }
-    if (line->kind == RECORD_BALANCE && !read_parts(lines, text, &is_balance)) {
+    if (line->kind == RECORD_BALANCE && !read_parts(lines, source, text, &is_balance)) {
         return -1;
     }
     if (is_balance) {

@@ -268,6 +268,17 @@ class Shapes(unittest.TestCase):
         self.assertEqual(self.record("balance", {"USDT": {"total": "1.5"}})[0], [{"currency": "USDT", "total": Decimal("1.5")}])
         self.assertEqual(self.record("balance", None, currency="USDT", total=1)[0], [{"currency": "USDT", "total": 1}])
 
+    def test_an_amount_of_a_currency_without_a_name_costs_no_other_currency(self):
+        known, unknown, zero = {"free": 1, "total": 1}, {"free": 0.5, "used": None, "total": 0.5, "info": {}}, {"free": 0, "used": 0.0, "total": "0.00"}
+        for key, shown in ((None, "None"), ("", ""), (5.5, "5.5"), ("a\0b", "a\\u0000b"), (("A", "B"), "('A', 'B')")):
+            maps = {"free": {"A": 1, key: 0.5, "B": 0}, "total": {"A": 1, key: 0.5}}
+            for given in ({"A": known, key: unknown, "B": zero} | maps, {key: unknown, "B": zero, "A": known}):
+                rows, misplaced = self.record("balance", given)
+                self.assertEqual(rows, [{"currency": "A", "free": 1, "total": 1, "extra": {shown: {"free": Decimal("0.5"), "total": Decimal("0.5")}}}], key)
+                self.assertEqual(misplaced, 1, key)
+            rows, misplaced = self.record("balance", {"A": known, key: zero} | maps)
+            self.assertEqual((rows, misplaced), ([{"currency": "A", "free": 1, "total": 1}], 0), key)
+
     # --- positions, margin ---
 
     def test_crossed_is_cross_under_either_name(self):
