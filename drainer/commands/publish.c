@@ -43,6 +43,8 @@ struct publish {
     struct json_lines records;     /* of one line of input */
     struct blotter_entry *entries; /* of the same */
     size_t entry_capacity;
+    char *plain; /* the line without NaN */
+    size_t plain_capacity;
     struct line_input input;
     struct run *runs;
     size_t run_count, run_capacity;
@@ -296,6 +298,76 @@ static bool publish_is_empty(const char *text, size_t length)
     return blanks == length;
 }
 
+/* Returns the length of a word that Python's json writes for what is no number, or 0. */
+static size_t no_number_at(const char *at, const char *end)
+{
+    static const char *const words[] = {"NaN", "Infinity", "-Infinity"};
+
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        size_t length = strlen(words[i]);
+        if ((size_t)(end - at) >= length && memcmp(at, words[i], length) == 0) {
+            return length;
+        }
+    }
+    return 0;
+}
+
+/* Copies a line with null in the place of each such word. Returns how many there are. */
+static unsigned leave_out_no_numbers(struct publish *publish, const char *text, size_t length,
+                                     size_t *made, size_t *first)
+{
+    const char *at = text, *end = text + length;
+    unsigned count = 0;
+    bool inside = false; /* a string */
+
+    publish->plain =
+        array_grow_or_abort(publish->plain, &publish->plain_capacity, 2 * length + 8, 1);
+    char *out = publish->plain;
+    while (at < end) {
+        size_t word = inside ? 0 : no_number_at(at, end);
+        if (word > 0) {
+            *first = count++ == 0 ? (size_t)(at - text) : *first;
+            out = mempcpy(out, "null", 4);
+            at += word;
+            continue;
+        }
+        inside ^= *at == '"';
+        if (inside && *at == '\\' && at + 1 < end) {
+            *out++ = *at++;
+        }
+        *out++ = *at++;
+    }
+    *made = (size_t)(out - publish->plain);
+    return count;
+}
+
+/* Reads a line again, if it is no JSON for such words. Returns -1: it is no record all the same. */
+static int parse_without_no_numbers(struct publish *publish, const struct json_source *source,
+                                    const char *text, size_t length)
+{
+    struct json_lines *records = &publish->records;
+    char problem[sizeof records->problem], key[JSON_LINE_KEY_BYTES];
+    size_t made, first = 0;
+    unsigned count = leave_out_no_numbers(publish, text, length, &made, &first);
+
+    if (count == 0) {
+        return -1;
+    }
+    memcpy(problem, records->problem, sizeof problem);
+    json_lines_clear(records);
+    if (json_lines_add(records, source, publish->plain, made) != 0) {
+        if (strstr(records->problem, "not JSON") != NULL) { /* then the line as it came */
+            memcpy(records->problem, problem, sizeof problem);
+        }
+        return -1;
+    }
+    json_line_key_at(text, length, first, key);
+    fprintf(stderr, "line %" PRIu64 ": %s%sNaN or Infinity, which is no number: left out\n",
+            publish->input.number, key, key[0] == '\0' ? "" : ": ");
+    publish->misplaced += count;
+    return 0;
+}
+
 /* Reads the records of a line of input. False: it has none, which has been said. */
 static bool publish_parse(struct publish *publish, const char *text, size_t length)
 {
@@ -304,7 +376,8 @@ static bool publish_parse(struct publish *publish, const char *text, size_t leng
     struct json_lines *records = &publish->records;
 
     json_lines_clear(records);
-    if (json_lines_add(records, &source, text, length) != 0) {
+    if (json_lines_add(records, &source, text, length) != 0 &&
+        parse_without_no_numbers(publish, &source, text, length) != 0) {
         publish_reject(publish, records->problem);
         return false;
     }
@@ -436,6 +509,7 @@ int command_publish(const struct settings *settings)
     line_input_close(&publish.input);
     json_lines_release(&publish.records);
     free(publish.entries);
+    free(publish.plain);
     free(publish.runs);
     return code;
 }

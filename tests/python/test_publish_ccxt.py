@@ -142,6 +142,30 @@ class PublishedObjects(unittest.TestCase):
         self.assertEqual([row["symbol"] for row in rows], ["A", "B"])
         self.assertEqual(len({row["snapshot"] for row in rows} - {None}), 1)
 
+    def test_what_is_no_number_is_left_out(self):
+        """Python's json writes NaN for it, which JSON has not."""
+        nan, inf = float("nan"), float("-inf")
+        lines = [
+            {"id": "1", "symbol": "NaN \\\" Infinity", "price": nan, "amount": "1.50", "fee": {"cost": nan, "currency": "USDT"}, "note": [inf, {"a": nan, "b": 1}]},
+            [{"id": "2", "filled": nan}, {"id": "3"}],
+            {"kind": "trade", "symbol": "S", "price": nan, "amount": 1},
+            {"id": nan, "clientOrderId": "c"},
+            {"id": "4", "price": 1},
+        ]
+        text = "".join(json.dumps(line) + "\n" for line in lines) + '{"id": "5", "price": NaNa}\n{"id": "6", "price": nan}\n{"id": "7", "note": "NaN}\n'
+        command = [*self.command("nan"), "--until", "committed"]
+        done = subprocess.run(command, input=text, env=support.plain_environment(), capture_output=True, text=True, timeout=support.TIMEOUT)
+        rows = self.servers.query("SELECT order_id, client_order_id, symbol, price, quantity, fee, fee_currency, extra FROM blotter.order_events WHERE exchange = 'nan' ORDER BY seq")
+        found = [{name: value for name, value in row.items() if value is not None} for row in rows]
+        first = {"order_id": "1", "symbol": 'NaN \\" Infinity', "quantity": Decimal("1.50"), "fee_currency": "USDT", "extra": {"note": [None, {"b": 1}]}}
+        self.assertEqual(found, [first, {"order_id": "2"}, {"order_id": "3"}, {"client_order_id": "c"}, {"order_id": "4", "price": 1}])
+        answer = json.loads(done.stdout)
+        self.assertEqual((answer["accepted"], answer["rejected"], answer["misplaced"]), (5, 4, 6))
+        left_out = "NaN or Infinity, which is no number: left out"
+        for said in (f"line 1: price: {left_out}", f"line 2: {left_out}", "line 3: price: required and missing", f"line 4: id: {left_out}",
+                     "line 6: price: not JSON, at byte 21", "line 7: price: not JSON, at byte 21", "line 8: note: not JSON"):  # fmt: skip
+            self.assertIn(said, done.stderr)
+
     def record(self, exchange, triples):
         """The rows that Python makes, the numbers of the objects that it refuses, and how many values were misplaced."""
         recorder, refused = Recorder(exchange, slot_bytes=8192), set()
@@ -164,7 +188,7 @@ class PublishedObjects(unittest.TestCase):
         return json.loads(done.stdout), {int(number): problem for number, problem in said}
 
     def count(self):
-        return sum(self.servers.query(f"SELECT count(*) AS n FROM blotter.{table} WHERE exchange <> 'list'")[0]["n"] for table in TABLES.values())
+        return sum(self.servers.query(f"SELECT count(*) AS n FROM blotter.{table} WHERE exchange NOT IN ('list', 'nan')")[0]["n"] for table in TABLES.values())
 
     def stored(self):
         rows = collections.defaultdict(list)

@@ -56,7 +56,7 @@ static const struct bad_line bad_lines[] = {
     {BYTES("{\"kind\": \"trade\", \"price\": \"1\", \"quantity\": \"1\"}"), "symbol: required"},
     {BYTES("{\"kind\": \"trade\", \"symbol\": \"A\", \"quantity\": \"1\"}"), "price: required"},
     {BYTES("{\"kind\": \"trade\", \"symbol\": \"A\", \"price\": \"1\"}"), "quantity: required"},
-    {BYTES("{\"order_id\": \"1\", \"price\": NaN}"), "price: not JSON"},
+    {BYTES("{\"order_id\": \"1\", \"price\": nan}"), "price: not JSON"},
     {BYTES("{\"order_id\": \"1\", \"quantity\": 1e999999999}"), "quantity: out of range"},
     {BYTES("{\"order_id\": \"1\", \"symbol\": \"caf\xe9\"}"), "symbol: not valid UTF-8"},
     {BYTES("{\"order_id\": \"1\", \"symbol\": \"a\0b\"}"), "symbol: has a NUL byte"},
