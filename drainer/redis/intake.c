@@ -390,10 +390,15 @@ void intake_meet(struct intake *intake, struct stream *stream)
     if (stream->random_id[0] != '\0') {
         taking_ask_id(intake->taking, stream); /* it may be another server */
     }
-    if (stream_is_held(stream) && stream->state != STREAM_LEAVING &&
-        stream->state != STREAM_LOCKED) {
-        stream->last_read = (struct stream_entry_id){0, 0};
+    if (!stream_is_held(stream) || stream->state == STREAM_LEAVING ||
+        stream->state == STREAM_LOCKED) {
+        return;
+    }
+    stream->last_read = (struct stream_entry_id){0, 0};
+    if (intake->options.streams->beside) {
         intake_take(intake, stream);
+    } else { /* another may have its lease by now: PostgreSQL is asked before it is claimed */
+        stream_enter(stream, STREAM_LOCKED);
     }
 }
 

@@ -20,7 +20,7 @@ void intake_on_node_up(struct intake *, struct node *);
 void intake_on_node_down(struct intake *);
 
 /* Notes a stream on a connection that is new to it: its id is asked for, and if it is held it is
- * taken again. */
+ * taken again, once PostgreSQL shows that its lease holds. */
 void intake_meet(struct intake *, struct stream *);
 
 /* Acts on an error answer: names the trouble, resets the link where it leads to the wrong server,

@@ -10,9 +10,9 @@
  *      │                                                                              │
  *      └── unlocked, nothing in a batch ── LEAVING ◄── over the share ── READING ◄────┘
  *
- * RELOADING: with --from, and where PostgreSQL went back behind what Redis knows to be loaded. A
- * lost connection leads back to GROUPING, forgotten entries lead back to CLAIMING. Where another
- * has claimed the stream in Redis, the lease may be lost: back to LOCKED, until PostgreSQL answers.
+ * RELOADING: with --from, and where PostgreSQL went back behind what Redis knows to be loaded.
+ * Forgotten entries lead back to CLAIMING. Where the connection was lost, or another has claimed
+ * the stream in Redis, the lease may be lost, too: back to LOCKED, until PostgreSQL answers.
  */
 #ifndef BLOTTER_DRAINER_REDIS_STREAMS_H
 #define BLOTTER_DRAINER_REDIS_STREAMS_H

@@ -70,27 +70,28 @@ static void stopped_before_it_has_acknowledged_is_cut_off_and_comes_back(void **
     stopped_at(true, FIXTURE_TO_SERVER, "XACK", FIXTURE_STALL_BEFORE, false);
 }
 
-/* Its acknowledgement is answered once another has the lease, which it has not heard of, as its
- * PostgreSQL says nothing. */
-static void one_that_has_lost_its_lease_claims_nothing_in_redis(void **state)
+/* Another has the lease of the first, which has not heard of it, as its PostgreSQL says nothing. */
+static void lose_lease(void (*meet_redis)(struct fixture_proxy *redis,
+                                          struct fixture_program *first),
+                       bool stalls)
 {
     struct fixture_proxy *redis = fixture_proxy_redis(story_redis, false);
     struct fixture_proxy *postgres = fixture_proxy_postgres(story_postgres, false);
     struct load *load = load_some();
     struct fixture_program *first = drainer_by(redis, postgres, "d1"), *second;
 
-    (void)state;
     drainer_await_loaded("d1", 100);
     second = drainer_by(NULL, NULL, "d2");
     drainer_await_says(second, "found");
-    drainer_stall_at(redis, FIXTURE_TO_SERVER, "XACK", FIXTURE_STALL_BEFORE);
+    if (stalls) {
+        drainer_stall_at(redis, FIXTURE_TO_SERVER, "XACK", FIXTURE_STALL_BEFORE);
+    }
     fixture_proxy_swallow(postgres, FIXTURE_BOTH);
     assert_int_equal(story_int("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
                                "WHERE application_name = 'blotter drain d1'"),
                      1);
     drainer_await_loaded("d2", 100);
-    fixture_proxy_stall(redis, 0);
-    drainer_await_says(first, "claimed in Redis by another drainer");
+    meet_redis(redis, first);
     drainers_await_more(500);
     assert_null(strstr(fixture_program_stderr(second), "claimed in Redis by another drainer"));
     fixture_proxy_swallow(postgres, 0);
@@ -98,6 +99,31 @@ static void one_that_has_lost_its_lease_claims_nothing_in_redis(void **state)
     load_finish(load);
     drainer_stop(second);
     drainer_stop(first);
+}
+
+static void go_on(struct fixture_proxy *redis, struct fixture_program *first)
+{
+    fixture_proxy_stall(redis, 0);
+    drainer_await_says(first, "claimed in Redis by another drainer");
+}
+
+static void connect_again(struct fixture_proxy *redis, struct fixture_program *first)
+{
+    assert_true(fixture_proxy_cut(redis) > 0);
+    drainer_await_says(first, "Redis is not connected");
+    drainer_await_says(first, "over: Redis is not connected");
+}
+
+static void one_that_has_lost_its_lease_claims_nothing_in_redis(void **state)
+{
+    (void)state;
+    lose_lease(go_on, true); /* its acknowledgement is answered now */
+}
+
+static void nor_does_it_on_a_new_connection(void **state)
+{
+    (void)state;
+    lose_lease(connect_again, false);
 }
 
 /* The number of a lease is made of the stream's random id, which is given here. */
@@ -240,6 +266,7 @@ int main(void)
         TEST(stopped_while_its_last_batch_is_on_the_way_is_cut_off_and_comes_back),
         TEST(stopped_before_it_has_acknowledged_is_cut_off_and_comes_back),
         TEST(one_that_has_lost_its_lease_claims_nothing_in_redis),
+        TEST(nor_does_it_on_a_new_connection),
         TEST(one_that_makes_progress_is_left_alone_however_slow_it_is),
         TEST(what_was_read_under_a_lost_lease_is_not_loaded),
         TEST(a_killed_one_is_replaced_at_once),
