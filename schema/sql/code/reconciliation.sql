@@ -169,7 +169,7 @@ COMMENT ON COLUMN blotter.reconciliation.market_type IS 'swap, future, option; o
 COMMENT ON COLUMN blotter.reconciliation.symbol IS 'as the strategy names it; empty: balances and orders are those of the account';
 COMMENT ON COLUMN blotter.reconciliation.position_side IS 'empty: long and short are taken together';
 COMMENT ON COLUMN blotter.reconciliation.currency IS 'of a balance; else empty';
-COMMENT ON COLUMN blotter.reconciliation.ours IS 'position: the books'' quantity, + long, - short, of all strategies; balance: the one before, and cash flows and fills since; fills: how many the strategies'' feed told of; open orders: how many are open by their own events';
+COMMENT ON COLUMN blotter.reconciliation.ours IS 'position: the books'' quantity, + long, - short, of all strategies; balance: the one before, and cash flows and fills since; fills: how many the strategies'' feed told of between the first and the last that the venue told of; open orders: how many are open by their own events';
 COMMENT ON COLUMN blotter.reconciliation.venue IS 'the same by the venue; of a position or a balance 0: it is not in its newest list';
 COMMENT ON COLUMN blotter.reconciliation.difference IS 'ours less venue''s';
 COMMENT ON COLUMN blotter.reconciliation.venue_at IS 'when the venue was asked; of fills: the last that it told of';

@@ -23,7 +23,8 @@ CREATE FUNCTION blotter_internal.web_overview() RETURNS text
 BEGIN
     RETURN (
         WITH today AS (SELECT date_trunc('day', now(), 'UTC') AS midnight),
-        -- As blotter.open_orders, but by what stands in the index orders_open: all that have not ended, less those that an amend has replaced.
+        -- As blotter.open_orders, but by what stands in the index orders_open: all that have not ended, less those that an amend names. One that an
+        -- amend replaces by its client id alone is counted, though the list leaves it out: that takes a look at each order, a second for 100,000.
         replaced AS MATERIALIZED (
             SELECT o.strategy, o.first_recorded_at, o.provisional FROM blotter.orders o
             WHERE NOT o.terminal AND EXISTS (SELECT FROM blotter.orders n WHERE n.orig_client_order_id <> '' AND NOT n.provisional AND n.orig_client_order_id = o.client_order_id)
