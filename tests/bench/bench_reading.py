@@ -31,9 +31,9 @@ GENERATE = (
        SELECT 8, n, at, 'binance', at, 'SYM' || n % {symbols} || '/USDT:USDT', 'swap', 'p' || n, 'buy', 100 + n % 977 / 100.0, 1
        FROM (SELECT n, {now} - {days} * interval '1 day' * (1 - n::float8 / ({events} - {orders}::bigint * {each})) AS at
              FROM generate_series(1, {events} - {orders}::bigint * {each}) AS n) AS g""",
-    """INSERT INTO blotter.orders (exchange, account, order_key, order_id, client_order_id, strategy, symbol, market_type, side, event, status, terminal, price, quantity,
-                                   first_filled_quantity, filled_quantity, exchange_time, first_recorded_at, recorded_at, seq, producer_id)
-       SELECT 'binance', 'main', 'o' || o, 'o' || o, 'c' || o, 'mm' || o % {symbols} % 20, 'SYM' || o % {symbols} || '/USDT:USDT', 'swap', 'buy', 'new',
+    """INSERT INTO blotter.orders (exchange, account, scope, order_key, order_id, client_order_id, strategy, symbol, market_type, side, event, status, terminal, price,
+                                   quantity, first_filled_quantity, filled_quantity, exchange_time, first_recorded_at, recorded_at, seq, producer_id)
+       SELECT 'binance', 'main', 'SYM' || o % {symbols} || '/USDT:USDT', 'o' || o, 'o' || o, 'c' || o, 'mm' || o % {symbols} % 20, 'SYM' || o % {symbols} || '/USDT:USDT', 'swap', 'buy', 'new',
               CASE WHEN o % 10 = 0 THEN 'open' ELSE 'filled' END, o % 10 <> 0, 100, 1, 0, round(({each} - 1)::numeric / {each}, 4), last_at, first_at, last_at, last, 7
        FROM (SELECT o, last, {now} - {days} * interval '1 day' * (1 - (last - 1)::float8 / ({orders} * {each})) AS last_at,
                     {now} - {days} * interval '1 day' * (1 - (last - 1 - {alive} * ({each} - 1))::float8 / ({orders} * {each})) AS first_at
