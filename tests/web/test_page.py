@@ -268,6 +268,16 @@ class Api(unittest.TestCase):
         self.assertGreater(wanted, -10000)
         self.assertNotEqual(wanted, 0)
 
+    def test_the_curve_follows_the_fills(self):
+        now = servers.query("SELECT date_trunc('second', now()) AS now")[0]["now"]
+        trades = ((90, "buy", "100", "1"), (60, "buy", "110", "1"), (30, "sell", "120", "2"))
+        publish(*[fill(f"follow-{before}", f"follow-{before}", price, quantity, side=side, strategy="follow", exchange_time=int((now.timestamp() - before) * 1e9))
+                  for before, side, price, quantity in trades])  # fmt: skip
+        rows = servers.query(
+            "SELECT at, sum(sum(delta)) OVER (ORDER BY at) AS pnl FROM blotter_internal.curve_steps(blotter_internal.hour_of(now() - interval '1 hour'), now(), '1 second')"
+            " WHERE strategy = 'follow' AND currency = 'USDT' GROUP BY at HAVING sum(delta) <> 0 ORDER BY at")  # fmt: skip
+        self.assertEqual([((now - row["at"]).total_seconds(), row["pnl"]) for row in rows], [(89, Decimal("-0.5")), (59, Decimal("9")), (29, Decimal("28.5"))])
+
     def test_positions_agree_with_pnl_by_symbol(self):
         publish(*[fill(f"agree-{n}", f"agree-{n}", f"{100 + n}", "0.5", side="buy" if n % 3 else "sell", strategy="agree") for n in range(9)])
         row = servers.query("SELECT realized_pnl, unrealized_pnl FROM blotter.pnl(date_trunc('day', now(), 'UTC'), now(), 'strategy,symbol') WHERE strategy = 'agree' AND currency = 'USDT'")[0]

@@ -17,7 +17,7 @@ CREATE FUNCTION blotter_internal.curve_steps(low timestamptz, high timestamptz, 
     AS $$
 DECLARE
     cut timestamptz := coalesce(greatest((SELECT f.at FROM blotter_internal.fill f WHERE f.at >= low AND f.at < high ORDER BY f.at DESC OFFSET 10000 LIMIT 1),
-                                         (SELECT least(high, max(p.rolled_before)) FROM blotter_internal.position p WHERE p.rolled_at >= low)), low);
+                                         (SELECT max(least(high, p.rolled_before)) FROM blotter_internal.position p WHERE p.rolled_at >= low)), low);
 BEGIN
     RETURN QUERY
         WITH pieces AS MATERIALIZED (
