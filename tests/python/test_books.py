@@ -611,10 +611,22 @@ class Orders(Case):
             if by_symbol:
                 self.database.run("INSERT INTO blotter_internal.venues VALUES (%s, 'symbol')", exchange)
             days, events = 4, random_events(seed, exchange, START // (24 * HOUR) * (24 * HOUR), dice.choice((10, 40)))
-            for event in events:
-                event["recorded_at"] += dice.randrange(days) * 24 * HOUR
-                if event["order_id"] in (None, "", "0"):  # may be of an order that is named later; what was filled between is not known then
+            # Orders share client ids within a day. One that comes again days later is of one order, and named it before: what a row that is left of
+            # an order says is not enough to tell whose an event is that comes between others.
+            named = set()
+            for event in sorted(events, key=lambda e: e["order_id"] in (None, "", "0")):
+                day, order, client = dice.randrange(days), event["order_id"], event["client_order_id"]
+                event["recorded_at"] += day * 24 * HOUR
+                place = event["account"] or "", (event["symbol"] or "") if by_symbol else ""
+                if order in (None, "", "0"):
                     event |= dict.fromkeys(FOLLOWING)
+                    own = sorted(n[3] for n in named if n[:2] == place and n[2] <= day)
+                else:
+                    own = [f"of {order}"]
+                if client not in (None, "", "0"):
+                    event["client_order_id"] = dice.choice((f"{client} of day {day}", *own))
+                    if event["client_order_id"] in own and order not in (None, "", "0"):
+                        named.add((*place, day, own[0]))
             with self.subTest(f"seed {seed}"):
                 for day in range(days):
                     arriving = [e for e in events if e["recorded_at"] // (24 * HOUR) == START // (24 * HOUR) + day]

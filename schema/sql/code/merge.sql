@@ -243,9 +243,9 @@ BEGIN
             AS $$
         BEGIN
             INSERT INTO blotter_internal.kept_order_events (exchange, account, order_id, client_order_id, symbol, recorded_at, seq, producer_id,
-                                                            filled_quantity, remaining_quantity)
+                                                            status, filled_quantity, remaining_quantity)
             SELECT o.exchange, o.account, o.order_id, CASE WHEN o.provisional THEN o.order_key END, o.symbol, o.first_recorded_at, -o.seq, o.producer_id,
-                   o.first_filled_quantity, CASE WHEN o.terminal AND NOT blotter_internal.is_terminal(o.status) THEN 0 END
+                   CASE WHEN blotter_internal.is_terminal(o.status) THEN o.status END, o.first_filled_quantity, CASE WHEN o.terminal AND NOT blotter_internal.is_terminal(o.status) THEN 0 END
             FROM (SELECT r.order_key, r.exchange, r.account, r.scope, r.provisional FROM pg_temp.merge_rest r
                   UNION SELECT i.client_order_id, i.exchange, i.account, i.scope, true FROM pg_temp.rebuild_ids i WHERE NOT i.read) AS r
             JOIN blotter.orders o ON (o.order_key, o.exchange, o.account, o.scope, o.provisional) = (r.order_key, r.exchange, r.account, r.scope, r.provisional)
