@@ -36,7 +36,7 @@ enum {
     WINDOW_MS = 10,
     WINDOW_RECORDS_MAX = 1 << 16,
     WINDOW_BYTES = 1 << 24, /* in flight */
-    UNSENT_BYTES = 1 << 20, /* in our own memory */
+    UNSENT_BYTES = 1 << 18, /* in our own memory: all of it is moved at each write */
     MEAN_SHARE = 64,
     LOOK_MS = 1000,
     LOOK_STRANGE_MS = 5, /* in need of room, which looking alone does not give */
