@@ -11,7 +11,9 @@
 #include "drainer/redis/redis_reply.h"
 #include "producer/redis_url.h"
 
-#define BLOCK_MS "1000"
+/* After a second without an answer a link asks sentinels, or the other nodes, where its master is
+ * (redis_moves.c): a healthy wait is over by then. */
+#define BLOCK_MS "750"
 
 /* A connection that waits. */
 struct bell {

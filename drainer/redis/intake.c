@@ -322,7 +322,7 @@ static void poll_node(struct intake *intake, struct node *node, bool all)
     }
 }
 
-/* Reads streams that have come since the doorbell began to wait: it may do so for a second. */
+/* Reads streams that have come since the doorbell began to wait, which may take a while yet. */
 static void wake_unwaited(struct intake *intake)
 {
     for (size_t i = 0; i < intake->nodes.count; i++) {
